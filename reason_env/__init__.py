@@ -1,0 +1,25 @@
+"""reason-env: reasoning as a resettable MDP on Gymnasium. Importing it loads no torch."""
+
+from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, load_codec
+from reason_env.problem import Problem, ProblemSet
+from reason_env.prompt import PromptTemplate
+from reason_env.state import EpisodeRules, Guidance, ReasonState, is_over, is_truncated, transition
+from reason_env.verdict import Outcome, Verdict
+
+__all__ = [
+    "ByteCodec",
+    "Codec",
+    "EpisodeRules",
+    "Guidance",
+    "HuggingFaceCodec",
+    "Outcome",
+    "Problem",
+    "ProblemSet",
+    "PromptTemplate",
+    "ReasonState",
+    "Verdict",
+    "is_over",
+    "is_truncated",
+    "load_codec",
+    "transition",
+]

@@ -1,0 +1,253 @@
+"""Text <-> token ids, and where a reasoning step ends.
+
+A step boundary is an index into token ids, never into text, so that cutting a response at a step
+is exact. The step delimiter therefore belongs to the codec: a step ends with the first token at
+which the text since the last boundary holds the delimiter.
+
+`ByteCodec` is the built-in one: lossless for every Python string, 258 ids, no files. Any Hugging
+Face tokenizer fits through `HuggingFaceCodec`, which re-encodes nothing: ids stay ids.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from reason_env.errors import CodecError, ModelError, shown
+
+
+class Codec(Protocol):
+    """What the environment and the agents ask of a tokenizer."""
+
+    @property
+    def codec_id(self) -> str:
+        """Identity by content: equal ids mean equal vocabularies and delimiters."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids; valid ids are 0..vocab_size-1."""
+        ...
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a response."""
+        ...
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills arrays; never meaningful inside a mask."""
+        ...
+
+    @property
+    def step_delimiter(self) -> str:
+        """The text that ends a reasoning step."""
+        ...
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Returns the ids of `text`, without special tokens."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of ids; special tokens give the empty string; total on valid ids."""
+        ...
+
+    def ends_step(self, step_token_ids: Sequence[int]) -> bool:
+        """Returns whether the last of these ids completes the delimiter (the others do not)."""
+        ...
+
+
+PAD_ID = 256
+EOS_ID = 257
+
+
+class ByteCodec:
+    r"""UTF-8 bytes as ids 0..255, then pad (256) and end (257).
+
+    Every string round-trips, lone surrogates included. Bytes that are not UTF-8 decode to U+FFFD.
+
+    >>> codec = ByteCodec()
+    >>> codec.encode("x=√2")
+    (120, 61, 226, 136, 154, 50)
+    >>> codec.decode(codec.encode("\ud800 √2")) == "\ud800 √2"
+    True
+    >>> codec.decode([120, 226, 257])
+    'x�'
+    """
+
+    vocab_size = 258
+    eos_id = EOS_ID
+    pad_id = PAD_ID
+
+    def __init__(self, step_delimiter: str = "\n") -> None:
+        """Makes the codec.
+
+        Args:
+            step_delimiter: Non-empty text that ends a reasoning step.
+        """
+        if not step_delimiter:
+            raise CodecError("step_delimiter must not be empty, got ''; use '\\n'")
+        self.step_delimiter = step_delimiter
+        self._delimiter_ids = self.encode(step_delimiter)
+
+    @property
+    def codec_id(self) -> str:
+        """Identity by content."""
+        return f"bytes-{self.step_delimiter!r}"
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Returns the UTF-8 bytes of `text` (surrogates as their three-byte form)."""
+        return tuple(text.encode("utf-8", "surrogatepass"))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of ids; pad and end are empty; broken sequences are U+FFFD."""
+        data = bytes(token for token in token_ids if token < PAD_ID)
+        try:
+            return data.decode("utf-8", "strict")
+        except UnicodeDecodeError:
+            return _decode_broken(data)
+
+    def ends_step(self, step_token_ids: Sequence[int]) -> bool:
+        """Returns whether these ids end with the delimiter's bytes."""
+        size = len(self._delimiter_ids)
+        return tuple(step_token_ids[-size:]) == self._delimiter_ids
+
+
+def _decode_broken(data: bytes) -> str:
+    """Decodes byte by byte: valid characters and surrogates as they are, the rest as U+FFFD."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(data):
+        for size in (1, 2, 3, 4):
+            try:
+                pieces.append(data[start : start + size].decode("utf-8", "surrogatepass"))
+            except UnicodeDecodeError:
+                continue
+            break
+        else:
+            pieces.append("\ufffd")
+            size = 1
+        start += size
+    return "".join(pieces)
+
+
+class HuggingFaceCodec:
+    """A Hugging Face tokenizer as a codec.
+
+    Text round-trips as far as the tokenizer's own vocabulary allows (byte-level ones always);
+    special tokens inside a response decode to the empty string.
+    """
+
+    def __init__(self, tokenizer: Any, step_delimiter: str = "\n") -> None:
+        """Wraps `tokenizer`.
+
+        Args:
+            tokenizer: A `transformers` tokenizer, fast or slow, with an end token.
+            step_delimiter: Non-empty text that ends a reasoning step.
+
+        Raises:
+            CodecError: The tokenizer has no end token, or the delimiter is empty.
+        """
+        if not step_delimiter:
+            raise CodecError("step_delimiter must not be empty, got ''; use '\\n'")
+        if tokenizer.eos_token_id is None:
+            raise CodecError(
+                "tokenizer must have an eos_token, got None; set tokenizer.eos_token before use"
+            )
+        self.tokenizer = tokenizer
+        self.step_delimiter = step_delimiter
+        self.vocab_size = len(tokenizer)
+        self.eos_id = int(tokenizer.eos_token_id)
+        pad = tokenizer.pad_token_id
+        self.pad_id = self.eos_id if pad is None else int(pad)
+        self._special_ids = frozenset(int(token) for token in tokenizer.all_special_ids)
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        digest = hashlib.sha256(repr(vocabulary).encode("utf-8", "surrogatepass")).hexdigest()
+        self.codec_id = f"hf-{digest[:16]}-{step_delimiter!r}"
+        self._token_texts: dict[int, str] = {}
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Returns the tokenizer's ids without special tokens."""
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        return tuple(self.tokenizer.encode(clean, add_special_tokens=False))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Returns the tokenizer's text without special tokens."""
+        kept = [int(token) for token in token_ids if int(token) not in self._special_ids]
+        return self.tokenizer.decode(
+            kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+
+    def ends_step(self, step_token_ids: Sequence[int]) -> bool:
+        """Returns whether the text of these ids holds the delimiter."""
+        last = int(step_token_ids[-1])
+        text = self._token_texts.get(last)
+        if text is None:
+            text = self._token_texts.setdefault(last, self.decode([last]))
+        if self.step_delimiter in text:
+            return True
+        if len(self.step_delimiter) == 1 or self.step_delimiter[-1] not in text:
+            return False
+        return self.step_delimiter in self.decode(step_token_ids)
+
+
+def step_ends(
+    codec: Codec, token_ids: Sequence[int], *, begin: int = 0, known: int = 0
+) -> tuple[int, ...]:
+    r"""Returns the indices just after each step that closes in `token_ids[known:]`.
+
+    Args:
+        codec: Knows the delimiter.
+        token_ids: The whole response.
+        begin: Where the step that is open at index `known` begins.
+        known: Tokens before it are known to close no further step.
+
+    >>> codec = ByteCodec()
+    >>> step_ends(codec, codec.encode("ab\nc\nd"))
+    (3, 5)
+    >>> step_ends(codec, codec.encode("ab\nc\nd"), begin=3, known=4)
+    (5,)
+    """
+    ends: list[int] = []
+    for end in range(max(begin, known) + 1, len(token_ids) + 1):
+        if codec.ends_step(token_ids[begin:end]):
+            ends.append(end)
+            begin = end
+    return tuple(ends)
+
+
+def check_token_ids(codec: Codec, token_ids: Sequence[int]) -> None:
+    """Raises if any id lies outside the codec's vocabulary.
+
+    Raises:
+        CodecError: An id is negative or not below `vocab_size`.
+    """
+    for token in token_ids:
+        if not 0 <= token < codec.vocab_size:
+            raise CodecError(
+                f"token ids must lie in 0..{codec.vocab_size - 1}, got {shown(token)}; "
+                "encode the text with this environment's codec"
+            )
+
+
+def load_codec(name: str, *, step_delimiter: str = "\n") -> Codec:
+    r"""Returns the built-in codec for "bytes", else the tokenizer of a model directory or hub name.
+
+    >>> load_codec("bytes").codec_id
+    "bytes-'\\n'"
+
+    Raises:
+        ModelError: No tokenizer can be loaded from there.
+    """
+    if name == "bytes":
+        return ByteCodec(step_delimiter)
+    from transformers import AutoTokenizer  # noqa: PLC0415 - the core loads without transformers
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ModelError(
+            f"{name!r} must be 'bytes' or hold a Hugging Face tokenizer, and none could be loaded "
+            f"from it ({first_line[:200]}); save one there with tokenizer.save_pretrained"
+        ) from error
+    return HuggingFaceCodec(tokenizer, step_delimiter)

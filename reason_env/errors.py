@@ -1,0 +1,74 @@
+"""The exception tree: one class per kind of caller's mistake, each also the standard-library class.
+
+Text from a policy never raises any of these; it gets a `Verdict`. Messages have one form:
+`<what> must <rule>, got <value>; <what to do>`, with a near match where a name was wrong.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReasonEnvError(Exception):
+    """Base of every error that reason-env raises on purpose."""
+
+
+class ConfigError(ReasonEnvError, ValueError):
+    """A setting is out of its range or contradicts another one."""
+
+
+class UnknownNameError(ReasonEnvError, LookupError):
+    """A name (problem set, problem, method, model, ...) is not known."""
+
+
+class ProblemError(ReasonEnvError, ValueError):
+    """A problem, or a row of a problem file, cannot be used."""
+
+
+class CodecError(ReasonEnvError, ValueError):
+    """A token id is outside the vocabulary, or a codec cannot be built."""
+
+
+class StateError(ReasonEnvError, ValueError):
+    """A state is malformed, or does not belong to this environment."""
+
+
+class ActionError(ReasonEnvError, ValueError):
+    """An action is not of the form that the environment's format asks for."""
+
+
+class ModelError(ReasonEnvError, ValueError):
+    """A language model cannot be loaded, or does not fit its codec or context."""
+
+
+class CheckpointError(ReasonEnvError, RuntimeError):
+    """A run directory or a checkpoint is missing, damaged or of another configuration."""
+
+
+class VerifierError(ReasonEnvError, RuntimeError):
+    """The verifier itself failed so often that training would learn from noise."""
+
+
+def shown(value: object, limit: int = 200) -> str:
+    """Returns `repr(value)` cut at `limit` characters, for use in messages.
+
+    >>> shown("a" * 300)[-12:]
+    "aaaaaaaa...'"
+    """
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 4] + "..." + text[-1]
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Returns the end of a message for a wrong name: its near match, or the choices.
+
+    >>> did_you_mean("chian", ["chain", "inverse"])
+    "; did you mean 'chain'?"
+    >>> did_you_mean("zzz", ["chain", "inverse"])
+    '; choose one of chain, inverse'
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"; choose one of {listed}" if names else ""

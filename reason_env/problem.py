@@ -1,0 +1,145 @@
+"""Problem and ProblemSet: what is asked, with its reference; immutable, ordered, content-hashed.
+
+A problem set is a plain value. Where problems come from (families, files, hubs) is
+`reason_env.problems`; nothing here reads a file or draws a random number.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, overload
+
+from reason_env.errors import ProblemError, UnknownNameError, did_you_mean, shown
+
+StepChecker = Callable[["Problem", Sequence[str]], int | None]
+"""(problem, response steps) -> 1-based index of the first wrong step, or None if none is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One question with its reference.
+
+    >>> p = Problem(problem_id="toy/train/0", question="12*3=?", answer="36", solution=("12*3=36",))
+    >>> Problem.from_dict(p.to_dict()) == p
+    True
+    """
+
+    problem_id: str
+    """`<set>/<split>/<row>`; unique in its set."""
+    question: str
+    """The text that the policy is asked."""
+    answer: str
+    """The reference answer. Never observed unless a guidance shows it."""
+    solution: tuple[str, ...] = ()
+    """Reference reasoning steps, without delimiters; may be empty."""
+    level: int = 0
+    """Difficulty, 0 where unknown."""
+    source: str = ""
+    """Where the problem comes from, for people."""
+
+    def __post_init__(self) -> None:
+        if not self.problem_id:
+            raise ProblemError(
+                "problem_id must not be empty, got ''; name it '<set>/<split>/<row>'"
+            )
+        if not self.question.strip():
+            raise ProblemError(
+                f"question of {self.problem_id!r} must hold text, got {shown(self.question)}; "
+                "drop the row or map another column to it"
+            )
+        if not self.answer.strip():
+            raise ProblemError(
+                f"answer of {self.problem_id!r} must hold text, got {shown(self.answer)}; "
+                "drop the row or map another column to it"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a JSON-able dict; `from_dict` is its inverse."""
+        return asdict(self) | {"solution": list(self.solution)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Problem":
+        """Returns the problem that `to_dict` wrote.
+
+        Raises:
+            ProblemError: A field is missing, unknown or of the wrong type.
+        """
+        try:
+            return cls(**(data | {"solution": tuple(data.get("solution", ()))}))
+        except (TypeError, AttributeError) as error:
+            raise ProblemError(
+                f"a problem must be a dict as to_dict() writes it, got {shown(data)}; {error}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProblemSet(Sequence[Problem]):
+    """An ordered, named, immutable set of problems with unique ids.
+
+    >>> p = Problem(problem_id="toy/train/0", question="12*3=?", answer="36")
+    >>> toy = ProblemSet("toy", (p,))
+    >>> len(toy), toy[0].answer, toy.by_id("toy/train/0") is p
+    (1, '36', True)
+
+    Raises:
+        ProblemError: The set is empty, or two problems share an id.
+    """
+
+    name: str
+    problems: tuple[Problem, ...]
+    checker: StepChecker | None = None
+    """Ground truth for localisation: finds the first wrong step; None where none is known."""
+    _by_id: dict[str, Problem] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.problems:
+            raise ProblemError(
+                f"problem set {self.name!r} must hold at least one problem, got none; "
+                "check the file, the split, the levels and the size"
+            )
+        by_id: dict[str, Problem] = {}
+        for problem in self.problems:
+            if problem.problem_id in by_id:
+                raise ProblemError(
+                    f"problem ids of {self.name!r} must be unique, got "
+                    f"{problem.problem_id!r} twice; rename one of them"
+                )
+            by_id[problem.problem_id] = problem
+        object.__setattr__(self, "_by_id", by_id)
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
+    def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
+        return self.problems[index]
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.problems)
+
+    def by_id(self, problem_id: str) -> Problem:
+        """Returns the problem of that id.
+
+        Raises:
+            UnknownNameError: No such problem; the message names the nearest id.
+        """
+        try:
+            return self._by_id[problem_id]
+        except KeyError:
+            raise UnknownNameError(
+                f"no problem {problem_id!r} among {len(self)}"
+                f"{did_you_mean(problem_id, self._by_id)}"
+            ) from None
+
+    @property
+    def content_hash(self) -> str:
+        """Returns 16 hex digits over every field of every problem; equal in every process."""
+        digest = hashlib.sha256()
+        for problem in self.problems:
+            line = json.dumps(problem.to_dict(), sort_keys=True, ensure_ascii=True)
+            digest.update(line.encode("ascii") + b"\n")
+        return digest.hexdigest()[:16]

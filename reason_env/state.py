@@ -1,0 +1,350 @@
+"""ReasonState, the immutable value that an episode is made of, and its pure transition.
+
+A state is a problem, the guidance shown beside it, and the response so far: token ids, each marked
+with who wrote it. Starting again from the middle, branching and hinting are all the same act:
+choose another state. The Gymnasium environment is a thin shell around `transition`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any, Literal, get_args
+
+from reason_env.codec import ByteCodec, Codec, check_token_ids, step_ends
+from reason_env.errors import ConfigError, ProblemError, StateError, shown
+from reason_env.problem import Problem
+from reason_env.verdict import Outcome, Verdict
+
+TokenSource = Literal["policy", "reference", "reset", "env"]
+"""Who wrote a token: the acting policy, the reference solution, an earlier episode, the env."""
+GuidanceKind = Literal["answer", "mistakes", "partial_solution", "instruction", "text"]
+
+SOURCES: tuple[str, ...] = get_args(TokenSource)
+GUIDANCE_KINDS: tuple[str, ...] = get_args(GuidanceKind)
+STATE_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """One typed piece of what the policy is shown beside the question.
+
+    >>> Guidance("mistakes", ("35", "37")).pieces
+    ('35', '37')
+    """
+
+    kind: GuidanceKind
+    pieces: tuple[str, ...]
+    """The texts: one for most kinds; the wrong answers for "mistakes"; steps for a partial one."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in GUIDANCE_KINDS:
+            raise StateError(
+                f"guidance kind must be one of {', '.join(GUIDANCE_KINDS)}, got {self.kind!r}; "
+                "use 'text' for anything else"
+            )
+        if isinstance(self.pieces, str) or not self.pieces:
+            raise StateError(
+                f"guidance pieces must be a non-empty tuple of texts, got {shown(self.pieces)}; "
+                "wrap a single text as (text,)"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonState:
+    r"""A point of a reasoning episode, as a value.
+
+    >>> problem = Problem(problem_id="toy/train/0", question="12*3=?", answer="36")
+    >>> codec = ByteCodec()
+    >>> state = ReasonState(problem=problem, codec=codec).extend(codec.encode("12*3=35\nso"))
+    >>> state.steps, state.text
+    (('12*3=35\n', 'so'), '12*3=35\nso')
+    >>> state.cut(1).text, state.cut(1).sources[0]
+    ('12*3=35\n', 'policy')
+    >>> ReasonState.from_json(state.to_json()) == state
+    True
+    """
+
+    problem: Problem
+    codec: Codec = field(compare=False, repr=False)
+    """Gives the ids their meaning; in JSON only its `codec_id` is written."""
+    guidance: tuple[Guidance, ...] = ()
+    response: tuple[int, ...] = ()
+    """Token ids of the response so far, [T]."""
+    sources: tuple[TokenSource, ...] = ()
+    """Who wrote each token, [T]."""
+    verdict: Verdict | None = None
+    """What grading found; None while the episode is open (or was truncated)."""
+    step_ends: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    """Token index just after each closed step; kept up to date by `extend` and `cut`."""
+
+    def __post_init__(self) -> None:
+        if len(self.sources) != len(self.response):
+            raise StateError(
+                f"sources must name one writer per token, got {len(self.sources)} for "
+                f"{len(self.response)} tokens; build states with extend()"
+            )
+
+    def __hash__(self) -> int:
+        return int(self.state_id[:15], 16)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ReasonState):
+            return NotImplemented
+        return (
+            self.codec.codec_id == other.codec.codec_id
+            and self.response == other.response
+            and self.sources == other.sources
+            and self.guidance == other.guidance
+            and self.verdict == other.verdict
+            and self.problem == other.problem
+        )
+
+    @property
+    def text(self) -> str:
+        """The response so far, decoded."""
+        return self.codec.decode(self.response)
+
+    @property
+    def num_steps(self) -> int:
+        """Closed steps plus the open one, if any token follows the last boundary."""
+        closed = self.step_ends[-1] if self.step_ends else 0
+        return len(self.step_ends) + (len(self.response) > closed)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The response's steps as text, delimiters included; the last may be open."""
+        bounds = (0, *self.step_ends)
+        if bounds[-1] < len(self.response):
+            bounds = (*bounds, len(self.response))
+        return tuple(
+            self.codec.decode(self.response[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)
+        )
+
+    @property
+    def state_id(self) -> str:
+        """32 hex digits over the whole content; equal in every process."""
+        return hashlib.sha256(self.to_json().encode("ascii")).hexdigest()[:32]
+
+    def extend(self, tokens: Sequence[int], source: TokenSource = "policy") -> "ReasonState":
+        """Returns this state with `tokens` written by `source` at its end.
+
+        Raises:
+            StateError: The episode is over, or the source is unknown.
+            CodecError: An id lies outside the vocabulary.
+        """
+        if self.verdict is not None:
+            raise StateError(
+                "a graded state must not be extended, got "
+                f"verdict {self.verdict.outcome}; cut() it first"
+            )
+        if source not in SOURCES:
+            raise StateError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+        new = tuple(int(token) for token in tokens)
+        check_token_ids(self.codec, new)
+        response = self.response + new
+        begin = self.step_ends[-1] if self.step_ends else 0
+        more = step_ends(self.codec, response, begin=begin, known=len(self.response))
+        return replace(
+            self,
+            response=response,
+            sources=self.sources + (source,) * len(new),
+            step_ends=self.step_ends + more,
+        )
+
+    def cut(self, step: int, source: TokenSource | None = None) -> "ReasonState":
+        """Returns the open state that holds the first `step` steps.
+
+        Args:
+            step: Steps kept, 0..num_steps; 0 is the empty response.
+            source: If given, marks every kept token as written by it ("reset" for own chains).
+
+        Raises:
+            StateError: `step` is negative or larger than the number of steps.
+        """
+        if not 0 <= step <= self.num_steps:
+            raise StateError(
+                f"step must lie in 0..{self.num_steps}, got {step!r}; the response has "
+                f"{self.num_steps} steps"
+            )
+        closed = self.step_ends[:step]
+        end = (closed[-1] if closed else 0) if step <= len(self.step_ends) else len(self.response)
+        sources = self.sources[:end] if source is None else (source,) * end
+        return replace(
+            self, response=self.response[:end], sources=sources, verdict=None, step_ends=closed
+        )
+
+    def with_guidance(self, *guidance: Guidance) -> "ReasonState":
+        """Returns this state with `guidance` shown after what is shown already."""
+        return replace(self, guidance=self.guidance + guidance)
+
+    def without_guidance(self) -> "ReasonState":
+        """Returns this state as a policy without any guidance sees it."""
+        return replace(self, guidance=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a JSON-able dict; the codec is written as its id."""
+        verdict = self.verdict
+        return {
+            "format": STATE_FORMAT,
+            "problem": self.problem.to_dict(),
+            "codec_id": self.codec.codec_id,
+            "guidance": [[piece.kind, list(piece.pieces)] for piece in self.guidance],
+            "response": list(self.response),
+            "sources": [[key, len(list(run))] for key, run in groupby(self.sources)],
+            "verdict": None
+            if verdict is None
+            else [verdict.outcome.value, verdict.extracted, verdict.reason],
+        }
+
+    def to_json(self) -> str:
+        """Returns canonical ASCII JSON: equal states give equal text in every process."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str, codec: Codec | None = None) -> "ReasonState":
+        """Returns the state that `to_json` wrote.
+
+        Args:
+            text: The JSON text.
+            codec: The codec of the state; the built-in byte codec where None.
+
+        Raises:
+            StateError: The text is not such a state, or was written with another codec.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise StateError(
+                f"a state must be JSON as to_json() writes it, got {shown(text)}; {error}"
+            ) from error
+        return cls.from_dict(data, codec)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], codec: Codec | None = None) -> "ReasonState":
+        """Returns the state that `to_dict` wrote; as `from_json`."""
+        known = codec or ByteCodec()
+        try:
+            if data["format"] != STATE_FORMAT:
+                raise StateError(
+                    f"state format must be {STATE_FORMAT}, got {shown(data['format'])}; "
+                    "write the state again with this version"
+                )
+            if data["codec_id"] != known.codec_id:
+                raise StateError(
+                    f"state must be of codec {known.codec_id!r}, got {shown(data['codec_id'])}; "
+                    "pass the codec that it was written with"
+                )
+            response = tuple(int(token) for token in data["response"])
+            check_token_ids(known, response)
+            sources = tuple(name for name, run in data["sources"] for _ in range(run))
+            if not set(sources) <= set(SOURCES):
+                raise StateError(f"sources must be among {SOURCES}, got {shown(sorted(set(sources)))}")
+            verdict = data["verdict"]
+            return cls(
+                problem=Problem.from_dict(data["problem"]),
+                codec=known,
+                guidance=tuple(Guidance(kind, tuple(texts)) for kind, texts in data["guidance"]),
+                response=response,
+                sources=sources,
+                verdict=None if verdict is None else Verdict(Outcome(verdict[0]), *verdict[1:]),
+                step_ends=step_ends(known, response),
+            )
+        except StateError:
+            raise
+        except (KeyError, TypeError, ValueError, ProblemError) as error:
+            raise StateError(
+                f"a state must be a dict as to_dict() writes it, got {shown(data)}; "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRules:
+    """What ends an episode; part of the environment, so a restored state ends as the original.
+
+    Budgets count the whole response, prefixes from resets and roll-ins included.
+    """
+
+    max_tokens: int = 512
+    """Tokens a response may have before it is truncated."""
+    max_steps: int = 64
+    """Reasoning steps a response may have before it is truncated."""
+    stop_at_answer: bool = True
+    """End with the first closed step after which a final answer stands; else only at the end
+    token. The first committed answer counts, so a response cannot spray several."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "max_steps"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value!r}; raise the budget")
+
+
+Grade = Callable[[str, str], Verdict]
+"""(response text, reference answer) -> verdict; total."""
+
+
+def is_truncated(state: ReasonState, rules: EpisodeRules) -> bool:
+    """Returns whether a budget, and not an answer, has ended this state's episode."""
+    return state.verdict is None and (
+        len(state.response) >= rules.max_tokens or len(state.step_ends) >= rules.max_steps
+    )
+
+
+def is_over(state: ReasonState, rules: EpisodeRules) -> bool:
+    """Returns whether nothing can follow this state."""
+    return state.verdict is not None or is_truncated(state, rules)
+
+
+def transition(
+    state: ReasonState,
+    action: Sequence[int],
+    *,
+    rules: EpisodeRules,
+    grade: Grade,
+    has_answer: Callable[[str], bool],
+    close: bool = False,
+    source: TokenSource = "policy",
+) -> ReasonState:
+    """Returns the state after `action`, whatever pieces the same tokens come in.
+
+    Tokens are taken up to the first that ends the episode: the end token, the delimiter of a step
+    after which an answer stands (`stop_at_answer`), or a budget. What follows is not part of the
+    episode and is left out.
+
+    Args:
+        state: An open state (not over under `rules`).
+        action: Token ids, [T]; may be empty.
+        rules: Budgets and the stopping rule.
+        grade: Called once, when the episode ends with a verdict.
+        has_answer: Whether a response text holds a final answer.
+        close: If the tokens do not end the episode, end it as the policy's end token would: an end
+            token is added with source "env", unless a budget is used up.
+        source: Who wrote the tokens.
+    """
+    if is_over(state, rules):
+        raise StateError("an episode that is over must not be stepped; reset the environment first")
+    tokens = tuple(int(token) for token in action)
+    check_token_ids(state.codec, tokens)
+    eos = state.codec.eos_id
+    room = tokens[: rules.max_tokens - len(state.response)]
+    if eos in room:
+        room = room[: room.index(eos) + 1]
+    extended = state.extend(room, source)
+    steps = extended.steps
+    for count in range(len(state.step_ends) + 1, len(extended.step_ends) + 1):
+        answered = rules.stop_at_answer and has_answer("".join(steps[:count]))
+        if answered or count >= rules.max_steps:
+            extended = extended.cut(count)
+            return _graded(extended, grade) if answered else extended
+    if room and room[-1] == eos:
+        return _graded(extended, grade)
+    if close and not is_truncated(extended, rules):
+        return _graded(extended.extend((eos,), "env"), grade)
+    return extended
+
+
+def _graded(state: ReasonState, grade: Grade) -> ReasonState:
+    return replace(state, verdict=grade(state.text, state.problem.answer))

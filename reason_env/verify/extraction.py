@@ -1,0 +1,125 @@
+r"""Finds the final answer in a response: one scan, linear in its length, never an exception.
+
+The last complete `\boxed{...}` wins (`\fbox` too). Where a box was opened and none is complete there
+is no answer: an unreadable box never falls through to another number of the text. Boxes joined by
+"and", "or" or a comma are one list. Without a box, the last `####` line counts, then the last
+"final answer is". What stands inside `<think>...</think>`, or after an unclosed `<think>`, is not
+looked at; a `</think>` without a beginning (the prompt opened it) hides everything before it.
+
+Not covered: boxes without braces (`\boxed 7`), answers announced in other languages.
+"""
+
+import re
+
+from reason_env.verify.options import DEFAULT, GradeOptions
+
+_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_BOX_OR_BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_JOINT = re.compile(
+    r"(?:[\s$,;]|\\[\]\[(),;!: ]|\\q?quad|\\(?:text|mbox|mathrm)\{[^{}]{0,40}\}|[a-z]{1,12}\b){1,12}",
+    re.IGNORECASE,
+)
+_JOINT_WORD = re.compile(r",|;|\b(?:and|or)\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z<*\[]|\s*$)|<\|")
+_CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so)\b[,:]?\s", re.IGNORECASE)
+_LIST_GAP = 60
+
+
+def extract_answer(response: str, options: GradeOptions = DEFAULT) -> str | None:
+    r"""Returns the text of the final answer, or None if there is none.
+
+    >>> extract_answer(r"First \boxed{3}. No: \boxed{\frac{1}{2}}.")
+    '\\frac{1}{2}'
+    >>> extract_answer("3 + 4 = 7\n#### 7")
+    '7'
+    >>> extract_answer(r"<think>\boxed{7}</think> I do not know.") is None
+    True
+    """
+    text = _outside_thoughts(response)
+    first = min((i for i in (text.find("\\boxed"), text.find("\\fbox")) if i >= 0), default=-1)
+    if first >= 0:
+        return _boxed(text, first)
+    for marker in options.markers:
+        answer = _after_hashes(text) if marker == "####" else _after_phrase(text, marker)
+        if answer is not None:
+            return answer or None
+    return _conclusion(text) if options.conclusion else None
+
+
+def _outside_thoughts(text: str) -> str:
+    if "think" not in text and "THINK" not in text and "Think" not in text:
+        return text
+    pieces: list[str] = []
+    start, hidden = 0, False
+    for tag in _THINK.finditer(text):
+        if not tag[1] and not hidden:
+            pieces.append(text[start : tag.start()])
+        hidden = not tag[1]
+        start = tag.end()
+    if not hidden:
+        pieces.append(text[start:])
+    return "\n".join(pieces)
+
+
+def _boxed(text: str, first: int) -> str | None:
+    stack: list[int] = []
+    boxes: list[tuple[int, int, int]] = []
+    for token in _BOX_OR_BRACE.finditer(text, first):
+        mark = token[0]
+        if mark == "{":
+            stack.append(-1)
+        elif mark == "}":
+            start = stack.pop() if stack else -1
+            if start >= 0:
+                boxes.append((start, text.index("{", start) + 1, token.start()))
+        elif len(mark) > 2:
+            stack.append(token.start())
+    return _joined(text, boxes).strip() or None if boxes else None
+
+
+def _joined(text: str, boxes: list[tuple[int, int, int]]) -> str:
+    """Returns the last box, with those before it that only a list's joints separate from it."""
+    start, left, right = boxes[-1]
+    parts = [text[left:right]]
+    for before, inner, end in reversed(boxes[:-1]):
+        if before >= start:
+            continue
+        gap = text[end + 1 : start]
+        if len(gap) > _LIST_GAP or not _JOINT.fullmatch(gap) or not _JOINT_WORD.search(gap):
+            break
+        parts.append(text[inner:end])
+        start = before
+    return ", ".join(reversed(parts))
+
+
+def _after_hashes(text: str) -> str | None:
+    at = text.rfind("####")
+    if at < 0:
+        return None
+    end = text.find("\n", at)
+    return text[at + 4 : end if end >= 0 else len(text)].strip()
+
+
+def _after_phrase(text: str, phrase: str) -> str | None:
+    last = None
+    for last in re.finditer(re.escape(phrase).replace(r"\ ", r"\s+"), text, re.IGNORECASE):
+        pass
+    if last is None:
+        return None
+    rest = text[last.end() :].lstrip(" *_:\n\r\t")
+    rest = re.sub(r"^(?:is\b|was\b)?\s*:?\s*", "", rest)
+    return _first_sentence(rest)
+
+
+def _first_sentence(rest: str) -> str:
+    line = rest.split("\n\n", 1)[0]
+    line = line if line.startswith(("\\[", "$$")) else line.split("\n", 1)[0]
+    end = _SENTENCE_END.search(line)
+    return (line[: end.start()] if end else line).strip(" *\t\n")
+
+
+def _conclusion(text: str) -> str | None:
+    last = None
+    for last in _CONCLUSION.finditer(text):
+        pass
+    return _first_sentence(text[last.end() :]) or None if last else None

@@ -1,0 +1,140 @@
+"""The public functions: a response and a reference in, a `Verdict` out, and never an exception.
+
+The tiers are cheap to dear: the same text, the same exact number, the typed reader, a worker. A cache
+of decided pairs serves `grade` and `grade_many`; TIMEOUT and ERROR are never kept, because another
+try may decide.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from reason_env.verdict import Outcome, Verdict
+from reason_env.verify.compare import compare
+from reason_env.verify.extraction import extract_answer
+from reason_env.verify.options import DEFAULT, GradeOptions
+from reason_env.verify.pool import shared_pool
+
+CACHE_PAIRS = 20_000
+CACHE_CHARACTERS = 20_000
+"""A longer response is graded each time."""
+
+_Key = tuple[str, str, GradeOptions]
+
+
+class _Cache:
+    """The decided pairs used last, under one lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._verdicts: OrderedDict[_Key, Verdict] = OrderedDict()
+
+    def get(self, key: _Key) -> Verdict | None:
+        with self._lock:
+            verdict = self._verdicts.get(key)
+            if verdict is not None:
+                self._verdicts.move_to_end(key)
+            return verdict
+
+    def put(self, key: _Key, verdict: Verdict) -> None:
+        if not verdict.is_graded or len(key[0]) > CACHE_CHARACTERS:
+            return
+        with self._lock:
+            self._verdicts[key] = verdict
+            if len(self._verdicts) > CACHE_PAIRS:
+                self._verdicts.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._verdicts.clear()
+
+
+_CACHE = _Cache()
+clear_cache = _CACHE.clear
+
+
+def grade(response: str, answer: str, options: GradeOptions = DEFAULT) -> Verdict:
+    r"""Returns the verdict on the final answer of a response; `answer` is the reference.
+
+    >>> grade(r"It is \boxed{\frac{1}{2}}.", "0.5").outcome
+    <Outcome.CORRECT: 'correct'>
+    >>> grade("I think it is 0.5.", "0.5").outcome
+    <Outcome.NO_ANSWER: 'no_answer'>
+    """
+    key = (response, answer, options)
+    verdict = _CACHE.get(key)
+    if verdict is None:
+        verdict = _in_process(response, answer, options) or _in_worker(response, answer, options)
+        _CACHE.put(key, verdict)
+    return verdict
+
+
+def grade_many(
+    pairs: Sequence[tuple[str, str]], options: GradeOptions = DEFAULT
+) -> list[Verdict]:
+    """Returns `grade` of each pair, in order; those that need a worker run in parallel.
+
+    Equal pairs are graded once, and `grade` finds all of them in the cache afterwards.
+    """
+    decided: dict[tuple[str, str], Verdict] = {}
+    waiting: list[tuple[str, str]] = []
+    for pair in dict.fromkeys(pairs):
+        verdict = _CACHE.get((*pair, options)) or _in_process(*pair, options)
+        if verdict is None:
+            waiting.append(pair)
+        else:
+            decided[pair] = verdict
+    _share_out(waiting, decided, options)
+    for pair, verdict in decided.items():
+        _CACHE.put((*pair, options), verdict)
+    return [decided[pair] for pair in pairs]
+
+
+def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
+    r"""Returns whether a reference answer grades as CORRECT against itself in a box.
+
+    >>> is_gradable("3,600"), is_gradable(r"\frac{1}{"), is_gradable("")
+    (True, False, False)
+    """
+    return grade("\\boxed{" + answer + "}", answer, options).is_correct
+
+
+def _in_process(response: str, answer: str, options: GradeOptions) -> Verdict | None:
+    """Returns the verdict of the tiers that need no worker, or None."""
+    found = extract_answer(response, options)
+    if found is None:
+        return Verdict(Outcome.NO_ANSWER, None, "no final answer was found")
+    decision = compare(found, answer, options)
+    return None if decision is None else Verdict(decision[0], found, decision[1])
+
+
+def _in_worker(response: str, answer: str, options: GradeOptions) -> Verdict:
+    found = extract_answer(response, options)
+    assert found is not None, "only a found answer goes to a worker"
+    outcome, reason = shared_pool().compare(found, answer, options)
+    return Verdict(outcome, found, reason)
+
+
+def _share_out(
+    waiting: list[tuple[str, str]],
+    decided: dict[tuple[str, str], Verdict],
+    options: GradeOptions,
+) -> None:
+    """Grades the waiting pairs in as many threads as there are workers."""
+    todo = iter(waiting)
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                pair = next(todo, None)
+            if pair is None:
+                return
+            decided[pair] = _in_worker(*pair, options)
+
+    count = min(len(waiting), shared_pool().size) if waiting else 0
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,81 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reason_env.verify import GradeOptions, extract_answer
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{5}", "5"),
+        (r"\boxed{3}, no, wait: \boxed{4}", "4"),
+        (r"$\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed {7}", "7"),
+        (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"\boxed{a \boxed{b} c}", r"a \boxed{b} c"),
+        (r"\boxed{5} and later \boxed{7", "5"),
+        ("1+1=2\n#### 2\n", "2"),
+        ("#### 1\n#### 719", "719"),
+        ("#### 071", "071"),
+        (r"\boxed{1} #### 2", "1"),
+        ("The final answer is 12. I hope it is correct.", "12"),
+        ("Final Answer: 3.5 apples\nmore", "3.5 apples"),
+        ("**Final Answer**\n\n42", "42"),
+        (r"<think>\boxed{1}</think>\boxed{2}", "2"),
+        (r"\boxed{2}<think>\boxed{1}", "2"),
+        (r"\boxed{1}</think>\boxed{2}", "2"),
+        (r"\boxed{1} and \boxed{2}", "1, 2"),
+        (r"\boxed{1} no no no no no \boxed{2}", "2"),
+        (r"\boxed{1}\boxed{2}", "2"),
+    ],
+)
+def test_the_answer_that_counts_is_found(response: str, answer: str) -> None:
+    assert extract_answer(response) == answer
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        "The result is 7.",
+        r"so x = 7 and \boxed{12",
+        r"7 \boxed{}",
+        "#### 7\n####",
+        r"<think>\boxed{7}</think>",
+        r"<think>\boxed{7}",
+        r"<think>a</think> b \boxed{7} </think> c",
+        "the final answer is",
+        "\\boxed 7",
+    ],
+)
+def test_no_answer_is_taken_from_elsewhere(response: str) -> None:
+    assert extract_answer(response) is None
+
+
+def test_a_conclusion_counts_only_where_the_options_say_so() -> None:
+    response = "Therefore, the probability is 2/3. <|im_start|>user"
+
+    assert extract_answer(response) is None
+    assert extract_answer(response, GradeOptions(conclusion=True)) == "the probability is 2/3"
+
+
+@pytest.mark.parametrize(
+    "piece", [r"\boxed{", "{", "}", "<think>", "</think>", "####", "final answer ", r"\boxed{}", "\\"]
+)
+def test_extraction_time_grows_linearly(piece: str) -> None:
+    start = time.perf_counter()
+    extract_answer(piece * 100_000)
+
+    assert time.perf_counter() - start < 2.0
+
+
+PIECES = [*"\\{}<>/#1a\n$ ", "\\boxed{", "<think>", "</think>", "####", "final answer", "\ud800"]
+
+
+@given(st.lists(st.sampled_from(PIECES)))
+def test_extraction_never_raises(pieces: list[str]) -> None:
+    answer = extract_answer("".join(pieces))
+    assert answer is None or answer.strip() == answer != ""
