@@ -1,5 +1,7 @@
 """reason-env: reasoning as a resettable MDP on Gymnasium. Importing it loads no torch."""
 
+from gymnasium import register
+
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, load_codec
 from reason_env.problem import Problem, ProblemSet
 from reason_env.prompt import PromptTemplate
@@ -23,3 +25,5 @@ __all__ = [
     "load_codec",
     "transition",
 ]
+
+register(id="MathReason-v0", entry_point="reason_env.env:ReasonEnv")

@@ -9,7 +9,8 @@ Face tokenizer fits through `HuggingFaceCodec`, which re-encodes nothing: ids st
 """
 
 import hashlib
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from reason_env.errors import CodecError, ModelError, shown
@@ -41,6 +42,11 @@ class Codec(Protocol):
     @property
     def step_delimiter(self) -> str:
         """The text that ends a reasoning step."""
+        ...
+
+    @property
+    def max_token_chars(self) -> int:
+        """Characters of text that one token can stand for, at most."""
         ...
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -77,6 +83,7 @@ class ByteCodec:
     vocab_size = 258
     eos_id = EOS_ID
     pad_id = PAD_ID
+    max_token_chars = 1
 
     def __init__(self, step_delimiter: str = "\n") -> None:
         """Makes the codec.
@@ -100,7 +107,10 @@ class ByteCodec:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Returns the text of ids; pad and end are empty; broken sequences are U+FFFD."""
-        data = bytes(token for token in token_ids if token < PAD_ID)
+        try:
+            data = bytes(token_ids)
+        except ValueError:
+            data = bytes(token for token in token_ids if token < PAD_ID)
         try:
             return data.decode("utf-8", "strict")
         except UnicodeDecodeError:
@@ -133,8 +143,9 @@ def _decode_broken(data: bytes) -> str:
 class HuggingFaceCodec:
     """A Hugging Face tokenizer as a codec.
 
-    Text round-trips as far as the tokenizer's own vocabulary allows (byte-level ones always);
-    special tokens inside a response decode to the empty string.
+    Text round-trips as far as the tokenizer allows: byte-level ones always, unless they normalise
+    (Qwen's compose accents). Text is data: `<|end|>` written out is characters, never the special
+    token; special tokens inside a response decode to the empty string.
     """
 
     def __init__(self, tokenizer: Any, step_delimiter: str = "\n") -> None:
@@ -155,20 +166,26 @@ class HuggingFaceCodec:
             )
         self.tokenizer = tokenizer
         self.step_delimiter = step_delimiter
-        self.vocab_size = len(tokenizer)
         self.eos_id = int(tokenizer.eos_token_id)
         pad = tokenizer.pad_token_id
         self.pad_id = self.eos_id if pad is None else int(pad)
         self._special_ids = frozenset(int(token) for token in tokenizer.all_special_ids)
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        digest = hashlib.sha256(repr(vocabulary).encode("utf-8", "surrogatepass")).hexdigest()
+        # Not len(tokenizer): a vocabulary may have holes below its largest id.
+        self.vocab_size = int(vocabulary[-1][1]) + 1
+        # A word-level decoder may put a space between two tokens.
+        self.max_token_chars = 1 + max(len(token) for token, _ in vocabulary)
+        content = (vocabulary, self.eos_id, sorted(self._special_ids))
+        digest = hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()
         self.codec_id = f"hf-{digest[:16]}-{step_delimiter!r}"
         self._token_texts: dict[int, str] = {}
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Returns the tokenizer's ids without special tokens."""
+        """Returns the tokenizer's ids of the characters; lone surrogates become "?"."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
-        return tuple(self.tokenizer.encode(clean, add_special_tokens=False))
+        return tuple(
+            self.tokenizer.encode(clean, add_special_tokens=False, split_special_tokens=True)
+        )
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Returns the tokenizer's text without special tokens."""
@@ -185,7 +202,8 @@ class HuggingFaceCodec:
             text = self._token_texts.setdefault(last, self.decode([last]))
         if self.step_delimiter in text:
             return True
-        if len(self.step_delimiter) == 1 or self.step_delimiter[-1] not in text:
+        # A token may hold the last bytes of a character: alone it decodes to U+FFFD.
+        if self.step_delimiter[-1] not in text and not text.startswith("\ufffd"):
             return False
         return self.step_delimiter in self.decode(step_token_ids)
 
@@ -215,18 +233,23 @@ def step_ends(
     return tuple(ends)
 
 
-def check_token_ids(codec: Codec, token_ids: Sequence[int]) -> None:
-    """Raises if any id lies outside the codec's vocabulary.
+def check_token_ids(codec: Codec, token_ids: Iterable[int]) -> tuple[int, ...]:
+    """Returns the ids as Python integers, all of them in the codec's vocabulary.
 
     Raises:
-        CodecError: An id is negative or not below `vocab_size`.
+        CodecError: An id is no integer, negative or not below `vocab_size`.
     """
-    for token in token_ids:
-        if not 0 <= token < codec.vocab_size:
-            raise CodecError(
-                f"token ids must lie in 0..{codec.vocab_size - 1}, got {shown(token)}; "
-                "encode the text with this environment's codec"
-            )
+    try:
+        ids = tuple(map(operator.index, token_ids))
+    except TypeError as error:
+        raise CodecError(f"token ids must be integers, got {shown(token_ids)}; {error}") from error
+    if ids and not (min(ids) >= 0 and max(ids) < codec.vocab_size):
+        wrong = next(token for token in ids if not 0 <= token < codec.vocab_size)
+        raise CodecError(
+            f"token ids must lie in 0..{codec.vocab_size - 1}, got {shown(wrong)}; "
+            "encode the text with this environment's codec"
+        )
+    return ids
 
 
 def load_codec(name: str, *, step_delimiter: str = "\n") -> Codec:
@@ -240,10 +263,11 @@ def load_codec(name: str, *, step_delimiter: str = "\n") -> Codec:
     """
     if name == "bytes":
         return ByteCodec(step_delimiter)
-    from transformers import AutoTokenizer  # noqa: PLC0415 - the core loads without transformers
+    import transformers
 
+    loader: Any = transformers.AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = loader.from_pretrained(name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(

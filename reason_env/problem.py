@@ -7,8 +7,8 @@ A problem set is a plain value. Where problems come from (families, files, hubs)
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, overload
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, cast, overload
 
 from reason_env.errors import ProblemError, UnknownNameError, did_you_mean, shown
 
@@ -66,11 +66,23 @@ class Problem:
             ProblemError: A field is missing, unknown or of the wrong type.
         """
         try:
-            return cls(**(data | {"solution": tuple(data.get("solution", ()))}))
+            problem = cls(**data)
         except (TypeError, AttributeError) as error:
             raise ProblemError(
                 f"a problem must be a dict as to_dict() writes it, got {shown(data)}; {error}"
             ) from error
+        steps = cast("object", problem.solution)
+        texts = (problem.problem_id, problem.question, problem.answer, problem.source)
+        if (
+            not isinstance(steps, (list, tuple))
+            or {type(text) for text in (*texts, *problem.solution)} != {str}
+            or type(problem.level) is not int
+        ):
+            raise ProblemError(
+                "a problem's fields must be texts, a list of texts (solution) and an integer "
+                f"(level), got {shown(data)}"
+            )
+        return replace(problem, solution=tuple(problem.solution))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,9 +63,8 @@ class PromptTemplate:
 
     def text(self, state: ReasonState) -> str:
         """Returns question and guidance as one text (for chat: the user message)."""
-        parts = [self.question.replace("{question}", state.problem.question)]
-        parts += [self._guidance_text(piece) for piece in state.guidance]
-        body = "".join(parts)
+        question = self.question.replace("{question}", state.problem.question)
+        body = question + self.guidance_text(state)
         return body + self.ending if self.kind == "plain" else body.rstrip("\n")
 
     def token_ids(self, state: ReasonState) -> tuple[int, ...]:
@@ -90,6 +89,10 @@ class PromptTemplate:
         )
         return codec.encode(rendered)
 
-    def _guidance_text(self, piece: Guidance) -> str:
+    def guidance_text(self, state: ReasonState) -> str:
+        """Returns the guidance alone, as the prompt shows it; empty if there is none."""
+        return "".join(self._piece_text(piece) for piece in state.guidance)
+
+    def _piece_text(self, piece: Guidance) -> str:
         joiner = "" if piece.kind == "partial_solution" else ", "
         return self.guidance[piece.kind].replace("{pieces}", joiner.join(piece.pieces))

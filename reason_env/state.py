@@ -7,15 +7,16 @@ choose another state. The Gymnasium environment is a thin shell around `transiti
 
 import hashlib
 import json
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any, Literal, get_args
+from itertools import groupby, pairwise
+from typing import Any, Literal, cast, get_args
 
 from reason_env.codec import ByteCodec, Codec, check_token_ids, step_ends
 from reason_env.errors import ConfigError, ProblemError, StateError, shown
 from reason_env.problem import Problem
-from reason_env.verdict import Outcome, Verdict
+from reason_env.verdict import Outcome, Verdict, whole_characters
 
 TokenSource = Literal["policy", "reference", "reset", "env"]
 """Who wrote a token: the acting policy, the reference solution, an earlier episode, the env."""
@@ -44,11 +45,13 @@ class Guidance:
                 f"guidance kind must be one of {', '.join(GUIDANCE_KINDS)}, got {self.kind!r}; "
                 "use 'text' for anything else"
             )
-        if isinstance(self.pieces, str) or not self.pieces:
+        given = cast("object", self.pieces)
+        if not isinstance(given, tuple) or {type(text) for text in self.pieces} != {str}:
             raise StateError(
                 f"guidance pieces must be a non-empty tuple of texts, got {shown(self.pieces)}; "
                 "wrap a single text as (text,)"
             )
+        object.__setattr__(self, "pieces", tuple(map(whole_characters, self.pieces)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,19 +111,22 @@ class ReasonState:
 
     @property
     def num_steps(self) -> int:
-        """Closed steps plus the open one, if any token follows the last boundary."""
-        closed = self.step_ends[-1] if self.step_ends else 0
-        return len(self.step_ends) + (len(self.response) > closed)
+        """Closed steps plus the open one, if any token but the end follows the last boundary."""
+        return len(self._bounds) - 1
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The response's steps as text, delimiters included; the last may be open."""
-        bounds = (0, *self.step_ends)
-        if bounds[-1] < len(self.response):
-            bounds = (*bounds, len(self.response))
-        return tuple(
-            self.codec.decode(self.response[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)
-        )
+        return tuple(self.codec.decode(self.response[a:b]) for a, b in pairwise(self._bounds))
+
+    @property
+    def _bounds(self) -> tuple[int, ...]:
+        """0 and the index just after each step; the end token belongs to none."""
+        size = len(self.response)
+        if size and self.response[-1] == self.codec.eos_id:
+            size -= 1
+        closed = (0, *self.step_ends)
+        return (*closed, size) if size > closed[-1] else closed
 
     @property
     def state_id(self) -> str:
@@ -132,7 +138,7 @@ class ReasonState:
 
         Raises:
             StateError: The episode is over, or the source is unknown.
-            CodecError: An id lies outside the vocabulary.
+            CodecError: An id is no integer or lies outside the vocabulary.
         """
         if self.verdict is not None:
             raise StateError(
@@ -141,20 +147,22 @@ class ReasonState:
             )
         if source not in SOURCES:
             raise StateError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
-        new = tuple(int(token) for token in tokens)
-        check_token_ids(self.codec, new)
+        new = check_token_ids(self.codec, tokens)
         response = self.response + new
         begin = self.step_ends[-1] if self.step_ends else 0
         more = step_ends(self.codec, response, begin=begin, known=len(self.response))
-        return replace(
-            self,
+        # Not replace(): an episode of single tokens calls this for every one of them.
+        return ReasonState(
+            problem=self.problem,
+            codec=self.codec,
+            guidance=self.guidance,
             response=response,
             sources=self.sources + (source,) * len(new),
             step_ends=self.step_ends + more,
         )
 
     def cut(self, step: int, source: TokenSource | None = None) -> "ReasonState":
-        """Returns the open state that holds the first `step` steps.
+        """Returns the open state that holds the first `step` steps, without any end token.
 
         Args:
             step: Steps kept, 0..num_steps; 0 is the empty response.
@@ -163,16 +171,21 @@ class ReasonState:
         Raises:
             StateError: `step` is negative or larger than the number of steps.
         """
-        if not 0 <= step <= self.num_steps:
+        bounds = self._bounds
+        if not 0 <= step < len(bounds):
             raise StateError(
-                f"step must lie in 0..{self.num_steps}, got {step!r}; the response has "
-                f"{self.num_steps} steps"
+                f"step must lie in 0..{len(bounds) - 1}, got {step!r}; the response has "
+                f"{len(bounds) - 1} steps"
             )
-        closed = self.step_ends[:step]
-        end = (closed[-1] if closed else 0) if step <= len(self.step_ends) else len(self.response)
-        sources = self.sources[:end] if source is None else (source,) * end
+        if source is not None and source not in SOURCES:
+            raise StateError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+        end = bounds[step]
         return replace(
-            self, response=self.response[:end], sources=sources, verdict=None, step_ends=closed
+            self,
+            response=self.response[:end],
+            sources=self.sources[:end] if source is None else (source,) * end,
+            verdict=None,
+            step_ends=self.step_ends[:step],
         )
 
     def with_guidance(self, *guidance: Guidance) -> "ReasonState":
@@ -215,7 +228,7 @@ class ReasonState:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise StateError(
                 f"a state must be JSON as to_json() writes it, got {shown(text)}; {error}"
             ) from error
@@ -236,24 +249,30 @@ class ReasonState:
                     f"state must be of codec {known.codec_id!r}, got {shown(data['codec_id'])}; "
                     "pass the codec that it was written with"
                 )
-            response = tuple(int(token) for token in data["response"])
-            check_token_ids(known, response)
-            sources = tuple(name for name, run in data["sources"] for _ in range(run))
-            if not set(sources) <= set(SOURCES):
-                raise StateError(f"sources must be among {SOURCES}, got {shown(sorted(set(sources)))}")
+            response = check_token_ids(known, data["response"])
+            runs = [(str(name), operator.index(run)) for name, run in data["sources"]]
+            if not {name for name, _ in runs} <= set(SOURCES):
+                raise StateError(
+                    f"sources must be among {', '.join(SOURCES)}, got {shown(data['sources'])}"
+                )
+            if sum(run for _, run in runs) != len(response) or any(run < 1 for _, run in runs):
+                raise StateError(
+                    f"source runs must add up to the {len(response)} tokens, "
+                    f"got {shown(data['sources'])}"
+                )
             verdict = data["verdict"]
             return cls(
                 problem=Problem.from_dict(data["problem"]),
                 codec=known,
-                guidance=tuple(Guidance(kind, tuple(texts)) for kind, texts in data["guidance"]),
+                guidance=tuple(Guidance(kind, _pieces(texts)) for kind, texts in data["guidance"]),
                 response=response,
-                sources=sources,
+                sources=tuple(cast("TokenSource", name) for name, run in runs for _ in range(run)),
                 verdict=None if verdict is None else Verdict(Outcome(verdict[0]), *verdict[1:]),
                 step_ends=step_ends(known, response),
             )
         except StateError:
             raise
-        except (KeyError, TypeError, ValueError, ProblemError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, ProblemError) as error:
             raise StateError(
                 f"a state must be a dict as to_dict() writes it, got {shown(data)}; "
                 f"{type(error).__name__}: {error}"
@@ -272,8 +291,8 @@ class EpisodeRules:
     max_steps: int = 64
     """Reasoning steps a response may have before it is truncated."""
     stop_at_answer: bool = True
-    """End with the first closed step after which a final answer stands; else only at the end
-    token. The first committed answer counts, so a response cannot spray several."""
+    r"""End with the first closed step after which an answer stands in a box or a `####` line; else
+    only at the end token. The first committed answer counts, so a response cannot spray several."""
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_steps"):
@@ -326,16 +345,15 @@ def transition(
     """
     if is_over(state, rules):
         raise StateError("an episode that is over must not be stepped; reset the environment first")
-    tokens = tuple(int(token) for token in action)
-    check_token_ids(state.codec, tokens)
+    tokens = check_token_ids(state.codec, action)
     eos = state.codec.eos_id
     room = tokens[: rules.max_tokens - len(state.response)]
     if eos in room:
         room = room[: room.index(eos) + 1]
     extended = state.extend(room, source)
-    steps = extended.steps
     for count in range(len(state.step_ends) + 1, len(extended.step_ends) + 1):
-        answered = rules.stop_at_answer and has_answer("".join(steps[:count]))
+        so_far = extended.response[: extended.step_ends[count - 1]]
+        answered = rules.stop_at_answer and has_answer(state.codec.decode(so_far))
         if answered or count >= rules.max_steps:
             extended = extended.cut(count)
             return _graded(extended, grade) if answered else extended
@@ -344,6 +362,12 @@ def transition(
     if close and not is_truncated(extended, rules):
         return _graded(extended.extend((eos,), "env"), grade)
     return extended
+
+
+def _pieces(texts: Any) -> tuple[str, ...]:
+    if not isinstance(texts, list):
+        raise StateError(f"guidance pieces must be a list of texts, got {shown(texts)}")
+    return tuple(cast("list[str]", texts))
 
 
 def _graded(state: ReasonState, grade: Grade) -> ReasonState:

@@ -31,6 +31,11 @@ class Verdict:
     reason: str = ""
     """One short sentence, for people: which rule decided."""
 
+    def __post_init__(self) -> None:
+        if self.extracted is not None:
+            object.__setattr__(self, "extracted", whole_characters(self.extracted))
+        object.__setattr__(self, "reason", whole_characters(self.reason))
+
     @property
     def is_correct(self) -> bool:
         """True only for CORRECT."""
@@ -40,3 +45,12 @@ class Verdict:
     def is_graded(self) -> bool:
         """True if the outcome says something about the response (not TIMEOUT, not ERROR)."""
         return self.outcome not in (Outcome.TIMEOUT, Outcome.ERROR)
+
+
+def whole_characters(text: str) -> str:
+    r"""Returns the text with each surrogate pair as its character, as JSON reads the pair back.
+
+    >>> whole_characters("\ud83d\ude00 \ud83d") == "\U0001f600 \ud83d"
+    True
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -1,0 +1,1 @@
+"""How a policy samples: one engine per file, all behind `protocol.Engine`."""

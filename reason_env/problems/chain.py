@@ -41,11 +41,11 @@ def make(
 
     >>> problem = make("test", size=1, levels=(2, 2))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    x=2 y=3 z=8
-    A:y-6 B:z-2
-    A:3-6 y=7
-    B:8-2 z=6
-    276
+    x=5 y=1 z=9
+    A:y-8 B:z+5
+    A:1-8 y=3
+    B:9+5 z=4
+    534
     """
     return make_set(
         "chain",

@@ -35,11 +35,11 @@ def make(
 
     >>> problem = make("test", size=1, levels=(2, 2))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    A:x-4 B:x*7
-    x=3 y=7 z=3
-    B:3/7 x=9
-    A:9+4 x=3
-    373
+    A:z*9 B:z-8
+    x=8 y=6 z=7
+    B:7+8 z=5
+    A:5/9 z=5
+    865
     """
     return make_set(
         "inverse",

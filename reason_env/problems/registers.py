@@ -73,11 +73,12 @@ def run(
         digits: x, y and z, each 0..9.
         operations: In the order in which they are carried out.
         error_rates: Probability, by symbol, that a step writes one of the nine wrong digits.
-        rng: Draws the errors; needed with `error_rates`.
+        rng: Draws the errors; needed with `error_rates`, and with them only.
 
     >>> run((3, 7, 1), [Operation("A", "x", "+", 4), Operation("B", "y", "*", 3)])
     Trace(steps=('A:3+4 x=7', 'B:7*3 y=1'), answer='711')
     """
+    assert (error_rates is None) == (rng is None), "error_rates and rng come together"
     values = dict(zip(REGISTERS, digits, strict=True))
     steps: list[str] = []
     for operation in operations:
@@ -170,7 +171,7 @@ def make_set(
     digest = hashlib.sha256(f"{family}/{split}/{low}-{high}/{seed}".encode()).digest()
     rng = random.Random(int.from_bytes(digest[:8], "big"))
     problems: dict[str, Problem] = {}
-    for _ in range(100 * size):
+    for _ in range(100 * size + 1000):
         level = low + len(problems) % (high - low + 1)
         question, trace = draw(level, rng)
         if split_of(question) != split or question in problems:

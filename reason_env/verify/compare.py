@@ -1,19 +1,31 @@
-"""Decides two answer texts in this process where it can: the tiers before the worker."""
+"""Decides two answer texts in this process where it can: the tiers before the worker.
 
-import re
+Cheap to dear: the same digits, two exact numbers, words, then the trees of both sides. A reference that
+is well formed but holds a command unknown to the reader goes to the worker; so do integrals, sums, limits
+and matrices that identity testing leaves open. A response that the reader cannot read is no answer.
+"""
 
 from reason_env.verdict import Outcome
+from reason_env.verify.answers import Comparison, WorkBudgetError
 from reason_env.verify.extraction import extract_answer
+from reason_env.verify.lexer import UnreadableError, normalized
 from reason_env.verify.literals import read_number, same_digits, trimmed
+from reason_env.verify.nodes import has_op
 from reason_env.verify.options import GradeOptions
+from reason_env.verify.reading import is_unknown, read
+from reason_env.verify.texts import choice, is_text, same_words, says, special
 
 MAX_ANSWER_CHARACTERS = 10_000
-"""A longer answer is compared as text only."""
+"""A longer answer is compared as digits only."""
 
-_SPACE = re.compile(r"\s+")
+Decision = tuple[Outcome, str]
+
+_OVER_BUDGET: Decision = (Outcome.TIMEOUT, "over the budget of work")
+SYMBOLIC = ("sum", "prod", "int", "lim", "deriv", "matrix")
+"""Operations that the worker can evaluate and this process cannot."""
 
 
-def compare(response: str, reference: str, options: GradeOptions) -> tuple[Outcome, str] | None:
+def compare(response: str, reference: str, options: GradeOptions) -> Decision | None:
     """Returns the outcome for two answer texts and its reason, or None if a worker has to decide."""
     gold = reference_answer(reference)
     if not gold.strip():
@@ -23,13 +35,11 @@ def compare(response: str, reference: str, options: GradeOptions) -> tuple[Outco
     if len(response) > MAX_ANSWER_CHARACTERS or len(gold) > MAX_ANSWER_CHARACTERS:
         return Outcome.INCORRECT, "longer than an answer may be"
     left, right = read_number(response), read_number(gold)
-    if left is not None and right is not None:
-        return (Outcome.CORRECT if left == right else Outcome.INCORRECT), "exact numbers"
-    if not _is_balanced(gold) or not _is_balanced(response):
-        return Outcome.INCORRECT, "unbalanced braces"
-    if _SPACE.sub("", response) == _SPACE.sub("", gold):
-        return Outcome.CORRECT, "the same text"
-    return None
+    if left is not None and left == right:
+        return Outcome.CORRECT, "exact numbers"
+    if left is not None and right is not None and not _may_differ_in_form(response, gold):
+        return Outcome.INCORRECT, "exact numbers"
+    return _as_text(response, gold) or _as_trees(response, gold, options)
 
 
 def reference_answer(reference: str) -> str:
@@ -39,14 +49,50 @@ def reference_answer(reference: str) -> str:
     ('7', '2', 'x')
     """
     if "boxed" in reference or "####" in reference:
-        return extract_answer(reference) or ""
+        return extract_answer(reference, is_reference=True) or ""
     return reference
 
 
-def _is_balanced(text: str) -> bool:
-    depth = 0
-    for mark in re.findall(r"\\.|[{}]", text, re.DOTALL):
-        depth += (mark == "{") - (mark == "}")
-        if depth < 0:
-            return False
-    return depth == 0
+def _may_differ_in_form(response: str, gold: str) -> bool:
+    """Returns whether two unequal numbers may still be one answer: a list, a rounding, a percentage."""
+    return any(mark in text for text in (response, gold) for mark in (",", ".", "%"))
+
+
+def _as_text(response: str, gold: str) -> Decision | None:
+    try:
+        normalized(response)
+    except UnreadableError:
+        return Outcome.INCORRECT, "characters that an answer may not hold"
+    if special(gold) and special(gold) == special(response):
+        return Outcome.CORRECT, "the same phrase"
+    letter = choice(gold)
+    if letter and letter == choice(response):
+        return Outcome.CORRECT, "the same choice"
+    if is_text(gold) and (same_words(response, gold) or says(response, gold)):
+        return Outcome.CORRECT, "the same words"
+    return None
+
+
+def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | None:
+    right = read(gold)
+    if right is None:
+        return _unread_reference(response, gold)
+    left = read(response)
+    if left is None:
+        return Outcome.INCORRECT, "not readable as an answer"
+    try:
+        same = Comparison(options).same(left, right)
+    except (WorkBudgetError, RecursionError):
+        return _OVER_BUDGET
+    if same is None:
+        is_symbolic = has_op(left, *SYMBOLIC) or has_op(right, *SYMBOLIC)
+        return None if is_symbolic else _OVER_BUDGET
+    return (Outcome.CORRECT, "equal") if same else (Outcome.INCORRECT, "not equal")
+
+
+def _unread_reference(response: str, gold: str) -> Decision | None:
+    same = "".join(response.split()) == "".join(gold.split())
+    if same and (is_text(gold) or is_unknown(gold)):
+        return Outcome.CORRECT, "the same text"
+    return None if is_unknown(gold) else (Outcome.INCORRECT, "other words")
+

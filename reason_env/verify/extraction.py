@@ -16,17 +16,24 @@ from reason_env.verify.options import DEFAULT, GradeOptions
 _THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _BOX_OR_BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _JOINT = re.compile(
-    r"(?:[\s$,;]|\\[\]\[(),;!: ]|\\q?quad|\\(?:text|mbox|mathrm)\{[^{}]{0,40}\}|[a-z]{1,12}\b){1,12}",
+    r"(?:[\s$,;]|\\[\]\[(),;!: ]|\\q?quad|\\(?:text|mbox|mathrm)\{[^{}]{0,40}\}"
+    r"|[a-z](?:_\{?\w{1,4}\}?)?\s?=|[a-z]{1,12}\b){1,12}",
     re.IGNORECASE,
 )
+_LOOSE_JOINT = re.compile(r"[^A-Za-z0-9]*|(?!.*\d).*\b(?:and|or)\b.*", re.DOTALL)
+_PERCENT = re.compile(r"[\s$]{0,3}(?:\\?%|percent\b|pct\b)")
 _JOINT_WORD = re.compile(r",|;|\b(?:and|or)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z<*\[]|\s*$)|<\|")
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so)\b[,:]?\s", re.IGNORECASE)
 _LIST_GAP = 60
 
 
-def extract_answer(response: str, options: GradeOptions = DEFAULT) -> str | None:
+def extract_answer(
+    response: str, options: GradeOptions = DEFAULT, *, is_reference: bool = False
+) -> str | None:
     r"""Returns the text of the final answer, or None if there is none.
+
+    A reference may join its boxes by any sign, and its last box may lack its end.
 
     >>> extract_answer(r"First \boxed{3}. No: \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'
@@ -38,7 +45,7 @@ def extract_answer(response: str, options: GradeOptions = DEFAULT) -> str | None
     text = _outside_thoughts(response)
     first = min((i for i in (text.find("\\boxed"), text.find("\\fbox")) if i >= 0), default=-1)
     if first >= 0:
-        return _boxed(text, first)
+        return _boxed(text, first, is_reference)
     for marker in options.markers:
         answer = _after_hashes(text) if marker == "####" else _after_phrase(text, marker)
         if answer is not None:
@@ -61,7 +68,7 @@ def _outside_thoughts(text: str) -> str:
     return "\n".join(pieces)
 
 
-def _boxed(text: str, first: int) -> str | None:
+def _boxed(text: str, first: int, is_reference: bool) -> str | None:
     stack: list[int] = []
     boxes: list[tuple[int, int, int]] = []
     for token in _BOX_OR_BRACE.finditer(text, first):
@@ -74,22 +81,41 @@ def _boxed(text: str, first: int) -> str | None:
                 boxes.append((start, text.index("{", start) + 1, token.start()))
         elif len(mark) > 2:
             stack.append(token.start())
-    return _joined(text, boxes).strip() or None if boxes else None
+    if boxes:
+        return _joined(text, boxes, is_reference).strip() or None
+    return _unclosed(text, is_reference)
 
 
-def _joined(text: str, boxes: list[tuple[int, int, int]]) -> str:
+def _unclosed(text: str, is_reference: bool) -> str | None:
+    r"""Returns what an open box holds: in a reference; or before the brace that a backslash escaped."""
+    at = max(text.rfind("boxed{"), text.rfind("fbox{"))
+    rest = text[text.index("{", at) + 1 :] if at >= 0 else ""
+    end = rest.find("\\}")
+    if end >= 0 and "{" not in rest[:end]:
+        return rest[:end].strip() or None
+    return rest.strip() or None if is_reference else None
+
+
+def _joined(text: str, boxes: list[tuple[int, int, int]], is_reference: bool) -> str:
     """Returns the last box, with those before it that only a list's joints separate from it."""
     start, left, right = boxes[-1]
-    parts = [text[left:right]]
+    percent = _PERCENT.match(text, right + 1)
+    parts = [text[left:right] + (r"\%" if percent and "%" not in text[left:right] else "")]
     for before, inner, end in reversed(boxes[:-1]):
         if before >= start:
             continue
         gap = text[end + 1 : start]
-        if len(gap) > _LIST_GAP or not _JOINT.fullmatch(gap) or not _JOINT_WORD.search(gap):
+        if len(gap) > _LIST_GAP or not _joins(gap, is_reference):
             break
         parts.append(text[inner:end])
         start = before
     return ", ".join(reversed(parts))
+
+
+def _joins(gap: str, is_reference: bool) -> bool:
+    if is_reference and _LOOSE_JOINT.fullmatch(gap):
+        return True
+    return bool(_JOINT.fullmatch(gap) and _JOINT_WORD.search(gap))
 
 
 def _after_hashes(text: str) -> str | None:

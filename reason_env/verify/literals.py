@@ -79,7 +79,7 @@ def _unsigned(bare: str) -> Fraction | None:
     if _DECIMAL.fullmatch(bare):
         return Fraction(bare)
     grouped = _GROUPED.fullmatch(bare)
-    if grouped:
+    if grouped and not bare.lstrip("+-").startswith("0"):
         return Fraction(_GAPS.sub("", grouped[1]) + (grouped[2] or ""))
     if _COMMA.fullmatch(bare):
         return Fraction(bare.replace("{,}", ",").replace(",", "."))

@@ -31,4 +31,4 @@ def decide(response: str, reference: str, options: GradeOptions) -> tuple[Outcom
 
 def _parsed(text: str) -> list[Any]:
     wrapped = text if "$" in text else f"${text}$"
-    return parse(wrapped, _LATEX, parsing_timeout=None, raise_on_error=True)  # pyright: ignore[reportArgumentType]
+    return parse(wrapped, _LATEX, parsing_timeout=None, raise_on_error=True, fallback_mode="no_fallback")  # pyright: ignore[reportArgumentType]

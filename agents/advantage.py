@@ -1,0 +1,138 @@
+"""Advantages of one group: how much better each trajectory did than its own siblings.
+
+The baseline is the group itself, so no value function is learned. A group whose returns are all
+equal says nothing about which tokens to prefer: every baseline below gives it exactly zero, and the
+caller counts it. Only `kind="none"` has no baseline, and passes the returns through.
+
+Axis letter: G trajectories of one group. Not covered: advantages per token or per reasoning step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reason_env.errors import ConfigError, did_you_mean
+
+AdvantageKind = Literal["grpo", "mean", "rloo", "none"]
+StdKind = Literal["unbiased", "population"]
+
+MIN_SPREAD = 1e-8
+"""Returns whose largest difference is not above this are equal (rounding, not signal)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvantageConfig:
+    """Which baseline is subtracted from a group's returns, and what they are divided by.
+
+    Raises:
+        ConfigError: A name is unknown, or `eps` is negative or not finite.
+    """
+
+    kind: AdvantageKind = "grpo"
+    """grpo: (r - mean) / (std + eps). mean: r - mean (Dr.GRPO). rloo: r - mean of the others.
+    none: r itself, no baseline."""
+    std: StdKind = "unbiased"
+    """grpo only. unbiased: divides by G - 1 (TRL, verl). population: divides by G (SRPO)."""
+    eps: float = 1e-4
+    """grpo only: added to the standard deviation, reward units (TRL 1e-4, verl 1e-6, SRPO 0)."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("kind", get_args(AdvantageKind)), ("std", get_args(StdKind))):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ConfigError(
+                    f"advantage {name} must be one of {', '.join(choices)}, got {value!r}"
+                    + did_you_mean(str(value), choices)
+                )
+        if not 0 <= self.eps < float("inf"):
+            raise ConfigError(f"advantage eps must be finite and at least 0, got {self.eps!r}")
+
+
+def group_advantages(
+    returns_G: Sequence[float], config: AdvantageConfig | None = None
+) -> NDArray[np.float64]:
+    """Returns the advantage of each trajectory of one group, [G].
+
+    A group of one trajectory, and one whose returns are all equal, gets zeros (verl instead gives
+    a lone trajectory its return as advantage, without a baseline).
+
+    Args:
+        returns_G: Returns of the graded trajectories, reward units.
+        config: Defaults to GRPO's.
+
+    Raises:
+        ConfigError: There is no return, or one is not finite.
+
+    Source:
+        GRPO: Shao et al. 2024, arXiv 2402.03300, section 4.1.2. Dr.GRPO (no division): Liu et al.
+        2025, arXiv 2503.20783. RLOO: Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740.
+
+    >>> group_advantages([1.0, 0.0, 0.0, 0.0], AdvantageConfig(kind="mean")).tolist()
+    [0.75, -0.25, -0.25, -0.25]
+    >>> group_advantages([1.0, 0.0, 0.0], AdvantageConfig(kind="rloo")).tolist()
+    [1.0, -0.5, -0.5]
+    """
+    config = config or AdvantageConfig()
+    values_G = _checked(returns_G)
+    if config.kind != "none" and not _spread_is_signal(values_G):
+        return np.zeros_like(values_G)
+    return BASELINES[config.kind](values_G, config)
+
+
+def has_signal(returns_G: Sequence[float]) -> bool:
+    """Returns whether a group's returns differ, so that some of its tokens can be preferred.
+
+    >>> has_signal([1.0, 0.0]), has_signal([0.0, 0.0]), has_signal([1.0]), has_signal([])
+    (True, False, False, False)
+    """
+    return len(returns_G) > 0 and _spread_is_signal(_checked(returns_G))
+
+
+def _checked(returns_G: Sequence[float]) -> NDArray[np.float64]:
+    values_G = np.array(returns_G, dtype=np.float64)
+    if values_G.ndim != 1 or values_G.size == 0:
+        raise ConfigError(
+            f"a group's returns must be a non-empty list of numbers, got shape {values_G.shape!r}; "
+            "leave a group without graded trajectories out"
+        )
+    num_bad = int(np.count_nonzero(~np.isfinite(values_G)))
+    if num_bad:
+        raise ConfigError(
+            f"returns must be finite, got {num_bad} of {values_G.size} that are not; "
+            "drop these trajectories from their group"
+        )
+    return values_G
+
+
+def _spread_is_signal(values_G: NDArray[np.float64]) -> bool:
+    return float(np.ptp(values_G)) > MIN_SPREAD
+
+
+def _grpo(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
+    std = values_G.std(ddof=1 if config.std == "unbiased" else 0)
+    return (values_G - values_G.mean()) / (std + config.eps)
+
+
+def _mean(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
+    return values_G - values_G.mean()
+
+
+def _rloo(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
+    others_mean_G = (values_G.sum() - values_G) / (values_G.size - 1)
+    return values_G - others_mean_G
+
+
+def _none(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
+    return values_G
+
+
+BASELINES: dict[str, Callable[[NDArray[np.float64], AdvantageConfig], NDArray[np.float64]]] = {
+    "grpo": _grpo,
+    "mean": _mean,
+    "rloo": _rloo,
+    "none": _none,
+}
+"""The function of each `AdvantageConfig.kind`."""

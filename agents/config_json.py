@@ -1,0 +1,176 @@
+"""Configs as JSON and back, without guessing: `load(type(c), dump(c)) == c`, or an error.
+
+The field annotations are the schema. They may be `bool`, `int`, `float`, `str`, `None`, `Literal`,
+tuples, dicts with `str` keys, dataclasses, and unions of these. Alternatives in a union are told
+apart by their `kind` field. Infinity is written as the text "inf", because JSON has no number for
+it; nan is refused, because it never equals itself. Not covered: enums, paths, lists, live objects.
+
+A key that is missing takes its default, so a hand-written file may be short. A key that is
+unknown is an error, so a misspelt setting never runs with its default.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from reason_env.errors import ConfigError, did_you_mean, shown
+
+C = TypeVar("C")
+_HELP = "correct it, or copy the form from a config.json that `dump` wrote"
+
+
+def dump(config: Any) -> str:
+    """Returns the config as indented JSON, after checking that `load` gives it back.
+
+    >>> import dataclasses
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Clip:
+    ...     low: float = 0.2
+    ...     high: float = float("inf")
+    >>> print(dump(Clip()))
+    {
+      "low": 0.2,
+      "high": "inf"
+    }
+    >>> load(Clip, '{"high": 0.28}')
+    Clip(low=0.2, high=0.28)
+
+    Raises:
+        ConfigError: The config holds a value that its annotations do not describe.
+    """
+    text = json.dumps(_plain(config), indent=2, allow_nan=False)
+    back = load(type(config), text)
+    if back != config:
+        names = [item.name for item in dataclasses.fields(config)]
+        wrong = [name for name in names if getattr(back, name) != getattr(config, name)]
+        raise ConfigError(
+            f"{type(config).__name__} must read back equal from JSON, got another "
+            f"{', '.join(wrong)}; give each field a value of its annotated type"
+        )
+    return text
+
+
+def load(cls: type[C], text: str) -> C:
+    """Returns the config that `dump` wrote, validated by its own `__post_init__`.
+
+    Raises:
+        ConfigError: The text is no JSON, a key is unknown or missing, or a value has another type.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"a config must be JSON, got {shown(text)}; {error}") from error
+    return _read(cls, value, "config")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(
+        f"a config must hold only numbers, texts, None, tuples, dicts and dataclasses, got "
+        f"{shown(value)}; keep live objects out of it"
+    )
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    origin = get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(kind, value, where)
+    if origin in (Union, UnionType):
+        return _read_union(get_args(kind), value, where)
+    if origin is tuple:
+        return _read_tuple(get_args(kind), value, where)
+    if origin is dict and isinstance(value, dict):
+        item_kind = get_args(kind)[1]
+        return {key: _read(item_kind, item, f"{where}.{key}") for key, item in value.items()}
+    return _read_scalar(kind, value, where)
+
+
+def _read_scalar(kind: Any, value: Any, where: str) -> Any:
+    if get_origin(kind) is Literal:
+        # The type counts too: True == 1 and 1.0 == 1, but they are other settings.
+        if any(value == item and type(value) is type(item) for item in get_args(kind)):
+            return value
+        near = did_you_mean(str(value), [str(item) for item in get_args(kind)])
+        raise ConfigError(f"{where} must be one of its names, got {shown(value)}{near}")
+    if kind is float:
+        return _read_float(value, where)
+    if kind in (bool, int, str, NoneType) and type(value) is kind:
+        return value
+    name = getattr(get_origin(kind) or kind, "__name__", str(kind))
+    raise ConfigError(f"{where} must be of type {name}, got {shown(value)}; {_HELP}")
+
+
+def _read_float(value: Any, where: str) -> float:
+    if type(value) in (int, float) or value in ("inf", "-inf"):
+        return float(value)
+    raise ConfigError(f"{where} must be a number, got {shown(value)}; {_HELP}")
+
+
+def _read_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{where} must be a JSON list, got {shown(value)}; {_HELP}")
+    if kinds[1:] == (...,):
+        kinds = kinds[:1] * len(value)
+    if len(kinds) != len(value):
+        raise ConfigError(f"{where} must hold {len(kinds)} items, got {shown(value)}; {_HELP}")
+    pairs = enumerate(zip(kinds, value, strict=True))
+    return tuple(_read(kind, item, f"{where}[{i}]") for i, (kind, item) in pairs)
+
+
+def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    configs = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    if isinstance(value, dict) and len(configs) > 1:
+        by_kind = {name: config for config in configs for name in _kind_names(config)}
+        name = value.get("kind")
+        if name not in by_kind:
+            near = did_you_mean(str(name), by_kind)
+            raise ConfigError(f"{where}.kind must name an alternative, got {shown(name)}{near}")
+        return _read(by_kind[name], value, where)
+    if isinstance(value, dict) and configs:
+        return _read(configs[0], value, where)
+    reasons: list[str] = []
+    for kind in kinds:
+        try:
+            return _read(kind, value, where)
+        except ConfigError as error:
+            reasons.append(str(error).split("; ")[0])
+    raise ConfigError(f"{' or '.join(reasons)}; {_HELP}")
+
+
+def _kind_names(config: Any) -> tuple[str, ...]:
+    kind = _hints(config).get("kind")
+    assert get_origin(kind) is Literal, f"{config.__name__} in a union needs a Literal `kind` field"
+    return get_args(kind)
+
+
+def _read_dataclass(cls: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a JSON object, got {shown(value)}; {_HELP}")
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for key in value:
+        if key not in fields:
+            raise ConfigError(f"unknown key '{where}.{key}'{did_you_mean(key, fields)}")
+    for name, field in fields.items():
+        no_default = field.default is field.default_factory is dataclasses.MISSING
+        if no_default and name not in value:
+            raise ConfigError(f"{where} must hold the key {name!r}, got {sorted(value)}; add it")
+    hints = _hints(cls)
+    return cls(**{key: _read(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)

@@ -1,0 +1,244 @@
+"""Keys and values of many sequences that share prefixes, without copying what is shared.
+
+A group of G completions reads its context's keys G times a step if every sequence has a copy; at
+256 shared tokens that is most of the time of a small model on a CPU. Here the context's keys are
+held once, and all samples of a context attend to them in one matrix product. Attention over the
+shared and over a sequence's own columns is merged by their log-sum-exp, which is exact:
+
+    softmax([a, b]) [U; V] = w softmax(a) U + (1 - w) softmax(b) V,  w = sigmoid(lse(a) - lse(b))
+
+Models of other kinds than `SHARED_PREFIX_MODELS`, with sliding windows, or in less than float32
+keep a copy for each sequence, and attend by their own means.
+
+Axis letters: P contexts, S sequences, G sequences of one context, H key-value heads, R query heads
+of a key-value head, L context columns, T own columns, D head size.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+
+SHARED_PREFIX_MODELS = ("gpt2", "llama", "qwen2", "qwen3")
+"""Model types whose attention is plain softmax, called through transformers' AttentionInterface."""
+IMPLEMENTATION = "reason_env_fork"
+FIRST_COLUMNS = 64
+"""Own columns a buffer begins with; it doubles when they are full."""
+
+
+def can_share_prefixes(model: Any) -> bool:
+    """Returns whether `shared_attention` computes what the model's own attention does."""
+    config = model.config
+    layer_types = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        config.model_type in SHARED_PREFIX_MODELS
+        and layer_types == {"full_attention"}
+        and not getattr(config, "scale_attn_by_inverse_layer_idx", False)
+        and model.dtype == torch.float32
+    )
+
+
+class ForkLayer(DynamicLayer):
+    """One layer's columns in buffers that grow by doubling; rows can be moved and dropped."""
+
+    def __init__(self, prefix: CacheLayerMixin, rows: Tensor | None) -> None:
+        """Begins after a prefill.
+
+        Args:
+            prefix: Keys and values of the contexts, [P, H, L, D].
+            rows: [S], the context of each sequence, to copy it; None to share it.
+        """
+        super().__init__()
+        assert prefix.keys is not None, "a fork begins after its prefill"
+        assert prefix.values is not None, "a fork begins after its prefill"
+        self.prefix_keys, self.prefix_values = prefix.keys, prefix.values
+        self.length = 0
+        if rows is not None:
+            self.update(prefix.keys[rows], prefix.values[rows])
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Writes new columns and returns the sequences' columns so far, without a copy."""
+        begin, end = self.length, self.length + key_states.shape[-2]
+        self.keys = _wide_enough(self.keys, key_states, begin, end)
+        self.values = _wide_enough(self.values, value_states, begin, end)
+        self.keys[:, :, begin:end] = key_states
+        self.values[:, :, begin:end] = value_states
+        self.length, self.is_initialized = end, True
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        """Columns written."""
+        return self.length
+
+    def keep_(self, num_rows: int, holes: Tensor, movers: Tensor) -> None:
+        """Moves rows `movers` into `holes`, then drops all but the first `num_rows`."""
+        if self.keys is None or self.values is None:
+            return
+        self.keys[holes, :, : self.length] = self.keys[movers, :, : self.length]
+        self.values[holes, :, : self.length] = self.values[movers, :, : self.length]
+        self.keys, self.values = self.keys[:num_rows], self.values[:num_rows]
+
+
+def _wide_enough(buffer: Tensor | None, states: Tensor, begin: int, end: int) -> Tensor:
+    """Returns the buffer, or a wider one with its first `begin` columns, that holds `end`."""
+    if buffer is not None and end <= buffer.shape[2]:
+        return buffer
+    rows, heads, _, size = states.shape
+    wider = states.new_empty((rows, heads, max(2 * begin, end - 1 + FIRST_COLUMNS), size))
+    if buffer is not None:
+        wider[:, :, :begin] = buffer[:, :, :begin]
+    return wider
+
+
+class ForkCache(Cache):
+    """The cache of a wave of sequences, forked from the prefill of their contexts."""
+
+    def __init__(
+        self, prefix: Sequence[CacheLayerMixin], mask_PL: Tensor, rows_S: Tensor, *, is_shared: bool
+    ) -> None:
+        """Forks.
+
+        Args:
+            prefix: The prefilled layers.
+            mask_PL: 1 on tokens, 0 on the padding before them.
+            rows_S: The context of each sequence; those of one context stand together.
+            is_shared: Whether sequences attend to one copy of their context.
+        """
+        self.fork_layers = [ForkLayer(layer, None if is_shared else rows_S) for layer in prefix]
+        super().__init__(layers=list(self.fork_layers))
+        self.is_shared = is_shared
+        self.rows_S = rows_S
+        starts = torch.searchsorted(rows_S, rows_S)
+        self.places_S = torch.arange(len(rows_S), device=rows_S.device) - starts
+        """Index of each sequence within its context's."""
+        self.group_size = int(self.places_S.max()) + 1
+        self.mask = mask_PL if is_shared else mask_PL[rows_S]
+        self.bias_PL = _padding_bias(mask_PL) if is_shared else None
+
+    def forward_args(self, num_new: int) -> dict[str, Any]:
+        """Returns the model's arguments that make it attend to what is cached and the new."""
+        if self.is_shared:
+            return {"attention_mask": None, "fork_cache": self}
+        ones = self.mask.new_ones((len(self.mask), num_new))
+        self.mask = torch.cat([self.mask, ones], dim=1)
+        return {"attention_mask": self.mask}
+
+    def keep_(self, num_rows: int, holes: Tensor, movers: Tensor) -> None:
+        """Moves sequences `movers` into `holes`, then drops all but the first `num_rows`."""
+        for layer in self.fork_layers:
+            layer.keep_(num_rows, holes, movers)
+        self.rows_S = kept_rows(self.rows_S, num_rows, holes, movers)
+        self.places_S = kept_rows(self.places_S, num_rows, holes, movers)
+        if not self.is_shared:
+            self.mask = kept_rows(self.mask, num_rows, holes, movers)
+            return
+        contexts, rows = self.rows_S.unique(return_inverse=True)
+        # Copying at half size costs at most as much in all as the first copy did.
+        if 2 * len(contexts) <= len(self.mask):
+            self.rows_S, self.mask = rows, self.mask[contexts]
+            self.bias_PL = _padding_bias(self.mask)
+            for layer in self.fork_layers:
+                layer.prefix_keys = layer.prefix_keys[contexts]
+                layer.prefix_values = layer.prefix_values[contexts]
+
+
+def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Tensor:
+    """Returns the first `num_rows` rows after rows `movers` took the places `holes`.
+
+    >>> kept_rows(torch.tensor([10, 11, 12, 13]), 2, torch.tensor([1]), torch.tensor([3]))
+    tensor([10, 13])
+    """
+    kept = rows[:num_rows].clone()
+    kept[holes] = rows[movers]
+    return kept
+
+
+def _padding_bias(mask_PL: Tensor) -> Tensor | None:
+    """Returns 0 on tokens and -inf on padding, or None if there is no padding."""
+    if bool(mask_PL.all()):
+        return None
+    return torch.zeros(mask_PL.shape, device=mask_PL.device).masked_fill(mask_PL == 0, -torch.inf)
+
+
+def forked_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention of one new token a sequence to its shared context and its own columns.
+
+    The signature is that of transformers' AttentionInterface; `key` and `value` are the own ones.
+    """
+    cache: ForkCache = kwargs["fork_cache"]
+    scaling = kwargs.get("scaling")
+    assert attention_mask is None, "padding is masked by the cache"
+    layer = cache.fork_layers[module.layer_idx]
+    size_S, num_heads, num_new, size_D = query.shape
+    assert num_new == 1, "a fork samples one token at a time"
+    size_P, size_H, size_L, _ = layer.prefix_keys.shape
+    size_R, size_G = num_heads // size_H, cache.group_size
+    query = query * (size_D**-0.5 if scaling is None else scaling)
+    query_SHRD = query.view(size_S, size_H, size_R, size_D)
+
+    query_PHGRD = query.new_zeros((size_P, size_H, size_G, size_R, size_D))
+    query_PHGRD.transpose(1, 2)[cache.rows_S, cache.places_S] = query_SHRD
+    shared, shared_sums = _attend(
+        query_PHGRD.view(size_P * size_H, size_G * size_R, size_D),
+        layer.prefix_keys.reshape(size_P * size_H, size_L, size_D),
+        layer.prefix_values.reshape(size_P * size_H, size_L, size_D),
+        cache.bias_PL,
+    )
+    own, own_sums = _attend(
+        query_SHRD.reshape(size_S * size_H, size_R, size_D),
+        key.flatten(0, 1),
+        value.flatten(0, 1),
+        None,
+    )
+    shared = shared.view(size_P, size_H, size_G, size_R, size_D).transpose(1, 2)
+    shared_sums = shared_sums.view(size_P, size_H, size_G, size_R, 1).transpose(1, 2)
+    shared = shared[cache.rows_S, cache.places_S].view_as(own)
+    shared_sums = shared_sums[cache.rows_S, cache.places_S].view_as(own_sums)
+    merged = torch.lerp(own, shared, torch.sigmoid(shared_sums - own_sums))
+    return merged.view(size_S, 1, num_heads, size_D), None
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, bias_PL: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Returns attention [B, Q, D] and the log-sum-exp of its scores [B, Q, 1]."""
+    scores = torch.bmm(query, key.transpose(1, 2))
+    if bias_PL is not None:
+        scores.view(len(bias_PL), -1, bias_PL.shape[1]).add_(bias_PL[:, None])
+    largest = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(largest).exp_()
+    total = weights.sum(-1, keepdim=True)
+    return torch.bmm(weights, value).div_(total), total.log_().add_(largest)
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """The mask of `forked_attention`: none, the cache knows the padding."""
+
+
+AttentionInterface.register(IMPLEMENTATION, forked_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, _no_mask)
+
+
+@contextmanager
+def attending(model: Any, cache: ForkCache) -> Iterator[None]:
+    """Makes the model attend the way that the cache needs, for a while."""
+    before = model.config._attn_implementation
+    if cache.is_shared:
+        model.config._attn_implementation = IMPLEMENTATION
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before

@@ -1,0 +1,195 @@
+"""evaluate(): how good a policy is, with intervals. pass@1 and unbiased pass@k, greedy too.
+
+The unit of independence is the problem: samples of one problem are alike, so intervals resample
+problems. Episodes whose verifier failed count neither for nor against; a problem that keeps fewer
+than k graded samples is left out and counted.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from reason_env.agents.policy import Policy, SamplingConfig
+from reason_env.agents.rollout import collect, initial_states
+from reason_env.agents.statistics import Interval, pass_at_k, pass_at_k_interval, wilson
+from reason_env.agents.trajectory import Group, Start, Trajectory
+from reason_env.errors import ConfigError, VerifierError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalConfig:
+    """What is measured, on how many problems."""
+
+    split: str = "test"
+    """Split of the evaluation problems, where the source has splits."""
+    problems: str | None = None
+    """Source of the evaluation problems; None takes the training source (a file: must be given,
+    else nothing is evaluated)."""
+    num_problems: int = 200
+    """Problems, the first of the set; fewer if it holds fewer."""
+    samples: int = 8
+    """Completions a problem."""
+    k: int = 8
+    """The k of pass@k, at most `samples`."""
+    temperature: float = 1.0
+    """Of the sampled completions, which are drawn without truncation."""
+    greedy: bool = True
+    """Decode each problem greedily too."""
+    every: int = 0
+    """Iterations between evaluations while training; 0 for before and after only."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_problems", "samples", "k"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.k > self.samples:
+            raise ConfigError(
+                f"k must be at most samples, got {self.k!r} of {self.samples!r}; sample more"
+            )
+        if self.every < 0:
+            raise ConfigError(f"every must be at least 0, got {self.every!r}; 0 is off")
+        if not self.temperature > 0:
+            raise ConfigError(
+                f"temperature must be above 0, got {self.temperature!r}; greedy decoding is "
+                "measured beside the samples by `greedy`"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalReport:
+    """What one evaluation found."""
+
+    pass_at_1: Interval
+    pass_at_k: Interval
+    k: int
+    greedy: Interval | None
+    by_level: Mapping[int, tuple[int, float, float]]
+    """level -> (problems, pass@1, pass@k)."""
+    outcomes: Mapping[str, int]
+    """Of the sampled episodes."""
+    num_problems: int
+    num_left_out: int
+    """Problems with fewer than k graded samples."""
+    samples: int
+    sampled_tokens: int
+    """Greedy decoding included."""
+    trajectories: tuple[Trajectory, ...]
+    """The sampled episodes."""
+
+    @property
+    def metrics(self) -> dict[str, float | int | None]:
+        """The same as `eval/` metrics."""
+        greedy = self.greedy
+        return {
+            "eval/pass_at_1": self.pass_at_1.estimate,
+            "eval/pass_at_1_low": self.pass_at_1.low,
+            "eval/pass_at_1_high": self.pass_at_1.high,
+            "eval/pass_at_k": self.pass_at_k.estimate,
+            "eval/pass_at_k_low": self.pass_at_k.low,
+            "eval/pass_at_k_high": self.pass_at_k.high,
+            "eval/k": self.k,
+            "eval/num_problems": self.num_problems,
+            "eval/num_samples": self.samples,
+            "eval/greedy_pass_rate": None if greedy is None else greedy.estimate,
+            "eval/greedy_pass_rate_low": None if greedy is None else greedy.low,
+            "eval/greedy_pass_rate_high": None if greedy is None else greedy.high,
+            "eval/sampled_tokens": self.sampled_tokens,
+        }
+
+
+def evaluate(
+    policy: Policy, env: gym.Env[Any, Any], problem_ids: Sequence[str], *, config: EvalConfig, seed: int
+) -> EvalReport:
+    """Returns the report on these problems.
+
+    Args:
+        policy: Sampled as it is.
+        env: A stack with format "tokens"; its start wrappers act.
+        problem_ids: At least one.
+        config: How many samples, and which k.
+        seed: Decides samples and resamples; the same for two policies pairs them.
+
+    Raises:
+        VerifierError: The verifier failed on so many samples that no problem is left.
+    """
+    states = initial_states(env, problem_ids, seed=seed)
+    starts = [
+        Start(
+            state=state,
+            num_samples=config.samples,
+            learn_from=state,
+            group=f"{index}:{state.problem.problem_id}",
+            role="eval",
+        )
+        for index, state in enumerate(states)
+    ]
+    sampling = SamplingConfig(temperature=config.temperature)
+    wave = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed)
+    groups = [group for group in wave.groups if len(group.graded) >= config.k]
+    num_left_out = len(wave.groups) - len(groups)
+    if not groups:
+        raise VerifierError(
+            f"no problem of {len(wave.groups)} must have fewer than {config.k} graded samples, got "
+            "all of them; see the outcomes of the episodes for what failed"
+        )
+    if num_left_out:
+        _log.warning(
+            "%d of %d problems are left out: the verifier failed", num_left_out, len(wave.groups)
+        )
+    greedy, greedy_tokens = _greedy(policy, env, starts, seed) if config.greedy else (None, 0)
+    rng = np.random.default_rng(seed)
+    correct, graded = _counts(groups)
+    return EvalReport(
+        pass_at_1=pass_at_k_interval(correct, graded, k=1, rng=rng),
+        pass_at_k=pass_at_k_interval(correct, graded, k=config.k, rng=rng),
+        k=config.k,
+        greedy=greedy,
+        by_level=_by_level(groups, config.k),
+        outcomes=Counter(item.outcome for item in wave.trajectories),
+        num_problems=len(groups),
+        num_left_out=num_left_out,
+        samples=config.samples,
+        sampled_tokens=greedy_tokens + sum(item.num_sampled_tokens for item in wave.trajectories),
+        trajectories=wave.trajectories,
+    )
+
+
+def _counts(groups: Sequence[Group]) -> tuple[list[int], list[int]]:
+    correct = [sum(item.is_success for item in group.graded) for group in groups]
+    return correct, [len(group.graded) for group in groups]
+
+
+def _by_level(groups: Sequence[Group], k: int) -> dict[int, tuple[int, float, float]]:
+    levels: dict[int, list[Group]] = {}
+    for group in groups:
+        levels.setdefault(group.trajectories[0].start.state.problem.level, []).append(group)
+    return {
+        level: (
+            len(own),
+            pass_at_k(*_counts(own), k=1),
+            pass_at_k(*_counts(own), k=k),
+        )
+        for level, own in sorted(levels.items())
+    }
+
+
+def _greedy(
+    policy: Policy, env: gym.Env[Any, Any], starts: Sequence[Start], seed: int
+) -> tuple[Interval, int]:
+    once = [
+        Start(
+            state=start.state, num_samples=1, learn_from=start.state, group=start.group, role="eval"
+        )
+        for start in starts
+    ]
+    wave = collect(once, env=env, policy=policy, sampling=SamplingConfig(temperature=0), seed=seed)
+    graded = [item for item in wave.trajectories if item.is_graded]
+    tokens = sum(item.num_sampled_tokens for item in wave.trajectories)
+    return wilson(sum(item.is_success for item in graded), len(graded)), tokens

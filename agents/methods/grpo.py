@@ -1,0 +1,87 @@
+"""GRPO: G episodes a problem, each compared with its own group.
+
+    A_i = (r_i - mean(r)) / (std(r) + eps)
+    L   = - mean over tokens of min(ratio A, clip(ratio, 1 - low, 1 + high) A)
+
+Source: Shao et al. 2024, "DeepSeekMath", arXiv 2402.03300, equations 1-3. The aggregation, the
+clip range and the baseline are config fields, so that DAPO (arXiv 2503.14476), Dr.GRPO (arXiv
+2503.20783) and RLOO (arXiv 2402.14740) are settings of the same file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from reason_env.agents.advantage import AdvantageConfig, group_advantages
+from reason_env.agents.loss import LossConfig
+from reason_env.agents.trajectory import Group, Start, TrainingSample, training_sample
+from reason_env.errors import ConfigError
+from reason_env.state import ReasonState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GRPOConfig:
+    """GRPO's numbers."""
+
+    kind: Literal["grpo"] = "grpo"
+    group_size: int = 8
+    """Episodes a problem (G)."""
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise ConfigError(
+                f"group_size must be at least 2, got {self.group_size!r}; an episode alone has "
+                "nothing to be compared with"
+            )
+
+
+class GRPO:
+    """The baseline row: start at the problem, no guidance, no follow-up."""
+
+    def __init__(self, config: GRPOConfig) -> None:
+        self.config = config
+
+    @property
+    def loss(self) -> LossConfig:
+        """The clipped surrogate, as configured."""
+        return self.config.loss
+
+    def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
+        """Returns one start a problem, with `group_size` samples, grouped by problem and place."""
+        return [
+            Start(
+                state=state,
+                num_samples=self.config.group_size,
+                learn_from=state,
+                group=f"{index}:{state.problem.problem_id}",
+            )
+            for index, state in enumerate(states)
+        ]
+
+    def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
+        """Returns nothing."""
+        return []
+
+    def training_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Returns every graded episode with its advantage within the group.
+
+        Episodes whose verifier failed are in no group; a group of fewer than two graded episodes
+        gives no sample.
+        """
+        samples: list[TrainingSample] = []
+        for group in groups:
+            graded = group.graded
+            if len(graded) < 2:
+                continue
+            advantages = group_advantages(
+                [item.episode_return for item in graded], self.config.advantage
+            )
+            samples += [
+                training_sample(item, float(advantage))
+                for item, advantage in zip(graded, advantages, strict=True)
+            ]
+        return samples

@@ -1,0 +1,260 @@
+"""Every number that a run writes, with its unit, meaning and healthy range; and their sums.
+
+`METRICS` is the dictionary of `metrics.jsonl`: a name that is not in it is an error on write, so
+no number appears whose meaning has to be guessed. A metric marked `per_role` may carry a third
+part, the role of the episodes it is over: `rollout/pass_rate/hinted`.
+
+Failed verdicts (timeout, error) are counted in `grade/`, and are in no mean of returns: a grader
+that failed is not a wrong answer. A value of None says that nothing was there to average.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reason_env.agents.trajectory import Group, TrainingSample, Trajectory
+from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
+from reason_env.verdict import Outcome
+
+Number = float | int | None
+OUTCOMES: tuple[str, ...] = (*(outcome.value for outcome in Outcome), "truncated")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What one name in `metrics.jsonl` means."""
+
+    unit: str
+    meaning: str
+    healthy: tuple[float, float] | None = None
+    """Lowest and highest value of a run that goes well; None where any value may."""
+    across: Literal["mean", "max", "sum", "last"] = "mean"
+    """How the values of several updates or iterations become one."""
+    per_role: bool = False
+    """True if the name may end in `/<role>`."""
+
+
+def _fraction(meaning: str, low: float = 0.0, high: float = 1.0, per_role: bool = False) -> Metric:
+    return Metric("fraction", meaning, (low, high), per_role=per_role)
+
+
+def _seconds(meaning: str) -> Metric:
+    return Metric("s", meaning, across="sum")
+
+
+METRICS: dict[str, Metric] = {
+    "rollout/return_mean": Metric(
+        "reward", "episode return, mean over graded trajectories", per_role=True
+    ),
+    "rollout/pass_rate": _fraction(
+        "graded trajectories that succeeded; near 0 or 1 nothing is left to learn from",
+        low=0.02,
+        high=0.98,
+        per_role=True,
+    ),
+    "rollout/num_trajectories": Metric(
+        "trajectories", "episodes collected, failed verdicts included", across="sum", per_role=True
+    ),
+    "rollout/num_groups": Metric("groups", "groups collected", across="sum"),
+    "rollout/completion_tokens_mean": Metric(
+        "tokens", "policy tokens of an episode that the environment kept", per_role=True
+    ),
+    "rollout/sampled_tokens": Metric(
+        "tokens", "generated in this iteration, those left out by the env included", across="sum"
+    ),
+    "rollout/sampled_tokens_total": Metric(
+        "tokens", "generated for training since the start of the run", across="last"
+    ),
+    "rollout/prefilled_tokens": Metric(
+        "tokens", "context tokens that the engine ran in this iteration", across="sum"
+    ),
+    "rollout/truncated_fraction": _fraction(
+        "trajectories that a token or step budget ended", high=0.3, per_role=True
+    ),
+    **{
+        f"grade/{outcome}_fraction": _fraction(
+            f"trajectories whose outcome is {outcome}; the grade/ fractions sum to 1",
+            high=0.01 if outcome in ("timeout", "error") else 1.0,
+        )
+        for outcome in OUTCOMES
+    },
+    "advantage/groups_without_signal_fraction": _fraction(
+        "groups whose graded returns are all equal, which teach a group-relative method nothing",
+        high=0.9,
+    ),
+    "advantage/mean_abs": Metric(
+        "reward, or its standard deviations", "mean over training samples of |advantage|", (0, 2)
+    ),
+    "loss/total": Metric("reward", "what is differentiated: all terms with their weights"),
+    "loss/policy": Metric("reward", "policy-gradient term; its sign says nothing"),
+    "loss/kl": Metric(
+        "reward", "share of the KL(policy || reference) term, its coefficient included"
+    ),
+    "loss/entropy": Metric(
+        "reward", "share of the entropy term, coefficient and minus sign included"
+    ),
+    "update/tokens": Metric("tokens", "sampled tokens that went through the loss", across="sum"),
+    "update/entropy": Metric(
+        "nats/token", "entropy of the policy on its tokens; collapse shows here first", (0.01, 5)
+    ),
+    "update/approx_kl": Metric(
+        "nats/token",
+        "mean of ratio - 1 - log_ratio, ratio = policy / old: KL(old || policy)",
+        (0, 0.1),
+    ),
+    "update/kl_policy_ref": Metric("nats/token", "KL(policy || reference policy)", (0, 1)),
+    "update/clip_low_fraction": _fraction("tokens clipped at the lower bound", high=0.2),
+    "update/clip_high_fraction": _fraction("tokens clipped at the upper bound", high=0.2),
+    "update/dual_clip_fraction": _fraction("tokens past the dual clip", high=0.05),
+    "update/ratio_mean": Metric("ratio", "policy / old, mean over tokens", (0.9, 1.1)),
+    "update/ratio_max": Metric("ratio", "policy / old, largest", (1, 10), across="max"),
+    "update/effective_sample_fraction": _fraction(
+        "(sum of ratios)^2 / (tokens * sum of squared ratios)", low=0.5
+    ),
+    "update/chi_square": Metric("1", "mean of (ratio - 1)^2", (0, 0.5)),
+    "update/importance_weight_mean": Metric(
+        "ratio", "old / behavior, the correction for a sampler that differs", (0.9, 1.1)
+    ),
+    "update/importance_capped_fraction": _fraction(
+        "tokens whose importance weight reached its cap", high=0.05
+    ),
+    "update/behavior_gap_mean": Metric(
+        "nats/token", "|old - behavior|: trainer against sampler, mean over tokens", (0, 0.02)
+    ),
+    "update/behavior_gap_max": Metric(
+        "nats/token", "|old - behavior|: trainer against sampler, largest", (0, 1), across="max"
+    ),
+    "update/grad_norm": Metric("reward/parameter", "gradient norm before clipping", (1e-6, 100)),
+    "update/learning_rate": Metric("1", "of the optimizer, warm-up included", across="last"),
+    "update/num_updates": Metric("updates", "optimizer steps of this iteration", across="sum"),
+    "update/num_skipped": Metric(
+        "updates", "planned optimizer steps without any gradient", across="sum"
+    ),
+    "update/active_rows_fraction": _fraction(
+        "training samples with a gradient; the others are not run", low=0.1
+    ),
+    "update/num_updates_total": Metric(
+        "updates", "optimizer steps since the start: the policy version", across="last"
+    ),
+    "eval/pass_at_1": _fraction("unbiased pass@1 on the evaluation problems"),
+    "eval/pass_at_1_low": _fraction("lower 95 % limit of pass@1, bootstrap over problems"),
+    "eval/pass_at_1_high": _fraction("upper 95 % limit of pass@1, bootstrap over problems"),
+    "eval/pass_at_k": _fraction("unbiased pass@k on the evaluation problems; k is eval/k"),
+    "eval/pass_at_k_low": _fraction("lower 95 % limit of pass@k, bootstrap over problems"),
+    "eval/pass_at_k_high": _fraction("upper 95 % limit of pass@k, bootstrap over problems"),
+    "eval/k": Metric("samples", "the k of eval/pass_at_k", across="last"),
+    "eval/num_problems": Metric("problems", "evaluation problems", across="last"),
+    "eval/num_samples": Metric("samples", "completions sampled a problem", across="last"),
+    "eval/greedy_pass_rate": _fraction("problems solved by greedy decoding"),
+    "eval/greedy_pass_rate_low": _fraction("lower 95 % Wilson limit of the greedy pass rate"),
+    "eval/greedy_pass_rate_high": _fraction("upper 95 % Wilson limit of the greedy pass rate"),
+    "eval/sampled_tokens": Metric(
+        "tokens", "generated for this evaluation; in no training total", across="sum"
+    ),
+    "time/rollout_s": _seconds("sampling and environment, grading left out"),
+    "time/grade_s": _seconds("waiting for verdicts"),
+    "time/update_s": _seconds("scoring, loss, gradients and optimizer"),
+    "time/eval_s": _seconds("evaluation"),
+    "time/iteration_s": _seconds("whole iteration"),
+}
+"""name -> what it is. Names are `<stage>/<what>[_<unit>]`."""
+
+
+def metric(name: str) -> Metric:
+    """Returns what `name` means, a role at its end allowed where the metric is per role.
+
+    >>> metric("rollout/pass_rate/hinted").unit
+    'fraction'
+
+    Raises:
+        UnknownNameError: The name is not in `METRICS`.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    known = METRICS.get(name.rpartition("/")[0])
+    if known is not None and known.per_role:
+        return known
+    raise UnknownNameError(
+        f"no metric {name!r} among {len(METRICS)} of METRICS in agents/metrics.py"
+        f"{did_you_mean(name, METRICS)}"
+    )
+
+
+def combine(records: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
+    """Returns one record for several updates or iterations, each metric by its own rule.
+
+    Values of None are left out; where all are None, so is the result.
+
+    >>> combine([{"update/ratio_max": 1.5, "loss/policy": 0.5},
+    ...          {"update/ratio_max": 1.2, "loss/policy": 0.25}])
+    {'update/ratio_max': 1.5, 'loss/policy': 0.375}
+    """
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: _combined(name, records) for name in names}
+
+
+def _combined(name: str, records: Sequence[Mapping[str, Number]]) -> Number:
+    values = [value for record in records if (value := record.get(name)) is not None]
+    if not values:
+        return None
+    rules = {"mean": _mean, "max": max, "sum": sum, "last": lambda items: items[-1]}
+    return rules[metric(name).across](values)
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
+    """Returns the `rollout/`, `grade/` and group metrics of one collection.
+
+    Names without a role are over all episodes. Where any role but "base" occurs, every role has
+    its own names too, so that help given to the policy is not mistaken for its ability.
+
+    Raises:
+        ConfigError: There is no trajectory.
+    """
+    trajectories = [item for group in groups for item in group.trajectories]
+    if not trajectories:
+        raise ConfigError("groups must hold at least one trajectory, got none; collect some first")
+    roles = sorted({item.start.role for item in trajectories})
+    per_role = [
+        _episode_metrics([item for item in trajectories if item.start.role == role], f"/{role}")
+        for role in (roles if roles != ["base"] else [])
+    ]
+    outcomes = [item.outcome for item in trajectories]
+    assert set(outcomes) <= set(OUTCOMES), f"every outcome must be known, got {set(outcomes)}"
+    return {
+        **_episode_metrics(trajectories, ""),
+        "rollout/num_groups": len(groups),
+        "rollout/sampled_tokens": sum(item.num_sampled_tokens for item in trajectories),
+        **{f"grade/{name}_fraction": outcomes.count(name) / len(outcomes) for name in OUTCOMES},
+        "advantage/groups_without_signal_fraction": _mean(not has_signal(g) for g in groups),
+        **{name: value for metrics in per_role for name, value in metrics.items()},
+    }
+
+
+def advantage_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
+    """Returns the metrics of the advantages; None where no sample is left to train on."""
+    return {"advantage/mean_abs": _mean(abs(sample.advantage) for sample in samples)}
+
+
+def has_signal(group: Group) -> bool:
+    """Returns whether the graded returns of a group differ at all."""
+    return len({item.episode_return for item in group.graded}) > 1
+
+
+def _episode_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:
+    graded = [item for item in trajectories if item.is_graded]
+    return {
+        f"rollout/return_mean{role}": _mean(item.episode_return for item in graded),
+        f"rollout/pass_rate{role}": _mean(item.is_success for item in graded),
+        f"rollout/num_trajectories{role}": len(trajectories),
+        f"rollout/completion_tokens_mean{role}": _mean(
+            len(item.behavior_log_probs) for item in trajectories
+        ),
+        f"rollout/truncated_fraction{role}": _mean(
+            item.outcome == "truncated" for item in trajectories
+        ),
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else None

@@ -1,0 +1,58 @@
+"""What a run ran on: enough to find the code, the packages and the data again.
+
+The commit is given only where this file itself is tracked there: an installed copy below somebody
+else's repository (a virtual environment in a project) has no commit of ours. Not recorded: host
+name, user, environment variables.
+"""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+
+def provenance(*, command: Sequence[str], device: str) -> dict[str, Any]:
+    """Returns the JSON-able facts of a start, by a command line, on a device."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "git": git_state(Path(__file__)),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "packages": package_versions(),
+    }
+
+
+def git_state(file: Path) -> dict[str, Any] | None:
+    """Returns the commit that `file` is tracked in, and whether the tree differs from it.
+
+    None where there is no git, no commit, or the file is not tracked.
+    """
+    folder = file.resolve().parent
+    if (
+        shutil.which("git") is None
+        or _git(folder, "ls-files", "--error-unmatch", file.name) is None
+    ):
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "is_dirty": bool(_git(folder, "status", "--porcelain"))}
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the version of every installed distribution, by name."""
+    found = {item.metadata["Name"]: item.version for item in distributions()}
+    return {name: found[name] for name in sorted(filter(None, found))}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,183 @@
+"""What an evaluation may claim: unbiased pass@k, and intervals whose unit is the problem.
+
+Samples of one problem are not independent of each other, problems are. Intervals therefore come
+from resampling *problems*; resampling single samples would give intervals that are too narrow.
+The Wilson interval is for a plain proportion, one sample a problem (greedy decoding).
+
+Not covered: small sets. Where all problems have the same value, or there are fewer than about 20,
+the bootstrap's interval is too narrow; it cannot know the problems it has not seen.
+
+Axes: P problems, R resamples.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reason_env.errors import ConfigError, shown
+
+_CELLS_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate between its confidence limits."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def pass_at_k_per_problem(
+    num_correct: Sequence[int], num_samples: Sequence[int], *, k: int
+) -> NDArray[np.float64]:
+    """Returns, per problem, the unbiased chance that k of its samples hold a correct one, [P].
+
+    1 - C(n - c, k) / C(n, k), with n samples of which c are correct. The binomials are exact
+    integers, so the quotient is rounded once, whatever n is.
+
+    Args:
+        num_correct: Correct samples of each problem, [P].
+        num_samples: Graded samples of each problem, [P].
+        k: Samples that are drawn without replacement.
+
+    Raises:
+        ConfigError: k is less than 1 or more than the samples of a problem, or counts disagree.
+
+    Source: Chen et al. 2021, arXiv 2107.03374, equation 1.
+
+    >>> pass_at_k_per_problem([2, 0], [4, 4], k=2).tolist()  # 1 - 1/6 and 1 - 6/6
+    [0.8333333333333334, 0.0]
+    """
+    counts = [(int(c), int(n)) for c, n in zip(num_correct, num_samples, strict=True)]
+    _check_counts(counts, k)
+    value = {
+        (c, n): (math.comb(n, k) - math.comb(n - c, k)) / math.comb(n, k) for c, n in set(counts)
+    }
+    return np.array([value[pair] for pair in counts], dtype=np.float64)
+
+
+def pass_at_k(num_correct: Sequence[int], num_samples: Sequence[int], *, k: int) -> float:
+    """Returns the mean over problems of `pass_at_k_per_problem`.
+
+    >>> pass_at_k([2, 0], [4, 4], k=1)
+    0.25
+    """
+    return float(pass_at_k_per_problem(num_correct, num_samples, k=k).mean())
+
+
+def pass_at_k_interval(
+    num_correct: Sequence[int],
+    num_samples: Sequence[int],
+    *,
+    k: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns pass@k with its bootstrap interval over problems; arguments as `pass_at_k`."""
+    values = pass_at_k_per_problem(num_correct, num_samples, k=k)
+    return bootstrap_mean(values, rng=rng, confidence=confidence)
+
+
+def bootstrap_mean(
+    values: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns the mean of `values` with its percentile bootstrap interval.
+
+    Args:
+        values: One number per problem, [P].
+        rng: Draws the resamples; equal generators give equal intervals.
+        num_resamples: R, sets of P problems drawn with replacement.
+        confidence: Fraction 0..1 of intervals that are to hold the true mean.
+
+    Raises:
+        ConfigError: There are no values, or the confidence is not between 0 and 1.
+
+    Source: Efron 1979, doi 10.1214/aos/1176344552; the percentile interval.
+
+    >>> str(bootstrap_mean([0.0, 1.0], rng=np.random.default_rng(0)))
+    '0.500 [0.000, 1.000]'
+    """
+    value_P = np.asarray(values, dtype=np.float64)
+    if value_P.ndim != 1 or value_P.size == 0:
+        raise ConfigError(
+            f"values must hold one number per problem, got shape {value_P.shape}; "
+            "evaluate at least one problem"
+        )
+    if num_resamples < 1:
+        raise ConfigError(f"num_resamples must be at least 1, got {num_resamples!r}; use 2000")
+    tail = _tail(confidence)
+    # In pieces, so that 10,000 problems do not take R * P numbers at once.
+    at_once = max(1, _CELLS_AT_ONCE // value_P.size)
+    mean_R = np.concatenate(
+        [
+            value_P[rng.integers(value_P.size, size=(rows, value_P.size))].mean(axis=1)
+            for rows in _pieces(num_resamples, at_once)
+        ]
+    )
+    low, high = np.quantile(mean_R, [tail, 1 - tail])
+    return Interval(float(value_P.mean()), float(low), float(high))
+
+
+def wilson(num_correct: int, num_samples: int, *, confidence: float = 0.95) -> Interval:
+    """Returns the proportion of independent trials with its Wilson score interval.
+
+    center = (p + z^2 / 2n) / (1 + z^2 / n)
+    half   = z / (1 + z^2 / n) * sqrt(p (1 - p) / n + z^2 / 4n^2)
+
+    Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
+
+    >>> str(wilson(8, 10))
+    '0.800 [0.490, 0.943]'
+    """
+    _check_counts([(num_correct, num_samples)], 1)
+    z = NormalDist().inv_cdf(1 - _tail(confidence))
+    n, p = num_samples, num_correct / num_samples
+    scale = 1 + z * z / n
+    center = (p + z * z / (2 * n)) / scale
+    half = z / scale * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # At 0 and n the limits are exactly 0 and 1; rounding would leave 1e-17 of error.
+    low = 0.0 if num_correct == 0 else center - half
+    high = 1.0 if num_correct == n else center + half
+    return Interval(p, low, high)
+
+
+def _pieces(total: int, at_once: int) -> list[int]:
+    return [min(at_once, total - done) for done in range(0, total, at_once)]
+
+
+def _tail(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ConfigError(
+            f"confidence must lie between 0 and 1, got {confidence!r}; 0.95 is the usual one"
+        )
+    return (1 - confidence) / 2
+
+
+def _check_counts(counts: list[tuple[int, int]], k: int) -> None:
+    if not counts:
+        raise ConfigError("pass@k must be taken over at least one problem, got none")
+    if k < 1:
+        raise ConfigError(f"k of pass@k must be at least 1, got {k!r}; pass@1 is the mean")
+    for row, (correct, samples) in enumerate(counts):
+        if samples < k:
+            raise ConfigError(
+                f"k of pass@k must be at most the graded samples of each problem, got k={k} and "
+                f"{samples} in row {row}; sample more or lower k"
+            )
+        if not 0 <= correct <= samples:
+            raise ConfigError(
+                f"num_correct must lie in 0..num_samples, got {shown(correct)} of {samples} in "
+                f"row {row}; pass counts, not rates"
+            )

@@ -1,0 +1,91 @@
+"""The loop, read top to bottom: choose problems, collect through the environment, learn, write.
+
+Nothing random outlives an iteration (`TrainConfig.seed_of`) and every checkpoint holds the learner,
+so a run that is killed anywhere and resumed ends in the same weights and the same metrics.jsonl.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reason_env.agents.checkpoint import save_checkpoint
+from reason_env.agents.curve import draw_curve
+from reason_env.agents.metrics import Number
+from reason_env.agents.rollout import Wave
+from reason_env.agents.run_dir import RunDir
+from reason_env.agents.training import Training
+
+Row = dict[str, Any]
+OnRow = Callable[[Row], None]
+
+
+def train(
+    training: Training, run: RunDir, *, on_row: OnRow = lambda row: None, deadline: float | None = None
+) -> list[Row]:
+    """Runs the loop to its end and returns the rows of metrics.jsonl.
+
+    Args:
+        training: As made, or as resumed from the run's newest checkpoint.
+        run: Created, or resumed at `training.iteration`.
+        on_row: Told of each row once it is written.
+        deadline: `time.monotonic()` after which no iteration starts; None for none.
+    """
+    config = training.config
+    if run.last_iteration is None:
+        report = training.evaluate()
+        _write(run, 0, {} if report is None else report.metrics, on_row)
+    while training.iteration < config.iterations:
+        metrics, wave = training.iterate()
+        number = training.iteration
+        is_last = number == config.iterations or (
+            deadline is not None and time.monotonic() > deadline
+        )
+        every = config.eval.every
+        if is_last or (every and number % every == 0):
+            began = time.perf_counter()
+            report = training.evaluate()
+            if report is not None:
+                metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
+        run.write_episodes(number, episode_rows(wave, config.episodes_per_iteration))
+        _write(run, number, metrics, on_row)
+        if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
+            save_checkpoint(
+                run,
+                number,
+                training.policy,
+                training.learner.state_dict(),
+                {
+                    "sampled_tokens_total": training.sampled_tokens_total,
+                    "policy_version": training.policy.policy_version,
+                },
+                config=config.checkpoint,
+            )
+        if is_last:
+            break
+    rows = run.read_metrics()
+    draw_curve(rows, run.path / "curve.png", title=f"{config.method.kind} on {config.env.problems}")
+    return rows
+
+
+def episode_rows(wave: Wave, limit: int) -> list[dict[str, Any]]:
+    """Returns the first `limit` episodes of a wave as JSON-able dicts."""
+    return [
+        {
+            "group": item.start.group,
+            "role": item.start.role,
+            "index": item.index,
+            "outcome": item.outcome,
+            "return": item.episode_return,
+            "policy_version": item.policy_version,
+            "start_tokens": item.prefix_length,
+            "response": item.final_state.text,
+            "state": item.final_state.to_dict(),
+            "behavior_log_probs": list(item.behavior_log_probs),
+        }
+        for item in wave.trajectories[:limit]
+    ]
+
+
+def _write(run: RunDir, iteration: int, metrics: Mapping[str, Number], on_row: OnRow) -> None:
+    run.write_metrics(iteration, metrics)
+    on_row({"iteration": iteration, **metrics})

@@ -1,0 +1,158 @@
+"""Training: the live objects of a run, made from its config, and what one iteration does with them.
+
+Collect, learn, count. Everything that a resumed run needs is in a checkpoint or follows from the
+config's seed, so an object made from a checkpoint goes on as the one that wrote it would have.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from reason_env.agents.checkpoint import load_checkpoint
+from reason_env.agents.evaluate import EvalReport, evaluate
+from reason_env.agents.learner import Learner
+from reason_env.agents.methods import Method, build_method
+from reason_env.agents.metrics import Number, advantage_metrics, rollout_metrics
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
+from reason_env.agents.train_config import TrainConfig
+from reason_env.agents.trajectory import Trajectory
+from reason_env.errors import VerifierError
+
+
+class Training:
+    """The live objects of one run, made from its config (and its newest checkpoint)."""
+
+    def __init__(self, config: TrainConfig, *, checkpoint: Path | None = None) -> None:
+        self.config = config
+        loaded = None if checkpoint is None else load_checkpoint(checkpoint)
+        self.policy = self._policy(config.model if loaded is None else str(loaded.model_dir))
+        self.env = config.env.make(self.policy.codec)
+        self.eval_env = self._eval_env()
+        self.method: Method = build_method(config.method)
+        needs_reference = self.method.loss.kl_coefficient > 0
+        self.learner = Learner(
+            self.policy,
+            replace(config.learner, loss=self.method.loss),
+            ref_policy=self._policy(config.model) if needs_reference else None,
+            temperature=config.sampling.temperature,
+            max_response_tokens=config.env.max_tokens,
+        )
+        self.iteration = 0
+        self.sampled_tokens_total = 0
+        if loaded is not None:
+            self.learner.load_state_dict(loaded.learner_state)
+            self.iteration = loaded.iteration
+            self.sampled_tokens_total = loaded.progress["sampled_tokens_total"]
+            self.policy.mark_updated(loaded.progress["policy_version"])
+
+    @property
+    def problem_ids(self) -> list[str]:
+        """Ids of the training problems, in order."""
+        return [problem.problem_id for problem in reason_env_of(self.env).problems]
+
+    @property
+    def problem_sets(self) -> dict[str, str]:
+        """Content hashes of the training and evaluation problems."""
+        sets = {"train": reason_env_of(self.env).problems.content_hash}
+        if self.eval_env is not None:
+            sets["eval"] = reason_env_of(self.eval_env).problems.content_hash
+        return sets
+
+    def evaluate(self) -> EvalReport | None:
+        """Returns the evaluation of the policy as it is; None if there is nothing to evaluate on.
+
+        Every evaluation of a run has the same problems and seed, so before and after are paired.
+        """
+        if self.eval_env is None:
+            return None
+        ids = [problem.problem_id for problem in reason_env_of(self.eval_env).problems]
+        return evaluate(
+            self.policy,
+            self.eval_env,
+            ids[: self.config.eval.num_problems],
+            config=self.config.eval,
+            seed=self.config.seed_of("evaluation", 0),
+        )
+
+    def iterate(self) -> tuple[dict[str, Number], Wave]:
+        """Collects one iteration's episodes, updates the policy, and returns metrics and episodes."""
+        self.iteration += 1
+        began = time.perf_counter()
+        prefilled = self.policy.engine.num_prefill_tokens
+        wave = self._collect()
+        collected = time.perf_counter()
+        self.sampled_tokens_total += sum(item.num_sampled_tokens for item in wave.trajectories)
+        _check_verifier(wave.trajectories, self.config.max_ungraded_fraction)
+        samples = self.method.training_samples(wave.groups)
+        if self.config.zero_advantages:
+            samples = [replace(sample, advantage=0.0) for sample in samples]
+        update: Mapping[str, Number] = {}
+        if samples:
+            report = self.learner.update(samples, self._rng("updates"))
+            update = report.metrics
+        ended = time.perf_counter()
+        return {
+            **rollout_metrics(wave.groups),
+            "rollout/sampled_tokens_total": self.sampled_tokens_total,
+            "rollout/prefilled_tokens": self.policy.engine.num_prefill_tokens - prefilled,
+            **advantage_metrics(samples),
+            **update,
+            "update/num_updates_total": self.policy.policy_version,
+            "time/rollout_s": collected - began - wave.grading_s,
+            "time/grade_s": wave.grading_s,
+            "time/update_s": ended - collected,
+            "time/iteration_s": ended - began,
+        }, wave
+
+    def _collect(self) -> Wave:
+        """Collects the planned wave, then whatever the method asks for after seeing rewards."""
+        config = self.config
+        ids = config.chosen(self.problem_ids, self.iteration)
+        states = initial_states(self.env, ids, seed=config.seed_of("starts", self.iteration))
+        rng, seeds = self._rng("starts"), self._rng("sampling")
+        starts = self.method.plan(states, rng)
+        waves: list[Wave] = []
+        while starts:
+            waves.append(
+                collect(
+                    starts,
+                    env=self.env,
+                    policy=self.policy,
+                    sampling=config.sampling,
+                    seed=int(seeds.integers(2**62)),
+                )
+            )
+            starts = self.method.follow_up(merged(waves).groups, rng)
+        return merged(waves)
+
+    def _rng(self, stream: str) -> np.random.Generator:
+        return np.random.default_rng(self.config.seed_of(stream, self.iteration))
+
+    def _policy(self, place: str) -> LanguageModelPolicy:
+        config = self.config
+        return LanguageModelPolicy.load(
+            place, device=config.device, dtype=config.dtype, max_batch_size=config.max_batch_size
+        )
+
+    def _eval_env(self) -> gym.Env[Any, Any] | None:
+        config, own = self.config, self.config.eval
+        if own.problems is None and config.env.is_file:
+            return None
+        source = config.env.problems if own.problems is None else own.problems
+        size = own.num_problems if own.problems is None else None
+        return config.env.make(self.policy.codec, problems=source, split=own.split, size=size)
+
+
+def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:
+    failed = sum(not item.is_graded for item in trajectories)
+    if failed > max_fraction * len(trajectories):
+        raise VerifierError(
+            f"the verifier must grade most responses, got {failed} of {len(trajectories)} failed; "
+            "see `reason` in the run's episodes, or raise max_ungraded_fraction"
+        )

@@ -1,0 +1,86 @@
+"""What the command line shows: run rows, reports and problems as rich renderables, not printed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from reason_env.problem import Problem
+
+Row = Mapping[str, Any]
+
+
+def row_line(row: Row, iterations: int) -> str:
+    """Returns one iteration as one line.
+
+    >>> row_line({"iteration": 3, "rollout/pass_rate": 0.25, "rollout/sampled_tokens_total": 4096,
+    ...           "time/iteration_s": 2.0}, 40)
+    'iteration   3/40  pass rate 0.250  tokens 4,096  2.0 s'
+    """
+    parts = [f"iteration {row['iteration']:>3}/{iterations}"]
+    for name, label in (
+        ("rollout/pass_rate", "pass rate"),
+        ("advantage/groups_without_signal_fraction", "no signal"),
+        ("loss/entropy", "entropy"),
+        ("update/approx_kl", "kl"),
+        ("update/grad_norm", "grad"),
+    ):
+        if row.get(name) is not None:
+            parts.append(f"{label} {row[name]:.3f}")
+    if row.get("rollout/sampled_tokens_total") is not None:
+        parts.append(f"tokens {row['rollout/sampled_tokens_total']:,}")
+    if row.get("time/iteration_s") is not None:
+        parts.append(f"{row['time/iteration_s']:.1f} s")
+    if row.get("eval/pass_at_1") is not None:
+        parts.append(f"| eval pass@1 {interval(row, 'eval/pass_at_1')}")
+    return "  ".join(parts)
+
+
+def interval(row: Row, name: str) -> str:
+    """Returns an estimate with its 95 % limits.
+
+    >>> interval({"eval/pass_at_1": 0.5, "eval/pass_at_1_low": 0.4, "eval/pass_at_1_high": 0.6},
+    ...          "eval/pass_at_1")
+    '0.500 [0.400, 0.600]'
+    """
+    if row.get(name) is None:
+        return "-"
+    return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+
+
+def before_and_after(rows: Sequence[Row]) -> Table:
+    """Returns the table that ends a run: evaluation before and after, with 95 % intervals."""
+    evaluated = [row for row in rows if row.get("eval/pass_at_1") is not None]
+    table = Table(title="Evaluation, 95 % intervals over problems", title_justify="left")
+    table.add_column("")
+    k = evaluated[0]["eval/k"]
+    for name in ("pass@1", f"pass@{k}", "greedy", "problems"):
+        table.add_column(name, justify="right")
+    for label, row in (("before", evaluated[0]), ("after", evaluated[-1])):
+        table.add_row(
+            f"{label} (iteration {row['iteration']})",
+            interval(row, "eval/pass_at_1"),
+            interval(row, "eval/pass_at_k"),
+            interval(row, "eval/greedy_pass_rate"),
+            str(row["eval/num_problems"]),
+        )
+    return table
+
+
+def level_table(by_level: Mapping[int, tuple[int, float, float]], k: int) -> Table:
+    """Returns pass@1 and pass@k by level."""
+    table = Table(title="By level", title_justify="left")
+    for name in ("level", "problems", "pass@1", f"pass@{k}"):
+        table.add_column(name, justify="right")
+    for level, (count, first, at_k) in by_level.items():
+        table.add_row(str(level), str(count), f"{first:.3f}", f"{at_k:.3f}")
+    return table
+
+
+def problem_text(problem: Problem) -> Text:
+    """Returns one problem with its reference, as plain text: brackets in it are not markup."""
+    lines = [f"{problem.problem_id}  (level {problem.level})", problem.question, ""]
+    lines += [f"  {index:>2}  {step}" for index, step in enumerate(problem.solution, 1)]
+    lines.append(f"  answer: {problem.answer}")
+    return Text("\n".join(lines))

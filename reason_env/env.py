@@ -1,0 +1,394 @@
+"""ReasonEnv: the Gymnasium shell around `state.transition`. It holds one state and no logic.
+
+One problem, three MDPs (`granularity`) in two forms (`format`): the same tokens give the same
+return, the same end and the same state in all six.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+
+from reason_env.codec import Codec, load_codec
+from reason_env.errors import (
+    ActionError,
+    ConfigError,
+    StateError,
+    did_you_mean,
+    shown,
+)
+from reason_env.problem import Problem, ProblemSet
+from reason_env.problems import load_problems
+from reason_env.prompt import PromptTemplate
+from reason_env.reward import RewardConfig
+from reason_env.spaces import UnicodeText
+from reason_env.state import EpisodeRules, ReasonState, is_over, is_truncated, transition
+from reason_env.verify import GradeOptions, extract_answer, grade
+
+Granularity = Literal["token", "step", "response"]
+Format = Literal["text", "tokens"]
+Action = str | int | Sequence[int] | np.ndarray[Any, Any]
+Observation = str | np.ndarray[Any, Any]
+RESET_OPTIONS = ("problem", "state")
+COMMITMENTS = GradeOptions(markers=("####",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What an action is, and how observations and actions are written."""
+
+    granularity: Granularity = "step"
+    format: Format = "text"
+
+    def __post_init__(self) -> None:
+        for name, kinds in (("granularity", Granularity), ("format", Format)):
+            value = getattr(self, name)
+            if value not in get_args(kinds):
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(get_args(kinds))}, got {value!r}"
+                    f"{did_you_mean(str(value), get_args(kinds))}"
+                )
+
+
+class ReasonEnv(gym.Env[Any, Any]):
+    r"""Reasoning about one problem an episode, as a resettable MDP.
+
+    An episode is `terminated` when an answer is graded and `truncated` when a budget ends it,
+    never both. Reward comes from the verdict alone (`RewardConfig`); `info["success"]` is apart
+    from it. An empty action ends the response as the end token would.
+
+    >>> import gymnasium as gym, reason_env
+    >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
+    >>> obs, info = env.reset(seed=0, options={"problem": "chain/test/0"})
+    >>> print(obs)
+    x=5 y=1 z=9
+    A:y-8 B:z+5
+    >
+    >>> obs, reward, terminated, truncated, info = env.step("A:1-8 y=3\n")
+    >>> obs, reward, terminated, truncated, info = env.step("B:9+5 z=4\n#### 534\n")
+    >>> reward, terminated, truncated, info["outcome"]
+    (1.0, True, False, 'correct')
+
+    Spaces:
+        * Actions in text are strings; in tokens one id (`Discrete`) at token granularity, else any
+          sequence of ids.
+        * Observations in text are prompt and response; in tokens int32 ids of the same,
+          [max_prompt_tokens + max_tokens], right-padded with the codec's pad id.
+
+    Info, at every reset and step: `problem_id`, `level`, `outcome` ("open", "truncated" or an
+    `Outcome`), `success`, `extracted` (the answer read from the response, "" if none), `reason`,
+    `num_tokens`, `num_steps`, `privileged_context` (the guidance that is shown, "" if none).
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        problems: str | Path | ProblemSet = "chain",
+        *,
+        split: str = "train",
+        size: int | None = None,
+        levels: Sequence[int] | None = None,
+        problem_seed: int = 0,
+        granularity: Granularity = "step",
+        format: Format = "text",  # noqa: A002 - the public name
+        codec: str | Codec = "bytes",
+        step_delimiter: str = "\n",
+        prompt: PromptTemplate | Mapping[str, Any] | None = None,
+        max_tokens: int = 512,
+        max_steps: int = 64,
+        max_prompt_tokens: int = 1024,
+        stop_at_answer: bool = True,
+        reward: RewardConfig | Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Makes the environment; everything that can be wrong is found here.
+
+        Args:
+            problems: A family, "gsm8k:PATH", "hub:NAME", a file, or a `ProblemSet`.
+            split: Which split of a family or hub set.
+            size: Number of problems; all (files) or the family's default where None.
+            levels: Lowest and highest level, both included.
+            problem_seed: Chooses a family's problems.
+            granularity: What one action is: a token, a reasoning step, or the whole response.
+            format: "text" (str) or "tokens" (ids; nothing is ever tokenised twice).
+            codec: "bytes", the directory or hub name of a Hugging Face tokenizer, or a codec.
+            step_delimiter: The text that ends a reasoning step (for a codec given by name).
+            prompt: The prompt template, or its fields.
+            max_tokens: Tokens of a response before it is truncated, prefixes included.
+            max_steps: Reasoning steps of a response before it is truncated.
+            max_prompt_tokens: Room for the prompt in token observations; a longer one is refused.
+            stop_at_answer: End with the first closed step after which an answer stands.
+            reward: The reward of each outcome, or its fields.
+            render_mode: "ansi" or None.
+        """
+        if render_mode not in (None, "ansi"):
+            raise ConfigError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
+        if max_prompt_tokens < 1:
+            raise ConfigError(f"max_prompt_tokens must be at least 1, got {max_prompt_tokens!r}")
+        self.layout = Layout(granularity=granularity, format=format)
+        self.rules = EpisodeRules(
+            max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop_at_answer
+        )
+        self.codec: Codec = (
+            load_codec(codec, step_delimiter=step_delimiter) if isinstance(codec, str) else codec
+        )
+        if step_delimiter not in ("\n", self.codec.step_delimiter):
+            raise ConfigError(
+                f"step_delimiter must be the codec's {self.codec.step_delimiter!r}, got "
+                f"{step_delimiter!r}; make the codec with it"
+            )
+        self.prompt = _built(PromptTemplate, prompt)
+        self.reward_config = _built(RewardConfig, reward)
+        self.max_prompt_tokens = max_prompt_tokens
+        self.render_mode = render_mode
+        self.problems = _problem_set(problems, split, size, levels, problem_seed)
+        self._checked_prompt(self.initial_state(_longest(self.problems)))
+        self._transition: Callable[..., ReasonState] = partial(
+            transition, rules=self.rules, grade=grade, has_answer=commits
+        )
+        self._state: ReasonState | None = None
+        self._prompt_text, self._num_prompt_ids = "", 0
+        self._ids = np.full(self._width, self.codec.pad_id, dtype=np.int32)
+        self.observation_space, self.action_space = self._spaces()
+
+    @property
+    def state(self) -> ReasonState:
+        """The current state: a value, which `reset(options={"state": ...})` takes back."""
+        if self._state is None:
+            raise ResetNeeded("call reset() before asking for the state")
+        return self._state
+
+    def initial_state(self, problem: Problem) -> ReasonState:
+        """Returns the state before the first token of `problem`'s response."""
+        return ReasonState(problem=problem, codec=self.codec)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode.
+
+        Args:
+            seed: Seeds the choice of problems, for this and later resets.
+            options: {"problem": id} chooses the problem; {"state": s} starts from `s`, a
+                `ReasonState` or its dict or JSON. Otherwise the problem is drawn uniformly.
+
+        Raises:
+            ConfigError: An unknown option, or both.
+            StateError: A state of another problem set or codec, malformed, or already over.
+            UnknownNameError: No such problem.
+        """
+        super().reset(seed=seed)
+        state = self._start(options or {})
+        prompt_ids = self._checked_prompt(state)
+        self._state = state
+        self._prompt_text = self.prompt.text(state)
+        self._num_prompt_ids = len(prompt_ids)
+        self._ids.fill(self.codec.pad_id)
+        self._ids[: len(prompt_ids) + len(state.response)] = prompt_ids + state.response
+        return self._observation(), self._info()
+
+    def step(self, action: Action) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Takes one action; see `state.transition`.
+
+        Raises:
+            ActionError: The action is not of this format.
+            CodecError: An id lies outside the vocabulary.
+            StateError: The episode is over.
+        """
+        tokens = self._tokens(action)
+        close = self.layout.granularity == "response" or not tokens
+        begin = self._num_prompt_ids + len(self.state.response)
+        self._state = self._transition(self.state, tokens, close=close)
+        new = self._state.response[begin - self._num_prompt_ids :]
+        self._ids[begin : begin + len(new)] = new
+        terminated = self._state.verdict is not None
+        truncated = is_truncated(self._state, self.rules)
+        reward = self.reward_config.reward(self._state, self.rules)
+        return self._observation(), reward, terminated, truncated, self._info()
+
+    def render(self) -> str | None:
+        """Returns question, guidance, numbered steps and verdict as text (mode "ansi")."""
+        if self.render_mode is None:
+            return None
+        state = self.state
+        lines = [f"[{state.problem.problem_id}] {state.problem.question}"]
+        lines += [f"  ({piece.kind}) {', '.join(piece.pieces)}" for piece in state.guidance]
+        lines += [f"{index:>3}  {step.rstrip()}" for index, step in enumerate(state.steps, 1)]
+        info = self._info()
+        lines.append(f"     {info['outcome']}" + (f": {info['reason']}" if info["reason"] else ""))
+        return "\n".join(lines)
+
+    def _start(self, options: dict[str, Any]) -> ReasonState:
+        unknown = [key for key in options if key not in RESET_OPTIONS]
+        if unknown:
+            raise ConfigError(
+                f"reset options must be among {', '.join(RESET_OPTIONS)}, got {unknown[0]!r}"
+                f"{did_you_mean(str(unknown[0]), RESET_OPTIONS)}"
+            )
+        if len(options) > 1:
+            raise ConfigError(
+                "reset options must be a problem or a state, got both; a state holds its problem"
+            )
+        if "state" in options:
+            return self._own_state(options["state"])
+        if "problem" in options:
+            return self.initial_state(self.problems.by_id(str(options["problem"])))
+        return self.initial_state(self.problems[int(self.np_random.integers(len(self.problems)))])
+
+    def _own_state(self, given: Any) -> ReasonState:
+        if isinstance(given, str):
+            given = ReasonState.from_json(given, self.codec)
+        elif isinstance(given, Mapping):
+            given = ReasonState.from_dict(dict(given), self.codec)  # pyright: ignore[reportUnknownArgumentType]
+        if not isinstance(given, ReasonState):
+            raise StateError(
+                f"options['state'] must be a ReasonState, its dict or its JSON, got {shown(given)}"
+            )
+        if given.codec.codec_id != self.codec.codec_id:
+            raise StateError(
+                f"state must be of codec {self.codec.codec_id!r}, got {given.codec.codec_id!r}; "
+                "make it with this environment's codec"
+            )
+        known = self.problems.by_id(given.problem.problem_id)
+        if known != given.problem:
+            raise StateError(
+                f"state must hold this set's problem {known.problem_id!r}, got one with the same "
+                "id and other content; load the problem set that the state was made with"
+            )
+        if given.verdict is None and self.codec.eos_id in given.response:
+            raise StateError(
+                f"an open state must not hold the end token {self.codec.eos_id}, got one that "
+                "does; cut() it first"
+            )
+        if is_over(given, self.rules):
+            raise StateError(
+                f"state must be open, got one that is over ({self._outcome(given)}, "
+                f"{len(given.response)} of {self.rules.max_tokens} tokens); cut() it first"
+            )
+        return given
+
+    def _checked_prompt(self, state: ReasonState) -> tuple[int, ...]:
+        prompt_ids = self.prompt.token_ids(state)
+        if len(prompt_ids) > self.max_prompt_tokens:
+            raise StateError(
+                f"prompt of {state.problem.problem_id!r} must have at most "
+                f"{self.max_prompt_tokens} tokens, got {len(prompt_ids)}; raise max_prompt_tokens "
+                "or drop the problem"
+            )
+        return prompt_ids
+
+    def _tokens(self, action: Action) -> tuple[int, ...]:
+        if self.layout.format == "text":
+            if not isinstance(action, str):
+                raise ActionError(f"action must be a str in format 'text', got {shown(action)}")
+            return self.codec.encode(action)
+        if isinstance(action, str):
+            raise ActionError(
+                f"action must be token ids in format 'tokens', got {shown(action)}; "
+                "make the environment with format='text' or encode it"
+            )
+        try:
+            ids: Any = (action,) if self.layout.granularity == "token" else action
+            return tuple(map(operator.index, ids))
+        except TypeError as error:
+            raise ActionError(
+                f"action must be {'one id' if self.layout.granularity == 'token' else 'ids'} in "
+                f"format 'tokens', got {shown(action)}"
+            ) from error
+
+    def _outcome(self, state: ReasonState) -> str:
+        if state.verdict is not None:
+            return state.verdict.outcome.value
+        return "truncated" if is_truncated(state, self.rules) else "open"
+
+    def _info(self) -> dict[str, Any]:
+        state = self.state
+        verdict = state.verdict
+        return {
+            "problem_id": state.problem.problem_id,
+            "level": state.problem.level,
+            "outcome": self._outcome(state),
+            "success": verdict is not None and verdict.is_correct,
+            "extracted": "" if verdict is None else verdict.extracted or "",
+            "reason": "" if verdict is None else verdict.reason,
+            "num_tokens": len(state.response),
+            "num_steps": state.num_steps,
+            "privileged_context": self.prompt.guidance_text(state),
+        }
+
+    def _observation(self) -> Observation:
+        if self.layout.format == "text":
+            return self._prompt_text + self.state.text
+        return self._ids.copy()
+
+    @property
+    def _width(self) -> int:
+        return self.max_prompt_tokens + self.rules.max_tokens
+
+    def _spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        vocabulary = self.codec.vocab_size
+        if self.layout.format == "text":
+            max_chars = self._width * self.codec.max_token_chars
+            return UnicodeText(max_chars), UnicodeText(max_chars)
+        observations = spaces.Box(0, vocabulary - 1, (self._width,), np.int32)
+        if self.layout.granularity == "token":
+            return observations, spaces.Discrete(vocabulary)
+        return observations, spaces.Sequence(spaces.Discrete(vocabulary))
+
+
+def commits(response: str) -> bool:
+    r"""Returns whether a response so far states its answer by a box or a `####` line.
+
+    Phrases such as "the final answer is" count when a whole response is graded, but they do not
+    end an episode: prose says them on the way.
+
+    >>> commits("so it is 36\n"), commits("#### 36\n"), commits("the final answer is 36.\n")
+    (False, True, False)
+    """
+    return extract_answer(response, COMMITMENTS) is not None
+
+
+def _longest(problems: ProblemSet) -> Problem:
+    return max(problems, key=lambda problem: len(problem.question.encode("utf-8", "replace")))
+
+
+def _built(kind: Any, given: Any) -> Any:
+    """Returns `given` if it is a `kind` already, else one made of its fields."""
+    if isinstance(given, kind):
+        return given
+    try:
+        return kind(**(given or {}))
+    except TypeError as error:
+        raise ConfigError(
+            f"{kind.__name__} must be given by its fields, got {shown(given)}; {error}"
+        ) from error
+
+
+def _problem_set(
+    problems: str | Path | ProblemSet,
+    split: str,
+    size: int | None,
+    levels: Sequence[int] | None,
+    seed: int,
+) -> ProblemSet:
+    if isinstance(problems, ProblemSet):
+        if size is not None or levels is not None or seed:
+            raise ConfigError(
+                "size, levels and problem_seed must be left out for a ProblemSet, got "
+                f"{size!r}, {levels!r} and {seed!r}; choose when the set is made"
+            )
+        return problems
+    pair: tuple[int, int] | None = None
+    if levels is not None:
+        if len(levels) != 2:
+            raise ConfigError(f"levels must be (lowest, highest), got {shown(levels)}")
+        pair = (int(levels[0]), int(levels[1]))
+    return load_problems(str(problems), split=split, size=size, levels=pair, seed=seed)

@@ -1,0 +1,75 @@
+"""One episode of a text environment as lines to show: typed by a person, or sampled by a policy.
+
+A state is a value, so a person may take a step back: `:back` resets the environment to the state
+before it. `:end` (or the end of the input) ends the response.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+
+from reason_env.env import ReasonEnv
+from reason_env.state import ReasonState
+
+Ask = Callable[[int], str | None]
+
+
+def typed_steps(env: gym.Env[Any, Any], ask: Ask) -> Iterator[str]:
+    """Yields what to show after each line that `ask` gives; resets are part of the game."""
+    inner = env.unwrapped
+    assert isinstance(inner, ReasonEnv), "play needs a stack on ReasonEnv"
+    history: list[ReasonState] = []
+    yield "Type one reasoning step a line, the answer as `#### answer`; :back undoes, :end ends."
+    while True:
+        line = ask(inner.state.num_steps + 1)
+        if line == ":back":
+            if history:
+                env.reset(options={"state": history.pop()})
+                yield f"(back at step {inner.state.num_steps + 1})"
+            continue
+        history.append(inner.state)
+        ends = line is None or line == ":end"
+        action = "" if ends else f"{line}{inner.codec.step_delimiter}"
+        _, reward, terminated, truncated, info = env.step(action)
+        if terminated or truncated:
+            yield _ended(float(reward), info)
+            return
+
+
+def model_steps(env: gym.Env[Any, Any], policy: Any, seed: int) -> Iterator[str]:
+    """Yields each step that the policy writes, with the step checker's mark where there is one."""
+    from reason_env.agents.policy import Context, SamplingConfig
+
+    inner = env.unwrapped
+    assert isinstance(inner, ReasonEnv), "play needs a stack on ReasonEnv"
+    context = Context(
+        token_ids=inner.prompt.token_ids(inner.state),
+        num_samples=1,
+        max_new_tokens=inner.rules.max_tokens,
+    )
+    ((completion,),) = policy.sample([context], SamplingConfig(), seed=seed)
+    full = inner.state.extend(completion.token_ids)
+    for number, step in enumerate(full.steps, start=1):
+        if not step:
+            break
+        _, reward, terminated, truncated, info = env.step(step)
+        yield f"{number:>3}  {step.rstrip()}{_mark(inner)}"
+        if terminated or truncated:
+            yield _ended(float(reward), info)
+            return
+    _, reward, _, _, info = env.step("")
+    yield _ended(float(reward), info)
+
+
+def _mark(inner: ReasonEnv) -> str:
+    checker = inner.problems.checker
+    if checker is None:
+        return ""
+    wrong = checker(inner.state.problem, inner.state.steps)
+    return "" if wrong is None or wrong != inner.state.num_steps else "    <- first wrong step"
+
+
+def _ended(reward: float, info: dict[str, Any]) -> str:
+    reason = f" ({info['reason']})" if info["reason"] else ""
+    return f"     {info['outcome']}{reason}, reward {reward:g}\n"

@@ -1,0 +1,222 @@
+"""Where problems come from: one function for every source, and the table of sources.
+
+A source is a name, or a name and its argument: `chain`, `gsm8k:PATH`, `hub:NAME`, `file:PATH`; a
+path alone is a file. A family is imported when it is asked for, so that importing this package
+stays cheap. An argument that a source has no use for is an error, never ignored.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
+from reason_env.problem import ProblemSet
+from reason_env.problems.files import SUFFIXES, load_file
+from reason_env.problems.hub import load_hub
+from reason_env.problems.reference import answer_line, reference_response
+from reason_env.problems.rows import check_limit
+
+__all__ = [
+    "ProblemSource",
+    "answer_line",
+    "load_file",
+    "load_hub",
+    "load_problems",
+    "problem_sources",
+    "reference_response",
+]
+
+Levels = tuple[int, int]
+"""Inclusive (low, high)."""
+
+
+class Family(Protocol):
+    """What the module of a generated family exposes."""
+
+    def make(self, split: str, *, size: int | None, levels: Levels | None, seed: int) -> ProblemSet:
+        """Returns the family's problems of a split; None means the family's default."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemSource:
+    """One way to name problems, for `reason-env problems list`."""
+
+    name: str
+    """What is written before the colon, or alone."""
+    description: str
+    """One line."""
+    argument: str = ""
+    """What stands after the colon, in capitals; empty where nothing does."""
+    module: str = ""
+    """The family's module; empty for sources that read."""
+
+    @property
+    def usage(self) -> str:
+        """The name as it is written on the command line.
+
+        >>> [source.usage for source in problem_sources()]
+        ['chain', 'inverse', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]']
+        """
+        return f"{self.name}:{self.argument}" if self.argument else self.name
+
+
+_SOURCES: tuple[ProblemSource, ...] = (
+    ProblemSource(
+        name="chain",
+        description="generated: a long chain of register operations with few critical steps",
+        module="reason_env.problems.chain",
+    ),
+    ProblemSource(
+        name="inverse",
+        description="generated: inverse problems, easy to explain once the answer is known",
+        module="reason_env.problems.inverse",
+    ),
+    ProblemSource(
+        name="gsm8k",
+        description="GSM8K's own format: a .jsonl or .parquet file, or a directory of splits",
+        argument="PATH",
+    ),
+    ProblemSource(
+        name="file",
+        description="your problems: .jsonl, .json (lines) or .parquet; the bare path works too",
+        argument="PATH",
+    ),
+    ProblemSource(
+        name="hub",
+        description="a Hugging Face data set by name, or a local directory of one",
+        argument="NAME[:CONFIG]",
+    ),
+)
+
+
+def problem_sources() -> list[ProblemSource]:
+    """Returns every source that `load_problems` knows."""
+    return list(_SOURCES)
+
+
+def load_problems(
+    name: str,
+    path: str | Path | None = None,
+    *,
+    split: str = "train",
+    size: int | None = None,
+    levels: Levels | None = None,
+    seed: int = 0,
+    columns: Mapping[str, str] | None = None,
+) -> ProblemSet:
+    """Returns the problems of a source.
+
+    Args:
+        name: A family, `gsm8k`, `file` or `hub` (the last three with an argument after a colon, or
+            in `path`), or the path of a file.
+        path: The argument of `gsm8k`, `file` and `hub`, where the name does not hold it.
+        split: Which split. One file is one split: there it only names the ids.
+        size: How many problems a family makes; of a file or hub, at most the first `size` (after
+            `levels`).
+        levels: Inclusive (low, high).
+        seed: Which problems a family draws. A file draws nothing: 0.
+        columns: Problem field -> column, of files and hubs.
+
+    Raises:
+        UnknownNameError: No such source; the message names the nearest.
+        ProblemError: The file, the data set or a row of it cannot be used.
+        ConfigError: An argument is out of its range, or this source has no use for it.
+    """
+    check_limit(size, "size")
+    if levels is not None and not 0 <= levels[0] <= levels[1]:
+        raise ConfigError(
+            f"levels must be (low, high) with 0 <= low <= high, got {levels!r}; "
+            "both ends are included"
+        )
+    source, argument = _parsed(name, path)
+    if source.module:
+        if columns is not None:
+            raise ConfigError(
+                f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "
+                "they name the columns of files and hubs"
+            )
+        family = cast("Family", import_module(source.module))
+        return family.make(split, size=size, levels=levels, seed=seed)
+    if seed != 0:
+        raise ConfigError(
+            f"seed must be 0 for {source.usage}, got {seed!r}; "
+            "only generated families draw problems"
+        )
+    limit = size if levels is None else None
+    problems = _read(source, argument, split=split, limit=limit, columns=columns)
+    return problems if levels is None else _of_levels(problems, argument, levels, size)
+
+
+def _parsed(name: str, path: str | Path | None) -> tuple[ProblemSource, str]:
+    table = {source.name: source for source in _SOURCES}
+    head, colon, tail = name.partition(":")
+    if head not in table:
+        if not _is_path(name):
+            raise UnknownNameError(
+                f"no problem source {name!r}; for a file give its path{did_you_mean(head, table)}"
+            )
+        head, colon, tail = "file", ":", name
+    source = table[head]
+    if not source.argument:
+        if colon or path is not None:
+            raise ConfigError(
+                f"problem source {head!r} must stand alone, got "
+                f"{shown(tail if colon else str(path))} with it; it reads no file"
+            )
+        return source, ""
+    if bool(tail) == (path is not None):
+        raise ConfigError(
+            f"problem source {head!r} must have one argument, got {name!r} and path "
+            f"{path if path is None else str(path)!r}; write {source.usage}"
+        )
+    return source, tail or str(path)
+
+
+def _is_path(name: str) -> bool:
+    looks = name.endswith(SUFFIXES) or "/" in name or os.sep in name
+    return looks or (name != "" and Path(name).exists())
+
+
+def _read(
+    source: ProblemSource,
+    argument: str,
+    *,
+    split: str,
+    limit: int | None,
+    columns: Mapping[str, str] | None,
+) -> ProblemSet:
+    if source.name == "hub":
+        hub_name, colon, config = argument.rpartition(":")
+        if not colon or Path(argument).is_dir():
+            hub_name, config = argument, ""
+        return load_hub(hub_name, config=config or None, split=split, columns=columns, limit=limit)
+    if source.name == "gsm8k":
+        return load_file(
+            argument,
+            split=split,
+            columns=columns,
+            limit=limit,
+            set_name="gsm8k",
+            row_format="gsm8k",
+        )
+    return load_file(argument, split=split, columns=columns, limit=limit)
+
+
+def _of_levels(problems: ProblemSet, argument: str, levels: Levels, size: int | None) -> ProblemSet:
+    found = sorted({problem.level for problem in problems} - {0})
+    if not found:
+        raise ProblemError(
+            f"{argument} must have levels to be filtered by them, got none in {len(problems)} rows;"
+            " leave levels out, or map a column to level"
+        )
+    kept = [problem for problem in problems if levels[0] <= problem.level <= levels[1]]
+    if not kept:
+        raise ProblemError(
+            f"levels must leave at least one problem of {argument}, got {levels!r} where the rows "
+            f"have {found[0]} to {found[-1]}; widen them"
+        )
+    return ProblemSet(problems.name, tuple(kept[:size]))

@@ -1,0 +1,46 @@
+"""RewardConfig: the verdict -> the reward. Nothing else in the environment makes reward."""
+
+import math
+from dataclasses import dataclass, fields
+
+from reason_env.errors import ConfigError
+from reason_env.state import EpisodeRules, ReasonState, is_truncated
+from reason_env.verdict import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardConfig:
+    """Reward of the turn that ends an episode, by how it ended; every other turn gives 0.
+
+    A verifier that failed gives `ungraded`, which says nothing about the response: collectors
+    leave such episodes out of every group and count them.
+    """
+
+    correct: float = 1.0
+    incorrect: float = 0.0
+    no_answer: float = 0.0
+    truncated: float = 0.0
+    ungraded: float = 0.0
+    """TIMEOUT and ERROR."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ConfigError(f"reward {item.name} must be a number, got {value!r}")
+            if not math.isfinite(value):
+                raise ConfigError(f"reward {item.name} must be finite, got {value!r}")
+
+    def reward(self, state: ReasonState, rules: EpisodeRules) -> float:
+        """Returns the reward of having just reached `state`."""
+        if state.verdict is None:
+            return float(self.truncated) if is_truncated(state, rules) else 0.0
+        match state.verdict.outcome:
+            case Outcome.CORRECT:
+                return float(self.correct)
+            case Outcome.INCORRECT:
+                return float(self.incorrect)
+            case Outcome.NO_ANSWER:
+                return float(self.no_answer)
+            case Outcome.TIMEOUT | Outcome.ERROR:
+                return float(self.ungraded)

@@ -1,0 +1,87 @@
+"""A Gymnasium text space that holds every string: LaTeX, any script, line ends, and the empty one.
+
+`gymnasium.spaces.Text` asks for a finite charset and most of them refuse `√2` or `""`. Here every
+code point is a character, indexed by its own number, so that flattening and the shared memory of
+`AsyncVectorEnv` work without a table of a million entries.
+"""
+
+import string
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+from gymnasium.spaces import Text
+
+NUM_CODE_POINTS = 0x110000
+MAX_SAMPLE_CHARS = 32
+
+
+class _EveryCharacter(Sequence[str]):
+    """All code points in order, as both the set and the list that `Text` keeps."""
+
+    def __len__(self) -> int:
+        return NUM_CODE_POINTS
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [chr(code) for code in range(*index.indices(NUM_CODE_POINTS))]
+        return chr(index)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and len(value) == 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _EveryCharacter)
+
+    def __hash__(self) -> int:
+        return NUM_CODE_POINTS
+
+
+EVERY_CHARACTER = _EveryCharacter()
+
+
+class UnicodeText(Text):
+    r"""Strings of 0 to `max_length` code points.
+
+    Random samples are short printable ASCII: random code points test nothing but fonts.
+
+    >>> space = UnicodeText(10)
+    >>> "√2 ∈ ℝ" in space, "" in space, "\\frac{1}{2}\n" in space
+    (True, True, False)
+    """
+
+    def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__(max_length, min_length=0, charset=string.printable, seed=seed)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """Returns at most 32 random printable characters; masks are not supported."""
+        if mask is not None or probability is not None:
+            raise NotImplementedError("UnicodeText.sample takes no mask and no probability")
+        length = int(self.np_random.integers(0, min(self.max_length, MAX_SAMPLE_CHARS) + 1))
+        codes = self.np_random.integers(0, len(string.printable), size=length)
+        return "".join(string.printable[code] for code in codes)
+
+    def contains(self, x: Any) -> bool:
+        """Returns whether x is a string that is not too long."""
+        return isinstance(x, str) and len(x) <= self.max_length
+
+    @property
+    def character_set(self) -> Any:
+        """Every code point."""
+        return EVERY_CHARACTER
+
+    @property
+    def character_list(self) -> Any:
+        """Every code point, in order."""
+        return EVERY_CHARACTER
+
+    def character_index(self, char: str) -> np.int32:
+        """Returns the code point's number."""
+        return np.int32(ord(char))
+
+    def __repr__(self) -> str:
+        return f"UnicodeText({self.max_length})"

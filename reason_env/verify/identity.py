@@ -1,0 +1,147 @@
+"""Decides whether two expressions are one value: exact, then modular, then numeric identity testing.
+
+None means that no tier could tell. The numeric tier accepts only after agreement to 40 of 50 digits at
+two points; it looks at real points first (so sqrt(x^2) is not x) and skips points where a side is not
+real, unless the imaginary unit occurs.
+"""
+
+from typing import Any
+
+from reason_env.verify.exact import UndefinedError, modular, rational
+from reason_env.verify.nodes import Node, has_op, symbols, walk
+from reason_env.verify.numeric import DOUBLES, Evaluator, is_real, long_field
+
+POINTS = 6
+_SIFT = 1e-7
+_AGREE = 1e-30
+MAX_NODES = 4000
+
+
+def same_value(left: Node, right: Node) -> bool | None:
+    """Returns whether two expressions are equal for all values of their variables; None if unknown.
+
+    >>> from reason_env.verify.structure import parse_answer as read
+    >>> same_value(read("(x+1)^2"), read("x^2+2x+1")), same_value(read("sin(2x)"), read("2 sin x"))
+    (True, False)
+    """
+    if left == right:
+        return True
+    sign = infinite_sign(left), infinite_sign(right)
+    if any(sign):
+        return sign[0] == sign[1]
+    if has_op(left, "based") or has_op(right, "based"):
+        return False
+    exact_left, exact_right = rational(left), rational(right)
+    if exact_left is not None and exact_right is not None:
+        return exact_left == exact_right
+    if is_undefined(left) or is_undefined(right):
+        return False
+    try:
+        return all(modular(left, point) == modular(right, point) for point in (0, 1))
+    except UndefinedError:
+        return _numeric(left, right)
+
+
+def is_undefined(node: Node) -> bool:
+    """Returns whether a constant has no value at all: a division by zero, the logarithm of zero."""
+    if symbols(node) or rational(node) is not None:
+        return False
+    try:
+        Evaluator(DOUBLES, 0).value(node)
+    except UndefinedError as error:
+        return isinstance(error.__cause__, ZeroDivisionError | ValueError)
+    return False
+
+
+def infinite_sign(node: Node) -> int:
+    """Returns 1 or -1 for plus or minus infinity, else 0."""
+    if node.op == "neg":
+        return -infinite_sign(node.args[0])
+    return int(node.op == "const" and node.value == "inf")
+
+
+def proportional(left: Node, right: Node) -> bool | None:
+    """Returns whether the quotient of two expressions is a constant that is not 0."""
+    constant = _constant_quotient(left, right)
+    return None if constant is None else constant != 0
+
+
+def _constant_quotient(left: Node, right: Node) -> complex | None:
+    """Returns the quotient of two expressions if it is constant, 0 if it is not, None if unknown."""
+    quotients: list[complex] = []
+    for point in range(POINTS):
+        values = _pair(left, right, point)
+        if values is None or not all(is_real(value) for value in values):
+            continue
+        if abs(values[0]) < 1e-12 or abs(values[1]) < 1e-12:
+            return 0 if abs(values[0] - values[1]) > 1e-9 else None
+        quotients.append(values[0] / values[1])
+    if len(quotients) < 2:
+        return None
+    first = quotients[0]
+    is_constant = all(abs(q - first) <= 1e-9 * abs(first) for q in quotients)
+    return first if is_constant else 0
+
+
+def positive_factor(left: Node, right: Node) -> int | None:
+    """Returns the sign of the constant quotient of two expressions; 0 if it is not constant."""
+    constant = _constant_quotient(left, right)
+    if constant is None:
+        return None
+    return (constant.real > 0) - (constant.real < 0)
+
+
+def number_value(node: Node) -> float | None:
+    """Returns the real value of a constant expression, as a double; None if it has none."""
+    if symbols(node) or infinite_sign(node):
+        return float("inf") * infinite_sign(node) if infinite_sign(node) else None
+    exact = rational(node)
+    try:
+        value: Any = complex(exact) if exact is not None else Evaluator(DOUBLES, 0).value(node)
+    except (UndefinedError, OverflowError):
+        return None
+    return float(value.real) if is_real(value) else None
+
+
+def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None:
+    try:
+        evaluator = Evaluator(DOUBLES, point)
+        return evaluator.value(left), evaluator.value(right)
+    except UndefinedError:
+        return None
+
+
+def _numeric(left: Node, right: Node) -> bool | None:
+    if sum(1 for _ in walk(left)) + sum(1 for _ in walk(right)) > MAX_NODES:
+        return None
+    is_constant = not symbols(left) and not symbols(right) and not has_op(left, "sum", "int", "prod")
+    is_complex = any(n.op == "const" and n.value == "i" for tree in (left, right) for n in walk(tree))
+    good: list[int] = []
+    complex_points: list[int] = []
+    for point in range(1 if is_constant else POINTS):
+        pair = _pair(left, right, point)
+        if pair is None or abs(pair[0]) == float("inf") or abs(pair[1]) == float("inf"):
+            continue
+        real = is_real(pair[0]), is_real(pair[1])
+        if is_complex or all(real):
+            if abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1])):
+                return False
+            good.append(point)
+        elif not any(real) or is_constant:
+            if abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1])) and is_constant:
+                return False
+            complex_points.append(point)
+    points = good or complex_points
+    if not points:
+        return None
+    return all(_agrees(left, right, point) for point in points[:2])
+
+
+def _agrees(left: Node, right: Node, point: int) -> bool:
+    evaluator = Evaluator(long_field(), point)
+    try:
+        a, b = evaluator.value(left), evaluator.value(right)
+    except UndefinedError:
+        return False
+    scale = max(abs(a), abs(b))
+    return bool(scale < _AGREE or abs(a - b) <= _AGREE * scale or abs(a - b) < 1e-45)

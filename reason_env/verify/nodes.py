@@ -1,0 +1,92 @@
+"""The typed tree that an answer is read into: immutable values, no text to execute.
+
+One node type with an operation name, because every walk (exact, modular, numeric, form) is a table
+over operations. Operations:
+
+- expressions: num (Fraction), dec (a decimal as written), sym, const (pi, e, i, inf), add, mul, div, neg, pow, root (radicand,
+  degree), fn (a known function), call (`f(x)`), sub (an index that is an expression), fact, pm, mp,
+  percent, degree, and the bound ones sum, prod, int, lim, deriv (value: the bound variable);
+- structures: list, tuple, set, interval (value: its two brackets), union, inter, minus, rel (value:
+  the relation signs, comma-separated), ratio, matrix (value: columns), quantity (value: the unit),
+  mixed (whole, fraction), based (value: the base), text.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Node(NamedTuple):
+    """One operation, its operands and, for leaves, its value."""
+
+    op: str
+    args: tuple["Node", ...] = ()
+    value: Fraction | str | int | None = None
+
+
+def number(value: int | Fraction) -> Node:
+    """Returns the leaf of an exact number."""
+    return Node("num", (), Fraction(value))
+
+
+def symbol(name: str) -> Node:
+    """Returns the leaf of a variable."""
+    return Node("sym", (), name)
+
+
+def add(*terms: Node) -> Node:
+    """Returns the sum of the terms, flattened one level."""
+    flat = [part for term in terms for part in (term.args if term.op == "add" else (term,))]
+    return flat[0] if len(flat) == 1 else Node("add", tuple(flat))
+
+
+def multiply(*factors: Node) -> Node:
+    """Returns the product of the factors, flattened one level; braces around a factor only group."""
+    if len(factors) > 1:
+        factors = tuple(f.args[0] if f.op == "set" and len(f.args) == 1 else f for f in factors)
+    flat = [part for factor in factors for part in (factor.args if factor.op == "mul" else (factor,))]
+    return flat[0] if len(flat) == 1 else Node("mul", tuple(flat))
+
+
+def negative(node: Node) -> Node:
+    """Returns the node with the other sign; the sign of a number goes into the number."""
+    if node.op == "num":
+        assert isinstance(node.value, Fraction), "a num node holds a Fraction"
+        return Node("num", (), -node.value)
+    return node.args[0] if node.op == "neg" else Node("neg", (node,))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Yields the node and all below it, without recursion."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        yield current
+        stack.extend(current.args)
+
+
+def has_op(node: Node, *ops: str) -> bool:
+    """Returns whether one of the operations occurs in the tree."""
+    return any(part.op in ops for part in walk(node))
+
+
+def symbols(node: Node) -> set[str]:
+    """Returns the names of the free variables (bound ones are renamed with a leading #)."""
+    names = {str(part.value) for part in walk(node) if part.op == "sym"}
+    return {name for name in names if not name.startswith("#")}
+
+
+def substitute(node: Node, name: str, by: Node) -> Node:
+    """Returns the tree with a variable replaced."""
+    if node.op == "sym":
+        return by if node.value == name else node
+    if not node.args:
+        return node
+    return Node(node.op, tuple(substitute(part, name, by) for part in node.args), node.value)
+
+
+PI, E, I, INFINITY = (Node("const", (), name) for name in ("pi", "e", "i", "inf"))
+ONE, TWO, TEN = number(1), number(2), number(10)
+HALF = number(Fraction(1, 2))
+EMPTY_SET = Node("set")
+"""Also what "no solution" and an empty list are read as."""

@@ -1,0 +1,48 @@
+"""Takes units and percents off an answer: what is measured, in which unit, by which number."""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from reason_env.verify.nodes import Node
+from reason_env.verify.words import unit_factor
+
+
+class Unit(NamedTuple):
+    """Dimension and factor of a unit; the dimension is empty for words that convert to nothing."""
+
+    dimension: str
+    factor: Fraction
+    words: str
+
+
+NO_UNIT = Unit("", Fraction(1), "")
+
+
+def without_unit(node: Node) -> tuple[Node, Unit]:
+    """Returns the number of a quantity and its unit."""
+    if node.op == "neg" and node.args[0].op == "quantity":
+        inner, unit = without_unit(node.args[0])
+        return Node("neg", (inner,)), unit
+    if node.op != "quantity":
+        return node, NO_UNIT
+    return node.args[0], read_unit(str(node.value))
+
+
+def read_unit(words: str) -> Unit:
+    """Returns the unit that words like `cm ^2` or `square meters` name.
+
+    >>> read_unit("square cm") == read_unit("cm ^2")._replace(words="square cm")
+    True
+    """
+    power, names = 1, []
+    for word in words.lower().replace("^", " ^").split():
+        if word in ("square", "sq", "^2"):
+            power = 2
+        elif word in ("cubic", "cube", "^3"):
+            power = 3
+        elif not word.startswith("^"):
+            names.append(word)
+    found = unit_factor(names[0]) if len(names) == 1 else None
+    if found is None:
+        return Unit("", Fraction(1), words)
+    return Unit(f"{found[0]}{power}", found[1] ** power, words)

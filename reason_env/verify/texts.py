@@ -1,0 +1,80 @@
+r"""Compares answers that are words: names, yes and no, odd and even, letters of a multiple choice.
+
+Words are compared whole and without case; `\text{}` and the parentheses around a choice are layout. A
+part of a sentence is not the sentence: a grader that takes it can be paid with "the".
+"""
+
+import re
+
+_WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|bf|it|sf)|operatorname)\s*\{([^{}]*)\}")
+_LAYOUT = re.compile(r"\\(?:left|right|quad|qquad|[,;:! ])|[${}~]")
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_CHOICE = re.compile(r"[\(\[]?\s*(?:(?:option|choice|answer)\s*:?\s*)?[\(\[]?([A-Ha-h])[\)\]]?\s*\.?")
+_TEXT = re.compile(r"[\w\s.,;:'\"!?()\-]+", re.UNICODE)
+_NOTHING = frozenset(
+    ("no solution", "no solutions", "none", "empty set", "the empty set", "no real solution",
+     "no real solutions", "does not exist", "dne", "no such", "no answer", "no value", "no values")
+)  # fmt: skip
+_INFINITE = frozenset(
+    ("infinitely many", "infinite", "infinitely many solutions", "infinity", "infty")
+)
+_LAST_WORD = re.compile(r".+\b(?:is|are)\s+(?:an?\s+|the\s+)?(\w+)", re.DOTALL)
+_JOINTS = re.compile(r"[,;]|\band\b|\bor\b")
+
+
+def plain(text: str) -> str:
+    r"""Returns the text without layout.
+
+    >>> plain(r"$\textbf{(C)}$")
+    '(C)'
+    """
+    for _ in range(3):
+        text = _WRAPPER.sub(r" \1 ", text)
+    return " ".join(_LAYOUT.sub(" ", text).split()).strip(" .")
+
+
+def is_text(text: str) -> bool:
+    """Returns whether an answer is words: nothing but letters, digits and the signs of a sentence."""
+    bare = plain(text)
+    return bool(_TEXT.fullmatch(bare)) and any(c.isalpha() for c in bare)
+
+
+def same_words(left: str, right: str) -> bool:
+    """Returns whether two texts have the same words in order, without regard to case."""
+    a, b = plain(left), plain(right)
+    if a == b:
+        return True
+    words = _WORD.findall(a.lower()), _WORD.findall(b.lower())
+    return words[0] == words[1] and any(len(word) > 1 and word.isalpha() for word in words[0])
+
+
+def says(response: str, reference: str) -> bool:
+    """Returns whether a response is the predicate of a reference sentence, or its list in another order.
+
+    >>> says("odd", "The function is odd."), says("circle and line", "line, circle")
+    (True, True)
+    """
+    found, gold = plain(response).lower(), plain(reference).lower()
+    predicate = _LAST_WORD.fullmatch(gold)
+    if predicate and predicate[1] == found and len(found) > 2:
+        return True
+    parts = [sorted(" ".join(p.split()) for p in _JOINTS.split(text)) for text in (found, gold)]
+    return len(parts[0]) > 1 and parts[0] == parts[1] and all(part.isalpha() for part in "".join(parts[0]).split())
+
+
+def choice(text: str) -> str | None:
+    """Returns the letter of a multiple choice, or None.
+
+    >>> choice("(C)"), choice("Option B."), choice("x")
+    ('C', 'B', None)
+    """
+    match = _CHOICE.fullmatch(plain(text))
+    return match[1].upper() if match and (match[1].isupper() or "(" in text) else None
+
+
+def special(text: str) -> str | None:
+    """Returns "nothing" or "infinite" for the phrases that mean it, else None."""
+    words = " ".join(_WORD.findall(plain(text).lower()))
+    if words in _NOTHING:
+        return "nothing"
+    return "infinite" if words in _INFINITE else None

@@ -1,0 +1,178 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reason_env import cli
+
+ROWS = [
+    {"question": "What is 12*3?", "answer": "36"},
+    {"question": "What is 10-4 in ℤ → ?", "answer": "6"},
+]
+
+
+def run(capsys, *words):
+    """Returns (exit status, standard output, standard error) of one command."""
+    status = 0
+    try:
+        cli.main(list(words))
+    except SystemExit as stop:
+        status = stop.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def refused(capsys, *words):
+    """Returns the one line that a mistake is answered with."""
+    status, _, error = run(capsys, *words)
+    assert status == 2
+    lines = error.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "Traceback" not in error
+    return lines[0]
+
+
+def test_a_wrong_command_gets_its_near_match(capsys):
+    assert "no command 'trian'; did you mean 'train'?" in refused(capsys, "trian")
+
+
+def test_a_wrong_method_gets_its_near_match(capsys):
+    assert "no method 'grop'; did you mean 'grpo'?" in refused(capsys, "train", "grop")
+
+
+def test_train_without_a_method_says_which_there_are(capsys):
+    assert "must name a method, one of grpo" in refused(capsys, "train", "--problems", "chain")
+
+
+def test_a_wrong_problem_source_gets_its_near_match(capsys):
+    line = refused(capsys, "train", "grpo", "--problems", "chian")
+    assert "'chian'; did you mean 'chain'?" in line
+
+
+def test_a_missing_problem_file_is_one_line(capsys, tmp_path):
+    line = refused(capsys, "train", "grpo", "--problems", str(tmp_path / "none.jsonl"))
+    assert "none.jsonl" in line
+
+
+def test_an_empty_problem_file_is_one_line(capsys, tmp_path):
+    path = write_rows(tmp_path / "empty.jsonl", [])
+    assert "empty.jsonl" in refused(capsys, "train", "grpo", "--problems", path)
+
+
+def test_a_group_size_of_one_is_one_line(capsys):
+    line = refused(capsys, "train", "grpo", "--group-size", "1")
+    assert "group_size must be at least 2, got 1" in line
+
+
+def test_a_prompt_longer_than_the_context_is_one_line(capsys, tmp_path):
+    path = write_rows(tmp_path / "long.jsonl", [{"question": "why? " * 900, "answer": "36"}])
+    line = refused(capsys, "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"))
+    assert "prompt of 'long/train/0' must have at most 1024 tokens, got 4502" in line
+    line = refused(
+        capsys, "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"),
+        "--max-prompt-tokens", "5000",
+    )  # fmt: skip
+    assert "must fit the model's 2048 tokens" in line
+
+
+def test_a_model_directory_without_a_tokenizer_is_one_line(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    line = refused(capsys, "eval", "--model", str(tmp_path))
+    assert str(tmp_path) in line
+
+
+def test_an_unknown_flag_exits_with_status_2(capsys):
+    status, _, error = run(capsys, "train", "grpo", "--iteration", "3")
+    assert status == 2
+    assert "--iterations" in error
+
+
+def test_resume_stands_alone(capsys, tmp_path):
+    line = refused(capsys, "train", "grpo", "--resume", str(tmp_path), "--iterations", "3")
+    assert "--resume must stand alone, got --iterations too" in line
+
+
+def test_resuming_what_is_no_run_is_one_line(capsys, tmp_path):
+    assert "config.json" in refused(capsys, "train", "grpo", "--resume", str(tmp_path))
+
+
+def test_a_run_directory_is_never_written_over(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    line = refused(capsys, "train", "grpo", "--out", str(tmp_path))
+    assert "must not hold a run already" in line
+
+
+def test_problems_list_names_every_source(capsys):
+    status, text, _ = run(capsys, "problems", "list")
+    assert status == 0
+    assert [line.split()[0] for line in text.splitlines()][:2] == ["chain", "inverse"]
+
+
+def test_problems_show_prints_reference_steps_and_answer(capsys):
+    status, text, _ = run(capsys, "problems", "show", "chain", "--count", "1", "--levels", "2", "2")
+    assert status == 0
+    assert "answer: " in text
+    assert "A:" in text
+    assert "4000 problems, content hash" in text
+
+
+def test_play_takes_typed_steps_and_steps_back(capsys, monkeypatch):
+    typed = iter(["A:wrong", ":back", "#### 588"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    status, text, _ = run(
+        capsys, "play", "--problems", "inverse", "--problem", "inverse/train/0", "--split", "train"
+    )
+    assert status == 0
+    assert "(back at step 1)" in text
+    assert "correct" in text
+
+
+def test_play_ends_at_the_end_of_the_input(capsys, monkeypatch):
+    def end(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end)
+    status, text, _ = run(capsys, "play", "--problems", "chain")
+    assert status == 0
+    assert "no_answer" in text
+
+
+def test_play_lets_the_base_model_write_and_shows_the_verdict(capsys):
+    status, text, _ = run(capsys, "play", "--problems", "chain", "--model", "base")
+    assert status == 0
+    assert "reward" in text
+    assert "answer: " in text
+
+
+def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_path):
+    path = write_rows(tmp_path / "mine.jsonl", ROWS)
+    flags = ["--problems", path, "--iterations", "2", "--problems-per-iteration", "2"]
+    flags += ["--group-size", "2", "--max-tokens", "16"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    status, text, _ = run(capsys, "train", "grpo", *flags, "--out", str(first))
+    assert status == 0
+    assert "a file has no test split" in text
+    config = str(first / "config.json")
+    status, _, _ = run(capsys, "train", "grpo", "--from-config", config, "--out", str(second))
+    assert status == 0
+    for name in ("config.json", "metrics.jsonl"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    rows = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
+    outcomes = [value for name, value in rows[-1].items() if name.startswith("grade/")]
+    assert sum(outcomes) == pytest.approx(1.0)
+    assert (first / "curve.png").stat().st_size > 1000
+
+
+def test_the_console_script_answers_a_mistake_without_a_trace():
+    script = Path(sys.executable).with_name("reason-env")
+    done = subprocess.run([script, "trian"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "did you mean 'train'?" in done.stderr
+    assert "Traceback" not in done.stderr

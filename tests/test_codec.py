@@ -1,0 +1,312 @@
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from reason_env import ByteCodec, HuggingFaceCodec, load_codec
+from reason_env.codec import check_token_ids, step_ends
+from reason_env.errors import CodecError, ModelError
+
+TEXTS = ["12*3=36\nso the answer is 36.\n\n", "√2 \\frac{1}{2}\n#### 36\n", "a;b;c;;d\r\n"] * 30
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def byte_level_tokenizer(*, vocab_size: int = 330, **special: str) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<|end|>", "<|pad|>", "<|user|>", "<|system|>", "<|assistant|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        chat_template=CHAT_TEMPLATE,
+        **({"eos_token": "<|end|>", "pad_token": "<|pad|>"} | special),
+    )
+
+
+def word_level_tokenizer() -> PreTrainedTokenizerFast:
+    words = ["<unk>", "<end>", "the", "answer", "is", "7", ";", "stop"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    vocabulary["far"] = 20
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>"
+    )
+
+
+def id_of(codec: HuggingFaceCodec, text: str) -> int:
+    """Returns the one token that decodes to `text`; the test's tokenizer is trained to have it."""
+    for token in range(codec.vocab_size):
+        if codec.decode([token]) == text:
+            return token
+    raise AssertionError(f"the tokenizer has no token {text!r}")
+
+
+@given(ANY_TEXT)
+def test_bytes_round_trip_every_text_lone_surrogates_included(text):
+    codec = ByteCodec()
+    ids = codec.encode(text)
+    assert codec.decode(ids) == text
+    assert all(0 <= token < 256 for token in ids)
+
+
+def test_bytes_round_trip_surrogate_pairs_between_other_characters():
+    text = "a\ud83d\ude00√\udfff\ud800é"
+    assert ByteCodec().decode(ByteCodec().encode(text)) == text
+
+
+@given(st.lists(st.integers(0, 257), max_size=30))
+def test_bytes_decode_is_total_and_never_longer_than_the_ids(ids):
+    text = ByteCodec().decode(ids)
+    assert len(text) <= len(ids) * ByteCodec.max_token_chars
+
+
+def test_broken_utf8_becomes_one_replacement_for_each_stray_byte():
+    codec = ByteCodec()
+    assert codec.decode([0x41, 0xE2, 0x88]) == "A\ufffd\ufffd"
+    assert codec.decode([0xFF, 0xE2, 0x88, 0x9A, 0x80, 0x42]) == "\ufffd√\ufffdB"
+    assert codec.decode([0xC0, 0xAF]) == "\ufffd\ufffd"  # overlong "/"
+    assert codec.decode([0xF4, 0x90, 0x80, 0x80]) == "\ufffd" * 4  # beyond U+10FFFF
+
+
+def test_pad_and_end_ids_are_empty_wherever_they_stand():
+    codec = ByteCodec()
+    assert (codec.pad_id, codec.eos_id, codec.vocab_size) == (256, 257, 258)
+    assert codec.decode([256, 0x41, 257, 0x42, 256]) == "AB"
+    assert codec.decode([257]) == ""
+    assert codec.decode([0xE2, 256, 0x88, 0x9A]) == "√"
+
+
+def test_codec_ids_tell_delimiters_apart():
+    ids = [ByteCodec(delimiter).codec_id for delimiter in ("\n", "\n\n", ";")]
+    assert ids == ["bytes-'\\n'", "bytes-'\\n\\n'", "bytes-';'"]
+
+
+def test_a_step_ends_just_after_its_delimiter():
+    codec = ByteCodec()
+    assert step_ends(codec, codec.encode("\nab\n\ncd")) == (1, 4, 5)
+    assert step_ends(codec, codec.encode("ab")) == ()
+    assert step_ends(codec, ()) == ()
+
+
+def test_a_delimiter_of_several_tokens_ends_a_step_only_when_it_is_whole():
+    codec = ByteCodec("\n\n")
+    assert step_ends(codec, codec.encode("a\nb\n\nc\n\n\n\n\n")) == (5, 8, 10)
+    accented = ByteCodec("√")
+    assert step_ends(accented, accented.encode("a√b√")) == (4, 8)
+    assert step_ends(accented, accented.encode("a√")[:-1]) == ()
+
+
+def test_a_delimiter_does_not_reach_back_over_a_boundary():
+    codec = ByteCodec("aa")
+    assert step_ends(codec, codec.encode("aaa")) == (2,)
+    assert step_ends(codec, codec.encode("aaaa")) == (2, 4)
+
+
+@given(
+    st.sampled_from(["\n", "\n\n", "ab", "√"]),
+    st.text("ab\n√", max_size=24),
+    st.lists(st.integers(0, 40), max_size=5),
+)
+def test_step_ends_do_not_depend_on_where_the_known_part_stops(delimiter, text, cuts):
+    codec = ByteCodec(delimiter)
+    ids = codec.encode(text)
+    whole = step_ends(codec, ids)
+    found: tuple[int, ...] = ()
+    known = 0
+    for cut in [*sorted(min(cut, len(ids)) for cut in cuts), len(ids)]:
+        found += step_ends(codec, ids[:cut], begin=found[-1] if found else 0, known=known)
+        known = cut
+    assert found == whole
+
+
+@given(st.text("ab\n", max_size=24), st.sampled_from(["\n", "\n\n", "ab"]))
+def test_steps_of_bytes_are_the_texts_that_splitting_gives(text, delimiter):
+    codec = ByteCodec(delimiter)
+    ids = codec.encode(text)
+    bounds = [0, *step_ends(codec, ids), len(ids)]
+    pieces = [codec.decode(ids[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = text.split(delimiter)
+    assert pieces == [part + delimiter for part in parts[:-1]] + [parts[-1]]
+
+
+@given(ANY_TEXT.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text)))
+@settings(deadline=None)
+def test_a_byte_level_tokenizer_round_trips_every_text(text):
+    codec = _BYTE_LEVEL
+    ids = codec.encode(text)
+    assert codec.decode(ids) == text
+    assert len(text) <= len(ids) * codec.max_token_chars
+
+
+def test_a_tokenizer_takes_lone_surrogates_as_question_marks():
+    assert _BYTE_LEVEL.decode(_BYTE_LEVEL.encode("a\ud800b")) == "a?b"
+
+
+def test_a_special_token_written_out_is_text_and_never_the_token():
+    codec = _BYTE_LEVEL
+    ids = codec.encode("say <|end|> and <|user|>")
+    assert codec.eos_id not in ids
+    assert codec.decode(ids) == "say <|end|> and <|user|>"
+    assert codec.tokenizer.encode("<|end|>", add_special_tokens=False) == [codec.eos_id]
+
+
+def test_special_tokens_inside_a_response_decode_to_nothing():
+    codec = _BYTE_LEVEL
+    a, b = codec.encode("a"), codec.encode("b")
+    assert codec.decode([*a, codec.eos_id, *b, codec.pad_id]) == "ab"
+
+
+def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token():
+    codec = HuggingFaceCodec(word_level_tokenizer())
+    assert (codec.eos_id, codec.pad_id) == (1, 1)
+    assert (_BYTE_LEVEL.eos_id, _BYTE_LEVEL.pad_id) == (0, 1)
+
+
+def test_every_id_of_a_vocabulary_with_holes_is_valid():
+    codec = HuggingFaceCodec(word_level_tokenizer())
+    assert codec.vocab_size == 21
+    assert codec.decode([20]) == "far"
+    assert isinstance(codec.decode([15]), str)
+    assert check_token_ids(codec, [20]) == (20,)
+
+
+def test_a_word_level_tokenizer_decodes_with_spaces_within_the_stated_width():
+    codec = HuggingFaceCodec(word_level_tokenizer())
+    ids = codec.encode("the answer is 7")
+    assert ids == (2, 3, 4, 5)
+    assert codec.decode(ids) == "the answer is 7"
+    longest = codec.decode([3, 3, 3])
+    assert longest == "answer answer answer"
+    assert len(longest) <= 3 * codec.max_token_chars
+
+
+def test_a_word_that_is_the_delimiter_ends_a_step():
+    codec = HuggingFaceCodec(word_level_tokenizer(), step_delimiter="stop")
+    assert step_ends(codec, codec.encode("the stop answer is stop 7")) == (2, 5)
+
+
+def test_a_token_that_holds_the_delimiter_in_its_middle_ends_the_step():
+    codec = HuggingFaceCodec(byte_level_tokenizer(), step_delimiter=";")
+    middle = id_of(codec, "a;b;c;;d\r\n")
+    ids = (*codec.encode("12"), middle, *codec.encode("3"))
+    ends = step_ends(codec, ids)
+    assert ends == (ids.index(middle) + 1,)
+    assert codec.decode(ids[: ends[0]]) == "12a;b;c;;d\r\n"
+
+
+def test_a_delimiter_that_spans_tokens_ends_the_step_with_its_last_token():
+    codec = HuggingFaceCodec(byte_level_tokenizer(vocab_size=261), step_delimiter="\n\n")
+    newline = id_of(codec, "\n")
+    x = id_of(codec, "x")
+    assert step_ends(codec, (x, newline, x, newline, newline, newline, x)) == (5,)
+
+
+def test_a_delimiter_whose_bytes_are_split_over_tokens_ends_the_step():
+    for delimiter in ("√", "a√"):
+        codec = HuggingFaceCodec(byte_level_tokenizer(vocab_size=261), step_delimiter=delimiter)
+        ids = codec.encode("xa√xa√x")
+        assert len(ids) == len("xa√xa√x".encode())
+        assert step_ends(codec, ids) == (5, 10)
+
+
+@given(st.lists(st.integers(0, 329), max_size=30), st.sampled_from([";", "\n\n", "√", "er is"]))
+@settings(deadline=None)
+def test_a_tokenizer_step_ends_at_the_first_token_at_which_its_text_holds_the_delimiter(
+    ids, delimiter
+):
+    codec = HuggingFaceCodec(_BYTE_LEVEL.tokenizer, step_delimiter=delimiter)
+    ids = [token for token in ids if token < codec.vocab_size]
+    expected, begin = [], 0
+    for end in range(1, len(ids) + 1):
+        if delimiter in codec.decode(ids[begin:end]):
+            expected.append(end)
+            begin = end
+    assert step_ends(codec, ids) == tuple(expected)
+
+
+def test_equal_vocabularies_with_other_end_tokens_are_other_codecs():
+    first = HuggingFaceCodec(byte_level_tokenizer())
+    again = HuggingFaceCodec(byte_level_tokenizer())
+    other_end = HuggingFaceCodec(byte_level_tokenizer(eos_token="<|user|>"))
+    other_delimiter = HuggingFaceCodec(byte_level_tokenizer(), step_delimiter=";")
+    smaller = HuggingFaceCodec(byte_level_tokenizer(vocab_size=300))
+    assert first.codec_id == again.codec_id
+    ids = {codec.codec_id for codec in (first, other_end, other_delimiter, smaller)}
+    assert len(ids) == 4
+
+
+def test_a_saved_tokenizer_loads_as_the_same_codec(tmp_path):
+    tokenizer = byte_level_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_codec(str(tmp_path), step_delimiter="\n\n")
+    assert isinstance(loaded, HuggingFaceCodec)
+    assert loaded.codec_id == HuggingFaceCodec(tokenizer, "\n\n").codec_id
+    assert loaded.step_delimiter == "\n\n"
+
+
+def test_the_name_bytes_is_the_built_in_codec_with_the_given_delimiter():
+    assert load_codec("bytes", step_delimiter=";").codec_id == ByteCodec(";").codec_id
+
+
+def test_token_ids_are_returned_as_python_integers():
+    import numpy as np
+
+    ids = check_token_ids(ByteCodec(), np.array([65, 257], dtype=np.int64))
+    assert ids == (65, 257)
+    assert [type(token) for token in ids] == [int, int]
+
+
+@pytest.mark.parametrize("wrong", [258, -1, 10**9])
+def test_a_token_id_outside_the_vocabulary_is_refused(wrong):
+    with pytest.raises(CodecError, match=rf"^token ids must lie in 0\.\.257, got {wrong}; encode"):
+        check_token_ids(ByteCodec(), [65, wrong])
+
+
+@pytest.mark.parametrize("wrong", [[1.0], ["65"], [None], [65, [66]], 7])
+def test_a_token_id_that_is_no_integer_is_refused(wrong):
+    with pytest.raises(CodecError, match=r"^token ids must be integers, got "):
+        check_token_ids(ByteCodec(), wrong)
+
+
+def test_an_empty_delimiter_is_refused_by_both_codecs():
+    message = r"^step_delimiter must not be empty, got ''; use '\\\\n'$"
+    with pytest.raises(CodecError, match=message):
+        ByteCodec("")
+    with pytest.raises(CodecError, match=message):
+        HuggingFaceCodec(byte_level_tokenizer(), "")
+
+
+def test_a_tokenizer_without_an_end_token_is_refused():
+    tokenizer = byte_level_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(CodecError, match=r"^tokenizer must have an eos_token, got None; set "):
+        HuggingFaceCodec(tokenizer)
+
+
+def test_a_directory_without_a_tokenizer_is_refused_with_its_name(tmp_path):
+    with pytest.raises(ModelError, match=r"must be 'bytes' or hold a Hugging Face tokenizer.*save"):
+        load_codec(str(tmp_path))
+
+
+def test_random_ids_decode_to_text_and_the_same_text_every_time():
+    rng = random.Random(0)
+    for _ in range(50):
+        ids = [rng.randrange(_BYTE_LEVEL.vocab_size) for _ in range(20)]
+        assert _BYTE_LEVEL.decode(ids) == _BYTE_LEVEL.decode(tuple(ids))
+
+
+_BYTE_LEVEL = HuggingFaceCodec(byte_level_tokenizer())
