@@ -1,0 +1,1 @@
+"""The policy that learns: what samples, collects, updates, measures and records."""

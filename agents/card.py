@@ -4,8 +4,9 @@ Per family and level: pass@1 and pass@64 of plain problems. At the guided levels
 guidance changes, and how often the model names the first wrong step of its own failed chains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from reason_env.agents.statistics import pass_at_k
 from reason_env.agents.train_config import EnvConfig
 from reason_env.agents.trajectory import Start
 from reason_env.problem import ProblemSet
+from reason_env.prompt import PromptTemplate
 from reason_env.state import Guidance, ReasonState
 from reason_env.verify import extract_answer
 
+Guide = Callable[[ReasonState], Guidance | None]
 SAMPLES = 64
 MAX_LEVEL = {"chain": 12, "inverse": 12}
 GUIDED_LEVELS = (4, 8)
@@ -44,7 +47,9 @@ def level_figures(
     """Returns (level, pass@1, pass@64) of the test problems of each level."""
     figures: list[tuple[int, float, float]] = []
     for level in range(1, MAX_LEVEL[family] + 1):
-        wave, _ = _sample(policy, family, (level, level), num_problems, SAMPLES)
+        wave, _ = _sample(
+            policy, family, (level, level), num_problems=num_problems, samples=SAMPLES
+        )
         correct = [sum(item.is_success for item in group.graded) for group in wave.groups]
         counts = [len(group.graded) for group in wave.groups]
         figures.append(
@@ -55,11 +60,15 @@ def level_figures(
 
 def guided_figures(policy: LanguageModelPolicy, family: str, num_problems: int) -> Guided:
     """Returns what guidance changes on test problems of levels 4 to 8."""
-    plain, problems = _sample(policy, family, GUIDED_LEVELS, num_problems, 8)
+    sample = partial(_sample, policy, family, GUIDED_LEVELS, num_problems=num_problems, samples=8)
+    plain, problems = sample()
     wrong = {
         group.key: tuple(sorted({_answer(item.final_state) for item in group.graded} - {""}))
         for group in plain.groups
     }
+
+    def answer(state: ReasonState) -> Guidance:
+        return Guidance("answer", (state.problem.answer,))
 
     def half(state: ReasonState) -> Guidance:
         steps = state.problem.solution[: len(state.problem.solution) // 2]
@@ -69,10 +78,7 @@ def guided_figures(policy: LanguageModelPolicy, family: str, num_problems: int) 
         own = [text for text in wrong[state.problem.problem_id] if text != state.problem.answer]
         return Guidance("mistakes", tuple(own[:4])) if own else None
 
-    rates = [
-        _pass_rate(_sample(policy, family, GUIDED_LEVELS, num_problems, 8, guide)[0])
-        for guide in (half, lambda state: Guidance("answer", (state.problem.answer,)), mistakes)
-    ]
+    rates = [_pass_rate(sample(guide=guide)[0]) for guide in (half, answer, mistakes)]
     return Guided(_pass_rate(plain), *rates, _localisation(policy, plain, problems))
 
 
@@ -141,9 +147,10 @@ def _sample(
     policy: LanguageModelPolicy,
     family: str,
     levels: tuple[int, int],
+    *,
     num_problems: int,
     samples: int,
-    guide: object = None,
+    guide: Guide | None = None,
 ) -> tuple[Wave, ProblemSet]:
     env = EnvConfig(problems=family, split="test", size=num_problems, levels=levels).make(
         policy.codec
@@ -151,7 +158,7 @@ def _sample(
     problems = reason_env_of(env).problems
     starts: list[Start] = []
     for state in initial_states(env, [problem.problem_id for problem in problems], seed=0):
-        piece = guide(state) if callable(guide) else None
+        piece = None if guide is None else guide(state)
         shown = state if piece is None else state.with_guidance(piece)
         starts.append(
             Start(
@@ -178,7 +185,7 @@ def _localisation(policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet
     assert problems.checker is not None, "built-in families have a step checker"
     contexts: list[Context] = []
     expected: list[int] = []
-    template = EnvConfig().make(policy.codec).unwrapped.prompt  # pyright: ignore[reportAttributeAccessIssue]
+    template = PromptTemplate()
     for item in plain.trajectories:
         steps = item.final_state.steps
         wrong = problems.checker(item.start.state.problem, steps)
@@ -190,12 +197,8 @@ def _localisation(policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet
         )
         expected.append(wrong)
     replies = policy.sample(contexts, SamplingConfig(temperature=0.3), seed=2)
-    named = _texts(policy, replies)
     hits = [
-        name == str(index) for name, index in zip(named, expected, strict=True)
+        extract_answer(policy.codec.decode(reply.token_ids)) == str(index)
+        for (reply,), index in zip(replies, expected, strict=True)
     ]
     return float(np.mean(hits)) if hits else float("nan")
-
-
-def _texts(policy: LanguageModelPolicy, replies: Sequence[Sequence[object]]) -> list[str | None]:
-    return [extract_answer(policy.codec.decode(own[0].token_ids)) for own in replies]  # pyright: ignore[reportAttributeAccessIssue]

@@ -86,7 +86,7 @@ def _draw(
         # A row without limits has no bar; rounding must not make a bar negative.
         bars = np.nan_to_num(np.clip([point - low, high - point], 0, None))
         axes.errorbar(
-            x[known], point, yerr=bars, fmt="o-", color=_EVAL, markersize=7, linewidth=1.2,
+            x[known], point, yerr=bars, fmt="o", color=_EVAL, markersize=7,
             elinewidth=1.8, capsize=4, label="evaluation (pass@1; bars: 95 % interval)", zorder=3,
         )  # fmt: skip
     axes.set_title(title, fontsize=16, loc="left", color=_INK, pad=14)

@@ -105,7 +105,12 @@ class EvalReport:
 
 
 def evaluate(
-    policy: Policy, env: gym.Env[Any, Any], problem_ids: Sequence[str], *, config: EvalConfig, seed: int
+    policy: Policy,
+    env: gym.Env[Any, Any],
+    problem_ids: Sequence[str],
+    *,
+    config: EvalConfig,
+    seed: int,
 ) -> EvalReport:
     """Returns the report on these problems.
 

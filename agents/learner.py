@@ -11,7 +11,7 @@ Axis letters: B sequences, T tokens. Not covered: several devices.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from reason_env.agents.batch import TokenBatch, make_batch
+from reason_env.agents.learner_config import LearnerConfig
 from reason_env.agents.loss import LossConfig, LossOutput, LossTotals, policy_loss
-from reason_env.agents.loss_metrics import summarize
 from reason_env.agents.trajectory import TrainingSample
+from reason_env.agents.update_report import OptimizerStep, UpdateReport, update_report
 from reason_env.codec import Codec
 from reason_env.errors import CheckpointError, ConfigError, ModelError
+
+__all__ = ["Learner", "LearnerConfig", "TrainablePolicy", "UpdateReport"]
 
 
 class TrainablePolicy(Protocol):
@@ -56,75 +59,6 @@ class TrainablePolicy(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerConfig:
-    """How an iteration's samples become optimizer steps (AdamW, linear warm-up, then constant).
-
-    Raises:
-        ConfigError: A number is out of its range.
-    """
-
-    learning_rate: float = 1e-4
-    """After the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of AdamW's two moments, each in [0, 1)."""
-    weight_decay: float = 0.0
-    """Decoupled; each update multiplies the weights by 1 - learning_rate * weight_decay."""
-    warmup_updates: int = 0
-    """Update n of the first ones has n / warmup_updates of the learning rate; 0: no warm-up."""
-    max_grad_norm: float | None = 1.0
-    """Gradients of a larger Euclidean norm are scaled down to it; None: off."""
-    updates_per_iteration: int = 1
-    """Optimizer steps that the samples are split into, at random, once an epoch."""
-    epochs: int = 1
-    """Times each sample is used in its iteration."""
-    micro_batch_tokens: int = 16384
-    """Padded tokens of one forward pass; changes memory and speed, not the gradient."""
-    loss: LossConfig = field(default_factory=LossConfig)
-    """What is minimised."""
-
-    def __post_init__(self) -> None:
-        self._check_range("learning_rate", self.learning_rate, above=0)
-        self._check_range("weight_decay", self.weight_decay, least=0)
-        self._check_range("warmup_updates", self.warmup_updates, least=0)
-        if self.max_grad_norm is not None:
-            self._check_range("max_grad_norm", self.max_grad_norm, above=0)
-        for name in ("updates_per_iteration", "epochs", "micro_batch_tokens"):
-            self._check_range(name, getattr(self, name), least=1)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"betas must be two numbers in [0, 1), got {self.betas!r}")
-
-    @staticmethod
-    def _check_range(
-        name: str, value: float, *, above: float | None = None, least: float | None = None
-    ) -> None:
-        is_low = value <= above if above is not None else least is not None and value < least
-        if is_low or not np.isfinite(value):
-            rule = f"above {above}" if above is not None else f"at least {least}"
-            raise ConfigError(f"{name} must be {rule} and finite, got {value!r}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateReport:
-    """What one iteration's updates did."""
-
-    loss: float
-    """Mean over the optimizer steps; 0 if all were skipped."""
-    grad_norm: float
-    """Mean over the optimizer steps, before clipping; 0 if all were skipped."""
-    learning_rate: float
-    """Of the last optimizer step; 0 if all were skipped."""
-    num_updates: int
-    """Optimizer steps taken."""
-    num_skipped: int
-    """Optimizer steps not taken, because no row had a gradient."""
-    metrics: dict[str, float]
-    """`loss/...` and `update/...`; those over tokens cover the rows that went through the model,
-    and are absent if none did."""
-    metrics_by_role: dict[str, dict[str, float]]
-    """The metrics over tokens for the rows of each role."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Work:
     """One iteration's samples on the device, with what is fixed before its first update."""
@@ -135,15 +69,6 @@ class _Work:
     is_active_B: Tensor
     old_log_probs_BT: Tensor | None
     ref_log_probs_BT: Tensor | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """One optimizer step: its numbers, and the statistics of its rows."""
-
-    grad_norm: float
-    learning_rate: float
-    outputs: list[tuple[list[int], LossOutput]]
 
 
 class Learner:
@@ -208,12 +133,17 @@ class Learner:
         """
         num_parts = min(self.config.updates_per_iteration, max(1, len(samples)))
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
-        steps: list[_Step | None] = []
+        steps: list[OptimizerStep | None] = []
         for _ in range(self.config.epochs):
             order = rng.permutation(len(samples)) if num_parts > 1 else np.arange(len(samples))
             for rows in np.array_split(order, num_parts):
                 steps.append(self._step(work, torch.as_tensor(rows, device=self.policy.device)))
-        return _report([s for s in steps if s is not None], len(steps), work)
+        return update_report(
+            [step for step in steps if step is not None],
+            num_planned=len(steps),
+            roles=work.roles,
+            active_rows_fraction=work.is_active_B.float().mean().item(),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a bit-exact continuation needs beside the policy's weights."""
@@ -291,7 +221,7 @@ class Learner:
         for part_b in batch.select(rows_b).split_rows(self.config.micro_batch_tokens):
             yield rows_b[part_b], batch.select(rows_b[part_b])
 
-    def _step(self, work: _Work, rows_b: Tensor) -> _Step | None:
+    def _step(self, work: _Work, rows_b: Tensor) -> OptimizerStep | None:
         """Takes one optimizer step on these rows; returns None if none of them has a gradient."""
         active_b = rows_b[work.is_active_B[rows_b]]
         if not len(active_b):
@@ -313,7 +243,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         self.num_updates += 1
         self.policy.mark_updated()
-        return _Step(grad_norm=grad_norm, learning_rate=learning_rate, outputs=outputs)
+        return OptimizerStep(grad_norm=grad_norm, learning_rate=learning_rate, outputs=outputs)
 
     def _loss(
         self, work: _Work, rows_b: Tensor, part: TokenBatch, config: LossConfig, totals: LossTotals
@@ -357,43 +287,3 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * share
         return self.config.learning_rate * share
-
-
-def _report(steps: Sequence[_Step], num_planned: int, work: _Work) -> UpdateReport:
-    outputs = [item for step in steps for item in step.outputs]
-    count = max(1, len(steps))
-
-    def mean(part: str) -> float:
-        return sum(getattr(output, part).item() for _, output in outputs) / count
-
-    grad_norm = sum(step.grad_norm for step in steps) / count
-    learning_rate = steps[-1].learning_rate if steps else 0.0
-    by_role = {}
-    for role in dict.fromkeys(work.roles):
-        parts = []
-        for numbers, output in outputs:
-            is_own = torch.tensor([work.roles[n] == role for n in numbers])
-            if is_own.any():
-                parts.append({name: value.cpu()[is_own] for name, value in output.rows.items()})
-        if parts:
-            by_role[role] = summarize(parts)
-    metrics = {
-        "loss/total": mean("loss"),
-        "loss/policy": mean("policy"),
-        "loss/kl": mean("kl"),
-        "loss/entropy": mean("entropy"),
-        "update/grad_norm": grad_norm,
-        "update/learning_rate": learning_rate,
-        "update/num_updates": float(len(steps)),
-        "update/num_skipped": float(num_planned - len(steps)),
-        "update/active_rows_fraction": work.is_active_B.float().mean().item(),
-    }
-    return UpdateReport(
-        loss=metrics["loss/total"],
-        grad_norm=grad_norm,
-        learning_rate=learning_rate,
-        num_updates=len(steps),
-        num_skipped=num_planned - len(steps),
-        metrics=metrics | summarize([output.rows for _, output in outputs]),
-        metrics_by_role=by_role,
-    )

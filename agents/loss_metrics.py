@@ -42,6 +42,7 @@ def row_statistics(
         "tokens": mask_BT,
         "ratio": ratio_BT,
         "ratio_square": ratio_BT.square(),
+        "chi_square": (ratio_BT - 1).square(),
         "clip_low": low_BT,
         "clip_high": high_BT,
         "dual_clip": dual_BT,
@@ -93,8 +94,8 @@ def summarize(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     >>> rows = {"tokens": torch.tensor([2.0]), "ratio": torch.tensor([2.0]),
     ...         "ratio_square": torch.tensor([2.5]), "ratio_max": torch.tensor([1.5])}
     >>> metrics = summarize([rows])  # ratios 0.5 and 1.5
-    >>> metrics["update/effective_sample_fraction"], metrics["update/chi_square"]
-    (0.8, 0.25)
+    >>> metrics["update/effective_sample_fraction"], metrics["update/ratio_mean"]
+    (0.8, 1.0)
     """
     if not parts:
         return {}
@@ -109,7 +110,6 @@ def summarize(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         "tokens": num_tokens,
         "ratio_mean": ratio,
         "effective_sample_fraction": ratio * ratio / ratio_square,
-        "chi_square": ratio_square - 2 * ratio + 1,
         **maxima,
     }
     for name, value in means.items():
@@ -118,6 +118,7 @@ def summarize(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
 
 
 METRIC_NAMES = {
+    "chi_square": "chi_square",
     "clip_low": "clip_low_fraction",
     "clip_high": "clip_high_fraction",
     "dual_clip": "dual_clip_fraction",

@@ -7,6 +7,7 @@ infinite ratio on the side of a `minimum` that is not chosen still turns the gra
 Axis letters: B sequences, T tokens.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -109,7 +110,7 @@ def shaped_term(x: TermInput, config: LossConfig) -> TermOutput:
         arXiv 2510.26109.
     """
     log_ratio_BT = x.log_ratio_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    share_BT = torch.sigmoid(log_ratio_BT - torch.log(log_ratio_BT.new_tensor(config.shape_gamma)))
+    share_BT = torch.sigmoid(log_ratio_BT - math.log(config.shape_gamma))
     return TermOutput(-x.advantages_BT * share_BT, log_ratio_BT.detach().exp())
 
 

@@ -28,7 +28,7 @@ IGNORED = -100
 class PretrainConfig:
     """How the base model is made; the defaults make the shipped one."""
 
-    num_batches: int = 5000
+    num_batches: int = 3500
     batch_size: int = 64
     """Demonstrations a batch."""
     learning_rate: float = 2e-3

@@ -8,6 +8,7 @@ a wave are graded in parallel first; stepping the environment then finds each ve
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -104,7 +105,9 @@ def collect(
     by_key: dict[str, list[Trajectory]] = {}
     for start, of_start in zip(starts, completions, strict=True):
         for index, completion in enumerate(of_start):
-            trajectory = _episode(env, inner, start, index, completion, policy.policy_version)
+            trajectory = _episode(
+                env, start, index, completion=completion, policy_version=policy.policy_version
+            )
             by_key.setdefault(start.group, []).append(trajectory)
     return Wave(
         groups=tuple(Group(key=key, trajectories=tuple(own)) for key, own in by_key.items()),
@@ -161,12 +164,13 @@ def _answers(
 
 def _episode(
     env: gym.Env[Any, Any],
-    inner: ReasonEnv,
     start: Start,
     index: int,
+    *,
     completion: Completion,
     policy_version: int,
 ) -> Trajectory:
+    inner = reason_env_of(env)
     env.reset(options={"state": start.state})
     episode_return, terminated, truncated, info = 0.0, False, False, {}
     for turn in _turns(completion.token_ids, start.state, inner):
@@ -206,5 +210,5 @@ def _turns(tokens: tuple[int, ...], state: ReasonState, inner: ReasonEnv) -> lis
     whole = state.response + tokens
     known = len(state.response)
     bounds = [known, *step_ends(inner.codec, whole, begin=begin, known=known), len(whole)]
-    pieces = [whole[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    pieces = [whole[a:b] for a, b in pairwise(bounds) if b > a]
     return [*pieces, ()]

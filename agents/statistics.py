@@ -81,8 +81,18 @@ def pass_at_k_interval(
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> Interval:
-    """Returns pass@k with its bootstrap interval over problems; arguments as `pass_at_k`."""
+    """Returns pass@k with its bootstrap interval over problems; arguments as `pass_at_k`.
+
+    Where no problem is ever solved, or every one always is, resampling cannot show any spread;
+    Wilson's interval over the problems stands there instead.
+
+    >>> str(pass_at_k_interval([0] * 20, [8] * 20, k=8, rng=np.random.default_rng(0)))
+    '0.000 [0.000, 0.161]'
+    """
     values = pass_at_k_per_problem(num_correct, num_samples, k=k)
+    total = float(values.sum())
+    if total in (0.0, float(len(values))):
+        return wilson(int(total), len(values), confidence=confidence)
     return bootstrap_mean(values, rng=rng, confidence=confidence)
 
 

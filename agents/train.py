@@ -20,7 +20,11 @@ OnRow = Callable[[Row], None]
 
 
 def train(
-    training: Training, run: RunDir, *, on_row: OnRow = lambda row: None, deadline: float | None = None
+    training: Training,
+    run: RunDir,
+    *,
+    on_row: OnRow = lambda row: None,
+    deadline: float | None = None,
 ) -> list[Row]:
     """Runs the loop to its end and returns the rows of metrics.jsonl.
 

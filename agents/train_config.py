@@ -6,10 +6,11 @@ written is not part of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import tyro
 
 from reason_env.agents.checkpoint import CheckpointConfig
 from reason_env.agents.evaluate import EvalConfig
@@ -21,6 +22,8 @@ from reason_env.errors import ConfigError
 from reason_env.prompt import PromptTemplate
 from reason_env.reward import RewardConfig
 
+FLAT = tyro.conf.arg(name="")
+"""Its fields are flags without a prefix: --problems, not --env.problems."""
 STREAMS = ("problems", "starts", "sampling", "updates", "evaluation")
 
 
@@ -85,9 +88,9 @@ class EnvConfig:
 class TrainConfig:
     """One training run."""
 
-    method: MethodConfig = field(default_factory=GRPOConfig)
-    env: EnvConfig = field(default_factory=EnvConfig)
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    method: Annotated[MethodConfig, FLAT] = field(default_factory=GRPOConfig)
+    env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
+    sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

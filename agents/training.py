@@ -81,7 +81,7 @@ class Training:
         )
 
     def iterate(self) -> tuple[dict[str, Number], Wave]:
-        """Collects one iteration's episodes, updates the policy, and returns metrics and episodes."""
+        """Collects and learns one iteration; returns its metrics and its episodes."""
         self.iteration += 1
         began = time.perf_counter()
         prefilled = self.policy.engine.num_prefill_tokens

@@ -328,7 +328,7 @@ def _play(words: list[str]) -> None:
     out.print(Text(str(env.render())))
     for line in steps:
         out.print(Text(line))
-    problem = env.unwrapped.state.problem  # pyright: ignore[reportAttributeAccessIssue]
+    problem = env.unwrapped.state.problem
     out.print(shown.problem_text(problem))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -50,27 +51,30 @@ def interval(row: Row, name: str) -> str:
 
 
 def before_and_after(rows: Sequence[Row]) -> Table:
-    """Returns the table that ends a run: evaluation before and after, with 95 % intervals."""
+    """Returns the table that ends a run: the first and the last evaluation, with 95 % intervals."""
     evaluated = [row for row in rows if row.get("eval/pass_at_1") is not None]
-    table = Table(title="Evaluation, 95 % intervals over problems", title_justify="left")
-    table.add_column("")
-    k = evaluated[0]["eval/k"]
-    for name in ("pass@1", f"pass@{k}", "greedy", "problems"):
-        table.add_column(name, justify="right")
-    for label, row in (("before", evaluated[0]), ("after", evaluated[-1])):
+    first, last = evaluated[0], evaluated[-1]
+    table = _table(f"Evaluation on {first['eval/num_problems']} problems, 95 % intervals")
+    for name in ("", "iteration", "pass@1", f"pass@{first['eval/k']}", "greedy"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for label, row in (("before", first), ("after", last)):
         table.add_row(
-            f"{label} (iteration {row['iteration']})",
+            label,
+            str(row["iteration"]),
             interval(row, "eval/pass_at_1"),
             interval(row, "eval/pass_at_k"),
             interval(row, "eval/greedy_pass_rate"),
-            str(row["eval/num_problems"]),
         )
     return table
 
 
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+
+
 def level_table(by_level: Mapping[int, tuple[int, float, float]], k: int) -> Table:
     """Returns pass@1 and pass@k by level."""
-    table = Table(title="By level", title_justify="left")
+    table = _table("By level")
     for name in ("level", "problems", "pass@1", f"pass@{k}"):
         table.add_column(name, justify="right")
     for level, (count, first, at_k) in by_level.items():

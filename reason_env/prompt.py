@@ -3,6 +3,9 @@
 The prompt holds the question and the guidance; the response so far follows it token by token and
 is never rendered again. Guidance goes before the question's end, so that a response always starts
 right after the same text. `PromptTemplate` is a value: two equal templates give equal prompts.
+
+Not covered: in a chat prompt, special tokens written out in a question are read as the tokenizer
+reads them.
 """
 
 from collections.abc import Mapping
@@ -87,7 +90,8 @@ class PromptTemplate:
         rendered: Any = codec.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False
         )
-        return codec.encode(rendered)
+        # Not codec.encode: the template's own special tokens are meant here.
+        return tuple(codec.tokenizer.encode(rendered, add_special_tokens=False))
 
     def guidance_text(self, state: ReasonState) -> str:
         """Returns the guidance alone, as the prompt shows it; empty if there is none."""

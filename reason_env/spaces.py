@@ -11,6 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 from gymnasium.spaces import Text
+from gymnasium.vector.utils import read_from_shared_memory
 
 NUM_CODE_POINTS = 0x110000
 MAX_SAMPLE_CHARS = 32
@@ -85,3 +86,35 @@ class UnicodeText(Text):
 
     def __repr__(self) -> str:
         return f"UnicodeText({self.max_length})"
+
+
+class _LiveTexts(Sequence[str]):
+    """The texts in a shared memory, read when asked for; a deep copy is the tuple of them."""
+
+    def __init__(self, rows: np.ndarray[Any, Any]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        codes = row[row < NUM_CODE_POINTS].astype("<u4")
+        return codes.tobytes().decode("utf-32-le", "surrogatepass")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> tuple[str, ...]:
+        return tuple(self)
+
+
+# Gymnasium 1.4 reads the texts of `AsyncVectorEnv` once, before any is written, and shows them ever
+# after; arrays are views into the memory, so texts become one too.
+@read_from_shared_memory.register(UnicodeText)
+def _read_live_texts(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:
+    codes = np.frombuffer(shared_memory.get_obj(), dtype=np.int32)
+    return _LiveTexts(codes.reshape((n, space.max_length)))

@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from typing import Any, Literal, cast, get_args
 
 from reason_env.codec import ByteCodec, Codec, check_token_ids, step_ends
-from reason_env.errors import ConfigError, ProblemError, StateError, shown
+from reason_env.errors import ConfigError, StateError, shown
 from reason_env.problem import Problem
 from reason_env.verdict import Outcome, Verdict, whole_characters
 
@@ -272,7 +272,7 @@ class ReasonState:
             )
         except StateError:
             raise
-        except (AttributeError, KeyError, TypeError, ValueError, ProblemError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise StateError(
                 f"a state must be a dict as to_dict() writes it, got {shown(data)}; "
                 f"{type(error).__name__}: {error}"

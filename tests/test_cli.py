@@ -53,7 +53,8 @@ def test_train_without_a_method_says_which_there_are(capsys):
 
 def test_a_wrong_problem_source_gets_its_near_match(capsys):
     line = refused(capsys, "train", "grpo", "--problems", "chian")
-    assert "'chian'; did you mean 'chain'?" in line
+    assert "no problem source 'chian'" in line
+    assert "did you mean 'chain'?" in line
 
 
 def test_a_missing_problem_file_is_one_line(capsys, tmp_path):
@@ -168,6 +169,64 @@ def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_pa
     outcomes = [value for name, value in rows[-1].items() if name.startswith("grade/")]
     assert sum(outcomes) == pytest.approx(1.0)
     assert (first / "curve.png").stat().st_size > 1000
+
+
+def save_small_model(directory):
+    """Saves a random Qwen3 and a byte-level tokenizer with a chat template, as a hub model lies."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<|end|>", "<|user|>", "<|assistant|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([row["question"] for row in ROWS], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+    fast.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+    )
+    fast.save_pretrained(directory)
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(fast), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=8, max_position_embeddings=256,
+        tie_word_embeddings=True, eos_token_id=0, pad_token_id=0, bos_token_id=None,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(directory)
+    return str(directory)
+
+
+def test_a_hugging_face_model_trains_through_its_own_tokenizer_and_chat_template(capsys, tmp_path):
+    model = save_small_model(tmp_path / "model")
+    capsys.readouterr()
+    path = write_rows(tmp_path / "mine.jsonl", ROWS)
+    flags = ["--problems", path, "--iterations", "1", "--problems-per-iteration", "2"]
+    flags += ["--model", model, "--prompt", "chat", "--max-tokens", "12", "--system", "Be exact."]
+    status, text, error = run(capsys, "train", "grpo", *flags, "--out", str(tmp_path / "run"))
+    assert (status, error) == (0, "")
+    assert "iteration   1/1" in text
+    trained = tmp_path / "run" / "checkpoints" / "iteration_000001" / "model"
+    status, text, _ = run(
+        capsys, "eval", "--model", str(trained), "--problems", path, "--prompt", "chat",
+        "--max-tokens", "12", "--samples", "2", "--k", "2",
+    )  # fmt: skip
+    assert status == 0
+    assert "pass@2" in text
+
+
+def test_a_model_without_a_tokenizer_is_told_what_to_do(capsys, tmp_path):
+    model = save_small_model(tmp_path / "model")
+    capsys.readouterr()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / "model" / name).unlink(missing_ok=True)
+    line = refused(capsys, "train", "grpo", "--model", model, "--out", str(tmp_path / "run"))
+    assert "must hold a tokenizer" in line
 
 
 def test_the_console_script_answers_a_mistake_without_a_trace():

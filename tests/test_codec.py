@@ -56,6 +56,7 @@ def id_of(codec: HuggingFaceCodec, text: str) -> int:
 
 
 @given(ANY_TEXT)
+@settings(deadline=None)
 def test_bytes_round_trip_every_text_lone_surrogates_included(text):
     codec = ByteCodec()
     ids = codec.encode(text)
@@ -69,6 +70,7 @@ def test_bytes_round_trip_surrogate_pairs_between_other_characters():
 
 
 @given(st.lists(st.integers(0, 257), max_size=30))
+@settings(deadline=None)
 def test_bytes_decode_is_total_and_never_longer_than_the_ids(ids):
     text = ByteCodec().decode(ids)
     assert len(text) <= len(ids) * ByteCodec.max_token_chars
@@ -121,6 +123,7 @@ def test_a_delimiter_does_not_reach_back_over_a_boundary():
     st.text("ab\n√", max_size=24),
     st.lists(st.integers(0, 40), max_size=5),
 )
+@settings(deadline=None)
 def test_step_ends_do_not_depend_on_where_the_known_part_stops(delimiter, text, cuts):
     codec = ByteCodec(delimiter)
     ids = codec.encode(text)
@@ -134,6 +137,7 @@ def test_step_ends_do_not_depend_on_where_the_known_part_stops(delimiter, text, 
 
 
 @given(st.text("ab\n", max_size=24), st.sampled_from(["\n", "\n\n", "ab"]))
+@settings(deadline=None)
 def test_steps_of_bytes_are_the_texts_that_splitting_gives(text, delimiter):
     codec = ByteCodec(delimiter)
     ids = codec.encode(text)
@@ -283,7 +287,7 @@ def test_a_token_id_that_is_no_integer_is_refused(wrong):
 
 
 def test_an_empty_delimiter_is_refused_by_both_codecs():
-    message = r"^step_delimiter must not be empty, got ''; use '\\\\n'$"
+    message = r"^step_delimiter must not be empty, got ''; use '\\n'$"
     with pytest.raises(CodecError, match=message):
         ByteCodec("")
     with pytest.raises(CodecError, match=message):

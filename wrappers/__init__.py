@@ -1,0 +1,1 @@
+"""Gymnasium wrappers that choose where an episode starts and what the policy is shown."""

@@ -207,7 +207,7 @@ class TorchEngine:
             for step in range(steps):
                 tokens, token_log_probs = draw(logits, uniforms[step, live], sampling)
                 token_ids[step, live] = tokens
-                log_probs[step, live] = token_log_probs
+                log_probs[step, live] = token_log_probs.float()
                 ended = is_stop[tokens] | (limits == step + 1)
                 num_live = len(live) - int(ended.sum())
                 if num_live < len(live):

@@ -10,9 +10,10 @@ clip range and the baseline are config fields, so that DAPO (arXiv 2503.14476), 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 
 from reason_env.agents.advantage import AdvantageConfig, group_advantages
 from reason_env.agents.loss import LossConfig
@@ -25,7 +26,7 @@ from reason_env.state import ReasonState
 class GRPOConfig:
     """GRPO's numbers."""
 
-    kind: Literal["grpo"] = "grpo"
+    kind: Annotated[Literal["grpo"], tyro.conf.Suppress] = "grpo"
     group_size: int = 8
     """Episodes a problem (G)."""
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)

@@ -1,7 +1,7 @@
 """Grading: is the final answer of a response the reference answer?
 
-The two sides are not symmetric: the response comes from a policy and is data, whatever it holds; the
-reference comes from a problem set. Sympy and math-verify are loaded by worker processes only.
+The two sides are not symmetric: the response comes from a policy and is data, whatever it holds;
+the reference comes from a problem set. Sympy and math-verify are loaded by worker processes only.
 """
 
 from reason_env.verify.extraction import extract_answer

@@ -1,35 +1,29 @@
 r"""Parses what a product is made of: numbers, letters, groups, fractions, roots, functions, bars.
 
-Arguments follow TeX: `\frac12` takes one digit each; a function without parentheses takes the product
-after it up to the next function (`\sin 2x \cos y`).
+Arguments follow TeX: `\frac12` takes one digit each; a function without parentheses takes the
+product after it up to the next function (`\sin 2x \cos y`).
 """
 
 from collections.abc import Callable
 
-from reason_env.verify import calculus, expression, matrices, structure
+from reason_env.verify import calculus, expression, functions, matrices, structure
 from reason_env.verify.cursor import Cursor
 from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.nodes import (
     EMPTY_SET,
+    EULER,
+    IMAGINARY,
     INFINITY,
     PI,
     Node,
-    E,
-    I,
-    multiply,
-    number,
     symbol,
 )
 from reason_env.verify.words import FUNCTIONS, GREEK
 
 _CLOSING = {"\\lfloor": ("\\rfloor", "floor"), "\\lceil": ("\\rceil", "ceil")}
 _LETTERS = {f"\\{name}": symbol(name) for name in GREEK}
-_CONSTANTS = {"\\pi": PI, "\\infty": INFINITY, "e": E, "i": I, "\\emptyset": EMPTY_SET}
-_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec",
-             "csc": "arccsc", "asin": "sin", "acos": "cos", "atan": "tan"}  # fmt: skip
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "log": "ln"}
-_SEVERAL = frozenset("min max gcd lcm".split())
-_CALLABLE = frozenset("f g h F G H".split())
+_CONSTANTS = {"\\pi": PI, "\\infty": INFINITY, "e": EULER, "i": IMAGINARY, "\\emptyset": EMPTY_SET}
+_CALLABLE = frozenset(["f", "g", "h", "F", "G", "H"])
 
 
 def parse_atom(cursor: Cursor) -> Node:
@@ -44,7 +38,7 @@ def parse_atom(cursor: Cursor) -> Node:
     if token[:1].isdigit() or (token[:1] == "." and len(token) > 1):
         return expression.literal(cursor.take())
     if token in FUNCTIONS:
-        return _function(cursor)
+        return functions.parse_function(cursor)
     if token in calculus.BOUND:
         return calculus.parse_bound(cursor)
     if token in _ATOMS:
@@ -58,7 +52,10 @@ def argument(cursor: Cursor) -> Node:
     """Returns a TeX argument: a braced group, one digit, or one atom."""
     token = cursor.peek()
     if token[:1].isdigit() and len(token) > 1:
-        cursor.tokens[cursor.position : cursor.position + 1] = [token[0], token[1:].lstrip(".") or "0"]
+        cursor.tokens[cursor.position : cursor.position + 1] = [
+            token[0],
+            token[1:].lstrip(".") or "0",
+        ]
     if token == "{" and cursor.peek(1) == "}":
         raise UnreadableError("empty argument")
     return parse_atom(cursor)
@@ -142,76 +139,6 @@ def _is_definition(cursor: Cursor) -> bool:
     return False
 
 
-def _function(cursor: Cursor) -> Node:
-    name, base, power = cursor.take(), None, None
-    while cursor.peek() in ("_", "^"):
-        if cursor.take() == "_":
-            base = argument(cursor)
-        else:
-            power = argument(cursor) if cursor.peek() != "-" else _minus(cursor)
-    if name == "sqrt":
-        return _root(cursor)
-    inner = _function_argument(cursor)
-    if power == number(-1) and name in _INVERSES:
-        name, power = _INVERSES[name], None
-    node = _applied(_ALIASES.get(name, name), inner, base)
-    return node if power is None else Node("pow", (node, power))
-
-
-def _minus(cursor: Cursor) -> Node:
-    cursor.take()
-    inner = argument(cursor)
-    return number(-inner.value) if inner.op == "num" else Node("neg", (inner,))  # pyright: ignore
-
-
-def _applied(name: str, inner: tuple[Node, ...], base: Node | None) -> Node:
-    if len(inner) != 1 and name not in _SEVERAL:
-        raise UnreadableError("a function of one argument")
-    if name == "cbrt":
-        return Node("root", (inner[0], number(3)))
-    if name == "exp":
-        return Node("pow", (E, inner[0]))
-    if name in ("ln", "lg") and base is not None:
-        return Node("div", (Node("fn", inner, "ln"), Node("fn", (base,), "ln")))
-    if name == "lg":
-        return Node("fn", inner, "ln")
-    return Node("fn", inner, name)
-
-
-def _function_argument(cursor: Cursor) -> tuple[Node, ...]:
-    if cursor.peek() in ("(", "{", "["):
-        closing = {"(": ")", "{": "}", "[": "]"}[cursor.take()]
-        if closing == "}" and cursor.peek() == "(":
-            return _wrapped(cursor)
-        inner = structure.parse_items(cursor, closing)
-        cursor.expect(closing)
-        return tuple(inner)
-    cursor.enter()
-    factors = [expression.parse_power(cursor)]
-    while expression.starts_factor(cursor) and cursor.peek() not in FUNCTIONS:
-        if factors[-1].op in ("fn", "pow") and cursor.peek() == "(":
-            break
-        factors.append(expression.parse_power(cursor))
-    cursor.leave()
-    return (multiply(*factors),)
-
-
-def _wrapped(cursor: Cursor) -> tuple[Node, ...]:
-    inner = structure.parse_items(cursor, "}")
-    cursor.expect("}")
-    return tuple(inner[0].args) if len(inner) == 1 and inner[0].op == "tuple" else tuple(inner)
-
-
-def _root(cursor: Cursor) -> Node:
-    degree = number(2)
-    if cursor.accept("["):
-        degree = expression.parse_sum(cursor)
-        cursor.expect("]")
-    token = cursor.peek()
-    inner = expression.literal(cursor.take()) if token[:1].isdigit() else argument(cursor)
-    return Node("root", (inner, degree))
-
-
 def _fraction(cursor: Cursor) -> Node:
     cursor.take()
     derivative = calculus.parse_derivative(cursor)
@@ -275,11 +202,12 @@ def _text(cursor: Cursor) -> Node:
     return Node("text", (), cursor.take()[1:])
 
 
+# The modules import each other, so their functions are looked up when called.
 _ATOMS: dict[str, Callable[[Cursor], Node]] = {
-    "(": lambda cursor: structure.parse_group(cursor),
-    "[": lambda cursor: structure.parse_group(cursor),
-    "{": lambda cursor: structure.parse_braces(cursor),
-    "\\{": lambda cursor: structure.parse_set(cursor),
+    "(": lambda cursor: structure.parse_group(cursor),  # noqa: PLW0108
+    "[": lambda cursor: structure.parse_group(cursor),  # noqa: PLW0108
+    "{": lambda cursor: structure.parse_braces(cursor),  # noqa: PLW0108
+    "\\{": lambda cursor: structure.parse_set(cursor),  # noqa: PLW0108
     "\\frac": _fraction,
     "\\binom": _binomial,
     "\\lfloor": _rounded,
@@ -290,6 +218,6 @@ _ATOMS: dict[str, Callable[[Cursor], Node]] = {
     "\\bar": _accent,
     "\\hat": _accent,
     "\\mathbb": _field,
-    "\\begin": lambda cursor: matrices.parse_environment(cursor),
+    "\\begin": lambda cursor: matrices.parse_environment(cursor),  # noqa: PLW0108
     "\\ldots": lambda cursor: symbol(cursor.take()),
 }

@@ -1,7 +1,7 @@
 r"""Parses sums, products, limits, integrals and derivatives: operators that bind a variable.
 
-Nothing is evaluated. The bound variable is renamed to its nesting depth, so that `\int_0^1 x dx` and
-`\int_0^1 t dt` are one tree.
+Nothing is evaluated. The bound variable is renamed to its nesting depth, so that `\int_0^1 x dx`
+and `\int_0^1 t dt` are one tree.
 """
 
 from reason_env.verify import atoms, expression, structure
@@ -29,7 +29,9 @@ def parse_bound(cursor: Cursor) -> Node:
 
 
 def parse_derivative(cursor: Cursor) -> Node | None:
-    r"""Returns `\frac{d}{dx} body` or `\frac{d body}{dx}`; None (nothing taken) if it is a fraction."""
+    r"""Returns `\frac{d}{dx} body` or `\frac{d body}{dx}`; None (nothing taken) if it is a
+    fraction.
+    """
     start = cursor.position
     if cursor.peek() != "{" or cursor.peek(1) != "d":
         return None
@@ -85,7 +87,9 @@ def _limit(cursor: Cursor) -> Node:
 
 def _limit_point(cursor: Cursor) -> Node:
     """Returns the point of a limit; the side it is approached from becomes a call."""
-    end = cursor.tokens.index("}", cursor.position) if "}" in cursor.tokens[cursor.position :] else 0
+    end = (
+        cursor.tokens.index("}", cursor.position) if "}" in cursor.tokens[cursor.position :] else 0
+    )
     side = ""
     if cursor.tokens[end - 2 : end] in (["^", "+"], ["^", "-"]):
         side = cursor.tokens[end - 1]
@@ -165,5 +169,3 @@ def _closing(tokens: list[str], start: int) -> int:
         if depth == 0:
             return at
     raise UnreadableError("an open brace")
-
-

@@ -1,8 +1,9 @@
 """Decides two answer texts in this process where it can: the tiers before the worker.
 
-Cheap to dear: the same digits, two exact numbers, words, then the trees of both sides. A reference that
-is well formed but holds a command unknown to the reader goes to the worker; so do integrals, sums, limits
-and matrices that identity testing leaves open. A response that the reader cannot read is no answer.
+Cheap to dear: the same digits, two exact numbers, words, then the trees of both sides. A
+reference that is well formed but holds a command unknown to the reader goes to the worker; so do
+integrals, sums, limits and matrices that identity testing leaves open. A response that the reader
+cannot read is no answer.
 """
 
 from reason_env.verdict import Outcome
@@ -26,7 +27,9 @@ SYMBOLIC = ("sum", "prod", "int", "lim", "deriv", "matrix")
 
 
 def compare(response: str, reference: str, options: GradeOptions) -> Decision | None:
-    """Returns the outcome for two answer texts and its reason, or None if a worker has to decide."""
+    """Returns the outcome for two answer texts and its reason, or None if a worker has to
+    decide.
+    """
     gold = reference_answer(reference)
     if not gold.strip():
         return Outcome.INCORRECT, "the reference is empty"
@@ -54,7 +57,9 @@ def reference_answer(reference: str) -> str:
 
 
 def _may_differ_in_form(response: str, gold: str) -> bool:
-    """Returns whether two unequal numbers may still be one answer: a list, a rounding, a percentage."""
+    """Returns whether two unequal numbers may still be one answer: a list, a rounding, a
+    percentage.
+    """
     return any(mark in text for text in (response, gold) for mark in (",", ".", "%"))
 
 
@@ -68,7 +73,7 @@ def _as_text(response: str, gold: str) -> Decision | None:
     letter = choice(gold)
     if letter and letter == choice(response):
         return Outcome.CORRECT, "the same choice"
-    if is_text(gold) and (same_words(response, gold) or says(response, gold)):
+    if (is_text(gold) and same_words(response, gold)) or says(response, gold):
         return Outcome.CORRECT, "the same words"
     return None
 
@@ -95,4 +100,3 @@ def _unread_reference(response: str, gold: str) -> Decision | None:
     if same and (is_text(gold) or is_unknown(gold)):
         return Outcome.CORRECT, "the same text"
     return None if is_unknown(gold) else (Outcome.INCORRECT, "other words")
-

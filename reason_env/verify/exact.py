@@ -1,8 +1,8 @@
 """Evaluates trees exactly: as a rational number, or modulo a prime. Every size is bounded first.
 
 The modular value is an identity test: two rational expressions that agree modulo 2^61 - 1 at
-pseudo-random points are equal, but for a chance of about (degree / 2^61) a point. The points depend on
-the names alone, so the verdict is the same in every process.
+pseudo-random points are equal, but for a chance of about (degree / 2^61) a point. The points
+depend on the names alone, so the verdict is the same in every process.
 """
 
 import math
@@ -18,7 +18,9 @@ MAX_FACTORIAL = 1000
 
 
 class UndefinedError(ArithmeticError):
-    """The tree has no value here: a division by zero, an unknown operation, or too large a number."""
+    """The tree has no value here: a division by zero, an unknown operation, or too large a
+    number.
+    """
 
 
 def rational(node: Node) -> Fraction | None:
@@ -41,7 +43,7 @@ def _rational(node: Node) -> Fraction:
     return _bounded(_apply(node.op, values))
 
 
-_ARITHMETIC = frozenset("add mul div ratio neg pow percent mixed fact".split())
+_ARITHMETIC = frozenset(["add", "mul", "div", "ratio", "neg", "pow", "percent", "mixed", "fact"])
 
 
 def _apply(op: str, values: list[Fraction]) -> Fraction:
@@ -102,14 +104,18 @@ def _factorial(value: Fraction) -> Fraction:
 
 
 def modular(node: Node, point: int) -> int:
-    """Returns the value modulo `PRIME` with pseudo-random variables; `UndefinedError` if it has none."""
+    """Returns the value modulo `PRIME` with pseudo-random variables; `UndefinedError` if it has
+    none.
+    """
     op = node.op
     if op == "num":
         assert isinstance(node.value, Fraction), "a num node holds a Fraction"
         return _residue(node.value)
     if op == "sym":
         seed = str(node.value)
-        return (zlib.crc32(f"{seed}{point}a".encode()) << 29) ^ zlib.crc32(f"{point}{seed}".encode())
+        return (zlib.crc32(f"{seed}{point}a".encode()) << 29) ^ zlib.crc32(
+            f"{point}{seed}".encode()
+        )
     if op == "add":
         return sum(modular(part, point) for part in node.args) % PRIME
     if op in ("mul", "div", "ratio", "neg", "mixed", "percent"):

@@ -1,8 +1,8 @@
 r"""Parses sums, products and powers: precedence climbing over tokens, without evaluating anything.
 
-A number before a fraction is a mixed number (`2\frac13` is 7/3); a letter before a group is a product
-unless it is `f`, `g` or `h` or stands left of an equals sign; `1/2x` is (1/2)x, as in Python; a colon
-divides and is remembered as a ratio.
+A number before a fraction is a mixed number (`2\frac13` is 7/3); a letter before a group is a
+product unless it is `f`, `g` or `h` or stands left of an equals sign; `1/2x` is (1/2)x, as in
+Python; a colon divides and is remembered as a ratio.
 """
 
 from fractions import Fraction
@@ -14,8 +14,53 @@ from reason_env.verify.nodes import Node, add, multiply, negative, number, symbo
 from reason_env.verify.words import CONDITION
 
 ENDS = frozenset(
-    ", ; and or ) ] } \\} \\rfloor \\rceil \\rangle = < > <= >= \\ne \\in \\approx \\equiv \\to \\cup \\cap "
-    "\\setminus + - \\pm \\mp * / : & \\\\ \\end ^ _ ! \\% % ' . ? \\subset \\forall \\notin".split()
+    [
+        ",",
+        ";",
+        "and",
+        "or",
+        ")",
+        "]",
+        "}",
+        "\\}",
+        "\\rfloor",
+        "\\rceil",
+        "\\rangle",
+        "=",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "\\ne",
+        "\\in",
+        "\\approx",
+        "\\equiv",
+        "\\to",
+        "\\cup",
+        "\\cap",
+        "\\setminus",
+        "+",
+        "-",
+        "\\pm",
+        "\\mp",
+        "*",
+        "/",
+        ":",
+        "&",
+        "\\\\",
+        "\\end",
+        "^",
+        "_",
+        "!",
+        "\\%",
+        "%",
+        "'",
+        ".",
+        "?",
+        "\\subset",
+        "\\forall",
+        "\\notin",
+    ]
 )
 
 
@@ -88,7 +133,11 @@ def _juxtaposed(node: Node, cursor: Cursor) -> Node:
     is_fraction = cursor.peek() == "\\frac"
     right = parse_power(cursor)
     is_proper = right.op == "div" and all(part.op == "num" for part in right.args)
-    return Node("mixed", (node, right)) if is_whole and is_fraction and is_proper else multiply(node, right)
+    return (
+        Node("mixed", (node, right))
+        if is_whole and is_fraction and is_proper
+        else multiply(node, right)
+    )
 
 
 def parse_power(cursor: Cursor) -> Node:

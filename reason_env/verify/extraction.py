@@ -1,14 +1,16 @@
 r"""Finds the final answer in a response: one scan, linear in its length, never an exception.
 
-The last complete `\boxed{...}` wins (`\fbox` too). Where a box was opened and none is complete there
-is no answer: an unreadable box never falls through to another number of the text. Boxes joined by
-"and", "or" or a comma are one list. Without a box, the last `####` line counts, then the last
-"final answer is". What stands inside `<think>...</think>`, or after an unclosed `<think>`, is not
-looked at; a `</think>` without a beginning (the prompt opened it) hides everything before it.
+The last complete `\boxed{...}` wins (`\fbox` too). Where a box was opened and none is complete
+there is no answer: an unreadable box never falls through to another number of the text. Boxes
+joined by "and", "or" or a comma are one list. Without a box, the last `####` line counts, then
+the last "final answer is". What stands inside `<think>...</think>`, or after an unclosed
+`<think>`, is not looked at; a `</think>` without a beginning (the prompt opened it) hides
+everything before it.
 
 Not covered: boxes without braces (`\boxed 7`), answers announced in other languages.
 """
 
+import collections
 import re
 
 from reason_env.verify.options import DEFAULT, GradeOptions
@@ -87,7 +89,9 @@ def _boxed(text: str, first: int, is_reference: bool) -> str | None:
 
 
 def _unclosed(text: str, is_reference: bool) -> str | None:
-    r"""Returns what an open box holds: in a reference; or before the brace that a backslash escaped."""
+    r"""Returns what an open box holds: in a reference; or before the brace that a backslash
+    escaped.
+    """
     at = max(text.rfind("boxed{"), text.rfind("fbox{"))
     rest = text[text.index("{", at) + 1 :] if at >= 0 else ""
     end = rest.find("\\}")
@@ -127,14 +131,19 @@ def _after_hashes(text: str) -> str | None:
 
 
 def _after_phrase(text: str, phrase: str) -> str | None:
-    last = None
-    for last in re.finditer(re.escape(phrase).replace(r"\ ", r"\s+"), text, re.IGNORECASE):
-        pass
+    pattern = re.escape(phrase).replace(r"\ ", r"\s+")
+    last = _last_match(re.compile(pattern, re.IGNORECASE), text)
     if last is None:
         return None
     rest = text[last.end() :].lstrip(" *_:\n\r\t")
     rest = re.sub(r"^(?:is\b|was\b)?\s*:?\s*", "", rest)
     return _first_sentence(rest)
+
+
+def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return (
+        collections.deque(pattern.finditer(text), maxlen=1).pop() if pattern.search(text) else None
+    )
 
 
 def _first_sentence(rest: str) -> str:
@@ -145,7 +154,5 @@ def _first_sentence(rest: str) -> str:
 
 
 def _conclusion(text: str) -> str | None:
-    last = None
-    for last in _CONCLUSION.finditer(text):
-        pass
+    last = _last_match(_CONCLUSION, text)
     return _first_sentence(text[last.end() :]) or None if last else None

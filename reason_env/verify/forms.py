@@ -1,9 +1,9 @@
 r"""The form an answer must have: a response gives the answer and does not restate the problem.
 
-The rule is relative to the reference. A sum or product of plain numbers (`17 \times 23`), a factorial, a
-binomial coefficient, a logarithm of numbers, a closed sum, integral or limit is an instruction to compute
-unless the reference holds such a thing too. Fractions, mixed numbers, powers, roots and scientific
-notation are forms that answers are given in.
+The rule is relative to the reference. A sum or product of plain numbers (`17 \times 23`), a
+factorial, a binomial coefficient, a logarithm of numbers, a closed sum, integral or limit is an
+instruction to compute unless the reference holds such a thing too. Fractions, mixed numbers,
+powers, roots and scientific notation are forms that answers are given in.
 """
 
 from fractions import Fraction
@@ -11,8 +11,8 @@ from fractions import Fraction
 from reason_env.verify.exact import rational
 from reason_env.verify.nodes import TEN, Node, has_op, walk
 
-_UNDONE = frozenset("sum prod int lim deriv".split())
-_EXACT_FUNCTIONS = frozenset("abs floor ceil min max gcd lcm".split())
+_UNDONE = frozenset(["sum", "prod", "int", "lim", "deriv"])
+_EXACT_FUNCTIONS = frozenset(["abs", "floor", "ceil", "min", "max", "gcd", "lcm"])
 
 
 def instructions(node: Node) -> set[str]:
@@ -25,7 +25,7 @@ def instructions(node: Node) -> set[str]:
     return {kind for part in walk(node) if (kind := _kind(part))}
 
 
-def _kind(node: Node) -> str:
+def _kind(node: Node) -> str:  # noqa: PLR0911 - one kind a line
     if node.op in _UNDONE:
         return node.op
     if node.op == "fact":
@@ -50,7 +50,9 @@ def _function_kind(node: Node) -> str:
 
 
 def is_numeral(node: Node) -> bool:
-    """Returns whether an answer is one plain rational number: what a response must then give too."""
+    """Returns whether an answer is one plain rational number: what a response must then give
+    too.
+    """
     return node.op in ("num", "dec", "mixed") or (
         node.op in ("neg", "percent", "div", "degree", "quantity", "ratio")
         and all(is_numeral(part) for part in node.args)
@@ -60,14 +62,16 @@ def is_numeral(node: Node) -> bool:
 def restates(found: Node, gold: Node) -> bool:
     """Returns whether a response holds work that its reference does not.
 
-    A function or constant in the response to an exact plain number is such work (log_2 8 for 3); where the
-    reference is a decimal it may be the exact value of it (2 pi for 6.283).
+    A function or constant in the response to an exact plain number is such work (log_2 8 for 3);
+    where the reference is a decimal it may be the exact value of it (2 pi for 6.283).
     """
     if instructions(found) - instructions(gold):
         return True
     if not is_numeral(gold) or has_op(gold, "dec"):
         return False
-    return any(part.op == "fn" or (part.op == "const" and part.value != "inf") for part in walk(found))
+    return any(
+        part.op == "fn" or (part.op == "const" and part.value != "inf") for part in walk(found)
+    )
 
 
 def _is_numeral(node: Node) -> bool:
@@ -87,4 +91,9 @@ def _is_scientific(node: Node) -> bool:
         return False
     mantissa, power = node.args
     value = rational(mantissa) if mantissa.op in ("num", "dec", "neg") else None
-    return value is not None and power.op == "pow" and power.args[0] == TEN and abs(value) < Fraction(1000)
+    return (
+        value is not None
+        and power.op == "pow"
+        and power.args[0] == TEN
+        and abs(value) < Fraction(1000)
+    )

@@ -1,8 +1,8 @@
 """The public functions: a response and a reference in, a `Verdict` out, and never an exception.
 
-The tiers are cheap to dear: the same text, the same exact number, the typed reader, a worker. A cache
-of decided pairs serves `grade` and `grade_many`; TIMEOUT and ERROR are never kept, because another
-try may decide.
+The tiers are cheap to dear: the same text, the same exact number, the typed reader, a worker. A
+cache of decided pairs serves `grade` and `grade_many`; TIMEOUT and ERROR are never kept, because
+another try may decide.
 """
 
 import threading
@@ -69,9 +69,7 @@ def grade(response: str, answer: str, options: GradeOptions = DEFAULT) -> Verdic
     return verdict
 
 
-def grade_many(
-    pairs: Sequence[tuple[str, str]], options: GradeOptions = DEFAULT
-) -> list[Verdict]:
+def grade_many(pairs: Sequence[tuple[str, str]], options: GradeOptions = DEFAULT) -> list[Verdict]:
     """Returns `grade` of each pair, in order; those that need a worker run in parallel.
 
     Equal pairs are graded once, and `grade` finds all of them in the cache afterwards.

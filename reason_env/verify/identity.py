@@ -1,23 +1,26 @@
-"""Decides whether two expressions are one value: exact, then modular, then numeric identity testing.
+"""Decides whether two expressions are one value: exact, modular, then numeric identity testing.
 
-None means that no tier could tell. The numeric tier accepts only after agreement to 40 of 50 digits at
-two points; it looks at real points first (so sqrt(x^2) is not x) and skips points where a side is not
-real, unless the imaginary unit occurs.
+None means that no tier could tell. The numeric tier accepts only after agreement to 40 of 50
+digits at two points; it looks at real points first (so sqrt(x^2) is not x) and skips points where
+a side is not real, unless the imaginary unit occurs.
 """
 
 from typing import Any
 
 from reason_env.verify.exact import UndefinedError, modular, rational
 from reason_env.verify.nodes import Node, has_op, symbols, walk
-from reason_env.verify.numeric import DOUBLES, Evaluator, is_real, long_field
+from reason_env.verify.numeric import DOUBLES, OPAQUE, Evaluator, is_real, long_field
 
 POINTS = 6
 _SIFT = 1e-7
 _AGREE = 1e-30
 MAX_NODES = 4000
+UNEVALUATED = ("sum", "prod", "int", "lim", "deriv")
+"""Operations that stand for themselves here: equal parts prove them equal, unequal parts prove
+nothing."""
 
 
-def same_value(left: Node, right: Node) -> bool | None:
+def same_value(left: Node, right: Node) -> bool | None:  # noqa: PLR0911 - one tier a line
     """Returns whether two expressions are equal for all values of their variables; None if unknown.
 
     >>> from reason_env.verify.structure import parse_answer as read
@@ -67,7 +70,9 @@ def proportional(left: Node, right: Node) -> bool | None:
 
 
 def _constant_quotient(left: Node, right: Node) -> complex | None:
-    """Returns the quotient of two expressions if it is constant, 0 if it is not, None if unknown."""
+    """Returns the quotient of two expressions if it is constant, 0 if it is not, None if
+    unknown.
+    """
     quotients: list[complex] = []
     for point in range(POINTS):
         values = _pair(left, right, point)
@@ -93,8 +98,10 @@ def positive_factor(left: Node, right: Node) -> int | None:
 
 def number_value(node: Node) -> float | None:
     """Returns the real value of a constant expression, as a double; None if it has none."""
-    if symbols(node) or infinite_sign(node):
-        return float("inf") * infinite_sign(node) if infinite_sign(node) else None
+    if infinite_sign(node):
+        return float("inf") * infinite_sign(node)
+    if symbols(node) or has_op(node, *OPAQUE):
+        return None
     exact = rational(node)
     try:
         value: Any = complex(exact) if exact is not None else Evaluator(DOUBLES, 0).value(node)
@@ -114,8 +121,13 @@ def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None
 def _numeric(left: Node, right: Node) -> bool | None:
     if sum(1 for _ in walk(left)) + sum(1 for _ in walk(right)) > MAX_NODES:
         return None
-    is_constant = not symbols(left) and not symbols(right) and not has_op(left, "sum", "int", "prod")
-    is_complex = any(n.op == "const" and n.value == "i" for tree in (left, right) for n in walk(tree))
+    unequal = None if has_op(left, *UNEVALUATED) or has_op(right, *UNEVALUATED) else False
+    is_constant = (
+        not symbols(left) and not symbols(right) and not has_op(left, "sum", "int", "prod")
+    )
+    is_complex = any(
+        n.op == "const" and n.value == "i" for tree in (left, right) for n in walk(tree)
+    )
     good: list[int] = []
     complex_points: list[int] = []
     for point in range(1 if is_constant else POINTS):
@@ -125,11 +137,14 @@ def _numeric(left: Node, right: Node) -> bool | None:
         real = is_real(pair[0]), is_real(pair[1])
         if is_complex or all(real):
             if abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1])):
-                return False
+                return unequal
             good.append(point)
         elif not any(real) or is_constant:
-            if abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1])) and is_constant:
-                return False
+            if (
+                abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1]))
+                and is_constant
+            ):
+                return unequal
             complex_points.append(point)
     points = good or complex_points
     if not points:

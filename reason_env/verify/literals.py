@@ -1,9 +1,10 @@
 r"""Reads plain numbers, exactly and without a parser: the first tier, and the fast one.
 
-A decimal comma, thousands separators (comma, thin space, `{,}`), percents, fractions, mixed numbers,
-currency and signs become a `Fraction`. "1,234" is a thousands separator and "1,22" a decimal comma:
-three digits in every later group decide. What is not such a number is None: the reader's business.
-Digits are ASCII; other scripts' digits are text. Numbers beyond `MAX_DIGITS` are not evaluated.
+A decimal comma, thousands separators (comma, thin space, `{,}`), percents, fractions, mixed
+numbers, currency and signs become a `Fraction`. "1,234" is a thousands separator and "1,22" a
+decimal comma: three digits in every later group decide. What is not such a number is None: the
+reader's business. Digits are ASCII; other scripts' digits are text. Numbers beyond `MAX_DIGITS`
+are not evaluated.
 """
 
 import re

@@ -2,14 +2,16 @@ r"""Parses and computes matrices: `\begin{pmatrix}` and its relatives, sums and 
 
 from reason_env.verify import structure
 from reason_env.verify.cursor import Cursor
-from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.exact import rational
+from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.nodes import Node, add, multiply, negative, number
 
 MAX_ENTRIES = 400
 MAX_PRODUCT_ENTRIES = 64
 
-_NAMES = frozenset("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix array".split())
+_NAMES = frozenset(
+    ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix", "array"]
+)
 
 
 def parse_environment(cursor: Cursor) -> Node:
@@ -58,12 +60,16 @@ def _matrix(rows: list[list[Node]]) -> Node:
 
 
 def computed(node: Node) -> Node | None:
-    """Returns the matrix that sums, multiples and products of matrices give; None if they do not fit."""
+    """Returns the matrix that sums, multiples and products of matrices give; None if they do not
+    fit.
+    """
     if node.op == "matrix":
         return node
     if node.op == "neg":
         inner = computed(node.args[0])
-        return None if inner is None else Node("matrix", tuple(map(negative, inner.args)), inner.value)
+        return (
+            None if inner is None else Node("matrix", tuple(map(negative, inner.args)), inner.value)
+        )
     if node.op == "add":
         return _sum([computed(part) for part in node.args])
     if node.op == "mul":
@@ -75,7 +81,9 @@ def _sum(parts: list[Node | None]) -> Node | None:
     matrices = [part for part in parts if part is not None]
     if len(matrices) != len(parts) or len({(p.value, len(p.args)) for p in matrices}) != 1:
         return None
-    entries = tuple(_entry(add(*column)) for column in zip(*(m.args for m in matrices), strict=True))
+    entries = tuple(
+        _entry(add(*column)) for column in zip(*(m.args for m in matrices), strict=True)
+    )
     return Node("matrix", entries, matrices[0].value)
 
 

@@ -1,8 +1,8 @@
 r"""Separates what an answer is called from what it is: `x = 3`, `f(x) = x + 1`, `(p, q) = (3, 2)`.
 
-A chain `x = 5 + 2 = 7` gives its last side. One that lists several different plain numbers gives no
-answer at all (`1 = 2 = 3 = 7` is a spray), unless work between them supports the last one. Before an
-"approximately equal" sign stands the answer, after it a comment.
+A chain `x = 5 + 2 = 7` gives its last side. One that lists several different plain numbers gives
+no answer at all (`1 = 2 = 3 = 7` is a spray), unless work between them supports the last one.
+Before an "approximately equal" sign stands the answer, after it a comment.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,9 @@ class Item(NamedTuple):
 
 
 def named(node: Node) -> Item | None:
-    """Returns name and value of an answer; None if it is an equation, or a chain that gives nothing."""
+    """Returns name and value of an answer; None if it is an equation, or a chain that gives
+    nothing.
+    """
     if node.op != "rel":
         return Item(node)
     signs = str(node.value).split(",")
@@ -69,7 +71,9 @@ def _is_near(value: Node, comment: Node) -> bool:
 
 
 def is_label(node: Node) -> bool:
-    r"""Returns whether a side names something: `x`, `f(n)`, `AB`, `\frac{NO}{BO}`, `V_1 : V_2`, a word."""
+    r"""Returns whether a side names something: `x`, `f(n)`, `AB`, `\frac{NO}{BO}`, `V_1 : V_2`, a
+    word.
+    """
     if is_name(node) or node.op == "text":
         return True
     if node.op == "fn" and node.value == "abs":
@@ -82,7 +86,9 @@ def is_label(node: Node) -> bool:
 
 
 def _is_upper(node: Node) -> bool:
-    return all(_is_upper(part) for part in node.args) if node.args else str(node.value)[:1].isupper()
+    return (
+        all(_is_upper(part) for part in node.args) if node.args else str(node.value)[:1].isupper()
+    )
 
 
 def items(node: Node) -> list[Node]:

@@ -1,14 +1,15 @@
 """The typed tree that an answer is read into: immutable values, no text to execute.
 
-One node type with an operation name, because every walk (exact, modular, numeric, form) is a table
-over operations. Operations:
+One node type with an operation name, because every walk (exact, modular, numeric, form) is a
+table over operations. Operations:
 
-- expressions: num (Fraction), dec (a decimal as written), sym, const (pi, e, i, inf), add, mul, div, neg, pow, root (radicand,
-  degree), fn (a known function), call (`f(x)`), sub (an index that is an expression), fact, pm, mp,
-  percent, degree, and the bound ones sum, prod, int, lim, deriv (value: the bound variable);
-- structures: list, tuple, set, interval (value: its two brackets), union, inter, minus, rel (value:
-  the relation signs, comma-separated), ratio, matrix (value: columns), quantity (value: the unit),
-  mixed (whole, fraction), based (value: the base), text.
+- expressions: num (Fraction), dec (a decimal as written), sym, const (pi, e, i, inf), add, mul,
+  div, neg, pow, root (radicand, degree), fn (a known function), call (`f(x)`), sub (an index that
+  is an expression), fact, pm, mp, percent, degree, and the bound ones sum, prod, int, lim, deriv
+  (value: the bound variable);
+- structures: list, tuple, set, interval (value: its two brackets), union, inter, minus, rel
+  (value: the relation signs, comma-separated), ratio, matrix (value: columns), quantity (value:
+  the unit), mixed (whole, fraction), based (value: the base), text.
 """
 
 from collections.abc import Iterator
@@ -41,10 +42,14 @@ def add(*terms: Node) -> Node:
 
 
 def multiply(*factors: Node) -> Node:
-    """Returns the product of the factors, flattened one level; braces around a factor only group."""
+    """Returns the product of the factors, flattened one level; braces around a factor only
+    group.
+    """
     if len(factors) > 1:
         factors = tuple(f.args[0] if f.op == "set" and len(f.args) == 1 else f for f in factors)
-    flat = [part for factor in factors for part in (factor.args if factor.op == "mul" else (factor,))]
+    flat = [
+        part for factor in factors for part in (factor.args if factor.op == "mul" else (factor,))
+    ]
     return flat[0] if len(flat) == 1 else Node("mul", tuple(flat))
 
 
@@ -85,7 +90,7 @@ def substitute(node: Node, name: str, by: Node) -> Node:
     return Node(node.op, tuple(substitute(part, name, by) for part in node.args), node.value)
 
 
-PI, E, I, INFINITY = (Node("const", (), name) for name in ("pi", "e", "i", "inf"))
+PI, EULER, IMAGINARY, INFINITY = (Node("const", (), name) for name in ("pi", "e", "i", "inf"))
 ONE, TWO, TEN = number(1), number(2), number(10)
 HALF = number(Fraction(1, 2))
 EMPTY_SET = Node("set")

@@ -1,8 +1,9 @@
 """Evaluates trees numerically: complex doubles to sift, 50 decimal digits to decide.
 
-Functions that stay closed (integrals, sums, `f(x)`) become numbers too: a hash of their parts' values at
-the point, so that two integrals are equal when their integrands and limits are. Odd roots of negative
-numbers are real. Doubles come first and bound every size, so the long computation cannot blow up.
+Functions that stay closed (integrals, sums, `f(x)`) become numbers too: a hash of their parts'
+values at the point, so that two integrals are equal when their integrands and limits are. Odd
+roots of negative numbers are real. Doubles come first and bound every size, so the long
+computation cannot blow up.
 """
 
 import cmath
@@ -17,7 +18,10 @@ from reason_env.verify.exact import UndefinedError, rational
 from reason_env.verify.nodes import Node
 
 DIGITS = 50
-_OPAQUE = frozenset("call sub sum prod int lim deriv list tuple set rel".split())
+OPAQUE = frozenset(
+    ["call", "sub", "sum", "prod", "int", "lim", "deriv", "list", "tuple", "set", "rel"]
+)
+"""Operations without a value: a hash of their parts stands for them."""
 
 
 class Field(NamedTuple):
@@ -46,7 +50,7 @@ class Evaluator:
 
     def _value(self, node: Node) -> Any:
         op = node.op
-        if op == "num" or op == "dec":
+        if op in ("num", "dec"):
             return self.field.make(node.value if op == "num" else Fraction(str(node.value)))
         if op == "sym":
             return self.field.make(sample(str(node.value), self.point))
@@ -54,7 +58,7 @@ class Evaluator:
             if node.value not in self.field.constants:
                 raise UndefinedError("infinity")
             return self.field.constants[str(node.value)]
-        if op in _OPAQUE:
+        if op in OPAQUE:
             return self.field.make(self._opaque(node))
         if op == "pow":
             return self._power(node)
@@ -62,32 +66,25 @@ class Evaluator:
         return self._applied(op, values, str(node.value))
 
     def _applied(self, op: str, values: list[Any], name: str) -> Any:
-        if op in ("add", "mixed"):
-            return functools.reduce(lambda a, b: a + b, values)
-        if op == "mul":
-            return functools.reduce(lambda a, b: a * b, values)
-        if op in ("div", "ratio"):
-            return values[0] / values[1]
-        if op == "neg":
-            return -values[0]
+        if op == "fn":
+            if name == "binom":
+                return self._binomial(*values)
+            if name not in self.field.functions:
+                raise UndefinedError(name)
+            return self.field.functions[name](*values)
         if op == "root":
             return self._root(values[0], values[1])
         if op == "fact":
             return self.field.gamma(values[0] + 1)
-        if op == "percent":
-            return values[0] / 100
         if op == "degree":
             return values[0] * self.field.constants["pi"] / 180
-        if op == "quantity":
-            return values[0]
-        if op == "fn" and name == "binom":
-            top, low = values
-            gamma = self.field.gamma
-            return gamma(top + 1) / (gamma(low + 1) * gamma(top - low + 1))
-        function = self.field.functions.get(name) if op == "fn" else None
-        if function is None:
+        if op not in _ARITHMETIC:
             raise UndefinedError(op)
-        return function(*values)
+        return _ARITHMETIC[op](values)
+
+    def _binomial(self, top: Any, low: Any) -> Any:
+        gamma = self.field.gamma
+        return gamma(top + 1) / (gamma(low + 1) * gamma(top - low + 1))
 
     def _power(self, node: Node) -> Any:
         base, exponent = self._value(node.args[0]), rational(node.args[1])
@@ -113,12 +110,29 @@ class Evaluator:
 
     def _digest(self, node: Node) -> str:
         """Returns text that two closed functions share when their parts have equal values here."""
-        if node.op not in _OPAQUE:
-            value = complex(Evaluator(DOUBLES, self.point).value(node)) if node.op != "const" else None
+        if node.op not in OPAQUE:
+            value = (
+                complex(Evaluator(DOUBLES, self.point).value(node)) if node.op != "const" else None
+            )
             if value is not None:
                 return f"{value.real + 0.0:.8g},{value.imag + 0.0:.6f}".replace("-0,", "0,")
-        parts = [part if part.op != "const" else part for part in node.args]
-        return f"{node.op}:{node.value}({';'.join(self._digest(part) for part in parts)})"
+        return f"{node.op}:{node.value}({';'.join(self._digest(part) for part in node.args)})"
+
+
+def _total(values: list[Any]) -> Any:
+    return functools.reduce(lambda a, b: a + b, values)
+
+
+_ARITHMETIC: dict[str, Callable[[list[Any]], Any]] = {
+    "add": _total,
+    "mixed": _total,
+    "mul": lambda values: functools.reduce(lambda a, b: a * b, values),
+    "div": lambda values: values[0] / values[1],
+    "ratio": lambda values: values[0] / values[1],
+    "neg": lambda values: -values[0],
+    "percent": lambda values: values[0] / 100,
+    "quantity": lambda values: values[0],
+}
 
 
 def sample(name: str, point: int) -> float:
@@ -159,7 +173,8 @@ def _double_gamma(value: complex) -> complex:
 def _table(module: Any, floor: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
     """Returns the functions by name, over `cmath` or `mpmath`."""
     table: dict[str, Callable[..., Any]] = {
-        name: getattr(module, name) for name in "sin cos tan sinh cosh tanh sqrt".split()
+        name: getattr(module, name)
+        for name in ["sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt"]
     }
     table |= {"ln": module.log, "abs": abs, "floor": _real(floor)}
     table["ceil"] = _real(lambda value: -floor(-value))

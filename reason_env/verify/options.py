@@ -42,7 +42,8 @@ class GradeOptions:
     constant: Literal["required", "optional"] = "required"
     """Whether the response must have the `+ C` that the reference has."""
     forms: Literal["given", "any"] = "given"
-    """`given`: a response gives the answer; 17*23 for 391 is wrong. `any`: equal value is enough."""
+    """`given`: a response gives the answer; 17*23 for 391 is wrong. `any`: equal value is
+    enough."""
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from reason_env.verify.nodes import Node
-from reason_env.verify.words import unit_factor
+from reason_env.verify.units import unit_factor
 
 
 class Unit(NamedTuple):

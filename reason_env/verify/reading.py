@@ -1,7 +1,7 @@
 r"""Reads an answer text into a tree: straight, or out of the sentence it stands in.
 
-A box inside the text and mathematics between dollar signs are looked at first. In a sentence the part
-after the last "is" or "equals" is the answer; nothing else of a sentence is ever tried.
+A box inside the text and mathematics between dollar signs are looked at first. In a sentence the
+part after the last "is" or "equals" is the answer; nothing else of a sentence is ever tried.
 """
 
 import functools
@@ -11,12 +11,15 @@ from reason_env.verify.extraction import extract_answer
 from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.nodes import Node
 from reason_env.verify.structure import parse_answer
-from reason_env.verify.words import PROSE, is_unit
+from reason_env.verify.units import is_unit
+from reason_env.verify.words import PROSE
 
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_JOINTS = frozenset("and or percent percentage pct degrees degree".split())
-_LEAD = re.compile(r".*\b(?:is|are|it's|equals|equal to|which is|that)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL)
+_JOINTS = frozenset(["and", "or", "percent", "percentage", "pct", "degrees", "degree"])
+_LEAD = re.compile(
+    r".*\b(?:is|are|it's|equals|equal to|which is|that)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL
+)
 _TAIL = re.compile(r"\s+(?:is|are|as)\s+(?:the|our|an|a)\s+\w+\s*\.?$|\s*\.\s*$")
 
 
@@ -56,7 +59,9 @@ def inner_text(text: str) -> str:
 
 
 def _candidates(text: str) -> list[str]:
-    segments = list(_SEGMENT.finditer(text)) if "$" in text or "\\(" in text or "\\[" in text else []
+    segments = (
+        list(_SEGMENT.finditer(text)) if "$" in text or "\\(" in text or "\\[" in text else []
+    )
     if segments:
         outside = _WORD.findall(_SEGMENT.sub(" ", text))
         if any(_is_prose(word) for word in outside):
@@ -81,14 +86,39 @@ def _only_number(text: str) -> list[str]:
     if len(numbers) != 1 or len(text) > 400 or words & _DENIALS or _OPERATORS.search(text):
         return []
     is_sentence = sum(_is_prose(word) for word in words) >= 1 and " " in text.strip()
-    return [numbers[0].replace(",", ".") if numbers[0].count(",") == 1 else numbers[0]] if is_sentence else []
+    return (
+        [numbers[0].replace(",", ".") if numbers[0].count(",") == 1 else numbers[0]]
+        if is_sentence
+        else []
+    )
 
 
 _NUMBER = re.compile(r"(?<![\w.,+*/^=<>-])-?[0-9]+(?:[.,][0-9]+)*(?:\s?\\?%)?(?![\w+*/^=<>(\[])")
 _OPERATORS = re.compile(r"[=+*/^<>(){}\[\]|]|\\(?!%)")
 _DENIALS = frozenset(
-    "not no never cannot neither wrong less more least most than about approximately between or if "
-    "unknown impossible except without false".split()
+    [
+        "not",
+        "no",
+        "never",
+        "cannot",
+        "neither",
+        "wrong",
+        "less",
+        "more",
+        "least",
+        "most",
+        "than",
+        "about",
+        "approximately",
+        "between",
+        "or",
+        "if",
+        "unknown",
+        "impossible",
+        "except",
+        "without",
+        "false",
+    ]
 )
 
 

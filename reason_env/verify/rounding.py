@@ -1,8 +1,9 @@
 """Decides when a decimal stands for a number that it only rounds to, and what a tolerance forgives.
 
-A reference of three significant digits or more, with a decimal point, is taken for the rounding of an
-exact response (27/59 for 0.458); a decimal response has to be the reference's very number unless it shows
-so many digits that only the exact value can have given them. Percent signs move the point by two places.
+A reference of three significant digits or more, with a decimal point, is taken for the rounding
+of an exact response (27/59 for 0.458); a decimal response has to be the reference's very number
+unless it shows so many digits that only the exact value can have given them. Percent signs move
+the point by two places.
 """
 
 import math

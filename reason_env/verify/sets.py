@@ -1,37 +1,23 @@
-r"""Reads intervals, inequalities, unions and sets of points as one kind of thing: a region of a line.
+r"""Reads intervals, inequalities, unions and sets of points as one thing: a region of a line.
 
-`x < 5`, `(-\infty, 5)`, `\{x \mid x < 5\}` and `x \in (-\infty, 5)` are one region. With numbers as
-ends the pieces are put in order and merged; with letters they stay as written.
+`x < 5`, `(-\infty, 5)`, `\{x \mid x < 5\}` and `x \in (-\infty, 5)` are one region. With numbers
+as ends the pieces are put in order and merged; with letters they stay as written.
 """
-
-from typing import NamedTuple
 
 from reason_env.verify.exact import rational
 from reason_env.verify.identity import infinite_sign, number_value
 from reason_env.verify.nodes import INFINITY, Node, number, substitute, symbols
+from reason_env.verify.regions import (
+    LINE,
+    MAX_PIECES,
+    MINUS_INFINITY,
+    Piece,
+    Region,
+    intersection,
+    without_points,
+)
 
-MAX_PIECES = 64
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "\\ne": "\\ne"}
-
-
-class Piece(NamedTuple):
-    """One interval: its ends and whether they belong to it."""
-
-    low: Node
-    high: Node
-    has_low: bool
-    has_high: bool
-
-
-class Region(NamedTuple):
-    """A set of numbers and, if one was named, the variable that ranges over it."""
-
-    pieces: tuple[Piece, ...]
-    variable: Node | None = None
-
-
-MINUS_INFINITY = Node("neg", (INFINITY,))
-LINE = Piece(MINUS_INFINITY, INFINITY, False, False)
 
 
 def is_region(node: Node) -> bool:
@@ -42,11 +28,11 @@ def is_region(node: Node) -> bool:
         return is_region(node.args[0])
     signs = str(node.value).split(",") if node.op == "rel" else []
     return node.op in ("interval", "union", "inter", "minus", "such") or any(
-        sign in _FLIPPED and sign != "=" or sign == "\\in" for sign in signs
+        (sign in _FLIPPED and sign != "=") or sign == "\\in" for sign in signs
     )
 
 
-def as_region(node: Node) -> Region | None:
+def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape a line
     """Returns the region that a node describes, or None if it describes none that is known."""
     if node.op in ("interval", "tuple"):
         return _interval(node)
@@ -56,7 +42,9 @@ def as_region(node: Node) -> Region | None:
         return _combined(Node("minus", (node.args[0], node.args[1].args[0])))
     if node.op == "such":
         return _all_of([part for part in node.args if not _is_domain(part)])
-    if node.op == "list" and all(part.op in ("rel", "interval", "such", "union") for part in node.args):
+    if node.op == "list" and all(
+        part.op in ("rel", "interval", "such", "union") for part in node.args
+    ):
         return _all_of(list(node.args)) if node.value == "and" else _any_of(list(node.args))
     if node.op == "list":
         return _any_of(list(node.args)) if node.value == "or" else None
@@ -65,37 +53,6 @@ def as_region(node: Node) -> Region | None:
     if node.op == "set":
         return Region(tuple(Piece(part, part, True, True) for part in node.args[:MAX_PIECES]))
     return None
-
-
-def ordered(region: Region) -> tuple[Piece, ...]:
-    """Returns the pieces in order with neighbours merged; as written if an end is not a number."""
-    values = [(number_value(p.low), number_value(p.high)) for p in region.pieces]
-    if any(low is None or high is None for low, high in values):
-        return region.pieces
-    keyed = [
-        (float(low or 0), not p.has_low, float(high or 0), p)
-        for (low, high), p in zip(values, region.pieces, strict=True)
-        if float(low or 0) < float(high or 0) or (low == high and p.has_low and p.has_high)
-    ]
-    merged: list[tuple[float, Piece]] = []
-    for low, _, high, piece in sorted(keyed, key=lambda item: item[:3]):
-        if merged and (low < merged[-1][0] or (low == merged[-1][0] and _touch(merged[-1][1], piece))):
-            before, last = merged.pop()
-            piece = _merged(last, piece, before, high)
-            high = max(before, high)
-        merged.append((high, piece))
-    return tuple(piece for _, piece in merged)
-
-
-def _merged(last: Piece, piece: Piece, before: float, high: float) -> Piece:
-    if high > before:
-        return Piece(last.low, piece.high, last.has_low, piece.has_high)
-    has_high = last.has_high or (high == before and piece.has_high)
-    return Piece(last.low, last.high, last.has_low, has_high)
-
-
-def _touch(left: Piece, right: Piece) -> bool:
-    return left.has_high or right.has_low
 
 
 def _interval(node: Node) -> Region | None:
@@ -113,39 +70,8 @@ def _combined(node: Node) -> Region | None:
     if node.op == "union":
         return Region(left.pieces + right.pieces, left.variable or right.variable)
     if node.op == "inter":
-        return _intersection(left, right)
-    return _without_points(left, right)
-
-
-def _without_points(left: Region, right: Region) -> Region | None:
-    """Returns the left region without the points of the right one."""
-    if any(piece.low != piece.high for piece in right.pieces):
-        return None
-    result = left
-    for point in right.pieces:
-        holes = Region((Piece(MINUS_INFINITY, point.low, False, False), Piece(point.low, INFINITY, False, False)))
-        cut = _intersection(result, holes)
-        if cut is None:
-            return None
-        result = cut
-    return result
-
-
-def _intersection(left: Region, right: Region) -> Region | None:
-    pieces: list[Piece] = []
-    for a in left.pieces:
-        for b in right.pieces:
-            ends = [number_value(end) for end in (a.low, b.low, a.high, b.high)]
-            if any(end is None for end in ends) or len(pieces) > MAX_PIECES:
-                return None
-            a_low, b_low, a_high, b_high = (float(end or 0) for end in ends)
-            low, has_low = (a.low, a.has_low) if a_low > b_low else (b.low, b.has_low)
-            high, has_high = (a.high, a.has_high) if a_high < b_high else (b.high, b.has_high)
-            has_low = has_low and (a_low != b_low or a.has_low)
-            has_high = has_high and (a_high != b_high or a.has_high)
-            pieces.append(Piece(low, high, has_low, has_high))
-    kept = [p for p in pieces if float(number_value(p.low) or 0) <= float(number_value(p.high) or 0)]
-    return Region(tuple(kept), left.variable or right.variable)
+        return intersection(left, right)
+    return without_points(left, right)
 
 
 def _any_of(parts: list[Node]) -> Region | None:
@@ -167,7 +93,7 @@ def _all_of(parts: list[Node]) -> Region | None:
     for region in regions:
         if region is None or result is None:
             return None
-        result = _intersection(result, region)
+        result = intersection(result, region)
     return result
 
 
@@ -229,14 +155,13 @@ def _absolute(region: Region) -> Region | None:
     if name is None or name.op != "fn":
         return region
     mirrored: list[Piece] = []
-    for low, high, has_low, has_high in region.pieces:
-        bottom = number_value(low)
-        if bottom is None or infinite_sign(high) == -1:
+    for piece in region.pieces:
+        bottom = number_value(piece.low)
+        if bottom is None or infinite_sign(piece.high) == -1:
             return None
-        if bottom < 0:
-            low, has_low = number(0), True
-        mirrored.append(Piece(low, high, has_low, has_high))
-        mirrored.append(Piece(_opposite(high), _opposite(low), has_high, has_low))
+        low, has_low = (number(0), True) if bottom < 0 else (piece.low, piece.has_low)
+        mirrored.append(Piece(low, piece.high, has_low, piece.has_high))
+        mirrored.append(Piece(_opposite(piece.high), _opposite(low), piece.has_high, has_low))
     return Region(tuple(mirrored), name.args[0])
 
 
@@ -249,7 +174,7 @@ def _opposite(node: Node) -> Node:
 
 def _linear(node: Node, sign: str) -> Region | None:
     """Returns the region of an inequality that is linear in its one variable."""
-    names = set().union(*(symbols(part) for part in node.args))
+    names = {name for part in node.args for name in symbols(part)}
     if len(names) != 1:
         return None
     name = next(iter(names))

@@ -1,7 +1,7 @@
-r"""Parses what holds expressions: lists, tuples, sets, intervals, relations; the entry of the reader.
+r"""Parses what holds expressions: lists, sets, intervals, relations; the entry of the reader.
 
-Commas, semicolons, "and" and "or" separate the items of a list. A pair in brackets is a tuple and an
-interval at once (`(0,1)`); the comparison decides by what stands on the other side.
+Commas, semicolons, "and" and "or" separate the items of a list. A pair in brackets is a tuple and
+an interval at once (`(0,1)`); the comparison decides by what stands on the other side.
 """
 
 from reason_env.verify import expression
@@ -9,8 +9,10 @@ from reason_env.verify.cursor import Cursor
 from reason_env.verify.lexer import UnreadableError, normalized, tokenize
 from reason_env.verify.nodes import EMPTY_SET, Node
 
-_SEPARATORS = frozenset(", ; and or".split())
-_RELATIONS = frozenset("= < > <= >= \\ne \\in \\approx \\equiv \\to \\subset".split())
+_SEPARATORS = frozenset([",", ";", "and", "or"])
+_RELATIONS = frozenset(
+    ["=", "<", ">", "<=", ">=", "\\ne", "\\in", "\\approx", "\\equiv", "\\to", "\\subset"]
+)
 _SET_SIGNS = {"\\cup": "union", "\\cap": "inter", "\\setminus": "minus"}
 
 
@@ -33,7 +35,9 @@ def parse_answer(text: str) -> Node:
         return _grouped(items, signs)
     if len(items) == 1:
         return items[0]
-    return Node("list", tuple(items), "and" if set(signs) == {"and"} else "or" if "or" in signs else ",")
+    return Node(
+        "list", tuple(items), "and" if set(signs) == {"and"} else "or" if "or" in signs else ","
+    )
 
 
 def parse_items(cursor: Cursor, *closing: str, signs: list[str] | None = None) -> list[Node]:
@@ -68,7 +72,17 @@ def _grouped(items: list[Node], signs: list[str]) -> Node:
 
 def parse_relation(cursor: Cursor) -> Node:
     """Returns one side, or a chain of sides with the signs between them."""
-    while cursor.peek() in ('"only', '"exactly', '"the', '"is', '"equals', '"answer', "\\forall", '"either', '"both'):
+    while cursor.peek() in (
+        '"only',
+        '"exactly',
+        '"the',
+        '"is',
+        '"equals',
+        '"answer',
+        "\\forall",
+        '"either',
+        '"both',
+    ):
         cursor.take()
     sides, signs = [_parse_sets(cursor)], list[str]()
     while cursor.peek() in _RELATIONS or (cursor.peek() == ":" and cursor.peek(1) == "="):
@@ -131,7 +145,9 @@ def parse_braces(cursor: Cursor) -> Node:
 
 
 def parse_set(cursor: Cursor) -> Node:
-    r"""Returns `\{1, 2\}`, `\{x | x < 3\}` as its condition, or the grouped expression `\{x+y\}x`."""
+    r"""Returns `\{1, 2\}`, `\{x | x < 3\}` as its condition, or the grouped expression
+    `\{x+y\}x`.
+    """
     cursor.take()
     if cursor.accept("\\}"):
         return EMPTY_SET

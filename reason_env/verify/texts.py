@@ -1,15 +1,19 @@
 r"""Compares answers that are words: names, yes and no, odd and even, letters of a multiple choice.
 
-Words are compared whole and without case; `\text{}` and the parentheses around a choice are layout. A
-part of a sentence is not the sentence: a grader that takes it can be paid with "the".
+Words are compared whole and without case; `\text{}` and the parentheses around a choice are
+layout. A part of a sentence is not the sentence: a grader that takes it can be paid with "the".
 """
 
 import re
 
-_WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|bf|it|sf)|operatorname)\s*\{([^{}]*)\}")
+_WRAPPER = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|bf|it|sf)|operatorname)\s*\{([^{}]*)\}"
+)
 _LAYOUT = re.compile(r"\\(?:left|right|quad|qquad|[,;:! ])|[${}~]")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_CHOICE = re.compile(r"[\(\[]?\s*(?:(?:option|choice|answer)\s*:?\s*)?[\(\[]?([A-Ha-h])[\)\]]?\s*\.?")
+_CHOICE = re.compile(
+    r"[\(\[]?\s*(?:(?:option|choice|answer)\s*:?\s*)?[\(\[]?([A-Ha-h])[\)\]]?\s*\.?"
+)
 _TEXT = re.compile(r"[\w\s.,;:'\"!?()\-]+", re.UNICODE)
 _NOTHING = frozenset(
     ("no solution", "no solutions", "none", "empty set", "the empty set", "no real solution",
@@ -34,7 +38,9 @@ def plain(text: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Returns whether an answer is words: nothing but letters, digits and the signs of a sentence."""
+    """Returns whether an answer is words: nothing but letters, digits and the signs of a
+    sentence.
+    """
     bare = plain(text)
     return bool(_TEXT.fullmatch(bare)) and any(c.isalpha() for c in bare)
 
@@ -49,7 +55,7 @@ def same_words(left: str, right: str) -> bool:
 
 
 def says(response: str, reference: str) -> bool:
-    """Returns whether a response is the predicate of a reference sentence, or its list in another order.
+    """Returns whether a response is a reference sentence's predicate, or its list reordered.
 
     >>> says("odd", "The function is odd."), says("circle and line", "line, circle")
     (True, True)
@@ -59,7 +65,11 @@ def says(response: str, reference: str) -> bool:
     if predicate and predicate[1] == found and len(found) > 2:
         return True
     parts = [sorted(" ".join(p.split()) for p in _JOINTS.split(text)) for text in (found, gold)]
-    return len(parts[0]) > 1 and parts[0] == parts[1] and all(part.isalpha() for part in "".join(parts[0]).split())
+    return (
+        len(parts[0]) > 1
+        and parts[0] == parts[1]
+        and all(part.isalpha() for part in "".join(parts[0]).split())
+    )
 
 
 def choice(text: str) -> str | None:

@@ -6,8 +6,8 @@ after one job) and its limits are its own: CPU seconds by `ITIMER_PROF`, whose d
 the process even inside a long C operation, and address space by `RLIMIT_AS`. CPU time rather than
 wall time decides, so the verdict does not depend on the load of the machine.
 
-Protocol: one JSON object a line; the job `{"id", "response", "reference", "options"}` is answered by
-`{"id", "outcome", "reason"}`. Standard output is taken away from libraries first.
+Protocol: one JSON object a line; the job `{"id", "response", "reference", "options"}` is answered
+by `{"id", "outcome", "reason"}`. Standard output is taken away from libraries first.
 """
 
 import json
@@ -22,7 +22,7 @@ from typing import Any
 from reason_env.verdict import Outcome
 from reason_env.verify.options import GradeOptions
 
-CPU_S = 0.9
+CPU_S = 0.8
 """CPU seconds of one comparison."""
 MEMORY_BYTES = 480 * 2**20
 """Address space of one comparison, libraries included."""
@@ -33,7 +33,7 @@ def main() -> None:
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logging.disable(logging.CRITICAL)
-    from reason_env.verify import symbolic  # noqa: PLC0415
+    from reason_env.verify import symbolic
 
     symbolic.warm_up()
     _reply(replies, {"id": -1, "outcome": "ready", "reason": ""})
@@ -53,9 +53,11 @@ def _run_child(job: dict[str, Any], replies: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        from reason_env.verify import symbolic  # noqa: PLC0415
+        from reason_env.verify import symbolic
 
-        options = GradeOptions(**{f.name: _tupled(job["options"][f.name]) for f in fields(GradeOptions)})
+        options = GradeOptions(
+            **{f.name: _tupled(job["options"][f.name]) for f in fields(GradeOptions)}
+        )
         outcome, reason = symbolic.decide(job["response"], job["reference"], options)
         reply = {"outcome": outcome, "reason": reason}
     except Exception as error:  # noqa: BLE001 - the sandbox boundary: any library may raise anything

@@ -336,6 +336,16 @@ def test_gradients_are_clipped_to_the_norm():
     assert_equal_all(last_gradient(limited), expected, rtol=1e-4)
 
 
+def test_gradients_that_others_left_behind_are_not_used():
+    policies = TinyPolicy(), TinyPolicy()
+    for parameter in policies[1].model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    learners = [learner_of(policy) for policy in policies]
+    assert update(learners[0], make_samples(ADVANTAGES)) == update(
+        learners[1], make_samples(ADVANTAGES)
+    )
+
+
 def test_a_gradient_that_is_not_finite_is_refused_before_the_step():
     policy = TinyPolicy()
     learner = learner_of(policy, max_grad_norm=1.0)
@@ -376,6 +386,12 @@ def test_equal_samples_and_seeds_give_equal_reports():
         update(learner_of(TinyPolicy(), **settings), make_samples(ADVANTAGES)) for _ in range(2)
     ]
     assert reports[0] == reports[1]
+
+
+def test_no_gradient_stays_in_memory_after_an_update():
+    policy = TinyPolicy()
+    assert update(learner_of(policy), make_samples((1.0, -1.0))).num_updates == 1
+    assert all(p.grad is None for p in policy.model.parameters())
 
 
 def test_training_raises_the_probability_of_what_did_better():

@@ -155,9 +155,7 @@ def test_groups_keep_the_order_of_their_keys_and_merge_by_key():
     script = {"12*3=?\n>": [f"{RIGHT}$"], "10-4=?\n>": ["#### 6$"]}
     starts = [start_of(env, "toy/train/1", 1), start_of(env, "toy/train/0", 1)]
     waves = [
-        collect(
-            starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=0
-        )
+        collect(starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=0)
         for _ in range(2)
     ]
     assert [group.key for group in waves[0].groups] == ["toy/train/1", "toy/train/0"]

@@ -3,6 +3,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reason_env.verify import GradeOptions, extract_answer
 
 
@@ -63,7 +64,8 @@ def test_a_conclusion_counts_only_where_the_options_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [r"\boxed{", "{", "}", "<think>", "</think>", "####", "final answer ", r"\boxed{}", "\\"]
+    "piece",
+    [r"\boxed{", "{", "}", "<think>", "</think>", "####", "final answer ", r"\boxed{}", "\\"],
 )
 def test_extraction_time_grows_linearly(piece: str) -> None:
     start = time.perf_counter()

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reason_env.verdict import Outcome
 from reason_env.verify import grade, is_gradable
 

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from reason_env.verdict import Outcome
 from reason_env.verify import grade, grade_many
 from reason_env.verify import grading as grading_module
@@ -39,7 +40,9 @@ def test_a_worker_over_its_cpu_budget_is_a_timeout_and_the_pool_lives_on() -> No
         outcome, reason = pool.compare(r"\int_0^1 \frac{\sin^{13} x}{x^7+x^3+1}\, dx", "y", DEFAULT)
         assert outcome in (Outcome.TIMEOUT, Outcome.INCORRECT), reason
         assert time.perf_counter() - start < 8.0
-        assert pool.compare(r"\int_0^1 2x \, dx", r"\int_0^1 2t\, dt", DEFAULT)[0] is Outcome.CORRECT
+        assert (
+            pool.compare(r"\int_0^1 2x \, dx", r"\int_0^1 2t\, dt", DEFAULT)[0] is Outcome.CORRECT
+        )
     finally:
         pool.close()
 

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 import reason_env.verify
 
 FILES = sorted(Path(reason_env.verify.__file__).parent.glob("*.py"))

@@ -1,0 +1,57 @@
+"""LearnerConfig: how an iteration's samples become optimizer steps."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reason_env.agents.loss import LossConfig
+from reason_env.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerConfig:
+    """How an iteration's samples become optimizer steps (AdamW, linear warm-up, then constant).
+
+    Raises:
+        ConfigError: A number is out of its range.
+    """
+
+    learning_rate: float = 1e-4
+    """After the warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of AdamW's two moments, each in [0, 1)."""
+    weight_decay: float = 0.0
+    """Decoupled; each update multiplies the weights by 1 - learning_rate * weight_decay."""
+    warmup_updates: int = 0
+    """Update n of the first ones has n / warmup_updates of the learning rate; 0: no warm-up."""
+    max_grad_norm: float | None = 1.0
+    """Gradients of a larger Euclidean norm are scaled down to it; None: off."""
+    updates_per_iteration: int = 1
+    """Optimizer steps that the samples are split into, at random, once an epoch."""
+    epochs: int = 1
+    """Times each sample is used in its iteration."""
+    micro_batch_tokens: int = 4096
+    """Padded tokens of one forward pass; changes memory and speed, not the gradient. On a CPU 2048
+    to 4096 are fastest (little padding, and caches hold them); on a GPU, what its memory holds."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """What is minimised."""
+
+    def __post_init__(self) -> None:
+        self._check_range("learning_rate", self.learning_rate, above=0)
+        self._check_range("weight_decay", self.weight_decay, least=0)
+        self._check_range("warmup_updates", self.warmup_updates, least=0)
+        if self.max_grad_norm is not None:
+            self._check_range("max_grad_norm", self.max_grad_norm, above=0)
+        for name in ("updates_per_iteration", "epochs", "micro_batch_tokens"):
+            self._check_range(name, getattr(self, name), least=1)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas must be two numbers in [0, 1), got {self.betas!r}")
+
+    @staticmethod
+    def _check_range(
+        name: str, value: float, *, above: float | None = None, least: float | None = None
+    ) -> None:
+        is_low = value <= above if above is not None else least is not None and value < least
+        if is_low or not np.isfinite(value):
+            rule = f"above {above}" if above is not None else f"at least {least}"
+            raise ConfigError(f"{name} must be {rule} and finite, got {value!r}")
