@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/reason-env train grpo --problems chain --model base --iterations 40 --max-minutes 4
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -79,12 +79,18 @@ def _renamed(text: str) -> str | None:
     return text.replace("x", "t") if text.startswith("f(x)") else None
 
 
+def _sized(text: str) -> str | None:
+    if "(" not in text or "sqrt[" in text:
+        return None
+    return re.sub(r"([)\]])", r"\\right\1", re.sub(r"([(\[])", r"\\left\1", text))
+
+
 KEEPING: dict[str, Rewrite] = {
     "spaces around": lambda text: f"  {text}  ", "dollar signs": lambda text: f"${text}$",
     "display signs": lambda text: f"\\[{text}\\]",
     "thin space after a comma": _replaced(r", ", r",\\, "),
     "dfrac": _replaced(r"\\frac", r"\\dfrac"), "tfrac": _replaced(r"\\frac", r"\\tfrac"),
-    "left and right": lambda text: re.sub(r"([)\]])", r"\\right\1", re.sub(r"([(\[])", r"\\left\1", text)) if "(" in text and "sqrt[" not in text else None,
+    "left and right": _sized,
     "parentheses around": _expression(lambda text: f"({text})"),
     "braces around": lambda text: f"{{{text}}}", "plus zero sign": _replaced(r"^(?=[0-9])", "+"),
     "a sum in another order": _reversed_sum, "a list in another order": _reversed_list,

@@ -132,19 +132,10 @@ class Comparison:
         found, gold = same_angle(found, gold)
         if "text" in (found.op, gold.op):
             return found == gold
-        if (
-            self.options.percent == "sign_optional"
-            and gold.op == "percent"
-            and found.op != "percent"
-        ):
-            if self._leaf(as_hundredths(found), gold):
-                return True
-        if (
-            self.options.percent == "sign_optional"
-            and found.op == "percent"
-            and gold.op != "percent"
-        ):
-            if self._leaf(found.args[0], gold):
+        is_one_sign = (found.op == "percent") != (gold.op == "percent")
+        if self.options.percent == "sign_optional" and is_one_sign:
+            bare = found.args[0] if found.op == "percent" else as_hundredths(found)
+            if self._leaf(bare, gold):
                 return True
         return self._leaf(found, gold)
 

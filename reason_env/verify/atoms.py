@@ -198,10 +198,6 @@ def _field(cursor: Cursor) -> Node:
     return Node("interval", (Node("neg", (INFINITY,)), INFINITY), "()")
 
 
-def _text(cursor: Cursor) -> Node:
-    return Node("text", (), cursor.take()[1:])
-
-
 # The modules import each other, so their functions are looked up when called.
 _ATOMS: dict[str, Callable[[Cursor], Node]] = {
     "(": lambda cursor: structure.parse_group(cursor),  # noqa: PLW0108

@@ -27,9 +27,7 @@ SYMBOLIC = ("sum", "prod", "int", "lim", "deriv", "matrix")
 
 
 def compare(response: str, reference: str, options: GradeOptions) -> Decision | None:
-    """Returns the outcome for two answer texts and its reason, or None if a worker has to
-    decide.
-    """
+    """Returns outcome and reason for two answer texts; None if a worker has to decide."""
     gold = reference_answer(reference)
     if not gold.strip():
         return Outcome.INCORRECT, "the reference is empty"

@@ -8,8 +8,9 @@ a side is not real, unless the imaginary unit occurs.
 from typing import Any
 
 from reason_env.verify.exact import UndefinedError, modular, rational
+from reason_env.verify.fields import DOUBLES, is_real, long_field
 from reason_env.verify.nodes import Node, has_op, symbols, walk
-from reason_env.verify.numeric import DOUBLES, OPAQUE, Evaluator, is_real, long_field
+from reason_env.verify.numeric import OPAQUE, Evaluator
 
 POINTS = 6
 _SIFT = 1e-7

@@ -34,7 +34,8 @@ def read_unit(words: str) -> Unit:
     >>> read_unit("square cm") == read_unit("cm ^2")._replace(words="square cm")
     True
     """
-    power, names = 1, []
+    names: list[str] = []
+    power = 1
     for word in words.lower().replace("^", " ^").split():
         if word in ("square", "sq", "^2"):
             power = 2
