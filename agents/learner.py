@@ -24,7 +24,7 @@ from reason_env.agents.loss import LossConfig, LossOutput, LossTotals, policy_lo
 from reason_env.agents.trajectory import TrainingSample
 from reason_env.agents.update_report import OptimizerStep, UpdateReport, update_report
 from reason_env.codec import Codec
-from reason_env.errors import CheckpointError, ConfigError, ModelError
+from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
 
 __all__ = ["Learner", "LearnerConfig", "TrainablePolicy", "UpdateReport"]
 
@@ -79,6 +79,7 @@ class Learner:
         policy: TrainablePolicy,
         config: LearnerConfig | None = None,
         *,
+        loss: LossConfig | None = None,
         ref_policy: TrainablePolicy | None = None,
         temperature: float = 1.0,
         max_response_tokens: int | None = None,
@@ -89,11 +90,12 @@ class Learner:
         Args:
             policy: Trained in place.
             config: Defaults to `LearnerConfig()`.
+            loss: What is minimised; defaults to `LossConfig()`.
             ref_policy: Never changed; needed where a loss has a KL term, otherwise it only reports
                 kl_policy_ref.
             temperature: That the samples were drawn at; the policy is trained at the same.
             max_response_tokens: The environment's budget, the constant of `seq_mean_token_sum`.
-            role_losses: The loss of samples of a role, where it is not `config.loss`. Rows of all
+            role_losses: The loss of samples of a role, where it is not `loss`. Rows of all
                 roles share the denominators of one optimizer step.
 
         Raises:
@@ -103,6 +105,7 @@ class Learner:
         """
         self.policy, self.ref_policy = policy, ref_policy
         self.config = config or LearnerConfig()
+        self.loss = loss or LossConfig()
         self.role_losses = dict(role_losses or {})
         self.temperature, self.max_response_tokens = temperature, max_response_tokens
         self.num_updates = 0
@@ -129,7 +132,7 @@ class Learner:
 
         Raises:
             ConfigError: There is no sample, or one holds a number that is not finite.
-            ModelError: A gradient is not finite; the update it belongs to is not taken.
+            TrainingError: A gradient is not finite; the update it belongs to is not taken.
         """
         num_parts = min(self.config.updates_per_iteration, max(1, len(samples)))
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
@@ -170,7 +173,7 @@ class Learner:
             raise ConfigError(
                 f"temperature must be above 0 for training, got {self.temperature!r}; use 1.0"
             )
-        for loss in (self.config.loss, *self.role_losses.values()):
+        for loss in (self.loss, *self.role_losses.values()):
             if loss.kl_coefficient > 0 and self.ref_policy is None:
                 raise ConfigError(
                     f"kl_coefficient must be 0 without a reference policy, got "
@@ -186,7 +189,7 @@ class Learner:
         is_double = self.parameters[0].dtype == torch.float64
         dtype = torch.float64 if is_double else torch.float32
         batch = make_batch(samples, self.policy.codec.pad_id, dtype=dtype).to(self.policy.device)
-        losses = tuple(self.role_losses.get(s.role, self.config.loss) for s in samples)
+        losses = tuple(self.role_losses.get(s.role, self.loss) for s in samples)
         is_active = [
             sample.advantage != 0 or loss.trains_without_advantage
             for sample, loss in zip(samples, losses, strict=True)
@@ -275,7 +278,7 @@ class Learner:
         ).item()
         if not np.isfinite(norm):
             self.optimizer.zero_grad(set_to_none=True)
-            raise ModelError(
+            raise TrainingError(
                 f"the gradient norm must be finite, got {norm!r} in update {self.num_updates + 1}; "
                 "the update was not taken: lower the learning rate, or go on from a checkpoint"
             )

@@ -91,7 +91,7 @@ class TrainConfig:
     method: Annotated[MethodConfig, FLAT] = field(default_factory=GRPOConfig)
     env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
     sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
-    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     model: str = "base"
@@ -144,10 +144,10 @@ class TrainConfig:
     def chosen(self, ids: Sequence[str], iteration: int) -> list[str]:
         """Returns the problems of an iteration (1, 2, ...): each once an epoch, in random order."""
         begin = (iteration - 1) * self.problems_per_iteration
-        picked: list[str] = []
-        for position in range(begin, begin + self.problems_per_iteration):
-            epoch, index = divmod(position, len(ids))
-            if index == 0 or not picked:
-                order = np.random.default_rng(self.seed_of("problems", epoch)).permutation(len(ids))
-            picked.append(ids[order[index]])
-        return picked
+        positions = range(begin, begin + self.problems_per_iteration)
+        epochs = {position // len(ids) for position in positions}
+        orders = {
+            epoch: np.random.default_rng(self.seed_of("problems", epoch)).permutation(len(ids))
+            for epoch in epochs
+        }
+        return [ids[orders[position // len(ids)][position % len(ids)]] for position in positions]

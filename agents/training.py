@@ -22,7 +22,7 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.trajectory import Trajectory
-from reason_env.errors import VerifierError
+from reason_env.errors import ModelError, VerifierError
 
 
 class Training:
@@ -34,11 +34,13 @@ class Training:
         self.policy = self._policy(config.model if loaded is None else str(loaded.model_dir))
         self.env = config.env.make(self.policy.codec)
         self.eval_env = self._eval_env()
+        self._check_context()
         self.method: Method = build_method(config.method)
         needs_reference = self.method.loss.kl_coefficient > 0
         self.learner = Learner(
             self.policy,
-            replace(config.learner, loss=self.method.loss),
+            config.learner,
+            loss=self.method.loss,
             ref_policy=self._policy(config.model) if needs_reference else None,
             temperature=config.sampling.temperature,
             max_response_tokens=config.env.max_tokens,
@@ -130,6 +132,18 @@ class Training:
             )
             starts = self.method.follow_up(merged(waves).groups, rng)
         return merged(waves)
+
+    def _check_context(self) -> None:
+        """Raises before anything is written if a prompt and its response cannot fit the model."""
+        inner = reason_env_of(self.env)
+        longest = max(inner.problems, key=lambda problem: len(problem.question))
+        prompt = len(inner.prompt.token_ids(inner.initial_state(longest)))
+        if prompt + inner.rules.max_tokens > self.policy.context_length:
+            raise ModelError(
+                f"prompt and response must fit the model's {self.policy.context_length} tokens, "
+                f"got {prompt} of {longest.problem_id!r} + max_tokens "
+                f"{inner.rules.max_tokens}; lower max_tokens, or drop the problem"
+            )
 
     def _rng(self, stream: str) -> np.random.Generator:
         return np.random.default_rng(self.config.seed_of(stream, self.iteration))

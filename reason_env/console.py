@@ -23,8 +23,7 @@ def row_line(row: Row, iterations: int) -> str:
     for name, label in (
         ("rollout/pass_rate", "pass rate"),
         ("advantage/groups_without_signal_fraction", "no signal"),
-        ("loss/entropy", "entropy"),
-        ("update/approx_kl", "kl"),
+        ("update/entropy", "entropy"),
         ("update/grad_norm", "grad"),
     ):
         if row.get(name) is not None:

@@ -4,12 +4,13 @@ One problem, three MDPs (`granularity`) in two forms (`format`): the same tokens
 return, the same end and the same state in all six.
 """
 
+import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -28,6 +29,7 @@ from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import load_problems
 from reason_env.prompt import PromptTemplate
 from reason_env.reward import RewardConfig
+from reason_env.snapshot import Commit, rng_from_json, rng_to_json
 from reason_env.spaces import UnicodeText
 from reason_env.state import EpisodeRules, ReasonState, is_over, is_truncated, transition
 from reason_env.verify import GradeOptions, extract_answer, grade
@@ -37,6 +39,7 @@ Format = Literal["text", "tokens"]
 Action = str | int | Sequence[int] | np.ndarray[Any, Any]
 Observation = str | np.ndarray[Any, Any]
 RESET_OPTIONS = ("problem", "state")
+STARTS_OPTION = "starts"
 COMMITMENTS = GradeOptions(markers=("####",))
 
 
@@ -77,8 +80,9 @@ class ReasonEnv(gym.Env[Any, Any]):
     (1.0, True, False, 'correct')
 
     Spaces:
-        * Actions in text are strings; in tokens one id (`Discrete`) at token granularity, else any
-          sequence of ids.
+        * Actions in text are strings of any number of tokens or steps; in tokens, one id
+          (`Discrete`) at token granularity, else any sequence of ids. At response granularity an
+          action also ends the response.
         * Observations in text are prompt and response; in tokens int32 ids of the same,
           [max_prompt_tokens + max_tokens], right-padded with the codec's pad id.
 
@@ -179,20 +183,17 @@ class ReasonEnv(gym.Env[Any, Any]):
             seed: Seeds the choice of problems, for this and later resets.
             options: {"problem": id} chooses the problem; {"state": s} starts from `s`, a
                 `ReasonState` or its dict or JSON. Otherwise the problem is drawn uniformly.
+                {"starts": functions}: each takes a state and returns the one to start from
+                instead, the first seeing the initial state; this is how start wrappers act.
 
         Raises:
-            ConfigError: An unknown option, or both.
+            ConfigError: An unknown option, or a state together with another one.
             StateError: A state of another problem set or codec, malformed, or already over.
             UnknownNameError: No such problem.
         """
         super().reset(seed=seed)
         state = self._start(options or {})
-        prompt_ids = self._checked_prompt(state)
-        self._state = state
-        self._prompt_text = self.prompt.text(state)
-        self._num_prompt_ids = len(prompt_ids)
-        self._ids.fill(self.codec.pad_id)
-        self._ids[: len(prompt_ids) + len(state.response)] = prompt_ids + state.response
+        self._take(state, self._checked_prompt(state))
         return self._observation(), self._info()
 
     def step(self, action: Action) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -214,6 +215,41 @@ class ReasonEnv(gym.Env[Any, Any]):
         reward = self.reward_config.reward(self._state, self.rules)
         return self._observation(), reward, terminated, truncated, self._info()
 
+    def to_snapshot(self) -> dict[str, Any]:
+        """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
+        rng = self.np_random
+        return {
+            "settings": self._settings,
+            "state": None if self._state is None else self._state.to_dict(),
+            "rng": rng_to_json(rng),
+            "seed": self._np_random_seed,
+        }
+
+    def read_snapshot(self, data: dict[str, Any]) -> Commit:
+        """Checks what `to_snapshot` wrote; returns what makes it this environment's state.
+
+        Raises:
+            StateError: It is of other problems or other settings, or malformed.
+        """
+        own, given = self._settings, data["settings"]
+        wrong = [name for name in own if own[name] != given[name]]
+        if wrong:
+            raise StateError(
+                f"snapshot must be of an environment with {wrong[0]} {shown(own[wrong[0]])}, got "
+                f"{shown(given[wrong[0]])}; make the environment as that one"
+            )
+        rng, seed = rng_from_json(data["rng"]), data["seed"]
+        state = None if data["state"] is None else ReasonState.from_dict(data["state"], self.codec)
+        prompt_ids = () if state is None else self._checked_prompt(state)
+
+        def commit() -> None:
+            self._np_random, self._np_random_seed = rng, seed
+            self._state = None
+            if state is not None:
+                self._take(state, prompt_ids)
+
+        return commit
+
     def render(self) -> str | None:
         """Returns question, guidance, numbered steps and verdict as text (mode "ansi")."""
         if self.render_mode is None:
@@ -226,54 +262,92 @@ class ReasonEnv(gym.Env[Any, Any]):
         lines.append(f"     {info['outcome']}" + (f": {info['reason']}" if info["reason"] else ""))
         return "\n".join(lines)
 
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """Everything that decides what follows from a state, for comparison."""
+        return {
+            "problems": self.problems.content_hash,
+            "codec": self.codec.codec_id,
+            "prompt": hashlib.sha256(repr(self.prompt).encode("utf-8")).hexdigest()[:16],
+            "reward": asdict(self.reward_config),
+            "rules": asdict(self.rules),
+            "layout": asdict(self.layout),
+            "max_prompt_tokens": self.max_prompt_tokens,
+        }
+
+    def _take(self, state: ReasonState, prompt_ids: tuple[int, ...]) -> None:
+        self._state = state
+        self._prompt_text = self.prompt.text(state)
+        self._num_prompt_ids = len(prompt_ids)
+        self._ids.fill(self.codec.pad_id)
+        self._ids[: len(prompt_ids) + len(state.response)] = prompt_ids + state.response
+
     def _start(self, options: dict[str, Any]) -> ReasonState:
-        unknown = [key for key in options if key not in RESET_OPTIONS]
+        unknown = [key for key in options if key not in (*RESET_OPTIONS, STARTS_OPTION)]
         if unknown:
             raise ConfigError(
                 f"reset options must be among {', '.join(RESET_OPTIONS)}, got {unknown[0]!r}"
                 f"{did_you_mean(str(unknown[0]), RESET_OPTIONS)}"
             )
-        if len(options) > 1:
+        if "state" in options and len(options) > 1:
             raise ConfigError(
                 "reset options must be a problem or a state, got both; a state holds its problem"
+                if "problem" in options
+                else "reset options must be a state or starts, got both; a state is the start"
             )
         if "state" in options:
-            return self._own_state(options["state"])
+            return self._open_state(options["state"])
         if "problem" in options:
-            return self.initial_state(self.problems.by_id(str(options["problem"])))
-        return self.initial_state(self.problems[int(self.np_random.integers(len(self.problems)))])
+            problem = self.problems.by_id(str(options["problem"]))
+        else:
+            problem = self.problems[int(self.np_random.integers(len(self.problems)))]
+        initial = state = self.initial_state(problem)
+        for start in options.get(STARTS_OPTION, ()):
+            state = start(state)
+        return state if state is initial else self._open_state(state)
 
-    def _own_state(self, given: Any) -> ReasonState:
+    def own_state(self, given: ReasonState | Mapping[str, Any] | str) -> ReasonState:
+        """Returns the state that `given` is or describes, open or over, as one of this environment.
+
+        Raises:
+            StateError: It is malformed, or of another codec or problem set.
+            UnknownNameError: No such problem.
+        """
+        state: object = given
         if isinstance(given, str):
-            given = ReasonState.from_json(given, self.codec)
+            state = ReasonState.from_json(given, self.codec)
         elif isinstance(given, Mapping):
-            given = ReasonState.from_dict(dict(given), self.codec)  # pyright: ignore[reportUnknownArgumentType]
-        if not isinstance(given, ReasonState):
+            state = ReasonState.from_dict(dict(given), self.codec)
+        if not isinstance(state, ReasonState):
             raise StateError(
                 f"options['state'] must be a ReasonState, its dict or its JSON, got {shown(given)}"
             )
-        if given.codec.codec_id != self.codec.codec_id:
+        if state.codec.codec_id != self.codec.codec_id:
             raise StateError(
-                f"state must be of codec {self.codec.codec_id!r}, got {given.codec.codec_id!r}; "
+                f"state must be of codec {self.codec.codec_id!r}, got {state.codec.codec_id!r}; "
                 "make it with this environment's codec"
             )
-        known = self.problems.by_id(given.problem.problem_id)
-        if known != given.problem:
+        known = self.problems.by_id(state.problem.problem_id)
+        if known != state.problem:
             raise StateError(
                 f"state must hold this set's problem {known.problem_id!r}, got one with the same "
                 "id and other content; load the problem set that the state was made with"
             )
-        if given.verdict is None and self.codec.eos_id in given.response:
+        return state
+
+    def _open_state(self, given: Any) -> ReasonState:
+        state = self.own_state(given)
+        if state.verdict is None and self.codec.eos_id in state.response:
             raise StateError(
                 f"an open state must not hold the end token {self.codec.eos_id}, got one that "
                 "does; cut() it first"
             )
-        if is_over(given, self.rules):
+        if is_over(state, self.rules):
             raise StateError(
-                f"state must be open, got one that is over ({self._outcome(given)}, "
-                f"{len(given.response)} of {self.rules.max_tokens} tokens); cut() it first"
+                f"state must be open, got one that is over ({self._outcome(state)}, "
+                f"{len(state.response)} of {self.rules.max_tokens} tokens); cut() it first"
             )
-        return given
+        return state
 
     def _checked_prompt(self, state: ReasonState) -> tuple[int, ...]:
         prompt_ids = self.prompt.token_ids(state)
@@ -388,7 +462,7 @@ def _problem_set(
         return problems
     pair: tuple[int, int] | None = None
     if levels is not None:
-        if len(levels) != 2:
+        if not isinstance(cast("object", levels), Sequence) or len(levels) != 2:
             raise ConfigError(f"levels must be (lowest, highest), got {shown(levels)}")
         pair = (int(levels[0]), int(levels[1]))
     return load_problems(str(problems), split=split, size=size, levels=pair, seed=seed)

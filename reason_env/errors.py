@@ -44,6 +44,10 @@ class CheckpointError(ReasonEnvError, RuntimeError):
     """A run directory or a checkpoint is missing, damaged or of another configuration."""
 
 
+class TrainingError(ReasonEnvError, ArithmeticError):
+    """An update cannot be taken: its gradient is not finite."""
+
+
 class VerifierError(ReasonEnvError, RuntimeError):
     """The verifier itself failed so often that training would learn from noise."""
 

@@ -118,6 +118,7 @@ class ProblemSet(Sequence[Problem]):
                     f"{problem.problem_id!r} twice; rename one of them"
                 )
             by_id[problem.problem_id] = problem
+        object.__setattr__(self, "problems", tuple(self.problems))
         object.__setattr__(self, "_by_id", by_id)
 
     def __len__(self) -> int:

@@ -25,6 +25,7 @@ GuidanceKind = Literal["answer", "mistakes", "partial_solution", "instruction", 
 SOURCES: tuple[str, ...] = get_args(TokenSource)
 GUIDANCE_KINDS: tuple[str, ...] = get_args(GuidanceKind)
 STATE_FORMAT = 1
+UNCOUNTED = (-1,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ class ReasonState:
     """Who wrote each token, [T]."""
     verdict: Verdict | None = None
     """What grading found; None while the episode is open (or was truncated)."""
-    step_ends: tuple[int, ...] = field(default=(), compare=False, repr=False)
-    """Token index just after each closed step; kept up to date by `extend` and `cut`."""
+    step_ends: tuple[int, ...] = field(default=UNCOUNTED, compare=False, repr=False)
+    """Token index just after each closed step; found in `response` unless `extend` or `cut`, which
+    know it, state it."""
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.response):
@@ -88,6 +90,8 @@ class ReasonState:
                 f"sources must name one writer per token, got {len(self.sources)} for "
                 f"{len(self.response)} tokens; build states with extend()"
             )
+        if self.step_ends == UNCOUNTED:
+            object.__setattr__(self, "step_ends", step_ends(self.codec, self.response))
 
     def __hash__(self) -> int:
         return int(self.state_id[:15], 16)
@@ -121,9 +125,9 @@ class ReasonState:
 
     @property
     def _bounds(self) -> tuple[int, ...]:
-        """0 and the index just after each step; the end token belongs to none."""
+        """0 and the index just after each step; an end token behind the last belongs to none."""
         size = len(self.response)
-        if size and self.response[-1] == self.codec.eos_id:
+        while size and self.response[size - 1] == self.codec.eos_id:
             size -= 1
         closed = (0, *self.step_ends)
         return (*closed, size) if size > closed[-1] else closed
@@ -268,7 +272,6 @@ class ReasonState:
                 response=response,
                 sources=tuple(cast("TokenSource", name) for name, run in runs for _ in range(run)),
                 verdict=None if verdict is None else Verdict(Outcome(verdict[0]), *verdict[1:]),
-                step_ends=step_ends(known, response),
             )
         except StateError:
             raise
@@ -297,7 +300,7 @@ class EpisodeRules:
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_steps"):
             value = getattr(self, name)
-            if value < 1:
+            if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value!r}; raise the budget")
 
 

@@ -80,7 +80,8 @@ def test_a_prompt_longer_than_the_context_is_one_line(capsys, tmp_path):
         capsys, "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"),
         "--max-prompt-tokens", "5000",
     )  # fmt: skip
-    assert "must fit the model's 2048 tokens" in line
+    assert "must fit the model's 2048 tokens, got 4502 of 'long/train/0' + max_tokens 256" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_directory_without_a_tokenizer_is_one_line(capsys, tmp_path):

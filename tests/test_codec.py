@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -6,8 +7,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from reason_env import ByteCodec, HuggingFaceCodec, load_codec
+from reason_env import ByteCodec, HuggingFaceCodec, Problem, ProblemSet, load_codec
 from reason_env.codec import check_token_ids, step_ends
+from reason_env.env import ReasonEnv
 from reason_env.errors import CodecError, ModelError
 
 TEXTS = ["12*3=36\nso the answer is 36.\n\n", "√2 \\frac{1}{2}\n#### 36\n", "a;b;c;;d\r\n"] * 30
@@ -42,9 +44,7 @@ def word_level_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary["far"] = 20
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>")
 
 
 def id_of(codec: HuggingFaceCodec, text: str) -> int:
@@ -80,6 +80,7 @@ def test_broken_utf8_becomes_one_replacement_for_each_stray_byte():
     codec = ByteCodec()
     assert codec.decode([0x41, 0xE2, 0x88]) == "A\ufffd\ufffd"
     assert codec.decode([0xFF, 0xE2, 0x88, 0x9A, 0x80, 0x42]) == "\ufffd√\ufffdB"
+    assert codec.decode([0xFF, *"é√😀".encode()]) == "\ufffdé√😀"
     assert codec.decode([0xC0, 0xAF]) == "\ufffd\ufffd"  # overlong "/"
     assert codec.decode([0xF4, 0x90, 0x80, 0x80]) == "\ufffd" * 4  # beyond U+10FFFF
 
@@ -142,7 +143,7 @@ def test_steps_of_bytes_are_the_texts_that_splitting_gives(text, delimiter):
     codec = ByteCodec(delimiter)
     ids = codec.encode(text)
     bounds = [0, *step_ends(codec, ids), len(ids)]
-    pieces = [codec.decode(ids[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [codec.decode(ids[a:b]) for a, b in itertools.pairwise(bounds)]
     parts = text.split(delimiter)
     assert pieces == [part + delimiter for part in parts[:-1]] + [parts[-1]]
 
@@ -251,6 +252,10 @@ def test_equal_vocabularies_with_other_end_tokens_are_other_codecs():
     assert first.codec_id == again.codec_id
     ids = {codec.codec_id for codec in (first, other_end, other_delimiter, smaller)}
     assert len(ids) == 4
+    special = {"eos_token": "<|pad|>", "pad_token": "<|end|>"}
+    exchanged = HuggingFaceCodec(byte_level_tokenizer(**special))
+    assert (exchanged.eos_id, exchanged.pad_id) == (first.pad_id, first.eos_id)
+    assert exchanged.codec_id != first.codec_id
 
 
 def test_a_saved_tokenizer_loads_as_the_same_codec(tmp_path):
@@ -311,6 +316,48 @@ def test_random_ids_decode_to_text_and_the_same_text_every_time():
     for _ in range(50):
         ids = [rng.randrange(_BYTE_LEVEL.vocab_size) for _ in range(20)]
         assert _BYTE_LEVEL.decode(ids) == _BYTE_LEVEL.decode(tuple(ids))
+
+
+@given(st.lists(st.integers(0, 329), max_size=25), st.sampled_from(["\n", "\n\n", "36", "√"]))
+@settings(deadline=None, max_examples=60)
+def test_tokens_of_a_tokenizer_are_one_episode_at_every_granularity(ids, delimiter):
+    codec = HuggingFaceCodec(_BYTE_LEVEL.tokenizer, step_delimiter=delimiter)
+    problem = Problem(problem_id="t/0", question="12*3=?", answer="36")
+    ids = tuple(token for token in ids if token < codec.vocab_size)
+    ids = (*ids, *codec.encode("\n#### 36\n\n"), codec.eos_id)
+    found = []
+    for granularity, actions in (("token", ids), ("response", [ids])):
+        env = ReasonEnv(
+            ProblemSet("t", (problem,)),
+            granularity=granularity,
+            format="tokens",
+            codec=codec,
+            max_tokens=30,
+            max_prompt_tokens=16,
+        )
+        obs, _ = env.reset(seed=0)
+        assert obs in env.observation_space
+        for action in actions:
+            obs, reward, terminated, truncated, info = env.step(action)
+            assert obs in env.observation_space
+            if terminated or truncated:
+                break
+        found.append((env.state, reward, terminated, truncated, info))
+    assert found[0] == found[1]
+
+
+def test_a_whole_episode_in_text_through_a_tokenizer_is_rewarded():
+    problem = Problem(problem_id="t/0", question="12*3=? <|end|>", answer="36")
+    for codec in (_BYTE_LEVEL, HuggingFaceCodec(word_level_tokenizer())):
+        env = ReasonEnv(ProblemSet("t", (problem,)), codec=codec, max_prompt_tokens=30)
+        obs, _ = env.reset(seed=0)
+        assert obs == "12*3=? <|end|>\n>"
+        obs, reward, terminated, _, _ = env.step("answer is 7\n")
+        assert obs in env.observation_space
+        assert (reward, terminated) == (0.0, False)
+        obs, _, terminated, _, info = env.step("")
+        assert (terminated, info["outcome"]) == (True, "no_answer")
+        assert env.state.sources[-1] == "env"
 
 
 _BYTE_LEVEL = HuggingFaceCodec(byte_level_tokenizer())

@@ -1,5 +1,7 @@
+import itertools
 import json
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -30,7 +32,7 @@ from reason_env.reward import RewardConfig
 
 GRANULARITIES = ("token", "step", "response")
 FORMATS = ("text", "tokens")
-LAYOUTS = [(granularity, format) for granularity in GRANULARITIES for format in FORMATS]
+LAYOUTS = [(granularity, form) for granularity in GRANULARITIES for form in FORMATS]
 CODEC = ByteCodec()
 EOS = CODEC.eos_id
 INFO_TYPES = {
@@ -48,20 +50,22 @@ TOY = ProblemSet(
     "toy",
     (
         Problem(problem_id="toy/train/0", question="12*3=?", answer="36", solution=("12*3=36",)),
-        Problem(problem_id="toy/train/1", question="2√2²=?", answer="4", solution=("√2²=2", "2*2=4")),
+        Problem(
+            problem_id="toy/train/1", question="2√2²=?", answer="4", solution=("√2²=2", "2*2=4")
+        ),
         Problem(problem_id="toy/train/2", question="{pieces}", answer="7", level=3),
     ),
 )
 REWARD = RewardConfig(correct=1.0, incorrect=-0.25, no_answer=-0.5, truncated=-0.75, ungraded=9.0)
 
 
-def toy_env(granularity="step", format="text", **settings) -> ReasonEnv:
-    return ReasonEnv(TOY, granularity=granularity, format=format, **({"reward": REWARD} | settings))
+def toy_env(granularity="step", form="text", **settings) -> ReasonEnv:
+    return ReasonEnv(TOY, granularity=granularity, format=form, **({"reward": REWARD} | settings))
 
 
 @cache
 def shared_env(granularity: str, max_tokens: int, max_steps: int, stop: bool) -> ReasonEnv:
-    """Returns a tokens environment that property tests use again and again: a used one is as new."""
+    """Returns a tokens environment that property tests use again: a used one is as new."""
     return toy_env(
         granularity, "tokens", max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop
     )
@@ -89,8 +93,8 @@ def same(first, second) -> bool:
 # The Gymnasium contract
 
 
-@pytest.mark.parametrize(("granularity", "format"), LAYOUTS)
-def test_the_environment_checker_finds_nothing(granularity, format):
+@pytest.mark.parametrize(("granularity", "form"), LAYOUTS)
+def test_the_environment_checker_finds_nothing(granularity, form):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for problems in ("chain", "inverse", TOY):
@@ -98,14 +102,14 @@ def test_the_environment_checker_finds_nothing(granularity, format):
                 "MathReason-v0",
                 problems=problems,
                 granularity=granularity,
-                format=format,
+                format=form,
                 render_mode="ansi",
             )
             check_env(env.unwrapped, skip_render_check=False)
 
 
-@pytest.mark.parametrize(("granularity", "format"), LAYOUTS)
-def test_the_spec_as_json_makes_the_same_environment(granularity, format):
+@pytest.mark.parametrize(("granularity", "form"), LAYOUTS)
+def test_the_spec_as_json_makes_the_same_environment(granularity, form):
     env = gym.make(
         "MathReason-v0",
         problems="inverse",
@@ -114,7 +118,7 @@ def test_the_spec_as_json_makes_the_same_environment(granularity, format):
         levels=(2, 3),
         problem_seed=5,
         granularity=granularity,
-        format=format,
+        format=form,
         prompt={"ending": "!"},
         reward={"correct": 2.0, "truncated": -1.0},
         max_tokens=40,
@@ -134,10 +138,10 @@ def test_the_spec_as_json_makes_the_same_environment(granularity, format):
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_vector_of_environments_shows_what_each_alone_shows(mode, format):
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_vector_of_environments_shows_what_each_alone_shows(mode, form):
     kwargs = {"problems": "chain", "split": "test", "size": 9, "granularity": "response"}
-    kwargs |= {"format": format, "prompt": {"ending": "√2>"}, "max_prompt_tokens": 160}
+    kwargs |= {"format": form, "prompt": {"ending": "√2>"}, "max_prompt_tokens": 160}
     envs = gym.make_vec("MathReason-v0", num_envs=2, vectorization_mode=mode, **kwargs)
     try:
         singles = [gym.make("MathReason-v0", **kwargs) for _ in range(2)]
@@ -147,7 +151,7 @@ def test_a_vector_of_environments_shows_what_each_alone_shows(mode, format):
         answers = [reference_response(env.unwrapped.state.problem) for env in singles]
         answers[1] = "√2 #### 1"
         encoded = [CODEC.encode(answer) for answer in answers]
-        actions = tuple(answers if format == "text" else encoded)
+        actions = tuple(answers if form == "text" else encoded)
         seen, rewards, terminated, truncated, infos = envs.step(actions)
         for row, env in enumerate(singles):
             single = env.step(actions[row])
@@ -178,9 +182,9 @@ def test_nothing_can_be_asked_before_the_first_reset():
             act()
 
 
-@pytest.mark.parametrize(("granularity", "format"), LAYOUTS)
-def test_infos_and_flags_have_the_same_keys_and_plain_types_at_every_turn(granularity, format):
-    env = toy_env(granularity, format, max_tokens=12)
+@pytest.mark.parametrize(("granularity", "form"), LAYOUTS)
+def test_infos_and_flags_have_the_same_keys_and_plain_types_at_every_turn(granularity, form):
+    env = toy_env(granularity, form, max_tokens=12)
     env.reset(seed=1)
     for _ in range(40):
         _, info = env.reset()
@@ -195,7 +199,7 @@ def test_infos_and_flags_have_the_same_keys_and_plain_types_at_every_turn(granul
 
 
 def test_infos_are_new_objects_and_token_observations_are_never_shared():
-    env = toy_env(format="tokens")
+    env = toy_env(form="tokens")
     first, first_info = env.reset(options={"problem": "toy/train/0"})
     before = first.copy()
     second, _, _, _, second_info = env.step(CODEC.encode("a"))
@@ -236,7 +240,7 @@ def test_text_observations_are_prompt_and_response():
 
 
 def test_token_observations_are_the_same_ids_padded_on_the_right():
-    env = toy_env(format="tokens", max_prompt_tokens=20, max_tokens=10)
+    env = toy_env(form="tokens", max_prompt_tokens=20, max_tokens=10)
     obs, _ = env.reset(options={"problem": "toy/train/0"})
     prompt = list(b"12*3=?\n>")
     assert obs.dtype == np.int32
@@ -333,8 +337,20 @@ def test_rendering_numbers_the_steps_and_says_how_it_ended():
 def token_strings(draw) -> tuple[int, ...]:
     """Reference steps, garbage, end tokens and answers, in any order."""
     pieces = st.sampled_from(
-        ["12*3=36\n", "√2²=2\n", "\n", "#### 36\n", "#### 35\n", "#### 36", "\\boxed{36}", "\\boxed{"]
-        + ["so ", "final answer is 36.\n", "<think>", "</think>\n"]
+        [
+            "12*3=36\n",
+            "√2²=2\n",
+            "\n",
+            "#### 36\n",
+            "#### 35\n",
+            "#### 36",
+            "\\boxed{36}",
+            "\\boxed{",
+            "so ",
+            "final answer is 36.\n",
+            "<think>",
+            "</think>\n",
+        ]
     ).map(CODEC.encode)
     garbage = st.lists(st.integers(0, 257), max_size=4).map(tuple)
     parts = draw(st.lists(pieces | garbage | st.just((EOS,)), max_size=7))
@@ -354,7 +370,7 @@ def test_the_same_tokens_give_the_same_return_end_and_state_at_every_granularity
     tokens, cuts, max_tokens, max_steps, stop, problem_id
 ):
     bounds = [0, *sorted({min(cut, len(tokens)) for cut in cuts} - {0, len(tokens)}), len(tokens)]
-    chunks = [tokens[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    chunks = [tokens[a:b] for a, b in itertools.pairwise(bounds) if b > a]
     said = (*tokens, EOS)
     ways = {
         "token": said,
@@ -388,7 +404,7 @@ def test_an_empty_action_ends_a_response_as_response_granularity_does(tokens, ma
 def test_text_in_any_pieces_is_the_same_episode_as_its_tokens(text, cuts):
     env = toy_env("step", "text", max_tokens=25)
     bounds = [0, *sorted({min(cut, len(text)) for cut in cuts} - {0, len(text)}), len(text)]
-    pieces = [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    pieces = [text[a:b] for a, b in itertools.pairwise(bounds) if b > a]
     record, state = play(env, [*pieces, ""], problem="toy/train/0")
     other, expected = play(
         shared_env("response", 25, 64, True), [CODEC.encode(text)], problem="toy/train/0"
@@ -523,7 +539,7 @@ def test_global_generators_are_neither_read_nor_written():
 
 
 def test_two_environments_share_no_state():
-    first, second = toy_env(format="tokens"), toy_env(format="tokens")
+    first, second = toy_env(form="tokens"), toy_env(form="tokens")
     first.reset(seed=0, options={"problem": "toy/train/0"})
     second.reset(seed=0, options={"problem": "toy/train/1"})
     first.step(CODEC.encode("abc"))
@@ -547,7 +563,11 @@ def refused_states() -> dict[str, tuple[object, type[ReasonEnvError], str]]:
     graded.step("#### 1\n")
     long_hint = own.with_guidance(Guidance("text", ("a" * 2000,)))
     return {
-        "other codec": (other_codec, StateError, r"^state must be of codec .*make it with this env"),
+        "other codec": (
+            other_codec,
+            StateError,
+            r"^state must be of codec .*make it with this env",
+        ),
         "other codec in JSON": (other_codec.to_json(), StateError, r"^state must be of codec "),
         "same id, other content": (
             ReasonState(problem=foreign, codec=CODEC),
@@ -580,8 +600,16 @@ def refused_states() -> dict[str, tuple[object, type[ReasonEnvError], str]]:
             r"^prompt of 'toy/train/0' must have at most 1024 tokens, got 2009; raise max_prompt",
         ),
         "no state": (7, StateError, r"^options\['state'\] must be a ReasonState, its dict or its"),
-        "broken JSON": ("{", StateError, r"^a state must be JSON as to_json\(\) writes it, got '\{'"),
-        "broken dict": ({"format": 1}, StateError, r"^a state must be a dict as to_dict\(\) writes"),
+        "broken JSON": (
+            "{",
+            StateError,
+            r"^a state must be JSON as to_json\(\) writes it, got '\{'",
+        ),
+        "broken dict": (
+            {"format": 1},
+            StateError,
+            r"^a state must be a dict as to_dict\(\) writes",
+        ),
     }
 
 
@@ -600,7 +628,11 @@ def test_a_state_that_does_not_fit_is_refused_and_the_episode_goes_on(name):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"stat": 1}, ConfigError, r"^reset options must be among problem, state, got 'stat'; did y"),
+        (
+            {"stat": 1},
+            ConfigError,
+            r"^reset options must be among problem, state, got 'stat'; did y",
+        ),
         (
             {"problem": "toy/train/0", "state": {}},
             ConfigError,
@@ -620,31 +652,61 @@ def test_wrong_reset_options_are_refused_and_the_episode_goes_on(options, error,
 
 
 @pytest.mark.parametrize(
-    ("granularity", "format", "action", "error", "message"),
+    ("granularity", "form", "action", "error", "message"),
     [
-        ("step", "text", (97,), ActionError, r"^action must be a str in format 'text', got \(97,\)"),
+        (
+            "step",
+            "text",
+            (97,),
+            ActionError,
+            r"^action must be a str in format 'text', got \(97,\)",
+        ),
         ("token", "text", 97, ActionError, r"^action must be a str in format 'text', got 97$"),
-        ("step", "tokens", "a", ActionError, r"^action must be token ids in format 'tokens', got '"),
+        (
+            "step",
+            "tokens",
+            "a",
+            ActionError,
+            r"^action must be token ids in format 'tokens', got '",
+        ),
         ("step", "tokens", 97, ActionError, r"^action must be ids in format 'tokens', got 97$"),
         ("step", "tokens", [97.0], ActionError, r"^action must be ids in format 'tokens', got \[9"),
         ("step", "tokens", ["97"], ActionError, r"^action must be ids in format 'tokens', got \['"),
         ("token", "tokens", (97,), ActionError, r"^action must be one id in format 'tokens', got "),
-        ("token", "tokens", 97.5, ActionError, r"^action must be one id in format 'tokens', got 97"),
-        ("token", "tokens", None, ActionError, r"^action must be one id in format 'tokens', got No"),
-        ("token", "tokens", 258, CodecError, r"^token ids must lie in 0\.\.257, got 258; encode th"),
+        (
+            "token",
+            "tokens",
+            97.5,
+            ActionError,
+            r"^action must be one id in format 'tokens', got 97",
+        ),
+        (
+            "token",
+            "tokens",
+            None,
+            ActionError,
+            r"^action must be one id in format 'tokens', got No",
+        ),
+        (
+            "token",
+            "tokens",
+            258,
+            CodecError,
+            r"^token ids must lie in 0\.\.257, got 258; encode th",
+        ),
         ("step", "tokens", (97, -1), CodecError, r"^token ids must lie in 0\.\.257, got -1; encod"),
     ],
 )
 def test_an_action_of_the_wrong_form_is_refused_and_changes_nothing(
-    granularity, format, action, error, message
+    granularity, form, action, error, message
 ):
-    env = toy_env(granularity, format)
+    env = toy_env(granularity, form)
     env.reset(options={"problem": "toy/train/0"})
     before = env.state
     with pytest.raises(error, match=message):
         env.step(action)
     assert env.state is before
-    end = "" if format == "text" else EOS if granularity == "token" else ()
+    end = "" if form == "text" else EOS if granularity == "token" else ()
     _, _, terminated, _, info = env.step(end)
     assert (terminated, info["outcome"]) == (True, "no_answer")
 
@@ -677,15 +739,24 @@ def test_an_episode_that_is_over_cannot_be_stepped_until_reset():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"granularity": "stpe"}, r"^granularity must be one of token, step, response, got 'stpe'; d"),
-        ({"format": "txt"}, r"^format must be one of text, tokens, got 'txt'; did you mean 'text'\?$"),
+        (
+            {"granularity": "stpe"},
+            r"^granularity must be one of token, step, response, got 'stpe'; d",
+        ),
+        (
+            {"form": "txt"},
+            r"^format must be one of text, tokens, got 'txt'; did you mean 'text'\?$",
+        ),
         ({"render_mode": "human"}, r"^render_mode must be 'ansi' or None, got 'human'$"),
         ({"max_prompt_tokens": 0}, r"^max_prompt_tokens must be at least 1, got 0$"),
         ({"max_tokens": 0}, r"^max_tokens must be at least 1, got 0; raise the budget$"),
         ({"max_steps": -1}, r"^max_steps must be at least 1, got -1; raise the budget$"),
         ({"reward": {"corect": 1.0}}, r"^RewardConfig must be given by its fields, got \{'corect'"),
         ({"prompt": {"knd": "chat"}}, r"^PromptTemplate must be given by its fields, got \{'knd'"),
-        ({"prompt": {"kind": "chat"}}, r"^a chat prompt must have a tokenizer with a chat template"),
+        (
+            {"prompt": {"kind": "chat"}},
+            r"^a chat prompt must have a tokenizer with a chat template",
+        ),
         ({"size": 2}, r"^size, levels and problem_seed must be left out for a ProblemSet, got 2"),
         ({"levels": (1, 2)}, r"^size, levels and problem_seed must be left out for a ProblemSet"),
         ({"problem_seed": 1}, r"^size, levels and problem_seed must be left out for a ProblemSet"),
@@ -700,9 +771,11 @@ def test_a_setting_that_cannot_work_is_refused_when_the_environment_is_made(sett
         toy_env(**settings)
 
 
-def test_levels_of_a_family_are_a_pair():
-    with pytest.raises(ConfigError, match=r"^levels must be \(lowest, highest\), got \(1, 2, 3\)$"):
-        ReasonEnv("chain", levels=(1, 2, 3))
+@pytest.mark.parametrize("levels", [(1, 2, 3), [4], 3])
+def test_levels_of_a_family_are_a_pair(levels):
+    message = rf"^levels must be \(lowest, highest\), got {re.escape(repr(levels))}$"
+    with pytest.raises(ConfigError, match=message):
+        ReasonEnv("chain", levels=levels)
 
 
 def test_a_question_that_does_not_fit_is_refused_when_the_environment_is_made():

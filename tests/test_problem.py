@@ -38,8 +38,14 @@ def test_a_problem_cannot_be_changed():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"problem_id": ""}, r"^problem_id must not be empty, got ''; name it '<set>/<split>/<row>'"),
-        ({"question": " \n"}, r"^question of 'toy/train/0' must hold text, got ' \\n'; drop the row"),
+        (
+            {"problem_id": ""},
+            r"^problem_id must not be empty, got ''; name it '<set>/<split>/<row>'",
+        ),
+        (
+            {"question": " \n"},
+            r"^question of 'toy/train/0' must hold text, got ' \\n'; drop the row",
+        ),
         ({"answer": ""}, r"^answer of 'toy/train/0' must hold text, got ''; drop the row"),
     ],
 )
@@ -82,6 +88,13 @@ def test_a_set_is_a_sequence_in_the_given_order():
     assert list(toy) == [first, second, third]
     assert (len(toy), toy[1], toy[-1], toy[1:]) == (3, second, third, (second, third))
     assert toy.by_id("toy/train/1") is second
+
+
+def test_a_set_keeps_its_problems_when_the_list_it_was_made_of_changes():
+    rows = [problem(0), problem(1)]
+    toy = ProblemSet("toy", rows)
+    rows.pop()
+    assert toy.problems == (problem(0), problem(1))
 
 
 def test_a_wrong_id_names_the_nearest_one():

@@ -55,8 +55,14 @@ def test_rewards_are_python_floats_also_when_integers_are_given():
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RewardConfig)])
 @pytest.mark.parametrize(
     ("value", "rule"),
-    [("1", "a number"), (True, "a number"), (None, "a number"), (math.nan, "finite")]
-    + [(math.inf, "finite"), (-math.inf, "finite")],
+    [
+        ("1", "a number"),
+        (True, "a number"),
+        (None, "a number"),
+        (math.nan, "finite"),
+        (math.inf, "finite"),
+        (-math.inf, "finite"),
+    ],
 )
 def test_a_reward_that_is_no_finite_number_is_refused(name, value, rule):
     with pytest.raises(ConfigError, match=rf"^reward {name} must be {rule}, got {value!r}$"):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -123,6 +124,14 @@ def test_steps_are_closed_by_the_delimiter_and_the_last_may_be_open():
     assert state_of("\n").steps == ("\n",)
 
 
+def test_a_state_that_is_built_from_its_fields_finds_its_steps():
+    state = ReasonState(
+        problem=PROBLEM, codec=CODEC, response=CODEC.encode("a\nb\nc"), sources=("reset",) * 5
+    )
+    assert (state.steps, state.step_ends) == (("a\n", "b\n", "c"), (2, 4))
+    assert state == state_of("a\nb\nc", "reset")
+
+
 def test_the_end_token_belongs_to_no_step():
     state = state_of("ab\n").extend((EOS,))
     assert (state.steps, state.num_steps) == (("ab\n",), 1)
@@ -130,6 +139,7 @@ def test_the_end_token_belongs_to_no_step():
     assert (state.steps, state.num_steps) == (("ab\n", "cd"), 2)
     assert state.cut(2).response == CODEC.encode("ab\ncd")
     assert state_of().extend((EOS,)).steps == ()
+    assert state_of().extend((EOS, EOS)).steps == ()
 
 
 def test_cut_keeps_the_first_steps_with_their_sources_and_reopens():
@@ -157,6 +167,12 @@ def test_guidance_adds_up_and_goes_away_as_a_whole():
     assert state.guidance == (first, second)
     assert state.without_guidance() == state_of("a")
     assert state.with_guidance().guidance == (first, second)
+
+
+def test_a_delimiter_is_not_completed_by_characters_of_the_step_before():
+    state = state_of("a\n\n", codec=ByteCodec("\n\n")).extend(CODEC.encode("\n"))
+    assert state.steps == ("a\n\n", "\n")
+    assert state.extend(CODEC.encode("\nb")).steps == ("a\n\n", "\n\n", "b")
 
 
 @given(states(), st.data())
@@ -224,7 +240,7 @@ def test_every_part_of_a_state_changes_its_id():
         dataclasses.replace(state, problem=dataclasses.replace(PROBLEM, answer="37")),
     ]
     assert len({one.state_id for one in others}) == len(others)
-    assert len(set(others)) == len(others)
+    assert all(first != second for first, second in combinations(others, 2))
     assert state != "ab\n"
 
 
@@ -239,7 +255,8 @@ def test_a_state_has_the_same_id_in_every_process():
     program = (
         "from reason_env import *\n"
         "p = Problem(problem_id='t/0', question='√?', answer='2', solution=('a',))\n"
-        "s = ReasonState(problem=p, codec=ByteCodec()).extend(ByteCodec().encode('a\\n√'), 'reset')\n"
+        "c = ByteCodec()\n"
+        "s = ReasonState(problem=p, codec=c).extend(c.encode('a\\n√'), 'reset')\n"
         "s = s.with_guidance(Guidance('mistakes', ('3', '\\ud800')))\n"
         "print(s.state_id, hash(s))"
     )
@@ -293,7 +310,10 @@ def changed(**changes) -> str:
         (changed(sources=[["policy", 3.0]]), r"; TypeError: "),
         (changed(sources=[["policy"]]), r"; ValueError: "),
         (changed(guidance=[["gossip", ["a"]]]), r"^guidance kind must be one of answer, mistakes"),
-        (changed(guidance=[["text", "abc"]]), r"^guidance pieces must be a list of texts, got 'abc'"),
+        (
+            changed(guidance=[["text", "abc"]]),
+            r"^guidance pieces must be a list of texts, got 'abc'",
+        ),
         (changed(guidance=[["text", [1]]]), r"^guidance pieces must be a non-empty tuple of texts"),
         (changed(guidance=[["text", []]]), r"^guidance pieces must be a non-empty tuple of texts"),
         (changed(verdict=["fine", None, ""]), r"; ValueError: 'fine' is not a valid Outcome$"),
@@ -368,6 +388,8 @@ def test_an_unknown_kind_of_guidance_is_refused():
 def test_a_budget_of_nothing_is_refused(name):
     with pytest.raises(ConfigError, match=rf"^{name} must be at least 1, got 0; raise the budget$"):
         EpisodeRules(**{name: 0})
+    with pytest.raises(ConfigError, match=rf"^{name} must be at least 1, got '5'; raise"):
+        EpisodeRules(**{name: "5"})
     assert getattr(EpisodeRules(**{name: 1}), name) == 1
 
 
@@ -398,6 +420,8 @@ def test_the_first_closed_step_with_an_answer_ends_the_episode_and_the_rest_is_l
     assert state.verdict == Verdict(Outcome.CORRECT, "36", "text")
     assert len(state.sources) == len(state.response)
     assert state.step_ends == (2, 4, 9)
+    prefixed = step_on(state_of("a\n", "reference"), "!=36\nc", source="reset")
+    assert prefixed.sources == ("reference",) * 2 + ("reset",) * 5
 
 
 def test_an_answer_in_an_open_step_does_not_end_the_episode():
@@ -554,7 +578,7 @@ def test_the_same_tokens_in_any_pieces_reach_the_same_state(
     whole = step_on(start, tokens, rules=rules)
     parts = start
     bounds = [0, *sorted(min(cut, len(tokens)) for cut in cuts), len(tokens)]
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in pairwise(bounds):
         if is_over(parts, rules):
             break
         parts = step_on(parts, tokens[a:b], rules=rules)

@@ -23,7 +23,10 @@ from reason_env.verify.words import FUNCTIONS, GREEK
 _CLOSING = {"\\lfloor": ("\\rfloor", "floor"), "\\lceil": ("\\rceil", "ceil")}
 _LETTERS = {f"\\{name}": symbol(name) for name in GREEK}
 _CONSTANTS = {"\\pi": PI, "\\infty": INFINITY, "e": EULER, "i": IMAGINARY, "\\emptyset": EMPTY_SET}
-_CALLABLE = frozenset(["f", "g", "h", "F", "G", "H"])
+_CALLABLE_TEXT = """
+    f g h F G H
+"""
+_CALLABLE = frozenset(_CALLABLE_TEXT.split())
 
 
 def parse_atom(cursor: Cursor) -> Node:

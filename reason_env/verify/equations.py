@@ -23,7 +23,10 @@ from reason_env.verify.nodes import (
 )
 from reason_env.verify.options import GradeOptions
 
-_PARAMETERS = frozenset(["k", "n", "m", "t", "l", "s"])
+_PARAMETERS_TEXT = """
+    k n m t l s
+"""
+_PARAMETERS = frozenset(_PARAMETERS_TEXT.split())
 
 
 TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "\\ne": "\\ne"}

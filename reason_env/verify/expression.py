@@ -9,59 +9,18 @@ from fractions import Fraction
 
 from reason_env.verify import atoms
 from reason_env.verify.cursor import Cursor
+from reason_env.verify.exact import rational
 from reason_env.verify.lexer import UnreadableError
 from reason_env.verify.nodes import Node, add, multiply, negative, number, symbols
 from reason_env.verify.words import CONDITION
 
-ENDS = frozenset(
-    [
-        ",",
-        ";",
-        "and",
-        "or",
-        ")",
-        "]",
-        "}",
-        "\\}",
-        "\\rfloor",
-        "\\rceil",
-        "\\rangle",
-        "=",
-        "<",
-        ">",
-        "<=",
-        ">=",
-        "\\ne",
-        "\\in",
-        "\\approx",
-        "\\equiv",
-        "\\to",
-        "\\cup",
-        "\\cap",
-        "\\setminus",
-        "+",
-        "-",
-        "\\pm",
-        "\\mp",
-        "*",
-        "/",
-        ":",
-        "&",
-        "\\\\",
-        "\\end",
-        "^",
-        "_",
-        "!",
-        "\\%",
-        "%",
-        "'",
-        ".",
-        "?",
-        "\\subset",
-        "\\forall",
-        "\\notin",
-    ]
-)
+_ENDS_TEXT = r"""
+    , ; and or ) ] } \} \rfloor \rceil \rangle = < > <= >= \ne \in \approx \equiv \to \cup \cap
+    \setminus + - \pm \mp * / : & \\ \end ^ _ ! \% % ' . ? \subset \bmod \pmod \forall \notin
+    \bmod \pmod
+"""
+ENDS = frozenset(_ENDS_TEXT.split())
+"""Tokens that end a product without a sign."""
 
 
 def parse_sum(cursor: Cursor) -> Node:
@@ -102,6 +61,10 @@ def parse_term(cursor: Cursor) -> Node:
     while True:
         if cursor.accept("*"):
             node = multiply(node, _signed_power(cursor))
+        elif cursor.accept("\\bmod"):
+            node = Node("fn", (node, _signed_power(cursor)), "mod")
+        elif cursor.accept("\\pmod"):
+            node = Node("fn", (node, atoms.argument(cursor)), "mod")
         elif cursor.accept("/"):
             node = Node("div", (node, _signed_power(cursor)))
         elif cursor.peek() == ":" and cursor.peek(1) not in ("", "="):
@@ -186,16 +149,17 @@ def _raised(base: Node, cursor: Cursor) -> Node:
 def _degrees(base: Node, cursor: Cursor) -> Node:
     """Returns an angle; minutes and seconds of arc may follow."""
     value = base
-    for mark, part in (("'", 60), ("''", 3600)):
-        if not cursor.peek()[:1].isdigit() or cursor.peek(1)[:1] not in ("'", '"', "^"):
-            break
-        if cursor.peek(1) == "^" and "'" not in cursor.peek(2) + cursor.peek(3):
+    for part in (60, 3600):
+        following = cursor.peek(1) if cursor.peek()[:1].isdigit() else ""
+        if following == "^" and "'" in cursor.peek(2) + cursor.peek(3):
+            following = "'"
+        if following[:1] not in ("'", '"') or not following:
             break
         value = add(value, Node("div", (literal(cursor.take()), number(part))))
         while cursor.peek() in ("'", "^", "{", "}", '"', "\\prime"):
             cursor.take()
-        del mark
-    return Node("degree", (value,))
+    exact = rational(value)
+    return Node("degree", (value if value == base or exact is None else number(exact),))
 
 
 def _with_unit(node: Node, cursor: Cursor) -> Node:
@@ -206,6 +170,8 @@ def _with_unit(node: Node, cursor: Cursor) -> Node:
         if word.split(" ", 1)[0].lower() in CONDITION:
             _skip_condition(cursor)
             break
+        if any(c.isdigit() for c in word.rstrip("23")):
+            raise UnreadableError("a number in the words after a number")
         words.append(word)
         if cursor.accept("^"):
             words.append("^" + _unit_power(cursor))

@@ -65,6 +65,9 @@ def _table(module: Any, floor: Callable[[Any], Any]) -> dict[str, Callable[..., 
     table["sec"] = lambda z: 1 / module.cos(z)
     table["csc"] = lambda z: 1 / module.sin(z)
     table["coth"] = lambda z: module.cosh(z) / module.sinh(z)
+    table |= {name: getattr(module, name) for name in ("asinh", "acosh", "atanh")}
+    table["sech"] = lambda z: 1 / module.cosh(z)
+    table["csch"] = lambda z: 1 / module.sinh(z)
     table["arccot"] = lambda z: module.atan(1 / z)
     table["arcsec"] = lambda z: module.acos(1 / z)
     table["arccsc"] = lambda z: module.asin(1 / z)

@@ -11,8 +11,14 @@ from fractions import Fraction
 from reason_env.verify.exact import rational
 from reason_env.verify.nodes import TEN, Node, has_op, walk
 
-_UNDONE = frozenset(["sum", "prod", "int", "lim", "deriv"])
-_EXACT_FUNCTIONS = frozenset(["abs", "floor", "ceil", "min", "max", "gcd", "lcm"])
+_UNDONE_TEXT = """
+    sum prod int lim deriv
+"""
+_UNDONE = frozenset(_UNDONE_TEXT.split())
+_EXACT_FUNCTIONS_TEXT = """
+    binom abs floor ceil min max gcd lcm
+"""
+_EXACT_FUNCTIONS = frozenset(_EXACT_FUNCTIONS_TEXT.split())
 
 
 def instructions(node: Node) -> set[str]:
@@ -29,7 +35,7 @@ def _kind(node: Node) -> str:  # noqa: PLR0911 - one kind a line
     if node.op in _UNDONE:
         return node.op
     if node.op == "fact":
-        return "factorial"
+        return "factorial" if all(map(_is_numeral, node.args)) else ""
     if node.op == "fn":
         return _function_kind(node)
     if node.op in ("add", "mul") and all(map(_is_numeral, node.args)) and not _is_scientific(node):
@@ -42,8 +48,6 @@ def _kind(node: Node) -> str:  # noqa: PLR0911 - one kind a line
 
 
 def _function_kind(node: Node) -> str:
-    if node.value == "binom":
-        return "factorial"
     if node.value in _EXACT_FUNCTIONS and all(map(_is_numeral, node.args)):
         return str(node.value)
     return ""

@@ -14,7 +14,18 @@ _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot",
              "csc": "arccsc", "asin": "sin", "acos": "cos", "atan": "tan"}  # fmt: skip
 
 
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "log": "ln"}
+_ALIASES = {
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "acot": "arccot",
+    "asec": "arcsec",
+    "acsc": "arccsc",
+    "arsinh": "asinh",
+    "arcosh": "acosh",
+    "artanh": "atanh",
+    "log": "ln",
+}
 
 
 _SEVERAL = frozenset(["min", "max", "gcd", "lcm"])

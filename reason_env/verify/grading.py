@@ -1,8 +1,9 @@
 """The public functions: a response and a reference in, a `Verdict` out, and never an exception.
 
 The tiers are cheap to dear: the same text, the same exact number, the typed reader, a worker. A
-cache of decided pairs serves `grade` and `grade_many`; TIMEOUT and ERROR are never kept, because
-another try may decide.
+cache of decided pairs serves `grade` and `grade_many`; it is keyed by the final answer rather
+than by the whole response, so responses that end alike are decided once. TIMEOUT and ERROR are
+never kept, because another try may decide.
 """
 
 import threading
@@ -10,16 +11,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from reason_env.verdict import Outcome, Verdict
-from reason_env.verify.compare import compare
+from reason_env.verify.compare import compare, reference_answer
 from reason_env.verify.extraction import extract_answer
 from reason_env.verify.options import DEFAULT, GradeOptions
 from reason_env.verify.pool import shared_pool
 
 CACHE_PAIRS = 20_000
-CACHE_CHARACTERS = 20_000
-"""A longer response is graded each time."""
+CACHE_CHARACTERS = 2_000
+"""A longer answer is graded each time."""
 
+_NO_ANSWER = Verdict(Outcome.NO_ANSWER, None, "no final answer was found")
 _Key = tuple[str, str, GradeOptions]
+"""Final answer of the response, reference, options: what a verdict depends on."""
 
 
 class _Cache:
@@ -61,10 +64,13 @@ def grade(response: str, answer: str, options: GradeOptions = DEFAULT) -> Verdic
     >>> grade("I think it is 0.5.", "0.5").outcome
     <Outcome.NO_ANSWER: 'no_answer'>
     """
-    key = (response, answer, options)
+    found = extract_answer(response, options)
+    if found is None:
+        return _NO_ANSWER
+    key = (found, answer, options)
     verdict = _CACHE.get(key)
     if verdict is None:
-        verdict = _in_process(response, answer, options) or _in_worker(response, answer, options)
+        verdict = _in_process(key) or _in_worker(key)
         _CACHE.put(key, verdict)
     return verdict
 
@@ -74,18 +80,23 @@ def grade_many(pairs: Sequence[tuple[str, str]], options: GradeOptions = DEFAULT
 
     Equal pairs are graded once, and `grade` finds all of them in the cache afterwards.
     """
-    decided: dict[tuple[str, str], Verdict] = {}
-    waiting: list[tuple[str, str]] = []
-    for pair in dict.fromkeys(pairs):
-        verdict = _CACHE.get((*pair, options)) or _in_process(*pair, options)
+    found = [extract_answer(response, options) for response, _ in pairs]
+    keys = [(text, pair[1], options) for text, pair in zip(found, pairs, strict=True) if text]
+    decided: dict[_Key, Verdict] = {}
+    waiting: list[_Key] = []
+    for key in dict.fromkeys(keys):
+        verdict = _CACHE.get(key) or _in_process(key)
         if verdict is None:
-            waiting.append(pair)
+            waiting.append(key)
         else:
-            decided[pair] = verdict
-    _share_out(waiting, decided, options)
-    for pair, verdict in decided.items():
-        _CACHE.put((*pair, options), verdict)
-    return [decided[pair] for pair in pairs]
+            decided[key] = verdict
+    _share_out(waiting, decided)
+    for key, verdict in decided.items():
+        _CACHE.put(key, verdict)
+    return [
+        decided[text, answer, options] if text else _NO_ANSWER
+        for text, (_, answer) in zip(found, pairs, strict=True)
+    ]
 
 
 def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
@@ -94,41 +105,33 @@ def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
     >>> is_gradable("3,600"), is_gradable(r"\frac{1}{"), is_gradable("")
     (True, False, False)
     """
-    return grade("\\boxed{" + answer + "}", answer, options).is_correct
+    text = reference_answer(answer).strip()
+    return bool(text) and grade("\\boxed{" + text + "}", answer, options).is_correct
 
 
-def _in_process(response: str, answer: str, options: GradeOptions) -> Verdict | None:
+def _in_process(key: _Key) -> Verdict | None:
     """Returns the verdict of the tiers that need no worker, or None."""
-    found = extract_answer(response, options)
-    if found is None:
-        return Verdict(Outcome.NO_ANSWER, None, "no final answer was found")
-    decision = compare(found, answer, options)
-    return None if decision is None else Verdict(decision[0], found, decision[1])
+    decision = compare(*key)
+    return None if decision is None else Verdict(decision[0], key[0], decision[1])
 
 
-def _in_worker(response: str, answer: str, options: GradeOptions) -> Verdict:
-    found = extract_answer(response, options)
-    assert found is not None, "only a found answer goes to a worker"
-    outcome, reason = shared_pool().compare(found, answer, options)
-    return Verdict(outcome, found, reason)
+def _in_worker(key: _Key) -> Verdict:
+    outcome, reason = shared_pool().compare(*key)
+    return Verdict(outcome, key[0], reason)
 
 
-def _share_out(
-    waiting: list[tuple[str, str]],
-    decided: dict[tuple[str, str], Verdict],
-    options: GradeOptions,
-) -> None:
-    """Grades the waiting pairs in as many threads as there are workers."""
+def _share_out(waiting: list[_Key], decided: dict[_Key, Verdict]) -> None:
+    """Grades the waiting keys in as many threads as there are workers."""
     todo = iter(waiting)
     lock = threading.Lock()
 
     def work() -> None:
         while True:
             with lock:
-                pair = next(todo, None)
-            if pair is None:
+                key = next(todo, None)
+            if key is None:
                 return
-            decided[pair] = _in_worker(*pair, options)
+            decided[key] = _in_worker(key)
 
     count = min(len(waiting), shared_pool().size) if waiting else 0
     threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]

@@ -5,12 +5,13 @@ digits at two points; it looks at real points first (so sqrt(x^2) is not x) and 
 a side is not real, unless the imaginary unit occurs.
 """
 
+import math
 from typing import Any
 
 from reason_env.verify.exact import UndefinedError, modular, rational
 from reason_env.verify.fields import DOUBLES, is_real, long_field
 from reason_env.verify.nodes import Node, has_op, symbols, walk
-from reason_env.verify.numeric import OPAQUE, Evaluator
+from reason_env.verify.numeric import Evaluator, is_opaque
 
 POINTS = 6
 _SIFT = 1e-7
@@ -101,22 +102,26 @@ def number_value(node: Node) -> float | None:
     """Returns the real value of a constant expression, as a double; None if it has none."""
     if infinite_sign(node):
         return float("inf") * infinite_sign(node)
-    if symbols(node) or has_op(node, *OPAQUE):
+    if symbols(node) or any(is_opaque(part) for part in walk(node)):
         return None
     exact = rational(node)
     try:
         value: Any = complex(exact) if exact is not None else Evaluator(DOUBLES, 0).value(node)
     except (UndefinedError, OverflowError):
         return None
-    return float(value.real) if is_real(value) else None
+    is_finite = math.isfinite(value.real) and math.isfinite(value.imag)
+    return float(value.real) if is_finite and is_real(value) else None
 
 
 def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None:
     try:
         evaluator = Evaluator(DOUBLES, point)
-        return evaluator.value(left), evaluator.value(right)
+        values = complex(evaluator.value(left)), complex(evaluator.value(right))
     except UndefinedError:
         return None
+    # Beyond this bound even the absolute value of a complex number overflows; nan fails as well.
+    is_finite = all(abs(part) < 1e150 for value in values for part in (value.real, value.imag))
+    return values if is_finite else None
 
 
 def _numeric(left: Node, right: Node) -> bool | None:
@@ -133,7 +138,7 @@ def _numeric(left: Node, right: Node) -> bool | None:
     complex_points: list[int] = []
     for point in range(1 if is_constant else POINTS):
         pair = _pair(left, right, point)
-        if pair is None or abs(pair[0]) == float("inf") or abs(pair[1]) == float("inf"):
+        if pair is None:
             continue
         real = is_real(pair[0]), is_real(pair[1])
         if is_complex or all(real):

@@ -2,9 +2,9 @@ r"""Reads plain numbers, exactly and without a parser: the first tier, and the f
 
 A decimal comma, thousands separators (comma, thin space, `{,}`), percents, fractions, mixed
 numbers, currency and signs become a `Fraction`. "1,234" is a thousands separator and "1,22" a
-decimal comma: three digits in every later group decide. What is not such a number is None: the
-reader's business. Digits are ASCII; other scripts' digits are text. Numbers beyond `MAX_DIGITS`
-are not evaluated.
+decimal comma: three digits in every later group decide; "1,3" is a list, because references are
+written so. What is not such a number is None: the reader's business. Digits are ASCII; other
+scripts' digits are text. Numbers beyond `MAX_DIGITS` are not evaluated.
 """
 
 import re
@@ -17,7 +17,9 @@ _GROUPED = re.compile(
     r"([+-]?[0-9]{1,3}(?:(?:,|\{,\}|,?\\[!,;:] ?|~| )[0-9]{3}){1,1000})(\.[0-9]*)?", re.ASCII
 )
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,4000}\.[0-9]{0,4000}|\.[0-9]{1,4000})", re.ASCII)
-_COMMA = re.compile(r"[+-]?[0-9]{1,4000}(?:,|\{,\})[0-9]{1,4000}", re.ASCII)
+_COMMA = re.compile(
+    r"[+-]?(?:[0-9]{1,4000}(?:,[0-9]{2,4000}|\{,\}[0-9]{1,4000})|0,[0-9]{1,4000})", re.ASCII
+)
 _SLASH = re.compile(r"([+-]?)([0-9]{1,4000}) ?/ ?([0-9]{1,4000})", re.ASCII)
 _FRAC = re.compile(
     r"([+-]?) ?([0-9]{1,4000})? ?\\[dtc]?frac ?"

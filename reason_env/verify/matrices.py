@@ -9,9 +9,10 @@ from reason_env.verify.nodes import Node, add, multiply, negative, number
 MAX_ENTRIES = 400
 MAX_PRODUCT_ENTRIES = 64
 
-_NAMES = frozenset(
-    ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix", "array"]
-)
+_NAMES_TEXT = """
+    matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix array
+"""
+_NAMES = frozenset(_NAMES_TEXT.split())
 
 
 def parse_environment(cursor: Cursor) -> Node:

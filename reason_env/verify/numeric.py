@@ -16,9 +16,10 @@ from reason_env.verify.exact import UndefinedError, rational
 from reason_env.verify.fields import DOUBLES, Field, is_real
 from reason_env.verify.nodes import Node
 
-OPAQUE = frozenset(
-    ["call", "sub", "sum", "prod", "int", "lim", "deriv", "list", "tuple", "set", "rel"]
-)
+_OPAQUE_TEXT = """
+    call sub sum prod int lim deriv list tuple set rel
+"""
+OPAQUE = frozenset(_OPAQUE_TEXT.split())
 """Operations without a value: a hash of their parts stands for them."""
 
 
@@ -47,7 +48,7 @@ class Evaluator:
             if node.value not in self.field.constants:
                 raise UndefinedError("infinity")
             return self.field.constants[str(node.value)]
-        if op in OPAQUE:
+        if is_opaque(node):
             return self.field.make(self._opaque(node))
         if op == "pow":
             return self._power(node)
@@ -58,8 +59,6 @@ class Evaluator:
         if op == "fn":
             if name == "binom":
                 return self._binomial(*values)
-            if name not in self.field.functions:
-                raise UndefinedError(name)
             return self.field.functions[name](*values)
         if op == "root":
             return self._root(values[0], values[1])
@@ -99,12 +98,12 @@ class Evaluator:
 
     def _digest(self, node: Node) -> str:
         """Returns text that two closed functions share when their parts have equal values here."""
-        if node.op not in OPAQUE:
+        if not is_opaque(node):
             value = (
                 complex(Evaluator(DOUBLES, self.point).value(node)) if node.op != "const" else None
             )
             if value is not None:
-                return f"{value.real + 0.0:.8g},{value.imag + 0.0:.6f}".replace("-0,", "0,")
+                return f"{value.real + 0.0:.11g},{value.imag + 0.0:.9f}".replace("-0,", "0,")
         return f"{node.op}:{node.value}({';'.join(self._digest(part) for part in node.args)})"
 
 
@@ -122,6 +121,13 @@ _ARITHMETIC: dict[str, Callable[[list[Any]], Any]] = {
     "percent": lambda values: values[0] / 100,
     "quantity": lambda values: values[0],
 }
+
+
+def is_opaque(node: Node) -> bool:
+    """Returns whether a node has no value but a hash of its parts' values."""
+    if node.op == "fn":
+        return node.value not in DOUBLES.functions and node.value != "binom"
+    return node.op in OPAQUE
 
 
 def sample(name: str, point: int) -> float:

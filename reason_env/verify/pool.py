@@ -8,6 +8,7 @@ interpreter they are killed; if the caller is killed, their closed standard inpu
 """
 
 import atexit
+import contextlib
 import os
 import threading
 
@@ -29,7 +30,10 @@ class WorkerPool:
     def compare(self, response: str, reference: str, options: GradeOptions) -> Reply:
         """Runs one comparison in a worker, waiting for a free one."""
         with self._slots:
-            worker = self._take()
+            try:
+                worker = self._take()
+            except OSError as error:
+                return (Outcome.ERROR, f"no worker could be started ({type(error).__name__})")
             try:
                 return worker.compare(response, reference, options)
             finally:
@@ -67,11 +71,15 @@ class WorkerPool:
         with self._lock:
             if worker not in self._all:
                 return
-            if not worker.is_alive:
-                self._all.discard(worker)
-                worker = Worker()
-                self._all.add(worker)
-            self._idle.append(worker)
+            if worker.is_alive:
+                self._idle.append(worker)
+                return
+            self._all.discard(worker)
+            # The next one warms up while nobody waits; if none can start, the next call says so.
+            with contextlib.suppress(OSError):
+                fresh = Worker()
+                self._all.add(fresh)
+                self._idle.append(fresh)
 
 
 class _Shared:

@@ -60,7 +60,7 @@ class Worker:
         nothing.
         """
         if not self._is_ready:
-            self._is_ready = self._line(START_S) is not None
+            self._is_ready = bool(self._line(START_S))
             if not self._is_ready:
                 self.kill()
                 return (Outcome.ERROR, "the worker did not start")
@@ -94,10 +94,9 @@ class Worker:
 
     def _answer(self) -> Reply:
         line = self._line(WALL_S)
-        if line is None:
-            reply = _RAN_OUT if self.is_alive else _DIED
+        if not line:
             self.kill()
-            return reply
+            return _RAN_OUT if line is None else _DIED
         message = json.loads(line)
         if message["id"] != self._job_id:
             self.kill()
@@ -112,7 +111,7 @@ class Worker:
             view = view[pipe.write(view) or 0 :]
 
     def _line(self, limit_s: float) -> bytes | None:
-        """Returns the next line of the process, or None if it ended or the limit passed."""
+        """Returns the next line; empty if the process ended, None if the limit passed."""
         pipe = self._process.stdout
         assert pipe is not None, "the worker has a standard output"
         poller = select.poll()
@@ -124,7 +123,7 @@ class Worker:
                 return None
             piece = os.read(pipe.fileno(), MAX_REPLY_BYTES)
             if not piece or len(self._buffer) > MAX_REPLY_BYTES:
-                return None
+                return b""
             self._buffer += piece
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line

@@ -16,7 +16,10 @@ from reason_env.verify.words import PROSE
 
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_JOINTS = frozenset(["and", "or", "percent", "percentage", "pct", "degrees", "degree"])
+_JOINTS_TEXT = """
+    and or percent percentage pct degrees degree
+"""
+_JOINTS = frozenset(_JOINTS_TEXT.split())
 _LEAD = re.compile(
     r".*\b(?:is|are|it's|equals|equal to|which is|that)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL
 )
@@ -95,31 +98,11 @@ def _only_number(text: str) -> list[str]:
 
 _NUMBER = re.compile(r"(?<![\w.,+*/^=<>-])-?[0-9]+(?:[.,][0-9]+)*(?:\s?\\?%)?(?![\w+*/^=<>(\[])")
 _OPERATORS = re.compile(r"[=+*/^<>(){}\[\]|]|\\(?!%)")
-_DENIALS = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "cannot",
-        "neither",
-        "wrong",
-        "less",
-        "more",
-        "least",
-        "most",
-        "than",
-        "about",
-        "approximately",
-        "between",
-        "or",
-        "if",
-        "unknown",
-        "impossible",
-        "except",
-        "without",
-        "false",
-    ]
-)
+_DENIALS_TEXT = """
+    not no never cannot neither wrong less more least most than about approximately between or if
+    unknown impossible except without false
+"""
+_DENIALS = frozenset(_DENIALS_TEXT.split())
 
 
 def _is_prose(word: str) -> bool:

@@ -10,9 +10,10 @@ from reason_env.verify.lexer import UnreadableError, normalized, tokenize
 from reason_env.verify.nodes import EMPTY_SET, Node
 
 _SEPARATORS = frozenset([",", ";", "and", "or"])
-_RELATIONS = frozenset(
-    ["=", "<", ">", "<=", ">=", "\\ne", "\\in", "\\approx", "\\equiv", "\\to", "\\subset"]
-)
+_RELATIONS_TEXT = r"""
+    = < > <= >= \ne \in \approx \equiv \to \subset
+"""
+_RELATIONS = frozenset(_RELATIONS_TEXT.split())
 _SET_SIGNS = {"\\cup": "union", "\\cap": "inter", "\\setminus": "minus"}
 
 
@@ -157,8 +158,13 @@ def parse_set(cursor: Cursor) -> Node:
         items = parse_items(cursor, "\\}")
         cursor.expect("\\}")
         return Node("such", tuple(items))
-    items = parse_items(cursor, "\\}")
+    cursor.bars += 1
+    items = parse_items(cursor, "\\}", "|")
+    cursor.bars -= 1
+    conditions = parse_items(cursor, "\\}") if cursor.accept("|") else []
     cursor.expect("\\}")
+    if any(part.op != "rel" or part.value != "\\in" for part in conditions):
+        return Node("call", (*items, *conditions), "such that")
     return Node("set", tuple(items))
 
 

@@ -7,12 +7,12 @@ layout. A part of a sentence is not the sentence: a grader that takes it can be 
 import re
 
 _WRAPPER = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|bf|it|sf)|operatorname)\s*\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|bf|it|sf))\s*\{([^{}]*)\}"
 )
 _LAYOUT = re.compile(r"\\(?:left|right|quad|qquad|[,;:! ])|[${}~]")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _CHOICE = re.compile(
-    r"[\(\[]?\s*(?:(?:option|choice|answer)\s*:?\s*)?[\(\[]?([A-Ha-h])[\)\]]?\s*\.?"
+    r"[\(\[]?\s*(?:(?i:option|choice|answer)\s*:?\s*)?[\(\[]?([A-Ha-h])[\)\]]?\s*\.?"
 )
 _TEXT = re.compile(r"[\w\s.,;:'\"!?()\-]+", re.UNICODE)
 _NOTHING = frozenset(

@@ -9,6 +9,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 FUNCTIONS = _words("""
+    asinh acosh atanh acoth arsinh arcosh artanh sech csch acot acsc asec erf erfc Li Si Ci Ei sgn
+    sign rank dim
     Im Re abs acos arccos arccot arccsc arcsec arcsin arctan arg asin atan cbrt ceil cos cosh cot
     coth csc det exp floor gcd lcm lg ln log max min sec sin sinh sqrt tan tanh tr
 """)
@@ -43,7 +45,8 @@ COMMANDS = {f"\\{name}": name for name in FUNCTIONS} | {
     "\\backslash": "\\setminus", "\\prime": "'", "\\degree": "\\circ", "\\textcirc": "\\circ",
     "\\textcircled": "\\circ", "\\lparen": "(", "\\rparen": ")", "\\dots": "\\ldots",
     "\\cdots": "\\ldots", "\\infin": "\\infty", "\\mp": "\\mp", "\\exponentialE": "e",
-    "\\imaginaryI": "i", "\\tg": "tan", "\\ctg": "cot", "\\arctg": "arctan", "\\&": "and",
+    "\\imaginaryI": "i", "\\mod": "\\bmod", "\\tg": "tan", "\\ctg": "cot",
+    "\\arctg": "arctan", "\\&": "and",
     "\\textnormal": "\\text", "\\lceil": "\\lceil", "\\dotsm": "\\ldots", "\\dotsb": "\\ldots",
 }  # fmt: skip
 """LaTeX command -> token."""

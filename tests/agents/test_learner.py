@@ -13,7 +13,7 @@ from reason_env.agents.learner import Learner, LearnerConfig
 from reason_env.agents.loss import LossConfig, LossTotals, policy_loss
 from reason_env.agents.trajectory import TrainingSample
 from reason_env.codec import ByteCodec
-from reason_env.errors import CheckpointError, ConfigError, ModelError
+from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
 
 NUM_IDS = 16
 
@@ -353,7 +353,9 @@ def test_a_gradient_that_is_not_finite_is_refused_before_the_step():
     update(learner, samples)
     before, state = policy.weights(), copy.deepcopy(learner.optimizer.state_dict())
     policy.model.head.bias.register_hook(lambda gradient: gradient * math.nan)
-    with pytest.raises(ModelError, match="gradient norm must be finite, got nan in update 2; the"):
+    with pytest.raises(
+        TrainingError, match="gradient norm must be finite, got nan in update 2; the"
+    ):
         update(learner, samples)
     assert all(torch.equal(x, y) for x, y in zip(policy.weights(), before, strict=True))
     for index, entry in learner.optimizer.state_dict()["state"].items():

@@ -52,14 +52,14 @@ def weights(training):
     return {name: value.clone() for name, value in training.policy.model.state_dict().items()}
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 def kill_at(iteration):
     def on_row(row):
         if row["iteration"] == iteration:
-            raise Killed
+            raise KilledError
 
     return on_row
 
@@ -68,7 +68,7 @@ def kill_at(iteration):
 def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, iteration):
     config = small()
     whole, _ = run_to_end(config, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run_to_end(config, tmp_path / "killed", on_row=kill_at(iteration))
     again, _ = resumed(tmp_path / "killed")
     assert again.iteration == 3

@@ -1,0 +1,197 @@
+"""snapshot(env), restore(env, snap): a whole stack as one JSON text, and back.
+
+The fork law: after `restore(e, snapshot(d))`, `e` continues exactly as `d` would, for any actions:
+observations, rewards, flags, infos, and every later reset, seeded or not; in another process too.
+Inside are the state, the random generators, and the counters and archives of our wrappers.
+
+A layer that is ours says itself what it holds (`to_snapshot`, `read_snapshot`). Gymnasium's own
+wrappers are listed here: those without memory, and those whose memory is a few plain attributes.
+Any other wrapper is refused, because a fork that forgets something would be worse than none.
+
+Not covered: settings (both stacks must be made alike; the environment's are compared, a wrapper's
+only by its class), the random generators of the spaces, and files that a recorder has written.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, Protocol, cast, runtime_checkable
+
+import gymnasium as gym
+import numpy as np
+
+from reason_env.errors import StateError, shown
+
+Commit = Callable[[], None]
+"""Makes a checked snapshot the layer's state; cannot fail."""
+
+_HEAD = '{"format":1,"digest":"'
+_BODY = '","body":'
+_NUM_DIGEST = 16
+
+STATELESS: frozenset[str] = frozenset(
+    {
+        "ClipAction",
+        "ClipReward",
+        "DtypeObservation",
+        "FilterObservation",
+        "FlattenObservation",
+        "RescaleAction",
+        "RescaleObservation",
+        "ReshapeObservation",
+        "TransformAction",
+        "TransformObservation",
+        "TransformReward",
+    }
+)
+"""Gymnasium's wrappers that remember nothing from call to call."""
+REMEMBERED: dict[str, tuple[str, ...]] = {
+    "Autoreset": ("autoreset",),
+    "OrderEnforcing": ("_has_reset",),
+    "PassiveEnvChecker": ("checked_reset", "checked_step", "checked_render", "close_called"),
+    "TimeLimit": ("_elapsed_steps",),
+}
+"""Gymnasium's wrappers whose memory is these attributes, all of them numbers or booleans."""
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """What an environment or wrapper of ours offers."""
+
+    def to_snapshot(self) -> dict[str, Any]:
+        """Returns everything that decides what follows, JSON-able."""
+        ...
+
+    def read_snapshot(self, data: dict[str, Any]) -> Commit:
+        """Checks what `to_snapshot` wrote, changing nothing; returns what makes it so."""
+        ...
+
+
+def snapshot(env: gym.Env[Any, Any]) -> str:
+    """Returns the whole stack's state as JSON.
+
+    Raises:
+        StateError: A wrapper of the stack is not known to be rewindable.
+
+    >>> import gymnasium as gym, reason_env
+    >>> env = gym.make("MathReason-v0", problems="chain", levels=(2, 2))
+    >>> first, _ = env.reset(seed=0)
+    >>> saved = snapshot(env)
+    >>> second, _ = env.reset()
+    >>> restore(env, saved)
+    >>> env.reset()[0] == second != first
+    True
+    """
+    layers = _layers(env)
+    body = json.dumps(
+        [[type(layer).__name__, _written(layer)] for layer in layers],
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+    return f"{_HEAD}{_digest(body)}{_BODY}{body}}}"
+
+
+def restore(env: gym.Env[Any, Any], snap: str) -> None:
+    """Makes a stack's state the one that `snapshot` wrote of it, or of one made alike.
+
+    Nothing is changed unless everything fits.
+
+    Raises:
+        StateError: The text is damaged, or is of another stack, problem set or other settings.
+    """
+    written = _body(snap)
+    layers = _layers(env)
+    names = [type(layer).__name__ for layer in layers]
+    given = [name for name, _ in written]
+    if names != given:
+        raise StateError(
+            f"snapshot must be of the stack {_arrow(names)}, got {_arrow(given)}; "
+            "make the environment as the one that it was taken of"
+        )
+    commits = [_read(layer, data) for layer, (_, data) in zip(layers, written, strict=True)]
+    for commit in commits:
+        commit()
+
+
+get_state = snapshot
+set_state = restore
+
+
+def rng_to_json(rng: np.random.Generator) -> dict[str, Any]:
+    """Returns a generator's state; integers of 128 bits, which JSON holds exactly."""
+    return cast("dict[str, Any]", rng.bit_generator.state)
+
+
+def rng_from_json(data: dict[str, Any]) -> np.random.Generator:
+    """Returns a new generator in the state that `rng_to_json` wrote.
+
+    >>> rng = np.random.default_rng(3)
+    >>> rng_from_json(rng_to_json(rng)).random() == rng.random()
+    True
+    """
+    bits: Any = np.random.PCG64(0)
+    bits.state = data
+    return np.random.Generator(bits)
+
+
+def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+    """Returns the stack from the outside in, every layer one that can be rewound."""
+    layers: list[gym.Env[Any, Any]] = [env]
+    while isinstance(layers[-1], gym.Wrapper):
+        layers.append(layers[-1].env)
+    for layer in layers:
+        name = type(layer).__name__
+        stock = type(layer).__module__.startswith("gymnasium.wrappers.")
+        if not isinstance(layer, Layer) and not (stock and name in STATELESS | REMEMBERED.keys()):
+            raise StateError(
+                f"every layer must be rewindable, got {name}, whose memory is not known; leave it "
+                "out, or give it to_snapshot() and read_snapshot()"
+            )
+    return layers
+
+
+def _written(layer: gym.Env[Any, Any]) -> dict[str, Any]:
+    if isinstance(layer, Layer):
+        return layer.to_snapshot()
+    memory = vars(layer)
+    return {name: memory[name] for name in REMEMBERED.get(type(layer).__name__, ())}
+
+
+def _read(layer: gym.Env[Any, Any], data: dict[str, Any]) -> Commit:
+    try:
+        if isinstance(layer, Layer):
+            return layer.read_snapshot(data)
+        names = REMEMBERED.get(type(layer).__name__, ())
+        values = {name: data[name] for name in names}
+    except StateError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise StateError(
+            f"snapshot of {type(layer).__name__} must be as to_snapshot() writes it, got "
+            f"{shown(data)}; {type(error).__name__}: {error}"
+        ) from error
+    return lambda: vars(layer).update(values)
+
+
+def _body(snap: object) -> list[Any]:
+    if not isinstance(snap, str) or not snap.startswith(_HEAD) or not snap.endswith("}"):
+        raise StateError(
+            f"snapshot must be the text that snapshot() returned, got {shown(snap)}; "
+            "keep it as it is"
+        )
+    digest = snap[len(_HEAD) :][:_NUM_DIGEST]
+    body = snap[len(_HEAD) + _NUM_DIGEST + len(_BODY) : -1]
+    if digest != _digest(body):
+        raise StateError(
+            f"snapshot must match its digest {digest!r}, got {_digest(body)!r}; it was damaged or "
+            "edited: take it again"
+        )
+    return json.loads(body)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:_NUM_DIGEST]
+
+
+def _arrow(names: list[str]) -> str:
+    return " > ".join(names)

@@ -1,0 +1,102 @@
+import contextlib
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reason_env.verify.exact import rational
+from reason_env.verify.identity import same_value
+from reason_env.verify.lexer import UnreadableError
+from reason_env.verify.literals import read_number
+from reason_env.verify.nodes import Node
+from reason_env.verify.structure import parse_answer
+
+
+def trees() -> st.SearchStrategy[str]:
+    leaves = st.one_of(st.integers(0, 99).map(str), st.sampled_from(["x", "y", "n"]))
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.tuples(inner, inner).map(lambda p: f"({p[0]}+{p[1]})"),
+            st.tuples(inner, inner).map(lambda p: f"({p[0]}-{p[1]})"),
+            st.tuples(inner, inner).map(lambda p: f"{p[0]}\\cdot {p[1]}"),
+            st.tuples(inner, inner).map(lambda p: f"\\frac{{{p[0]}}}{{{p[1]}+1}}"),
+            inner.map(lambda p: f"({p})^2"),
+        ),
+        max_leaves=8,
+    )
+
+
+@given(trees())
+@settings(max_examples=60, deadline=None)
+def test_an_expression_equals_itself_and_not_itself_plus_one(text: str) -> None:
+    tree = parse_answer(text)
+    shifted = parse_answer(f"({text})+1")
+    twice = parse_answer(f"\\frac{{2({text})}}{{2}}")
+
+    assert same_value(twice, tree) in (True, None)
+    assert same_value(shifted, tree) in (False, None)
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_reading_raises_nothing_but_unreadable(text: str) -> None:
+    with contextlib.suppress(UnreadableError):
+        assert isinstance(parse_answer(text), Node)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1/2/4", Fraction(1, 8)),
+        ("-2^2", Fraction(-4)),
+        ("2^{-3}", Fraction(1, 8)),
+        (r"2\frac13", Fraction(7, 3)),
+        (r"\frac1234", Fraction(34, 2)),
+        ("5!", Fraction(120)),
+        (r"12.5\%", Fraction(1, 8)),
+        ("4^{1/2}", Fraction(2)),
+        ("3-(-4)", Fraction(7)),
+        ("1.5e3", Fraction(1500)),
+        ("--5", Fraction(5)),
+    ],
+)
+def test_constants_are_exact(text: str, value: Fraction) -> None:
+    assert rational(parse_answer(text)) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["9^{9^{9^9}}", "10^{100000}", "99999!", "2^{2^{40}}", "1e999999999", "0^{-1}", "1/0"]
+)
+def test_numbers_beyond_the_bounds_are_not_evaluated(text: str) -> None:
+    assert rational(parse_answer(text)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,234", Fraction(1234)),
+        ("1,22", Fraction(122, 100)),
+        ("0,111", Fraction(111, 1000)),
+        ("12,34,56", None),
+        ("1 000", Fraction(1000)),
+        (r"-\frac{3}{4}", Fraction(-3, 4)),
+        ("1/0", None),
+        ("\u0661", None),
+        ("1.2.3", None),
+        ("+-5", None),
+        ("", None),
+    ],
+)
+def test_plain_numbers_are_read_without_the_parser(text: str, value: Fraction | None) -> None:
+    assert read_number(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 2", "x)", "(1,2", "{1", r"\frac{1}", "3+", r"\begin{pmatrix}1&2\\3\end{pmatrix}", "(" * 60],
+)
+def test_malformed_text_is_unreadable(text: str) -> None:
+    with pytest.raises(UnreadableError):
+        parse_answer(text)

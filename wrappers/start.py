@@ -1,0 +1,178 @@
+"""StartWrapper: the base of every wrapper that moves where an episode begins.
+
+A subclass writes one method, `start(state, rng) -> ReasonState`. Its function travels inwards with
+the reset's options, and the environment applies all of them, the innermost first, to the problem's
+initial state: one reset through the whole stack, whatever its depth, and nothing has changed if a
+start is refused.
+
+Laws: `options={"state": s}` wins over every start wrapper; `options={"problem": id}` lets them act;
+at probability 0 the stack is the bare environment bit for bit, because a wrapper draws only from a
+generator of its own. That generator is seeded by `reset(seed=...)`, one child of the seed a
+wrapper, so that two of a kind in one stack do not draw the same.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from reason_env.cuts import checked_fraction
+from reason_env.env import STARTS_OPTION, ReasonEnv
+from reason_env.errors import ConfigError
+from reason_env.snapshot import Commit, rng_from_json, rng_to_json
+from reason_env.state import ReasonState
+
+CHILD = 0x5747
+"""Keeps the wrappers' children of a seed apart from everybody else's."""
+
+
+def reason_env_below(env: gym.Env[Any, Any], name: str) -> ReasonEnv:
+    """Returns the environment below the wrappers.
+
+    Raises:
+        ConfigError: It is not a `ReasonEnv`.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, ReasonEnv):
+        raise ConfigError(
+            f"{name} must wrap a stack on ReasonEnv, got {type(inner).__name__}; make it with "
+            "gym.make('MathReason-v0')"
+        )
+    return inner
+
+
+class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """A wrapper with a generator of its own that sees how each episode ends."""
+
+    def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
+        """Wraps `env`.
+
+        Args:
+            env: Any stack on a `ReasonEnv`.
+            saved: The subclass's arguments, JSON-able where the stack is to be a spec.
+        """
+        RecordConstructorArgs.__init__(self, **{key: _listed(saved[key]) for key in saved})
+        gym.Wrapper.__init__(self, env)
+        self.reason_env = reason_env_below(env, type(self).__name__)
+        self._place = sum(isinstance(layer, WatchingWrapper) for layer in layers_below(env))
+        self._own_rng: np.random.Generator | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The wrapper's generator; of fresh entropy until a reset is seeded."""
+        if self._own_rng is None:
+            self._own_rng = np.random.default_rng()
+        return self._own_rng
+
+    def ended(self, state: ReasonState) -> None:
+        """Called with the last state of each episode; does nothing here."""
+
+    def memory(self) -> dict[str, Any]:
+        """Returns what the wrapper remembers beside its generator, JSON-able; nothing here."""
+        return {}
+
+    def read_memory(self, data: dict[str, Any]) -> Commit:
+        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        del data
+        return lambda: None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the stack; a seed also seeds the wrapper's own generator."""
+        if seed is not None:
+            child = np.random.SeedSequence(seed, spawn_key=(CHILD, self._place))
+            self._own_rng = np.random.default_rng(child)
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps the stack; at an episode's end its last state is looked at."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            self.ended(self.reason_env.state)
+        return obs, reward, terminated, truncated, info
+
+    def to_snapshot(self) -> dict[str, Any]:
+        """Returns the generator and the memory, JSON-able; see `reason_env.snapshot`."""
+        return {"rng": rng_to_json(self.rng), "memory": self.memory()}
+
+    def read_snapshot(self, data: dict[str, Any]) -> Commit:
+        """Checks what `to_snapshot` wrote; returns what makes it this wrapper's state."""
+        rng, remember = rng_from_json(data["rng"]), self.read_memory(data["memory"])
+
+        def commit() -> None:
+            self._own_rng = rng
+            remember()
+
+        return commit
+
+
+class StartWrapper(WatchingWrapper):
+    """Moves the start of an episode, with a probability; a subclass says where to."""
+
+    def __init__(self, env: gym.Env[Any, Any], *, probability: float = 1.0, **saved: Any) -> None:
+        """Wraps `env`.
+
+        Args:
+            env: Any stack on a `ReasonEnv`.
+            probability: Of acting at a reset, 0..1.
+            saved: The subclass's other arguments, for the spec.
+        """
+        self.probability = checked_fraction(probability, "probability")
+        super().__init__(env, probability=self.probability, **saved)
+        self.has_acted = False
+
+    def start(self, state: ReasonState, rng: np.random.Generator) -> ReasonState:
+        """Returns where to begin instead of `state`; `state` itself to leave it."""
+        raise NotImplementedError
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the stack; the start is moved unless the options hold a state."""
+        self.has_acted = False
+        if seed is not None:
+            self._own_rng = None
+        given = dict(options or {})
+        if "state" in given or self.probability == 0.0:
+            return super().reset(seed=seed, options=options)
+        given[STARTS_OPTION] = (self._begin, *given.get(STARTS_OPTION, ()))
+        return super().reset(seed=seed, options=given)
+
+    def _begin(self, state: ReasonState) -> ReasonState:
+        if self.probability < 1.0 and self.rng.random() >= self.probability:
+            return state
+        moved = self.start(state, self.rng)
+        self.has_acted = moved is not state
+        return moved
+
+    def memory(self) -> dict[str, Any]:
+        """Returns whether the wrapper moved this episode's start."""
+        return {"has_acted": self.has_acted}
+
+    def read_memory(self, data: dict[str, Any]) -> Commit:
+        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        has_acted = bool(data["has_acted"])
+
+        def commit() -> None:
+            self.has_acted = has_acted
+
+        return commit
+
+
+def layers_below(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+    """Returns the layers of a stack, from the outside in, the environment included."""
+    layers: list[gym.Env[Any, Any]] = [env]
+    while isinstance(layers[-1], gym.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
+def _listed(value: Any) -> Any:
+    """Returns the value as JSON reads it back: a tuple is a list."""
+    if isinstance(value, (tuple, list)):
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return value
