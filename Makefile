@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test check clean
 
 demo: $(STAMP)
-	$(BIN)/reason-env train grpo --problems chain --model base --iterations 40 --max-minutes 4
+	$(BIN)/reason-env train grpo --problems chain --model base --iterations 60 --eval.every 10 --max-minutes 4
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2

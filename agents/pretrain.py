@@ -70,7 +70,6 @@ def build_model(config: PretrainConfig, codec: ByteCodec) -> Qwen3ForCausalLM:
             bos_token_id=None,
             eos_token_id=codec.eos_id,
             pad_token_id=codec.pad_id,
-            reason_env_codec="bytes",
         )
     )
 

@@ -150,4 +150,4 @@ class TrainConfig:
             epoch: np.random.default_rng(self.seed_of("problems", epoch)).permutation(len(ids))
             for epoch in epochs
         }
-        return [ids[orders[position // len(ids)][position % len(ids)]] for position in positions]
+        return [ids[int(orders[at // len(ids)][at % len(ids)])] for at in positions]

@@ -1,6 +1,6 @@
 """reason-env: reasoning as a resettable MDP on Gymnasium. Importing it loads no torch."""
 
-from gymnasium import register
+from gymnasium import register  # pyright: ignore[reportUnknownVariableType]
 
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, load_codec
 from reason_env.problem import Problem, ProblemSet

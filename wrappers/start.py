@@ -132,8 +132,6 @@ class StartWrapper(WatchingWrapper):
     ) -> tuple[Any, dict[str, Any]]:
         """Resets the stack; the start is moved unless the options hold a state."""
         self.has_acted = False
-        if seed is not None:
-            self._own_rng = None
         given = dict(options or {})
         if "state" in given or self.probability == 0.0:
             return super().reset(seed=seed, options=options)

@@ -44,9 +44,14 @@ class FeatureChooser:
 
 
 def feature_chooser(
-    num_states: int, *, num_features: int, noise: float, rng: np.random.Generator
+    num_states: int,
+    *,
+    num_features: int,
+    noise: float,
+    features_rng: np.random.Generator,
+    noise_rng: np.random.Generator,
 ) -> FeatureChooser:
     """Returns a chooser that sees `num_features` random features, the first of them constant."""
-    features_SF = rng.standard_normal((num_states, num_features))
+    features_SF = features_rng.standard_normal((num_states, num_features))
     features_SF[:, 0] = 1.0
-    return FeatureChooser(features_SF, noise, rng)
+    return FeatureChooser(features_SF, noise, noise_rng)

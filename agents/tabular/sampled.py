@@ -68,7 +68,7 @@ class Simulator:
     def step(
         self, state_N: Indices, rng: np.random.Generator, step: int = 0
     ) -> tuple[Indices, Indices, Array]:
-        """Returns action, next state and reward of the policy, each [N]; `step` is h of a horizon."""
+        """Returns action, next state and reward, each [N]; `step` is h of a horizon."""
         self.num_transitions += len(state_N)
         row_N = state_N if self._is_stationary else state_N + step * self.mdp.num_states
         joint_N = self._joint.draw(row_N, rng)

@@ -35,7 +35,8 @@ def extract_answer(
 ) -> str | None:
     r"""Returns the text of the final answer, or None if there is none.
 
-    A reference may join its boxes by any sign, and its last box may lack its end.
+    A reference may join its boxes by any sign, its last box may lack its end, and a percent sign
+    after the box belongs to it.
 
     >>> extract_answer(r"First \boxed{3}. No: \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'
@@ -103,7 +104,7 @@ def _unclosed(text: str, is_reference: bool) -> str | None:
 def _joined(text: str, boxes: list[tuple[int, int, int]], is_reference: bool) -> str:
     """Returns the last box, with those before it that only a list's joints separate from it."""
     start, left, right = boxes[-1]
-    percent = _PERCENT.match(text, right + 1)
+    percent = _PERCENT.match(text, right + 1) if is_reference else None
     parts = [text[left:right] + (r"\%" if percent and "%" not in text[left:right] else "")]
     for before, inner, end in reversed(boxes[:-1]):
         if before >= start:

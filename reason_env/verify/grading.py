@@ -6,6 +6,7 @@ than by the whole response, so responses that end alike are decided once. TIMEOU
 never kept, because another try may decide.
 """
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ class _Cache:
             if len(self._verdicts) > CACHE_PAIRS:
                 self._verdicts.popitem(last=False)
 
+    def renew_lock(self) -> None:
+        self._lock = threading.Lock()
+
     def clear(self) -> None:
         with self._lock:
             self._verdicts.clear()
@@ -54,6 +58,8 @@ class _Cache:
 
 _CACHE = _Cache()
 clear_cache = _CACHE.clear
+# Another thread may hold the lock at the moment of a fork.
+os.register_at_fork(after_in_child=_CACHE.renew_lock)
 
 
 def grade(response: str, answer: str, options: GradeOptions = DEFAULT) -> Verdict:

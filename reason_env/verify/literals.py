@@ -63,17 +63,21 @@ def trimmed(text: str) -> str:
 
 def same_digits(left: str, right: str) -> bool:
     """Returns whether two integers of any length are equal, without evaluating them."""
-    return _canonical_digits(left) == _canonical_digits(right) != None  # noqa: E711
+    canonical = _canonical_digits(left)
+    return canonical is not None and canonical == _canonical_digits(right)
 
 
 def _canonical_digits(text: str) -> str | None:
-    sign = "-" if text.startswith("-") else ""
-    digits = text.lstrip("+-") if text[:2] not in ("--", "++", "+-", "-+") else ""
-    digits = digits.replace(",", "")
+    digits = text.removeprefix("-").removeprefix("+") if text[:2] != "-+" else ""
+    if "," in digits:
+        groups = digits.split(",")
+        if not 1 <= len(groups[0]) <= 3 or any(len(group) != 3 for group in groups[1:]):
+            return None
+        digits = "".join(groups)
     if not (digits.isascii() and digits.isdigit()):
         return None
     digits = digits.lstrip("0")
-    return sign + digits if digits else "0"
+    return ("-" if text.startswith("-") else "") + digits if digits else "0"
 
 
 def _unsigned(bare: str) -> Fraction | None:

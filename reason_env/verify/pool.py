@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 
+from reason_env.verdict import Outcome
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.process import Reply, Worker
 

@@ -19,6 +19,7 @@ _NOTHING = frozenset(
     ("no solution", "no solutions", "none", "empty set", "the empty set", "no real solution",
      "no real solutions", "does not exist", "dne", "no such", "no answer", "no value", "no values")
 )  # fmt: skip
+_SHORT_WORDS = frozenset(("yes", "no", "odd", "all", "one", "two", "six", "ten", "may", "red"))
 _INFINITE = frozenset(
     ("infinitely many", "infinite", "infinitely many solutions", "infinity", "infty")
 )
@@ -50,8 +51,18 @@ def same_words(left: str, right: str) -> bool:
     a, b = plain(left), plain(right)
     if a == b:
         return True
-    words = _WORD.findall(a.lower()), _WORD.findall(b.lower())
-    return words[0] == words[1] and any(len(word) > 1 and word.isalpha() for word in words[0])
+    words = _WORD.findall(a), _WORD.findall(b)
+    is_phrase = any(len(word) > 1 and word.isalpha() for word in words[0])
+    is_equal = len(words[0]) == len(words[1]) and all(map(_same_word, *words))
+    return is_phrase and is_equal
+
+
+def _same_word(left: str, right: str) -> bool:
+    """Returns whether two words are equal; case counts in short ones, which may be products."""
+    if left == right:
+        return True
+    is_word = len(left) > 3 or left.lower() in _SHORT_WORDS
+    return is_word and left.lower() == right.lower()
 
 
 def says(response: str, reference: str) -> bool:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,22 @@ def test_the_interpreter_exits_at_once_with_warm_workers() -> None:
     )
     done = run_python(code)
     assert (done.stdout.strip(), done.stderr, done.returncode) == ("correct", "", 0)
+
+
+def test_workers_end_when_the_caller_is_killed() -> None:
+    code = (
+        "import os, signal\n"
+        "from reason_env.verify.pool import shared_pool\n"
+        "from reason_env.verify.options import DEFAULT\n"
+        "shared_pool().compare('x', 'x', DEFAULT)\n"
+        "print(*shared_pool().pids(), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    (pid,) = map(int, run_python(code).stdout.split())
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_grade_many_equals_grade_and_fills_its_cache() -> None:

@@ -1,0 +1,237 @@
+"""ResetToState: begin from saved states, or from cuts of recorded chains.
+
+The archive starts with `states` and can be fed while training: by `add(trajectory)`, or by itself
+with the stack's own failures or successes (`keep`). Of a chain only the response is used: what it
+was shown beside the question stays behind, and the new start keeps what inner wrappers show.
+
+Not covered: self-localised cuts (SRPO), which sample; a method computes the step and passes it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import gymnasium as gym
+import numpy as np
+
+from reason_env.cuts import checker_cut, entropy_cut, last_cut, uniform_cut, with_response_of
+from reason_env.errors import ConfigError, StateError, did_you_mean, shown
+from reason_env.snapshot import Commit
+from reason_env.state import ReasonState
+from reason_env.wrappers.archive import Archive, Chain
+from reason_env.wrappers.start import StartWrapper, layers_below
+
+CutName = Literal["uniform", "entropy", "checker"]
+Cut = CutName | int | Callable[[ReasonState, np.random.Generator], int] | None
+Keep = Literal["none", "failures", "successes", "all"]
+Pick = Literal["problem", "any"]
+
+
+class ResetToState(StartWrapper):
+    r"""Starts some episodes from the archive.
+
+    >>> import gymnasium as gym, reason_env
+    >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
+    >>> env = ResetToState(env, cut="checker")
+    >>> wrong = env.unwrapped.initial_state(env.unwrapped.problems[0])
+    >>> env.add(wrong.extend(env.unwrapped.codec.encode("A:1-8 y=3\nB:9+5 z=5\n#### 535")))
+    >>> obs, info = env.reset(options={"problem": "chain/test/0"})
+    >>> print(obs)
+    x=5 y=1 z=9
+    A:y-8 B:z+5
+    >A:1-8 y=3
+    <BLANKLINE>
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        states: Sequence[ReasonState | Mapping[str, Any] | str] | str | Path = (),
+        *,
+        probability: float = 1.0,
+        cut: Cut = "uniform",
+        keep: Keep = "none",
+        pick: Pick = "problem",
+        capacity: int = 1024,
+    ) -> None:
+        """Wraps `env`.
+
+        Args:
+            env: Any stack on a `ReasonEnv`.
+            states: What the archive begins with: states, their dicts or JSON; or a JSONL file of
+                such, or of episodes as `RecordEpisodes` writes them.
+            probability: Of acting at a reset, 0..1.
+            cut: How many steps of a chain are kept: "uniform" over 0..T-1; before the step of
+                highest "entropy"; before the first one that the step "checker" finds wrong; a
+                number (at most T-1 are kept); a function of state and generator; None: the state
+                as it is, which must be open.
+            keep: Which of the stack's own finished episodes the archive takes in.
+            pick: "problem": a chain of the problem that the reset is about, and nothing happens
+                where there is none. "any": whichever chain, its problem with it, unless
+                the reset names a problem.
+            capacity: Chains that the archive holds; the oldest makes room.
+        """
+        _check_choice("cut", cut, get_args(CutName))
+        _check_choice("keep", keep, get_args(Keep))
+        _check_choice("pick", pick, get_args(Pick))
+        given = _read_file(Path(states)) if isinstance(states, (str, Path)) else list(states)
+        written = str(states) if isinstance(states, (str, Path)) else [_plain(item) for item in given]
+        super().__init__(
+            env,
+            probability=probability,
+            states=written,
+            cut=cut,
+            keep=keep,
+            pick=pick,
+            capacity=capacity,
+        )
+        self.cut, self.keep, self.pick = cut, keep, pick
+        below = [layer for layer in layers_below(env) if isinstance(layer, StartWrapper)]
+        if pick == "any" and below:
+            raise ConfigError(
+                "ResetToState(pick='any') must be the innermost start wrapper, got "
+                f"{type(below[0]).__name__} below it, whose start would be lost with the problem; "
+                "wrap it first, or use pick='problem'"
+            )
+        if cut == "checker" and self.reason_env.problems.checker is None:
+            raise ConfigError(
+                f"cut='checker' must have problems with a step checker, got "
+                f"{self.reason_env.problems.name!r} without one; use cut='uniform'"
+            )
+        self.archive = Archive(self.reason_env, capacity)
+        for item in given:
+            self.add(item)
+        self._has_problem = False
+
+    def add(
+        self,
+        trajectory: ReasonState | Mapping[str, Any] | str,
+        entropies: Sequence[float] | None = None,
+    ) -> None:
+        """Takes a chain into the archive; see `Archive.add`.
+
+        Raises:
+            StateError: It is no chain of this environment, or cannot be cut as the wrapper cuts.
+        """
+        state = self.reason_env.own_state(trajectory)
+        if self.cut == "entropy" and entropies is None:
+            raise StateError(
+                "a trajectory must come with its entropies where cut is 'entropy', got none; pass "
+                "add(trajectory, entropies=...)"
+            )
+        if self.cut is None and (state.verdict or self.reason_env.codec.eos_id in state.response):
+            raise StateError(
+                "a state must be open where cut is None, got one that has ended; give the wrapper "
+                "a cut, or cut() the state"
+            )
+        self.archive.add(state, entropies)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the stack; `options={"problem": id}` keeps the archive to that problem."""
+        self._has_problem = "problem" in (options or {})
+        return super().reset(seed=seed, options=options)
+
+    def start(self, state: ReasonState, rng: np.random.Generator) -> ReasonState:
+        """Returns a chain's first steps as the start."""
+        problem_id = state.problem.problem_id
+        is_any = self.pick == "any" and not self._has_problem
+        chains = self.archive.chains if is_any else self.archive.of_problem(problem_id)
+        if not chains:
+            return state
+        chain = chains[int(rng.integers(len(chains)))]
+        own = self.reason_env.initial_state(chain.state.problem) if is_any else state
+        return with_response_of(own, chain.state, self._num_steps(chain, rng))
+
+    def ended(self, state: ReasonState) -> None:
+        """Takes the finished episode in, if it is of the kind that is kept."""
+        if state.verdict is not None and not state.verdict.is_graded:
+            return
+        is_success = state.verdict is not None and state.verdict.is_correct
+        wanted = {"none": (), "failures": (False,), "successes": (True,), "all": (False, True)}
+        if is_success in wanted[self.keep]:
+            self.archive.add(state)
+
+    def memory(self) -> dict[str, Any]:
+        """Returns the archive."""
+        return super().memory() | {"archive": self.archive.to_json()}
+
+    def read_memory(self, data: dict[str, Any]) -> Commit:
+        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        remember, archive = super().read_memory(data), self.archive.read(data["archive"])
+
+        def commit() -> None:
+            remember()
+            self.archive = archive
+
+        return commit
+
+    def _num_steps(self, chain: Chain, rng: np.random.Generator) -> int:
+        state, most = chain.state, last_cut(chain.state)
+        match self.cut:
+            case None:
+                return state.num_steps
+            case "uniform":
+                return uniform_cut(state, rng)
+            case "entropy":
+                # add() has seen to it; a chain of its own episodes has none and is cut anywhere.
+                entropies = chain.entropies
+                return uniform_cut(state, rng) if entropies is None else entropy_cut(state, entropies)
+            case "checker":
+                checker = self.reason_env.problems.checker
+                assert checker is not None, "checked at construction"
+                return checker_cut(state, checker)
+            case int():
+                return min(self.cut, most)
+            case _:
+                count = self.cut(state, rng)
+                if not 0 <= count <= most:
+                    raise ConfigError(
+                        f"cut must return a number of steps in 0..{most}, got {count!r}; the last "
+                        "step is always written anew"
+                    )
+                return count
+
+
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    is_cut = name == "cut" and (value is None or callable(value))
+    if name == "cut" and isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ConfigError(f"cut must be at least 0 steps, got {value!r}")
+        is_cut = True
+    if not is_cut and value not in choices:
+        raise ConfigError(
+            f"{name} must be one of {', '.join(choices)}"
+            f"{', a number of steps, a function or None' if name == 'cut' else ''}, "
+            f"got {shown(value)}{did_you_mean(str(value), choices)}"
+        )
+
+
+def _plain(item: Any) -> Any:
+    """Returns a state as a JSON-able dict, so that a spec holds it."""
+    if isinstance(item, ReasonState):
+        return item.to_dict()
+    return json.loads(item) if isinstance(item, str) else dict(item)
+
+
+def _read_file(path: Path) -> list[Any]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"states must be states or a JSONL file of them, got {shown(str(path))}; "
+            f"{error.strerror}"
+        ) from error
+    rows: list[Any] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            rows.append(row.get("final_state", row))
+        except (AttributeError, ValueError) as error:
+            raise StateError(
+                f"{path.name} line {number} must be a JSON object, got {shown(line)}; write states "
+                "with to_json(), one a line"
+            ) from error
+    return rows
