@@ -53,13 +53,15 @@ def before_and_after(rows: Sequence[Row]) -> Table:
     """Returns the table that ends a run: the first and the last evaluation, with 95 % intervals."""
     evaluated = [row for row in rows if row.get("eval/pass_at_1") is not None]
     first, last = evaluated[0], evaluated[-1]
-    table = _table(f"Evaluation on {first['eval/num_problems']} problems, 95 % intervals")
-    for name in ("", "iteration", "pass@1", f"pass@{first['eval/k']}", "greedy"):
+    table = _table(
+        f"Evaluation on {first['eval/num_problems']} problems, iterations {first['iteration']} and "
+        f"{last['iteration']}, 95 % intervals"
+    )
+    for name in ("", "pass@1", f"pass@{first['eval/k']}", "greedy"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for label, row in (("before", first), ("after", last)):
         table.add_row(
             label,
-            str(row["iteration"]),
             interval(row, "eval/pass_at_1"),
             interval(row, "eval/pass_at_k"),
             interval(row, "eval/greedy_pass_rate"),
@@ -68,7 +70,7 @@ def before_and_after(rows: Sequence[Row]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    return Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1))
 
 
 def level_table(by_level: Mapping[int, tuple[int, float, float]], k: int) -> Table:

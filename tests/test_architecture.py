@@ -133,8 +133,8 @@ def test_importing_the_core_loads_nothing_heavy():
 
 def test_importing_the_core_takes_under_half_a_second():
     program = (
-        "import time; begin = time.perf_counter(); import reason_env; "
-        "print(time.perf_counter() - begin)"
+        "import time; begin = time.process_time(); import reason_env; "
+        "print(time.process_time() - begin)"
     )
     seconds = [
         float(
@@ -148,7 +148,7 @@ def test_importing_the_core_takes_under_half_a_second():
         )
         for _ in range(5)
     ]
-    # The best of five: what the code costs, not what else the machine does.
+    # Processor time and the best of five: what the code costs, not what else the machine does.
     assert min(seconds) < 0.5
 
 

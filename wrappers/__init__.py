@@ -1,1 +1,23 @@
 """Gymnasium wrappers that choose where an episode starts and what the policy is shown."""
+
+from reason_env.wrappers.curriculum import Curriculum
+from reason_env.wrappers.hint import Hint
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.record_episodes import RecordEpisodes
+from reason_env.wrappers.reset_to_state import ResetToState
+from reason_env.wrappers.reward_shaping import RewardShaping
+from reason_env.wrappers.stack import stack_from_file, stack_from_json, stack_to_json
+from reason_env.wrappers.start import StartWrapper
+
+__all__ = [
+    "Curriculum",
+    "Hint",
+    "PrefixRollin",
+    "RecordEpisodes",
+    "ResetToState",
+    "RewardShaping",
+    "StartWrapper",
+    "stack_from_file",
+    "stack_from_json",
+    "stack_to_json",
+]

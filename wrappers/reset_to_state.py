@@ -18,7 +18,7 @@ import numpy as np
 from reason_env.cuts import checker_cut, entropy_cut, last_cut, uniform_cut, with_response_of
 from reason_env.errors import ConfigError, StateError, did_you_mean, shown
 from reason_env.snapshot import Commit
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, is_over
 from reason_env.wrappers.archive import Archive, Chain
 from reason_env.wrappers.start import StartWrapper, layers_below
 
@@ -66,7 +66,8 @@ class ResetToState(StartWrapper):
                 highest "entropy"; before the first one that the step "checker" finds wrong; a
                 number (at most T-1 are kept); a function of state and generator; None: the state
                 as it is, which must be open.
-            keep: Which of the stack's own finished episodes the archive takes in.
+            keep: Which of the stack's own finished episodes the archive takes in; they come
+                without entropies, so cut "entropy" cuts them uniformly.
             pick: "problem": a chain of the problem that the reset is about, and nothing happens
                 where there is none. "any": whichever chain, its problem with it, unless
                 the reset names a problem.
@@ -76,7 +77,9 @@ class ResetToState(StartWrapper):
         _check_choice("keep", keep, get_args(Keep))
         _check_choice("pick", pick, get_args(Pick))
         given = _read_file(Path(states)) if isinstance(states, (str, Path)) else list(states)
-        written = str(states) if isinstance(states, (str, Path)) else [_plain(item) for item in given]
+        written = (
+            str(states) if isinstance(states, (str, Path)) else [_plain(item) for item in given]
+        )
         super().__init__(
             env,
             probability=probability,
@@ -93,6 +96,11 @@ class ResetToState(StartWrapper):
                 "ResetToState(pick='any') must be the innermost start wrapper, got "
                 f"{type(below[0]).__name__} below it, whose start would be lost with the problem; "
                 "wrap it first, or use pick='problem'"
+            )
+        if cut is None and keep != "none":
+            raise ConfigError(
+                f"keep must be 'none' where cut is None, got {keep!r}; an episode that has ended "
+                "must be cut to be a start"
             )
         if cut == "checker" and self.reason_env.problems.checker is None:
             raise ConfigError(
@@ -120,7 +128,9 @@ class ResetToState(StartWrapper):
                 "a trajectory must come with its entropies where cut is 'entropy', got none; pass "
                 "add(trajectory, entropies=...)"
             )
-        if self.cut is None and (state.verdict or self.reason_env.codec.eos_id in state.response):
+        eos_id = self.reason_env.codec.eos_id
+        is_open = not is_over(state, self.reason_env.rules) and eos_id not in state.response
+        if self.cut is None and not is_open:
             raise StateError(
                 "a state must be open where cut is None, got one that has ended; give the wrapper "
                 "a cut, or cut() the state"
@@ -169,30 +179,31 @@ class ResetToState(StartWrapper):
         return commit
 
     def _num_steps(self, chain: Chain, rng: np.random.Generator) -> int:
-        state, most = chain.state, last_cut(chain.state)
-        match self.cut:
+        state, cut = chain.state, self.cut
+        if callable(cut):
+            return _checked_count(cut(state, rng), last_cut(state))
+        match cut:
             case None:
                 return state.num_steps
-            case "uniform":
-                return uniform_cut(state, rng)
-            case "entropy":
-                # add() has seen to it; a chain of its own episodes has none and is cut anywhere.
-                entropies = chain.entropies
-                return uniform_cut(state, rng) if entropies is None else entropy_cut(state, entropies)
             case "checker":
                 checker = self.reason_env.problems.checker
                 assert checker is not None, "checked at construction"
                 return checker_cut(state, checker)
+            case "entropy" if chain.entropies is not None:
+                return entropy_cut(state, chain.entropies)
             case int():
-                return min(self.cut, most)
+                return min(cut, last_cut(state))
             case _:
-                count = self.cut(state, rng)
-                if not 0 <= count <= most:
-                    raise ConfigError(
-                        f"cut must return a number of steps in 0..{most}, got {count!r}; the last "
-                        "step is always written anew"
-                    )
-                return count
+                return uniform_cut(state, rng)
+
+
+def _checked_count(count: int, most: int) -> int:
+    if not 0 <= count <= most:
+        raise ConfigError(
+            f"cut must return a number of steps in 0..{most}, got {count!r}; the last step is "
+            "always written anew"
+        )
+    return count
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

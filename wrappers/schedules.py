@@ -8,7 +8,7 @@ Not covered: schedules over wall-clock time or tokens; they would not replay.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from reason_env.cuts import checked_fraction
@@ -231,8 +231,8 @@ def schedule_of(given: Schedule | str | dict[str, Any]) -> Schedule:
     Raises:
         ConfigError: An unknown kind or field, or a number out of its range.
     """
-    if isinstance(given, tuple(SCHEDULES.values())):
-        return replace(given)
+    if isinstance(given, Schedule):
+        return given
     fields: dict[str, Any] = {"kind": given} if isinstance(given, str) else dict(given)
     kind = str(fields.get("kind"))
     if kind not in SCHEDULES:

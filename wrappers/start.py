@@ -52,7 +52,9 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             env: Any stack on a `ReasonEnv`.
             saved: The subclass's arguments, JSON-able where the stack is to be a spec.
         """
-        RecordConstructorArgs.__init__(self, **{key: _listed(saved[key]) for key in saved})
+        recorded = {key: _listed(value) for key, value in saved.items()}
+        # A policy that is rolled in is not copied.
+        RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **recorded)
         gym.Wrapper.__init__(self, env)
         self.reason_env = reason_env_below(env, type(self).__name__)
         self._place = sum(isinstance(layer, WatchingWrapper) for layer in layers_below(env))
@@ -81,9 +83,7 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Resets the stack; a seed also seeds the wrapper's own generator."""
-        if seed is not None:
-            child = np.random.SeedSequence(seed, spawn_key=(CHILD, self._place))
-            self._own_rng = np.random.default_rng(child)
+        self._reseed(seed)
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -92,6 +92,11 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if terminated or truncated:
             self.ended(self.reason_env.state)
         return obs, reward, terminated, truncated, info
+
+    def _reseed(self, seed: int | None) -> None:
+        if seed is not None:
+            child = np.random.SeedSequence(seed, spawn_key=(CHILD, self._place))
+            self._own_rng = np.random.default_rng(child)
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the generator and the memory, JSON-able; see `reason_env.snapshot`."""

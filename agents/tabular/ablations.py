@@ -43,7 +43,7 @@ from reason_env.tabular_model import CRITICAL, combination_lock, reason_tree, re
 Row = dict[str, str | int | float]
 
 STEP_SIZES = tuple(float(step) for step in np.geomspace(1e-4, 1.0, 17))
-CRITICAL_RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
+CRITICAL_RATES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 OFFSETS = range(-4, 5)
 CHAIN_LENGTHS = (4, 6, 8, 10, 12)
 LOCK_LENGTHS = (2, 4, 6, 8, 10, 12)
@@ -96,9 +96,9 @@ def restart(seed: int) -> list[Row]:
     """
     rng = np.random.default_rng([seed, 2])
     worlds = {
-        "chain": restart_chain(num_states=10),
+        "chain": restart_chain(num_states=16),
         "lock": combination_lock(num_steps=8, num_actions=3, seed=seed),
-        "tree": reason_tree(num_steps=10, num_actions=4, critical_rate=0.4, seed=seed),
+        "tree": reason_tree(num_steps=10, critical_rate=0.4, recoverable_fraction=0.0, seed=seed),
     }
     rows: list[Row] = []
     for world, model in worlds.items():
@@ -156,9 +156,10 @@ def coverage(seed: int) -> list[Row]:
     """Returns samples and gain of random resets and of the oracle, over p.
 
     The tree has two actions, of which the policy takes the right one half of the time, so that the
-    advantage of a critical state hardly depends on how many there are. Samples are counted until
-    the mean policy advantage is three standard errors above 0. `noise` is a verdict that is right
-    three times of four; `baseline` subtracts the state's value from each sample.
+    advantage of a critical state hardly depends on how many there are. `samples` puts the mean
+    policy advantage three standard errors above 0, from the exact mean and variance of a sample;
+    `sampled` is the same from resets that were drawn. `noise` is a verdict that is right three
+    times of four; `baseline` subtracts the state's value from each sample.
     """
     rows: list[Row] = []
     for noise, baseline in ((True, False), (True, True), (False, True)):
@@ -174,9 +175,8 @@ def coverage(seed: int) -> list[Row]:
                 restart_HS = old.occupancy_HS / len(policy_HSA)
                 if name == "oracle":
                     restart_HS = restarts.Improvable(threshold).distribution(mdp, policy_HSA)
-                samples = _samples_to_confidence(
-                    mdp, old, candidate_HSA, restart_HS, has_baseline=baseline, rng=rng
-                )
+                mean, variance = _exact_moments(old, candidate_HSA, restart_HS, baseline)
+                sample_N = _drawn_samples(mdp, old, candidate_HSA, restart_HS, baseline, rng=rng)
                 rows.append(
                     {
                         "seed": seed,
@@ -185,7 +185,11 @@ def coverage(seed: int) -> list[Row]:
                         "resets": name,
                         "critical_rate": rate,
                         "coverage": taken.coverage,
-                        "samples": samples,
+                        "samples": 9 * variance / mean**2,
+                        "sampled": float(9 * sample_N.var() / sample_N.mean() ** 2),
+                        "error_of_mean": float(
+                            (sample_N.mean() - mean) / np.sqrt(variance / len(sample_N))
+                        ),
                         "guaranteed_gain": taken.guaranteed_gain,
                         "realised_gain": taken.realised_gain,
                     }
@@ -211,35 +215,40 @@ def coverage_world(
     return mdp, policy_HSA, 0.1
 
 
-def _samples_to_confidence(
+def _exact_moments(
+    old: finite.HorizonEvaluation, candidate_HSA: Array, restart_HS: Array, has_baseline: bool
+) -> tuple[float, float]:
+    """Returns mean and variance of one sample of the policy advantage; returns must be 0 or 1."""
+    num_actions = candidate_HSA.shape[-1]
+    weight_HSA = restart_HS[:, :, None] / num_actions
+    factor_HSA = num_actions * (candidate_HSA - old.policy_HSA)
+    base_HS1 = (old.value_HS if has_baseline else np.zeros_like(old.value_HS))[:, :, None]
+    q_HSA = old.action_value_HSA
+    # A return of 0 or 1 equals its own square.
+    square_HSA = q_HSA - 2 * base_HS1 * q_HSA + base_HS1**2
+    mean = float((weight_HSA * factor_HSA * (q_HSA - base_HS1)).sum())
+    return mean, float((weight_HSA * factor_HSA**2 * square_HSA).sum()) - mean**2
+
+
+def _drawn_samples(
     mdp: TabularMDP,
     old: finite.HorizonEvaluation,
     candidate_HSA: Array,
     restart_HS: Array,
-    *,
     has_baseline: bool,
+    *,
     rng: np.random.Generator,
-) -> int:
-    """Returns how many resets put the policy advantage three standard errors above 0."""
+    num: int = 200_000,
+) -> Array:
+    """Returns samples of the policy advantage from resets: cut, uniform action, then the policy."""
     simulator = Simulator(mdp, old.policy_HSA)
-    change_HSA = candidate_HSA - old.policy_HSA
-    num, total, square = 0, 0.0, 0.0
-    batch = 32
-    while num < _MAX_TRANSITIONS // len(restart_HS):
-        step_N, state_N = np.divmod(draw_states(restart_HS.ravel(), batch, rng), mdp.num_states)
-        action_N = rng.integers(mdp.num_actions, size=batch)
-        return_N = returns_with_action(simulator, state_N.copy(), action_N, step_N, rng)
-        if has_baseline:
-            return_N -= old.value_HS[step_N, state_N]
-        sample_N = mdp.num_actions * return_N * change_HSA[step_N, state_N, action_N]
-        num, total = num + batch, total + float(sample_N.sum())
-        square += float((sample_N**2).sum())
-        error = np.sqrt(max(square / num - (total / num) ** 2, 0.0) / num)
-        if num >= 64 and total / num > 3 * error > 0:
-            return num
-        # Looks at the data are spaced by an eighth of what there is, so there are few of them.
-        batch = min(max(32, num // 8), 200_000)
-    return num
+    step_N, state_N = np.divmod(draw_states(restart_HS.ravel(), num, rng), mdp.num_states)
+    action_N = rng.integers(mdp.num_actions, size=num)
+    return_N = returns_with_action(simulator, state_N.copy(), action_N, step_N, rng)
+    if has_baseline:
+        return_N = return_N - old.value_HS[step_N, state_N]
+    change_N = (candidate_HSA - old.policy_HSA)[step_N, state_N, action_N]
+    return mdp.num_actions * return_N * change_N
 
 
 def localisation(seed: int) -> list[Row]:
@@ -248,41 +257,48 @@ def localisation(seed: int) -> list[Row]:
     `advantage` is the best action's advantage where the reset lands; samples to see it grow as its
     inverse square. The gain is that of one conservative step whose weight in each state is
     proportional to how often the resets land there, with one budget of resets for all offsets.
+    In one world mistakes are final, in the other half of the wrong actions can be repaired.
     """
-    model = reason_tree(num_steps=12, num_actions=4, critical_rate=0.15, seed=seed)
+    return [
+        {"seed": seed, "repairable": share, "offset": offset}
+        | _mislocated_step(seed, share, offset)
+        for share in (0.0, 0.5)
+        for offset in OFFSETS
+    ]
+
+
+def _mislocated_step(seed: int, repairable: float, offset: int) -> Row:
+    model = reason_tree(
+        num_steps=12,
+        num_actions=5,
+        critical_rate=0.15,
+        recoverable_fraction=repairable,
+        seed=seed,
+    )
     mdp = TabularMDP.from_model(model, horizon=13)
     policy_HSA = finite.checked_policy(mdp, families.tree_policy(model, right=0.4, repair=0.1))
     old = finite.evaluate(mdp, policy_HSA)
     threshold, budget = 0.05, 0.02
-    best_HS = old.advantage_HSA.max(-1)
+    mu_HS = restarts.mislocated(mdp, policy_HSA, threshold=threshold, offset=offset)
+    # The first improvable states are met rarely, and a budget may exceed them.
+    weight_HS = np.divide(
+        budget * mu_HS, old.occupancy_HS, out=np.zeros_like(mu_HS), where=mu_HS > 0
+    ).clip(max=1.0)[:, :, None]
+    new_HSA = (1 - weight_HS) * policy_HSA + weight_HS * finite.everywhere_candidate(old)
     is_clean_S = np.arange(mdp.num_states) % 4 <= CRITICAL
-    rows: list[Row] = []
-    for offset in OFFSETS:
-        mu_HS = restarts.mislocated(mdp, policy_HSA, threshold=threshold, offset=offset)
-        weight_HS = np.divide(
-            budget * mu_HS, old.occupancy_HS, out=np.zeros_like(mu_HS), where=mu_HS > 0
-        ).clip(max=1.0)[:, :, None]
-        candidate_HSA = finite.everywhere_candidate(old)
-        new_HSA = (1 - weight_HS) * policy_HSA + weight_HS * candidate_HSA
-        gain = finite.evaluate(mdp, new_HSA).performance - old.performance
-        rows.append(
-            {
-                "seed": seed,
-                "offset": offset,
-                "advantage": float((mu_HS * best_HS).sum()),
-                "improvable": float(mu_HS[finite.is_improvable(old, threshold)].sum()),
-                "clean": float(mu_HS[:, is_clean_S].sum()),
-                "gain": gain,
-            }
-        )
-    return rows
+    return {
+        "advantage": float((mu_HS * old.advantage_HSA.max(-1)).sum()),
+        "improvable": float(mu_HS[finite.is_improvable(old, threshold)].sum()),
+        "clean": float(mu_HS[:, is_clean_S].sum()),
+        "gain": finite.evaluate(mdp, new_HSA).performance - old.performance,
+    }
 
 
 def chain(seed: int) -> list[Row]:
     """Returns how many transitions sampled CPI needs to escape Kakade and Langford's chain.
 
-    Each attempt doubles the samples a call, and the count includes failed attempts. To escape is to
-    reach half of the optimal value from the first state.
+    Each attempt doubles the samples a call, the accuracy being what they allow, and the count
+    includes failed attempts. To escape is to reach half of the optimal value from the first state.
     """
     rows: list[Row] = []
     for length in CHAIN_LENGTHS:
@@ -317,7 +333,7 @@ def _attempt(
         mdp,
         uniform_policy(mdp),
         restart=mu,
-        accuracy=0.02,
+        accuracy=0.45 / np.sqrt(size),
         num_samples=size,
         rng=rng,
         step_size=0.5,

@@ -26,7 +26,7 @@ from reason_env.verify.exact import rational
 from reason_env.verify.forms import is_numeral, restates
 from reason_env.verify.identity import number_value, proportional, same_value
 from reason_env.verify.matrices import computed
-from reason_env.verify.naming import Item, items, named, spread
+from reason_env.verify.naming import Item, WorkBudgetError, items, named, spread, without_domains
 from reason_env.verify.nodes import (
     Node,
     has_op,
@@ -39,10 +39,6 @@ from reason_env.verify.rounding import as_hundredths, is_close
 from reason_env.verify.sets import as_region, is_region
 
 MAX_COMPARISONS = 3000
-
-
-class WorkBudgetError(Exception):
-    """The comparison needs more work than one verdict may cost."""
 
 
 class Comparison:
@@ -58,6 +54,7 @@ class Comparison:
         self.left -= 1
         if self.left < 0:
             raise WorkBudgetError
+        found, gold = without_domains(found), without_domains(gold)
         if found == gold:
             return True
         if is_region(gold) or is_region(found):
@@ -72,6 +69,8 @@ class Comparison:
         return same
 
     def _same_items(self, left: list[Node], right: list[Node], is_set: bool) -> bool | None:
+        if is_set and (len(left) == 1 or len(right) == 1) and len(left) != len(right):
+            return False
         if len(right) == 1 and right[0].op == "tuple":
             return self._in_order(left, list(right[0].args))
         if len(left) == 1 and left[0].op in ("tuple", "rel"):

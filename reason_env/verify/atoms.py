@@ -26,6 +26,7 @@ _CONSTANTS = {"\\pi": PI, "\\infty": INFINITY, "e": EULER, "i": IMAGINARY, "\\em
 _CALLABLE_TEXT = """
     f g h F G H
 """
+_INVERSE = ["^", "{", "-", "1", "}", "("]
 _CALLABLE = frozenset(_CALLABLE_TEXT.split())
 
 
@@ -85,6 +86,9 @@ def _letter(node: Node, cursor: Cursor) -> Node:
         if isinstance(index, str):
             name, index = f"{name}_{index}", None
     name += "'" * primes
+    if name in _CALLABLE and cursor.tokens[cursor.position : cursor.position + 6] == _INVERSE:
+        cursor.position += 5
+        name += "^-1"
     leaf = symbol(name) if index is None else Node("sub", (index,), name)
     is_braced = cursor.peek() == "{" and cursor.peek(1) == "("
     if is_braced or cursor.peek() == "(":
@@ -187,8 +191,13 @@ def _angle(cursor: Cursor) -> Node:
 
 
 def _accent(cursor: Cursor) -> Node:
-    name = cursor.take()
-    return Node("call", (argument(cursor),), name[1:])
+    name, inner = cursor.take(), argument(cursor)
+    if inner.op == "mul" and all(
+        part.op == "sym" and str(part.value).isupper() for part in inner.args
+    ):
+        # A segment is named by its end points, with or without the bar.
+        return inner
+    return Node("call", (inner,), name[1:])
 
 
 def _field(cursor: Cursor) -> Node:

@@ -7,11 +7,12 @@ cannot read is no answer.
 """
 
 from reason_env.verdict import Outcome
-from reason_env.verify.answers import Comparison, WorkBudgetError
+from reason_env.verify.answers import Comparison
 from reason_env.verify.extraction import extract_answer
 from reason_env.verify.lexer import UnreadableError, normalized
 from reason_env.verify.literals import read_number, same_digits, trimmed
-from reason_env.verify.nodes import has_op
+from reason_env.verify.naming import WorkBudgetError
+from reason_env.verify.nodes import Node, has_op, number
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.reading import is_unknown, read
 from reason_env.verify.texts import choice, is_text, same_words, says, special
@@ -83,12 +84,26 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
         return Outcome.INCORRECT, "not readable as an answer"
     try:
         same = Comparison(options).same(left, right)
+        if same is False:
+            same = _as_grouped(response, gold, left, right, options)
     except (WorkBudgetError, RecursionError):
         return _OVER_BUDGET
     if same is None:
         is_symbolic = has_op(left, *SYMBOLIC) or has_op(right, *SYMBOLIC)
         return None if is_symbolic else _OVER_BUDGET
     return (Outcome.CORRECT, "equal") if same else (Outcome.INCORRECT, "not equal")
+
+
+def _as_grouped(
+    response: str, gold: str, left: Node, right: Node, options: GradeOptions
+) -> bool | None:
+    """Returns whether the answers are equal when `1,000,000` is a number and not a list."""
+    if "," not in response + gold:
+        return False
+    values = read_number(response), read_number(gold)
+    mine = left if values[0] is None else number(values[0])
+    theirs = right if values[1] is None else number(values[1])
+    return (mine, theirs) != (left, right) and Comparison(options).same(mine, theirs)
 
 
 def _unread_reference(response: str, gold: str) -> Decision | None:

@@ -12,6 +12,7 @@ from reason_env.verify.cursor import Cursor
 from reason_env.verify.exact import rational
 from reason_env.verify.lexer import UnreadableError
 from reason_env.verify.nodes import Node, add, multiply, negative, number, symbols
+from reason_env.verify.quantities import read_unit
 from reason_env.verify.words import CONDITION
 
 _ENDS_TEXT = r"""
@@ -177,7 +178,22 @@ def _with_unit(node: Node, cursor: Cursor) -> Node:
             words.append("^" + _unit_power(cursor))
         elif cursor.accept("/"):
             words.append("/")
-    return Node("quantity", (node,), " ".join(words)) if words else node
+    if not words:
+        return node
+    quantity = Node("quantity", (node,), " ".join(words))
+    return _compound(quantity, cursor) if cursor.peek()[:1].isdigit() else quantity
+
+
+def _compound(quantity: Node, cursor: Cursor) -> Node:
+    """Returns `2 hours 30 minutes` as one quantity in its first unit."""
+    rest = parse_term(cursor)
+    first, second = read_unit(str(quantity.value)), read_unit(str(rest.value))
+    values = rational(quantity.args[0]), rational(rest.args[0] if rest.op == "quantity" else rest)
+    is_one = rest.op == "quantity" and first.dimension and first.dimension == second.dimension
+    if not is_one or values[0] is None or values[1] is None:
+        raise UnreadableError("two quantities side by side")
+    total = values[0] + values[1] * second.factor / first.factor
+    return Node("quantity", (number(total),), quantity.value)
 
 
 def _unit_power(cursor: Cursor) -> str:

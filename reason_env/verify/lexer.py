@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from reason_env.verify.units import is_unit
-from reason_env.verify.words import COMMANDS, DROPPED, FUNCTIONS, PROSE, WORDS
+from reason_env.verify.words import COMMANDS, DROPPED, FUNCTIONS, POWERS, PROSE, WORDS
 
 MAX_TOKENS = 2500
 MAX_CHARACTERS = 10_000
@@ -99,6 +99,11 @@ _ONE_GROUPED = re.compile(
     r"[^0-9()\[\]{}]*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?[^0-9()\[\]{}]*(?:\^[23])?"
 )
 _SQUARE_METERS = re.compile(r"(?<=[0-9])\s?m(\^[23])(?=\s*\.?$)")
+_RATE = re.compile(
+    r"(?<=[0-9 ])((?:km|cm|mm|m|ft|mi|kg|mg|g|L|l)/(?:s|h|hr|min|sec|L|l|m|cm))"
+    r"(\^\{?[23]\}?)?(?=\s*\$?$)"
+)
+_HALF_DAY = re.compile(r"(?<=[0-9] )([ap])\.m\.?(?=\s*$)")
 _STRAY_POINT = re.compile(r"(?<=[}\w])\.(?=\s*[\])])")
 _GLUED = re.compile(r"(?<=[0-9)}])(and|or)(?=[A-Z(\\])")
 _SUPERSCRIPT = re.compile(r"<(su[pb])>([^<>]{1,40})</su[pb]>")
@@ -135,6 +140,7 @@ def normalized(text: str) -> str:
     text = _GLUED.sub(r" \1 ", _STRAY_POINT.sub("", text))
     if _ONE_GROUPED.fullmatch(text) and not text.replace(",", "").isdigit():
         text = text.replace(",", "")
+    text = _HALF_DAY.sub(r"\1m", _RATE.sub(r"\\text{\1}\2", text))
     return _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", _SQUARE_METERS.sub(r"\\text{m}\1", text)))
 
 
@@ -182,6 +188,8 @@ def _add_word(piece: str, tokens: list[str]) -> None:
         tokens.append('"' + lower)
     elif after_digit and lower in ("st", "nd", "rd", "th"):
         return
+    elif after_digit and lower in POWERS:
+        tokens.extend(["*", "10", "^", POWERS[lower]])
     elif len(piece) == 2 and piece[0] == "d" and "\\int" in tokens:
         tokens.append(piece)
     elif (after_digit or len(piece) > 3) and is_unit(lower) and len(piece) > 1:

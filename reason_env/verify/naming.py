@@ -10,11 +10,16 @@ from typing import NamedTuple
 
 from reason_env.verify.forms import is_numeral
 from reason_env.verify.identity import number_value, same_value
-from reason_env.verify.nodes import Node
+from reason_env.verify.nodes import INFINITY, Node
+from reason_env.verify.regions import MINUS_INFINITY
 from reason_env.verify.sets import is_name
 
-MAX_ITEMS = 256
+MAX_ITEMS = 1500
 MAX_SIGNS = 6
+
+
+class WorkBudgetError(Exception):
+    """The comparison needs more work than one verdict may cost."""
 
 
 class Item(NamedTuple):
@@ -92,15 +97,35 @@ def _is_upper(node: Node) -> bool:
 
 
 def items(node: Node) -> list[Node]:
-    """Returns the answers of a list or set, with every plus-or-minus written out."""
+    """Returns the answers of a list or set, with every plus-or-minus written out.
+
+    Raises:
+        WorkBudgetError: There are more than `MAX_ITEMS`.
+    """
     parts = node.args if node.op in ("list", "set") else (node,)
     flat: list[Node] = []
     for part in parts:
         nested = items(part) if part.op in ("list", "set") else list(_expanded(part))
         flat.extend(nested)
         if len(flat) > MAX_ITEMS:
-            break
+            raise WorkBudgetError
     return flat
+
+
+def without_domains(node: Node) -> Node:
+    r"""Returns a list without the parts that say where a letter comes from: `k \in \mathbb{Z}`."""
+    if node.op != "list":
+        return node
+    kept = tuple(part for part in node.args if not _is_domain(part))
+    return kept[0] if len(kept) == 1 else Node("list", kept or node.args, node.value)
+
+
+def _is_domain(node: Node) -> bool:
+    if node.op != "rel" or node.value != "\\in":
+        return False
+    place = node.args[1]
+    is_letter = place.op == "sym" and str(place.value).startswith("mathbb")
+    return is_letter or (place.op == "interval" and place.args == (MINUS_INFINITY, INFINITY))
 
 
 def _expanded(node: Node) -> Iterator[Node]:

@@ -136,13 +136,13 @@ def parse_group(cursor: Cursor) -> Node:
 
 
 def parse_braces(cursor: Cursor) -> Node:
-    """Returns a TeX group; one that holds a list is that list."""
+    """Returns a TeX group; one that holds a list is a set."""
     cursor.take()
     if cursor.accept("}"):
         return EMPTY_SET if cursor.is_done else expression.parse_power(cursor)
     items = parse_items(cursor, "}")
     cursor.expect("}")
-    return items[0] if len(items) == 1 else Node("list", tuple(items))
+    return items[0] if len(items) == 1 else Node("set", tuple(items))
 
 
 def parse_set(cursor: Cursor) -> Node:

@@ -23,6 +23,16 @@ _SHORT_WORDS = frozenset(("yes", "no", "odd", "all", "one", "two", "six", "ten",
 _INFINITE = frozenset(
     ("infinitely many", "infinite", "infinitely many solutions", "infinity", "infty")
 )
+_REALS = frozenset(
+    ("all real numbers", "all reals", "real numbers", "any real number", "the reals")
+)
+_SIZE = re.compile(r"\\(?:left|right|[,;:! ])")
+_SIGNS = {
+    r"\emptyset": "nothing", r"\varnothing": "nothing", "\u2205": "nothing", r"\{\}": "nothing",
+    "{}": "nothing", r"\mathbb{R}": "reals", r"(-\infty,\infty)": "reals", "\u211d": "reals",
+    r"(-\infty,+\infty)": "reals",
+}  # fmt: skip
+_VALUED_CHOICE = re.compile(r"\(([A-H])\)\s*[:.]?\s*[^()]{1,40}")
 _LAST_WORD = re.compile(r".+\b(?:is|are)\s+(?:an?\s+|the\s+)?(\w+)", re.DOTALL)
 _JOINTS = re.compile(r"[,;]|\band\b|\bor\b")
 
@@ -84,18 +94,31 @@ def says(response: str, reference: str) -> bool:
 
 
 def choice(text: str) -> str | None:
-    """Returns the letter of a multiple choice, or None.
+    """Returns the letter of a multiple choice, with or without its value, or None.
 
-    >>> choice("(C)"), choice("Option B."), choice("x")
-    ('C', 'B', None)
+    >>> choice("(C)"), choice("Option B."), choice("(D) 12"), choice("x")
+    ('C', 'B', 'D', None)
     """
-    match = _CHOICE.fullmatch(plain(text))
+    bare = plain(text)
+    valued = _VALUED_CHOICE.fullmatch(bare)
+    if valued:
+        return valued[1]
+    match = _CHOICE.fullmatch(bare)
     return match[1].upper() if match and (match[1].isupper() or "(" in text) else None
 
 
 def special(text: str) -> str | None:
-    """Returns "nothing" or "infinite" for the phrases that mean it, else None."""
+    r"""Returns which set a phrase or sign means: "nothing", "infinite" or "reals"; else None.
+
+    >>> special(r"\emptyset"), special("no solution"), special("all real numbers")
+    ('nothing', 'nothing', 'reals')
+    """
+    sign = _SIGNS.get("".join(_SIZE.sub("", text).split()).strip("$"))
+    if sign is not None:
+        return sign
     words = " ".join(_WORD.findall(plain(text).lower()))
     if words in _NOTHING:
         return "nothing"
+    if words in _REALS:
+        return "reals"
     return "infinite" if words in _INFINITE else None

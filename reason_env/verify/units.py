@@ -23,7 +23,8 @@ _FACTORS: dict[str, tuple[str, str]] = {
     "s": ("time", "1"), "min": ("time", "60"), "h": ("time", "3600"), "day": ("time", "86400"),
     "week": ("time", "604800"), "g": ("mass", "1"), "kg": ("mass", "1000"),
     "mg": ("mass", "1/1000"), "ton": ("mass", "1000000"), "l": ("volume", "1"),
-    "ml": ("volume", "1/1000"), "year": ("year", "12"), "month": ("year", "1"),
+    "ml": ("volume", "1/1000"), "am": ("am", "1"), "pm": ("pm", "1"),
+    "year": ("year", "12"), "month": ("year", "1"),
     "lb": ("lb", "1"), "oz": ("lb", "1/16"),
 }  # fmt: skip
 """Symbol -> dimension and factor."""

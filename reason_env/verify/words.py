@@ -61,6 +61,9 @@ WORDS = {
 }  # fmt: skip
 """English word -> token."""
 
+POWERS = {"thousand": "3", "million": "6", "billion": "9", "trillion": "12"}
+"""Word after a number -> its power of ten."""
+
 PROSE = _words("""
     all an answer any are as at be both by each equals every exactly false for has have if is it
     its no none not of on only some such that the then to true was when where with yes

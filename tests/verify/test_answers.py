@@ -77,6 +77,19 @@ EQUAL = [
     (r"\frac{27}{59}", "0.458"),
     ("0.0833333333333333", r"\frac{1}{12}"),
     ("the answer is 12", "12"),
+    (r"n=2k, k \in \mathbb{Z}", "n=2k"),
+    ("2 hours 30 minutes", "150 minutes"),
+    ("3:30 p.m.", "3:30 PM"),
+    (r"\textbf{(B) } 5", "B"),
+    (r"\emptyset", r"\text{no solution}"),
+    (r"\text{all real numbers}", r"\mathbb{R}"),
+    (r"\$5 \text{ million}", "5000000"),
+    ("1,000,000", "10^6"),
+    (r"f^{-1}(x)=\frac{x-1}{2}", r"\frac{x-1}{2}"),
+    (r"\overline{AB}", "AB"),
+    ("9.8 m/s^2", "9.8"),
+    (r"\{2\pi n \mid n \in \mathbb{Z}\}", r"2\pi k"),
+    ("x \\bmod 3", "x \\mod 3"),
 ]
 
 UNEQUAL = [
@@ -121,6 +134,12 @@ UNEQUAL = [
     (r"\pm 5", "5"),
     ("5", r"\pm 5"),
     (r"\tan x", r"\sin x"),
+    ("3:30 AM", "3:30 PM"),
+    (r"\{1,2\}", "(1,2)"),
+    ("(1,2)", r"\{1,2\}"),
+    ("f^{-1}(x)=x", "f(x)=x"),
+    (r"\text{(A) 5 (B) 6}", "B"),
+    (", ".join(str(n) for n in range(300)), ", ".join(str(n + (n == 299)) for n in range(300))),
 ]
 
 

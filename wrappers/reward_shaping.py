@@ -1,0 +1,138 @@
+"""RewardShaping: format, length, step and progress terms, added to the verdict's reward.
+
+The progress term is potential-based: `discount * Phi(next) - Phi(state)`, where Phi is `progress`
+times the share of the reference solution that the response follows, and 0 where an episode is over.
+Summed over an episode (discounted) it is exactly `-Phi(start)`, whatever the policy does, so the
+best policy stays the best. The other terms are opinions, and can change it.
+
+Source: Ng, Harada & Russell 1999, theorem 1.
+
+`info["success"]` does not change; `info["shaping"]` is what was added. A truncated episode ends:
+its potential is 0 too, and nothing is bootstrapped from it.
+"""
+
+import math
+from typing import Any
+
+import gymnasium as gym
+
+from reason_env.cuts import checked_fraction
+from reason_env.errors import ConfigError
+from reason_env.snapshot import Commit
+from reason_env.state import ReasonState
+from reason_env.verdict import Outcome
+from reason_env.wrappers.start import WatchingWrapper
+
+
+class RewardShaping(WatchingWrapper):
+    r"""Adds to the reward.
+
+    >>> import gymnasium as gym, reason_env
+    >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
+    >>> env = RewardShaping(env, progress=1.0, step_penalty=0.125)
+    >>> obs, info = env.reset(options={"problem": "chain/test/0"})
+    >>> env.step("A:1-8 y=3\n")[1]
+    0.375
+    >>> env.step("B:9+5 z=4\n")[1]
+    0.375
+    >>> env.step("#### 534\n")[1]
+    -0.125
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        *,
+        format_bonus: float = 0.0,
+        token_penalty: float = 0.0,
+        step_penalty: float = 0.0,
+        progress: float = 0.0,
+        discount: float = 1.0,
+    ) -> None:
+        """Wraps `env`.
+
+        Args:
+            env: Any stack on a `ReasonEnv`.
+            format_bonus: Added where an episode ends with an answer that can be read, right or not.
+            token_penalty: Taken for each token of an action.
+            step_penalty: Taken for each reasoning step that an action closes.
+            progress: Size of the potential, in reward units.
+            discount: Of the learner, 0..1; the progress term is invariant for this one only.
+        """
+        self.format_bonus = _checked(format_bonus, "format_bonus")
+        self.token_penalty = _checked(token_penalty, "token_penalty")
+        self.step_penalty = _checked(step_penalty, "step_penalty")
+        self.progress = _checked(progress, "progress")
+        self.discount = checked_fraction(discount, "discount")
+        super().__init__(
+            env,
+            format_bonus=format_bonus,
+            token_penalty=token_penalty,
+            step_penalty=step_penalty,
+            progress=progress,
+            discount=discount,
+        )
+        self._potential = 0.0
+
+    @property
+    def is_off(self) -> bool:
+        """Whether every term is 0: then the wrapper changes nothing."""
+        return not (self.format_bonus or self.token_penalty or self.step_penalty or self.progress)
+
+    def potential(self, state: ReasonState) -> float:
+        """Returns Phi of an open state: `progress` times the share of right leading steps."""
+        expected = state.problem.solution
+        if not self.progress or not expected:
+            return 0.0
+        right = 0
+        for step, reference in zip(state.steps[: len(state.step_ends)], expected, strict=False):
+            if step.strip() != reference.strip():
+                break
+            right += 1
+        return self.progress * right / len(expected)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the stack; the potential begins at the start state's."""
+        obs, info = super().reset(seed=seed, options=options)
+        self._potential = self.potential(self.reason_env.state)
+        return obs, info if self.is_off else info | {"shaping": 0.0}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps the stack and adds the terms."""
+        before = self.reason_env.state
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.is_off:
+            return obs, reward, terminated, truncated, info
+        after, is_over = self.reason_env.state, terminated or truncated
+        potential = 0.0 if is_over else self.potential(after)
+        shaping = self.discount * potential - self._potential
+        shaping -= self.token_penalty * (len(after.response) - len(before.response))
+        shaping -= self.step_penalty * (len(after.step_ends) - len(before.step_ends))
+        if after.verdict is not None and after.verdict.outcome in _ANSWERED:
+            shaping += self.format_bonus
+        self._potential = potential
+        return obs, float(reward) + shaping, terminated, truncated, info | {"shaping": shaping}
+
+    def memory(self) -> dict[str, Any]:
+        """Returns the potential of the present state."""
+        return {"potential": self._potential}
+
+    def read_memory(self, data: dict[str, Any]) -> Commit:
+        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        potential = float(data["potential"])
+
+        def commit() -> None:
+            self._potential = potential
+
+        return commit
+
+
+_ANSWERED = (Outcome.CORRECT, Outcome.INCORRECT)
+
+
+def _checked(value: float, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
