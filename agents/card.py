@@ -79,7 +79,14 @@ def guided_figures(policy: LanguageModelPolicy, family: str, num_problems: int) 
         return Guidance("mistakes", tuple(own[:4])) if own else None
 
     rates = [_pass_rate(sample(guide=guide)[0]) for guide in (half, answer, mistakes)]
-    return Guided(_pass_rate(plain), *rates, _localisation(policy, plain, problems))
+    half_rate, answer_rate, mistakes_rate = rates
+    return Guided(
+        plain=_pass_rate(plain),
+        partial_solution=half_rate,
+        answer=answer_rate,
+        mistakes=mistakes_rate,
+        localisation=_localisation(policy, plain, problems),
+    )
 
 
 def write_card(

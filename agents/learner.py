@@ -96,7 +96,7 @@ class Learner:
             temperature: That the samples were drawn at; the policy is trained at the same.
             max_response_tokens: The environment's budget, the constant of `seq_mean_token_sum`.
             role_losses: The loss of samples of a role, where it is not `loss`. Rows of all
-                roles share the denominators of one optimizer step.
+                roles share the denominators of one optimizer step, but those of `own_total`.
 
         Raises:
             ConfigError: The temperature is not positive, or a loss needs a reference policy or a
@@ -229,12 +229,17 @@ class Learner:
         active_b = rows_b[work.is_active_B[rows_b]]
         if not len(active_b):
             return None
-        totals = LossTotals.of(work.batch.action_mask_BT[rows_b], self.max_response_tokens)
         self.optimizer.zero_grad(set_to_none=True)
         outputs = []
         # Each role's loss has its own micro-batches; the shared totals make them one loss.
         for loss in dict.fromkeys(work.losses[row] for row in active_b.tolist()):
             is_own = [work.losses[row] == loss for row in active_b.tolist()]
+            sharing_b = [
+                row
+                for row in rows_b.tolist()
+                if (work.losses[row] == loss if loss.own_total else not work.losses[row].own_total)
+            ]
+            totals = LossTotals.of(work.batch.action_mask_BT[sharing_b], self.max_response_tokens)
             own_b = active_b[torch.tensor(is_own, device=active_b.device)]
             for part_b, part in self._parts(work.batch, own_b):
                 output = self._loss(work, part_b, part, loss, totals)

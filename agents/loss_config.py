@@ -71,6 +71,9 @@ class LossConfig:
     kl_times_ratio: bool = False
     """Multiply each token's estimate by the token's ratio, which makes the gradient of k1 and of k3
     that of the KL divergence itself (TRL's default, `use_bias_correction_kl`)."""
+    own_total: bool = False
+    """For the loss of one role: average its rows among themselves, so that it is a term added to
+    the others' loss, not a share of it (ExPO's log-likelihood)."""
     entropy_coefficient: float = 0.0
     """Weight of the policy's entropy (nats a token), which is subtracted from the loss."""
 

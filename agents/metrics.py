@@ -60,7 +60,10 @@ METRICS: dict[str, Metric] = {
         "tokens", "policy tokens of an episode that the environment kept", per_role=True
     ),
     "rollout/sampled_tokens": Metric(
-        "tokens", "generated in this iteration, those left out by the env included", across="sum"
+        "tokens",
+        "generated in this iteration, those left out by the env included",
+        across="sum",
+        per_role=True,
     ),
     "rollout/sampled_tokens_total": Metric(
         "tokens", "generated for training since the start of the run", across="last"
@@ -79,7 +82,7 @@ METRICS: dict[str, Metric] = {
         for outcome in OUTCOMES
     },
     "advantage/groups_without_signal_fraction": _fraction(
-        "groups whose graded returns are all equal, which teach a group-relative method nothing",
+        "groups of several graded episodes whose returns are all equal: they teach GRPO nothing",
         high=0.9,
     ),
     "advantage/mean_abs": Metric(
@@ -204,7 +207,8 @@ def _combined(name: str, records: Sequence[Mapping[str, Number]]) -> Number:
 def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
     """Returns the `rollout/`, `grade/` and group metrics of one collection.
 
-    Names without a role are over all episodes. Where any role but "base" occurs, every role has
+    Names without a role are over all episodes that answer; auxiliary ones (localisation) are in the
+    token counts alone. Where any role but "base" occurs, every role has
     its own names too, so that help given to the policy is not mistaken for its ability.
 
     Raises:
@@ -213,19 +217,25 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
     trajectories = [item for group in groups for item in group.trajectories]
     if not trajectories:
         raise ConfigError("groups must hold at least one trajectory, got none; collect some first")
+    answering = [item for item in trajectories if not item.start.is_auxiliary]
+    if not answering:
+        raise ConfigError("groups must hold an episode that answers, got auxiliary ones only")
+    judged = [group for group in groups if not group.trajectories[0].start.is_auxiliary]
     roles = sorted({item.start.role for item in trajectories})
     per_role = [
         _episode_metrics([item for item in trajectories if item.start.role == role], f"/{role}")
         for role in (roles if roles != ["base"] else [])
     ]
-    outcomes = [item.outcome for item in trajectories]
+    outcomes = [item.outcome for item in answering]
     assert set(outcomes) <= set(OUTCOMES), f"every outcome must be known, got {set(outcomes)}"
     return {
-        **_episode_metrics(trajectories, ""),
-        "rollout/num_groups": len(groups),
+        **_episode_metrics(answering, ""),
         "rollout/sampled_tokens": sum(item.num_sampled_tokens for item in trajectories),
+        "rollout/num_groups": len(judged),
         **{f"grade/{name}_fraction": outcomes.count(name) / len(outcomes) for name in OUTCOMES},
-        "advantage/groups_without_signal_fraction": _mean(not has_signal(g) for g in groups),
+        "advantage/groups_without_signal_fraction": _mean(
+            not has_signal(group) for group in judged if len(group.graded) > 1
+        ),
         **{name: value for metrics in per_role for name, value in metrics.items()},
     }
 
@@ -246,6 +256,7 @@ def _episode_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str,
         f"rollout/return_mean{role}": _mean(item.episode_return for item in graded),
         f"rollout/pass_rate{role}": _mean(item.is_success for item in graded),
         f"rollout/num_trajectories{role}": len(trajectories),
+        f"rollout/sampled_tokens{role}": sum(item.num_sampled_tokens for item in trajectories),
         f"rollout/completion_tokens_mean{role}": _mean(
             len(item.behavior_log_probs) for item in trajectories
         ),

@@ -7,7 +7,7 @@ a wave are graded in parallel first; stepping the environment then finds each ve
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -90,15 +90,7 @@ def collect(
     inner = reason_env_of(env)
     _check_codec(policy, inner.codec)
     began = time.perf_counter()
-    contexts = [
-        Context(
-            token_ids=inner.prompt.token_ids(start.state) + start.state.response,
-            num_samples=start.num_samples,
-            max_new_tokens=inner.rules.max_tokens - len(start.state.response),
-        )
-        for start in starts
-    ]
-    completions = policy.sample(contexts, sampling, seed=seed)
+    completions = _sampled(starts, inner, policy, sampling=sampling, seed=seed)
     sampled = time.perf_counter()
     grade_many(_answers(starts, completions, inner))
     graded = time.perf_counter()
@@ -128,6 +120,34 @@ def merged(waves: Sequence[Wave]) -> Wave:
         sampling_s=sum(wave.sampling_s for wave in waves),
         grading_s=sum(wave.grading_s for wave in waves),
         stepping_s=sum(wave.stepping_s for wave in waves),
+    )
+
+
+def _sampled(
+    starts: Sequence[Start],
+    inner: ReasonEnv,
+    policy: Policy,
+    *,
+    sampling: SamplingConfig,
+    seed: int,
+) -> list[tuple[Completion, ...]]:
+    """Returns each start's completions; starts of one temperature are sampled in one call."""
+    completions: dict[int, tuple[Completion, ...]] = {}
+    for temperature in dict.fromkeys(start.temperature for start in starts):
+        indices = [i for i, start in enumerate(starts) if start.temperature == temperature]
+        own = sampling if temperature is None else replace(sampling, temperature=temperature)
+        contexts = [_context(starts[index], inner) for index in indices]
+        sampled = policy.sample(contexts, own, seed=seed)
+        completions |= zip(indices, sampled, strict=True)
+    return [completions[index] for index in range(len(starts))]
+
+
+def _context(start: Start, inner: ReasonEnv) -> Context:
+    room = inner.rules.max_tokens - len(start.state.response)
+    return Context(
+        token_ids=inner.prompt.token_ids(start.state) + start.state.response,
+        num_samples=start.num_samples,
+        max_new_tokens=room if start.max_new_tokens is None else min(room, start.max_new_tokens),
     )
 
 
@@ -181,6 +201,11 @@ def _episode(
     final = inner.state
     begin = len(start.state.response)
     taken = sum(source == "policy" for source in final.sources[begin:])
+    if taken > len(completion.log_probs):
+        raise ConfigError(
+            "an env at token granularity must be given completions that end themselves, got one "
+            f"of {len(completion.log_probs)} tokens without its end; use granularity 'response'"
+        )
     return Trajectory(
         start=start,
         index=index,

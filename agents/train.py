@@ -35,6 +35,7 @@ def train(
         deadline: `time.monotonic()` after which no iteration starts; None for none.
     """
     config = training.config
+    training.prepare()
     if run.last_iteration is None:
         report = training.evaluate()
         _write(run, 0, {} if report is None else report.metrics, on_row)
@@ -58,10 +59,7 @@ def train(
                 number,
                 training.policy,
                 training.learner.state_dict(),
-                {
-                    "sampled_tokens_total": training.sampled_tokens_total,
-                    "policy_version": training.policy.policy_version,
-                },
+                training.progress,
                 config=config.checkpoint,
             )
         if is_last:

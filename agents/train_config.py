@@ -24,7 +24,7 @@ from reason_env.reward import RewardConfig
 
 FLAT = tyro.conf.arg(name="")
 """Its fields are flags without a prefix: --problems, not --env.problems."""
-STREAMS = ("problems", "starts", "sampling", "updates", "evaluation")
+STREAMS = ("problems", "starts", "sampling", "updates", "evaluation", "preparation", "merging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from reason_env.agents.metrics import Number, advantage_metrics, rollout_metrics
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
 from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.trajectory import Trajectory
+from reason_env.agents.trajectory import Group, Start, Trajectory
 from reason_env.errors import ModelError, VerifierError
 
 
@@ -35,12 +35,14 @@ class Training:
         self.env = config.env.make(self.policy.codec)
         self.eval_env = self._eval_env()
         self._check_context()
-        self.method: Method = build_method(config.method)
-        needs_reference = self.method.loss.kl_coefficient > 0
+        self.method: Method = build_method(config.method, reason_env_of(self.env).problems.checker)
+        losses = (self.method.loss, *self.method.role_losses.values())
+        needs_reference = any(loss.kl_coefficient > 0 for loss in losses)
         self.learner = Learner(
             self.policy,
             config.learner,
             loss=self.method.loss,
+            role_losses=self.method.role_losses,
             ref_policy=self._policy(config.model) if needs_reference else None,
             temperature=config.sampling.temperature,
             max_response_tokens=config.env.max_tokens,
@@ -52,11 +54,36 @@ class Training:
             self.iteration = loaded.iteration
             self.sampled_tokens_total = loaded.progress["sampled_tokens_total"]
             self.policy.mark_updated(loaded.progress["policy_version"])
+            self.method.load_state_dict(loaded.progress["method"])
+        self.problem_ids = [problem.problem_id for problem in reason_env_of(self.env).problems]
 
     @property
-    def problem_ids(self) -> list[str]:
-        """Ids of the training problems, in order."""
-        return [problem.problem_id for problem in reason_env_of(self.env).problems]
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the weights and the optimizer."""
+        return {
+            "sampled_tokens_total": self.sampled_tokens_total,
+            "policy_version": self.policy.policy_version,
+            "method": self.method.state_dict(),
+        }
+
+    def prepare(self) -> None:
+        """Lets the method measure what it must before training, and choose its problems.
+
+        The tokens of it are counted as training tokens: a budget that left them out would flatter
+        the methods that search.
+        """
+        states = initial_states(
+            self.env, self.problem_ids, seed=self.config.seed_of("preparation", 0)
+        )
+        seeds = np.random.default_rng(self.config.seed_of("preparation", 1))
+
+        def collect_groups(starts: Sequence[Start]) -> Sequence[Group]:
+            wave = self._wave(starts, seeds)
+            self.sampled_tokens_total += sum(item.num_sampled_tokens for item in wave.trajectories)
+            return wave.groups
+
+        chosen = self.method.prepare(states, collect_groups)
+        self.problem_ids = [state.problem.problem_id for state in chosen]
 
     @property
     def problem_sets(self) -> dict[str, str]:
@@ -91,7 +118,7 @@ class Training:
         collected = time.perf_counter()
         self.sampled_tokens_total += sum(item.num_sampled_tokens for item in wave.trajectories)
         _check_verifier(wave.trajectories, self.config.max_ungraded_fraction)
-        samples = self.method.training_samples(wave.groups)
+        samples = self.method.training_samples(wave.groups, self._rng("merging"))
         if self.config.zero_advantages:
             samples = [replace(sample, advantage=0.0) for sample in samples]
         update: Mapping[str, Number] = {}
@@ -121,17 +148,18 @@ class Training:
         starts = self.method.plan(states, rng)
         waves: list[Wave] = []
         while starts:
-            waves.append(
-                collect(
-                    starts,
-                    env=self.env,
-                    policy=self.policy,
-                    sampling=config.sampling,
-                    seed=int(seeds.integers(2**62)),
-                )
-            )
+            waves.append(self._wave(starts, seeds))
             starts = self.method.follow_up(merged(waves).groups, rng)
         return merged(waves)
+
+    def _wave(self, starts: Sequence[Start], seeds: np.random.Generator) -> Wave:
+        return collect(
+            starts,
+            env=self.env,
+            policy=self.policy,
+            sampling=self.config.sampling,
+            seed=int(seeds.integers(2**62)),
+        )
 
     def _check_context(self) -> None:
         """Raises before anything is written if a prompt and its response cannot fit the model."""

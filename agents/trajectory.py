@@ -29,10 +29,19 @@ class Start:
     """Explicit key of the group that the episodes are compared in."""
     role: str = "base"
     """What the episodes are for: "base", "reset", "hinted", ... Metrics are given per role."""
+    is_auxiliary: bool = False
+    """True where the return means nothing (a localisation reply): its tokens are counted, its
+    outcome is in no pass rate, and it is never trained on."""
+    temperature: float | None = None
+    """Sampling temperature of these episodes; None takes the run's."""
+    max_new_tokens: int | None = None
+    """Fewer new tokens than the environment's budget leaves; None for all of them."""
 
     def __post_init__(self) -> None:
         if self.num_samples < 1:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples!r}")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
         if self.learn_from.response != self.state.response:
             raise ConfigError(
                 "learn_from must hold the same response as state, got another one; "

@@ -93,7 +93,7 @@ def _train(words: list[str]) -> None:
         from_config: Path | None = None
         """Takes every setting from this config.json; only --out may stand beside it."""
 
-    default = Train(config=TrainConfig(method=METHODS[method][0]()))
+    default = Train(config=TrainConfig(method=METHODS[method]()))
     given = _parsed(Train, rest, prog=f"train {method}", default=default)
     if given.resume is not None:
         _alone(rest, {"--resume"})

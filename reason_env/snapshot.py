@@ -48,7 +48,7 @@ STATELESS: frozenset[str] = frozenset(
 REMEMBERED: dict[str, tuple[str, ...]] = {
     "Autoreset": ("autoreset",),
     "OrderEnforcing": ("_has_reset",),
-    "PassiveEnvChecker": ("checked_reset", "checked_step", "checked_render", "close_called"),
+    "PassiveEnvChecker": ("checked_reset",),
     "TimeLimit": ("_elapsed_steps",),
 }
 """Gymnasium's wrappers whose memory is these attributes, all of them numbers or booleans."""
@@ -163,6 +163,9 @@ def _read(layer: gym.Env[Any, Any], data: dict[str, Any]) -> Commit:
             return layer.read_snapshot(data)
         names = REMEMBERED.get(type(layer).__name__, ())
         values = {name: data[name] for name in names}
+        if values.get("checked_reset"):
+            # It compares the first steps with a reset that another object made: nothing to check.
+            values |= {"checked_step": True, "checked_data_reuse": True}
     except StateError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -77,14 +77,16 @@ def check_rows(name: str, rows: Array) -> None:
         ...
     reason_env.errors.ConfigError: start must sum to 1, got 0.9; correct the array
     """
-    if not np.isfinite(rows).all() or (rows < 0).any():
-        least = float(np.nanmin(rows))
-        raise ConfigError(f"{name} must be finite and >= 0, got {least!r}; correct the array")
+    wrong = ~np.isfinite(rows) | (rows < 0)
+    if wrong.any():
+        raise ConfigError(
+            f"{name} must be finite and >= 0, got {float(rows[wrong][0])!r}; correct the array"
+        )
     sums = rows.sum(-1)
-    wrong = np.argwhere(np.abs(sums - 1.0) > _TOLERANCE)
-    if len(wrong):
-        index = tuple(int(part) for part in wrong[0])
-        where = f" in row {index!r} ({len(wrong)} of {sums.size} rows)" if index else ""
+    off = np.argwhere(np.abs(sums - 1.0) > _TOLERANCE)
+    if len(off):
+        index = tuple(int(part) for part in off[0])
+        where = f" in row {index!r} ({len(off)} of {sums.size} rows)" if index else ""
         raise ConfigError(
             f"{name} must sum to 1, got {float(sums[index]):.6g}{where}; correct the array"
         )

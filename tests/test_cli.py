@@ -48,7 +48,9 @@ def test_a_wrong_method_gets_its_near_match(capsys):
 
 
 def test_train_without_a_method_says_which_there_are(capsys):
-    assert "must name a method, one of grpo" in refused(capsys, "train", "--problems", "chain")
+    assert "must name a method, one of grpo, rrpo" in refused(
+        capsys, "train", "--problems", "chain"
+    )
 
 
 def test_a_wrong_problem_source_gets_its_near_match(capsys):

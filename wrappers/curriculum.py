@@ -17,12 +17,12 @@ from reason_env.cuts import checked_fraction
 from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.snapshot import Commit
 from reason_env.state import ReasonState
-from reason_env.wrappers.start import WatchingWrapper
+from reason_env.wrappers.start import DrawingWrapper
 
 By = Literal["problem", "level"]
 
 
-class Curriculum(WatchingWrapper):
+class Curriculum(DrawingWrapper):
     """Draws the problem of some episodes.
 
     >>> import gymnasium as gym, reason_env
@@ -97,7 +97,7 @@ class Curriculum(WatchingWrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Resets the stack; a problem is chosen unless the options hold one, or a state."""
-        self._reseed(seed)
+        self.reseed(seed)
         given = dict(options or {})
         if "problem" in given or "state" in given or not self._acts():
             return self.env.reset(seed=seed, options=options)

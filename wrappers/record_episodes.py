@@ -100,7 +100,8 @@ class RecordEpisodes(WatchingWrapper):
             "truncated": truncated,
             "final_state": self.reason_env.state.to_dict(),
         }
-        line = json.dumps(row, separators=(",", ":"), ensure_ascii=True) + "\n"
+        # Sorted, so that a record that a snapshot has been through is written alike.
+        line = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, line.encode("ascii"))

@@ -43,7 +43,7 @@ def reason_env_below(env: gym.Env[Any, Any], name: str) -> ReasonEnv:
 
 
 class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """A wrapper with a generator of its own that sees how each episode ends."""
+    """A wrapper that sees how each episode ends, and can be written into a snapshot."""
 
     def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
         """Wraps `env`.
@@ -57,7 +57,42 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **recorded)
         gym.Wrapper.__init__(self, env)
         self.reason_env = reason_env_below(env, type(self).__name__)
-        self._place = sum(isinstance(layer, WatchingWrapper) for layer in layers_below(env))
+
+    def ended(self, state: ReasonState) -> None:
+        """Called with the last state of each episode; does nothing here."""
+
+    def memory(self) -> dict[str, Any]:
+        """Returns what the wrapper remembers, JSON-able; nothing here."""
+        return {}
+
+    def read_memory(self, data: dict[str, Any]) -> Commit:
+        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        del data
+        return lambda: None
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps the stack; at an episode's end its last state is looked at."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            self.ended(self.reason_env.state)
+        return obs, reward, terminated, truncated, info
+
+    def to_snapshot(self) -> dict[str, Any]:
+        """Returns the memory, JSON-able; see `reason_env.snapshot`."""
+        return {"memory": self.memory()}
+
+    def read_snapshot(self, data: dict[str, Any]) -> Commit:
+        """Checks what `to_snapshot` wrote; returns what makes it this wrapper's state."""
+        return self.read_memory(data["memory"])
+
+
+class DrawingWrapper(WatchingWrapper):
+    """A wrapper with a generator of its own, seeded by a child of the reset's seed."""
+
+    def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
+        """Wraps `env`; see `WatchingWrapper`."""
+        super().__init__(env, **saved)
+        self._place = sum(isinstance(layer, DrawingWrapper) for layer in layers_below(env))
         self._own_rng: np.random.Generator | None = None
 
     @property
@@ -67,33 +102,15 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._own_rng = np.random.default_rng()
         return self._own_rng
 
-    def ended(self, state: ReasonState) -> None:
-        """Called with the last state of each episode; does nothing here."""
-
-    def memory(self) -> dict[str, Any]:
-        """Returns what the wrapper remembers beside its generator, JSON-able; nothing here."""
-        return {}
-
-    def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
-        del data
-        return lambda: None
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Resets the stack; a seed also seeds the wrapper's own generator."""
-        self._reseed(seed)
+        self.reseed(seed)
         return self.env.reset(seed=seed, options=options)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the stack; at an episode's end its last state is looked at."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        if terminated or truncated:
-            self.ended(self.reason_env.state)
-        return obs, reward, terminated, truncated, info
-
-    def _reseed(self, seed: int | None) -> None:
+    def reseed(self, seed: int | None) -> None:
+        """Seeds the generator with this wrapper's child of `seed`, if there is a seed."""
         if seed is not None:
             child = np.random.SeedSequence(seed, spawn_key=(CHILD, self._place))
             self._own_rng = np.random.default_rng(child)
@@ -113,7 +130,7 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return commit
 
 
-class StartWrapper(WatchingWrapper):
+class StartWrapper(DrawingWrapper):
     """Moves the start of an episode, with a probability; a subclass says where to."""
 
     def __init__(self, env: gym.Env[Any, Any], *, probability: float = 1.0, **saved: Any) -> None:

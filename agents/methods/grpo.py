@@ -15,9 +15,10 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig, group_advantages
+from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.trajectory import Group, Start, TrainingSample, training_sample
+from reason_env.agents.methods.protocol import MethodBase, group_key, samples_of
+from reason_env.agents.trajectory import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
@@ -40,7 +41,7 @@ class GRPOConfig:
             )
 
 
-class GRPO:
+class GRPO(MethodBase):
     """The baseline row: start at the problem, no guidance, no follow-up."""
 
     def __init__(self, config: GRPOConfig) -> None:
@@ -52,37 +53,20 @@ class GRPO:
         return self.config.loss
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns one start a problem, with `group_size` samples, grouped by problem and place."""
+        """Returns one start a problem, with `group_size` samples, each its own group."""
         return [
             Start(
                 state=state,
                 num_samples=self.config.group_size,
                 learn_from=state,
-                group=f"{index}:{state.problem.problem_id}",
+                group=group_key(index, state),
             )
             for index, state in enumerate(states)
         ]
 
-    def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
-        """Returns nothing."""
-        return []
-
-    def training_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
-        """Returns every graded episode with its advantage within the group.
-
-        Episodes whose verifier failed are in no group; a group of fewer than two graded episodes
-        gives no sample.
-        """
-        samples: list[TrainingSample] = []
-        for group in groups:
-            graded = group.graded
-            if len(graded) < 2:
-                continue
-            advantages = group_advantages(
-                [item.episode_return for item in graded], self.config.advantage
-            )
-            samples += [
-                training_sample(item, float(advantage))
-                for item, advantage in zip(graded, advantages, strict=True)
-            ]
-        return samples
+    def training_samples(
+        self, groups: Sequence[Group], rng: np.random.Generator
+    ) -> list[TrainingSample]:
+        """Returns every graded episode with its advantage within its group."""
+        advantage = self.config.advantage
+        return [item for group in groups for item in samples_of(group.trajectories, advantage)]

@@ -1,17 +1,30 @@
 """What a method is: where episodes start, what follows, and what is trained. One small object each.
 
-The loop calls `plan` once an iteration, then `follow_up` with all groups so far until it returns
-nothing, then `training_samples`. Everything a method knows about the world is in these values.
+The loop calls `prepare` once a run, then each iteration `plan`, `follow_up` with all groups so far
+until it returns nothing, and `training_samples`. A method says everything in these values: starts
+(with the context that is learned under), groups by explicit key, roles, and samples.
+
+`MethodBase` holds the answers of a method that needs no preparation, no second wave and no memory.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from reason_env.agents.advantage import AdvantageConfig, group_advantages
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.trajectory import Group, Start, TrainingSample
+from reason_env.agents.trajectory import (
+    Group,
+    Start,
+    TrainingSample,
+    Trajectory,
+    training_sample,
+)
 from reason_env.state import ReasonState
+
+Collect = Callable[[Sequence[Start]], Sequence[Group]]
+"""Samples some starts with the policy as it is; tokens are counted."""
 
 
 class Method(Protocol):
@@ -22,6 +35,15 @@ class Method(Protocol):
         """The update's loss, every number in it."""
         ...
 
+    @property
+    def role_losses(self) -> Mapping[str, LossConfig]:
+        """The loss of samples of a role, where it is another."""
+        ...
+
+    def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Returns the problems to train on, after whatever must be measured before training."""
+        ...
+
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns the first wave's starts, given where the environment starts each problem."""
         ...
@@ -30,6 +52,60 @@ class Method(Protocol):
         """Returns further starts after seeing all groups so far; empty when there are none."""
         ...
 
-    def training_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+    def training_samples(
+        self, groups: Sequence[Group], rng: np.random.Generator
+    ) -> list[TrainingSample]:
         """Returns which tokens are trained, under which context, with which advantage."""
         ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what the method remembers between iterations, as JSON can hold it."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from `state_dict`'s value."""
+        ...
+
+
+class MethodBase:
+    """A method without preparation, further waves, other losses or memory."""
+
+    @property
+    def role_losses(self) -> Mapping[str, LossConfig]:
+        """Every role has the method's loss."""
+        return {}
+
+    def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Returns every problem."""
+        return states
+
+    def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
+        """Returns nothing."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing to remember."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes nothing."""
+
+
+def samples_of(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[TrainingSample]:
+    """Returns the samples of one group: each graded episode with its advantage among them.
+
+    Episodes whose verifier failed are in no group; fewer than two graded ones teach nothing.
+    """
+    graded = [item for item in trajectories if item.is_graded]
+    if len(graded) < 2:
+        return []
+    advantages = group_advantages([item.episode_return for item in graded], config)
+    return [
+        training_sample(item, float(advantage))
+        for item, advantage in zip(graded, advantages, strict=True)
+    ]
+
+
+def group_key(index: int, state: ReasonState) -> str:
+    """Returns the key of the `index`-th problem of an iteration: a problem may come twice."""
+    return f"{index}:{state.problem.problem_id}"

@@ -155,8 +155,8 @@ def _jittered(policy_SA: Array, rng: np.random.Generator) -> Array:
 def coverage(seed: int) -> list[Row]:
     """Returns samples and gain of random resets and of the oracle, over p.
 
-    The tree has two actions, of which the policy takes the right one half of the time, so that the
-    advantage of a critical state hardly depends on how many there are. `samples` puts the mean
+    The tree has two actions, of which the policy takes the right one about half of the time, so
+    that the advantage of a critical state hardly depends on how many there are. `samples` puts the mean
     policy advantage three standard errors above 0, from the exact mean and variance of a sample;
     `sampled` is the same from resets that were drawn. `noise` is a verdict that is right three
     times of four; `baseline` subtracts the state's value from each sample.
@@ -185,8 +185,8 @@ def coverage(seed: int) -> list[Row]:
                         "resets": name,
                         "critical_rate": rate,
                         "coverage": taken.coverage,
-                        "samples": 9 * variance / mean**2,
-                        "sampled": float(9 * sample_N.var() / sample_N.mean() ** 2),
+                        "samples": max(1.0, 9 * variance / mean**2),
+                        "sampled": max(1.0, float(9 * sample_N.var() / sample_N.mean() ** 2)),
                         "error_of_mean": float(
                             (sample_N.mean() - mean) / np.sqrt(variance / len(sample_N))
                         ),
@@ -200,9 +200,11 @@ def coverage(seed: int) -> list[Row]:
 def coverage_world(
     critical_rate: float, *, noise: bool, seed: int
 ) -> tuple[TabularMDP, Array, float]:
-    """Returns the MDP, policy and threshold of `coverage`."""
+    """Returns the MDP, policy and threshold of `coverage`; length and policy vary with the seed."""
+    rng = np.random.default_rng([seed, 6])
+    num_steps = int(rng.integers(5, 9))
     model = reason_tree(
-        num_steps=6,
+        num_steps=num_steps,
         num_actions=2,
         critical_rate=critical_rate,
         recoverable_fraction=0.0,
@@ -210,9 +212,9 @@ def coverage_world(
         floor=0.25 if noise else 0.0,
         seed=seed,
     )
-    mdp = TabularMDP.from_model(model, horizon=7)
-    policy_HSA = finite.checked_policy(mdp, families.noisy_reference(model, 0.5))
-    return mdp, policy_HSA, 0.1
+    mdp = TabularMDP.from_model(model, horizon=num_steps + 1)
+    policy_SA = families.noisy_reference(model, rng.uniform(0.4, 0.6))
+    return mdp, finite.checked_policy(mdp, policy_SA), 0.1
 
 
 def _exact_moments(
@@ -260,10 +262,9 @@ def localisation(seed: int) -> list[Row]:
     In one world mistakes are final, in the other half of the wrong actions can be repaired.
     """
     return [
-        {"seed": seed, "repairable": share, "offset": offset}
-        | _mislocated_step(seed, share, offset)
+        {"seed": seed, "repairable": share, "offset": shift} | _mislocated_step(seed, share, shift)
         for share in (0.0, 0.5)
-        for offset in OFFSETS
+        for shift in OFFSETS
     ]
 
 

@@ -173,19 +173,23 @@ def policy_search(
     num_iterations: int,
     choose: Chooser = exact,
 ) -> Iterator[Iterate]:
-    """Yields PSDP's growing sequences: the newest policy acts first, the initial one for ever last.
+    """Yields PSDP's growing sequences, the newest policy first, each followed over and over.
 
-    Nothing that was chosen is changed: each choice is made for the value of the sequence so far.
+    Nothing that was chosen is changed: each choice is made for the value of the sequence so far,
+    with the initial policy for ever after it. `value_S` is that of the sequence in a loop.
 
     Source: Bagnell et al. 2003; for the infinite horizon Scherrer 2014 (arXiv 1405.2878).
     """
     value_S = policy_value(mdp, policy_SA)
     yield _iterate(mdp, policy_SA, value_S)
+    operator_SS = np.eye(mdp.num_states)
+    reward_S = np.zeros(mdp.num_states)
     for _ in range(num_iterations):
         q_SA = action_value(mdp, value_S)
         policy_SA = choose(q_SA, restart.distribution(mdp, policy_SA))
         value_S = (policy_SA * q_SA).sum(-1)
-        yield _iterate(mdp, policy_SA, value_S, step_size=1.0)
+        operator_SS, reward_S = _before(mdp, policy_SA, operator_SS, reward_S)
+        yield _iterate(mdp, policy_SA, _fixed_point(operator_SS, reward_S), step_size=1.0)
 
 
 def nonstationary_policy_iteration(
@@ -221,11 +225,21 @@ def loop_value(mdp: TabularMDP, policies: list[Array]) -> Array:
     operator_SS = np.eye(mdp.num_states)
     reward_S = np.zeros(mdp.num_states)
     for policy_SA in reversed(policies):
-        step_SS = mdp.discount * (policy_SA[:, None, :] @ mdp.transition_SAS)[:, 0]
-        paid_S = (1.0 - mdp.discount) * (policy_SA * mdp.reward_SA).sum(-1)
-        operator_SS = step_SS @ operator_SS
-        reward_S = paid_S + step_SS @ reward_S
-    system_SS = np.eye(mdp.num_states) - operator_SS
+        operator_SS, reward_S = _before(mdp, policy_SA, operator_SS, reward_S)
+    return _fixed_point(operator_SS, reward_S)
+
+
+def _before(
+    mdp: TabularMDP, policy_SA: Array, operator_SS: Array, reward_S: Array
+) -> tuple[Array, Array]:
+    """Returns the affine map `V -> reward + operator V` with one step of the policy before it."""
+    step_SS = mdp.discount * (policy_SA[:, None, :] @ mdp.transition_SAS)[:, 0]
+    paid_S = (1.0 - mdp.discount) * (policy_SA * mdp.reward_SA).sum(-1)
+    return step_SS @ operator_SS, paid_S + step_SS @ reward_S
+
+
+def _fixed_point(operator_SS: Array, reward_S: Array) -> Array:
+    system_SS = np.eye(len(reward_S)) - operator_SS
     return np.asarray(np.linalg.solve(system_SS, reward_S), dtype=np.float64)
 
 

@@ -5,7 +5,19 @@ the reference comes from a problem set. Sympy and math-verify are loaded by work
 """
 
 from reason_env.verify.extraction import extract_answer
+from reason_env.verify.files import GradedFile, GradedRow, by_math_verify, grade_file
 from reason_env.verify.grading import grade, grade_many, is_gradable
 from reason_env.verify.options import PRESETS, GradeOptions
 
-__all__ = ["PRESETS", "GradeOptions", "extract_answer", "grade", "grade_many", "is_gradable"]
+__all__ = [
+    "PRESETS",
+    "GradeOptions",
+    "GradedFile",
+    "GradedRow",
+    "by_math_verify",
+    "extract_answer",
+    "grade",
+    "grade_file",
+    "grade_many",
+    "is_gradable",
+]

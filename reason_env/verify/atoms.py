@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from reason_env.verify import calculus, expression, functions, matrices, structure
 from reason_env.verify.cursor import Cursor
-from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.nodes import (
     EMPTY_SET,
     EULER,
@@ -18,6 +17,7 @@ from reason_env.verify.nodes import (
     Node,
     symbol,
 )
+from reason_env.verify.normalizing import UnknownCommandError, UnreadableError
 from reason_env.verify.words import FUNCTIONS, GREEK
 
 _CLOSING = {"\\lfloor": ("\\rfloor", "floor"), "\\lceil": ("\\rceil", "ceil")}

@@ -6,8 +6,8 @@ and `\int_0^1 t dt` are one tree.
 
 from reason_env.verify import atoms, expression, structure
 from reason_env.verify.cursor import Cursor
-from reason_env.verify.lexer import UnreadableError
 from reason_env.verify.nodes import EMPTY_SET, ONE, Node, substitute, symbol
+from reason_env.verify.normalizing import UnreadableError
 
 BOUND = frozenset(("\\sum", "\\prod", "\\int", "\\lim"))
 _NONE = EMPTY_SET

@@ -9,10 +9,10 @@ cannot read is no answer.
 from reason_env.verdict import Outcome
 from reason_env.verify.answers import Comparison
 from reason_env.verify.extraction import extract_answer
-from reason_env.verify.lexer import UnreadableError, normalized
 from reason_env.verify.literals import read_number, same_digits, trimmed
 from reason_env.verify.naming import WorkBudgetError
 from reason_env.verify.nodes import Node, has_op, number
+from reason_env.verify.normalizing import UnreadableError, normalized
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.reading import is_unknown, read
 from reason_env.verify.texts import choice, is_text, same_words, says, special
@@ -61,10 +61,11 @@ def _may_differ_in_form(response: str, gold: str) -> bool:
 
 
 def _as_text(response: str, gold: str) -> Decision | None:
-    try:
-        normalized(response)
-    except UnreadableError:
-        return Outcome.INCORRECT, "characters that an answer may not hold"
+    if not response.isascii():
+        try:
+            normalized(response)
+        except UnreadableError:
+            return Outcome.INCORRECT, "characters that an answer may not hold"
     if special(gold) and special(gold) == special(response):
         return Outcome.CORRECT, "the same phrase"
     letter = choice(gold)

@@ -1,6 +1,6 @@
 """The place in a token list, with the bounds that every parsing function shares."""
 
-from reason_env.verify.lexer import UnreadableError
+from reason_env.verify.normalizing import UnreadableError
 
 MAX_DEPTH = 48
 """Nested groups; deeper text is unreadable, long before Python's own recursion limit."""
@@ -20,8 +20,10 @@ class Cursor:
 
     def peek(self, ahead: int = 0) -> str:
         """Returns a token to come, or an empty string after the last one."""
-        at = self.position + ahead
-        return self.tokens[at] if at < len(self.tokens) else ""
+        try:
+            return self.tokens[self.position + ahead]
+        except IndexError:
+            return ""
 
     def take(self) -> str:
         """Returns the next token and moves on."""

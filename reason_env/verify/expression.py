@@ -10,8 +10,8 @@ from fractions import Fraction
 from reason_env.verify import atoms
 from reason_env.verify.cursor import Cursor
 from reason_env.verify.exact import rational
-from reason_env.verify.lexer import UnreadableError
 from reason_env.verify.nodes import Node, add, multiply, negative, number, symbols
+from reason_env.verify.normalizing import UnreadableError
 from reason_env.verify.quantities import read_unit
 from reason_env.verify.words import CONDITION
 
@@ -60,21 +60,29 @@ def parse_term(cursor: Cursor) -> Node:
     """Returns a product or quotient of powers, with the unit that follows it."""
     node = parse_power(cursor)
     while True:
-        if cursor.accept("*"):
-            node = multiply(node, _signed_power(cursor))
-        elif cursor.accept("\\bmod"):
-            node = Node("fn", (node, _signed_power(cursor)), "mod")
-        elif cursor.accept("\\pmod"):
+        token = cursor.peek()
+        if token in _OPERATORS:
+            cursor.take()
+            node = _operated(token, node, _signed_power(cursor))
+        elif token == "\\pmod":
+            cursor.take()
             node = Node("fn", (node, atoms.argument(cursor)), "mod")
-        elif cursor.accept("/"):
-            node = Node("div", (node, _signed_power(cursor)))
-        elif cursor.peek() == ":" and cursor.peek(1) not in ("", "="):
+        elif token == ":" and cursor.peek(1) not in ("", "="):
             cursor.take()
             node = Node("ratio", (node, _signed_power(cursor)))
-        elif starts_factor(cursor):
+        elif token and starts_factor(cursor):
             node = _juxtaposed(node, cursor)
         else:
             return _with_unit(node, cursor)
+
+
+_OPERATORS = frozenset(("*", "/", "\\bmod"))
+
+
+def _operated(sign: str, left: Node, right: Node) -> Node:
+    if sign == "*":
+        return multiply(left, right)
+    return Node("div", (left, right)) if sign == "/" else Node("fn", (left, right), "mod")
 
 
 def _signed_power(cursor: Cursor) -> Node:

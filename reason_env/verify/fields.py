@@ -1,6 +1,6 @@
 # pyright: basic, reportMissingTypeStubs=false
 # mpmath has no types, and one table serves both precisions: this file is checked in basic mode.
-"""Numbers of two precisions behind one interface: complex doubles, and 50 decimal digits."""
+"""Numbers of two precisions behind one interface: complex doubles, and 60 decimal digits."""
 
 import cmath
 import functools
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from reason_env.verify.exact import UndefinedError
 
-DIGITS = 50
+DIGITS = 60
 
 
 class Field(NamedTuple):

@@ -15,8 +15,19 @@ from reason_env.errors import ProblemError, did_you_mean, shown
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify.grading import grade_many
 from reason_env.verify.options import DEFAULT, GradeOptions
+from reason_env.verify.pool import shared_pool
 
 OtherGrader = Callable[[str, str], bool]
+
+
+def by_math_verify(response: str, answer: str) -> bool:
+    """Returns whether math-verify, in a worker, accepts a response: a grader to compare with.
+
+    >>> by_math_verify("so it is $1/2$", "0.5")
+    True
+    """
+    outcome, _ = shared_pool().compare(response, answer, DEFAULT, "math_verify")
+    return outcome is Outcome.CORRECT
 
 
 @dataclass(frozen=True, slots=True)

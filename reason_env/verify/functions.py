@@ -6,8 +6,8 @@ A function without parentheses takes the product after it up to the next functio
 
 from reason_env.verify import atoms, expression, structure
 from reason_env.verify.cursor import Cursor
-from reason_env.verify.lexer import UnreadableError
 from reason_env.verify.nodes import EULER, Node, multiply, number
+from reason_env.verify.normalizing import UnreadableError
 from reason_env.verify.words import FUNCTIONS
 
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec",

@@ -1,6 +1,6 @@
 """Decides whether two expressions are one value: exact, modular, then numeric identity testing.
 
-None means that no tier could tell. The numeric tier accepts only after agreement to 40 of 50
+None means that no tier could tell. The numeric tier accepts only after agreement to 40 of 60
 digits at two points; it looks at real points first (so sqrt(x^2) is not x) and skips points where
 a side is not real, unless the imaginary unit occurs.
 """
@@ -15,7 +15,7 @@ from reason_env.verify.numeric import Evaluator, is_opaque
 
 POINTS = 6
 _SIFT = 1e-7
-_AGREE = 1e-30
+_AGREE = 1e-40
 MAX_NODES = 4000
 UNEVALUATED = ("sum", "prod", "int", "lim", "deriv")
 """Operations that stand for themselves here: equal parts prove them equal, unequal parts prove

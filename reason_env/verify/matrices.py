@@ -3,8 +3,8 @@ r"""Parses and computes matrices: `\begin{pmatrix}` and its relatives, sums and 
 from reason_env.verify import structure
 from reason_env.verify.cursor import Cursor
 from reason_env.verify.exact import rational
-from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.nodes import Node, add, multiply, negative, number
+from reason_env.verify.normalizing import UnknownCommandError, UnreadableError
 
 MAX_ENTRIES = 400
 MAX_PRODUCT_ENTRIES = 64

@@ -1,4 +1,4 @@
-"""Evaluates trees numerically: complex doubles to sift, 50 decimal digits to decide.
+"""Evaluates trees numerically: complex doubles to sift, 60 decimal digits to decide.
 
 Functions that stay closed (integrals, sums, `f(x)`) become numbers too: a hash of their parts'
 values at the point, so that two integrals are equal when their integrands and limits are. Odd

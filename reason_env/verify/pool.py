@@ -14,7 +14,7 @@ import threading
 
 from reason_env.verdict import Outcome
 from reason_env.verify.options import GradeOptions
-from reason_env.verify.process import Reply, Worker
+from reason_env.verify.process import Reply, Tier, Worker
 
 
 class WorkerPool:
@@ -28,7 +28,9 @@ class WorkerPool:
         self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
 
-    def compare(self, response: str, reference: str, options: GradeOptions) -> Reply:
+    def compare(
+        self, response: str, reference: str, options: GradeOptions, tier: Tier = "ours"
+    ) -> Reply:
         """Runs one comparison in a worker, waiting for a free one."""
         with self._slots:
             try:
@@ -36,7 +38,7 @@ class WorkerPool:
             except OSError as error:
                 return (Outcome.ERROR, f"no worker could be started ({type(error).__name__})")
             try:
-                return worker.compare(response, reference, options)
+                return worker.compare(response, reference, options, tier)
             finally:
                 self._give_back(worker)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from typing import Literal
 
 from reason_env.verdict import Outcome
 from reason_env.verify.options import GradeOptions
@@ -28,6 +29,8 @@ MAX_REPLY_BYTES = 65536
 
 
 Reply = tuple[Outcome, str]
+Tier = Literal["ours", "math_verify"]
+"""Who compares: sympy and math-verify where each serves us, or math-verify alone, as a peer."""
 
 
 _RAN_OUT: Reply = (Outcome.TIMEOUT, "the worker did not answer in time")
@@ -55,7 +58,9 @@ class Worker:
         self._is_ready = False
         self._job_id = 0
 
-    def compare(self, response: str, reference: str, options: GradeOptions) -> Reply:
+    def compare(
+        self, response: str, reference: str, options: GradeOptions, tier: Tier = "ours"
+    ) -> Reply:
         """Returns what the process found; TIMEOUT or ERROR (and a dead process) if it found
         nothing.
         """
@@ -65,7 +70,7 @@ class Worker:
                 self.kill()
                 return (Outcome.ERROR, "the worker did not start")
         self._job_id += 1
-        job = {"id": self._job_id, "response": response, "reference": reference}
+        job = {"id": self._job_id, "tier": tier, "response": response, "reference": reference}
         try:
             self._write((json.dumps(job | {"options": asdict(options)}) + "\n").encode())
         except OSError:

@@ -8,8 +8,8 @@ import functools
 import re
 
 from reason_env.verify.extraction import extract_answer
-from reason_env.verify.lexer import UnknownCommandError, UnreadableError
 from reason_env.verify.nodes import Node
+from reason_env.verify.normalizing import UnknownCommandError, UnreadableError
 from reason_env.verify.structure import parse_answer
 from reason_env.verify.units import is_unit
 from reason_env.verify.words import PROSE

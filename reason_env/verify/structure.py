@@ -6,8 +6,9 @@ an interval at once (`(0,1)`); the comparison decides by what stands on the othe
 
 from reason_env.verify import expression
 from reason_env.verify.cursor import Cursor
-from reason_env.verify.lexer import UnreadableError, normalized, tokenize
+from reason_env.verify.lexer import tokenize
 from reason_env.verify.nodes import EMPTY_SET, Node
+from reason_env.verify.normalizing import UnreadableError, normalized
 
 _SEPARATORS = frozenset([",", ";", "and", "or"])
 _RELATIONS_TEXT = r"""

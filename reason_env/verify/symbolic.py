@@ -49,6 +49,13 @@ def decide(response: str, reference: str, options: GradeOptions) -> Decision:
     return (Outcome.CORRECT if is_equal else Outcome.INCORRECT), "math-verify"
 
 
+def by_math_verify(response: str, reference: str) -> Decision:
+    """Returns what math-verify alone says of a whole response, with its own extraction."""
+    found: list[Any] = _parse(response, _LATEX, parsing_timeout=None, raise_on_error=True)
+    is_equal = math_verify.verify(_parsed(reference), found, timeout_seconds=None)
+    return (Outcome.CORRECT if is_equal else Outcome.INCORRECT), "math-verify"
+
+
 def _parsed(text: str) -> list[Any]:
     wrapped = text if "$" in text else f"${text}$"
     parsed: list[Any] = _parse(

@@ -33,6 +33,7 @@ _SIGNS = {
     r"(-\infty,+\infty)": "reals",
 }  # fmt: skip
 _VALUED_CHOICE = re.compile(r"\(([A-H])\)\s*[:.]?\s*[^()]{1,40}")
+_SENTENCE = re.compile(r"\b(?:is|are|and|or)\b|[,;]")
 _LAST_WORD = re.compile(r".+\b(?:is|are)\s+(?:an?\s+|the\s+)?(\w+)", re.DOTALL)
 _JOINTS = re.compile(r"[,;]|\band\b|\bor\b")
 
@@ -43,8 +44,9 @@ def plain(text: str) -> str:
     >>> plain(r"$\textbf{(C)}$")
     '(C)'
     """
-    for _ in range(3):
-        text = _WRAPPER.sub(r" \1 ", text)
+    if "\\" in text:
+        for _ in range(3):
+            text = _WRAPPER.sub(r" \1 ", text)
     return " ".join(_LAYOUT.sub(" ", text).split()).strip(" .")
 
 
@@ -81,6 +83,8 @@ def says(response: str, reference: str) -> bool:
     >>> says("odd", "The function is odd."), says("circle and line", "line, circle")
     (True, True)
     """
+    if not _SENTENCE.search(reference):
+        return False
     found, gold = plain(response).lower(), plain(reference).lower()
     predicate = _LAST_WORD.fullmatch(gold)
     if predicate and predicate[1] == found and len(found) > 2:

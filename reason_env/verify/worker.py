@@ -6,8 +6,8 @@ after one job) and its limits are its own: CPU seconds by `ITIMER_PROF`, whose d
 the process even inside a long C operation, and address space by `RLIMIT_AS`. CPU time rather than
 wall time decides, so the verdict does not depend on the load of the machine.
 
-Protocol: one JSON object a line; the job `{"id", "response", "reference", "options"}` is answered
-by `{"id", "outcome", "reason"}`. Standard output is taken away from libraries first.
+Protocol: one JSON object a line; the job `{"id", "tier", "response", "reference", "options"}` is
+answered by `{"id", "outcome", "reason"}`. Standard output is taken away from libraries first.
 """
 
 import json
@@ -58,7 +58,10 @@ def _run_child(job: dict[str, Any], replies: int) -> None:
         options = GradeOptions(
             **{f.name: _tupled(job["options"][f.name]) for f in fields(GradeOptions)}
         )
-        outcome, reason = symbolic.decide(job["response"], job["reference"], options)
+        if job["tier"] == "math_verify":
+            outcome, reason = symbolic.by_math_verify(job["response"], job["reference"])
+        else:
+            outcome, reason = symbolic.decide(job["response"], job["reference"], options)
         reply = {"outcome": outcome, "reason": reason}
     except Exception as error:  # noqa: BLE001 - the sandbox boundary: any library may raise anything
         reply = {"outcome": Outcome.ERROR, "reason": f"the worker raised {type(error).__name__}"}

@@ -176,7 +176,7 @@ def test_grpo_gives_each_episode_its_advantage_within_its_own_group():
     states = initial_states(env, ["toy/train/0", "toy/train/1"], seed=0)
     starts = method.plan(states, np.random.default_rng(0))
     wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
-    samples = method.training_samples(wave.groups)
+    samples = method.training_samples(wave.groups, np.random.default_rng(0))
     # mean 1/4, unbiased variance ((3/4)^2 + 3 (1/4)^2) / 3 = 1/4, so std 1/2, eps 1e-4.
     expected = [0.75 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, 0, 0, 0, 0]
     assert [sample.advantage for sample in samples] == pytest.approx(expected)
@@ -199,9 +199,10 @@ def test_an_episode_whose_verifier_failed_is_in_no_group():
         for item, (outcome, value) in zip(wave.trajectories, verdicts, strict=True)
     )
     group = Group(key="g", trajectories=failed)
+    short = Group(key="g", trajectories=failed[:2])
     method = GRPO(GRPOConfig(group_size=3))
-    assert len(method.training_samples([group])) == 2
-    assert method.training_samples([Group(key="g", trajectories=failed[:2])]) == []
+    assert len(method.training_samples([group], np.random.default_rng(0))) == 2
+    assert method.training_samples([short], np.random.default_rng(0)) == []
 
 
 def test_a_text_environment_is_refused_because_ids_would_be_read_again():

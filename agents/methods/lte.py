@@ -1,0 +1,164 @@
+"""LTE: a problem whose whole group failed is tried again, told its own wrong answers.
+
+    trigger:  all G returns of a problem are failures
+    hint:     none truncated: the distinct wrong answers ("do not give these again");
+              some truncated: the same, and "be concise"; all truncated: "be concise"
+    merge:    the G' correct hinted episodes replace G' failures at random; other hinted ones are
+              dropped; advantages over the merged group (one failure is kept if G' = G)
+    loss:     hinted tokens -A f(ratio), f(x) = x / (x + gamma),
+              ratio = pi_theta(y | x without hint) / pi_old(y | x with hint), no clip;
+              the rest as in GRPO
+
+Source: arXiv 2510.26109, "Learning to reason from Trial and Error". gamma 0.1 and the failure that
+is kept when G' = G are our choice; the hint's words are the prompt template's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from reason_env.agents.advantage import AdvantageConfig
+from reason_env.agents.loss import LossConfig
+from reason_env.agents.methods.protocol import MethodBase, group_key, samples_of
+from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.errors import ConfigError
+from reason_env.guidance import mistakes_guidance
+from reason_env.state import Guidance, ReasonState
+
+Denominator = Literal["hinted_old", "one", "unhinted_old"]
+RATIO_AGAINST = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LTEConfig:
+    """LTE's numbers."""
+
+    kind: Annotated[Literal["lte"], tyro.conf.Suppress] = "lte"
+    group_size: int = 8
+    """Episodes a problem, and as many again where all of them fail (G)."""
+    extra: Literal["hinted", "unhinted"] = "hinted"
+    """unhinted is the paper's control arm GRPOExtra: the same extra episodes without a hint."""
+    gamma: float = 0.1
+    """Of f(x) = x / (x + gamma) on hinted tokens [the paper does not say]."""
+    denominator: Denominator = "hinted_old"
+    """What the hinted ratio is divided by: the sampler under the hint (the paper), nothing, or the
+    old policy without the hint."""
+    concise: str = "Be concise."
+    """The words for truncated episodes [ours]."""
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
+        if not self.gamma > 0:
+            raise ConfigError(f"gamma must be above 0, got {self.gamma!r}")
+        if self.denominator not in RATIO_AGAINST:
+            raise ConfigError(
+                f"denominator must be one of {', '.join(RATIO_AGAINST)}, got {self.denominator!r}"
+            )
+
+
+class LTE(MethodBase):
+    """Hints made of the policy's own mistakes; learned without them."""
+
+    def __init__(self, config: LTEConfig) -> None:
+        self.config = config
+
+    @property
+    def loss(self) -> LossConfig:
+        """The loss of unhinted tokens."""
+        return self.config.loss
+
+    @property
+    def role_losses(self) -> Mapping[str, LossConfig]:
+        """The shaped loss of hinted tokens, in the same denominators."""
+        shaped = replace(
+            self.config.loss,
+            policy_term="shaped",
+            shape_gamma=self.config.gamma,
+            ratio_against=RATIO_AGAINST[self.config.denominator],
+            importance_weight_cap=None,
+            dual_clip=None,
+        )
+        return {"hinted": shaped}
+
+    def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
+        """Returns one start a problem, as GRPO's."""
+        return [
+            Start(
+                state=state,
+                num_samples=self.config.group_size,
+                learn_from=state,
+                group=group_key(index, state),
+            )
+            for index, state in enumerate(states)
+        ]
+
+    def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
+        """Returns as many episodes again for each group that failed as a whole."""
+        starts: list[Start] = []
+        for group in groups:
+            first = group.trajectories[0].start
+            is_done = any(item.start.role != "base" for item in group.trajectories)
+            if is_done or not _has_failed(group):
+                continue
+            hinted = self.config.extra == "hinted"
+            state = first.state.with_guidance(*self.hints(group)) if hinted else first.state
+            starts.append(
+                Start(
+                    state=state,
+                    num_samples=self.config.group_size,
+                    learn_from=first.learn_from,
+                    group=group.key,
+                    role="hinted" if hinted else "extra",
+                )
+            )
+        return starts
+
+    def hints(self, group: Group) -> tuple[Guidance, ...]:
+        """Returns what a failed group is told: its wrong answers, to be concise, or both."""
+        truncated = [item.outcome == "truncated" for item in group.graded]
+        answers = [
+            verdict.extracted
+            for item in group.graded
+            if (verdict := item.final_state.verdict) is not None and verdict.extracted
+        ]
+        concise = Guidance("instruction", (self.config.concise,))
+        if all(truncated):
+            return (concise,)
+        mistakes = mistakes_guidance(answers)
+        pieces = () if mistakes is None else (mistakes,)
+        return (*pieces, concise) if any(truncated) else pieces
+
+    def training_samples(
+        self, groups: Sequence[Group], rng: np.random.Generator
+    ) -> list[TrainingSample]:
+        """Returns the merged groups' episodes; hinted ones are learned without their hint."""
+        return [
+            sample
+            for group in groups
+            for sample in samples_of(merged_group(group, rng), self.config.advantage)
+        ]
+
+
+def merged_group(group: Group, rng: np.random.Generator) -> tuple[Trajectory, ...]:
+    """Returns the group after its further correct episodes have replaced failures at random.
+
+    A group in which nothing was added is returned as it is. At least one failure stays, or there
+    would be nothing to learn from.
+    """
+    base = [item for item in group.graded if item.start.role == "base"]
+    found = [item for item in group.graded if item.start.role != "base" and item.is_success]
+    found = found[: max(0, len(base) - 1)]
+    replaced = set(rng.permutation(len(base))[: len(found)].tolist()) if found else set()
+    kept = [item for index, item in enumerate(base) if index not in replaced]
+    return (*kept, *found)
+
+
+def _has_failed(group: Group) -> bool:
+    graded = group.graded
+    return bool(graded) and not any(item.is_success for item in graded)

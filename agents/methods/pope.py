@@ -1,0 +1,221 @@
+"""POPE: hard problems are also tried with a short part of a reference solution in the prompt.
+
+    hard set: no success in K samples of the base policy
+    i*(x):    the shortest prefix of the reference solution (up to a quarter) with a success in K
+              guided samples; if none has one, the first quarter
+    train on  x and x + prefix, 1:1, each its own group;  A = r - mean;  clip to [0, 5];
+              token sum over the response budget;  no KL
+
+The prefix stands in the user's prompt (a soft reset: the policy may restate it, skip it, or go
+back) and is never trained; the guided copy is trained under its guided prompt. Prefixes are
+searched once, before training, with the policy the run starts from; the search's tokens count.
+
+Source: arXiv 2601.18779, "Privileged On-Policy Exploration". The paper's K for the hard set is 128;
+the grid of a sixteenth of the solution and the K of the search are our choice.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from reason_env.agents.advantage import AdvantageConfig
+from reason_env.agents.loss import LossConfig
+from reason_env.agents.methods.protocol import Collect, MethodBase, group_key, samples_of
+from reason_env.agents.trajectory import Group, Start, TrainingSample
+from reason_env.cuts import checked_fraction, with_reference_prefix
+from reason_env.errors import ConfigError, ProblemError
+from reason_env.guidance import solution_guidance
+from reason_env.state import Guidance, ReasonState
+
+GUIDED = "/guided"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class POPEConfig:
+    """POPE's numbers; the defaults are the paper's where it gives one."""
+
+    kind: Annotated[Literal["pope"], tyro.conf.Suppress] = "pope"
+    group_size: int = 8
+    """Episodes of each copy of a problem."""
+    hard_samples: int = 16
+    """K: a problem without success in this many samples is hard (the paper: 128)."""
+    probe_samples: int = 16
+    """Guided samples of each prefix length in the search [the paper does not say]."""
+    max_fraction: float = 0.25
+    """Largest part of the reference solution that is shown."""
+    grid: float = 0.0625
+    """Spacing of the searched lengths, as a part of the solution [the paper does not say]."""
+    conditioning: Literal["prompt", "response"] = "prompt"
+    """prompt: the prefix is guidance (the paper). response: it is the beginning of the policy's own
+    response, a hard prefix (an ablation)."""
+    copies: Literal["both", "guided_only"] = "both"
+    """Guided and unguided copies 1:1, or the guided one alone (an ablation)."""
+    easy: Literal["drop", "mix"] = "drop"
+    """Problems that are not hard: left out, or trained unguided beside (ray interference)."""
+    instruction: str = ""
+    """Shown with the prefix; the built-in base model needs none. "Do not restate ..." is the
+    paper's ablation."""
+    advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(kind="mean"))
+    loss: LossConfig = field(
+        default_factory=lambda: LossConfig(
+            clip_low=1.0, clip_high=4.0, aggregation="seq_mean_token_sum"
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
+        for name in ("hard_samples", "probe_samples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        for name in ("max_fraction", "grid"):
+            if not checked_fraction(getattr(self, name), name) > 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)!r}")
+
+
+def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple[int, ...]:
+    """Returns the prefix lengths that are searched, in steps, shortest first; at least one.
+
+    >>> prefix_lengths(16, max_fraction=0.25, grid=0.0625), prefix_lengths(5, max_fraction=0.25,
+    ...                                                                    grid=0.0625)
+    ((1, 2, 3, 4), (1,))
+    """
+    most = max(1, math.floor(max_fraction * num_steps + 1e-9))
+    spaced = {math.ceil(n * grid * num_steps - 1e-9) for n in range(1, math.ceil(1 / grid) + 1)}
+    return tuple(sorted(length for length in spaced if 1 <= length <= most)) or (most,)
+
+
+class POPE(MethodBase):
+    """Guided and unguided copies of hard problems."""
+
+    def __init__(self, config: POPEConfig) -> None:
+        self.config = config
+        self.prefixes: dict[str, int] = {}
+        """problem id -> steps shown; 0 for a problem that is not hard. Filled by `prepare`."""
+
+    @property
+    def loss(self) -> LossConfig:
+        """The surrogate with a wide clip and a sum over tokens."""
+        return self.config.loss
+
+    def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Returns the problems to train on, after finding the hard ones and their prefixes.
+
+        Raises:
+            ProblemError: No problem has a reference solution, or none is hard.
+        """
+        if not self.prefixes:
+            self._search(states, collect)
+        kept = [state for state in states if self._is_trained(state)]
+        if not kept:
+            raise ProblemError(
+                f"POPE must have hard problems, got none among {len(self.prefixes)} (every one was "
+                f"solved within {self.config.hard_samples} samples); take harder ones, or GRPO"
+            )
+        return kept
+
+    def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
+        """Returns an unguided and, for hard problems, a guided start of each problem."""
+        starts: list[Start] = []
+        for index, state in enumerate(states):
+            length = self.prefixes[state.problem.problem_id]
+            key = group_key(index, state)
+            if length == 0 or self.config.copies == "both":
+                starts.append(self._start(state, key, self.config.group_size, "base"))
+            if length > 0:
+                guided = self._guided(state, length)
+                starts.append(self._start(guided, key + GUIDED, self.config.group_size, "guided"))
+        return starts
+
+    def training_samples(
+        self, groups: Sequence[Group], rng: np.random.Generator
+    ) -> list[TrainingSample]:
+        """Returns every episode with its advantage among its own copy's."""
+        advantage = self.config.advantage
+        return [item for group in groups for item in samples_of(group.trajectories, advantage)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the searched prefixes."""
+        return {"prefixes": dict(self.prefixes)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes the prefixes, so that a resumed run does not search again."""
+        self.prefixes = {str(key): int(value) for key, value in state["prefixes"].items()}
+
+    def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
+        solvable = [state for state in states if state.problem.solution]
+        refused = [state.problem.problem_id for state in states if not state.problem.solution]
+        if not solvable:
+            raise ProblemError(
+                f"POPE must have problems with a reference solution, got none in {len(states)}; "
+                "give a `solution` column, or use another method"
+            )
+        if refused:
+            _log.warning(
+                "POPE leaves out %d of %d problems without a reference solution: %s",
+                len(refused),
+                len(states),
+                ", ".join(refused[:5]) + (", ..." if len(refused) > 5 else ""),
+            )
+        plain = [
+            self._start(state, state.problem.problem_id, self.config.hard_samples, "probe")
+            for state in solvable
+        ]
+        solved = {group.key for group in collect(plain) if _has_success(group)}
+        self.prefixes = {state.problem.problem_id: 0 for state in solvable}
+        open_states = {
+            state.problem.problem_id: state
+            for state in solvable
+            if state.problem.problem_id not in solved
+        }
+        lengths = {key: self._lengths(state) for key, state in open_states.items()}
+        for round_number in range(max((len(own) for own in lengths.values()), default=0)):
+            probes = [
+                self._start(
+                    self._guided(open_states[key], own[round_number]),
+                    key,
+                    self.config.probe_samples,
+                    "probe",
+                )
+                for key, own in lengths.items()
+                if self.prefixes[key] == 0 and round_number < len(own)
+            ]
+            for group in collect(probes) if probes else ():
+                if _has_success(group):
+                    self.prefixes[group.key] = lengths[group.key][round_number]
+        for key, own in lengths.items():
+            self.prefixes[key] = self.prefixes[key] or own[-1]
+
+    def _lengths(self, state: ReasonState) -> tuple[int, ...]:
+        return prefix_lengths(
+            len(state.problem.solution),
+            max_fraction=self.config.max_fraction,
+            grid=self.config.grid,
+        )
+
+    def _is_trained(self, state: ReasonState) -> bool:
+        length = self.prefixes.get(state.problem.problem_id)
+        return length is not None and (length > 0 or self.config.easy == "mix")
+
+    def _guided(self, state: ReasonState, length: int) -> ReasonState:
+        if self.config.conditioning == "response":
+            return with_reference_prefix(state, length)
+        piece = solution_guidance(state.problem, length, delimiter=state.codec.step_delimiter)
+        assert piece is not None, "a searched prefix has at least one step"
+        guided = state.with_guidance(piece)
+        if not self.config.instruction:
+            return guided
+        return guided.with_guidance(Guidance("instruction", (self.config.instruction,)))
+
+    def _start(self, state: ReasonState, key: str, count: int, role: str) -> Start:
+        return Start(state=state, num_samples=count, learn_from=state, group=key, role=role)
+
+
+def _has_success(group: Group) -> bool:
+    return any(item.is_success for item in group.trajectories)

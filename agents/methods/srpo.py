@@ -1,0 +1,161 @@
+r"""SRPO: resets to the step before the first error, which the policy locates in its own chain.
+
+As RRPO, but k is not drawn: the same weights are shown the failed chain as numbered steps, are told
+that it is wrong (not what is right), and name the step where it goes wrong, `\boxed{N}` last, else
+the last "Step N", else 1; clipped to 1..T. The reply is sampled at temperature 0.3 and not trained.
+
+Control arms: the family's step checker in the policy's place ("checker"), a random step ("random"),
+an offset of some steps, and showing the reference answer to the localiser.
+
+Source: arXiv 2605.25507, section on SRPO and the released code. The words of the question are our
+choice [the built-in base model's]; give your own with `--question` for a model that reads prose.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from reason_env.agents.advantage import AdvantageConfig
+from reason_env.agents.loss import LossConfig
+from reason_env.agents.methods.rrpo import (
+    RRPO,
+    RRPOConfig,
+    paper_advantage,
+    paper_loss,
+    read_draw,
+)
+from reason_env.agents.trajectory import Group, Start, Trajectory
+from reason_env.cuts import last_cut, uniform_cut
+from reason_env.errors import ConfigError
+from reason_env.guidance import answer_guidance
+from reason_env.problem import StepChecker
+from reason_env.state import Guidance
+from reason_env.verify import extract_answer
+
+LOCALISE = "/localise"
+_STEP = re.compile(r"step\s*(\d{1,4})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SRPOConfig(RRPOConfig):
+    """SRPO's numbers; the defaults are the released code's."""
+
+    kind: Annotated[Literal["srpo"], tyro.conf.Suppress] = "srpo"  # pyright: ignore[reportIncompatibleVariableOverride]
+    localiser: Literal["self", "checker", "random"] = "self"
+    """Who names the first wrong step: the policy, the family's step checker, or chance."""
+    offset: int = 0
+    """Steps that are kept more (above 0) or fewer (below 0) than the localiser says."""
+    localiser_temperature: float = 0.3
+    max_localiser_tokens: int = 24
+    """Tokens of the reply; raise it for a model that thinks first."""
+    show_answer: bool = False
+    """Shows the reference answer to the localiser (the paper's oracle variant)."""
+    question: str = "First wrong step?"
+    """Asked after the numbered steps [the paper does not print its prompt]."""
+    advantage: AdvantageConfig = field(default_factory=paper_advantage)
+    loss: LossConfig = field(default_factory=paper_loss)
+
+    def __post_init__(self) -> None:
+        RRPOConfig.__post_init__(self)
+        if not self.localiser_temperature >= 0:
+            raise ConfigError(
+                f"localiser_temperature must be at least 0, got {self.localiser_temperature!r}"
+            )
+        if self.max_localiser_tokens < 1:
+            raise ConfigError(
+                f"max_localiser_tokens must be at least 1, got {self.max_localiser_tokens!r}"
+            )
+
+
+def localisation_guidance(steps: tuple[str, ...], question: str) -> Guidance:
+    r"""Returns the piece that shows a chain's numbered steps and asks for its first wrong one.
+
+    >>> localisation_guidance(("A:3+4 x=7\n", "#### 700"), "First wrong step?").pieces
+    ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)
+    """
+    numbered = [f"{index} {step.strip()}" for index, step in enumerate(steps, start=1)]
+    return Guidance("instruction", ("\n".join([*numbered, question]),))
+
+
+def named_step(reply: str, num_steps: int) -> int:
+    r"""Returns the 1-based step that a reply names, clipped to 1..num_steps; 1 where it names none.
+
+    >>> named_step(r"Step 2 is fine. \boxed{3}", 5), named_step("step 2, no: Step 4", 5)
+    (3, 4)
+    >>> named_step("I cannot tell.", 5), named_step(r"\boxed{9}", 5)
+    (1, 5)
+    """
+    boxed = extract_answer(reply)
+    if boxed is not None and boxed.strip().isascii() and boxed.strip().isdigit():
+        return min(max(1, int(boxed.strip()[:6])), num_steps)
+    mentioned = _STEP.findall(reply)
+    return min(max(1, int(mentioned[-1])), num_steps) if mentioned else 1
+
+
+class SRPO(RRPO):
+    """Resets before the first error that the policy itself names."""
+
+    config: SRPOConfig
+
+    def __init__(self, config: SRPOConfig, checker: StepChecker | None = None) -> None:
+        """Takes the problems' step checker, which only `localiser="checker"` needs.
+
+        Raises:
+            ConfigError: The checker is asked for, and the problems have none.
+        """
+        if config.localiser == "checker" and checker is None:
+            raise ConfigError(
+                "localiser 'checker' must have problems with a step checker, got none; use a "
+                "built-in family, or localiser 'self'"
+            )
+        super().__init__(config)
+        self.checker = checker
+
+    def _next(self, group: Group, known: dict[str, Group], rng: np.random.Generator) -> list[Start]:
+        starts = super()._next(group, known, rng)
+        is_reset = bool(starts) and starts[0].role == "reset"
+        if self.config.localiser != "self" or not is_reset or group.key + LOCALISE in known:
+            return starts
+        return [self._localisation(group)]
+
+    def _localisation(self, group: Group) -> Start:
+        seed = read_draw(group.trajectories, self.config).seed
+        assert seed is not None, "a localisation needs a failed chain"
+        state = seed.start.learn_from.cut(0).without_guidance()
+        if self.config.show_answer:
+            answer = answer_guidance(state.problem)
+            assert answer is not None, "a problem has an answer"
+            state = state.with_guidance(answer)
+        asked = localisation_guidance(seed.final_state.steps, self.config.question)
+        state = state.with_guidance(asked)
+        return Start(
+            state=state,
+            num_samples=1,
+            learn_from=state,
+            group=group.key + LOCALISE,
+            role="localise",
+            is_auxiliary=True,
+            temperature=self.config.localiser_temperature,
+            max_new_tokens=self.config.max_localiser_tokens,
+        )
+
+    def kept_steps(
+        self, seed: Trajectory, groups: dict[str, Group], rng: np.random.Generator
+    ) -> int:
+        """Returns k - 1 for the step k that the localiser names, moved by the offset."""
+        chain = seed.final_state
+        if self.config.localiser == "random":
+            return uniform_cut(chain, rng)
+        if self.config.localiser == "checker":
+            assert self.checker is not None, "checked at construction"
+            wrong = self.checker(chain.problem, chain.steps)
+            named = chain.num_steps if wrong is None else wrong
+        else:
+            reply = groups.get(seed.start.group + LOCALISE)
+            if reply is None:
+                return 0
+            named = named_step(reply.trajectories[0].final_state.text, chain.num_steps)
+        return min(max(0, named - 1 + self.config.offset), last_cut(chain))

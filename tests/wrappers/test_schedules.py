@@ -1,0 +1,136 @@
+import json
+
+import pytest
+
+from reason_env.errors import ConfigError
+from reason_env.wrappers.schedules import (
+    SCHEDULES,
+    BinarySearch,
+    Constant,
+    Cosine,
+    Linear,
+    Reverse,
+    ShortestHelpful,
+    schedule_of,
+)
+
+
+def after(schedule, outcomes: str, problem="p", memory=None):
+    """Returns the share after episodes written as + (success) and - (failure)."""
+    memory = {} if memory is None else memory
+    for outcome in outcomes:
+        memory = schedule.noted(memory, problem, is_success=outcome == "+")
+        # The memory survives a snapshot at any moment.
+        memory = json.loads(json.dumps(memory))
+    return schedule.share(memory, problem)
+
+
+def test_a_constant_share_stays():
+    assert after(Constant(value=0.3), "+-+-") == 0.3
+
+
+def test_a_linear_share_moves_whatever_happens():
+    schedule = Linear(begin=0.8, end=0.2, episodes=3)
+    assert [round(after(schedule, "+-+-+"[:count]), 6) for count in range(5)] == [
+        0.8, 0.6, 0.4, 0.2, 0.2,
+    ]  # fmt: skip
+
+
+def test_a_cosine_share_is_slow_at_both_ends():
+    schedule = Cosine(begin=0.0, end=1.0, episodes=6)
+    shares = [after(schedule, "-" * count) for count in range(8)]
+    # (1 - cos(pi/6)) / 2 = 0.0670, (1 - cos(pi/3)) / 2 = 1/4.
+    assert [round(share, 4) for share in shares] == [0, 0.067, 0.25, 0.5, 0.75, 0.933, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "share"),
+    [
+        ("", 1.0),
+        ("++", 1.0),  # two of a window of three
+        ("+-+", 0.75),  # 2 of 3 is at least 0.6
+        ("+--", 1.0),  # 1 of 3
+        ("+--++", 0.75),  # the window slides: - + + is 2 of 3
+        ("+++++", 0.75),  # the new stage counts from nothing
+        ("++++++", 0.5),
+        ("+" * 12, 0.0),
+        ("+" * 30, 0.0),
+    ],
+)
+def test_a_reverse_curriculum_slides_to_the_beginning_stage_by_stage(outcomes, share):
+    assert after(Reverse(stages=4, window=3, pass_rate=0.6), outcomes) == share
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "share"),
+    [
+        ("", 0.5),
+        ("++", 0.5),  # two of three samples
+        ("++-", 0.25),  # solved: the lower half
+        ("+--", 0.75),  # not solved: the upper half
+        ("+--+++", 0.625),
+        ("++++++", 0.125),
+        ("---" * 2, 0.875),
+        # [0.75, 1] is narrower than 0.3: it opens downwards, to [0, 1].
+        ("---" * 2 + "+++", 0.4375),
+    ],
+)
+def test_a_binary_search_halves_the_interval_of_each_problem(outcomes, share):
+    schedule = BinarySearch(samples=3, pass_rate=0.6, tolerance=0.2)
+    assert after(schedule, outcomes) == share
+    memory = schedule.noted({}, "other", is_success=True)
+    assert after(schedule, outcomes, memory=memory) == share
+
+
+def test_the_shortest_helpful_share_is_the_first_with_a_success():
+    schedule = ShortestHelpful(size=8, longest=0.375, samples=2)
+    assert after(schedule, "") == 0.0
+    assert after(schedule, "-") == 0.0
+    assert after(schedule, "--") == 0.125
+    assert after(schedule, "---+") == 0.125
+    assert after(schedule, "---+------") == 0.125  # found: it stays
+    assert after(schedule, "------") == 0.375
+    assert after(schedule, "--" * 9) == 0.375  # none works: the longest stays
+    assert after(schedule, "--" * 9 + "+") == 0.375
+    assert after(schedule, "+----") == 0.0
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_schedule_is_known_by_its_kind_and_begins_within_0_and_1(kind):
+    schedule = schedule_of(kind)
+    assert schedule.kind == kind
+    assert schedule_of({"kind": kind}) == schedule == schedule_of(schedule)
+    memory = {}
+    for episode in range(60):
+        share = schedule.share(memory, "p")
+        assert 0.0 <= share <= 1.0
+        before = json.dumps(memory)
+        after_it = schedule.noted(memory, "p", is_success=episode % 3 == 0)
+        assert json.dumps(memory) == before
+        memory = after_it
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "linaer"}, "schedule kind must be .*got 'linaer'; did you mean 'linear'"),
+        ({"begin": 1.0}, "schedule kind must be one of .*got None"),
+        ({"kind": "linear", "start": 1.0}, "schedule 'linear' must be given by its fields, .*start"),
+        ({"kind": "linear", "begin": 1.5}, r"begin must lie in 0\.\.1, got 1\.5"),
+        ({"kind": "cosine", "end": -1}, r"end must lie in 0\.\.1, got -1"),
+        ({"kind": "linear", "episodes": 0}, "episodes must be at least 1, got 0"),
+        ({"kind": "constant", "value": 2}, r"value must lie in 0\.\.1, got 2"),
+        ({"kind": "reverse", "stages": 0}, "stages must be at least 1, got 0"),
+        ({"kind": "reverse", "window": 0}, "window must be at least 1, got 0"),
+        ({"kind": "reverse", "pass_rate": 7}, r"pass_rate must lie in 0\.\.1, got 7"),
+        ({"kind": "binary_search", "samples": 0}, "samples must be at least 1, got 0"),
+        ({"kind": "binary_search", "pass_rate": 3}, r"pass_rate must lie in 0\.\.1, got 3"),
+        ({"kind": "binary_search", "tolerance": 0}, "tolerance must lie between 0 and 1, got 0"),
+        ({"kind": "shortest_helpful", "size": 0}, "size must be at least 1, got 0"),
+        ({"kind": "shortest_helpful", "longest": 2}, r"longest must lie in 0\.\.1, got 2"),
+        ({"kind": "shortest_helpful", "samples": 0}, "samples must be at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_a_wrong_schedule_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        schedule_of(given)
