@@ -82,7 +82,7 @@ METRICS: dict[str, Metric] = {
         for outcome in OUTCOMES
     },
     "advantage/groups_without_signal_fraction": _fraction(
-        "groups of several graded episodes whose returns are all equal: they teach GRPO nothing",
+        "groups of several episodes whose graded returns are all equal: they teach GRPO nothing",
         high=0.9,
     ),
     "advantage/mean_abs": Metric(
@@ -234,7 +234,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
         "rollout/num_groups": len(judged),
         **{f"grade/{name}_fraction": outcomes.count(name) / len(outcomes) for name in OUTCOMES},
         "advantage/groups_without_signal_fraction": _mean(
-            not has_signal(group) for group in judged if len(group.graded) > 1
+            not has_signal(group) for group in judged if len(group.trajectories) > 1
         ),
         **{name: value for metrics in per_role for name, value in metrics.items()},
     }

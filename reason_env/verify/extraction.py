@@ -128,7 +128,7 @@ def _after_hashes(text: str) -> str | None:
     if at < 0:
         return None
     end = text.find("\n", at)
-    return text[at + 4 : end if end >= 0 else len(text)].strip()
+    return text[at + 4 : end if end >= 0 else len(text)].strip(" \t\r*#")
 
 
 def _after_phrase(text: str, phrase: str) -> str | None:
