@@ -368,7 +368,7 @@ def ablation_claims(rows_of: dict[str, list[Row]]) -> Iterator[Claim]:
     yield Claim(
         "PSDP backwards solves a lock of 12 in n^2 transitions, not A^n",
         f"{backwards:.0f} against {forwards:,.0f} to a first success; success {solved:.0f}",
-        solved == 1.0 and backwards < 144,
+        bool(solved == 1.0 and backwards < 144),
     )
 
 

@@ -174,6 +174,12 @@ class ReasonEnv(gym.Env[Any, Any]):
         """Returns the state before the first token of `problem`'s response."""
         return ReasonState(problem=problem, codec=self.codec)
 
+    def after(
+        self, state: ReasonState, tokens: Sequence[int], *, close: bool = False
+    ) -> ReasonState:
+        """Returns what follows `state` under this environment's rules; see `state.transition`."""
+        return self._transition(state, tokens, close=close)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -207,7 +213,7 @@ class ReasonEnv(gym.Env[Any, Any]):
         tokens = self._tokens(action)
         close = self.layout.granularity == "response" or not tokens
         begin = self._num_prompt_ids + len(self.state.response)
-        self._state = self._transition(self.state, tokens, close=close)
+        self._state = self.after(self.state, tokens, close=close)
         new = self._state.response[begin - self._num_prompt_ids :]
         self._ids[begin : begin + len(new)] = new
         terminated = self._state.verdict is not None
@@ -384,7 +390,10 @@ class ReasonEnv(gym.Env[Any, Any]):
         return "truncated" if is_truncated(state, self.rules) else "open"
 
     def _info(self) -> dict[str, Any]:
-        state = self.state
+        return self.info_of(self.state)
+
+    def info_of(self, state: ReasonState) -> dict[str, Any]:
+        """Returns the info that a reset to `state`, or a step that ends in it, gives."""
         verdict = state.verdict
         return {
             "problem_id": state.problem.problem_id,

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from reason_env.errors import StateError, shown
 
@@ -129,9 +130,19 @@ def rng_from_json(data: dict[str, Any]) -> np.random.Generator:
     >>> rng_from_json(rng_to_json(rng)).random() == rng.random()
     True
     """
-    bits: Any = np.random.PCG64(0)
+    bits: Any = np.random.PCG64(_UNSEEDED)
     bits.state = data
     return np.random.Generator(bits)
+
+
+class _Unseeded(ISeedSequence):
+    """Seeds what is overwritten at once: hashing a seed costs more than the rest of a restore."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        return np.zeros(n_words, dtype)
+
+
+_UNSEEDED: Any = _Unseeded()
 
 
 def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:

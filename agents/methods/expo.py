@@ -12,16 +12,24 @@ worse than GRPO). One explanation a problem, a new one each iteration, the mean 
 the filter are our choice. ExP-DPO is not here.
 """
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.methods.protocol import MethodBase, group_key, samples_of
+from reason_env.agents.methods.protocol import (
+    Collect,
+    MethodBase,
+    check_names,
+    group_key,
+    samples_of,
+)
 from reason_env.agents.trajectory import (
     Group,
     Start,
@@ -29,13 +37,17 @@ from reason_env.agents.trajectory import (
     Trajectory,
     training_sample,
 )
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, ProblemError
 from reason_env.guidance import answer_guidance
 from reason_env.problems import reference_response
 from reason_env.state import ReasonState
 
 EXPLANATION = "/explanation"
+Explanations = Literal["self", "expert"]
+Refresh = Literal["every_iteration", "once"]
+Length = Literal["token_mean", "sum"]
 BETRAYALS = ("given answer", "answer given", "provided answer", "answer provided", "the hint")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +61,11 @@ class ExPOConfig:
     """Weight of the explanations' log-likelihood, in reward units per nat (a token)."""
     beta_iterations: int | None = None
     """Iterations over which beta falls to 0, linearly; None keeps it."""
-    explanations: Literal["self", "expert"] = "self"
+    explanations: Explanations = "self"
     """expert puts the reference solution into the slot: the paper's control arm."""
-    refresh: Literal["every_iteration", "once"] = "every_iteration"
+    refresh: Refresh = "every_iteration"
     """When a problem's explanation is sampled anew [the paper does not say]."""
-    length: Literal["token_mean", "sum"] = "token_mean"
+    length: Length = "token_mean"
     """Mean over an explanation's tokens, or their sum over the response budget [not said]."""
     filter_answers: bool = True
     """Keep only explanations that end in the reference answer and do not betray it [not said]."""
@@ -63,10 +75,18 @@ class ExPOConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
+        check_names(
+            self,
+            {
+                "explanations": get_args(Explanations),
+                "refresh": get_args(Refresh),
+                "length": get_args(Length),
+            },
+        )
         if self.group_size < 2:
             raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
-        if not self.beta >= 0:
-            raise ConfigError(f"beta must be at least 0, got {self.beta!r}")
+        if not 0 <= self.beta < math.inf:
+            raise ConfigError(f"beta must be finite and at least 0, got {self.beta!r}")
         if self.beta_iterations is not None and self.beta_iterations < 1:
             raise ConfigError(f"beta_iterations must be at least 1, got {self.beta_iterations!r}")
 
@@ -108,8 +128,30 @@ class ExPO(MethodBase):
         left = 1.0 - (self.iterations - 1) / self.config.beta_iterations
         return self.config.beta * max(0.0, left)
 
+    def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Returns every problem; with expert explanations, those with a reference solution.
+
+        Raises:
+            ProblemError: Expert explanations are asked for, and no problem has a solution.
+        """
+        if self.config.explanations == "self":
+            return states
+        kept = [state for state in states if state.problem.solution]
+        if not kept:
+            raise ProblemError(
+                f"explanations 'expert' must have problems with a reference solution, got none in "
+                f"{len(states)}; give a `solution` column, or use explanations 'self'"
+            )
+        if len(kept) < len(states):
+            _log.warning(
+                "ExPO leaves out %d of %d problems without a reference solution",
+                len(states) - len(kept),
+                len(states),
+            )
+        return kept
+
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns the group of each problem, and one explanation where it is not known yet."""
+        """Returns the group of each problem, and one explanation where it is needed still."""
         self.iterations += 1
         starts: list[Start] = []
         for index, state in enumerate(states):
@@ -117,7 +159,7 @@ class ExPO(MethodBase):
             starts.append(
                 Start(state=state, num_samples=self.config.group_size, learn_from=state, group=key)
             )
-            if self.config.explanations == "self" and state.problem.problem_id not in self.known:
+            if self._is_asked(state.problem.problem_id):
                 answer = answer_guidance(state.problem)
                 assert answer is not None, "a problem has an answer"
                 starts.append(
@@ -136,24 +178,29 @@ class ExPO(MethodBase):
     ) -> list[TrainingSample]:
         """Returns the groups' episodes, and the explanations with beta as their weight."""
         samples: list[TrainingSample] = []
-        fresh: dict[str, TrainingSample] = {}
+        explanations: list[TrainingSample] = []
+        known = dict(self.known)  # before this iteration: what is sampled now is added once
         for group in groups:
             first = group.trajectories[0]
             name = first.start.learn_from.problem.problem_id
             if first.start.role == "explanation":
                 if self.is_kept(first):
-                    fresh[group.key] = _explained(first)
+                    explanations.append(training_sample(first, self.beta))
                     if self.config.refresh == "once":
-                        self.known[name] = fresh[group.key]
+                        self.known[name] = explanations[-1]
                 continue
             samples += samples_of(group.trajectories, self.config.advantage)
             if self.config.explanations == "expert":
-                fresh[group.key] = expert_sample(first)
-            elif name in self.known:
-                fresh[group.key] = self.known[name]
+                explanations.append(expert_sample(first))
+            elif name in known:
+                explanations.append(known[name])
         if self.beta == 0:
             return samples
-        return samples + [replace(sample, advantage=self.beta) for sample in fresh.values()]
+        return samples + [replace(sample, advantage=self.beta) for sample in explanations]
+
+    def _is_asked(self, problem_id: str) -> bool:
+        is_self = self.config.explanations == "self"
+        return is_self and self.beta > 0 and problem_id not in self.known
 
     def is_kept(self, explanation: Trajectory) -> bool:
         """Returns whether an explanation ends in the reference answer without betraying it."""
@@ -172,6 +219,7 @@ class ExPO(MethodBase):
                     "context_ids": list(sample.context_ids),
                     "token_ids": list(sample.token_ids),
                     "action_mask": list(sample.action_mask),
+                    "behavior_log_probs": list(sample.behavior_log_probs),
                     "group": sample.group,
                 }
                 for name, sample in self.known.items()
@@ -182,40 +230,33 @@ class ExPO(MethodBase):
         """Continues from `state_dict`'s value."""
         self.iterations = int(state["iterations"])
         self.known = {
-            str(name): _likelihood_sample(
-                own["context_ids"], own["token_ids"], own["action_mask"], own["group"]
+            str(name): TrainingSample(
+                context_ids=tuple(own["context_ids"]),
+                token_ids=tuple(own["token_ids"]),
+                action_mask=tuple(own["action_mask"]),
+                behavior_log_probs=tuple(own["behavior_log_probs"]),
+                advantage=self.config.beta,
+                role="explanation",
+                group=own["group"],
             )
             for name, own in state["known"].items()
         }
 
 
-def _explained(trajectory: Trajectory) -> TrainingSample:
-    sample = training_sample(trajectory, 1.0)
-    return _likelihood_sample(
-        sample.context_ids, sample.token_ids, sample.action_mask, sample.group
-    )
-
-
 def expert_sample(trajectory: Trajectory) -> TrainingSample:
-    """Returns the reference solution of an episode's problem, as if it were an explanation."""
+    """Returns the reference solution of an episode's problem, as if it were an explanation.
+
+    Nothing sampled it: its behavior log-probabilities are 0, and the loss does not read them.
+    """
     state = trajectory.start.learn_from
     text = reference_response(state.problem, state.codec.step_delimiter)
     token_ids = (*state.codec.encode(text), state.codec.eos_id)
-    return _likelihood_sample(
-        trajectory.learn_prompt_ids, token_ids, [True] * len(token_ids), trajectory.start.group
-    )
-
-
-def _likelihood_sample(
-    context_ids: Sequence[int], token_ids: Sequence[int], mask: Sequence[bool], group: str
-) -> TrainingSample:
-    """Returns tokens whose log-likelihood is raised; the sampler has no part in it."""
     return TrainingSample(
-        context_ids=tuple(context_ids),
-        token_ids=tuple(token_ids),
-        action_mask=tuple(mask),
+        context_ids=trajectory.learn_prompt_ids,
+        token_ids=token_ids,
+        action_mask=(True,) * len(token_ids),
         behavior_log_probs=(0.0,) * len(token_ids),
         advantage=1.0,
         role="explanation",
-        group=group,
+        group=trajectory.start.group,
     )

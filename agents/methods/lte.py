@@ -15,19 +15,25 @@ is kept when G' = G are our choice; the hint's words are the prompt template's.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.methods.protocol import MethodBase, group_key, samples_of
+from reason_env.agents.methods.protocol import (
+    MethodBase,
+    check_names,
+    group_key,
+    samples_of,
+)
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
 from reason_env.errors import ConfigError
 from reason_env.guidance import mistakes_guidance
 from reason_env.state import Guidance, ReasonState
 
+Extra = Literal["hinted", "unhinted"]
 Denominator = Literal["hinted_old", "one", "unhinted_old"]
 RATIO_AGAINST = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
 
@@ -39,7 +45,7 @@ class LTEConfig:
     kind: Annotated[Literal["lte"], tyro.conf.Suppress] = "lte"
     group_size: int = 8
     """Episodes a problem, and as many again where all of them fail (G)."""
-    extra: Literal["hinted", "unhinted"] = "hinted"
+    extra: Extra = "hinted"
     """unhinted is the paper's control arm GRPOExtra: the same extra episodes without a hint."""
     gamma: float = 0.1
     """Of f(x) = x / (x + gamma) on hinted tokens [the paper does not say]."""
@@ -56,10 +62,7 @@ class LTEConfig:
             raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
         if not self.gamma > 0:
             raise ConfigError(f"gamma must be above 0, got {self.gamma!r}")
-        if self.denominator not in RATIO_AGAINST:
-            raise ConfigError(
-                f"denominator must be one of {', '.join(RATIO_AGAINST)}, got {self.denominator!r}"
-            )
+        check_names(self, {"extra": get_args(Extra), "denominator": get_args(Denominator)})
 
 
 class LTE(MethodBase):
@@ -106,15 +109,15 @@ class LTE(MethodBase):
             is_done = any(item.start.role != "base" for item in group.trajectories)
             if is_done or not _has_failed(group):
                 continue
-            hinted = self.config.extra == "hinted"
-            state = first.state.with_guidance(*self.hints(group)) if hinted else first.state
+            # Without a wrong answer to tell (nothing was answered) the episodes are just more.
+            hints = self.hints(group) if self.config.extra == "hinted" else ()
             starts.append(
                 Start(
-                    state=state,
+                    state=first.state.with_guidance(*hints),
                     num_samples=self.config.group_size,
                     learn_from=first.learn_from,
                     group=group.key,
-                    role="hinted" if hinted else "extra",
+                    role="hinted" if hints else "extra",
                 )
             )
         return starts

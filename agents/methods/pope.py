@@ -18,14 +18,20 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.methods.protocol import Collect, MethodBase, group_key, samples_of
+from reason_env.agents.methods.protocol import (
+    Collect,
+    MethodBase,
+    check_names,
+    group_key,
+    samples_of,
+)
 from reason_env.agents.trajectory import Group, Start, TrainingSample
 from reason_env.cuts import checked_fraction, with_reference_prefix
 from reason_env.errors import ConfigError, ProblemError
@@ -33,6 +39,9 @@ from reason_env.guidance import solution_guidance
 from reason_env.state import Guidance, ReasonState
 
 GUIDED = "/guided"
+Conditioning = Literal["prompt", "response"]
+Copies = Literal["both", "guided_only"]
+Easy = Literal["drop", "mix"]
 _log = logging.getLogger(__name__)
 
 
@@ -51,12 +60,12 @@ class POPEConfig:
     """Largest part of the reference solution that is shown."""
     grid: float = 0.0625
     """Spacing of the searched lengths, as a part of the solution [the paper does not say]."""
-    conditioning: Literal["prompt", "response"] = "prompt"
+    conditioning: Conditioning = "prompt"
     """prompt: the prefix is guidance (the paper). response: it is the beginning of the policy's own
     response, a hard prefix (an ablation)."""
-    copies: Literal["both", "guided_only"] = "both"
+    copies: Copies = "both"
     """Guided and unguided copies 1:1, or the guided one alone (an ablation)."""
-    easy: Literal["drop", "mix"] = "drop"
+    easy: Easy = "drop"
     """Problems that are not hard: left out, or trained unguided beside (ray interference)."""
     instruction: str = ""
     """Shown with the prefix; the built-in base model needs none. "Do not restate ..." is the
@@ -69,6 +78,14 @@ class POPEConfig:
     )
 
     def __post_init__(self) -> None:
+        check_names(
+            self,
+            {
+                "conditioning": get_args(Conditioning),
+                "copies": get_args(Copies),
+                "easy": get_args(Easy),
+            },
+        )
         if self.group_size < 2:
             raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
         for name in ("hard_samples", "probe_samples"):
@@ -80,7 +97,9 @@ class POPEConfig:
 
 
 def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple[int, ...]:
-    """Returns the prefix lengths that are searched, in steps, shortest first; at least one.
+    """Returns the prefix lengths that are searched, in steps, shortest first; the longest is last.
+
+    The longest is `max_fraction` of the solution, at least one step, on the grid or not.
 
     >>> prefix_lengths(16, max_fraction=0.25, grid=0.0625), prefix_lengths(5, max_fraction=0.25,
     ...                                                                    grid=0.0625)
@@ -88,7 +107,7 @@ def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple
     """
     most = max(1, math.floor(max_fraction * num_steps + 1e-9))
     spaced = {math.ceil(n * grid * num_steps - 1e-9) for n in range(1, math.ceil(1 / grid) + 1)}
-    return tuple(sorted(length for length in spaced if 1 <= length <= most)) or (most,)
+    return tuple(sorted({most, *(length for length in spaced if length < most)}))
 
 
 class POPE(MethodBase):

@@ -21,6 +21,7 @@ from reason_env.agents.trajectory import (
     Trajectory,
     training_sample,
 )
+from reason_env.errors import ConfigError, did_you_mean
 from reason_env.state import ReasonState
 
 Collect = Callable[[Sequence[Start]], Sequence[Group]]
@@ -104,6 +105,25 @@ def samples_of(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> l
         training_sample(item, float(advantage))
         for item, advantage in zip(graded, advantages, strict=True)
     ]
+
+
+def check_names(config: object, choices: Mapping[str, Sequence[str]]) -> None:
+    """Raises where a field of a config is none of its names.
+
+    Args:
+        config: A method's config.
+        choices: Field -> the names it may have.
+
+    Raises:
+        ConfigError: The first field that has another name, with the nearest.
+    """
+    for name, known in choices.items():
+        value = getattr(config, name)
+        if value not in known:
+            raise ConfigError(
+                f"{name} must be one of {', '.join(known)}, got {value!r}"
+                f"{did_you_mean(str(value), known)}"
+            )
 
 
 def group_key(index: int, state: ReasonState) -> str:

@@ -21,20 +21,26 @@ RRPO and the released code; the size of a further wave is our choice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.methods.protocol import MethodBase, group_key, samples_of
+from reason_env.agents.methods.protocol import (
+    MethodBase,
+    check_names,
+    group_key,
+    samples_of,
+)
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
 from reason_env.cuts import uniform_cut, with_response_of
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
 RESET = "/reset"
+SeedPolicy = Literal["first_failure", "extra"]
 
 
 def paper_advantage() -> AdvantageConfig:
@@ -61,7 +67,7 @@ class RRPOConfig:
     tries_per_wave: int = 4
     """Further tries sampled at once (the paper samples one by one; this trades discarded tokens
     for fewer waves)."""
-    seed_policy: Literal["first_failure", "extra"] = "first_failure"
+    seed_policy: SeedPolicy = "first_failure"
     """first_failure takes the first wrong episode out of the base group, as the paper does, which
     makes the base group better than the policy; extra keeps the first `num_base` as they come and
     looks for the failure among the rest."""
@@ -69,6 +75,7 @@ class RRPOConfig:
     loss: LossConfig = field(default_factory=paper_loss)
 
     def __post_init__(self) -> None:
+        check_names(self, {"seed_policy": get_args(SeedPolicy)})
         for name in ("num_base", "num_reset"):
             if getattr(self, name) < 2:
                 raise ConfigError(

@@ -13,13 +13,14 @@ choice [the built-in base model's]; give your own with `--question` for a model 
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
+from reason_env.agents.methods.protocol import check_names
 from reason_env.agents.methods.rrpo import (
     RRPO,
     RRPOConfig,
@@ -33,10 +34,12 @@ from reason_env.errors import ConfigError
 from reason_env.guidance import answer_guidance
 from reason_env.problem import StepChecker
 from reason_env.state import Guidance
-from reason_env.verify import extract_answer
 
 LOCALISE = "/localise"
-_STEP = re.compile(r"step\s*(\d{1,4})", re.IGNORECASE)
+Localiser = Literal["self", "checker", "random"]
+_BOXED = re.compile(r"\\boxed\{\s*(?:step\s*)?([0-9]+)\s*\}", re.IGNORECASE)
+_STEP = re.compile(r"step\s*([0-9]+)", re.IGNORECASE)
+MAX_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class SRPOConfig(RRPOConfig):
     """SRPO's numbers; the defaults are the released code's."""
 
     kind: Annotated[Literal["srpo"], tyro.conf.Suppress] = "srpo"  # pyright: ignore[reportIncompatibleVariableOverride]
-    localiser: Literal["self", "checker", "random"] = "self"
+    localiser: Localiser = "self"
     """Who names the first wrong step: the policy, the family's step checker, or chance."""
     offset: int = 0
     """Steps that are kept more (above 0) or fewer (below 0) than the localiser says."""
@@ -60,6 +63,7 @@ class SRPOConfig(RRPOConfig):
 
     def __post_init__(self) -> None:
         RRPOConfig.__post_init__(self)
+        check_names(self, {"localiser": get_args(Localiser)})
         if not self.localiser_temperature >= 0:
             raise ConfigError(
                 f"localiser_temperature must be at least 0, got {self.localiser_temperature!r}"
@@ -88,11 +92,9 @@ def named_step(reply: str, num_steps: int) -> int:
     >>> named_step("I cannot tell.", 5), named_step(r"\boxed{9}", 5)
     (1, 5)
     """
-    boxed = extract_answer(reply)
-    if boxed is not None and boxed.strip().isascii() and boxed.strip().isdigit():
-        return min(max(1, int(boxed.strip()[:6])), num_steps)
-    mentioned = _STEP.findall(reply)
-    return min(max(1, int(mentioned[-1])), num_steps) if mentioned else 1
+    # Not the answer's extraction rule: a reply may quote the chain's own `####` line.
+    named = _BOXED.findall(reply) or _STEP.findall(reply)
+    return min(max(1, int(named[-1][:MAX_DIGITS])), num_steps) if named else 1
 
 
 class SRPO(RRPO):

@@ -156,10 +156,10 @@ def coverage(seed: int) -> list[Row]:
     """Returns samples and gain of random resets and of the oracle, over p.
 
     The tree has two actions, of which the policy takes the right one about half of the time, so
-    that the advantage of a critical state hardly depends on how many there are. `samples` puts the mean
-    policy advantage three standard errors above 0, from the exact mean and variance of a sample;
-    `sampled` is the same from resets that were drawn. `noise` is a verdict that is right three
-    times of four; `baseline` subtracts the state's value from each sample.
+    that the advantage of a critical state hardly depends on how many there are. `samples` puts the
+    mean policy advantage three standard errors above 0, from the exact mean and variance of a
+    sample; `sampled` is the same from resets that were drawn. `noise` is a verdict that is right
+    three times of four; `baseline` subtracts the state's value from each sample.
     """
     rows: list[Row] = []
     for noise, baseline in ((True, False), (True, True), (False, True)):

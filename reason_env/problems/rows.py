@@ -249,7 +249,9 @@ def _level(value: object, where: str) -> int:
 
 
 def _check_gradable(problems: list[Problem], table: Table, options: RowOptions) -> None:
-    known = {answer: is_gradable(answer) for answer in {problem.answer for problem in problems}}
+    # An answer that holds the marker of an answer line is a whole solution, not an answer.
+    answers = {problem.answer for problem in problems}
+    known = {answer: "####" not in answer and is_gradable(answer) for answer in answers}
     bad = [index for index, problem in enumerate(problems) if not known[problem.answer]]
     if not bad:
         return

@@ -7,13 +7,11 @@ Python; a colon divides and is remembered as a ratio.
 
 from fractions import Fraction
 
-from reason_env.verify import atoms
+from reason_env.verify import atoms, trailing
 from reason_env.verify.cursor import Cursor
 from reason_env.verify.exact import rational
 from reason_env.verify.nodes import Node, add, multiply, negative, number, symbols
 from reason_env.verify.normalizing import UnreadableError
-from reason_env.verify.quantities import read_unit
-from reason_env.verify.words import CONDITION
 
 _ENDS_TEXT = r"""
     , ; and or ) ] } \} \rfloor \rceil \rangle = < > <= >= \ne \in \approx \equiv \to \cup \cap
@@ -73,7 +71,7 @@ def parse_term(cursor: Cursor) -> Node:
         elif token and starts_factor(cursor):
             node = _juxtaposed(node, cursor)
         else:
-            return _with_unit(node, cursor)
+            return trailing.with_unit(node, cursor)
 
 
 _OPERATORS = frozenset(("*", "/", "\\bmod"))
@@ -169,57 +167,6 @@ def _degrees(base: Node, cursor: Cursor) -> Node:
             cursor.take()
     exact = rational(value)
     return Node("degree", (value if value == base or exact is None else number(exact),))
-
-
-def _with_unit(node: Node, cursor: Cursor) -> Node:
-    """Returns the node with the words and their power after it; a condition after it is skipped."""
-    words: list[str] = []
-    while cursor.peek().startswith('"'):
-        word = cursor.take()[1:]
-        if word.split(" ", 1)[0].lower() in CONDITION:
-            _skip_condition(cursor)
-            break
-        if any(c.isdigit() for c in word.rstrip("23")):
-            raise UnreadableError("a number in the words after a number")
-        words.append(word)
-        if cursor.accept("^"):
-            words.append("^" + _unit_power(cursor))
-        elif cursor.accept("/"):
-            words.append("/")
-    if not words:
-        return node
-    quantity = Node("quantity", (node,), " ".join(words))
-    return _compound(quantity, cursor) if cursor.peek()[:1].isdigit() else quantity
-
-
-def _compound(quantity: Node, cursor: Cursor) -> Node:
-    """Returns `2 hours 30 minutes` as one quantity in its first unit."""
-    rest = parse_term(cursor)
-    first, second = read_unit(str(quantity.value)), read_unit(str(rest.value))
-    values = rational(quantity.args[0]), rational(rest.args[0] if rest.op == "quantity" else rest)
-    is_one = rest.op == "quantity" and first.dimension and first.dimension == second.dimension
-    if not is_one or values[0] is None or values[1] is None:
-        raise UnreadableError("two quantities side by side")
-    total = values[0] + values[1] * second.factor / first.factor
-    return Node("quantity", (number(total),), quantity.value)
-
-
-def _unit_power(cursor: Cursor) -> str:
-    if cursor.accept("{"):
-        power = cursor.take()
-        cursor.expect("}")
-        return power
-    return cursor.take()
-
-
-def _skip_condition(cursor: Cursor) -> None:
-    depth = 0
-    while not cursor.is_done:
-        token = cursor.peek()
-        depth += (token in ("{", "(", "[", "\\{")) - (token in ("}", ")", "]", "\\}"))
-        if depth < 0 or (depth == 0 and token in (",", ";", "and", "or")):
-            return
-        cursor.take()
 
 
 def literal(token: str) -> Node:

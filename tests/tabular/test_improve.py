@@ -136,8 +136,6 @@ def test_conservative_steps_never_lose_and_a_line_search_reaches_the_optimum():
             )
             values = [one.performance for one in run]
             assert (np.diff(values) >= -1e-12).all()
-            for before, after in zip(values, values[1:], strict=False):
-                assert after - before >= 0
             gains = [one.guaranteed_gain for one in run[1:]]
             assert (np.diff(values) >= np.array(gains) - 1e-12).all()
         assert values[-1] == pytest.approx(best, abs=1e-9)

@@ -113,7 +113,7 @@ def test_a_schedule_is_known_by_its_kind_and_begins_within_0_and_1(kind):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "linaer"}, "schedule kind must be .*got 'linaer'; did you mean 'linear'"),
+        ({"kind": "linaer"}, "schedule kind must be .*got 'linaer'; mean 'linear'"),
         ({"begin": 1.0}, "schedule kind must be one of .*got None"),
         ({"kind": "linear", "start": 1.0}, "schedule 'linear' must be given by its fields, .*start"),
         ({"kind": "linear", "begin": 1.5}, r"begin must lie in 0\.\.1, got 1\.5"),

@@ -1,18 +1,62 @@
-"""One episode of a text environment as lines to show: typed by a person, or sampled by a policy.
+"""`reason-env play`: one episode, step by step, typed by a person or sampled by a policy.
 
 A state is a value, so a person may take a step back: `:back` resets the environment to the state
 before it. `:end` (or the end of the input) ends the response.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import gymnasium as gym
+from rich.text import Text
 
+from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
+from reason_env.agents.train_config import EnvConfig
+from reason_env.cli import tables
+from reason_env.cli.flags import FLAT, out, parsed
 from reason_env.env import ReasonEnv
 from reason_env.state import ReasonState
 
 Ask = Callable[[int], str | None]
+
+
+def run(words: list[str]) -> None:
+    """Plays one episode."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Play:
+        """One episode, step by step: you type the steps, or a model does."""
+
+        env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
+        model: str | None = None
+        """A model that plays ("base", a directory, a hub name); you if None."""
+        problem: str | None = None
+        """Problem id; a random one if None."""
+        seed: int = 0
+
+    given = parsed(Play, words, prog="play")
+    policy: Any = None
+    if given.model is not None:
+        policy = LanguageModelPolicy.load(given.model)
+    codec: Any = "bytes" if policy is None else policy.codec
+    env = given.env.make(codec, granularity="step", format="text", render_mode="ansi")
+    options = {} if given.problem is None else {"problem": given.problem}
+    env.reset(seed=given.seed, options=options)
+    steps = typed_steps(env, _ask) if policy is None else model_steps(env, policy, given.seed)
+    out.print(Text(str(env.render())))
+    for line in steps:
+        out.print(Text(line))
+    problem = env.unwrapped.state.problem
+    out.print(tables.problem_text(problem))
+
+
+def _ask(number: int) -> str | None:
+    """Returns the line that a person types, or None at the end of the input."""
+    try:
+        return input(f"step {number}> ")
+    except EOFError:
+        return None
 
 
 def typed_steps(env: gym.Env[Any, Any], ask: Ask) -> Iterator[str]:
@@ -39,8 +83,6 @@ def typed_steps(env: gym.Env[Any, Any], ask: Ask) -> Iterator[str]:
 
 def model_steps(env: gym.Env[Any, Any], policy: Any, seed: int) -> Iterator[str]:
     """Yields each step that the policy writes, with the step checker's mark where there is one."""
-    from reason_env.agents.policy import Context, SamplingConfig
-
     inner = env.unwrapped
     assert isinstance(inner, ReasonEnv), "play needs a stack on ReasonEnv"
     context = Context(

@@ -1,0 +1,60 @@
+"""`reason-env eval`: pass@1 and pass@k of a policy, with 95 % intervals, by level."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from rich.text import Text
+
+from reason_env.agents.evaluate import EvalConfig, evaluate
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.rollout import reason_env_of
+from reason_env.agents.train_config import EnvConfig
+from reason_env.cli import tables
+from reason_env.cli.flags import FLAT, out, parsed
+
+
+def run(words: list[str]) -> None:
+    """Measures a policy."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Eval:
+        """Measures a policy: pass@1 and pass@k with 95 % intervals, by level."""
+
+        env: Annotated[EnvConfig, FLAT] = field(default_factory=lambda: EnvConfig(split="test"))
+        model: str = "base"
+        """"base", a model directory (a checkpoint's model/ too), or a hub name."""
+        device: str = "cpu"
+        dtype: str = "float32"
+        max_batch_size: int = 256
+        """Sequences sampled at once."""
+        num_problems: int = 200
+        """The first of the set."""
+        samples: int = 8
+        """Completions a problem."""
+        k: int = 8
+        """The k of pass@k."""
+        temperature: float = 1.0
+        greedy: bool = True
+        """Decode each problem greedily too."""
+        seed: int = 0
+
+    given = parsed(Eval, words, prog="eval")
+    config = EvalConfig(
+        num_problems=given.num_problems,
+        samples=given.samples,
+        k=given.k,
+        temperature=given.temperature,
+        greedy=given.greedy,
+    )
+    policy = LanguageModelPolicy.load(
+        given.model, device=given.device, dtype=given.dtype, max_batch_size=given.max_batch_size
+    )
+    env = given.env.make(policy.codec)
+    ids = [item.problem_id for item in reason_env_of(env).problems][: config.num_problems]
+    with out.status(f"sampling {config.samples} completions of {len(ids)} problems ..."):
+        report = evaluate(policy, env, ids, config=config, seed=given.seed)
+    out.print(Text(f"pass@1 {report.pass_at_1}   pass@{report.k} {report.pass_at_k}"))
+    if report.greedy is not None:
+        out.print(Text(f"greedy {report.greedy}"))
+    out.print(Text("outcomes: " + ", ".join(f"{k} {n}" for k, n in report.outcomes.items())))
+    out.print(tables.level_table(report.by_level, report.k))

@@ -1,0 +1,54 @@
+"""`reason-env pretrain`: the base model from scratch, with its card."""
+
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from rich.text import Text
+
+from reason_env.agents.card import write_card
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.pretrain import PretrainConfig, pretrain
+from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError
+
+
+def run(words: list[str]) -> None:
+    """Trains the base model and writes its card."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Pretrain:
+        """Trains the base model from scratch on noisy demonstrations, and writes its card."""
+
+        config: Annotated[PretrainConfig, FLAT] = field(default_factory=PretrainConfig)
+        out: Path = Path("runs/base_model")
+        """Model directory, in Hugging Face layout."""
+        card_problems: int = 25
+        """Problems a level that the card's figures are measured on; 0 for no card."""
+
+    given = parsed(Pretrain, words, prog="pretrain")
+    if given.out.exists() and any(given.out.iterdir()):
+        raise ConfigError(f"--out must be a new directory, got {str(given.out)!r}; give another")
+    total, began = given.config.num_batches, time.monotonic()
+    with out.status("pretraining ...") as status:
+
+        def on_batch(done: int, loss: float) -> None:
+            if done % 50 == 0 or done == total:
+                minutes = (time.monotonic() - began) / 60
+                line = f"batch {done}/{total}  loss {loss:.4f} nats/token  {minutes:.1f} minutes"
+                status.update(line)
+                if done % 500 == 0 or done == total:
+                    out.print(line, highlight=False)
+
+        model = pretrain(given.config, on_batch=on_batch)
+    policy = LanguageModelPolicy(model, ByteCodec())
+    policy.save(given.out)
+    out.print(Text(f"model: {given.out}"))
+    if given.card_problems:
+        with out.status("measuring pass@1 and pass@64 by level ..."):
+            command = shlex.join(["reason-env", "pretrain", *words])
+            write_card(policy, given.config, given.out, command, given.card_problems)
+        out.print(Text(f"card: {given.out / 'README.md'}"))

@@ -1,0 +1,60 @@
+"""Parses what follows a term: its unit, more units of the same kind, and conditions in words."""
+
+from reason_env.verify import expression
+from reason_env.verify.cursor import Cursor
+from reason_env.verify.exact import rational
+from reason_env.verify.nodes import Node, number
+from reason_env.verify.normalizing import UnreadableError
+from reason_env.verify.quantities import read_unit
+from reason_env.verify.words import CONDITION
+
+
+def with_unit(node: Node, cursor: Cursor) -> Node:
+    """Returns the node with the words and their power after it; a condition after it is skipped."""
+    words: list[str] = []
+    while cursor.peek().startswith('"'):
+        word = cursor.take()[1:]
+        if word.split(" ", 1)[0].lower() in CONDITION:
+            _skip_condition(cursor)
+            break
+        if any(c.isdigit() for c in word.rstrip("23")):
+            raise UnreadableError("a number in the words after a number")
+        words.append(word)
+        if cursor.accept("^"):
+            words.append("^" + _unit_power(cursor))
+        elif cursor.accept("/"):
+            words.append("/")
+    if not words:
+        return node
+    quantity = Node("quantity", (node,), " ".join(words))
+    return _compound(quantity, cursor) if cursor.peek()[:1].isdigit() else quantity
+
+
+def _compound(quantity: Node, cursor: Cursor) -> Node:
+    """Returns `2 hours 30 minutes` as one quantity in its first unit."""
+    rest = expression.parse_term(cursor)
+    first, second = read_unit(str(quantity.value)), read_unit(str(rest.value))
+    values = rational(quantity.args[0]), rational(rest.args[0] if rest.op == "quantity" else rest)
+    is_one = rest.op == "quantity" and first.dimension and first.dimension == second.dimension
+    if not is_one or values[0] is None or values[1] is None:
+        raise UnreadableError("two quantities side by side")
+    total = values[0] + values[1] * second.factor / first.factor
+    return Node("quantity", (number(total),), quantity.value)
+
+
+def _unit_power(cursor: Cursor) -> str:
+    if cursor.accept("{"):
+        power = cursor.take()
+        cursor.expect("}")
+        return power
+    return cursor.take()
+
+
+def _skip_condition(cursor: Cursor) -> None:
+    depth = 0
+    while not cursor.is_done:
+        token = cursor.peek()
+        depth += (token in ("{", "(", "[", "\\{")) - (token in ("}", ")", "]", "\\}"))
+        if depth < 0 or (depth == 0 and token in (",", ";", "and", "or")):
+            return
+        cursor.take()

@@ -1,0 +1,291 @@
+import random
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reason_env import ByteCodec, Guidance, Problem, ProblemSet, ReasonState
+from reason_env.env import ReasonEnv
+from reason_env.errors import ActionError, CodecError, ConfigError, StateError, UnknownNameError
+from reason_env.problems import reference_response
+from reason_env.vector_env import INFO_TYPES, ReasonVectorEnv
+
+CODEC = ByteCodec()
+EOS = CODEC.eos_id
+MODES = ("NextStep", "SameStep", "Disabled")
+TOY = ProblemSet(
+    "toy",
+    (
+        Problem(problem_id="toy/train/0", question="?", answer="7", solution=("a", "b"), level=3),
+        Problem(problem_id="toy/train/1", question="longer √", answer="8", solution=("c",)),
+        Problem(problem_id="toy/train/2", question="!!", answer="9"),
+    ),
+)
+REWARD = {"incorrect": -0.25, "no_answer": -0.5, "truncated": -0.75}
+SETTINGS = {"max_tokens": 24, "max_steps": 4, "max_prompt_tokens": 40, "reward": REWARD}
+
+
+def native(num_envs, mode, **changes) -> ReasonVectorEnv:
+    changes = SETTINGS | changes
+    return ReasonVectorEnv(num_envs, problems=TOY, autoreset_mode=mode, **changes)
+
+
+def sync(num_envs, mode, **changes) -> gym.vector.SyncVectorEnv:
+    def make():
+        return ReasonEnv(TOY, granularity="token", format="tokens", **(SETTINGS | changes))
+
+    modes = {item.value: item for item in gym.vector.AutoresetMode}
+    return gym.vector.SyncVectorEnv([make] * num_envs, autoreset_mode=modes[mode])
+
+
+def same(first, second) -> bool:
+    """Compares whatever vector environments say, types of arrays included."""
+    if isinstance(first, np.ndarray) and first.dtype == object:
+        return second.dtype == object and same(list(first), list(second))
+    if isinstance(first, np.ndarray):
+        return first.dtype == second.dtype and np.array_equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (tuple, list)):
+        return len(first) == len(second) and all(map(same, first, second))
+    return type(first) is type(second) and first == second
+
+
+class Speaker:
+    """Says references, wrong answers and noise, token by token, without looking."""
+
+    def __init__(self, seed: int, num_envs: int) -> None:
+        self.rng = random.Random(seed)
+        self.queues = [[] for _ in range(num_envs)]
+
+    def __call__(self) -> np.ndarray:
+        for queue in self.queues:
+            if not queue:
+                problem = self.rng.choice(TOY.problems)
+                noise = [self.rng.randrange(CODEC.vocab_size) for _ in range(6)]
+                texts = (reference_response(problem), "#### 3\n", "x\ny\n\n", "√\n", "")
+                queue.extend(self.rng.choice([noise, CODEC.encode(self.rng.choice(texts)), [EOS]]))
+        return np.array([queue.pop(0) if queue else EOS for queue in self.queues])
+
+
+def check_equal(ours, theirs, *, seed: int, steps: int) -> int:
+    """Plays both and compares everything; returns how many episodes ended."""
+    assert ours.single_observation_space == theirs.single_observation_space
+    assert ours.single_action_space == theirs.single_action_space
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    assert same(ours.reset(seed=seed), theirs.reset(seed=seed))
+    speak, ended = Speaker(seed, ours.num_envs), 0
+    for _ in range(steps):
+        actions = speak()
+        said = ours.step(actions)
+        assert same(said, theirs.step(actions))
+        over = said[2] | said[3]
+        ended += int(over.sum())
+        if ours.autoreset_mode is gym.vector.AutoresetMode.DISABLED and over.any():
+            again = {"reset_mask": over}
+            assert same(ours.reset(options=again), theirs.reset(options=dict(again)))
+            assert again == {"reset_mask": over}
+    states = tuple(env.unwrapped.state for env in theirs.envs)
+    if ours.autoreset_mode is gym.vector.AutoresetMode.DISABLED or not over.any():
+        assert ours.states == states
+        assert [state.step_ends for state in ours.states] == [state.step_ends for state in states]
+    return ended
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stop_at_answer", [True, False])
+def test_it_equals_the_sync_vector_environment_step_for_step(mode, stop_at_answer):
+    changes = {"stop_at_answer": stop_at_answer}
+    ended = check_equal(native(7, mode, **changes), sync(7, mode, **changes), seed=3, steps=120)
+    assert ended > 30
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    mode=st.sampled_from(MODES),
+    seed=st.integers(0, 2**31),
+    num_envs=st.integers(1, 4),
+    max_tokens=st.integers(1, 12),
+    max_steps=st.integers(1, 3),
+    delimiter=st.sampled_from(["\n", "\n\n", "√", "ab", " "]),
+)
+def test_it_equals_the_sync_vector_environment_for_any_rules(
+    mode, seed, num_envs, max_tokens, max_steps, delimiter
+):
+    changes = {"max_tokens": max_tokens, "max_steps": max_steps, "codec": ByteCodec(delimiter)}
+    check_equal(
+        native(num_envs, mode, **changes), sync(num_envs, mode, **changes), seed=seed, steps=20
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_random_actions_of_the_space_are_taken(mode):
+    ours, theirs = native(5, mode), sync(5, mode)
+    ours.action_space.seed(1)
+    ours.reset(seed=0)
+    theirs.reset(seed=0)
+    for _ in range(20):
+        actions = ours.action_space.sample()
+        assert same(ours.step(actions), theirs.step(actions))
+
+
+def test_make_vec_makes_it():
+    gym.register(
+        id="VectorReason-v0",
+        entry_point="reason_env.env:ReasonEnv",
+        vector_entry_point="reason_env.vector_env:ReasonVectorEnv",
+    )
+    try:
+        envs = gym.make_vec(
+            "VectorReason-v0", 3, "vector_entry_point",
+            problems="chain", size=4, autoreset_mode="SameStep",
+        )  # fmt: skip
+        assert type(envs) is ReasonVectorEnv
+        assert envs.metadata["autoreset_mode"] is gym.vector.AutoresetMode.SAME_STEP
+        assert ReasonVectorEnv.metadata["autoreset_mode"] is gym.vector.AutoresetMode.NEXT_STEP
+        assert envs.num_envs == 3
+        assert envs.reset(seed=0)[0] in envs.observation_space
+    finally:
+        del gym.registry["VectorReason-v0"]
+
+
+def test_each_episode_may_start_from_a_state_of_its_own():
+    envs = native(3, "NextStep")
+    first = ReasonState(problem=TOY[2], codec=CODEC).extend(CODEC.encode("so\n"), "reset")
+    second = ReasonState(problem=TOY[0], codec=CODEC).with_guidance(Guidance("answer", ("7",)))
+    ids, infos = envs.reset(seed=5, options={"states": [first, None, second.to_json()]})
+    single = ReasonEnv(TOY, granularity="token", format="tokens", **SETTINGS)
+    assert np.array_equal(ids[1], single.reset(seed=6)[0])
+    assert envs.states[0] == first
+    assert envs.states[2] == second
+    assert infos["privileged_context"].tolist() == ["", "", "Answer: 7\n"]
+    assert infos["num_tokens"].tolist() == [3, 0, 0]
+    for token in CODEC.encode("#### 9"):
+        envs.step(np.array([token, 65, 66]))
+    _, rewards, terminations, _, _ = envs.step(np.array([10, 65, 66]))
+    assert (rewards[0], terminations[0]) == (1.0, True)
+    assert envs.states[0].sources == ("reset",) * 3 + ("policy",) * 7
+
+
+def test_options_for_all_reach_every_episode():
+    envs = native(2, "NextStep")
+    envs.reset(options={"problem": "toy/train/1"})
+    assert {state.problem for state in envs.states} == {TOY[1]}
+    begun = lambda state: state.extend(CODEC.encode("c\n"), "reference")  # noqa: E731
+    envs.reset(options={"problem": "toy/train/1", "starts": (begun,)})
+    assert {state.text for state in envs.states} == {"c\n"}
+
+
+def test_a_group_branches_from_one_state():
+    envs = native(4, "Disabled")
+    start = ReasonState(problem=TOY[0], codec=CODEC).extend(CODEC.encode("a\n"), "reference")
+    envs.reset(options={"state": start})
+    envs.step(np.array([65, 66, 67, EOS]))
+    assert [state.text for state in envs.states] == ["a\nA", "a\nB", "a\nC", "a\n"]
+
+
+def test_copies_are_given_unless_the_array_itself_is_asked_for():
+    envs = native(2, "NextStep")
+    first, _ = envs.reset(seed=0)
+    kept = first.copy()
+    envs.step(np.array([65, 66]))
+    assert np.array_equal(first, kept)
+    envs = native(2, "NextStep", copy=False)
+    first, _ = envs.reset(seed=0)
+    second = envs.step(np.array([65, 66]))[0]
+    assert second is first
+
+
+def test_infos_are_as_wide_as_those_of_one_environment():
+    env = ReasonEnv(TOY)
+    _, info = env.reset(seed=0)
+    assert list(INFO_TYPES) == list(info)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        (
+            {"autoreset_mode": "sometimes"},
+            "autoreset_mode must be one of NextStep, SameStep, Disab",
+        ),
+        ({"granularity": "step"}, "must have granularity 'token' and format 'tokens', got 'step'"),
+        ({"format": "text"}, "got 'token' and 'text'; use vectorization_mode='sync'"),
+        ({"render_mode": "ansi"}, "render_mode must be None, got 'ansi'"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_construction(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        ReasonVectorEnv(**({"num_envs": 2, "problems": TOY} | settings))
+
+
+@pytest.mark.parametrize(
+    ("actions", "error", "message"),
+    [
+        ([65], ActionError, "actions must be one token id for each of the 2 episodes"),
+        ([65.0, 66.0], ActionError, "actions must be one token id for each of the 2 episodes"),
+        ("ab", ActionError, "actions must be one token id for each of the 2 episodes, got 'ab'"),
+        ([65, 258], CodecError, r"token ids must lie in 0\.\.257, got 258"),
+        ([-1, 65], CodecError, r"token ids must lie in 0\.\.257, got -1"),
+    ],
+)
+def test_a_wrong_action_is_refused_and_nothing_has_changed(actions, error, message):
+    envs = native(2, "NextStep")
+    envs.reset(seed=0)
+    before = envs.states
+    with pytest.raises(error, match=message):
+        envs.step(actions)
+    assert envs.states == before
+    envs.step([65, 66])
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"seed": [1]}, ConfigError, "seed must be one number, or one for each of the 2"),
+        ({"options": {"states": [None]}}, ConfigError, r"must be one state \(or None\) for each of"),
+        ({"options": {"reset_mask": np.zeros(2, bool)}}, ConfigError, "at least one of them True"),
+        ({"options": {"reset_mask": [1, 0]}}, ConfigError, "must be one boolean for each of the 2"),
+        ({"options": {"problem": "toy/train/7"}}, UnknownNameError, "no problem 'toy/train/7'"),
+        ({"options": {"stat": 3}}, ConfigError, "reset options must be among"),
+    ],
+)  # fmt: skip
+def test_a_wrong_reset_is_refused_and_the_episodes_go_on(given, error, message):
+    envs = native(2, "NextStep")
+    envs.reset(seed=0)
+    with pytest.raises(error, match=message):
+        envs.reset(**given)
+    envs.step([65, 66])
+
+
+def test_nothing_goes_before_a_reset():
+    envs = native(2, "NextStep")
+    for act in (
+        lambda: envs.step([65, 66]),
+        lambda: envs.states,
+        lambda: envs.reset(options={"reset_mask": np.array([True, False])}),
+    ):
+        with pytest.raises(ResetNeeded, match=r"call reset\(\)"):
+            act()
+
+
+def test_without_autoreset_an_episode_that_is_over_is_not_stepped():
+    envs = native(2, "Disabled")
+    envs.reset(seed=0)
+    envs.step([EOS, 65])
+    with pytest.raises(
+        StateError, match="episodes that are over must be reset before a step, got 1"
+    ):
+        envs.step([65, 65])
+    envs.reset(options={"reset_mask": np.array([True, False])})
+    envs.step([65, 65])
+    assert [len(state.response) for state in envs.states] == [1, 2]
