@@ -6,6 +6,7 @@ written is not part of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gymnasium as gym
@@ -19,6 +20,7 @@ from reason_env.agents.methods import GRPOConfig, MethodConfig
 from reason_env.agents.policy import SamplingConfig
 from reason_env.codec import Codec
 from reason_env.errors import ConfigError
+from reason_env.problems import problem_sources
 from reason_env.prompt import PromptTemplate
 from reason_env.reward import RewardConfig
 
@@ -78,10 +80,12 @@ class EnvConfig:
         )
 
     @property
-    def is_file(self) -> bool:
-        """True if the source is one file, which has no other split to evaluate on."""
-        head = self.problems.partition(":")[0]
-        return head not in ("chain", "inverse", "hub")
+    def has_splits(self) -> bool:
+        """True if the source has other splits to evaluate on; one file has none."""
+        head, _, argument = self.problems.partition(":")
+        if head in ("gsm8k", "file"):
+            return Path(argument).is_dir()
+        return head in {source.name for source in problem_sources()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,7 +184,7 @@ class Training:
 
     def _eval_env(self) -> gym.Env[Any, Any] | None:
         config, own = self.config, self.config.eval
-        if own.problems is None and config.env.is_file:
+        if own.problems is None and not config.env.has_splits:
             return None
         source = config.env.problems if own.problems is None else own.problems
         size = own.num_problems if own.problems is None else None

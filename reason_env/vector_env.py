@@ -1,10 +1,9 @@
 """ReasonVectorEnv: many token-level episodes at once, equal to `SyncVectorEnv` step for step.
 
 Most tokens only append: they neither end a step nor the response, so a whole vector of them is a
-few array operations. A token that may end something (the end token, one that may complete the
-step delimiter, the last of the budget) goes through `ReasonEnv.after`, the definition itself, for
-its episode alone. States are therefore kept as of the last such token, and completed when asked
-for.
+few array operations. A token that may complete the step delimiter is looked at alone. One that
+ends an episode (the end token, an answer, a budget) goes through `ReasonEnv.after`, the definition
+itself. States are therefore kept as of the start, and completed when asked for.
 
 Not covered: other granularities and formats (use `gym.make_vec(..., vectorization_mode="sync")`),
 wrappers of single environments (start wrappers act through `options={"starts": ...}` or per-episode
@@ -12,7 +11,7 @@ wrappers of single environments (start wrappers act through `options={"starts": 
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -20,7 +19,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reason_env.env import ReasonEnv
+from reason_env.env import ReasonEnv, commits
 from reason_env.errors import ActionError, CodecError, ConfigError, StateError, shown
 from reason_env.state import ReasonState, is_truncated
 
@@ -52,7 +51,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ['A', '', 'B']
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own declaration
         "render_modes": [],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
@@ -111,6 +110,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._states: list[ReasonState] = []
         self._prompt_sizes = np.zeros(num_envs, dtype=np.int64)
         self._closed = np.zeros(num_envs, dtype=np.int64)
+        self._bounds = [0] * num_envs
         self._infos: dict[str, np.ndarray[Any, Any]] = {
             name: np.zeros(num_envs, dtype=kind) for name, kind in INFO_TYPES.items()
         }
@@ -181,6 +181,8 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._reset_one(index, None, {})
         special = self._append(tokens, acts)
         for index in np.flatnonzero(special).tolist():
+            if self._only_closes(index, int(tokens[index])):
+                continue
             state = self._settle(index, int(tokens[index]))
             rewards[index] = self.env.reward_config.reward(state, self.env.rules)
             terminations[index] = state.verdict is not None
@@ -203,6 +205,23 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         plain = acts & ~special
         self._infos["num_steps"][plain] = self._closed[plain] + 1
         return special
+
+    def _only_closes(self, index: int, token: int) -> bool:
+        """Returns whether the token, kept, at most closes a step after which all goes on."""
+        env, count = self.env, int(self._infos["num_tokens"][index])
+        if token == env.codec.eos_id or count >= env.rules.max_tokens:
+            return False
+        begin = int(self._prompt_sizes[index])
+        response = self._ids[index, begin : begin + count].tolist()
+        if env.codec.ends_step(response[self._bounds[index] :]):
+            closed = self._closed[index] + 1
+            if closed >= env.rules.max_steps:
+                return False
+            if env.rules.stop_at_answer and commits(env.codec.decode(response)):
+                return False
+            self._closed[index], self._bounds[index] = closed, count
+        self._infos["num_steps"][index] = self._closed[index] + (self._bounds[index] < count)
+        return True
 
     def _settle(self, index: int, token: int) -> ReasonState:
         """Takes a token that may end something by the definition; returns the state after it."""
@@ -242,6 +261,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _keep(self, index: int, state: ReasonState, info: dict[str, Any]) -> None:
         self._states[index] = state
         self._closed[index] = len(state.step_ends)
+        self._bounds[index] = state.step_ends[-1] if state.step_ends else 0
         for name, value in info.items():
             self._infos[name][index] = value
 
@@ -260,7 +280,8 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         last = codec.step_delimiter[-1]
         texts = [codec.decode((token,)) for token in range(codec.vocab_size)]
         # A token may hold the last bytes of a character: alone it decodes to U+FFFD.
-        may_end = np.array([last in text or text.startswith("\ufffd") for text in texts])
+        broken = "" if last.isascii() else "\ufffd"
+        may_end = np.array([last in text or text[:1] == broken != "" for text in texts])
         may_end[codec.eos_id] = True
         return may_end
 

@@ -1,3 +1,4 @@
+import doctest
 import re
 from pathlib import Path
 
@@ -41,3 +42,11 @@ def test_both_commands_stand_before_anything_else():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "\ndemo:" in makefile
     assert "\ntest:" in makefile
+
+
+def test_the_examples_of_the_documentation_run():
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    assert pages
+    for page in pages:
+        result = doctest.testfile(str(page), module_relative=False)
+        assert result.failed == 0, page.name

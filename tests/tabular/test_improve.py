@@ -110,6 +110,17 @@ def test_pirotta_s_step_on_two_states_is_the_one_worked_out_by_hand():
     )
 
 
+def test_pirotta_s_step_counts_the_whole_range_of_an_advantage_that_changes_sign():
+    mdp = two_states(reward_SA=np.array([[0.0, 0.2], [1.0, 0.6]]))
+    one = evaluate(mdp, START)
+    # V(1) = 0.8, V(0) = 0.2 / 0.7; A(0, go) = 0.5 - V(0); A(1) = 0.4 * 0.1 - 0.6 * 0.1
+    gain, loss = 0.5 - 0.2 / 0.7, -0.02
+    advantage = 0.375 / 0.7 * gain + 0.325 / 0.7 * loss
+    step, promised = safe_step(mdp, one, np.array([[0.0, 1.0], [0.4, 0.6]]))
+    assert step == pytest.approx(0.5 * advantage / (0.5 * 1.2 * (gain - loss)))
+    assert promised == pytest.approx(advantage**2 / (2 * 0.5 * 1.2 * (gain - loss)))
+
+
 def test_the_line_search_takes_the_best_power_of_two_and_0_if_none_gains():
     mdp = two_states()
     one = evaluate(mdp, START)
@@ -218,19 +229,30 @@ def test_nspi_keeps_only_its_last_policies():
     assert run[1].value_S == pytest.approx(loop_value(mdp, first))
 
 
-def test_psdp_chooses_for_the_sequence_so_far_and_reports_its_loop():
-    mdp = small(7)
-    run = list(
-        policy_search(mdp, uniform_policy(mdp), restart=restarts.Uniform(), num_iterations=3)
-    )
-    value = policy_value(mdp, uniform_policy(mdp))
+@pytest.mark.parametrize("seed", range(10))
+def test_psdp_chooses_for_the_sequence_so_far_and_reports_its_loop(seed):
+    mdp = small(seed)
+    run = policy_search(mdp, uniform_policy(mdp), restart=restarts.Uniform(), num_iterations=4)
+    value = next(run).value_S
     policies = []
-    for one in run[1:]:
+    for one in run:
         q = 0.1 * mdp.reward_SA + 0.9 * mdp.transition_SAS @ value
         policies.insert(0, greedy(q))
         value = q.max(-1)
         assert one.policy_SA == pytest.approx(policies[0])
         assert one.value_S == pytest.approx(loop_value(mdp, policies))
+
+
+def test_a_loop_of_three_policies_is_what_its_steps_in_turn_converge_to():
+    mdp, rng = small(4), np.random.default_rng(4)
+    policies = [families.random_policy(mdp, rng) for _ in range(3)]
+    value = np.zeros(6)
+    for _ in range(150):
+        for policy in reversed(policies):
+            q = 0.1 * mdp.reward_SA + 0.9 * mdp.transition_SAS @ value
+            value = (policy * q).sum(-1)
+    # 0.9**450 of the start is left.
+    assert loop_value(mdp, policies) == pytest.approx(value, abs=1e-12)
 
 
 def test_the_softmax_gradient_is_the_derivative_of_the_value_from_mu():
@@ -291,6 +313,25 @@ def test_reverse_psdp_solves_a_lock_digit_by_digit_where_mu_reaches_and_not_else
     blind = mu.copy()
     blind[2] = 0
     assert last_of(reverse_policy_search(mdp, start, blind)).performance == pytest.approx(1 / 3)
+
+
+def test_reverse_psdp_counts_on_what_will_be_done_not_on_what_could_be():
+    # From 0, action 0 leads to 1, which pays 1 for an action that is never taken there, and
+    # action 1 leads to 2, which pays 0.5 for certain. No restart reaches 1, so it stays as it is.
+    transition = np.zeros((4, 2, 4))
+    transition[[0, 0], [0, 1], [1, 2]] = 1
+    transition[1:, :, 3] = 1
+    mdp = TabularMDP(
+        transition_SAS=transition,
+        reward_SA=np.array([[0.0, 0], [1, 0], [0.5, 0.5], [0, 0]]),
+        start_S=np.eye(4)[0],
+        horizon=2,
+    )
+    old = np.array([[1.0, 0], [0, 1], [0, 1], [0, 1]])
+    mu = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0]])
+    last = last_of(reverse_policy_search(mdp, old, mu))
+    assert last.policy_HSA[0, 0].tolist() == [0, 1]
+    assert last.performance == 0.5
 
 
 def test_a_feature_chooser_with_all_features_and_no_noise_is_exact_where_it_is_asked():

@@ -143,6 +143,25 @@ def test_sampled_cpi_improves_then_stops_by_its_own_rule():
     assert counts == sorted(set(counts))
 
 
+def test_sampled_cpi_goes_on_only_while_its_estimate_is_two_thirds_of_the_accuracy():
+    mdp = TabularMDP.from_model(restart_chain(num_states=5), discount=0.9)
+    for seed in range(4):
+        run = list(
+            sampled_cpi(
+                mdp,
+                uniform_policy(mdp),
+                restart=restarts.Uniform(),
+                accuracy=0.09,
+                num_samples=3000,
+                rng=np.random.default_rng(seed),
+                step_size=0.1,
+            )
+        )
+        assert len(run) > 3
+        assert min(one.estimated_advantage for one in run[:-1]) >= 0.06
+        assert run[-1].estimated_advantage < 0.06
+
+
 def test_sampled_cpi_takes_the_step_of_the_paper_when_none_is_given():
     mdp = TabularMDP.from_model(restart_chain(num_states=4), discount=0.9)
     first = next(
