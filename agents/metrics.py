@@ -85,6 +85,9 @@ METRICS: dict[str, Metric] = {
         "groups of several episodes whose graded returns are all equal: they teach GRPO nothing",
         high=0.9,
     ),
+    "advantage/trained_groups_without_signal_fraction": _fraction(
+        "groups of several training samples whose advantages are all 0", high=0.9
+    ),
     "advantage/mean_abs": Metric(
         "reward, or its standard deviations", "mean over training samples of |advantage|", (0, 2)
     ),
@@ -96,36 +99,63 @@ METRICS: dict[str, Metric] = {
     "loss/entropy": Metric(
         "reward", "share of the entropy term, coefficient and minus sign included"
     ),
-    "update/tokens": Metric("tokens", "sampled tokens that went through the loss", across="sum"),
+    "update/tokens": Metric(
+        "tokens", "sampled tokens that went through the loss", across="sum", per_role=True
+    ),
     "update/entropy": Metric(
-        "nats/token", "entropy of the policy on its tokens; collapse shows here first", (0.01, 5)
+        "nats/token",
+        "entropy of the policy on its tokens; collapse shows here first",
+        (0.01, 5),
+        per_role=True,
     ),
     "update/approx_kl": Metric(
         "nats/token",
         "mean of ratio - 1 - log_ratio, ratio = policy / old: KL(old || policy)",
         (0, 0.1),
+        per_role=True,
     ),
-    "update/kl_policy_ref": Metric("nats/token", "KL(policy || reference policy)", (0, 1)),
-    "update/clip_low_fraction": _fraction("tokens clipped at the lower bound", high=0.2),
-    "update/clip_high_fraction": _fraction("tokens clipped at the upper bound", high=0.2),
-    "update/dual_clip_fraction": _fraction("tokens past the dual clip", high=0.05),
-    "update/ratio_mean": Metric("ratio", "policy / old, mean over tokens", (0.9, 1.1)),
-    "update/ratio_max": Metric("ratio", "policy / old, largest", (1, 10), across="max"),
+    "update/kl_policy_ref": Metric(
+        "nats/token", "KL(policy || reference policy)", (0, 1), per_role=True
+    ),
+    "update/clip_low_fraction": _fraction(
+        "tokens clipped at the lower bound", high=0.2, per_role=True
+    ),
+    "update/clip_high_fraction": _fraction(
+        "tokens clipped at the upper bound", high=0.2, per_role=True
+    ),
+    "update/dual_clip_fraction": _fraction("tokens past the dual clip", high=0.05, per_role=True),
+    "update/ratio_mean": Metric(
+        "ratio", "policy / old, mean over tokens", (0.9, 1.1), per_role=True
+    ),
+    "update/ratio_max": Metric(
+        "ratio", "policy / old, largest", (1, 10), across="max", per_role=True
+    ),
     "update/effective_sample_fraction": _fraction(
-        "(sum of ratios)^2 / (tokens * sum of squared ratios)", low=0.5
+        "(sum of ratios)^2 / (tokens * sum of squared ratios)", low=0.5, per_role=True
     ),
-    "update/chi_square": Metric("1", "mean of (ratio - 1)^2", (0, 0.5)),
+    "update/chi_square": Metric("1", "mean of (ratio - 1)^2", (0, 0.5), per_role=True),
     "update/importance_weight_mean": Metric(
-        "ratio", "old / behavior, the correction for a sampler that differs", (0.9, 1.1)
+        "ratio",
+        "old / behavior, the correction for a sampler that differs",
+        (0.9, 1.1),
+        per_role=True,
     ),
     "update/importance_capped_fraction": _fraction(
-        "tokens whose importance weight reached its cap", high=0.05
+        "tokens whose importance weight reached its cap", high=0.05, per_role=True
     ),
     "update/behavior_gap_mean": Metric(
-        "nats/token", "|old - behavior|: trainer against sampler, mean over tokens", (0, 0.02)
+        "nats/token",
+        "|old - behavior|, mean over tokens: trainer against sampler; for tokens learned under "
+        "another context, context against context",
+        (0, 0.02),
+        per_role=True,
     ),
     "update/behavior_gap_max": Metric(
-        "nats/token", "|old - behavior|: trainer against sampler, largest", (0, 1), across="max"
+        "nats/token",
+        "|old - behavior|, largest; see behavior_gap_mean",
+        (0, 1),
+        across="max",
+        per_role=True,
     ),
     "update/grad_norm": Metric("reward/parameter", "gradient norm before clipping", (1e-6, 100)),
     "update/learning_rate": Metric("1", "of the optimizer, warm-up included", across="last"),
@@ -243,6 +273,31 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
 def advantage_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
     """Returns the metrics of the advantages; None where no sample is left to train on."""
     return {"advantage/mean_abs": _mean(abs(sample.advantage) for sample in samples)}
+
+
+def signal_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
+    """Returns the share of trained groups without signal; None where no group is left.
+
+    What is trained is not what was collected: a seed that is taken out, tries that are discarded
+    and hints that fail leave a group of equals behind.
+    """
+    groups: dict[str, list[float]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample.advantage)
+    without = [not any(own) for own in groups.values() if len(own) > 1]
+    return {"advantage/trained_groups_without_signal_fraction": _mean(without)}
+
+
+def role_metrics(by_role: Mapping[str, Mapping[str, float]]) -> dict[str, Number]:
+    """Returns an update's metrics over tokens by role; nothing where "base" is the only role.
+
+    Only the role tells a ratio between two contexts from one between two policies.
+
+    >>> role_metrics({"base": {"update/ratio_mean": 1.0}, "hinted": {"update/ratio_mean": 0.5}})
+    {'update/ratio_mean/base': 1.0, 'update/ratio_mean/hinted': 0.5}
+    """
+    roles = sorted(by_role) if set(by_role) - {"base"} else []
+    return {f"{name}/{role}": value for role in roles for name, value in by_role[role].items()}
 
 
 def has_signal(group: Group) -> bool:

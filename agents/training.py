@@ -17,7 +17,13 @@ from reason_env.agents.checkpoint import load_checkpoint
 from reason_env.agents.evaluate import EvalReport, evaluate
 from reason_env.agents.learner import Learner
 from reason_env.agents.methods import Method, build_method
-from reason_env.agents.metrics import Number, advantage_metrics, rollout_metrics
+from reason_env.agents.metrics import (
+    Number,
+    advantage_metrics,
+    role_metrics,
+    rollout_metrics,
+    signal_metrics,
+)
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
 from reason_env.agents.train_config import TrainConfig
@@ -124,13 +130,14 @@ class Training:
         update: Mapping[str, Number] = {}
         if samples:
             report = self.learner.update(samples, self._rng("updates"))
-            update = report.metrics
+            update = {**report.metrics, **role_metrics(report.metrics_by_role)}
         ended = time.perf_counter()
         return {
             **rollout_metrics(wave.groups),
             "rollout/sampled_tokens_total": self.sampled_tokens_total,
             "rollout/prefilled_tokens": self.policy.engine.num_prefill_tokens - prefilled,
             **advantage_metrics(samples),
+            **signal_metrics(samples),
             **update,
             "update/num_updates_total": self.policy.policy_version,
             "time/rollout_s": collected - began - wave.grading_s,

@@ -170,6 +170,11 @@ class ReasonEnv(gym.Env[Any, Any]):
             raise ResetNeeded("call reset() before asking for the state")
         return self._state
 
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Tokens of the present state's prompt."""
+        return self._num_prompt_ids
+
     def initial_state(self, problem: Problem) -> ReasonState:
         """Returns the state before the first token of `problem`'s response."""
         return ReasonState(problem=problem, codec=self.codec)

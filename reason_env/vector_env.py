@@ -190,9 +190,9 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._is_over = terminations | truncations
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._is_over.any():
             infos = self._reset_over()
-        for name, values in self._infos.items():
-            infos[name] = values.copy()
-            infos[f"_{name}"] = np.ones(self.num_envs, dtype=np.bool_)
+        masks = np.ones((len(self._infos), self.num_envs), dtype=np.bool_)
+        for mask, (name, values) in zip(masks, self._infos.items(), strict=True):
+            infos[name], infos[f"_{name}"] = values.copy(), mask
         return self._observations(), rewards, terminations, truncations, infos
 
     def _append(self, tokens: np.ndarray[Any, Any], acts: Bools) -> Bools:
@@ -253,7 +253,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if not self._states:
             # Until the first reset is through, the other places hold what is never looked at.
             self._states = [self.env.state] * self.num_envs
-        self._prompt_sizes[index] = len(self.env.prompt.token_ids(self.env.state))
+        self._prompt_sizes[index] = self.env.num_prompt_tokens
         self._keep(index, self.env.state, info)
         self._is_over[index] = False
         return info

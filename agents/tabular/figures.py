@@ -78,11 +78,11 @@ def coverage(rows: list[Row], figure: "Figure") -> None:
     for resets, colour in (("random", "C3"), ("oracle", "C0")):
         for (noise, baseline, label), style in zip(arms, ("-o", "--s"), strict=True):
             mine = _where(rows, resets=resets, noise=noise, baseline=baseline)
-            left.plot(*_means(mine, "coverage", "samples"), style, color=colour, markersize=3)
+            left.plot(*_by_rate(mine, "samples"), style, color=colour, markersize=3)
             left.lines[-1].set_label(f"{resets}, {label}")
         mine = _where(rows, resets=resets, noise=1, baseline=0)
         for kind, style in (("guaranteed_gain", ":"), ("realised_gain", "-o")):
-            right.plot(*_means(mine, "coverage", kind), style, color=colour, markersize=3)
+            right.plot(*_by_rate(mine, kind), style, color=colour, markersize=3)
             right.lines[-1].set_label(f"{resets}, {kind.split('_')[0]}")
     left.set(xscale="log", yscale="log", ylim=(0.5, 1e10), ylabel="resets to 3 standard errors")
     right.set(xscale="log", yscale="log", ylabel="gain in return per iteration")
@@ -99,8 +99,8 @@ def localisation(rows: list[Row], figure: "Figure") -> None:
             axes.plot(x, y, "-o", label=label, markersize=3)
     left.set_ylabel("best advantage at the reset")
     right.set_ylabel("gain in return, one budget")
-    left.set_ylim(bottom=0)
-    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
     _label(left, right, xlabel="error of the named step", loc="upper left")
 
 
@@ -161,6 +161,11 @@ def _means(rows: list[Row], x_column: str, y_column: str) -> tuple[np.ndarray, n
     y = np.array([float(row[y_column]) for row in rows])
     distinct, index = np.unique(x, return_inverse=True)
     return distinct, np.bincount(index, weights=y) / np.bincount(index)
+
+
+def _by_rate(rows: list[Row], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean p and mean y of each rate of critical steps: p itself differs by seed."""
+    return _means(rows, "critical_rate", "coverage")[1], _means(rows, "critical_rate", column)[1]
 
 
 def _label(*panels: "Axes", xlabel: str, loc: str = "best") -> None:

@@ -1,0 +1,192 @@
+"""A policy of known completions, and one iteration of a method on it without a learner.
+
+`ScriptedPolicy` satisfies the `Policy` protocol with a table instead of a model: what it says and
+with which log-probabilities is written down, so every group, reset, merge, advantage and mask that
+a method makes of it can be worked out by hand. A context without a script is an error that names
+the context, because a method that asks for an unforeseen context is what a test should find.
+
+Not covered: the probabilities are not a distribution. They are numbers to be found again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from reason_env.agents.methods.protocol import Method
+from reason_env.agents.policy import Context, SamplingConfig
+from reason_env.agents.rollout import collect, initial_states, merged
+from reason_env.agents.trajectory import Completion, Group, Start, TrainingSample
+from reason_env.codec import ByteCodec, Codec
+from reason_env.errors import ConfigError, UnknownNameError, shown
+
+END = "$"
+"""Written at the end of a completion, stands for the end token."""
+PROBABILITY_GRID = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One context that a scripted policy was asked for."""
+
+    text: str
+    num_samples: int
+    max_new_tokens: int
+    temperature: float
+
+
+def scripted_log_probs(number: int, num_tokens: int) -> tuple[float, ...]:
+    """Returns the log-probabilities of a context's completion `number` (0, 1, ...), nats.
+
+    Exact in binary, and another number for each token of each completion.
+
+    >>> scripted_log_probs(0, 3), scripted_log_probs(2, 1)
+    ((-0.125, -0.25, -0.375), (-0.126953125,))
+    """
+    return tuple(-(place + 1) / 8 - number / PROBABILITY_GRID for place in range(num_tokens))
+
+
+class ScriptedPolicy:
+    """Answers each context with the next texts of its script, in order, over all calls.
+
+    >>> policy = ScriptedPolicy({"1+1=?": ["2$", "3$"]})
+    >>> context = Context(token_ids=policy.codec.encode("1+1=?"), num_samples=1, max_new_tokens=9)
+    >>> (first,), (second,) = (policy.sample([context], SamplingConfig(), seed=0)[0] for _ in "ab")
+    >>> policy.codec.decode(first.token_ids[:1]), second.log_probs
+    ('2', (-0.1259765625, -0.2509765625))
+    """
+
+    def __init__(
+        self,
+        script: Mapping[str, Sequence[str]],
+        codec: Codec | None = None,
+        *,
+        policy_version: int = 0,
+    ) -> None:
+        """Takes the table.
+
+        Args:
+            script: Context text -> completion texts; `END` last is the end token. A completion is
+                cut at the tokens that are asked for, and its log-probabilities are
+                `scripted_log_probs` of its place in the list.
+            codec: The built-in byte codec if None.
+            policy_version: What its trajectories are marked with.
+        """
+        self.codec: Codec = ByteCodec() if codec is None else codec
+        self.script = {text: tuple(completions) for text, completions in script.items()}
+        self.policy_version = policy_version
+        self.asked: list[Asked] = []
+        """Every context asked for, in order."""
+        self._used = dict.fromkeys(self.script, 0)
+
+    def sample(
+        self,
+        contexts: Sequence[Context],
+        sampling: SamplingConfig,
+        *,
+        seed: int,
+        stop_ids: tuple[int, ...] | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        """Returns the next completions of each context; the seed changes nothing.
+
+        Raises:
+            UnknownNameError: A context has no script.
+            ConfigError: A context's script is used up.
+        """
+        stops = (self.codec.eos_id,) if stop_ids is None else stop_ids
+        return [self._next(context, sampling, stops) for context in contexts]
+
+    def _next(
+        self, context: Context, sampling: SamplingConfig, stops: tuple[int, ...]
+    ) -> tuple[Completion, ...]:
+        text = self.codec.decode(context.token_ids)
+        if text not in self.script:
+            raise UnknownNameError(
+                f"no script for context {shown(text)} among {len(self.script)}; write one, or see "
+                "why the method asks for it"
+            )
+        self.asked.append(
+            Asked(
+                text=text,
+                num_samples=context.num_samples,
+                max_new_tokens=context.max_new_tokens,
+                temperature=sampling.temperature,
+            )
+        )
+        begin = self._used[text]
+        end = self._used[text] = begin + context.num_samples
+        if end > len(self.script[text]):
+            raise ConfigError(
+                f"the script of context {shown(text)} must hold {end} completions, got "
+                f"{len(self.script[text])}; write more"
+            )
+        return tuple(
+            self._completion(text, number, context.max_new_tokens, stops)
+            for number in range(begin, end)
+        )
+
+    def _completion(
+        self, context: str, number: int, limit: int, stops: tuple[int, ...]
+    ) -> Completion:
+        text = self.script[context][number]
+        end = (self.codec.eos_id,) if text.endswith(END) else ()
+        token_ids = (self.codec.encode(text.removesuffix(END)) + end)[:limit]
+        return Completion(
+            token_ids=token_ids,
+            log_probs=scripted_log_probs(number, len(token_ids)),
+            is_finished=bool(token_ids) and token_ids[-1] in stops,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a method did in one iteration."""
+
+    waves: tuple[tuple[Start, ...], ...]
+    """The starts of `plan`, then those of each `follow_up` but the last, which has none."""
+    groups: tuple[Group, ...]
+    samples: tuple[TrainingSample, ...]
+
+    @property
+    def num_sampled_tokens(self) -> int:
+        """Generated tokens, those that are not trained included."""
+        return sum(item.num_sampled_tokens for own in self.groups for item in own.trajectories)
+
+    def of_role(self, role: str) -> tuple[TrainingSample, ...]:
+        """Returns the training samples of a role."""
+        return tuple(sample for sample in self.samples if sample.role == role)
+
+
+def rehearse(
+    method: Method,
+    problem_ids: Sequence[str],
+    *,
+    env: gym.Env[Any, Any],
+    policy: ScriptedPolicy,
+    seed: int = 0,
+) -> Rehearsal:
+    """Returns one iteration of a method on these problems: all of it but the update.
+
+    `prepare` is called first, so the method's own choice among the problems is what is planned.
+    """
+    rng = np.random.default_rng(seed)
+
+    def collected(starts: Sequence[Start]) -> tuple[Group, ...]:
+        wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
+        found.append(wave)
+        return wave.groups
+
+    found = []
+    states = method.prepare(initial_states(env, problem_ids, seed=seed), collected)
+    found.clear()
+    waves: list[tuple[Start, ...]] = []
+    starts = method.plan(states, rng)
+    while starts:
+        waves.append(tuple(starts))
+        collected(starts)
+        starts = method.follow_up(merged(found).groups, rng)
+    groups = merged(found).groups
+    samples = method.training_samples(groups, rng)
+    return Rehearsal(waves=tuple(waves), groups=groups, samples=tuple(samples))
