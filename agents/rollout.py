@@ -92,7 +92,7 @@ def collect(
     began = time.perf_counter()
     completions = _sampled(starts, inner, policy, sampling=sampling, seed=seed)
     sampled = time.perf_counter()
-    grade_many(_answers(starts, completions, inner))
+    grade_many(_answers(starts, completions, inner), inner.grade_options)
     graded = time.perf_counter()
     by_key: dict[str, list[Trajectory]] = {}
     for start, of_start in zip(starts, completions, strict=True):

@@ -51,6 +51,12 @@ class EnvConfig:
     """Longest prompt, tokens."""
     stop_at_answer: bool = True
     """End an episode with the first closed step after which an answer stands."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Problem field -> column of a file or hub set: `--columns question problem answer final`."""
+    allow_ungradable: bool = False
+    """Keep rows whose reference answer does not grade as correct against itself."""
+    grading: str = "strict"
+    """What the grader forgives: strict, gsm8k, math or text (`reason_env.verify.PRESETS`)."""
     prompt: Literal["plain", "chat"] = "plain"
     """"chat" uses the tokenizer's chat template."""
     system: str = ""
@@ -70,6 +76,9 @@ class EnvConfig:
             "max_steps": self.max_steps,
             "max_prompt_tokens": self.max_prompt_tokens,
             "stop_at_answer": self.stop_at_answer,
+            "columns": self.columns or None,
+            "allow_ungradable": self.allow_ungradable,
+            "grading": self.grading,
             "prompt": PromptTemplate(kind=self.prompt, system=self.system),
             "reward": self.reward,
             "granularity": "response",

@@ -32,7 +32,7 @@ from reason_env.reward import RewardConfig
 from reason_env.snapshot import Commit, rng_from_json, rng_to_json
 from reason_env.spaces import UnicodeText
 from reason_env.state import EpisodeRules, ReasonState, is_over, is_truncated, transition
-from reason_env.verify import GradeOptions, extract_answer, grade
+from reason_env.verify import PRESETS, GradeOptions, extract_answer, grade
 
 Granularity = Literal["token", "step", "response"]
 Format = Literal["text", "tokens"]
@@ -112,6 +112,9 @@ class ReasonEnv(gym.Env[Any, Any]):
         stop_at_answer: bool = True,
         reward: RewardConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
+        grading: str | GradeOptions | Mapping[str, Any] = "strict",
+        columns: Mapping[str, str] | None = None,
+        allow_ungradable: bool = False,
     ) -> None:
         """Makes the environment; everything that can be wrong is found here.
 
@@ -132,6 +135,11 @@ class ReasonEnv(gym.Env[Any, Any]):
             stop_at_answer: End with the first closed step after which an answer stands.
             reward: The reward of each outcome, or its fields.
             render_mode: "ansi" or None.
+            grading: A preset of `verify.PRESETS` by name ("strict" forgives nothing), or
+                `GradeOptions`, or its fields.
+            columns: Problem field -> column, of files and hub sets; see `load_problems`.
+            allow_ungradable: Keep rows whose reference answer does not grade as correct against
+                itself; they are listed in a warning.
         """
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
@@ -153,10 +161,22 @@ class ReasonEnv(gym.Env[Any, Any]):
         self.reward_config = _built(RewardConfig, reward)
         self.max_prompt_tokens = max_prompt_tokens
         self.render_mode = render_mode
-        self.problems = _problem_set(problems, split, size, levels, problem_seed)
+        self.grade_options = _grade_options(grading)
+        self.problems = _problem_set(
+            problems,
+            split,
+            size,
+            levels,
+            problem_seed,
+            columns=columns,
+            allow_ungradable=allow_ungradable,
+        )
         self._checked_prompt(self.initial_state(_longest(self.problems)))
         self._transition: Callable[..., ReasonState] = partial(
-            transition, rules=self.rules, grade=grade, has_answer=commits
+            transition,
+            rules=self.rules,
+            grade=partial(grade, options=self.grade_options),
+            has_answer=commits,
         )
         self._state: ReasonState | None = None
         self._prompt_text, self._num_prompt_ids = "", 0
@@ -466,12 +486,16 @@ def _problem_set(
     size: int | None,
     levels: Sequence[int] | None,
     seed: int,
+    *,
+    columns: Mapping[str, str] | None,
+    allow_ungradable: bool,
 ) -> ProblemSet:
     if isinstance(problems, ProblemSet):
-        if size is not None or levels is not None or seed:
+        if size is not None or levels is not None or seed or columns or allow_ungradable:
             raise ConfigError(
-                "size, levels and problem_seed must be left out for a ProblemSet, got "
-                f"{size!r}, {levels!r} and {seed!r}; choose when the set is made"
+                "size, levels, problem_seed, columns and allow_ungradable must be left out for a "
+                f"ProblemSet, got {size!r}, {levels!r}, {seed!r}, {columns!r} and "
+                f"{allow_ungradable!r}; choose when the set is made"
             )
         return problems
     pair: tuple[int, int] | None = None
@@ -479,4 +503,23 @@ def _problem_set(
         if not isinstance(cast("object", levels), Sequence) or len(levels) != 2:
             raise ConfigError(f"levels must be (lowest, highest), got {shown(levels)}")
         pair = (int(levels[0]), int(levels[1]))
-    return load_problems(str(problems), split=split, size=size, levels=pair, seed=seed)
+    return load_problems(
+        str(problems),
+        split=split,
+        size=size,
+        levels=pair,
+        seed=seed,
+        columns=columns,
+        allow_ungradable=allow_ungradable,
+    )
+
+
+def _grade_options(given: str | GradeOptions | Mapping[str, Any]) -> GradeOptions:
+    if isinstance(given, str):
+        if given not in PRESETS:
+            raise ConfigError(
+                f"grading must be one of {', '.join(PRESETS)}, got {given!r}"
+                f"{did_you_mean(given, PRESETS)}"
+            )
+        return PRESETS[given]()
+    return _built(GradeOptions, given)

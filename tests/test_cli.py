@@ -174,6 +174,44 @@ def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_pa
     assert (first / "curve.png").stat().st_size > 1000
 
 
+def test_grade_shows_outcomes_and_where_a_peer_disagrees(capsys, tmp_path):
+    rows = [
+        {"text": r"\boxed{36}", "gold": "36"},
+        {"text": r"\boxed{35}", "gold": "36"},
+        {"text": "no idea", "gold": "36"},
+        {"text": r"\boxed{17 \times 23}", "gold": "391"},
+    ]
+    path = write_rows(tmp_path / "responses.jsonl", rows)
+    flags = ["--response", "text", "--answer", "gold", "--against", "math_verify"]
+    status, text, _ = run(capsys, "grade", path, *flags)
+    assert status == 0
+    cells = [line.split() for line in text.splitlines()]
+    counts = {row[0]: row[1] for row in cells if len(row) == 3}
+    assert (counts["correct"], counts["incorrect"], counts["no_answer"]) == ("1", "2", "1")
+    assert "line 4: incorrect" in text
+    assert "the other grader accepts it" in text
+
+
+def test_grade_answers_mistakes_in_one_line(capsys, tmp_path):
+    path = write_rows(tmp_path / "responses.jsonl", [{"respones": "36", "answer": "36"}])
+    assert "must name a .jsonl file" in refused(capsys, "grade")
+    assert "none.jsonl" in refused(capsys, "grade", str(tmp_path / "none.jsonl"))
+    assert "did you mean 'respones'?" in refused(capsys, "grade", path)
+    line = refused(capsys, "grade", path, "--response", "respones", "--grading", "stric")
+    assert "did you mean 'strict'?" in line
+
+
+def test_columns_of_a_file_are_mapped_by_name(capsys, tmp_path):
+    rows = [{"problem": "What is 12*3?", "final": "36"}]
+    path = write_rows(tmp_path / "mine.jsonl", rows)
+    flags = ["--problems", path, "--iterations", "1", "--problems-per-iteration", "1"]
+    flags += ["--group-size", "2", "--max-tokens", "8", "--out", str(tmp_path / "run")]
+    status, _, _ = run(
+        capsys, "train", "grpo", *flags, "--columns", "question", "problem", "answer", "final"
+    )
+    assert status == 0
+
+
 def save_small_model(directory):
     """Saves a random Qwen3 and a byte-level tokenizer with a chat template, as a hub model lies."""
     import torch

@@ -7,7 +7,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from reason_env.errors import shown
 from reason_env.problem import Problem
+from reason_env.verdict import Outcome, Verdict
 
 Row = Mapping[str, Any]
 
@@ -81,6 +83,31 @@ def level_table(by_level: Mapping[int, tuple[int, float, float]], k: int) -> Tab
     for level, (count, first, at_k) in by_level.items():
         table.add_row(str(level), str(count), f"{first:.3f}", f"{at_k:.3f}")
     return table
+
+
+def outcome_table(counts: Mapping[Outcome, int]) -> Table:
+    """Returns how many responses had each outcome."""
+    table = _table("Outcomes")
+    for name in ("outcome", "responses", "share"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    total = sum(counts.values())
+    for outcome, count in counts.items():
+        table.add_row(outcome.value, f"{count:,}", f"{count / total:.3f}" if total else "-")
+    return table
+
+
+def graded_line(line: int, verdict: Verdict, answer: str, other: bool | None) -> str:
+    """Returns one graded row as one line.
+
+    >>> graded_line(3, Verdict(Outcome.INCORRECT, "35", "different integers"), "36", None)
+    "line 3: incorrect, '35' for '36' (different integers)"
+    """
+    said = "" if other is None else f"; the other grader {'accepts' if other else 'refuses'} it"
+    found = "no answer" if verdict.extracted is None else shown(verdict.extracted, 60)
+    return (
+        f"line {line}: {verdict.outcome.value}, {found} for {shown(answer, 60)} "
+        f"({verdict.reason}){said}"
+    )
 
 
 def problem_text(problem: Problem) -> Text:

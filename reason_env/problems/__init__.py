@@ -107,6 +107,7 @@ def load_problems(
     levels: Levels | None = None,
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
+    allow_ungradable: bool = False,
 ) -> ProblemSet:
     """Returns the problems of a source.
 
@@ -120,6 +121,8 @@ def load_problems(
         levels: Inclusive (low, high).
         seed: Which problems a family draws. A file draws nothing: 0.
         columns: Problem field -> column, of files and hubs.
+        allow_ungradable: Keep rows of a file or hub whose answer does not grade as correct against
+            itself; a warning lists them.
 
     Raises:
         UnknownNameError: No such source; the message names the nearest.
@@ -139,6 +142,11 @@ def load_problems(
                 f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "
                 "they name the columns of files and hubs"
             )
+        if allow_ungradable:
+            raise ConfigError(
+                f"allow_ungradable must be False for the family {source.name!r}, got True; "
+                "every answer of a family can be graded"
+            )
         family = cast("Family", import_module(source.module))
         return family.make(split, size=size, levels=levels, seed=seed)
     if seed != 0:
@@ -147,7 +155,14 @@ def load_problems(
             "only generated families draw problems"
         )
     limit = size if levels is None else None
-    problems = _read(source, argument, split=split, limit=limit, columns=columns)
+    problems = _read(
+        source,
+        argument,
+        split=split,
+        limit=limit,
+        columns=columns,
+        allow_ungradable=allow_ungradable,
+    )
     return problems if levels is None else _of_levels(problems, argument, levels, size)
 
 
@@ -188,22 +203,33 @@ def _read(
     split: str,
     limit: int | None,
     columns: Mapping[str, str] | None,
+    allow_ungradable: bool,
 ) -> ProblemSet:
     if source.name == "hub":
         hub_name, colon, config = argument.rpartition(":")
         if not colon or Path(argument).is_dir():
             hub_name, config = argument, ""
-        return load_hub(hub_name, config=config or None, split=split, columns=columns, limit=limit)
+        return load_hub(
+            hub_name,
+            config=config or None,
+            split=split,
+            columns=columns,
+            limit=limit,
+            allow_ungradable=allow_ungradable,
+        )
     if source.name == "gsm8k":
         return load_file(
             argument,
             split=split,
             columns=columns,
             limit=limit,
+            allow_ungradable=allow_ungradable,
             set_name="gsm8k",
             row_format="gsm8k",
         )
-    return load_file(argument, split=split, columns=columns, limit=limit)
+    return load_file(
+        argument, split=split, columns=columns, limit=limit, allow_ungradable=allow_ungradable
+    )
 
 
 def _of_levels(problems: ProblemSet, argument: str, levels: Levels, size: int | None) -> ProblemSet:

@@ -257,10 +257,10 @@ def _check_gradable(problems: list[Problem], table: Table, options: RowOptions) 
         return
     where = f"{table.name} {table.places[bad[0]]}"
     if options.allow_ungradable:
+        listed = ", ".join(str(table.places[index]) for index in bad[:50])
         logger.warning(
-            "%d of %d answers of %s cannot be graded against themselves and are kept; the first "
-            "is at %s",
-            len(bad), len(problems), table.name, table.places[bad[0]],
+            "%d of %d answers of %s cannot be graded against themselves and are kept: %s",
+            len(bad), len(problems), table.name, listed + (", ..." if len(bad) > 50 else ""),
         )  # fmt: skip
         return
     raise ProblemError(

@@ -90,7 +90,7 @@ def test_problems_that_the_verifier_failed_on_are_left_out(monkeypatch, caplog):
 
     calls = iter(range(100))
 
-    def failing(response, answer):
+    def failing(response, answer, options):
         if next(calls) < 3:
             return Verdict(Outcome.TIMEOUT, None, "too slow")
         return grade(response, answer)
@@ -107,7 +107,7 @@ def test_a_verifier_that_always_fails_is_an_error(monkeypatch):
     from reason_env.verdict import Outcome, Verdict
 
     failed = Verdict(Outcome.ERROR, None, "worker died")
-    monkeypatch.setattr(env_module, "grade", lambda response, answer: failed)
+    monkeypatch.setattr(env_module, "grade", lambda response, answer, options: failed)
     with pytest.raises(VerifierError, match="fewer than 2 graded samples"):
         report_of((4, 1, 0), greedy=False)
 

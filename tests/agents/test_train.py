@@ -196,7 +196,7 @@ def test_a_verifier_that_fails_on_most_responses_stops_the_run(tmp_path, monkeyp
     from reason_env.verdict import Outcome, Verdict
 
     monkeypatch.setattr(
-        env_module, "grade", lambda response, answer: Verdict(Outcome.TIMEOUT, None, "too slow")
+        env_module, "grade", lambda response, answer, options: Verdict(Outcome.TIMEOUT, None, "too slow")
     )
     training = Training(small(iterations=1))
     with pytest.raises(VerifierError, match="16 of 16 failed"):

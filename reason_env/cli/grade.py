@@ -1,0 +1,61 @@
+"""`reason-env grade FILE.jsonl`: outcomes of a file of responses, and disagreements with a peer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.text import Text
+
+from reason_env.cli import tables
+from reason_env.cli.flags import out, parsed
+from reason_env.errors import ConfigError, did_you_mean
+from reason_env.verify import PRESETS
+from reason_env.verify.files import by_math_verify, grade_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """Grades the responses of a JSONL file against their reference answers."""
+
+    response: str = "response"
+    """Column of the response."""
+    answer: str = "answer"
+    """Column of the reference answer."""
+    grading: str = "strict"
+    """What is forgiven: strict, gsm8k, math or text."""
+    against: Literal["math_verify"] | None = None
+    """Another grader to compare with, run in the isolated worker."""
+    show: int = 20
+    """Disagreements (or failures of the grader) that are listed."""
+
+
+def run(words: list[str]) -> None:
+    """Grades the file that the first word names."""
+    if not words or words[0].startswith("-"):
+        raise ConfigError("grade must name a .jsonl file; for example: reason-env grade FILE.jsonl")
+    path = Path(words[0])
+    if not path.is_file():
+        raise ConfigError(f"grade must name a file, got {words[0]!r}; check the path")
+    given: Grade = parsed(Grade, words[1:], prog="grade FILE")
+    if given.grading not in PRESETS:
+        raise ConfigError(
+            f"--grading must be one of {', '.join(PRESETS)}, got {given.grading!r}"
+            f"{did_you_mean(given.grading, PRESETS)}"
+        )
+    graded = grade_file(
+        path,
+        response=given.response,
+        answer=given.answer,
+        options=PRESETS[given.grading](),
+        against=by_math_verify if given.against else None,
+    )
+    out.print(tables.outcome_table(graded.counts))
+    failed = [row for row in graded.rows if not row.verdict.is_graded]
+    for title, rows in (
+        (f"not accepted alike by {given.against}", graded.disagreements),
+        ("not graded", failed),
+    ):
+        if rows:
+            out.print(Text(f"{len(rows)} {title}:"))
+            for row in rows[: given.show]:
+                out.print(Text(tables.graded_line(row.line, row.verdict, row.answer, row.other)))

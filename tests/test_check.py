@@ -1,0 +1,292 @@
+import itertools
+import random
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from reason_env import Problem, ProblemSet, PromptTemplate
+from reason_env.check import (
+    Check,
+    CheckReport,
+    actions_of,
+    check_env_id,
+    check_reasoning_env,
+    check_reasoning_task,
+)
+from reason_env.env import ReasonEnv
+from reason_env.errors import ConfigError, StateError
+from reason_env.snapshot import snapshot
+from reason_env.wrappers import Hint, PrefixRollin, ResetToState
+
+TOY = ProblemSet(
+    "toy",
+    tuple(
+        Problem(problem_id=f"toy/train/{row}", question=f"{row}+100=?", answer=str(row + 100))
+        for row in range(8)
+    ),
+)
+GENERAL = [
+    "references score the most",
+    "empty and random text score the floor",
+    "the verifier is the same under load",
+    "a seed replays",
+    "global generators are left alone",
+]
+OWN = [
+    "no solution in the observation",
+    "same seed under PYTHONHASHSEED",
+    "fork law",
+    "two instances are apart",
+]
+
+
+def failed(report) -> list[str]:
+    return [name for name, word, _ in report.rows if word == "FAILED"]
+
+
+def skipped(report) -> list[str]:
+    return [name for name, word, _ in report.rows if word == "skipped"]
+
+
+@pytest.mark.parametrize(
+    ("problems", "granularity", "form"),
+    [("chain", "step", "text"), ("inverse", "token", "tokens")],
+)
+def test_the_built_in_families_pass_every_check(problems, granularity, form):
+    env = gym.make(
+        "MathReason-v0", problems=problems, size=40, granularity=granularity, format=form
+    )
+    report = check_reasoning_env(env, num_problems=6)
+    assert [name for name, _, _ in report.rows] == GENERAL + OWN
+    assert report.rows == [(name, "ok", "") for name in GENERAL + OWN]
+    assert report.passed
+
+
+def test_a_stack_of_start_wrappers_passes_every_check_and_is_left_where_it_was():
+    env = gym.make("MathReason-v0", problems="chain", size=40)
+    env = Hint(PrefixRollin(ResetToState(env, keep="none"), probability=0.5), trigger=0.5)
+    env.reset(seed=3)
+    before = snapshot(env)
+    report = check_reasoning_env(env, num_problems=6)
+    assert failed(report) == skipped(report) == []
+    assert snapshot(env) == before
+
+
+def test_an_id_is_checked_with_its_arguments():
+    report = check_env_id("MathReason-v0", num_problems=3, problems="inverse", size=10)
+    assert report.passed
+    with pytest.raises(ConfigError, match="env id must be registered, got 'MathReson-v0'; "):
+        check_env_id("MathReson-v0")
+    with pytest.raises(ConfigError, match="env must be a stack on ReasonEnv, got CartPoleEnv"):
+        check_env_id("CartPole-v1")
+
+
+def test_what_needs_a_spec_is_skipped_without_one():
+    report = check_reasoning_env(ReasonEnv(TOY), num_problems=4)
+    assert report.passed
+    assert skipped(report) == OWN[1:]
+    assert all("has no JSON spec" in row[2] for row in report.rows if row[1] == "skipped")
+
+
+def test_a_stack_that_cannot_be_rewound_is_refused():
+    env = gym.wrappers.FrameStackObservation(
+        ReasonEnv(TOY, granularity="token", format="tokens"), 2
+    )
+    with pytest.raises(StateError, match="every layer must be rewindable, got FrameStack"):
+        check_reasoning_env(env)
+
+
+# Each check finds its fault
+
+
+class Task:
+    """A tiny environment that is sound but for one fault."""
+
+    made = itertools.count()
+    shared = 0
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.calls = 0
+
+    def begin(self, seed: int) -> str:
+        if self.fault == "draws from the global generator":
+            random.random()
+        if self.fault == "draws from numpy's global generator":
+            np.random.random()
+        if self.fault == "is decided by the global generator":
+            saved = random.getstate()
+            self.row = random.randrange(1000)
+            random.setstate(saved)
+            return str(self.row)
+        self.calls += 1
+        self.row = random.Random(seed).randrange(1000)
+        if self.fault == "does not replay":
+            self.row += self.calls
+        if self.fault == "shares its state":
+            Task.shared = self.row
+        return f"{self.row}*2=?"
+
+    def respond(self, text: str) -> float:
+        self.calls += 1
+        row = Task.shared if self.fault == "shares its state" else self.row
+        if self.fault == "pays for anything":
+            return 1.0
+        if self.fault == "pays for the question":
+            return float(text in (str(row * 2), f"{row}*2=?"))
+        if self.fault == "pays for silence":
+            return float(text in (str(row * 2), ""))
+        if self.fault == "forgets verdicts":
+            return float(text == str(row * 2)) + self.calls / 1000
+        if self.fault == "references differ":
+            return (1.0 + row) * (text == str(row * 2))
+        return float(text == str(row * 2))
+
+    def reference(self) -> str:
+        if self.fault == "has wrong references":
+            return str(self.row * 2 + 1)
+        row = Task.shared if self.fault == "shares its state" else self.row
+        return str(row * 2)
+
+
+def test_a_sound_task_passes():
+    report = check_reasoning_task(Task, num_problems=6)
+    assert report.rows == [(name, "ok", "") for name in [*GENERAL, "two instances are apart"]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("has wrong references", GENERAL[:2]),
+        ("references differ", GENERAL[:1]),
+        ("pays for anything", GENERAL[:2]),
+        ("pays for silence", GENERAL[:2]),
+        ("pays for the question", [GENERAL[1]]),
+        ("does not replay", GENERAL[3:]),
+        ("forgets verdicts", [GENERAL[0], *GENERAL[2:4]]),
+        ("draws from the global generator", [GENERAL[4]]),
+        ("draws from numpy's global generator", [GENERAL[4]]),
+        ("is decided by the global generator", [GENERAL[4]]),
+        ("shares its state", ["two instances are apart"]),
+    ],
+)
+def test_each_fault_is_found_by_its_check(fault, found):
+    report = check_reasoning_task(lambda: Task(fault), num_problems=6)
+    assert failed(report) == found
+    assert not report.passed
+    assert all(row[2] for row in report.rows if row[1] == "FAILED")
+
+
+class Leaky(PromptTemplate):
+    def text(self, state):
+        return f"{state.problem.question} (it is {state.problem.answer})"
+
+
+def test_an_answer_in_the_prompt_is_found():
+    report = check_reasoning_env(ReasonEnv(TOY, prompt=Leaky()), num_problems=4)
+    # Echoing the prompt is also no way to score: it ends in no answer.
+    assert failed(report) == ["no solution in the observation"]
+    assert "the prompt of 'toy/train/" in {row[0]: row[2] for row in report.rows}[OWN[0]]
+
+
+class LeakyObservation(gym.ObservationWrapper, gym.utils.RecordConstructorArgs):
+    def __init__(self, env):
+        gym.utils.RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+
+    def observation(self, observation):
+        return observation + self.unwrapped.state.problem.answer
+
+    def to_snapshot(self):
+        return {}
+
+    def read_snapshot(self, data):
+        return lambda: None
+
+
+def test_an_answer_in_the_observation_alone_is_found():
+    report = check_reasoning_env(LeakyObservation(ReasonEnv(TOY)), num_problems=4)
+    assert failed(report) == ["no solution in the observation"]
+
+
+class Forgetful(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Pays a little for every third step, and does not say so to a snapshot."""
+
+    def __init__(self, env):
+        gym.utils.RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+        self.count = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0 if seed == 0 else self.count
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self.count += 1
+        return obs, reward + 1e-12 * (self.count % 3), terminated, truncated, info
+
+    def to_snapshot(self):
+        return {}
+
+    def read_snapshot(self, data):
+        return lambda: None
+
+
+def test_a_forgetful_wrapper_breaks_the_fork_law():
+    env = Forgetful(gym.make("MathReason-v0", size=10, granularity="token", format="tokens"))
+    assert "fork law" in failed(check_reasoning_env(env, num_problems=4))
+
+
+HASHED = """
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+class Hashed(gym.Wrapper, RecordConstructorArgs):
+    def __init__(self, env):
+        RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+    def reset(self, *, seed=None, options=None):
+        row = hash(str(seed)) % 10
+        given = options or {"problem": f"chain/train/{row}"}
+        return self.env.reset(seed=seed, options=given)
+    def to_snapshot(self):
+        return {}
+    def read_snapshot(self, data):
+        return lambda: None
+"""
+
+
+def test_episodes_that_depend_on_the_hash_seed_are_found(tmp_path, monkeypatch):
+    (tmp_path / "hashed_wrapper.py").write_text(HASHED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    import hashed_wrapper
+
+    env = hashed_wrapper.Hashed(gym.make("MathReason-v0", size=10))
+    report = check_reasoning_env(env, num_problems=6)
+    assert failed(report) == ["same seed under PYTHONHASHSEED"]
+    assert report.rows[6][2] == "episodes depend on PYTHONHASHSEED"
+
+
+def test_a_report_passes_if_nothing_failed():
+    ok, skip = Check(name="a", passed=True), Check(name="b", passed=None, detail="why")
+    assert CheckReport((ok, skip)).passed
+    assert not CheckReport((ok, Check(name="c", passed=False))).passed
+    assert CheckReport((ok, skip)).rows == [("a", "ok", ""), ("b", "skipped", "why")]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "form", "actions"),
+    [
+        ("step", "text", ["ab", ""]),
+        ("step", "tokens", [(97, 98), ()]),
+        ("token", "tokens", [97, 98, 257]),
+        ("token", "text", ["ab", ""]),
+        ("response", "text", ["ab"]),
+        ("response", "tokens", [(97, 98)]),
+    ],
+)
+def test_a_response_is_said_at_every_granularity(granularity, form, actions):
+    assert actions_of(ReasonEnv(TOY, granularity=granularity, format=form), "ab") == actions
