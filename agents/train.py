@@ -65,7 +65,7 @@ def train(
         if is_last:
             break
     rows = run.read_metrics()
-    draw_curve(rows, run.path / "curve.png", title=f"{config.method.kind} on {config.env.problems}")
+    draw_curve(rows, run.path / "curve.png", title=f"{config.method.kind} on {config.env.source}")
     return rows
 
 

@@ -6,95 +6,22 @@ written is not part of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-import gymnasium as gym
 import numpy as np
 import tyro
 
 from reason_env.agents.checkpoint import CheckpointConfig
+from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learner import LearnerConfig
 from reason_env.agents.methods import GRPOConfig, MethodConfig
 from reason_env.agents.policy import SamplingConfig
-from reason_env.codec import Codec
 from reason_env.errors import ConfigError
-from reason_env.problems import problem_sources
-from reason_env.prompt import PromptTemplate
-from reason_env.reward import RewardConfig
 
 FLAT = tyro.conf.arg(name="")
 """Its fields are flags without a prefix: --problems, not --env.problems."""
 STREAMS = ("problems", "starts", "sampling", "updates", "evaluation", "preparation", "merging")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvConfig:
-    """The environment, as `gym.make("MathReason-v0", ...)` takes it."""
-
-    problems: str = "chain"
-    """A family, gsm8k:PATH, hub:NAME, or a .jsonl or .parquet file; `reason-env problems list`."""
-    split: str = "train"
-    """Split of the training problems, where the source has splits."""
-    size: int | None = None
-    """Number of problems; None for all of a file, or the family's default."""
-    levels: tuple[int, int] | None = None
-    """Lowest and highest level, both included; None for all."""
-    problem_seed: int = 0
-    """Chooses a family's problems."""
-    max_tokens: int = 256
-    """Tokens of a response, prefixes included, before it is truncated."""
-    max_steps: int = 64
-    """Reasoning steps of a response before it is truncated."""
-    max_prompt_tokens: int = 1024
-    """Longest prompt, tokens."""
-    stop_at_answer: bool = True
-    """End an episode with the first closed step after which an answer stands."""
-    columns: dict[str, str] = field(default_factory=dict)
-    """Problem field -> column of a file or hub set: `--columns question problem answer final`."""
-    allow_ungradable: bool = False
-    """Keep rows whose reference answer does not grade as correct against itself."""
-    grading: str = "strict"
-    """What the grader forgives: strict, gsm8k, math or text (`reason_env.verify.PRESETS`)."""
-    prompt: Literal["plain", "chat"] = "plain"
-    """"chat" uses the tokenizer's chat template."""
-    system: str = ""
-    """System message of chat prompts."""
-    reward: RewardConfig = field(default_factory=RewardConfig)
-    """The reward of each outcome."""
-
-    def make(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any]:
-        """Returns the environment with format "tokens" and whole responses as actions."""
-        arguments: dict[str, Any] = {
-            "problems": self.problems,
-            "split": self.split,
-            "size": self.size,
-            "levels": self.levels,
-            "problem_seed": self.problem_seed,
-            "max_tokens": self.max_tokens,
-            "max_steps": self.max_steps,
-            "max_prompt_tokens": self.max_prompt_tokens,
-            "stop_at_answer": self.stop_at_answer,
-            "columns": self.columns or None,
-            "allow_ungradable": self.allow_ungradable,
-            "grading": self.grading,
-            "prompt": PromptTemplate(kind=self.prompt, system=self.system),
-            "reward": self.reward,
-            "granularity": "response",
-            "format": "tokens",
-        }
-        return gym.make(
-            "MathReason-v0", codec=codec, disable_env_checker=True, **(arguments | changes)
-        )
-
-    @property
-    def has_splits(self) -> bool:
-        """True if the source has other splits to evaluate on; one file has none."""
-        head, _, argument = self.problems.partition(":")
-        if head in ("gsm8k", "file"):
-            return Path(argument).is_dir()
-        return head in {source.name for source in problem_sources()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ class Training:
             role_losses=self.method.role_losses,
             ref_policy=self._policy(config.model) if needs_reference else None,
             temperature=config.sampling.temperature,
-            max_response_tokens=config.env.max_tokens,
+            max_response_tokens=reason_env_of(self.env).rules.max_tokens,
         )
         self.iteration = 0
         self.sampled_tokens_total = 0
@@ -193,9 +193,10 @@ class Training:
         config, own = self.config, self.config.eval
         if own.problems is None and not config.env.has_splits:
             return None
-        source = config.env.problems if own.problems is None else own.problems
-        size = own.num_problems if own.problems is None else None
-        return config.env.make(self.policy.codec, problems=source, split=own.split, size=size)
+        changes: dict[str, Any] = {"split": own.split, "size": own.num_problems}
+        if own.problems is not None:
+            changes |= {"problems": own.problems, "size": None}
+        return config.env.make_bare(self.policy.codec, **changes)
 
 
 def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:

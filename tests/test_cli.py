@@ -212,6 +212,29 @@ def test_columns_of_a_file_are_mapped_by_name(capsys, tmp_path):
     assert status == 0
 
 
+def test_an_experiment_s_environment_is_one_spec_file(capsys, tmp_path):
+    import gymnasium as gym
+
+    from reason_env.wrappers import PrefixRollin
+
+    env = gym.make("MathReason-v0", problems="chain", levels=(3, 3), max_tokens=64)
+    spec = tmp_path / "spec.json"
+    spec.write_text(PrefixRollin(env, fraction=(0.5, 0.5)).spec.to_json())
+    flags = ["--env", str(spec), "--iterations", "1", "--problems-per-iteration", "2"]
+    flags += ["--eval.num-problems", "4", "--group-size", "2"]
+    status, text, _ = run(capsys, "train", "grpo", *flags, "--out", str(tmp_path / "run"))
+    assert status == 0
+    assert "before" in text
+    lines = (tmp_path / "run" / "episodes" / "iteration_000001.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["start_tokens"] == 20 for line in lines)
+    line = refused(capsys, "train", "grpo", "--env", str(spec), "--problems", "inverse")
+    assert "must stand alone, got problems too" in line
+    spec.write_text("{}")
+    assert "must be JSON as env.spec.to_json()" in refused(
+        capsys, "train", "grpo", "--env", str(spec)
+    )
+
+
 def save_small_model(directory):
     """Saves a random Qwen3 and a byte-level tokenizer with a chat template, as a hub model lies."""
     import torch

@@ -31,7 +31,7 @@ from reason_env.agents.tabular.mdp import (
     policy_advantage,
     uniform_policy,
 )
-from reason_env.agents.tabular.resets import oracle_reset_step, random_reset_step
+from reason_env.agents.tabular.resets import budgeted_gain, oracle_reset_step, random_reset_step
 from reason_env.agents.tabular.sampled import (
     Simulator,
     draw_states,
@@ -281,17 +281,12 @@ def _mislocated_step(seed: int, repairable: float, offset: int) -> Row:
     old = finite.evaluate(mdp, policy_HSA)
     threshold, budget = 0.05, 0.02
     mu_HS = restarts.mislocated(mdp, policy_HSA, threshold=threshold, offset=offset)
-    # The first improvable states are met rarely, and a budget may exceed them.
-    weight_HS = np.divide(
-        budget * mu_HS, old.occupancy_HS, out=np.zeros_like(mu_HS), where=mu_HS > 0
-    ).clip(max=1.0)[:, :, None]
-    new_HSA = (1 - weight_HS) * policy_HSA + weight_HS * finite.everywhere_candidate(old)
     is_clean_S = np.arange(mdp.num_states) % 4 <= CRITICAL
     return {
         "advantage": float((mu_HS * old.advantage_HSA.max(-1)).sum()),
         "improvable": float(mu_HS[finite.is_improvable(old, threshold)].sum()),
         "clean": float(mu_HS[:, is_clean_S].sum()),
-        "gain": finite.evaluate(mdp, new_HSA).performance - old.performance,
+        "gain": budgeted_gain(mdp, policy_HSA, mu_HS, budget),
     }
 
 

@@ -101,7 +101,7 @@ def localisation(rows: list[Row], figure: "Figure") -> None:
     right.set_ylabel("gain in return, one budget")
     for axes in (left, right):
         axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
-    _label(left, right, xlabel="error of the named step", loc="upper left")
+    _label(left, right, xlabel="error of the named step", is_peaked=True)
 
 
 def chain(rows: list[Row], figure: "Figure") -> None:
@@ -168,8 +168,8 @@ def _by_rate(rows: list[Row], column: str) -> tuple[np.ndarray, np.ndarray]:
     return _means(rows, "critical_rate", "coverage")[1], _means(rows, "critical_rate", column)[1]
 
 
-def _label(*panels: "Axes", xlabel: str, loc: str = "best") -> None:
+def _label(*panels: "Axes", xlabel: str, is_peaked: bool = False) -> None:
     for axes in panels:
         axes.set_xlabel(xlabel)
-        axes.legend(fontsize=7, loc=loc)
+        axes.legend(fontsize=7, loc="upper left" if is_peaked else "best")
         axes.grid(alpha=0.3)

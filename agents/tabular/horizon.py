@@ -73,6 +73,19 @@ def occupancy(mdp: TabularMDP, policy_HSA: Array, start_S: Array) -> Array:
     return occupancy_HS
 
 
+def visits_after(mdp: TabularMDP, policy_HSA: Array, restart_HS: Array) -> Array:
+    """Returns how often each step and state is met by episodes that begin at mu and go on, [H, S].
+
+    The sum is the mean number of steps an episode has left: what a reset costs to sample.
+    """
+    policy_HSA = checked_policy(mdp, policy_HSA)
+    visits_HS = restart_HS.copy()
+    for step in range(1, len(policy_HSA)):
+        transition_SS = (policy_HSA[step - 1][:, None, :] @ mdp.transition_SAS)[:, 0]
+        visits_HS[step] += visits_HS[step - 1] @ transition_SS
+    return visits_HS
+
+
 def policy_advantage(evaluation: HorizonEvaluation, new_policy_HSA: Array) -> float:
     """Returns the mean over steps of `E_{s ~ d_h} E_{a ~ pi'} A_h(s, a)`, Abar of the bounds."""
     advantage_HS = (new_policy_HSA * evaluation.advantage_HSA).sum(-1)

@@ -80,6 +80,29 @@ def _mixed(
     return finite.evaluate(mdp, mix(old.policy_HSA, candidate_HSA, step_size))
 
 
+def budgeted_gain(mdp: TabularMDP, policy_HSA: Array, visits_HS: Array, budget: float) -> float:
+    """Returns the gain in return when each state moves towards greedy as often as it is met.
+
+    The weight of a state is `budget * visits / occupancy`, at most 1: equal budgets spend equally
+    many visits, wherever they are.
+
+    Args:
+        mdp: An MDP with a horizon.
+        policy_HSA: The policy.
+        visits_HS: Where the samples are; only their proportions count.
+        budget: Visits to spend, as a fraction of an episode's.
+    """
+    old = finite.evaluate(mdp, policy_HSA)
+    share_HS = visits_HS / visits_HS.sum()
+    weight_HS = np.divide(
+        budget * share_HS, old.occupancy_HS, out=np.zeros_like(share_HS), where=share_HS > 0
+    )
+    # Rare states may be met more often than the policy meets them, and need no more than all.
+    weight_HS1 = weight_HS.clip(max=1.0)[:, :, None]
+    new_HSA = (1 - weight_HS1) * old.policy_HSA + weight_HS1 * finite.everywhere_candidate(old)
+    return finite.evaluate(mdp, new_HSA).performance - old.performance
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SearchStep:
     """PSDP after one more step of the chain is chosen, from the last to the first."""

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from rich.text import Text
 
+from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig, evaluate
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import reason_env_of
-from reason_env.agents.train_config import EnvConfig
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, out, parsed
 

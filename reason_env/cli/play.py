@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import gymnasium as gym
 from rich.text import Text
 
+from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
-from reason_env.agents.train_config import EnvConfig
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, out, parsed
 from reason_env.env import ReasonEnv
@@ -40,7 +40,7 @@ def run(words: list[str]) -> None:
     if given.model is not None:
         policy = LanguageModelPolicy.load(given.model)
     codec: Any = "bytes" if policy is None else policy.codec
-    env = given.env.make(codec, granularity="step", format="text", render_mode="ansi")
+    env = given.env.make_bare(codec, granularity="step", format="text", render_mode="ansi")
     options = {} if given.problem is None else {"problem": given.problem}
     env.reset(seed=given.seed, options=options)
     steps = typed_steps(env, _ask) if policy is None else model_steps(env, policy, given.seed)

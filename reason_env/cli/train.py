@@ -1,10 +1,11 @@
 """`reason-env train METHOD`: trains, shows every iteration, ends with a table and a curve."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
 from rich.text import Text
 
 from reason_env.agents import config_json
@@ -39,6 +40,9 @@ def run(words: list[str]) -> None:
         """Run directory; a new one below runs/ if None."""
         resume: Path | None = None
         """Goes on with the run in this directory; stands alone."""
+        env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
+        """A wrapped environment as env.spec.to_json() writes it; stands instead of the flags of
+        the environment."""
         from_config: Path | None = None
         """Takes every setting from this config.json; only --out may stand beside it."""
 
@@ -52,6 +56,9 @@ def run(words: list[str]) -> None:
     if given.from_config is not None:
         _alone(rest, {"--from-config", "--out"})
         config = _config_of(given.from_config)
+    if given.env is not None:
+        spec = _text_of(given.env, "--env")
+        config = replace(config, env=replace(config.env, stack=spec))
     _new_run(config, given.out, ["reason-env", "train", method, *rest])
 
 
@@ -67,9 +74,13 @@ def _alone(words: Arguments, allowed: set[str]) -> None:
 
 def _config_of(path: Path) -> Any:
 
+    return config_json.load(TrainConfig, _text_of(path, "--from-config"))
+
+
+def _text_of(path: Path, flag: str) -> str:
     if not path.is_file():
-        raise ConfigError(f"--from-config must name a file, got {str(path)!r}; give a config.json")
-    return config_json.load(TrainConfig, path.read_text(encoding="utf-8"))
+        raise ConfigError(f"{flag} must name a file, got {str(path)!r}; check the path")
+    return path.read_text(encoding="utf-8")
 
 
 def _new_run(config: Any, path: Path | None, command: list[str]) -> None:
@@ -105,7 +116,7 @@ def _resume_run(path: Path, method: str) -> None:
 
 
 def _free_directory(config: Any) -> Path:
-    source = Path(config.env.problems.rpartition(":")[2]).stem or "problems"
+    source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
     number = 1
     while (path := Path("runs") / f"{config.method.kind}-{source}-{number:03d}").exists():
         number += 1
@@ -119,7 +130,7 @@ def _show_run(training: Any, run: Any) -> None:
     deadline = None if config.max_minutes is None else began + 60 * config.max_minutes
     out.print(
         Text(
-            f"{config.method.kind} on {config.env.problems}: "
+            f"{config.method.kind} on {config.env.source}: "
             f"{len(training.problem_ids)} problems, model {config.model}, run {run.path}"
         )
     )

@@ -81,7 +81,7 @@ def test_an_episode_whose_verifier_failed_is_in_no_baseline(monkeypatch):
 
     def failing(response, answer, options):
         failed = Verdict(Outcome.ERROR, None, "no")
-        return failed if "?" in response else grade(response, answer, **options)
+        return failed if "?" in response else grade(response, answer, options)
 
     monkeypatch.setattr(env_module, "grade", failing)
     policy = ScriptedPolicy({FIRST: [WRONG, "?$", RIGHT], SECOND: ["?$", "#### 6$", "?$"]})

@@ -189,7 +189,7 @@ def test_an_episode_whose_verifier_failed_is_neither_base_nor_seed_but_a_try(mon
 
     def failing(response, answer, options):
         failed = Verdict(Outcome.TIMEOUT, None, "")
-        return failed if "?" in response else grade(response, answer, **options)
+        return failed if "?" in response else grade(response, answer, options)
 
     monkeypatch.setattr(env_module, "grade", failing)
     tries = ["?$", RIGHT, RIGHT, "?$", RIGHT, RIGHT, WRONG, OTHER, OTHER]
@@ -210,7 +210,7 @@ def test_a_reset_that_the_verifier_could_not_grade_is_left_out_of_its_group(monk
 
     def failing(response, answer, options):
         failed = Verdict(Outcome.TIMEOUT, None, "")
-        return failed if "?" in response else grade(response, answer, **options)
+        return failed if "?" in response else grade(response, answer, options)
 
     monkeypatch.setattr(env_module, "grade", failing)
     suffixes = ["?$", "#### 24$", "#### 20$", "#### 20$"]

@@ -7,6 +7,7 @@ import torch
 
 from reason_env.agents import config_json
 from reason_env.agents.checkpoint import CheckpointConfig, latest_checkpoint
+from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learner import LearnerConfig
 from reason_env.agents.methods import GRPOConfig
@@ -14,7 +15,7 @@ from reason_env.agents.metrics import metric
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.run_dir import RunDir
 from reason_env.agents.train import train
-from reason_env.agents.train_config import EnvConfig, TrainConfig
+from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.training import Training
 from reason_env.errors import ConfigError, VerifierError
 
@@ -196,7 +197,9 @@ def test_a_verifier_that_fails_on_most_responses_stops_the_run(tmp_path, monkeyp
     from reason_env.verdict import Outcome, Verdict
 
     monkeypatch.setattr(
-        env_module, "grade", lambda response, answer, options: Verdict(Outcome.TIMEOUT, None, "too slow")
+        env_module,
+        "grade",
+        lambda response, answer, options: Verdict(Outcome.TIMEOUT, None, "too slow"),
     )
     training = Training(small(iterations=1))
     with pytest.raises(VerifierError, match="16 of 16 failed"):
