@@ -1,6 +1,6 @@
 """The built-in base model on tabular twins of `chain` problems: exact success beside sampled.
 
-    python -m benchmarks.tabular_twin                       # four problems of 3, four of 5 steps
+    python -m benchmarks.tabular_twin                       # four problems of 2, four of 3 steps
     python -m benchmarks.tabular_twin --levels 3 --problems 8 --samples 4000
 
 For each problem: the exact bounds of the policy's success, what a sampled estimate says, and p, the
@@ -52,10 +52,9 @@ def sampled_successes(policy: LanguageModelPolicy, problem: Problem, num: int) -
     return np.array([float(text.strip().split("\n")[-1] == wanted) for text in texts])
 
 
-def show(policy: LanguageModelPolicy, problem: Problem, num_samples: int) -> Twin:
+def show(policy: LanguageModelPolicy, problem: Problem, num_samples: int, smallest: float) -> Twin:
     """Prints one problem's line and returns its twin."""
     level = len(problem.solution)
-    smallest = 0.0 if level <= 2 else 1e-4 if level <= 3 else 3e-3
     twin = chain_twin(problem, scorer(policy), codec=policy.codec, min_probability=smallest)
     evaluation = finite.evaluate(twin.mdp, twin.policy_SA)
     drawn = mean_interval(sampled_successes(policy, problem, num_samples), 0.99)
@@ -73,10 +72,11 @@ def show(policy: LanguageModelPolicy, problem: Problem, num_samples: int) -> Twi
 def main(argv: list[str]) -> int:
     """Prints problems and methods for each level."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--levels", type=int, nargs="+", default=[3, 5])
+    parser.add_argument("--levels", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--problems", type=int, default=4)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--model", default="base")
+    parser.add_argument("--min-probability", type=float, default=1e-4)
     given = parser.parse_args(argv)
     policy = LanguageModelPolicy.load(given.model)
     for level in given.levels:
@@ -84,7 +84,9 @@ def main(argv: list[str]) -> int:
         rows = [
             row
             for problem in problems
-            for row in method_rows(show(policy, problem, given.samples), threshold=THRESHOLD)
+            for row in method_rows(
+                show(policy, problem, given.samples, given.min_probability), threshold=THRESHOLD
+            )
         ]
         print(f"{'':>16}  restarts            signal/step   clean   steps   gain for one budget")
         for method in dict.fromkeys(str(row["method"]) for row in rows):

@@ -5,7 +5,9 @@ from gymnasium import register  # pyright: ignore[reportUnknownVariableType]
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, load_codec
 from reason_env.problem import Problem, ProblemSet
 from reason_env.prompt import PromptTemplate
+from reason_env.snapshot import get_state, restore, set_state, snapshot
 from reason_env.state import EpisodeRules, Guidance, ReasonState, is_over, is_truncated, transition
+from reason_env.tabular import register_tabular
 from reason_env.verdict import Outcome, Verdict
 
 __all__ = [
@@ -20,10 +22,19 @@ __all__ = [
     "PromptTemplate",
     "ReasonState",
     "Verdict",
+    "get_state",
     "is_over",
     "is_truncated",
     "load_codec",
+    "restore",
+    "set_state",
+    "snapshot",
     "transition",
 ]
 
-register(id="MathReason-v0", entry_point="reason_env.env:ReasonEnv")
+register(
+    id="MathReason-v0",
+    entry_point="reason_env.env:ReasonEnv",
+    vector_entry_point="reason_env.vector_env:ReasonVectorEnv",
+)
+register_tabular()

@@ -212,6 +212,27 @@ def test_columns_of_a_file_are_mapped_by_name(capsys, tmp_path):
     assert status == 0
 
 
+def test_check_puts_an_environment_through_the_quality_suite(capsys):
+    status, text, _ = run(capsys, "check", "MathReason-v0", "--num-problems", "3")
+    assert status == 0
+    assert "ok       fork law" in text
+    assert "did you mean: `mathreason`?" in refused(capsys, "check", "MathReson-v0").lower()
+    assert "must be a stack on ReasonEnv" in refused(capsys, "check", "CartPole-v1")
+
+
+def test_tabular_lists_its_settings_and_writes_rows_and_a_figure(capsys, tmp_path):
+    status, text, _ = run(capsys, "tabular")
+    assert status == 0
+    assert "curriculum" in text
+    flags = ["--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
+    status, _, _ = run(capsys, "tabular", "curriculum", *flags)
+    assert status == 0
+    assert (tmp_path / "curriculum.csv").read_text().count("\n") == 7
+    assert (tmp_path / "curriculum.png").stat().st_size > 1000
+    line = refused(capsys, "tabular", "curiculum")
+    assert "did you mean 'curriculum'?" in line
+
+
 def test_an_experiment_s_environment_is_one_spec_file(capsys, tmp_path):
     import gymnasium as gym
 

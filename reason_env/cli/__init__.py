@@ -1,6 +1,6 @@
 """The command line: the only place that prints, and the composition root. One file a command.
 
-    reason-env train METHOD | eval | problems | play | pretrain | grade
+    reason-env train METHOD | eval | problems | play | pretrain | grade | check | tabular
 
 Flags come from the config dataclasses. A mistake of the caller is one line on standard error and
 exit status 2; nothing a policy writes can raise.
@@ -17,7 +17,7 @@ from rich.text import Text
 from reason_env.cli.flags import Arguments, out
 from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
-COMMANDS = ("train", "eval", "problems", "play", "pretrain", "grade")
+COMMANDS = ("train", "eval", "problems", "play", "pretrain", "grade", "check", "tabular")
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
   reason-env train grpo --problems chain --model base    train; ends with a table and a curve
@@ -26,6 +26,8 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
   reason-env play --problems chain [--model base]        one episode, by you or by a model
   reason-env pretrain --out DIR                          the base model from scratch
   reason-env grade FILE.jsonl [--against math_verify]    outcomes of responses, and disagreements
+  reason-env check ENV_ID                                the quality suite on an environment
+  reason-env tabular [SETTING ...]                       exact ablations of the theory, with figures
 
 Every command takes --help."""
 

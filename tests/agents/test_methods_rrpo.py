@@ -270,6 +270,7 @@ def test_the_paper_s_numbers_are_the_defaults():
         "seq_mean_token_mean",
     )
     assert config.loss.kl_coefficient == 0
+    assert config.loss.importance_weight_cap is None
 
 
 @pytest.mark.parametrize(
