@@ -199,6 +199,23 @@ class ReasonEnv(gym.Env[Any, Any]):
         """Returns the state before the first token of `problem`'s response."""
         return ReasonState(problem=problem, codec=self.codec)
 
+    def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Returns which ids may be the next token, [vocab_size]: all but padding.
+
+        The name is the one that sb3-contrib's `MaskablePPO` looks for.
+
+        Raises:
+            ActionError: Actions are not single ids (granularity "token", format "tokens").
+        """
+        if self.layout != Layout(granularity="token", format="tokens"):
+            raise ActionError(
+                f"action masks must have single ids as actions, got {self.layout.granularity!r} in "
+                f"{self.layout.format!r}; make the env with granularity='token', format='tokens'"
+            )
+        mask = np.ones(self.codec.vocab_size, dtype=np.bool_)
+        mask[self.codec.pad_id] = self.codec.pad_id == self.codec.eos_id
+        return mask
+
     def after(
         self, state: ReasonState, tokens: Sequence[int], *, close: bool = False
     ) -> ReasonState:

@@ -1,0 +1,96 @@
+"""Stable-Baselines3 and sb3-contrib, which nobody here wrote, on the token-level environment."""
+
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import reason_env  # noqa: F401 - registers the ids
+from reason_env.errors import ActionError
+
+sb3 = pytest.importorskip("stable_baselines3")
+contrib = pytest.importorskip("sb3_contrib")
+
+SMALL = {
+    "problems": "chain",
+    "levels": (1, 1),
+    "granularity": "token",
+    "format": "tokens",
+    "max_tokens": 24,
+    "max_prompt_tokens": 40,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make():
+    return gym.make("MathReason-v0", **SMALL)
+
+
+def test_its_checker_has_nothing_to_say():
+    from stable_baselines3.common.env_checker import check_env
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(make().unwrapped, warn=True, skip_render_check=True)
+
+
+@pytest.mark.parametrize("kind", ["DummyVecEnv", "SubprocVecEnv"])
+def test_its_vector_environments_run_ours(kind):
+    from stable_baselines3.common import vec_env
+    from stable_baselines3.common.env_util import make_vec_env
+
+    envs = make_vec_env(make, n_envs=2, seed=3, vec_env_cls=getattr(vec_env, kind))
+    first = envs.reset()
+    assert first.shape == (2, 64)
+    ends = 0
+    for _ in range(60):
+        _, rewards, dones, infos = envs.step(np.array([ord("A"), 257]))
+        assert rewards.tolist() == [0.0, 0.0]
+        assert [info["outcome"] for info in infos][1] == "no_answer"
+        ends += int(dones[0])
+    envs.close()
+    assert ends == 2  # 60 steps of episodes that 24 tokens truncate
+
+
+def test_ppo_learns_for_two_thousand_steps():
+    from stable_baselines3.common.env_util import make_vec_env
+
+    model = sb3.PPO(
+        "MlpPolicy", make_vec_env(make, n_envs=4, seed=0), n_steps=64, batch_size=64, seed=0
+    )
+    model.learn(2000)
+    assert model.num_timesteps >= 2000
+    action, _ = model.predict(make().reset(seed=1)[0])
+    assert 0 <= int(action) < 258
+
+
+def test_maskable_ppo_never_says_padding():
+    env = make()
+    model = contrib.MaskablePPO("MlpPolicy", env, n_steps=64, batch_size=32, seed=0)
+    model.learn(256, use_masking=True)
+    obs, _ = env.reset(seed=2)
+    masks = env.unwrapped.action_masks()
+    assert masks.sum() == 257
+    said = [int(model.predict(obs, action_masks=masks)[0]) for _ in range(300)]
+    assert 256 not in said
+
+
+def test_recurrent_ppo_runs():
+    model = contrib.RecurrentPPO("MlpLstmPolicy", make(), n_steps=32, batch_size=32, seed=0)
+    model.learn(64)
+    assert model.num_timesteps == 64
+
+
+def test_masks_of_text_actions_are_refused():
+    env = gym.make("MathReason-v0", levels=(1, 1))
+    with pytest.raises(ActionError, match="must have single ids as actions, got 'step' in 'text'"):
+        env.unwrapped.action_masks()
