@@ -133,6 +133,16 @@ def test_random_actions_of_the_space_are_taken(mode):
         assert same(ours.step(actions), theirs.step(actions))
 
 
+def test_the_action_of_an_episode_that_begins_anew_is_not_looked_at():
+    envs = native(2, "NextStep")
+    envs.reset(seed=0)
+    envs.step([EOS, 65])
+    envs.step([9999, 66])
+    assert [state.text for state in envs.states] == ["", "AB"]
+    with pytest.raises(CodecError, match="got 9999"):
+        envs.step([9999, 66])
+
+
 def test_make_vec_makes_it():
     gym.register(
         id="VectorReason-v0",

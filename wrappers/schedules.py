@@ -205,9 +205,8 @@ class ShortestHelpful:
         place, tried = memory.get(problem_id, (0, 0))
         if tried < 0 or is_success:
             return memory | {problem_id: [place, -1]}
-        is_last = place / self.size >= self.longest
-        if tried + 1 < self.samples or is_last:
-            return memory | {problem_id: [place, min(tried + 1, self.samples)]}
+        if tried + 1 < self.samples:
+            return memory | {problem_id: [place, tried + 1]}
         return memory | {problem_id: [place + 1, 0]}
 
 

@@ -155,7 +155,7 @@ class StartWrapper(DrawingWrapper):
         """Resets the stack; the start is moved unless the options hold a state."""
         self.has_acted = False
         given = dict(options or {})
-        if "state" in given or self.probability == 0.0:
+        if "state" in given:
             return super().reset(seed=seed, options=options)
         given[STARTS_OPTION] = (self._begin, *given.get(STARTS_OPTION, ()))
         return super().reset(seed=seed, options=given)

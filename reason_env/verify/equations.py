@@ -69,9 +69,25 @@ def names_agree(left: Item, right: Item) -> bool:
     """Returns whether two names can be one quantity: equal, missing, or one function's calls."""
     if left.name is None or right.name is None or left.name == right.name:
         return True
-    if left.name.op == "call" and right.name.op == "call":
-        return left.name.value == right.name.value and len(left.name.args) == len(right.name.args)
-    return left.name.op not in ("sym", "call") or right.name.op not in ("sym", "call")
+    mine, theirs = left.name, right.name
+    if mine.op == "call" == theirs.op:
+        return mine.value == theirs.value and _arguments_agree(mine.args, theirs.args)
+    if mine.op == theirs.op == "mul":
+        return sorted(str(part.value) for part in mine.args) == sorted(
+            str(part.value) for part in theirs.args
+        )
+    return mine.op != theirs.op and (mine.op not in _LETTERS or theirs.op not in _LETTERS)
+
+
+_LETTERS = frozenset(("sym", "call", "sub"))
+
+
+def _arguments_agree(mine: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
+    """Returns whether arguments are equal or letters that only stand for a number, as n in f(n)."""
+    return len(mine) == len(theirs) and all(
+        a == b or (a.op == "sym" == b.op and str(a.value).islower() and str(b.value).islower())
+        for a, b in zip(mine, theirs, strict=True)
+    )
 
 
 def is_linked(found: Node, gold: Node) -> bool:
@@ -84,9 +100,19 @@ def renamed(left: Item, right: Item) -> Node:
     value = left.value
     if left.name is None or right.name is None or left.name.op != "call" or right.name.op != "call":
         return value
-    for mine, theirs in zip(left.name.args, right.name.args, strict=False):
-        if mine.op == "sym" == theirs.op and mine != theirs:
-            value = substitute(value, str(mine.value), theirs)
+    pairs = [
+        (str(mine.value), theirs)
+        for mine, theirs in zip(left.name.args, right.name.args, strict=False)
+        if mine.op == "sym" == theirs.op
+    ]
+    mine = {name for name, _ in pairs}
+    # A letter of the response that is no argument must not become one: f(y) = x is no identity.
+    for name in symbols(value) & ({str(theirs.value) for _, theirs in pairs} - mine):
+        value = substitute(value, name, Node("sym", (), f"free {name}"))
+    for name in mine:
+        value = substitute(value, name, Node("sym", (), f"argument {name}"))
+    for name, theirs in pairs:
+        value = substitute(value, f"argument {name}", theirs)
     return value
 
 

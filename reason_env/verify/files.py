@@ -17,17 +17,21 @@ from reason_env.verify.grading import grade_many
 from reason_env.verify.options import DEFAULT, GradeOptions
 from reason_env.verify.pool import shared_pool
 
-OtherGrader = Callable[[str, str], bool]
+OtherGrader = Callable[[str, str], bool | None]
+"""Returns whether it accepts a response for an answer; None if it failed."""
 
 
-def by_math_verify(response: str, answer: str) -> bool:
-    """Returns whether math-verify, in a worker, accepts a response: a grader to compare with.
+def by_math_verify(response: str, answer: str) -> bool | None:
+    """Returns whether math-verify, in a worker, accepts a response; None if it ran out or failed.
 
     >>> by_math_verify("so it is $1/2$", "0.5")
     True
     """
     outcome, _ = shared_pool().compare(response, answer, DEFAULT, "math_verify")
-    return outcome is Outcome.CORRECT
+    return None if outcome in _FAILURES else outcome is Outcome.CORRECT
+
+
+_FAILURES = (Outcome.TIMEOUT, Outcome.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,11 @@ class GradedRow:
     answer: str
     verdict: Verdict
     other: bool | None = None
-    """What the other grader said; None if none was asked."""
+    """What the other grader said; None if none was asked or it failed."""
 
     @property
     def is_disagreement(self) -> bool:
-        """True if another grader was asked and this verdict says something else."""
+        """True if another grader decided and this verdict says something else."""
         return self.other is not None and self.other != self.verdict.is_correct
 
 

@@ -6,6 +6,7 @@ a side is not real, unless the imaginary unit occurs.
 """
 
 import math
+from fractions import Fraction
 from typing import Any
 
 from reason_env.verify.exact import UndefinedError, modular, rational
@@ -15,6 +16,7 @@ from reason_env.verify.numeric import Evaluator, is_opaque
 
 POINTS = 6
 _SIFT = 1e-7
+_PRECISION_BITS = 190
 _AGREE = 1e-40
 MAX_NODES = 4000
 UNEVALUATED = ("sum", "prod", "int", "lim", "deriv")
@@ -111,6 +113,22 @@ def number_value(node: Node) -> float | None:
         return None
     is_finite = math.isfinite(value.real) and math.isfinite(value.imag)
     return float(value.real) if is_finite and is_real(value) else None
+
+
+def precise_value(node: Node) -> Fraction | None:
+    """Returns the value of a real constant to all the digits of the long field, None if it has none.
+
+    >>> precise_value(Node("dec", (), "0.5"))
+    Fraction(1, 2)
+    """
+    exact = rational(node)
+    if exact is not None or number_value(node) is None:
+        return exact
+    try:
+        value: Any = Evaluator(long_field(), 0).value(node)
+    except UndefinedError:
+        return None
+    return Fraction(int(value.real * 2**_PRECISION_BITS), 2**_PRECISION_BITS)
 
 
 def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None:

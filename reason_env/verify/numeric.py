@@ -17,7 +17,7 @@ from reason_env.verify.fields import DOUBLES, Field, is_real
 from reason_env.verify.nodes import Node
 
 _OPAQUE_TEXT = """
-    call sub sum prod int lim deriv list tuple set rel
+    call sub sum prod int lim deriv list tuple set rel text
 """
 OPAQUE = frozenset(_OPAQUE_TEXT.split())
 """Operations without a value: a hash of their parts stands for them."""

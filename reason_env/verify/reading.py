@@ -1,27 +1,29 @@
 r"""Reads an answer text into a tree: straight, or out of the sentence it stands in.
 
-A box inside the text and mathematics between dollar signs are looked at first. In a sentence the
-part after the last "is" or "equals" is the answer; nothing else of a sentence is ever tried.
+Mathematics between dollar signs is looked at first. In a sentence the part after its one "is" or
+"equals" is the answer; nothing else of a sentence is ever tried. A sentence that holds another
+number before it, or a word that denies or changes a number (`CHANGES`), is not an answer.
 """
 
 import functools
 import re
 
-from reason_env.verify.extraction import extract_answer
+from reason_env.verify.literals import read_number
 from reason_env.verify.nodes import Node
 from reason_env.verify.normalizing import UnknownCommandError, UnreadableError
 from reason_env.verify.structure import parse_answer
 from reason_env.verify.units import is_unit
-from reason_env.verify.words import PROSE
+from reason_env.verify.words import CHANGES, PROSE
 
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_BOX = re.compile(r"\\+(?:boxed|fbox)\s*\{")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _JOINTS_TEXT = """
     and or percent percentage pct degrees degree
 """
 _JOINTS = frozenset(_JOINTS_TEXT.split())
 _LEAD = re.compile(
-    r".*\b(?:is|are|it's|equals|equal to|which is|that)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL
+    r".*\b(?P<copula>is|are|it's|equals|equal to)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL
 )
 _TAIL = re.compile(r"\s+(?:is|are|as)\s+(?:the|our|an|a)\s+\w+\s*\.?$|\s*\.\s*$")
 
@@ -53,56 +55,70 @@ def is_unknown(text: str) -> bool:
 
 
 def inner_text(text: str) -> str:
-    """Returns what the boxes inside an answer hold, where there are any."""
-    for _ in range(3):
-        if "boxed" not in text:
-            break
-        text = extract_answer(text) or ""
-    return text
+    r"""Returns the text with boxes inside it as plain groups: `-\boxed{7}` is -7, not 7."""
+    return _BOX.sub("{", text) if "box" in text else text
 
 
 def _candidates(text: str) -> list[str]:
+    lead = _LEAD.match(text) if len(text) < 2000 else None
     segments = (
         list(_SEGMENT.finditer(text)) if "$" in text or "\\(" in text or "\\[" in text else []
     )
     if segments:
         outside = _WORD.findall(_SEGMENT.sub(" ", text))
-        if any(_is_prose(word) for word in outside):
-            lead = _LEAD.match(text) if len(text) < 2000 else None
-            if lead and lead.end() >= segments[-1].end():
-                return [text[lead.end() :], _TAIL.sub("", text[lead.end() :])]
-            last = next(group for group in segments[-1].groups() if group is not None)
-            return [last, last.rsplit("=", 1)[-1]]
-        return [text]
-    candidates = [text]
-    tail = _LEAD.match(text) if len(text) < 2000 else None
-    if tail:
-        candidates.append(text[tail.end() :])
-        candidates.append(_TAIL.sub("", text[tail.end() :]))
-    return [*_only_number(text), *candidates]
+        if not any(_is_prose(word) for word in outside):
+            return [text]
+        if lead and lead.end() >= segments[-1].end():
+            return _after(lead, text)
+        return _last_segment(segments, text)
+    return [*_only_number(text), text, *(_after(lead, text) if lead else ())]
+
+
+def _after(lead: re.Match[str], text: str) -> list[str]:
+    """Returns what follows the last "is", with and without a tail; nothing after another answer."""
+    if _DENIAL.search(text) or _LOOSE_NUMBER.search(text, 0, lead.start("copula")):
+        return []
+    return [text[lead.end() :], _TAIL.sub("", text[lead.end() :])]
+
+
+def _last_segment(segments: list[re.Match[str]], text: str) -> list[str]:
+    """Returns the last piece of mathematics of a sentence, if the sentence gives no other one."""
+    values = [next(group for group in found.groups() if group is not None) for found in segments]
+    gap = text[segments[-2].end() : segments[-1].start()] if len(segments) > 1 else " is "
+    is_only = _COPULA.search(gap) and not any(read_number(value) for value in values[:-1])
+    rest = {word.lower() for word in _WORD.findall(text[segments[-1].end() :])}
+    if _DENIAL.search(text) or not is_only or rest & CHANGES:
+        return []
+    return [values[-1], values[-1].rsplit("=", 1)[-1]]
 
 
 def _only_number(text: str) -> list[str]:
     """Returns the number of a sentence that holds exactly one and does not take it back."""
     words = {word.lower() for word in _WORD.findall(text)}
     numbers = _NUMBER.findall(text)
-    if len(numbers) != 1 or len(text) > 400 or words & _DENIALS or _OPERATORS.search(text):
+    is_sentence = any(_is_prose(word) for word in words) and " " in text.strip()
+    if len(numbers) != 1 or len(text) > 400 or not is_sentence:
         return []
-    is_sentence = sum(_is_prose(word) for word in words) >= 1 and " " in text.strip()
-    return (
-        [numbers[0].replace(",", ".") if numbers[0].count(",") == 1 else numbers[0]]
-        if is_sentence
-        else []
-    )
+    copula = _last_copula(text)
+    beside = {word.lower() for word in _WORD.findall(text[copula:])}
+    if _DENIAL.search(text) or beside & CHANGES or _OPERATORS.search(text):
+        return []
+    return [numbers[0].replace(",", ".") if numbers[0].count(",") == 1 else numbers[0]]
+
+
+def _last_copula(text: str) -> int:
+    return max((found.end() for found in _COPULA.finditer(text)), default=0)
 
 
 _NUMBER = re.compile(r"(?<![\w.,+*/^=<>-])-?[0-9]+(?:[.,][0-9]+)*(?:\s?\\?%)?(?![\w+*/^=<>(\[])")
 _OPERATORS = re.compile(r"[=+*/^<>(){}\[\]|]|\\(?!%)")
-_DENIALS_TEXT = """
-    not no never cannot neither wrong less more least most than about approximately between or if
-    unknown impossible except without false
-"""
-_DENIALS = frozenset(_DENIALS_TEXT.split())
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|cannot|neither|nor|wrong|false|incorrect|unless|except|without|impossible"
+    r"|unknown|doubt|nobody|if|or)\b|n't\b",
+    re.IGNORECASE,
+)
+_LOOSE_NUMBER = re.compile(r"(?<![\w(\[{^_.,=<>+*/-])-?[0-9]")
+_COPULA = re.compile(r"\b(?:is|are|was|be|it's|equals|equal to|gives?|has|have)\b|:|=")
 
 
 def _is_prose(word: str) -> bool:

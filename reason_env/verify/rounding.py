@@ -9,7 +9,8 @@ the point by two places.
 import math
 from fractions import Fraction
 
-from reason_env.verify.identity import number_value
+from reason_env.verify.exact import rational
+from reason_env.verify.identity import number_value, precise_value
 from reason_env.verify.nodes import Node, has_op, number, symbols
 from reason_env.verify.options import GradeOptions
 
@@ -24,8 +25,8 @@ def is_close(found: Node, gold: Node, options: GradeOptions) -> bool:
     if options.relative_tolerance and abs(left - right) <= options.relative_tolerance * abs(right):
         return True
     if _stands_for(gold, found, options.reference_digits):
-        return _rounds_to(left, gold)
-    return _stands_for(found, gold, options.response_digits) and _rounds_to(right, found)
+        return _rounds_to(found, gold)
+    return _stands_for(found, gold, options.response_digits) and _rounds_to(gold, found)
 
 
 def _stands_for(rounded: Node, exact: Node, least_digits: int) -> bool:
@@ -35,12 +36,14 @@ def _stands_for(rounded: Node, exact: Node, least_digits: int) -> bool:
     return places[1] >= least_digits
 
 
-def _rounds_to(value: float, rounded: Node) -> bool:
-    places, shown = decimal_places(rounded), number_value(rounded)
+def _rounds_to(exact: Node, rounded: Node) -> bool:
+    value = precise_value(exact)
+    if value is None:
+        return False
+    places, shown = decimal_places(rounded), rational(rounded)
     if places is None or shown is None:
         return False
-    half = 0.5 * 10.0 ** -places[0]
-    return abs(value - shown) <= half * (1 + 1e-9) + 1e-15 * abs(value)
+    return abs(value - shown) <= Fraction(1, 2 * 10 ** places[0])
 
 
 def decimal_places(node: Node) -> tuple[int, int] | None:

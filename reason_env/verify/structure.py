@@ -27,6 +27,8 @@ def parse_answer(text: str) -> Node:
     cursor = Cursor(tokenize(normalized(text)))
     while cursor.tokens and cursor.tokens[-1] in (".", ",", ";", "\\", "\\\\", ":"):
         cursor.tokens.pop()
+    if cursor.tokens[:1] == ["="]:
+        del cursor.tokens[0]
     if not cursor.tokens:
         raise UnreadableError("empty")
     signs: list[str] = []

@@ -6,7 +6,7 @@ from reason_env.verify.exact import rational
 from reason_env.verify.nodes import Node, number
 from reason_env.verify.normalizing import UnreadableError
 from reason_env.verify.quantities import read_unit
-from reason_env.verify.words import CONDITION
+from reason_env.verify.words import CHANGES, CONDITION
 
 
 def with_unit(node: Node, cursor: Cursor) -> Node:
@@ -15,8 +15,10 @@ def with_unit(node: Node, cursor: Cursor) -> Node:
     while cursor.peek().startswith('"'):
         word = cursor.take()[1:]
         if word.split(" ", 1)[0].lower() in CONDITION:
-            _skip_condition(cursor)
+            _skip_condition(cursor, word)
             break
+        if _NOT_UNITS & set(word.lower().split()):
+            raise UnreadableError("words that change the number before them")
         if any(c.isdigit() for c in word.rstrip("23")):
             raise UnreadableError("a number in the words after a number")
         words.append(word)
@@ -28,6 +30,10 @@ def with_unit(node: Node, cursor: Cursor) -> Node:
         return node
     quantity = Node("quantity", (node,), " ".join(words))
     return _compound(quantity, cursor) if cursor.peek()[:1].isdigit() else quantity
+
+
+_NOT_UNITS = CHANGES - {"square", "or", "to", "one", "about", "times"}
+"""What may not follow a number: "7 halves" is not 7; "7 times" and "7 square feet" are."""
 
 
 def _compound(quantity: Node, cursor: Cursor) -> Node:
@@ -50,11 +56,24 @@ def _unit_power(cursor: Cursor) -> str:
     return cursor.take()
 
 
-def _skip_condition(cursor: Cursor) -> None:
-    depth = 0
+def _skip_condition(cursor: Cursor, word: str) -> None:
+    """Skips a condition; one that holds a number without a relation, or an alternative, is none."""
+    start, depth = cursor.position, 0
     while not cursor.is_done:
         token = cursor.peek()
         depth += (token in ("{", "(", "[", "\\{")) - (token in ("}", ")", "]", "\\}"))
         if depth < 0 or (depth == 0 and token in (",", ";", "and", "or")):
-            return
+            break
         cursor.take()
+    skipped = cursor.tokens[start : cursor.position]
+    words = {w for t in (f'"{word}', *skipped) if t.startswith('"') for w in t[1:].lower().split()}
+    has_number = any(c.isdigit() for t in (word, *skipped) for c in t)
+    if words & _ALTERNATIVES or (has_number and not _RELATIONS & set(skipped)):
+        raise UnreadableError("an alternative after the answer")
+
+
+_ALTERNATIVES = frozenset(("else", "otherwise", "not", "unless"))
+_RELATIONS_TEXT = r"""
+    = < > <= >= \ne \in \to \equiv
+"""
+_RELATIONS = frozenset(_RELATIONS_TEXT.split())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reason_env.agents.methods import RRPO, RRPOConfig
+from reason_env.agents.methods.rrpo import read_draw
 from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
@@ -151,6 +152,19 @@ def test_a_failure_in_a_later_wave_ends_the_tries_there_and_later_ones_are_disca
     assert all(item.advantage == 0 for item in found.of_role("base"))
     assert len(found.samples) == 8
     assert found.num_sampled_tokens == 8 * 8 + 21 + 4 * 8
+
+
+def test_the_loop_of_the_paper_stops_reading_where_it_would_stop_sampling():
+    script = {PROMPT: [RIGHT] * 6 + [WRONG, OTHER, RIGHT], PROMPT + FIRST_STEP: RESET}
+    found, _ = run(script, seed=seed_of(1, 3))
+    tries = found.groups[0].trajectories
+    draw = read_draw(tries, RRPOConfig())
+    assert (draw.base, draw.seed, draw.tries) == (tries[:4], tries[6], 7)
+    assert read_draw(tries[:6], RRPOConfig()).tries == 6
+    early = read_draw(tries[6:] + tries, RRPOConfig())
+    assert (early.base, early.seed, early.tries) == ((*tries[7:9], *tries[:2]), tries[6], 5)
+    short = read_draw(tries, RRPOConfig(max_tries=6))
+    assert (short.seed, short.tries) == (None, 6)
 
 
 def test_the_size_of_further_waves_is_a_setting_and_never_exceeds_the_tries():

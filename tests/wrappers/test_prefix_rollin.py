@@ -4,7 +4,7 @@ import pytest
 from reason_env import ByteCodec, Guidance, Problem, ProblemSet
 from reason_env.env import ReasonEnv
 from reason_env.errors import CodecError, ConfigError, StateError
-from reason_env.wrappers import PrefixRollin
+from reason_env.wrappers import PrefixRollin, ResetToState
 
 CODEC = ByteCodec()
 TOY = ProblemSet(
@@ -126,6 +126,29 @@ def test_a_trajectory_is_a_remembered_success():
     assert env.unwrapped.state.guidance == (Guidance("partial_solution", ("u\n", "v\n")),)
 
 
+def test_what_a_policy_says_after_the_end_token_is_left_out():
+    def policy(state, rng):
+        return (*CODEC.encode("p\nq"), CODEC.eos_id, *CODEC.encode("r\ns\nt\n"))
+
+    env = PrefixRollin(toy_env(), policy, fraction=1.0)
+    env.reset(options=TO_0)
+    assert env.unwrapped.state.text == "p\n"
+
+
+def test_a_trajectory_that_does_not_go_on_from_the_start_is_left_out():
+    begun = toy_env().initial_state(TOY[0]).extend(CODEC.encode("x\n"))
+    env = PrefixRollin(ResetToState(toy_env(), [begun], cut=None), "trajectory", fraction=1.0)
+    env.add(toy_env().initial_state(TOY[0]).extend(CODEC.encode("u\nv\nw\n")))
+    env.reset(options=TO_0)
+    assert env.unwrapped.state.text == "x\n"
+    env.add(toy_env().initial_state(TOY[0]).extend(CODEC.encode("x\ny\nz\n")))
+    seen = set()
+    for seed in range(20):
+        env.reset(seed=seed, options=TO_0)
+        seen.add(env.unwrapped.state.text)
+    assert seen == {"x\n", "x\ny\n"}
+
+
 def test_the_schedule_decides_where_in_the_range():
     linear = {"kind": "linear", "begin": 1.0, "end": 0.0, "episodes": 2}
     env = PrefixRollin(toy_env(), fraction=(0.25, 0.75), schedule=linear)
@@ -148,6 +171,9 @@ def test_the_schedule_counts_only_episodes_that_it_began():
     env.reset(options=TO_0)
     assert env.unwrapped.state.num_steps == 0
     env.step("#### 7\n")
+    for _ in range(3):
+        env.reset(options={"state": state})
+        env.step("#### 7\n")
     env.reset(options=TO_0)
     assert env.unwrapped.state.num_steps == 1
     # An episode that is left counts for nothing.

@@ -1,12 +1,15 @@
 import json
+from functools import partial
 
 import gymnasium as gym
 import pytest
 
 import reason_env
 from reason_env import ByteCodec, Problem, ProblemSet
-from reason_env.env import ReasonEnv
+from reason_env.env import ReasonEnv, commits
 from reason_env.errors import ConfigError, StateError, UnknownNameError
+from reason_env.state import transition
+from reason_env.verdict import Outcome, Verdict
 from reason_env.wrappers import ResetToState
 
 CODEC = ByteCodec()
@@ -120,6 +123,21 @@ def test_the_stack_feeds_the_archive_with_its_own_episodes(keep, kept):
         env.reset(options=TO_0)
         env.step(text)
     assert [item.state.text for item in env.archive.chains] == kept
+
+
+@pytest.mark.parametrize("outcome", ["timeout", "error"])
+def test_an_episode_whose_verifier_failed_is_not_kept(outcome):
+    env = ResetToState(toy_env(), keep="all", cut=0)
+    inner = env.unwrapped
+    inner._transition = partial(
+        transition,
+        rules=inner.rules,
+        grade=lambda text, answer: Verdict(Outcome(outcome)),
+        has_answer=commits,
+    )
+    env.reset(options=TO_0)
+    assert env.step("#### 9\n")[2]
+    assert len(env.archive) == 0
 
 
 def test_the_archive_is_a_ring_of_the_newest():

@@ -61,6 +61,11 @@ def test_a_reverse_curriculum_slides_to_the_beginning_stage_by_stage(outcomes, s
     assert after(Reverse(stages=4, window=3, pass_rate=0.6), outcomes) == share
 
 
+def test_a_stage_is_over_at_exactly_the_pass_rate():
+    assert after(Reverse(stages=2, window=2, pass_rate=0.5), "+-") == 0.5
+    assert after(BinarySearch(samples=2, pass_rate=0.5), "+-") == 0.25
+
+
 @pytest.mark.parametrize(
     ("outcomes", "share"),
     [
