@@ -17,6 +17,8 @@ from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
 from reason_env.verdict import Outcome
 
 Number = float | int | None
+COUNTED = ("num_trajectories", "sampled_tokens", "completion_tokens_mean")
+"""What `rollout/` says of an auxiliary role."""
 OUTCOMES: tuple[str, ...] = (*(outcome.value for outcome in Outcome), "truncated")
 
 
@@ -253,7 +255,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
     judged = [group for group in groups if not group.trajectories[0].start.is_auxiliary]
     roles = sorted({item.start.role for item in trajectories})
     per_role = [
-        _episode_metrics([item for item in trajectories if item.start.role == role], f"/{role}")
+        _role_metrics([item for item in trajectories if item.start.role == role], role)
         for role in (roles if roles != ["base"] else [])
     ]
     outcomes = [item.outcome for item in answering]
@@ -303,6 +305,14 @@ def role_metrics(by_role: Mapping[str, Mapping[str, float]]) -> dict[str, Number
 def has_signal(group: Group) -> bool:
     """Returns whether the graded returns of a group differ at all."""
     return len({item.episode_return for item in group.graded}) > 1
+
+
+def _role_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:
+    """Returns a role's metrics; without returns and passes where these mean nothing."""
+    metrics = _episode_metrics(trajectories, f"/{role}")
+    if not all(item.start.is_auxiliary for item in trajectories):
+        return metrics
+    return {name: value for name, value in metrics.items() if name.split("/")[1] in COUNTED}
 
 
 def _episode_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:

@@ -39,7 +39,7 @@ def steps_of_fraction(fraction: float, num_steps: int) -> int:
     >>> [steps_of_fraction(fraction, 5) for fraction in (0.0, 0.09, 0.1, 0.5, 1.0)]
     [0, 0, 1, 3, 5]
     """
-    # Nine digits first: 0.35 * 10 is 3.4999999999999996, and a half must go up.
+    # Nine digits first: 0.58 * 25 is 14.499999999999998, and a half must go up.
     return math.floor(round(fraction * num_steps, 9) + 0.5)
 
 

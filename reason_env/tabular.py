@@ -28,6 +28,14 @@ from reason_env.tabular_model import (
 RESET_OPTIONS = ("state",)
 
 
+class RenderModeError(ConfigError, TypeError):
+    """A render mode that does not exist here.
+
+    It is a TypeError too, because Stable-Baselines3's `make_vec_env` tries "rgb_array" first and
+    takes that, and nothing else, for a no.
+    """
+
+
 class TabularEnv(gym.Env[np.int64, np.int64]):
     """Samples episodes of a `TabularModel`; any state that is not terminal can be a start."""
 
@@ -38,7 +46,7 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
     ) -> None:
         check_at_least("max_steps", max_steps, 1)
         if render_mode not in (None, "ansi"):
-            raise ConfigError(
+            raise RenderModeError(
                 f"render_mode must be 'ansi' or None, got {shown(render_mode)}; use 'ansi'"
             )
         self.model = model

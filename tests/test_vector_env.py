@@ -144,23 +144,19 @@ def test_the_action_of_an_episode_that_begins_anew_is_not_looked_at():
 
 
 def test_make_vec_makes_it():
-    gym.register(
-        id="VectorReason-v0",
-        entry_point="reason_env.env:ReasonEnv",
-        vector_entry_point="reason_env.vector_env:ReasonVectorEnv",
+    envs = gym.make_vec(
+        "MathReason-v0",
+        num_envs=3,
+        vectorization_mode="vector_entry_point",
+        problems="chain",
+        size=4,
+        autoreset_mode="SameStep",
     )
-    try:
-        envs = gym.make_vec(
-            "VectorReason-v0", 3, "vector_entry_point",
-            problems="chain", size=4, autoreset_mode="SameStep",
-        )  # fmt: skip
-        assert type(envs) is ReasonVectorEnv
-        assert envs.metadata["autoreset_mode"] is gym.vector.AutoresetMode.SAME_STEP
-        assert ReasonVectorEnv.metadata["autoreset_mode"] is gym.vector.AutoresetMode.NEXT_STEP
-        assert envs.num_envs == 3
-        assert envs.reset(seed=0)[0] in envs.observation_space
-    finally:
-        del gym.registry["VectorReason-v0"]
+    assert type(envs) is ReasonVectorEnv
+    assert envs.metadata["autoreset_mode"] is gym.vector.AutoresetMode.SAME_STEP
+    assert ReasonVectorEnv.metadata["autoreset_mode"] is gym.vector.AutoresetMode.NEXT_STEP
+    assert envs.num_envs == 3
+    assert envs.reset(seed=0)[0] in envs.observation_space
 
 
 def test_each_episode_may_start_from_a_state_of_its_own():

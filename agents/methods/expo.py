@@ -258,5 +258,5 @@ def expert_sample(trajectory: Trajectory) -> TrainingSample:
         behavior_log_probs=(0.0,) * len(token_ids),
         advantage=1.0,
         role="explanation",
-        group=trajectory.start.group,
+        group=trajectory.start.group + EXPLANATION,
     )

@@ -15,7 +15,7 @@ from reason_env.verify.nodes import Node, has_op, number
 from reason_env.verify.normalizing import UnreadableError, normalized
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.reading import is_unknown, read
-from reason_env.verify.texts import choice, is_text, same_words, says, special
+from reason_env.verify.texts import choice, choice_value, is_text, same_words, says, special
 
 MAX_ANSWER_CHARACTERS = 10_000
 """A longer answer is compared as digits only."""
@@ -41,7 +41,7 @@ def compare(response: str, reference: str, options: GradeOptions) -> Decision | 
         return Outcome.CORRECT, "exact numbers"
     if left is not None and right is not None and not _may_differ_in_form(response, gold):
         return Outcome.INCORRECT, "exact numbers"
-    return _as_text(response, gold) or _as_trees(response, gold, options)
+    return _as_text(response, gold, options) or _as_trees(response, gold, options)
 
 
 def reference_answer(reference: str) -> str:
@@ -60,7 +60,7 @@ def _may_differ_in_form(response: str, gold: str) -> bool:
     return any(mark in text for text in (response, gold) for mark in (",", ".", "%"))
 
 
-def _as_text(response: str, gold: str) -> Decision | None:
+def _as_text(response: str, gold: str, options: GradeOptions) -> Decision | None:
     if not response.isascii():
         try:
             normalized(response)
@@ -70,6 +70,9 @@ def _as_text(response: str, gold: str) -> Decision | None:
         return Outcome.CORRECT, "the same phrase"
     letter = choice(gold)
     if letter and letter == choice(response):
+        values = choice_value(response), choice_value(gold)
+        if values[0] and values[1]:
+            return compare(values[0], values[1], options)
         return Outcome.CORRECT, "the same choice"
     if (is_text(gold) and same_words(response, gold)) or says(response, gold):
         return Outcome.CORRECT, "the same words"
@@ -77,7 +80,7 @@ def _as_text(response: str, gold: str) -> Decision | None:
 
 
 def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | None:
-    right = read(gold)
+    right = read(gold, is_reference=True)
     if right is None:
         return _unread_reference(response, gold)
     left = read(response)

@@ -9,6 +9,7 @@ powers, roots and scientific notation are forms that answers are given in.
 from fractions import Fraction
 
 from reason_env.verify.exact import rational
+from reason_env.verify.identity import number_value
 from reason_env.verify.nodes import TEN, Node, has_op, walk
 
 _UNDONE_TEXT = """
@@ -71,11 +72,17 @@ def restates(found: Node, gold: Node) -> bool:
     """
     if instructions(found) - instructions(gold):
         return True
-    if not is_numeral(gold) or has_op(gold, "dec"):
+    if not is_numeral(gold) or (has_op(gold, "dec") and _is_rounding(gold, found)):
         return False
     return any(
         part.op == "fn" or (part.op == "const" and part.value != "inf") for part in walk(found)
     )
+
+
+def _is_rounding(gold: Node, found: Node) -> bool:
+    """Returns whether a decimal is not the very value of what it may round."""
+    exact, value = number_value(gold), number_value(found)
+    return exact is None or value is None or abs(exact - value) > 1e-12 * abs(exact)
 
 
 def _is_numeral(node: Node) -> bool:

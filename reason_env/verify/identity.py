@@ -116,7 +116,7 @@ def number_value(node: Node) -> float | None:
 
 
 def precise_value(node: Node) -> Fraction | None:
-    """Returns the value of a real constant to all the digits of the long field, None if it has none.
+    """Returns the value of a real constant to the long field's digits, or None.
 
     >>> precise_value(Node("dec", (), "0.5"))
     Fraction(1, 2)

@@ -78,15 +78,16 @@ def _add_text(piece: str, tokens: list[str]) -> None:
     content = piece[piece.index("{") + 1 : -1].strip(" .,~\\")
     if not _PLAIN_TEXT.fullmatch(content) or _CALL.search(content):
         raise UnreadableError("text with signs of code")
-    if content in FUNCTIONS:
+    follows_number = bool(tokens) and tokens[-1][-1:].isdigit()
+    if content in FUNCTIONS and not (follows_number and is_unit(content)):
         tokens.append(content)
     elif content.lower() in WORDS and len(content) > 1:
         tokens.append(WORDS[content.lower()])
-    elif is_unit(content) and tokens and tokens[-1][-1:].isdigit():
+    elif is_unit(content) and follows_number:
         tokens.append('"' + content)
     elif content in ("st", "nd", "rd", "th"):
         tokens.append("1")
-    elif len(content) == 1 or re.fullmatch(r"[-+0-9.,/() ]+", content):
+    elif len(content) == 1 or re.fullmatch(r"[-+0-9.,/() ]+[A-Za-z ]*", content):
         tokens.extend(tokenize(content))
     elif content:
         words = content.split()

@@ -34,9 +34,23 @@ def read_unit(words: str) -> Unit:
     >>> read_unit("square cm") == read_unit("cm ^2")._replace(words="square cm")
     True
     """
+    over, _, under = _RATES.get(words.lower(), words.lower()).replace(" per ", "/").partition("/")
+    top = _one_unit(over)
+    if not under:
+        return Unit(*top, words) if top else Unit("", Fraction(1), words)
+    bottom = _one_unit(under)
+    if top is None or bottom is None:
+        return Unit("", Fraction(1), words)
+    return Unit(f"{top[0]}/{bottom[0]}", top[1] / bottom[1], words)
+
+
+_RATES = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h"}
+
+
+def _one_unit(words: str) -> tuple[str, Fraction] | None:
     names: list[str] = []
     power = 1
-    for word in words.lower().replace("^", " ^").split():
+    for word in words.replace("^", " ^").split():
         if word in ("square", "sq", "^2"):
             power = 2
         elif word in ("cubic", "cube", "^3"):
@@ -44,6 +58,4 @@ def read_unit(words: str) -> Unit:
         elif not word.startswith("^"):
             names.append(word)
     found = unit_factor(names[0]) if len(names) == 1 else None
-    if found is None:
-        return Unit("", Fraction(1), words)
-    return Unit(f"{found[0]}{power}", found[1] ** power, words)
+    return None if found is None else (f"{found[0]}{power}", found[1] ** power)

@@ -17,7 +17,7 @@ _CHOICE = re.compile(
 _TEXT = re.compile(r"[\w\s.,;:'\"!?()\-]+", re.UNICODE)
 _NOTHING = frozenset(
     ("no solution", "no solutions", "none", "empty set", "the empty set", "no real solution",
-     "no real solutions", "does not exist", "dne", "no such", "no answer", "no value", "no values")
+     "no real solutions", "does not exist", "dne", "no value", "no values")
 )  # fmt: skip
 _SHORT_WORDS = frozenset(("yes", "no", "odd", "all", "one", "two", "six", "ten", "may", "red"))
 _INFINITE = frozenset(
@@ -32,7 +32,10 @@ _SIGNS = {
     "{}": "nothing", r"\mathbb{R}": "reals", r"(-\infty,\infty)": "reals", "\u211d": "reals",
     r"(-\infty,+\infty)": "reals",
 }  # fmt: skip
-_VALUED_CHOICE = re.compile(r"\(([A-H])\)\s*[:.]?\s*[^()]{1,40}")
+_VALUED_CHOICE = re.compile(r"\(([A-H])\)\s*[:.]?\s*([^()]{1,40})")
+_TAKEN_BACK = re.compile(
+    r"\b[A-H]\b|\b(?:not|no|or|and|wrong|false|maybe|isn't|never)\b", re.IGNORECASE
+)
 _SENTENCE = re.compile(r"\b(?:is|are|and|or)\b|[,;]")
 _LAST_WORD = re.compile(r".+\b(?:is|are)\s+(?:an?\s+|the\s+)?(\w+)", re.DOTALL)
 _JOINTS = re.compile(r"[,;]|\band\b|\bor\b")
@@ -106,9 +109,19 @@ def choice(text: str) -> str | None:
     bare = plain(text)
     valued = _VALUED_CHOICE.fullmatch(bare)
     if valued:
-        return valued[1]
+        return None if _TAKEN_BACK.search(valued[2]) else valued[1]
     match = _CHOICE.fullmatch(bare)
     return match[1].upper() if match and (match[1].isupper() or "(" in text) else None
+
+
+def choice_value(text: str) -> str | None:
+    """Returns what stands beside the letter of a multiple choice, or None.
+
+    >>> choice_value("(D) 12"), choice_value("D")
+    ('12', None)
+    """
+    valued = _VALUED_CHOICE.fullmatch(plain(text))
+    return valued[2] if valued else None
 
 
 def special(text: str) -> str | None:

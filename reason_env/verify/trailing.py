@@ -32,7 +32,7 @@ def with_unit(node: Node, cursor: Cursor) -> Node:
     return _compound(quantity, cursor) if cursor.peek()[:1].isdigit() else quantity
 
 
-_NOT_UNITS = CHANGES - {"square", "or", "to", "one", "about", "times"}
+_NOT_UNITS = CHANGES - {"square", "or", "one", "about", "times"}
 """What may not follow a number: "7 halves" is not 7; "7 times" and "7 square feet" are."""
 
 
@@ -68,7 +68,11 @@ def _skip_condition(cursor: Cursor, word: str) -> None:
     skipped = cursor.tokens[start : cursor.position]
     words = {w for t in (f'"{word}', *skipped) if t.startswith('"') for w in t[1:].lower().split()}
     has_number = any(c.isdigit() for t in (word, *skipped) for c in t)
-    if words & _ALTERNATIVES or (has_number and not _RELATIONS & set(skipped)):
+    if (
+        words & _ALTERNATIVES
+        or (word == "over" and words & CHANGES - {"over"})
+        or (has_number and not _RELATIONS & set(skipped))
+    ):
         raise UnreadableError("an alternative after the answer")
 
 

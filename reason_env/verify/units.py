@@ -1,7 +1,7 @@
 """The units of answers and how they convert: exact factors to one base unit of each dimension.
 
-Units of money and of counted things convert to nothing: they are words. Temperatures are not
-converted.
+A dollar has cents and is no euro; counted things convert to nothing: they are words.
+Temperatures are not converted.
 """
 
 from fractions import Fraction
@@ -25,6 +25,8 @@ _FACTORS: dict[str, tuple[str, str]] = {
     "mg": ("mass", "1/1000"), "ton": ("mass", "1000000"), "l": ("volume", "1"),
     "ml": ("volume", "1/1000"), "am": ("am", "1"), "pm": ("pm", "1"),
     "year": ("year", "12"), "month": ("year", "1"),
+    "dollar": ("dollar", "1"), "cent": ("dollar", "1/100"), "euro": ("euro", "1"),
+    "yuan": ("yuan", "1"), "rupee": ("rupee", "1"), "ruble": ("ruble", "1"), "usd": ("dollar", "1"),
     "lb": ("lb", "1"), "oz": ("lb", "1/16"),
 }  # fmt: skip
 """Symbol -> dimension and factor."""

@@ -25,10 +25,11 @@ GREEK = _words("""
 
 DROPPED = _words(r"""
     \! \$ \( \) \, \: \; \Big \Bigg \Bigl \Bigr \Large \[ \] \angle \bf \big \bigg \biggl \biggr
-    \bigl \bigr \therefore \underline \bm \boldsymbol \boxed \displaystyle \enspace \euro \fbox \hspace \it \large \left
+    \bigl \bigr \bm \boldsymbol \boxed \displaystyle \enspace \euro \fbox \hspace \it \large \left
     \left. \limits \mathbf \mathcal \mathit \mathrm \mathsf \mathstrut \mbox \medspace \middle
     \negmedspace \negthickspace \negthinspace \nolimits \operatorname \phantom \qquad \quad \right
     \right. \rm \scriptstyle \strut \text \textbf \textstyle \thickspace \thinspace \triangle \vec
+    \therefore \underline
 """)
 """Layout, which has no meaning in an answer."""
 
@@ -71,7 +72,7 @@ PROSE = _words("""
 """Words of sentences, never variables multiplied with each other."""
 
 CONDITION = _words("""
-    as at because for if on over since such when where with
+    as at because for if on since such when where with
 """)
 """A word that begins a condition after the answer."""
 
@@ -81,8 +82,8 @@ CHANGES = _words("""
     reciprocal negative minus plus times half halves third thirds quarter quarters fourths fifths
     sixths tenths hundredths twice double triple thrice square squared cubed factorial root power
     divided over product sum difference quotient hundred thousand million billion trillion dozen
-    around nearly roughly about approximately almost more less fewer most least between or up to
+    around nearly roughly about approximately almost more less fewer most least between or up
     zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty
-    digit digits mod modulo
+    digit digits mod modulo greater than above below under smaller larger
 """)
 """Words that take back or change the number they stand beside: a sentence with one is not read."""

@@ -123,7 +123,7 @@ def test_the_reference_solution_can_take_the_slot():
     assert sample.action_mask == (True,) * len(sample.token_ids)
     assert sample.behavior_log_probs == (0.0,) * len(sample.token_ids)
     assert sample.advantage == 0.5
-    assert sample.group == BASE
+    assert sample.group == EXPLANATION
 
 
 def test_expert_explanations_leave_problems_without_a_solution_out_and_say_so(caplog):
@@ -131,7 +131,7 @@ def test_expert_explanations_leave_problems_without_a_solution_out_and_say_so(ca
     with caplog.at_level(logging.WARNING):
         found, _ = run(make(explanations="expert"), {PROMPT: [RIGHT, WRONG]}, problems=both)
     assert caplog.messages == ["ExPO leaves out 1 of 2 problems without a reference solution"]
-    assert {item.group for item in found.samples} == {BASE}
+    assert {item.group for item in found.samples} == {BASE, EXPLANATION}
     with pytest.raises(ProblemError, match="reference solution, got none in 1; give a `solution`"):
         run(make(explanations="expert"), {}, problems=("toy/train/1",))
 
@@ -194,15 +194,18 @@ def test_what_is_kept_survives_json():
     assert one.of_role("explanation")[0].behavior_log_probs == scripted_log_probs(0, 12)
 
 
-def test_beta_falls_to_zero_in_a_line_and_then_nothing_is_asked_for():
-    method = make(beta=0.5, beta_iterations=2)
+@pytest.mark.parametrize(
+    ("explanations", "contexts"), [("self", [2, 2, 1, 1]), ("expert", [1, 1, 1, 1])]
+)
+def test_beta_falls_to_zero_in_a_line_and_then_nothing_is_asked_for(explanations, contexts):
+    method = make(beta=0.5, beta_iterations=2, explanations=explanations)
     weights, asked = [], []
     for _ in range(4):
         found, policy = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
         weights.append([item.advantage for item in found.of_role("explanation")])
         asked.append(len(policy.asked))
     assert weights == [[0.5], [0.25], [], []]
-    assert asked == [2, 2, 1, 1]
+    assert asked == contexts
 
 
 def test_beta_stays_without_a_schedule_and_zero_is_grpo():

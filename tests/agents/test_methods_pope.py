@@ -231,7 +231,8 @@ def test_each_problem_is_searched_on_its_own_grid_in_common_rounds():
         (16, 0.25, 0.15, (3, 4)),  # the quarter itself, though 4 is off the grid
         (16, 0.25, 0.5, (4,)),
         (4, 1.0, 0.3, (2, 3, 4)),
-        (10, 0.3, 0.1, (1, 2, 3)),  # 0.3 * 10 is 3.0000000000000004 upwards, 2.9999 downwards
+        (10, 0.3, 0.1, (1, 2, 3)),  # 3 * 0.1 * 10 is 3.0000000000000004
+        (100, 0.29, 0.29, (29,)),  # 0.29 * 100 is 28.999999999999996
     ],
 )
 def test_the_searched_lengths_lie_on_the_grid_up_to_the_largest(

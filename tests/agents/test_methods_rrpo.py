@@ -174,6 +174,13 @@ def test_the_size_of_further_waves_is_a_setting_and_never_exceeds_the_tries():
     assert len(found.samples) == 5
 
 
+def test_the_two_groups_have_their_own_sizes():
+    script = {PROMPT: [WRONG, RIGHT, RIGHT], PROMPT + FIRST_STEP: RESET}
+    found, _ = run(script, seed=seed_of(1, 3), num_base=2, num_reset=3)
+    assert shape(found) == [[(BASE, "base", 3)], [(RESETS, "reset", 3)]]
+    assert [item.role for item in found.samples] == ["base"] * 2 + ["reset"] * 3
+
+
 def test_the_extra_seed_policy_keeps_the_first_episodes_as_they_come():
     tries = [OTHER, RIGHT, OTHER, RIGHT, RIGHT, RIGHT, WRONG, RIGHT, RIGHT]
     script = {PROMPT: tries, PROMPT + FIRST_STEP: RESET}

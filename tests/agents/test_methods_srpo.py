@@ -71,6 +71,12 @@ def test_a_localisation_is_counted_in_tokens_and_in_nothing_else():
     assert metrics["rollout/sampled_tokens"] == 21 + 4 * 8 + 10 + 4 * 8 == found.num_sampled_tokens
     assert metrics["rollout/sampled_tokens/localise"] == 10
     assert metrics["rollout/num_groups"] == 2
+    assert {name for name in metrics if name.endswith("/localise")} == {
+        "rollout/num_trajectories/localise",
+        "rollout/sampled_tokens/localise",
+        "rollout/completion_tokens_mean/localise",
+    }
+    assert metrics["rollout/pass_rate/reset"] == 0.25
     (start,) = found.waves[1]
     assert start.is_auxiliary
     assert all(sample.role != "localise" for sample in found.samples)

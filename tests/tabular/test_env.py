@@ -45,6 +45,15 @@ def test_stable_baselines_checker_has_nothing_to_say(env_id):
         checker.check_env(gym.make(env_id).unwrapped, warn=True, skip_render_check=True)
 
 
+def test_stable_baselines_makes_many_by_id_and_learns_in_them():
+    pytest.importorskip("stable_baselines3")
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    envs = make_vec_env("ReasonTree-v0", n_envs=2, env_kwargs={"num_steps": 3}, seed=0)
+    PPO("MlpPolicy", envs, n_steps=32, batch_size=64, device="cpu", seed=0).learn(64)
+
+
 def test_registering_twice_changes_nothing():
     before = dict(gym.registry)
     register_tabular()
@@ -231,5 +240,7 @@ def test_wrong_actions_states_and_options_are_refused():
         TabularEnv(restart_chain(), max_steps=0)
     with pytest.raises(ConfigError, match="render_mode must be 'ansi' or None, got 'human'"):
         TabularEnv(combination_lock(), render_mode="human")
+    with pytest.raises(TypeError, match="render_mode must be 'ansi' or None, got 'rgb_array'"):
+        gym.make("ReasonTree-v0", render_mode="rgb_array", disable_env_checker=True)
     with pytest.raises(ConfigError, match="num_states must be at least 2, got 1"):
         restart_chain(num_states=1)

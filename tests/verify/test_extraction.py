@@ -84,3 +84,32 @@ PIECES = [*"\\{}<>/#1a\n$ ", "\\boxed{", "<think>", "</think>", "####", "final a
 def test_extraction_never_raises(pieces: list[str]) -> None:
     answer = extract_answer("".join(pieces))
     assert answer is None or answer.strip() == answer != ""
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{1} and \boxed{2 \boxed{3}}", r"1, 2 \boxed{3}"),
+        (r"\boxed{1}" + ", " * 40 + r"\boxed{2}", "2"),
+        ("the final answer is\n7 8\n9", "7 8"),
+        ("final answer is 1. final answer is 2", "2"),
+        (r"\boxed{1} so not. But \boxed{2}", "2"),
+    ],
+)
+def test_lists_of_boxes_and_lines_end_where_they_end(response: str, answer: str) -> None:
+    assert extract_answer(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (r"\boxed{7", "7"),
+        (r"\boxed{50}\%", r"50\%"),
+        (r"\boxed{50\%}\%", r"50\%"),
+        (r"\boxed{1} or else \boxed{2}", "1, 2"),
+        (r"\boxed{7\} and more", "7"),
+        (r"\boxed{\frac{1\} 2", r"\frac{1\} 2"),
+    ],
+)
+def test_a_reference_is_read_with_more_patience(reference: str, answer: str) -> None:
+    assert extract_answer(reference, is_reference=True) == answer

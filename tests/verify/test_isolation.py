@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from reason_env.verdict import Outcome
-from reason_env.verify import grade, grade_many
+from reason_env.verdict import Outcome, Verdict
+from reason_env.verify import by_math_verify, grade, grade_many
 from reason_env.verify import grading as grading_module
+from reason_env.verify import process as process_module
 from reason_env.verify.options import DEFAULT
 from reason_env.verify.pool import WorkerPool, close_shared_pool, shared_pool
+from reason_env.verify.process import Worker
+from reason_env.verify.worker import MEMORY_BYTES
 
 HARD = r"\int_0^1 x^2 \, dx"
 HANGS = "9^{9^{9^9}}"
@@ -63,7 +66,7 @@ def test_a_killed_worker_is_an_error_and_the_next_comparison_gets_another() -> N
 
 
 def test_grading_works_in_threads_and_in_asyncio() -> None:
-    pairs = [(rf"\boxed{{\int_0^{n} 2x\,dx}}", rf"\int_0^{n} 2t\,dt") for n in range(1, 5)]
+    pairs = [(rf"\boxed{{{n * n}}}", rf"\int_0^{n} 2t\,dt") for n in range(1, 5)]
     seen: list[Outcome] = []
     threads = [threading.Thread(target=lambda p=p: seen.append(grade(*p).outcome)) for p in pairs]
     for thread in threads:
@@ -86,8 +89,8 @@ def test_a_forked_copy_of_the_caller_grades_with_workers_of_its_own() -> None:
     child = os.fork()
     if child == 0:
         grading_module.clear_cache()
-        verdict = grade(r"\boxed{\int_0^3 2x\,dx}", r"\int_0^3 2t\,dt")
-        own = not set(shared_pool().pids()) & set(mine)
+        verdict = grade(r"\boxed{9}", r"\int_0^3 2t\,dt")
+        own = len(shared_pool().pids()) == 1 and not set(shared_pool().pids()) & set(mine)
         close_shared_pool()
         os._exit(0 if verdict.is_correct and own else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -136,8 +139,117 @@ def test_grade_many_equals_grade_and_fills_its_cache() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.ERROR])
 def test_what_was_not_decided_is_not_cached(outcome: Outcome) -> None:
-    from reason_env.verdict import Verdict
-
     grading_module.clear_cache()
     grading_module._CACHE.put(("a", "b", DEFAULT), Verdict(outcome))
     assert grading_module._CACHE.get(("a", "b", DEFAULT)) is None
+
+
+SLOW = r"\int_0^1 \frac{\sin^{13} x}{x^7+x^3+1}\, dx"
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_goes_on() -> None:
+    pool = WorkerPool(size=1)
+    try:
+        pool.compare("x", "x", DEFAULT)
+        (pid,) = pool.pids()
+        deadline = time.monotonic() + 10
+        while children(pid) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+        def kill_the_job() -> None:
+            while not (jobs := children(pid)) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            os.kill(jobs[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_the_job)
+        killer.start()
+        reply = pool.compare(SLOW, "y", DEFAULT)
+        killer.join()
+        assert reply == (Outcome.ERROR, "the worker died")
+        assert pool.compare("x", "x", DEFAULT)[0] is Outcome.CORRECT
+        assert pool.pids() == [pid]
+    finally:
+        pool.close()
+
+
+def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_goes_on() -> None:
+    pool = WorkerPool(size=1)
+    try:
+        outcome, reason = pool.compare("x" * (MEMORY_BYTES // 4), "y", DEFAULT)
+        assert (outcome, reason) == (Outcome.ERROR, "the worker raised MemoryError")
+        (pid,) = pool.pids()
+        assert pool.compare("x", "x", DEFAULT)[0] is Outcome.CORRECT
+        assert pool.pids() == [pid]
+    finally:
+        pool.close()
+
+
+def test_another_grader_that_runs_out_of_time_says_nothing() -> None:
+    assert by_math_verify("$9^{9^{9^9}}$", "42") is None
+    assert by_math_verify(r"$\boxed{42}$", "42") is True
+    assert by_math_verify(r"$\boxed{41}$", "42") is False
+
+
+def test_a_silent_worker_is_a_timeout_and_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker()
+    worker.compare("x", "x", DEFAULT)
+    monkeypatch.setattr(process_module, "WALL_S", 0.1)
+    os.kill(worker.pid, signal.SIGSTOP)
+    assert worker.compare("x", "x", DEFAULT)[0] is Outcome.TIMEOUT
+    assert not worker.is_alive
+
+
+def test_a_reply_to_another_job_is_never_taken() -> None:
+    worker = Worker()
+    worker.compare("x", "x", DEFAULT)
+    worker._buffer = b'{"id": 0, "outcome": "correct", "reason": "late"}\n'
+    assert worker.compare("x+1", "x", DEFAULT) == (Outcome.ERROR, "the worker died")
+    assert not worker.is_alive
+
+
+def test_a_worker_that_died_between_two_jobs_is_an_error() -> None:
+    worker = Worker()
+    worker.compare("x", "x", DEFAULT)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker._process.wait()
+    assert worker.compare("x", "x", DEFAULT) == (Outcome.ERROR, "the worker died")
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [("false", "the worker did not start"), ("no such program", "no worker could be started")],
+)
+def test_a_worker_that_cannot_start_is_an_error(
+    program: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = WorkerPool(size=1)
+    monkeypatch.setattr(sys, "executable", program)
+    outcome, said = pool.compare("x", "x", DEFAULT)
+    pool.close()
+    assert outcome is Outcome.ERROR
+    assert said.startswith(reason)
+
+
+def test_the_cache_keeps_the_short_pairs_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = grading_module._Cache()
+    monkeypatch.setattr(grading_module, "CACHE_PAIRS", 2)
+    keys = [(name, "7", DEFAULT) for name in ("a", "b", "c", "d" * 2001)]
+    verdict = Verdict(Outcome.INCORRECT)
+    cache.put(keys[0], verdict)
+    cache.put(keys[1], verdict)
+    cache.get(keys[0])
+    cache.put(keys[2], verdict)
+    cache.put(keys[3], verdict)
+    assert [cache.get(key) is verdict for key in keys] == [True, False, True, False]
+
+
+def test_a_worker_that_is_in_use_when_its_pool_closes_is_not_kept() -> None:
+    pool = WorkerPool(size=1)
+    worker = pool._take()
+    pool.close()
+    pool._give_back(worker)
+    assert pool.pids() == []

@@ -99,3 +99,11 @@ def test_a_bad_row_of_a_file_is_named(tmp_path: Path) -> None:
         ProblemError, match=r"column 'answer' in line 1 of .* must be text, got None"
     ):
         grade_file(file_of(tmp_path, json.dumps({"response": "", "answer": None})))
+
+
+def test_a_grader_that_fails_on_a_row_makes_no_disagreement(tmp_path: Path) -> None:
+    lines = [json.dumps({"response": "#### 7", "answer": answer}) for answer in ("7", "8")]
+    graded = grade_file(file_of(tmp_path, *lines), against=lambda r, a: None)
+
+    assert [row.other for row in graded.rows] == [None, None]
+    assert graded.disagreements == ()

@@ -108,3 +108,44 @@ def test_plain_numbers_are_read_without_the_parser(text: str, value: Fraction | 
 def test_malformed_text_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableError):
         parse_answer(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(1/4)^{1/2}", Fraction(1, 2)),
+        ("(-1)^{3}", Fraction(-1)),
+        ("(-1)^{4}", Fraction(1)),
+        ("(1/9)^{-1/2}", Fraction(3)),
+        ("0!", Fraction(1)),
+    ],
+)
+def test_powers_and_factorials_are_exact(text: str, value: Fraction) -> None:
+    assert rational(parse_answer(text)) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["0^0", "(-4)^{1/2}", "(4/3)^{1/2}", "(3/4)^{1/2}", "(-3)!", "(1/2)!"]
+)
+def test_powers_without_a_rational_value_have_none(text: str) -> None:
+    assert rational(parse_answer(text)) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        (r"2\frac{1}{2}x", r"\frac{5x}{2}", True),
+        (r"2\frac{1}{2}x", "2x", False),
+        (r"x+50\%", r"x+\frac12", True),
+        (r"x+50\%", "x+50", False),
+        ("-(x+y)", "-x-y", True),
+        ("-(x+y)", "x+y", False),
+        (r"\frac{x}{2305843009213693951}", "x", False),
+        ("y^2-y^2+x", "x", True),
+        ("x + \\infty", "x", False),
+    ],
+)
+def test_identities_hold_in_every_operation(left: str, right: str, same: bool) -> None:
+    assert same_value(parse_answer(left), parse_answer(right)) in (
+        (True,) if same else (False, None)
+    )

@@ -126,6 +126,8 @@ def test_a_reference_prefix_goes_on_only_where_the_response_is_its_beginning(res
 
 def test_a_fraction_of_steps_is_rounded_to_the_nearest_halves_up():
     assert [steps_of_fraction(0.35, 10), steps_of_fraction(0.349, 10)] == [4, 3]
+    # 0.58 * 25 is 14.499999999999998 in floating point.
+    assert steps_of_fraction(0.58, 25) == 15
     assert [steps_of_fraction(0.5, 3), steps_of_fraction(0.5, 1), steps_of_fraction(1.0, 7)] == [
         2,
         1,
@@ -165,6 +167,8 @@ def test_strength_is_the_share_of_the_characters_elsewhere():
     assert answer_guidance(PROBLEM) == Guidance("answer", ("25",))
     assert answer_guidance(PROBLEM, 0.5) == Guidance("answer", ("2",))
     assert answer_guidance(PROBLEM, 0.0) is None
+    # 0.28 * 25 is 7.000000000000001 in floating point.
+    assert text_guidance("a" * 25, 0.28) == Guidance("text", ("a" * 7,))
     assert text_guidance("abcd", 0.26) == Guidance("text", ("ab",))
 
 
