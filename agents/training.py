@@ -29,6 +29,7 @@ from reason_env.agents.rollout import Wave, collect, initial_states, merged, rea
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.trajectory import Group, Start, Trajectory
 from reason_env.errors import ModelError, VerifierError
+from reason_env.state import ReasonState, is_over
 
 
 class Training:
@@ -41,7 +42,8 @@ class Training:
         self.env = config.env.make(self.policy.codec)
         self.eval_env = self._eval_env()
         self._check_context()
-        self.method: Method = build_method(config.method, reason_env_of(self.env).problems.checker)
+        checker = reason_env_of(self.env).problems.checker
+        self.method: Method = build_method(config.method, checker, self._fits)
         losses = (self.method.loss, *self.method.role_losses.values())
         needs_reference = any(loss.kl_coefficient > 0 for loss in losses)
         self.learner = Learner(
@@ -179,6 +181,13 @@ class Training:
                 f"got {prompt} of {longest.problem_id!r} + max_tokens "
                 f"{inner.rules.max_tokens}; lower max_tokens, or drop the problem"
             )
+
+    def _fits(self, state: ReasonState) -> bool:
+        """Returns whether the environment and the model can begin an episode there."""
+        inner = reason_env_of(self.env)
+        prompt = len(inner.prompt.token_ids(state))
+        room = self.policy.context_length - inner.rules.max_tokens
+        return prompt <= min(inner.max_prompt_tokens, room) and not is_over(state, inner.rules)
 
     def _rng(self, stream: str) -> np.random.Generator:
         return np.random.default_rng(self.config.seed_of(stream, self.iteration))

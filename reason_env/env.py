@@ -7,10 +7,10 @@ return, the same end and the same state in all six.
 import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +18,16 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from reason_env.codec import Codec, load_codec
+from reason_env.env_arguments import (
+    Format,
+    Granularity,
+    Layout,
+    built,
+    commits,
+    grade_options,
+    longest,
+    problem_set,
+)
 from reason_env.errors import (
     ActionError,
     ConfigError,
@@ -26,38 +36,17 @@ from reason_env.errors import (
     shown,
 )
 from reason_env.problem import Problem, ProblemSet
-from reason_env.problems import load_problems
 from reason_env.prompt import PromptTemplate
 from reason_env.reward import RewardConfig
 from reason_env.snapshot import Commit, rng_from_json, rng_to_json
 from reason_env.spaces import UnicodeText
 from reason_env.state import EpisodeRules, ReasonState, is_over, is_truncated, transition
-from reason_env.verify import PRESETS, GradeOptions, extract_answer, grade
+from reason_env.verify import GradeOptions, grade
 
-Granularity = Literal["token", "step", "response"]
-Format = Literal["text", "tokens"]
 Action = str | int | Sequence[int] | np.ndarray[Any, Any]
 Observation = str | np.ndarray[Any, Any]
 RESET_OPTIONS = ("problem", "state")
 STARTS_OPTION = "starts"
-COMMITMENTS = GradeOptions(markers=("####",))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What an action is, and how observations and actions are written."""
-
-    granularity: Granularity = "step"
-    format: Format = "text"
-
-    def __post_init__(self) -> None:
-        for name, kinds in (("granularity", Granularity), ("format", Format)):
-            value = getattr(self, name)
-            if value not in get_args(kinds):
-                raise ConfigError(
-                    f"{name} must be one of {', '.join(get_args(kinds))}, got {value!r}"
-                    f"{did_you_mean(str(value), get_args(kinds))}"
-                )
 
 
 class ReasonEnv(gym.Env[Any, Any]):
@@ -157,12 +146,12 @@ class ReasonEnv(gym.Env[Any, Any]):
                 f"step_delimiter must be the codec's {self.codec.step_delimiter!r}, got "
                 f"{step_delimiter!r}; make the codec with it"
             )
-        self.prompt = _built(PromptTemplate, prompt)
-        self.reward_config = _built(RewardConfig, reward)
+        self.prompt = built(PromptTemplate, prompt)
+        self.reward_config = built(RewardConfig, reward)
         self.max_prompt_tokens = max_prompt_tokens
         self.render_mode = render_mode
-        self.grade_options = _grade_options(grading)
-        self.problems = _problem_set(
+        self.grade_options = grade_options(grading)
+        self.problems = problem_set(
             problems,
             split,
             size,
@@ -171,7 +160,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             columns=columns,
             allow_ungradable=allow_ungradable,
         )
-        self._checked_prompt(self.initial_state(_longest(self.problems)))
+        self._checked_prompt(self.initial_state(longest(self.problems)))
         self._transition: Callable[..., ReasonState] = partial(
             transition,
             rules=self.rules,
@@ -467,76 +456,3 @@ class ReasonEnv(gym.Env[Any, Any]):
         if self.layout.granularity == "token":
             return observations, spaces.Discrete(vocabulary)
         return observations, spaces.Sequence(spaces.Discrete(vocabulary))
-
-
-def commits(response: str) -> bool:
-    r"""Returns whether a response so far states its answer by a box or a `####` line.
-
-    Phrases such as "the final answer is" count when a whole response is graded, but they do not
-    end an episode: prose says them on the way.
-
-    >>> commits("so it is 36\n"), commits("#### 36\n"), commits("the final answer is 36.\n")
-    (False, True, False)
-    """
-    return extract_answer(response, COMMITMENTS) is not None
-
-
-def _longest(problems: ProblemSet) -> Problem:
-    return max(problems, key=lambda problem: len(problem.question.encode("utf-8", "replace")))
-
-
-def _built(kind: Any, given: Any) -> Any:
-    """Returns `given` if it is a `kind` already, else one made of its fields."""
-    if isinstance(given, kind):
-        return given
-    try:
-        return kind(**(given or {}))
-    except TypeError as error:
-        raise ConfigError(
-            f"{kind.__name__} must be given by its fields, got {shown(given)}; {error}"
-        ) from error
-
-
-def _problem_set(
-    problems: str | Path | ProblemSet,
-    split: str,
-    size: int | None,
-    levels: Sequence[int] | None,
-    seed: int,
-    *,
-    columns: Mapping[str, str] | None,
-    allow_ungradable: bool,
-) -> ProblemSet:
-    if isinstance(problems, ProblemSet):
-        if size is not None or levels is not None or seed or columns or allow_ungradable:
-            raise ConfigError(
-                "size, levels, problem_seed, columns and allow_ungradable must be left out for a "
-                f"ProblemSet, got {size!r}, {levels!r}, {seed!r}, {columns!r} and "
-                f"{allow_ungradable!r}; choose when the set is made"
-            )
-        return problems
-    pair: tuple[int, int] | None = None
-    if levels is not None:
-        if not isinstance(cast("object", levels), Sequence) or len(levels) != 2:
-            raise ConfigError(f"levels must be (lowest, highest), got {shown(levels)}")
-        pair = (int(levels[0]), int(levels[1]))
-    return load_problems(
-        str(problems),
-        split=split,
-        size=size,
-        levels=pair,
-        seed=seed,
-        columns=columns,
-        allow_ungradable=allow_ungradable,
-    )
-
-
-def _grade_options(given: str | GradeOptions | Mapping[str, Any]) -> GradeOptions:
-    if isinstance(given, str):
-        if given not in PRESETS:
-            raise ConfigError(
-                f"grading must be one of {', '.join(PRESETS)}, got {given!r}"
-                f"{did_you_mean(given, PRESETS)}"
-            )
-        return PRESETS[given]()
-    return _built(GradeOptions, given)

@@ -4,7 +4,7 @@ from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
-from reason_env.agents.methods.protocol import Method
+from reason_env.agents.methods.protocol import Fits, Method
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
 from reason_env.problem import StepChecker
@@ -23,13 +23,25 @@ METHODS: dict[str, type[MethodConfig]] = {
 """Name on the command line -> the config class."""
 
 
-def build_method(config: MethodConfig, checker: StepChecker | None = None) -> Method:
+def build_method(
+    config: MethodConfig, checker: StepChecker | None = None, fits: Fits | None = None
+) -> Method:
     """Returns the method that a config describes.
 
     Args:
         config: One of the union.
         checker: The problems' step checker, for methods that can use one.
+        fits: Whether an episode can begin at a state; None where everything fits.
     """
+    method = _method(config, checker)
+    if fits is not None:
+        method.fits = fits
+    return method
+
+
+def _method(
+    config: MethodConfig, checker: StepChecker | None
+) -> GRPO | RRPO | SRPO | POPE | LTE | ExPO:
     match config:
         case SRPOConfig():
             return SRPO(config, checker)

@@ -159,12 +159,13 @@ class ExPO(MethodBase):
             starts.append(
                 Start(state=state, num_samples=self.config.group_size, learn_from=state, group=key)
             )
-            if self._is_asked(state.problem.problem_id):
-                answer = answer_guidance(state.problem)
-                assert answer is not None, "a problem has an answer"
+            answer = answer_guidance(state.problem)
+            assert answer is not None, "a problem has an answer"
+            shown = state.with_guidance(answer)
+            if self._is_asked(state.problem.problem_id) and self.fits(shown):
                 starts.append(
                     Start(
-                        state=state.with_guidance(answer),
+                        state=shown,
                         num_samples=1,
                         learn_from=state,
                         group=key + EXPLANATION,

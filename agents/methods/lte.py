@@ -13,6 +13,7 @@ Source: arXiv 2510.26109, "Learning to reason from Trial and Error". gamma 0.1 a
 is kept when G' = G are our choice; the hint's words are the prompt template's.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
@@ -34,6 +35,7 @@ from reason_env.guidance import mistakes_guidance
 from reason_env.state import Guidance, ReasonState
 
 Extra = Literal["hinted", "unhinted"]
+_log = logging.getLogger(__name__)
 Denominator = Literal["hinted_old", "one", "unhinted_old"]
 RATIO_AGAINST = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
 
@@ -111,6 +113,9 @@ class LTE(MethodBase):
                 continue
             # Without a wrong answer to tell (nothing was answered) the episodes are just more.
             hints = self.hints(group) if self.config.extra == "hinted" else ()
+            if hints and not self.fits(first.state.with_guidance(*hints)):
+                _log.warning("the hints of %s are too long to be shown", group.key)
+                hints = ()
             starts.append(
                 Start(
                     state=first.state.with_guidance(*hints),

@@ -168,12 +168,13 @@ class POPE(MethodBase):
         self.prefixes = {str(key): int(value) for key, value in state["prefixes"].items()}
 
     def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
-        solvable = [state for state in states if state.problem.solution]
-        refused = [state.problem.problem_id for state in states if not state.problem.solution]
+        solvable = [state for state in states if state.problem.solution and self._lengths(state)]
+        known = {state.problem.problem_id for state in solvable}
+        refused = [s.problem.problem_id for s in states if s.problem.problem_id not in known]
         if not solvable:
             raise ProblemError(
-                f"POPE must have problems with a reference solution, got none in {len(states)}; "
-                "give a `solution` column, or use another method"
+                f"POPE must have problems with a reference solution, got none in {len(states)} "
+                "(whose beginning fits the prompt); give a `solution` column, or use another method"
             )
         if refused:
             _log.warning(
@@ -212,11 +213,12 @@ class POPE(MethodBase):
             self.prefixes[key] = self.prefixes[key] or own[-1]
 
     def _lengths(self, state: ReasonState) -> tuple[int, ...]:
-        return prefix_lengths(
+        lengths = prefix_lengths(
             len(state.problem.solution),
             max_fraction=self.config.max_fraction,
             grid=self.config.grid,
         )
+        return tuple(length for length in lengths if self.fits(self._guided(state, length)))
 
     def _is_trained(self, state: ReasonState) -> bool:
         length = self.prefixes.get(state.problem.problem_id)

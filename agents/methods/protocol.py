@@ -24,6 +24,8 @@ from reason_env.agents.trajectory import (
 from reason_env.errors import ConfigError, did_you_mean
 from reason_env.state import ReasonState
 
+Fits = Callable[[ReasonState], bool]
+"""Whether the environment and the model can begin an episode at a state."""
 Collect = Callable[[Sequence[Start]], Sequence[Group]]
 """Samples some starts with the policy as it is; tokens are counted."""
 
@@ -70,6 +72,10 @@ class Method(Protocol):
 
 class MethodBase:
     """A method without preparation, further waves, other losses or memory."""
+
+    fits: Fits = staticmethod(lambda state: True)
+    """Whether an episode can begin at a state; `build_method` sets it. Asked before guidance that
+    may be too long for the prompt or the model is put into a start."""
 
     @property
     def role_losses(self) -> Mapping[str, LossConfig]:

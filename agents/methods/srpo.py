@@ -11,6 +11,7 @@ Source: arXiv 2605.25507, section on SRPO and the released code. The words of th
 choice [the built-in base model's]; give your own with `--question` for a model that reads prose.
 """
 
+import logging
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
@@ -36,6 +37,7 @@ from reason_env.problem import StepChecker
 from reason_env.state import Guidance
 
 LOCALISE = "/localise"
+_log = logging.getLogger(__name__)
 Localiser = Literal["self", "checker", "random"]
 _BOXED = re.compile(r"\\boxed\{\s*(?:step\s*)?([0-9]+)\s*\}", re.IGNORECASE)
 _STEP = re.compile(r"step\s*([0-9]+)", re.IGNORECASE)
@@ -121,7 +123,11 @@ class SRPO(RRPO):
         is_reset = bool(starts) and starts[0].role == "reset"
         if self.config.localiser != "self" or not is_reset or group.key + LOCALISE in known:
             return starts
-        return [self._localisation(group)]
+        start = self._localisation(group)
+        if self.fits(start.state):
+            return [start]
+        _log.warning("a failed chain is too long to be shown to its localiser: %s", group.key)
+        return starts
 
     def _localisation(self, group: Group) -> Start:
         seed = read_draw(group.trajectories, self.config).seed

@@ -305,3 +305,31 @@ def test_a_reset_s_loss_is_minus_the_advantage_times_the_suffix_s_mean_log_proba
     assert item.advantage == 1.0
     assert len(suffix) == 8
     assert report.loss == pytest.approx(-suffix.mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["srpo", "lte", "pope", "expo"])
+def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplog):
+    """Room for the question alone: every guided start is too long, and none is asked for."""
+    from reason_env.agents.env_config import EnvConfig
+    from reason_env.agents.evaluate import EvalConfig
+    from reason_env.agents.methods import METHODS
+    from reason_env.agents.train_config import TrainConfig
+    from reason_env.agents.training import Training
+    from reason_env.errors import ProblemError
+
+    env = EnvConfig(levels=(12, 12), size=4, max_tokens=48, max_prompt_tokens=88)
+    training = Training(
+        TrainConfig(
+            method=METHODS[method](), env=env, eval=EvalConfig(num_problems=1),
+            problems_per_iteration=2,
+        )
+    )  # fmt: skip
+    if method == "pope":
+        with pytest.raises(ProblemError, match="whose beginning fits the prompt"):
+            training.prepare()
+        return
+    training.prepare()
+    _, wave = training.iterate()
+    roles = {item.start.role for item in wave.trajectories}
+    assert roles == {"srpo": {"base", "reset"}, "lte": {"base", "extra"}, "expo": {"base"}}[method]
+    assert method == "expo" or "too long" in caplog.text

@@ -91,6 +91,7 @@ def test_extraction_never_raises(pieces: list[str]) -> None:
     [
         (r"\boxed{1} and \boxed{2 \boxed{3}}", r"1, 2 \boxed{3}"),
         (r"\boxed{1}" + ", " * 40 + r"\boxed{2}", "2"),
+        (rf"\boxed{{1}}, \text{{{'a' * 30}}} \text{{{'a' * 30}}} \boxed{{2}}", "2"),
         ("the final answer is\n7 8\n9", "7 8"),
         ("final answer is 1. final answer is 2", "2"),
         (r"\boxed{1} so not. But \boxed{2}", "2"),
