@@ -2,6 +2,7 @@
 
 from gymnasium import register  # pyright: ignore[reportUnknownVariableType]
 
+from reason_env.check import check_reasoning_env
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, load_codec
 from reason_env.problem import Problem, ProblemSet
 from reason_env.prompt import PromptTemplate
@@ -22,6 +23,7 @@ __all__ = [
     "PromptTemplate",
     "ReasonState",
     "Verdict",
+    "check_reasoning_env",
     "get_state",
     "is_over",
     "is_truncated",

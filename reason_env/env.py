@@ -31,6 +31,7 @@ from reason_env.env_arguments import (
 from reason_env.errors import (
     ActionError,
     ConfigError,
+    RenderModeError,
     StateError,
     did_you_mean,
     shown,
@@ -131,7 +132,7 @@ class ReasonEnv(gym.Env[Any, Any]):
                 itself; they are listed in a warning.
         """
         if render_mode not in (None, "ansi"):
-            raise ConfigError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
+            raise RenderModeError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
         if max_prompt_tokens < 1:
             raise ConfigError(f"max_prompt_tokens must be at least 1, got {max_prompt_tokens!r}")
         self.layout = Layout(granularity=granularity, format=format)

@@ -16,6 +16,14 @@ class ConfigError(ReasonEnvError, ValueError):
     """A setting is out of its range or contradicts another one."""
 
 
+class RenderModeError(ConfigError, TypeError):
+    """A render mode that does not exist here.
+
+    It is a TypeError too, because Stable-Baselines3's `make_vec_env` tries "rgb_array" first and
+    takes that, and nothing else, for a no.
+    """
+
+
 class UnknownNameError(ReasonEnvError, LookupError):
     """A name (problem set, problem, method, model, ...) is not known."""
 

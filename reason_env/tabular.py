@@ -15,7 +15,14 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import register  # pyright: ignore[reportUnknownVariableType]
 
-from reason_env.errors import ActionError, ConfigError, StateError, did_you_mean, shown
+from reason_env.errors import (
+    ActionError,
+    ConfigError,
+    RenderModeError,
+    StateError,
+    did_you_mean,
+    shown,
+)
 from reason_env.tabular_model import (
     Array,
     TabularModel,
@@ -26,14 +33,6 @@ from reason_env.tabular_model import (
 )
 
 RESET_OPTIONS = ("state",)
-
-
-class RenderModeError(ConfigError, TypeError):
-    """A render mode that does not exist here.
-
-    It is a TypeError too, because Stable-Baselines3's `make_vec_env` tries "rgb_array" first and
-    takes that, and nothing else, for a no.
-    """
 
 
 class TabularEnv(gym.Env[np.int64, np.int64]):

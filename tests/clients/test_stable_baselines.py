@@ -61,6 +61,15 @@ def test_its_vector_environments_run_ours(kind):
     assert ends == 2  # 60 steps of episodes that 24 tokens truncate
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # gymnasium says that there are no pictures
+def test_it_makes_our_id_itself_although_it_asks_for_pictures_first():
+    from stable_baselines3.common.env_util import make_vec_env
+
+    envs = make_vec_env("MathReason-v0", n_envs=1, env_kwargs=SMALL)
+    assert envs.reset().shape == (1, 64)
+    envs.close()
+
+
 def test_ppo_learns_for_two_thousand_steps():
     from stable_baselines3.common.env_util import make_vec_env
 

@@ -94,6 +94,14 @@ EQUAL = [
     ("9.8 m/s^2", "9.8"),
     (r"\{2\pi n \mid n \in \mathbb{Z}\}", r"2\pi k"),
     ("x \\bmod 3", "x \\mod 3"),
+    (r"\frac{(n+1)!}{n!}", "n+1"),
+    (r"\sqrt{-4}", r"2\sqrt{-1}"),
+    ("3 > x > 1", "(1,3)"),
+    ("|x| < 2", "(-2,2)"),
+    (r"x \ge 5", r"[5,\infty)"),
+    (r"(-\infty,1) \text{ or } \{3\}", r"(-\infty,1)\cup\{3\}"),
+    ("x < = 5", r"x \le 5"),
+    (r"2 \cdot 3^{1/2}", r"2\sqrt{3}"),
 ]
 
 UNEQUAL = [
@@ -151,6 +159,10 @@ UNEQUAL = [
     ("(1,2)", r"\{1,2\}"),
     ("f^{-1}(x)=x", "f(x)=x"),
     (r"\text{(A) 5 (B) 6}", "B"),
+    ("x+x(x-1)(x-5) > 0", "x > 0"),
+    (r"x<1 \text{ or } y>2", r"(-\infty,1)\cup(2,\infty)"),
+    (r"x \ge 5", r"(5,\infty)"),
+    ("(7]", "7"),
     (", ".join(str(n) for n in range(300)), ", ".join(str(n + (n == 299)) for n in range(300))),
 ]
 
@@ -208,6 +220,12 @@ def test_a_reference_with_unknown_commands_grades_by_its_text_or_in_the_worker()
         ("(3+4, 2)", "(7, 2)"),
         ("99999999^{99999999}", "42"),
         (r"\frac{1}{0}", "42"),
+        ("2^{3^2}", "512"),
+        (r"\frac{1}{0}", r"\frac{2}{0}"),
+        (r"\frac{14}{\frac{4}{2}}", "7"),
+        ("e^0", "1"),
+        (r"12345 \cdot 10^1", "123450"),
+        (r"3.5 \cdot 2^3", "28"),
     ],
 )
 def test_a_restated_problem_is_not_its_answer(response: str, reference: str) -> None:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from reason_env.verify.exact import rational
+from reason_env.verify.exact import PRIME, UndefinedError, modular, rational
 from reason_env.verify.identity import is_undefined, same_value
 from reason_env.verify.literals import read_number
-from reason_env.verify.nodes import Node
+from reason_env.verify.nodes import Node, number
 from reason_env.verify.normalizing import UnreadableError
 from reason_env.verify.structure import parse_answer
 
@@ -149,3 +149,8 @@ def test_identities_hold_in_every_operation(left: str, right: str, same: bool) -
     assert same_value(parse_answer(left), parse_answer(right)) in (
         (True,) if same else (False, None)
     )
+
+
+def test_a_fraction_that_the_prime_divides_has_no_residue() -> None:
+    with pytest.raises(UndefinedError, match="the prime divides"):
+        modular(number(Fraction(1, PRIME)), 0)
