@@ -98,15 +98,18 @@ class Worker:
                 pipe.close()
 
     def _answer(self) -> Reply:
-        line = self._line(WALL_S)
-        if not line:
-            self.kill()
-            return _RAN_OUT if line is None else _DIED
-        message = json.loads(line)
-        if message["id"] != self._job_id:
-            self.kill()
-            return _DIED
-        return Outcome(message["outcome"]), str(message["reason"])
+        while True:
+            line = self._line(WALL_S)
+            if not line:
+                self.kill()
+                return _RAN_OUT if line is None else _DIED
+            message = json.loads(line)
+            if message["id"] == self._job_id:
+                return Outcome(message["outcome"]), str(message["reason"])
+            # A job that died after it had answered is reported once more: that is no news.
+            if message["id"] > self._job_id:
+                self.kill()
+                return _DIED
 
     def _write(self, data: bytes) -> None:
         pipe = self._process.stdin

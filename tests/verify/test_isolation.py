@@ -206,7 +206,11 @@ def test_a_silent_worker_is_a_timeout_and_is_killed(monkeypatch: pytest.MonkeyPa
 def test_a_reply_to_another_job_is_never_taken() -> None:
     worker = Worker()
     worker.compare("x", "x", DEFAULT)
-    worker._buffer = b'{"id": 0, "outcome": "correct", "reason": "late"}\n'
+    worker._buffer = b'{"id": 1, "outcome": "correct", "reason": "late"}\n'
+    outcome, reason = worker.compare("x+1", "x", DEFAULT)
+    assert (outcome, reason) != (Outcome.CORRECT, "late")
+    assert outcome is Outcome.INCORRECT
+    worker._buffer = b'{"id": 99, "outcome": "correct", "reason": "early"}\n'
     assert worker.compare("x+1", "x", DEFAULT) == (Outcome.ERROR, "the worker died")
     assert not worker.is_alive
 
