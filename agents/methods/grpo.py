@@ -17,7 +17,7 @@ import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.methods.protocol import MethodBase, group_key, samples_of
+from reason_env.agents.methods.protocol import MethodBase, problem_starts, samples_of
 from reason_env.agents.trajectory import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -54,15 +54,7 @@ class GRPO(MethodBase):
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns one start a problem, with `group_size` samples, each its own group."""
-        return [
-            Start(
-                state=state,
-                num_samples=self.config.group_size,
-                learn_from=state,
-                group=group_key(index, state),
-            )
-            for index, state in enumerate(states)
-        ]
+        return problem_starts(states, self.config.group_size)
 
     def training_samples(
         self, groups: Sequence[Group], rng: np.random.Generator

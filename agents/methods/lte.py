@@ -26,7 +26,7 @@ from reason_env.agents.loss import LossConfig
 from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
-    group_key,
+    problem_starts,
     samples_of,
 )
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
@@ -93,15 +93,7 @@ class LTE(MethodBase):
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns one start a problem, as GRPO's."""
-        return [
-            Start(
-                state=state,
-                num_samples=self.config.group_size,
-                learn_from=state,
-                group=group_key(index, state),
-            )
-            for index, state in enumerate(states)
-        ]
+        return problem_starts(states, self.config.group_size)
 
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
         """Returns as many episodes again for each group that failed as a whole."""

@@ -98,6 +98,14 @@ class MethodBase:
         """Takes nothing."""
 
 
+def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Start]:
+    """Returns one start a problem, each its own group, learned under what it was sampled under."""
+    return [
+        Start(state=state, num_samples=num_samples, learn_from=state, group=group_key(index, state))
+        for index, state in enumerate(states)
+    ]
+
+
 def samples_of(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[TrainingSample]:
     """Returns the samples of one group: each graded episode with its advantage among them.
 

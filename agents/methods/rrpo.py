@@ -31,7 +31,7 @@ from reason_env.agents.loss import LossConfig
 from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
-    group_key,
+    problem_starts,
     samples_of,
 )
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
@@ -138,10 +138,7 @@ class RRPO(MethodBase):
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns `num_base` + 1 tries a problem: as few as the paper's loop can end with."""
-        return [
-            self._tries(state, group_key(index, state), self.config.num_base + 1)
-            for index, state in enumerate(states)
-        ]
+        return problem_starts(states, self.config.num_base + 1)
 
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
         """Returns more tries where the loop goes on, then resets, and top-ups without a failure."""
