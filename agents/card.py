@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from reason_env.agents.demonstrations import ERROR_RATES, FAMILIES, localisation_guidance
+from reason_env.agents.demonstrations import ERROR_RATES, FAMILIES
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
 from reason_env.agents.pretrain import PretrainConfig
 from reason_env.agents.rollout import Wave, collect, initial_states, reason_env_of
 from reason_env.agents.statistics import pass_at_k
 from reason_env.agents.trajectory import Start
+from reason_env.guidance import localisation_guidance
 from reason_env.problem import ProblemSet
 from reason_env.prompt import PromptTemplate
 from reason_env.state import Guidance, ReasonState

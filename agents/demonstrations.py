@@ -17,6 +17,7 @@ from typing import Literal
 
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
+from reason_env.guidance import localisation_guidance
 from reason_env.problem import Problem
 from reason_env.problems import chain, inverse
 from reason_env.problems.registers import Trace, first_wrong_step, split_of
@@ -31,7 +32,6 @@ ERROR_RATES: dict[str, dict[str, float]] = {
 }
 """Probability that a step of a plain demonstration is wrong, by family and symbol."""
 FAMILIES = {"chain": chain, "inverse": inverse}
-LOCALISE_QUESTION = "First wrong step?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +89,6 @@ def demonstrate(
     guidance, response = FORMATS[form](family, problem, rng)
     state = state.with_guidance(*guidance)
     return Demonstration(prompt.token_ids(state), (*codec.encode(response), codec.eos_id))
-
-
-def localisation_guidance(steps: tuple[str, ...]) -> Guidance:
-    r"""Returns the piece that shows a chain's numbered steps and asks for its first wrong one.
-
-    >>> localisation_guidance(("A:3+4 x=7\n", "#### 700")).pieces
-    ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)
-    """
-    numbered = [f"{index} {step.strip()}" for index, step in enumerate(steps, start=1)]
-    return Guidance("instruction", ("\n".join([*numbered, LOCALISE_QUESTION]),))
 
 
 def _choose(shares: Mapping[str, float], rng: random.Random) -> str:

@@ -51,7 +51,9 @@ class EnvConfig:
     """The reward of each outcome."""
 
     stack: str | None = None
-    """A wrapped environment as `env.spec.to_json()` writes it; then no other field is given."""
+    """A wrapped environment as `env.spec.to_json()` writes it; then no other field is given. Its
+    entry points are run: a text from elsewhere goes through `wrappers.stack.checked_spec` first, as
+    the command line does."""
 
     def __post_init__(self) -> None:
         if self.stack is None:

@@ -77,5 +77,15 @@ def mistakes_guidance(answers: Sequence[str], strength: float = 1.0) -> Guidance
     return Guidance("mistakes", kept) if kept else None
 
 
+def localisation_guidance(steps: Sequence[str], question: str = "First wrong step?") -> Guidance:
+    r"""Returns a chain's numbered steps and a question for its first wrong one, as one piece.
+
+    >>> localisation_guidance(("A:3+4 x=7\n", "#### 700")).pieces
+    ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)
+    """
+    numbered = [f"{index} {step.strip()}" for index, step in enumerate(steps, start=1)]
+    return Guidance("instruction", ("\n".join([*numbered, question]),))
+
+
 def _share(strength: float, size: int) -> int:
     return math.ceil(round(checked_fraction(strength, "strength") * size, 9))

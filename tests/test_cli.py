@@ -250,6 +250,16 @@ def test_an_experiment_s_environment_is_one_spec_file(capsys, tmp_path):
     assert all(json.loads(line)["start_tokens"] == 20 for line in lines)
     line = refused(capsys, "train", "grpo", "--env", str(spec), "--problems", "inverse")
     assert "must stand alone, got problems too" in line
+    foreign = json.loads(spec.read_text())
+    foreign["additional_wrappers"][0] |= {"name": "system", "entry_point": "os:system"}
+    spec.write_text(json.dumps(foreign))
+    line = refused(capsys, "train", "grpo", "--env", str(spec))
+    assert "wrappers must be ours or Gymnasium's, got 'system'" in line
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["env"]["stack"] = json.dumps(foreign)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    line = refused(capsys, "train", "grpo", "--from-config", str(tmp_path / "config.json"))
+    assert "wrappers must be ours or Gymnasium's, got 'system'" in line
     spec.write_text("{}")
     assert "must be JSON as env.spec.to_json()" in refused(
         capsys, "train", "grpo", "--env", str(spec)

@@ -60,6 +60,15 @@ def stack_from_json(text: str, **changes: Any) -> gym.Env[Any, Any]:
     Raises:
         ConfigError: The text is no spec, or names something that is not ours.
     """
+    return gym.make(checked_spec(text), **changes)
+
+
+def checked_spec(text: str) -> EnvSpec:
+    """Returns the spec in a text, after making sure that it names no foreign code.
+
+    Raises:
+        ConfigError: The text is no spec, or names something that is not ours.
+    """
     try:
         spec = EnvSpec.from_json(text)
         wrappers = [(item.name, item.entry_point, item.kwargs) for item in spec.additional_wrappers]
@@ -82,7 +91,7 @@ def stack_from_json(text: str, **changes: Any) -> gym.Env[Any, Any]:
                 f"a spec's wrappers must be ours or Gymnasium's, got {name!r} at "
                 f"{shown(entry_point)}{did_you_mean(str(name), WRAPPERS)}"
             )
-    return gym.make(spec, **changes)
+    return spec
 
 
 def stack_from_file(path: str | Path, **changes: Any) -> gym.Env[Any, Any]:

@@ -32,9 +32,8 @@ from reason_env.agents.methods.rrpo import (
 from reason_env.agents.trajectory import Group, Start, Trajectory
 from reason_env.cuts import last_cut, uniform_cut
 from reason_env.errors import ConfigError
-from reason_env.guidance import answer_guidance
+from reason_env.guidance import answer_guidance, localisation_guidance
 from reason_env.problem import StepChecker
-from reason_env.state import Guidance
 
 LOCALISE = "/localise"
 _log = logging.getLogger(__name__)
@@ -74,16 +73,6 @@ class SRPOConfig(RRPOConfig):
             raise ConfigError(
                 f"max_localiser_tokens must be at least 1, got {self.max_localiser_tokens!r}"
             )
-
-
-def localisation_guidance(steps: tuple[str, ...], question: str) -> Guidance:
-    r"""Returns the piece that shows a chain's numbered steps and asks for its first wrong one.
-
-    >>> localisation_guidance(("A:3+4 x=7\n", "#### 700"), "First wrong step?").pieces
-    ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)
-    """
-    numbered = [f"{index} {step.strip()}" for index, step in enumerate(steps, start=1)]
-    return Guidance("instruction", ("\n".join([*numbered, question]),))
 
 
 def named_step(reply: str, num_steps: int) -> int:

@@ -18,6 +18,7 @@ from reason_env.agents.training import Training
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, Arguments, out, parsed
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
+from reason_env.wrappers.stack import checked_spec
 
 
 def run(words: list[str]) -> None:
@@ -77,6 +78,12 @@ def _config_of(path: Path) -> Any:
     return config_json.load(TrainConfig, _text_of(path, "--from-config"))
 
 
+def _check_stack(config: TrainConfig) -> None:
+    """Raises if the spec of a stack, wherever it comes from, would run code that is not ours."""
+    if config.env.stack is not None:
+        checked_spec(config.env.stack)
+
+
 def _text_of(path: Path, flag: str) -> str:
     if not path.is_file():
         raise ConfigError(f"{flag} must name a file, got {str(path)!r}; check the path")
@@ -85,6 +92,7 @@ def _text_of(path: Path, flag: str) -> str:
 
 def _new_run(config: Any, path: Path | None, command: list[str]) -> None:
 
+    _check_stack(config)
     training = Training(config)
     place = path or _free_directory(config)
     seeds = {"seed": config.seed}
@@ -108,6 +116,7 @@ def _resume_run(path: Path, method: str) -> None:
                 f"--resume must name a run of {method!r}, got one of {config.method.kind!r}; "
                 f"use: reason-env train {config.method.kind} --resume {path}"
             )
+        _check_stack(config)
         training = Training(config, checkpoint=latest_checkpoint(run))
         command = ["reason-env", "train", method, "--resume", str(path)]
         run.resume(training.iteration, command=command, device=config.device)

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 
 from reason_env.agents.methods import SRPO, RRPOConfig, SRPOConfig, build_method
-from reason_env.agents.methods.srpo import localisation_guidance, named_step
+from reason_env.agents.methods.srpo import named_step
 from reason_env.agents.metrics import rollout_metrics
 from reason_env.agents.scripted import Asked, ScriptedPolicy, rehearse, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
+from reason_env.guidance import localisation_guidance
 from reason_env.problem import Problem, ProblemSet
 
 CODEC = ByteCodec()
@@ -215,9 +216,7 @@ def test_steps_are_numbered_from_one_and_stripped():
 
 
 def test_the_localiser_s_words_are_those_that_the_base_model_is_taught():
-    from reason_env.agents import demonstrations
-
-    taught = demonstrations.localisation_guidance(STEPS)
+    taught = localisation_guidance(STEPS)  # as `demonstrations` calls it
     assert localisation_guidance(STEPS, SRPOConfig().question) == taught
 
 

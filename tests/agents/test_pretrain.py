@@ -7,12 +7,12 @@ from reason_env.agents.demonstrations import (
     FORMATS,
     DemonstrationConfig,
     demonstrate,
-    localisation_guidance,
 )
 from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
 from reason_env.agents.pretrain import PretrainConfig, pretrain
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
+from reason_env.guidance import localisation_guidance
 from reason_env.problem import Problem
 from reason_env.problems.registers import first_wrong_step, split_of
 from reason_env.prompt import PromptTemplate

@@ -5,7 +5,6 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
 import reason_env  # noqa: F401 - registers the ids
 from reason_env.errors import ActionError
@@ -21,14 +20,6 @@ SMALL = {
     "max_tokens": 24,
     "max_prompt_tokens": 40,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make():
