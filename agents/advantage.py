@@ -7,6 +7,7 @@ caller counts it. Only `kind="none"` has no baseline, and passes the returns thr
 Axis letter: G trajectories of one group. Not covered: advantages per token or per reasoning step.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from reason_env.errors import ConfigError, did_you_mean
 
-AdvantageKind = Literal["grpo", "mean", "rloo", "none"]
+AdvantageKind = Literal["grpo", "mean", "rloo", "pass_at_k", "none"]
 StdKind = Literal["unbiased", "population"]
 
 MIN_SPREAD = 1e-8
@@ -33,11 +34,13 @@ class AdvantageConfig:
 
     kind: AdvantageKind = "grpo"
     """grpo: (r - mean) / (std + eps). mean: r - mean (Dr.GRPO). rloo: r - mean of the others.
-    none: r itself, no baseline."""
+    pass_at_k: what r adds to the best of k, leave-one-out. none: r itself, no baseline."""
     std: StdKind = "unbiased"
     """grpo only. unbiased: divides by G - 1 (TRL, verl). population: divides by G (SRPO)."""
     eps: float = 1e-4
     """grpo only: added to the standard deviation, reward units (TRL 1e-4, verl 1e-6, SRPO 0)."""
+    k: int = 4
+    """pass_at_k only: samples of which the best counts; a group needs more than k."""
 
     def __post_init__(self) -> None:
         for name, choices in (("kind", get_args(AdvantageKind)), ("std", get_args(StdKind))):
@@ -49,6 +52,29 @@ class AdvantageConfig:
                 )
         if not 0 <= self.eps < float("inf"):
             raise ConfigError(f"advantage eps must be finite and at least 0, got {self.eps!r}")
+        if self.k < 1:
+            raise ConfigError(f"advantage k must be at least 1, got {self.k!r}")
+
+    def check_size(self, size: int, name: str) -> None:
+        """Raises where groups are too small to have an advantage.
+
+        Args:
+            size: Episodes of a group.
+            name: The field that holds it.
+
+        Raises:
+            ConfigError: An episode alone, or not more than k of them.
+        """
+        least = self.k + 1 if self.kind == "pass_at_k" else 2
+        if size < least:
+            raise ConfigError(
+                f"{name} must be at least {least}, got {size!r}; "
+                + (
+                    f"the best of {self.k} is compared with that of {self.k} others"
+                    if self.kind == "pass_at_k"
+                    else "an episode alone has nothing to be compared with"
+                )
+            )
 
 
 def group_advantages(
@@ -57,7 +83,16 @@ def group_advantages(
     """Returns the advantage of each trajectory of one group, [G].
 
     A group of one trajectory, and one whose returns are all equal, gets zeros (verl instead gives
-    a lone trajectory its return as advantage, without a baseline).
+    a lone trajectory its return as advantage, without a baseline). So does a group that failed
+    verdicts have left with k trajectories or fewer under pass_at_k.
+
+    pass_at_k, with S over all sets of k - 1 others and U over all sets of k others of i:
+
+        A_i = k (mean_S max(r_i, max r_S) - mean_U max r_U)
+
+    The first mean, times k / G and summed over i, is an unbiased gradient of E[max of k samples]
+    (for returns 0 and 1: of pass@k); the second does not depend on sample i, so it only lowers the
+    variance. k = 1 is rloo. Divide by no deviation: that would bias it.
 
     Args:
         returns_G: Returns of the graded trajectories, reward units.
@@ -69,11 +104,15 @@ def group_advantages(
     Source:
         GRPO: Shao et al. 2024, arXiv 2402.03300, section 4.1.2. Dr.GRPO (no division): Liu et al.
         2025, arXiv 2503.20783. RLOO: Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740.
+        pass_at_k: Walder and Karkhanis 2025, arXiv 2505.15201 (leave-one-out form; the sums are
+        worked out here).
 
     >>> group_advantages([1.0, 0.0, 0.0, 0.0], AdvantageConfig(kind="mean")).tolist()
     [0.75, -0.25, -0.25, -0.25]
     >>> group_advantages([1.0, 0.0, 0.0], AdvantageConfig(kind="rloo")).tolist()
     [1.0, -0.5, -0.5]
+    >>> group_advantages([1.0, 0.0, 0.0], AdvantageConfig(kind="pass_at_k", k=2)).tolist()
+    [2.0, -1.0, -1.0]
     """
     config = config or AdvantageConfig()
     values_G = _checked(returns_G)
@@ -125,6 +164,26 @@ def _rloo(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.
     return values_G - others_mean_G
 
 
+def _pass_at_k(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
+    k, size = config.k, values_G.size
+    if size <= k:
+        return np.zeros_like(values_G)
+    others = [np.sort(np.delete(values_G, i)) for i in range(size)]
+    with_own = [
+        _mean_best(np.maximum(own, value), k - 1) if k > 1 else float(value)
+        for own, value in zip(others, values_G, strict=True)
+    ]
+    without = [_mean_best(own, k) for own in others]
+    return k * (np.array(with_own) - np.array(without))
+
+
+def _mean_best(sorted_N: NDArray[np.float64], k: int) -> float:
+    """Returns the mean, over all sets of k of the values, of the largest; ascending order."""
+    # The j-th smallest (from 0) is the largest of comb(j, k - 1) sets.
+    share_N = [math.comb(j, k - 1) / math.comb(len(sorted_N), k) for j in range(len(sorted_N))]
+    return float(np.dot(sorted_N, share_N))
+
+
 def _none(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
     return values_G
 
@@ -133,6 +192,7 @@ BASELINES: dict[str, Callable[[NDArray[np.float64], AdvantageConfig], NDArray[np
     "grpo": _grpo,
     "mean": _mean,
     "rloo": _rloo,
+    "pass_at_k": _pass_at_k,
     "none": _none,
 }
 """The function of each `AdvantageConfig.kind`."""

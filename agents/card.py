@@ -1,24 +1,24 @@
 """The base model's card: what it was trained on, and what it can do, measured.
 
-Per family and level: pass@1 and pass@64 of plain problems. At the guided levels: what each kind of
-guidance changes, and how often the model names the first wrong step of its own failed chains.
+Per family and level: pass@1 and pass@64 of plain problems. On the levels it was shown and on the
+hard split: what each kind of guidance changes, and how often the model names the first wrong step
+of its own failed chains, beside what a step named at random would score.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from reason_env.agents.demonstrations import ERROR_RATES, FAMILIES
+from reason_env.agents.demonstrations import CONCISE, ERROR_RATES, FAMILIES
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
 from reason_env.agents.pretrain import PretrainConfig
 from reason_env.agents.rollout import Wave, collect, initial_states, reason_env_of
 from reason_env.agents.statistics import pass_at_k
 from reason_env.agents.trajectory import Start
-from reason_env.guidance import localisation_guidance
+from reason_env.guidance import answer_guidance, localisation_guidance, mistakes_guidance
 from reason_env.problem import ProblemSet
 from reason_env.prompt import PromptTemplate
 from reason_env.state import Guidance, ReasonState
@@ -26,11 +26,43 @@ from reason_env.verify import extract_answer
 
 Guide = Callable[[ReasonState], Guidance | None]
 SAMPLES = 64
-MAX_LEVEL = {"chain": 12, "inverse": 12}
-GUIDED_LEVELS = (4, 8)
+GUIDED_SAMPLES = 8
+LOCALISER_TOKENS = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """What a figure is measured on."""
+
+    policy: LanguageModelPolicy
+    family: str
+    split: str
+    levels: tuple[int, int]
+    num_problems: int
+
+    def sample(self, samples: int, guide: Guide | None = None) -> tuple[Wave, ProblemSet]:
+        """Returns the episodes of each problem, the guidance shown, and the problems."""
+        env = EnvConfig(
+            problems=self.family, split=self.split, size=self.num_problems, levels=self.levels
+        ).make(self.policy.codec)
+        problems = reason_env_of(env).problems
+        starts: list[Start] = []
+        for state in initial_states(env, [problem.problem_id for problem in problems], seed=0):
+            piece = None if guide is None else guide(state)
+            starts.append(
+                Start(
+                    state=state if piece is None else state.with_guidance(piece),
+                    num_samples=samples,
+                    learn_from=state,
+                    group=state.problem.problem_id,
+                    role="eval",
+                )
+            )
+        wave = collect(starts, env=env, policy=self.policy, sampling=SamplingConfig(), seed=1)
+        return wave, problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guided:
     """pass@1 on one set of problems, without and with each kind of guidance."""
 
@@ -38,19 +70,24 @@ class Guided:
     partial_solution: float
     answer: float
     mistakes: float
+    concise: float
     localisation: float
     """Share of own failed chains whose first wrong step the model names."""
+    chance: float
+    """The same for a step named at random."""
 
 
 def level_figures(
     policy: LanguageModelPolicy, family: str, num_problems: int
 ) -> list[tuple[int, float, float]]:
-    """Returns (level, pass@1, pass@64) of the test problems of each level."""
+    """Returns (level, pass@1, pass@64) of test problems, up to the hard split's highest level."""
     figures: list[tuple[int, float, float]] = []
-    for level in range(1, MAX_LEVEL[family] + 1):
-        wave, _ = _sample(
-            policy, family, (level, level), num_problems=num_problems, samples=SAMPLES
+    for level in range(1, FAMILIES[family].LEVELS.hard[1] + 1):
+        levels = (level, level)
+        sampler = Sampler(
+            policy=policy, family=family, split="test", levels=levels, num_problems=num_problems
         )
+        wave, _ = sampler.sample(SAMPLES)
         correct = [sum(item.is_success for item in group.graded) for group in wave.groups]
         counts = [len(group.graded) for group in wave.groups]
         figures.append(
@@ -59,35 +96,35 @@ def level_figures(
     return figures
 
 
-def guided_figures(policy: LanguageModelPolicy, family: str, num_problems: int) -> Guided:
-    """Returns what guidance changes on test problems of levels 4 to 8."""
-    sample = partial(_sample, policy, family, GUIDED_LEVELS, num_problems=num_problems, samples=8)
-    plain, problems = sample()
+def guided_figures(sampler: Sampler) -> Guided:
+    """Returns what guidance changes."""
+    plain, problems = sampler.sample(GUIDED_SAMPLES)
     wrong = {
-        group.key: tuple(sorted({_answer(item.final_state) for item in group.graded} - {""}))
+        group.key: [
+            verdict.extracted
+            for item in group.graded
+            if not item.is_success
+            and (verdict := item.final_state.verdict) is not None
+            and verdict.extracted
+        ]
         for group in plain.groups
     }
 
-    def answer(state: ReasonState) -> Guidance:
-        return Guidance("answer", (state.problem.answer,))
-
     def half(state: ReasonState) -> Guidance:
-        steps = state.problem.solution[: len(state.problem.solution) // 2]
+        steps = state.problem.solution[: max(1, len(state.problem.solution) // 2)]
         return Guidance("partial_solution", tuple(f"{step}\n" for step in steps))
 
-    def mistakes(state: ReasonState) -> Guidance | None:
-        own = [text for text in wrong[state.problem.problem_id] if text != state.problem.answer]
-        return Guidance("mistakes", tuple(own[:4])) if own else None
-
-    rates = [_pass_rate(sample(guide=guide)[0]) for guide in (half, answer, mistakes)]
-    half_rate, answer_rate, mistakes_rate = rates
-    return Guided(
-        plain=_pass_rate(plain),
-        partial_solution=half_rate,
-        answer=answer_rate,
-        mistakes=mistakes_rate,
-        localisation=_localisation(policy, plain, problems),
-    )
+    guides: dict[str, Guide] = {
+        "partial_solution": half,
+        "answer": lambda state: answer_guidance(state.problem),
+        "mistakes": lambda state: mistakes_guidance(wrong[state.problem.problem_id]),
+        "concise": lambda state: Guidance("instruction", (CONCISE,)),
+    }
+    rates = {
+        name: _pass_rate(sampler.sample(GUIDED_SAMPLES, guide)[0]) for name, guide in guides.items()
+    }
+    localisation, chance = _localisation(sampler.policy, plain, problems)
+    return Guided(plain=_pass_rate(plain), localisation=localisation, chance=chance, **rates)
 
 
 def write_card(
@@ -99,6 +136,7 @@ def write_card(
 ) -> None:
     """Measures the policy and writes `README.md` beside its weights."""
     size = sum(parameter.numel() for parameter in policy.model.parameters())
+    shown = config.demonstrations.highest_level
     lines = [
         "# The base model",
         "",
@@ -109,90 +147,100 @@ def write_card(
         "",
         f"Made by: `{command}` ({config.num_batches:,} batches of {config.batch_size}).",
         "",
-        "Demonstrations are wrong on purpose: probability that a step of a plain demonstration "
-        "writes a wrong digit, by operation:",
+        "Demonstrations are wrong on purpose, at these rates (each family's `demonstration` "
+        "explains its keys):",
         "",
         *(
-            f"* {family}: " + ", ".join(f"`{symbol}` {rate:g}" for symbol, rate in rates.items())
+            f"* {family}: " + ", ".join(f"{symbol} {rate:g}" for symbol, rate in rates.items())
             for family, rates in ERROR_RATES.items()
         ),
         "",
         "Formats, with their share of the demonstrations: "
         + ", ".join(f"{name} {share:g}" for name, share in config.demonstrations.formats.items())
-        + f". Plain problems have {config.demonstrations.plain_levels[0]} to "
-        f"{config.demonstrations.plain_levels[1]} operations, the others "
-        f"{config.demonstrations.guided_levels[0]} to {config.demonstrations.guided_levels[1]}. "
-        "No question of the validation and test splits occurs.",
+        + ". Levels shown, from 1 to: "
+        + ", ".join(f"{family} {level}" for family, level in shown.items())
+        + ". No question of the validation, test and hard splits occurs.",
         "",
-        f"## Measured on test problems, {num_problems} a level, {SAMPLES} samples a problem, "
-        "temperature 1",
-        "",
-        "| family | level | pass@1 | pass@64 |",
-        "|---|---|---|---|",
+        *_level_tables(policy, num_problems),
+        *_guided_table(policy, config, 4 * num_problems),
     ]
-    for family in FAMILIES:
-        for level, first, at_64 in level_figures(policy, family, num_problems):
-            lines.append(f"| {family} | {level} | {first:.3f} | {at_64:.3f} |")
-    lines += [
-        "",
-        f"## Guidance: pass@1 at levels {GUIDED_LEVELS[0]} to {GUIDED_LEVELS[1]}, "
-        f"{4 * num_problems} problems, 8 samples each",
-        "",
-        "| family | none | half the solution | the answer | own wrong answers to avoid | "
-        "first wrong step named (own failures) |",
-        "|---|---|---|---|---|---|",
-    ]
-    for family in FAMILIES:
-        g = guided_figures(policy, family, 4 * num_problems)
-        lines.append(
-            f"| {family} | {g.plain:.3f} | {g.partial_solution:.3f} | {g.answer:.3f} | "
-            f"{g.mistakes:.3f} | {g.localisation:.3f} |"
-        )
     (directory / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _sample(
-    policy: LanguageModelPolicy,
-    family: str,
-    levels: tuple[int, int],
-    *,
-    num_problems: int,
-    samples: int,
-    guide: Guide | None = None,
-) -> tuple[Wave, ProblemSet]:
-    env = EnvConfig(problems=family, split="test", size=num_problems, levels=levels).make(
-        policy.codec
-    )
-    problems = reason_env_of(env).problems
-    starts: list[Start] = []
-    for state in initial_states(env, [problem.problem_id for problem in problems], seed=0):
-        piece = None if guide is None else guide(state)
-        shown = state if piece is None else state.with_guidance(piece)
-        starts.append(
-            Start(
-                state=shown,
-                num_samples=samples,
-                learn_from=state,
-                group=state.problem.problem_id,
-                role="eval",
+def _level_tables(policy: LanguageModelPolicy, num_problems: int) -> list[str]:
+    figures = {family: level_figures(policy, family, num_problems) for family in FAMILIES}
+    highest = max(len(rows) for rows in figures.values())
+    lines = [
+        f"## Test problems by level: {num_problems} a level, {SAMPLES} samples a problem, "
+        "temperature 1",
+        "",
+    ]
+    for place, name in ((1, "pass@1"), (2, f"pass@{SAMPLES}")):
+        lines += [
+            _row([name, *map(str, range(1, highest + 1))]),
+            _row(["---"] * (highest + 1)),
+            *(
+                _row([family, *(f"{row[place]:.3f}" for row in rows)])
+                for family, rows in figures.items()
+            ),
+            "",
+        ]
+    return lines
+
+
+def _guided_table(
+    policy: LanguageModelPolicy, config: PretrainConfig, num_problems: int
+) -> list[str]:
+    titles = (
+        "family", "levels", "none", "half the solution", "the answer", "own wrong answers",
+        "be concise", "first wrong step named", "by chance",
+    )  # fmt: skip
+    lines = [
+        f"## Guidance: pass@1, {num_problems} problems, {GUIDED_SAMPLES} samples each",
+        "",
+        "The upper levels that were shown, of the test split; then the hard split.",
+        "",
+        _row(titles),
+        _row(["---"] * len(titles)),
+    ]
+    for family, module in FAMILIES.items():
+        top = config.demonstrations.highest_level[family]
+        for split, levels in (("test", (top // 2, top)), ("hard", module.LEVELS.hard)):
+            found = guided_figures(
+                Sampler(
+                    policy=policy,
+                    family=family,
+                    split=split,
+                    levels=levels,
+                    num_problems=num_problems,
+                )
             )
-        )
-    return collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=1), problems
+            figures = (
+                found.plain, found.partial_solution, found.answer, found.mistakes, found.concise,
+                found.localisation, found.chance,
+            )  # fmt: skip
+            lines.append(
+                _row([family, f"{levels[0]}-{levels[1]}", *(f"{value:.3f}" for value in figures)])
+            )
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _pass_rate(wave: Wave) -> float:
     return float(np.mean([item.is_success for item in wave.trajectories if item.is_graded]))
 
 
-def _answer(state: ReasonState) -> str:
-    return "" if state.verdict is None else state.verdict.extracted or ""
-
-
-def _localisation(policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet) -> float:
-    """Returns how often the model, shown its own wrong chain, boxes its first wrong step."""
+def _localisation(
+    policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet
+) -> tuple[float, float]:
+    """Returns how often the model boxes the first wrong step of its own chain, and chance."""
     assert problems.checker is not None, "built-in families have a step checker"
     contexts: list[Context] = []
     expected: list[int] = []
+    chances: list[float] = []
     template = PromptTemplate()
     for item in plain.trajectories:
         steps = item.final_state.steps
@@ -201,12 +249,17 @@ def _localisation(policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet
             continue
         state = item.start.state.with_guidance(localisation_guidance(steps))
         contexts.append(
-            Context(token_ids=template.token_ids(state), num_samples=1, max_new_tokens=24)
+            Context(
+                token_ids=template.token_ids(state), num_samples=1, max_new_tokens=LOCALISER_TOKENS
+            )
         )
         expected.append(wrong)
+        chances.append(1 / len(steps))
+    if not contexts:
+        return float("nan"), float("nan")
     replies = policy.sample(contexts, SamplingConfig(temperature=0.3), seed=2)
     hits = [
         extract_answer(policy.codec.decode(reply.token_ids)) == str(index)
         for (reply,), index in zip(replies, expected, strict=True)
     ]
-    return float(np.mean(hits)) if hits else float("nan")
+    return float(np.mean(hits)), float(np.mean(chances))

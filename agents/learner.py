@@ -64,7 +64,6 @@ class _Work:
     """One iteration's samples on the device, with what is fixed before its first update."""
 
     batch: TokenBatch
-    roles: tuple[str, ...]
     losses: tuple[LossConfig, ...]
     is_active_B: Tensor
     old_log_probs_BT: Tensor | None
@@ -109,6 +108,9 @@ class Learner:
         self.role_losses = dict(role_losses or {})
         self.temperature, self.max_response_tokens = temperature, max_response_tokens
         self.num_updates = 0
+        self.old_log_probs: dict[int, Tensor] = {}
+        """Sample number -> [T], the trainer's log-probabilities of its sampled tokens before the
+        last `update`, nats; only of samples that have a gradient."""
         self._check()
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
         if not self.parameters:
@@ -136,6 +138,7 @@ class Learner:
         """
         num_parts = min(self.config.updates_per_iteration, max(1, len(samples)))
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
+        self.old_log_probs = {}
         steps: list[OptimizerStep | None] = []
         for _ in range(self.config.epochs):
             order = rng.permutation(len(samples)) if num_parts > 1 else np.arange(len(samples))
@@ -144,7 +147,7 @@ class Learner:
         return update_report(
             [step for step in steps if step is not None],
             num_planned=len(steps),
-            roles=work.roles,
+            samples=samples,
             active_rows_fraction=work.is_active_B.float().mean().item(),
         )
 
@@ -196,7 +199,6 @@ class Learner:
         ]
         work = _Work(
             batch=batch,
-            roles=tuple(sample.role for sample in samples),
             losses=losses,
             is_active_B=torch.tensor(is_active, device=self.policy.device),
             old_log_probs_BT=None,
@@ -230,7 +232,7 @@ class Learner:
         if not len(active_b):
             return None
         self.optimizer.zero_grad(set_to_none=True)
-        outputs = []
+        outputs: list[tuple[list[int], LossOutput]] = []
         # Each role's loss has its own micro-batches; the shared totals make them one loss.
         for loss in dict.fromkeys(work.losses[row] for row in active_b.tolist()):
             is_own = [work.losses[row] == loss for row in active_b.tolist()]
@@ -245,6 +247,10 @@ class Learner:
                 output = self._loss(work, part_b, part, loss, totals)
                 output.loss.backward()
                 outputs.append((part_b.tolist(), replace(output, loss=output.loss.detach())))
+        return self._take_step(outputs)
+
+    def _take_step(self, outputs: list[tuple[list[int], LossOutput]]) -> OptimizerStep:
+        """Takes the optimizer step of the gradient that these micro-batches have left."""
         grad_norm = self._clip_gradient()
         learning_rate = self._set_learning_rate()
         self.optimizer.step()
@@ -264,9 +270,11 @@ class Learner:
         )
         width = log_probs_bt.shape[1]
         old_BT, ref_BT = work.old_log_probs_BT, work.ref_log_probs_BT
+        old_bt = log_probs_bt.detach() if old_BT is None else old_BT[rows_b, :width]
+        self._note_old(rows_b, old_bt, part.action_mask_BT)
         return policy_loss(
             log_probs_bt,
-            log_probs_bt.detach() if old_BT is None else old_BT[rows_b, :width],
+            old_bt,
             part.advantages_BT,
             part.action_mask_BT,
             config=config,
@@ -275,6 +283,10 @@ class Learner:
             behavior_log_probs_BT=part.behavior_log_probs_BT,
             entropy_BT=entropy_bt,
         )
+
+    def _note_old(self, rows_b: Tensor, old_bt: Tensor, mask_bt: Tensor) -> None:
+        for row, own_t, mask_t in zip(rows_b.tolist(), old_bt.cpu(), mask_bt.cpu(), strict=True):
+            self.old_log_probs[row] = own_t[mask_t]
 
     def _clip_gradient(self) -> float:
         limit = self.config.max_grad_norm

@@ -131,3 +131,19 @@ class LossConfig:
     def trains_without_advantage(self) -> bool:
         """True if a row whose advantage is 0 still has a gradient (from KL or entropy)."""
         return self.kl_coefficient > 0 or self.entropy_coefficient > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairLossConfig:
+    """DPO's loss of a chosen and a rejected response (`dpo.py`).
+
+    Raises:
+        ConfigError: `beta` is not positive and finite.
+    """
+
+    beta: float = 0.1
+    """Scale of the implied reward, beta log(pi / pi_ref), per nat of a whole response."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta < math.inf:
+            raise ConfigError(f"beta must be above 0 and finite, got {self.beta!r}")

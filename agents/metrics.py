@@ -2,7 +2,10 @@
 
 `METRICS` is the dictionary of `metrics.jsonl`: a name that is not in it is an error on write, so
 no number appears whose meaning has to be guessed. A metric marked `per_role` may carry a third
-part, the role of the episodes it is over: `rollout/pass_rate/hinted`.
+part, the role of the episodes it is over: `rollout/pass_rate/hinted`. Those of the update may carry
+in its place who wrote the trained tokens, where that is not always the policy:
+`update/entropy/from_reference`. In a KL's name, KL(first || second), the first is where its tokens
+are sampled from.
 
 Failed verdicts (timeout, error) are counted in `grade/`, and are in no mean of returns: a grader
 that failed is not a wrong answer. A value of None says that nothing was there to average.
@@ -67,11 +70,68 @@ METRICS: dict[str, Metric] = {
         across="sum",
         per_role=True,
     ),
+    "rollout/discarded_tokens": Metric(
+        "tokens",
+        "generated in this iteration for episodes that answer and are in no training sample",
+        across="sum",
+    ),
+    "rollout/solved_problems": Metric(
+        "problems",
+        "distinct problems of this iteration with a correct episode, however it was helped",
+        across="sum",
+    ),
+    "rollout/solved_problems_unaided": Metric(
+        "problems",
+        "the same over episodes from the problem itself: no guidance, no prefix",
+        across="sum",
+    ),
+    "rollout/clean_prefix_fraction": _fraction(
+        "reset prefixes that end before the first wrong step, by the family's step checker"
+    ),
+    "rollout/pass_rate_clean_prefix": _fraction(
+        "graded reset episodes from a clean prefix that succeeded"
+    ),
+    "rollout/pass_rate_unclean_prefix": _fraction(
+        "graded reset episodes from a prefix with a wrong step that succeeded"
+    ),
+    "rollout/localisation_accuracy": _fraction(
+        "failed chains whose first wrong step the policy named; those with one are counted"
+    ),
+    "rollout/localisation_chance": _fraction(
+        "what a step named at random would score: mean of 1 / steps over the same chains"
+    ),
+    "rollout/localisation_offset_mean": Metric(
+        "steps", "named step - first wrong step, mean; below 0: named too early"
+    ),
     "rollout/sampled_tokens_total": Metric(
         "tokens", "generated for training since the start of the run", across="last"
     ),
     "rollout/prefilled_tokens": Metric(
         "tokens", "context tokens that the engine ran in this iteration", across="sum"
+    ),
+    "rollout/mismatch_mean": Metric(
+        "nats/token",
+        "|trainer - sampler| log-probability of sampled tokens in their sampling context, mean "
+        "over the episodes scored again",
+        (0, 0.02),
+    ),
+    "rollout/mismatch_max": Metric("nats/token", "the largest of them", (0, 1), across="max"),
+    "rollout/mismatch_k3": Metric(
+        "nats/token",
+        "mean of r - 1 - log r, r = trainer / sampler: KL(sampler || trainer)",
+        (0, 0.01),
+    ),
+    "rollout/mismatch_effective_sample_fraction": _fraction(
+        "(sum of r)^2 / (tokens * sum of r^2), r = trainer / sampler", low=0.9
+    ),
+    "rollout/mismatch_cut_fraction": _fraction(
+        "sampled tokens that the trainer's own top-k or top-p would cut off; in no mean", high=0.01
+    ),
+    "rollout/mismatch_alarm": _fraction(
+        "1 if mismatch_mean is above engine.mismatch.limit", high=0.5
+    ),
+    "rollout/engine_restarts": Metric(
+        "restarts", "of an engine that died or hung, in this iteration", (0, 0.5), across="sum"
     ),
     "rollout/truncated_fraction": _fraction(
         "trajectories that a token or step budget ended", high=0.3, per_role=True
@@ -159,6 +219,10 @@ METRICS: dict[str, Metric] = {
         across="max",
         per_role=True,
     ),
+    "update/pair_margin_mean": Metric(
+        "reward", "implied reward of the chosen response over the rejected one's, mean over pairs"
+    ),
+    "update/pair_accuracy": _fraction("pairs whose chosen response has the larger implied reward"),
     "update/grad_norm": Metric("reward/parameter", "gradient norm before clipping", (1e-6, 100)),
     "update/learning_rate": Metric("1", "of the optimizer, warm-up included", across="last"),
     "update/num_updates": Metric("updates", "optimizer steps of this iteration", across="sum"),
@@ -185,6 +249,49 @@ METRICS: dict[str, Metric] = {
     "eval/greedy_pass_rate_high": _fraction("upper 95 % Wilson limit of the greedy pass rate"),
     "eval/sampled_tokens": Metric(
         "tokens", "generated for this evaluation; in no training total", across="sum"
+    ),
+    "cpi/advantage": Metric(
+        "reward",
+        "policy advantage of the candidate on fresh restarts; per response, or the mean over the "
+        "horizon's steps (estimator step)",
+    ),
+    "cpi/advantage_low": Metric("reward", "lower limit of it, at CPIConfig.confidence"),
+    "cpi/advantage_high": Metric("reward", "upper limit of it"),
+    "cpi/num_restarts": Metric("states", "that the advantage was measured at", across="sum"),
+    "cpi/restart_share": _fraction(
+        "weight of mu in it, 1 - beta; 0: no start but the problems' own"
+    ),
+    "cpi/accepted": _fraction("1 if the candidate passed the test; a mean is the share that did"),
+    "cpi/alpha": _fraction("step size taken; 0 for a rejected candidate"),
+    "cpi/bound": Metric(
+        "reward",
+        "least gain in return from the restarts that the theorem promises for the mixture of whole "
+        "policies, by the lower limit; below 0: nothing promised; None: rejected, or no theorem",
+    ),
+    "cpi/kl_mixture": Metric(
+        "nats/token", "KL(mixture || policy kept), on responses that were not fitted", (0, 0.05)
+    ),
+    "cpi/kl_interpolated": Metric(
+        "nats/token", "the same of the interpolated weights, which distillation begins with"
+    ),
+    "cpi/realised": Metric(
+        "reward", "gain in return from D of the policy kept over the one before, on fresh samples"
+    ),
+    "cpi/realised_low": Metric("reward", "lower limit of it, at CPIConfig.confidence"),
+    "cpi/realised_high": Metric("reward", "upper limit of it"),
+    "cpi/realised_restarts": Metric("reward", "the same gain from (1 - beta) mu + beta D"),
+    "cpi/realised_restarts_low": Metric("reward", "lower limit of it"),
+    "cpi/realised_restarts_high": Metric("reward", "upper limit of it"),
+    "cpi/tokens_candidate": Metric(
+        "tokens", "generated for the candidate: rollout/sampled_tokens", across="sum"
+    ),
+    "cpi/tokens_advantage": Metric(
+        "tokens",
+        "generated to find and measure the restarts; in rollout/sampled_tokens_total",
+        across="sum",
+    ),
+    "cpi/tokens_realised": Metric(
+        "tokens", "generated for cpi/realised; in no training total", across="sum"
     ),
     "time/rollout_s": _seconds("sampling and environment, grading left out"),
     "time/grade_s": _seconds("waiting for verdicts"),
@@ -264,6 +371,10 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
         **_episode_metrics(answering, ""),
         "rollout/sampled_tokens": sum(item.num_sampled_tokens for item in trajectories),
         "rollout/num_groups": len(judged),
+        "rollout/solved_problems": _num_solved(answering),
+        "rollout/solved_problems_unaided": _num_solved(
+            item for item in answering if _is_unaided(item)
+        ),
         **{f"grade/{name}_fraction": outcomes.count(name) / len(outcomes) for name in OUTCOMES},
         "advantage/groups_without_signal_fraction": _mean(
             not has_signal(group) for group in judged if len(group.trajectories) > 1
@@ -302,9 +413,33 @@ def role_metrics(by_role: Mapping[str, Mapping[str, float]]) -> dict[str, Number
     return {f"{name}/{role}": value for role in roles for name, value in by_role[role].items()}
 
 
+def source_metrics(by_source: Mapping[str, Mapping[str, float]]) -> dict[str, Number]:
+    """Returns an update's metrics over tokens by who wrote them; nothing where all is the policy's.
+
+    >>> source_metrics({"policy": {"update/ratio_mean": 1.0}})
+    {}
+    >>> source_metrics({"reference": {"update/ratio_mean": 0.5}})
+    {'update/ratio_mean/from_reference': 0.5}
+    """
+    sources = sorted(by_source) if set(by_source) - {"policy"} else []
+    return {
+        f"{name}/from_{source}": value
+        for source in sources
+        for name, value in by_source[source].items()
+    }
+
+
 def has_signal(group: Group) -> bool:
     """Returns whether the graded returns of a group differ at all."""
     return len({item.episode_return for item in group.graded}) > 1
+
+
+def _num_solved(trajectories: Iterable[Trajectory]) -> int:
+    return len({item.start.state.problem.problem_id for item in trajectories if item.is_success})
+
+
+def _is_unaided(item: Trajectory) -> bool:
+    return not item.start.state.guidance and item.prefix_length == 0
 
 
 def _role_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from reason_env.agents.engines.build import build_engine
+from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.engines.protocol import Engine
 from reason_env.agents.engines.torch_engine import TorchEngine, evaluating
 from reason_env.agents.load_model import (
@@ -116,6 +118,7 @@ class LanguageModelPolicy:
         dtype: str = "float32",
         step_delimiter: str = "\n",
         max_batch_size: int = DEFAULT_BATCH_SIZE,
+        engine: EngineConfig | None = None,
     ) -> "LanguageModelPolicy":
         """Returns the policy of a model directory, a hub name, or "base", the shipped model.
 
@@ -125,14 +128,22 @@ class LanguageModelPolicy:
             dtype: float32, bfloat16 or float16; of the weights.
             step_delimiter: The text that ends a reasoning step.
             max_batch_size: Sequences sampled at once.
+            engine: What samples; torch if None.
 
         Raises:
             ModelError: No model, or no codec for it, can be loaded from there.
-            ConfigError: The device or the dtype does not exist here.
+            ConfigError: The device or the dtype does not exist here, or the engine's package.
         """
         checked_device(device)
         model, codec = load_model(name, dtype=dtype, step_delimiter=step_delimiter)
-        return cls(model, codec, device=device, max_batch_size=max_batch_size)
+        built = build_engine(
+            engine or EngineConfig(),
+            model,
+            vocab_size=codec.vocab_size,
+            context_length=context_length_of(model.config),
+            max_batch_size=max_batch_size,
+        )
+        return cls(model, codec, device=device, max_batch_size=max_batch_size, engine=built)
 
     def save(self, directory: str | Path) -> None:
         """Writes the model in Hugging Face's layout with what `load` needs; nothing is pickled."""

@@ -2,8 +2,7 @@
 
 Plain next-token training of a Qwen3-architecture model on the responses (prompts are context, not
 target), levels rising from easy to all over the first part of the run, AdamW with a cosine. Two
-cores and some minutes are enough; see `agents/base_model/README.md` for what the shipped weights
-can do.
+cores and an hour are enough; see `agents/base_model/README.md` for what the shipped weights can do.
 """
 
 import math
@@ -28,7 +27,7 @@ IGNORED = -100
 class PretrainConfig:
     """How the base model is made; the defaults make the shipped one."""
 
-    num_batches: int = 3500
+    num_batches: int = 6000
     batch_size: int = 64
     """Demonstrations a batch."""
     learning_rate: float = 2e-3
@@ -37,7 +36,7 @@ class PretrainConfig:
     curriculum_fraction: float = 0.3
     """Fraction of the batches over which the highest level rises from 2 to all."""
     hidden_size: int = 128
-    num_layers: int = 3
+    num_layers: int = 4
     num_heads: int = 4
     seed: int = 0
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
@@ -122,15 +121,17 @@ def _batches(config: PretrainConfig, codec: ByteCodec) -> Iterator[tuple[Any, An
     """Yields (token ids [B, T], labels [B, T]); rows of a batch have similar lengths."""
     rng = random.Random(config.seed)
     prompt = PromptTemplate()
-    highest = max(config.demonstrations.plain_levels[1], config.demonstrations.guided_levels[1])
     chunk = 16
     for first in range(0, config.num_batches, chunk):
         rising = first / max(1.0, config.curriculum_fraction * config.num_batches)
-        max_level = max(2, min(highest, round(2 + rising * (highest - 2))))
         count = min(chunk, config.num_batches - first)
         rows = [
             demonstrate(
-                config.demonstrations, codec=codec, prompt=prompt, rng=rng, max_level=max_level
+                config.demonstrations,
+                codec=codec,
+                prompt=prompt,
+                rng=rng,
+                progress=min(1.0, rising),
             )
             for _ in range(count * config.batch_size)
         ]

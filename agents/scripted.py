@@ -8,6 +8,7 @@ the context, because a method that asks for an unforeseen context is what a test
 Not covered: the probabilities are not a distribution. They are numbers to be found again.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.methods.protocol import Method
-from reason_env.agents.policy import Context, SamplingConfig
-from reason_env.agents.rollout import collect, initial_states, merged
+from reason_env.agents.policy import Context, Policy, SamplingConfig
+from reason_env.agents.rollout import Wave, collect, initial_states, merged
 from reason_env.agents.trajectory import Completion, Group, Start, TrainingSample
 from reason_env.codec import ByteCodec, Codec
 from reason_env.errors import ConfigError, UnknownNameError, shown
@@ -164,21 +165,25 @@ def rehearse(
     problem_ids: Sequence[str],
     *,
     env: gym.Env[Any, Any],
-    policy: ScriptedPolicy,
+    policy: Policy,
     seed: int = 0,
 ) -> Rehearsal:
     """Returns one iteration of a method on these problems: all of it but the update.
 
+    A model's policy can be rehearsed too: each wave has a seed of its own.
     `prepare` is called first, so the method's own choice among the problems is what is planned.
     """
     rng = np.random.default_rng(seed)
 
     def collected(starts: Sequence[Start]) -> tuple[Group, ...]:
-        wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
+        own_seed = seed + 1000 * next(numbers)
+        sampling = SamplingConfig()
+        wave = collect(starts, env=env, policy=policy, sampling=sampling, seed=own_seed)
         found.append(wave)
         return wave.groups
 
-    found = []
+    found: list[Wave] = []
+    numbers = itertools.count()
     states = method.prepare(initial_states(env, problem_ids, seed=seed), collected)
     found.clear()
     waves: list[tuple[Start, ...]] = []

@@ -11,10 +11,11 @@ from typing import Any
 from reason_env.agents.checkpoint import save_checkpoint
 from reason_env.agents.curve import draw_curve
 from reason_env.agents.metrics import Number
-from reason_env.agents.rollout import Wave
 from reason_env.agents.run_dir import RunDir
 from reason_env.agents.training import Training
 
+PASS_RATES = ("rollout/pass_rate", "eval/pass_at_1")
+"""What a curve is drawn of; a run may have neither (pairs sampled before training, no test set)."""
 Row = dict[str, Any]
 OnRow = Callable[[Row], None]
 
@@ -39,19 +40,17 @@ def train(
     if run.last_iteration is None:
         report = training.evaluate()
         _write(run, 0, {} if report is None else report.metrics, on_row)
-    while training.iteration < config.iterations:
-        metrics, wave = training.iterate()
+    while not training.is_over:
+        metrics, _ = training.iterate()
         number = training.iteration
-        is_last = number == config.iterations or (
-            deadline is not None and time.monotonic() > deadline
-        )
+        is_last = training.is_over or (deadline is not None and time.monotonic() > deadline)
         every = config.eval.every
         if is_last or (every and number % every == 0):
             began = time.perf_counter()
             report = training.evaluate()
             if report is not None:
                 metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
-        run.write_episodes(number, episode_rows(wave, config.episodes_per_iteration))
+        run.write_episodes(number, training.episodes)
         _write(run, number, metrics, on_row)
         if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
             save_checkpoint(
@@ -65,27 +64,9 @@ def train(
         if is_last:
             break
     rows = run.read_metrics()
-    draw_curve(rows, run.path / "curve.png", title=f"{config.method.kind} on {config.env.source}")
+    if any(row.get(name) is not None for row in rows for name in PASS_RATES):
+        draw_curve(rows, run.path / "curve.png", title=f"{config.name} on {config.env.source}")
     return rows
-
-
-def episode_rows(wave: Wave, limit: int) -> list[dict[str, Any]]:
-    """Returns the first `limit` episodes of a wave as JSON-able dicts."""
-    return [
-        {
-            "group": item.start.group,
-            "role": item.start.role,
-            "index": item.index,
-            "outcome": item.outcome,
-            "return": item.episode_return,
-            "policy_version": item.policy_version,
-            "start_tokens": item.prefix_length,
-            "response": item.final_state.text,
-            "state": item.final_state.to_dict(),
-            "behavior_log_probs": list(item.behavior_log_probs),
-        }
-        for item in wave.trajectories[:limit]
-    ]
 
 
 def _write(run: RunDir, iteration: int, metrics: Mapping[str, Number], on_row: OnRow) -> None:

@@ -12,16 +12,27 @@ import numpy as np
 import tyro
 
 from reason_env.agents.checkpoint import CheckpointConfig
+from reason_env.agents.cpi_config import CPIConfig
+from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learner import LearnerConfig
-from reason_env.agents.methods import GRPOConfig, MethodConfig
+from reason_env.agents.methods import GRPOConfig, MethodConfig, method_name
 from reason_env.agents.policy import SamplingConfig
 from reason_env.errors import ConfigError
 
 FLAT = tyro.conf.arg(name="")
 """Its fields are flags without a prefix: --problems, not --env.problems."""
-STREAMS = ("problems", "starts", "sampling", "updates", "evaluation", "preparation", "merging")
+STREAMS = (
+    "problems",
+    "starts",
+    "sampling",
+    "updates",
+    "evaluation",
+    "preparation",
+    "merging",
+    "conservative",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +53,22 @@ class TrainConfig:
     """float32, bfloat16 or float16."""
     max_batch_size: int = 256
     """Sequences sampled at once."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
     iterations: int = 40
     """Collect-and-update rounds."""
     problems_per_iteration: int = 32
     max_minutes: float | None = None
     """No iteration starts after this many minutes; None: no limit."""
+    max_generated_tokens: int | None = None
+    """Budget of generated tokens, those of the preparation and discarded ones included. The run
+    ends with the first iteration whose `rollout/sampled_tokens_total` reaches it, so it overshoots
+    by less than that iteration; None: no limit."""
     max_ungraded_fraction: float = 0.5
     """The run stops if the verifier fails on more of an iteration's episodes than this."""
     episodes_per_iteration: int = 32
     """Episodes written in full to episodes/, each iteration."""
+    cpi: Annotated[CPIConfig | None, tyro.conf.Suppress] = None
+    """Takes each update behind the test of conservative policy iteration; None: takes it."""
     zero_advantages: bool = False
     """Control: every advantage is set to 0, so nothing can be learned."""
     seed: int = 0
@@ -66,6 +84,10 @@ class TrainConfig:
             )
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise ConfigError(f"max_minutes must be above 0, got {self.max_minutes!r}")
+        if self.max_generated_tokens is not None and self.max_generated_tokens < 1:
+            raise ConfigError(
+                f"max_generated_tokens must be at least 1, got {self.max_generated_tokens!r}"
+            )
         if not 0 <= self.max_ungraded_fraction <= 1:
             raise ConfigError(
                 f"max_ungraded_fraction must lie in 0..1, got {self.max_ungraded_fraction!r}"
@@ -75,6 +97,11 @@ class TrainConfig:
                 "sampling temperature must be above 0 for training, got 0; greedy episodes of a "
                 "problem are all the same and teach nothing"
             )
+
+    @property
+    def name(self) -> str:
+        """What `reason-env train` calls the run: its method, or cpi."""
+        return method_name(self.method) if self.cpi is None else "cpi"
 
     def seed_of(self, stream: str, iteration: int) -> int:
         """Returns the seed of one stream in one iteration: nothing random outlives an iteration."""

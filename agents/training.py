@@ -4,6 +4,7 @@ Collect, learn, count. Everything that a resumed run needs is in a checkpoint or
 config's seed, so an object made from a checkpoint goes on as the one that wrote it would have.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,23 +14,38 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from reason_env.agents import config_json
 from reason_env.agents.checkpoint import load_checkpoint
+from reason_env.agents.cpi import ConservativeUpdate
+from reason_env.agents.dpo import PairLearner
+from reason_env.agents.engines.engine_config import EngineConfig
+from reason_env.agents.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.evaluate import EvalReport, evaluate
-from reason_env.agents.learner import Learner
+from reason_env.agents.learner import Learner, UpdateReport
 from reason_env.agents.methods import Method, build_method
+from reason_env.agents.methods.search_cache import weights_hash
 from reason_env.agents.metrics import (
     Number,
     advantage_metrics,
     role_metrics,
     rollout_metrics,
     signal_metrics,
+    source_metrics,
 )
+from reason_env.agents.mismatch import mismatch_metrics
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
 from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.trajectory import Group, Start, Trajectory
-from reason_env.errors import ModelError, VerifierError
+from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.errors import ConfigError, ModelError, VerifierError
 from reason_env.state import ReasonState, is_over
+
+NOTHING_SAMPLED: Mapping[str, Number] = {
+    "rollout/num_trajectories": 0,
+    "rollout/num_groups": 0,
+    "rollout/sampled_tokens": 0,
+}
+"""The metrics of an iteration that learns from what was sampled before it."""
 
 
 class Training:
@@ -38,25 +54,19 @@ class Training:
     def __init__(self, config: TrainConfig, *, checkpoint: Path | None = None) -> None:
         self.config = config
         loaded = None if checkpoint is None else load_checkpoint(checkpoint)
-        self.policy = self._policy(config.model if loaded is None else str(loaded.model_dir))
+        place = config.model if loaded is None else str(loaded.model_dir)
+        self.policy = self._policy(place, config.engine)
         self.env = config.env.make(self.policy.codec)
         self.eval_env = self._eval_env()
         self._check_context()
         checker = reason_env_of(self.env).problems.checker
-        self.method: Method = build_method(config.method, checker, self._fits)
-        losses = (self.method.loss, *self.method.role_losses.values())
-        needs_reference = any(loss.kl_coefficient > 0 for loss in losses)
-        self.learner = Learner(
-            self.policy,
-            config.learner,
-            loss=self.method.loss,
-            role_losses=self.method.role_losses,
-            ref_policy=self._policy(config.model) if needs_reference else None,
-            temperature=config.sampling.temperature,
-            max_response_tokens=reason_env_of(self.env).rules.max_tokens,
-        )
+        self.method: Method = build_method(config.method, checker, self._fits, self._fingerprint)
+        self.learner = self._learner()
+        self.conservative = self._conservative()
         self.iteration = 0
         self.sampled_tokens_total = 0
+        self.episodes: list[dict[str, Any]] = []
+        """What is kept of the last iteration's episodes (`episode_rows`)."""
         if loaded is not None:
             self.learner.load_state_dict(loaded.learner_state)
             self.iteration = loaded.iteration
@@ -74,11 +84,21 @@ class Training:
             "method": self.method.state_dict(),
         }
 
+    @property
+    def is_over(self) -> bool:
+        """True once no iteration is left, or the budget of generated tokens is reached."""
+        budget = self.config.max_generated_tokens
+        is_spent = budget is not None and self.sampled_tokens_total >= budget
+        return self.iteration >= self.config.iterations or is_spent
+
     def prepare(self) -> None:
         """Lets the method measure what it must before training, and choose its problems.
 
         The tokens of it are counted as training tokens: a budget that left them out would flatter
         the methods that search.
+
+        Raises:
+            ConfigError: It has spent the whole budget.
         """
         states = initial_states(
             self.env, self.problem_ids, seed=self.config.seed_of("preparation", 0)
@@ -91,7 +111,14 @@ class Training:
             return wave.groups
 
         chosen = self.method.prepare(states, collect_groups)
+        self.sampled_tokens_total += self.method.prepared_tokens
         self.problem_ids = [state.problem.problem_id for state in chosen]
+        if self.iteration == 0 and self.is_over:
+            raise ConfigError(
+                f"max_generated_tokens must leave tokens to train with, got "
+                f"{self.config.max_generated_tokens!r} and {self.sampled_tokens_total} in the "
+                "preparation; raise it, or measure with fewer samples or problems"
+            )
 
     @property
     def problem_sets(self) -> dict[str, str]:
@@ -122,8 +149,12 @@ class Training:
         self.iteration += 1
         began = time.perf_counter()
         prefilled = self.policy.engine.num_prefill_tokens
+        restarts = self.policy.engine.num_restarts
         wave = self._collect()
         collected = time.perf_counter()
+        mismatch = mismatch_metrics(
+            self.policy, wave.trajectories, self.config.sampling, self.config.engine.mismatch
+        )
         self.sampled_tokens_total += sum(item.num_sampled_tokens for item in wave.trajectories)
         _check_verifier(wave.trajectories, self.config.max_ungraded_fraction)
         samples = self.method.training_samples(wave.groups, self._rng("merging"))
@@ -131,13 +162,30 @@ class Training:
             samples = [replace(sample, advantage=0.0) for sample in samples]
         update: Mapping[str, Number] = {}
         if samples:
-            report = self.learner.update(samples, self._rng("updates"))
-            update = {**report.metrics, **role_metrics(report.metrics_by_role)}
+            report, tested = self._updated(samples, wave)
+            update = {
+                **report.metrics,
+                **tested,
+                **role_metrics(report.metrics_by_role),
+                **source_metrics(report.metrics_by_source),
+            }
+        rows = trained_rows(wave.trajectories, samples)
+        self.episodes = episode_rows(
+            wave.trajectories,
+            self.config.episodes_per_iteration,
+            samples=samples,
+            rows=rows,
+            old_log_probs=self.learner.old_log_probs if samples else {},
+        )
         ended = time.perf_counter()
         return {
-            **rollout_metrics(wave.groups),
+            **(rollout_metrics(wave.groups) if wave.groups else NOTHING_SAMPLED),
+            **self.method.metrics(wave.groups),
+            **discarded_metrics(wave.trajectories, rows),
             "rollout/sampled_tokens_total": self.sampled_tokens_total,
             "rollout/prefilled_tokens": self.policy.engine.num_prefill_tokens - prefilled,
+            "rollout/engine_restarts": self.policy.engine.num_restarts - restarts,
+            **mismatch,
             **advantage_metrics(samples),
             **signal_metrics(samples),
             **update,
@@ -147,6 +195,34 @@ class Training:
             "time/update_s": ended - collected,
             "time/iteration_s": ended - began,
         }, wave
+
+    def _updated(
+        self, samples: Sequence[TrainingSample], wave: Wave
+    ) -> tuple[UpdateReport, Mapping[str, Number]]:
+        """Trains on the samples, and puts the update to CPI's test where there is one."""
+        if self.conservative is None:
+            return self.learner.update(samples, self._rng("updates")), {}
+        report, tested = self.conservative.update(
+            samples,
+            self._rng("updates"),
+            problem_ids=self.problem_ids,
+            seed=self.config.seed_of("conservative", self.iteration),
+        )
+        self.sampled_tokens_total += int(tested["cpi/tokens_advantage"] or 0)
+        collected = sum(item.num_sampled_tokens for item in wave.trajectories)
+        return report, {**tested, "cpi/tokens_candidate": collected}
+
+    def _conservative(self) -> ConservativeUpdate | None:
+        if self.config.cpi is None:
+            return None
+        return ConservativeUpdate(
+            self.config.cpi,
+            policy=self.policy,
+            learner=self.learner,
+            method=self.method,
+            env=self.env,
+            sampling=self.config.sampling,
+        )
 
     def _collect(self) -> Wave:
         """Collects the planned wave, then whatever the method asks for after seeing rewards."""
@@ -192,10 +268,47 @@ class Training:
     def _rng(self, stream: str) -> np.random.Generator:
         return np.random.default_rng(self.config.seed_of(stream, self.iteration))
 
-    def _policy(self, place: str) -> LanguageModelPolicy:
+    def _fingerprint(self) -> str:
+        """Returns a hash of all that decides what the policy samples, the starts apart."""
+        config = self.config
+        digest = hashlib.sha256()
+        for part in (config.env, config.sampling):
+            digest.update(config_json.dump(part).encode())
+        plain = (config.device, config.dtype, config.max_batch_size, self.policy.codec.codec_id)
+        digest.update(repr((*plain, config.seed_of("preparation", 1))).encode())
+        return weights_hash(self.policy.model.state_dict(), digest)
+
+    def _learner(self) -> Learner:
+        config, method = self.config, self.method
+        if method.pair_loss is not None:
+            return PairLearner(
+                self.policy,
+                config.learner,
+                pair_loss=method.pair_loss,
+                ref_policy=self._policy(config.model),
+                temperature=config.sampling.temperature,
+            )
+        losses = (method.loss, *method.role_losses.values())
+        needs_reference = any(loss.kl_coefficient > 0 for loss in losses)
+        return Learner(
+            self.policy,
+            config.learner,
+            loss=method.loss,
+            role_losses=method.role_losses,
+            ref_policy=self._policy(config.model) if needs_reference else None,
+            temperature=config.sampling.temperature,
+            max_response_tokens=reason_env_of(self.env).rules.max_tokens,
+        )
+
+    def _policy(self, place: str, engine: EngineConfig | None = None) -> LanguageModelPolicy:
+        """Returns the policy of a model; a reference policy samples nothing and needs no engine."""
         config = self.config
         return LanguageModelPolicy.load(
-            place, device=config.device, dtype=config.dtype, max_batch_size=config.max_batch_size
+            place,
+            device=config.device,
+            dtype=config.dtype,
+            max_batch_size=config.max_batch_size,
+            engine=engine,
         )
 
     def _eval_env(self) -> gym.Env[Any, Any] | None:

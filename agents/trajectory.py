@@ -4,7 +4,9 @@ A type that exists is complete: nothing here waits to be filled. Each stage is a
 Axis letters: T tokens of a response, G trajectories of a group.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, TokenSource
@@ -147,6 +149,9 @@ class TrainingSample:
     """Reward units (or standard deviations of them)."""
     role: str
     group: str
+    source: TokenSource = "policy"
+    """Who wrote the tokens that are trained: the policy, but where a method imitates a reference
+    by an explicit option."""
 
     def __post_init__(self) -> None:
         if not len(self.token_ids) == len(self.action_mask) == len(self.behavior_log_probs):
@@ -159,6 +164,24 @@ class TrainingSample:
                 f"a training sample must hold a sampled token, got none in group {self.group!r}; "
                 "drop it before batching"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the sample as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "TrainingSample":
+        """Returns the sample of `to_dict`'s value, after JSON or not."""
+        return cls(
+            context_ids=tuple(value["context_ids"]),
+            token_ids=tuple(value["token_ids"]),
+            action_mask=tuple(value["action_mask"]),
+            behavior_log_probs=tuple(value["behavior_log_probs"]),
+            advantage=value["advantage"],
+            role=value["role"],
+            group=value["group"],
+            source=value["source"],
+        )
 
 
 def training_sample(trajectory: Trajectory, advantage: float) -> TrainingSample:

@@ -11,6 +11,7 @@ import torch
 
 from reason_env.agents.loss import LossOutput
 from reason_env.agents.loss_metrics import summarize
+from reason_env.agents.trajectory import TrainingSample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,15 @@ class UpdateReport:
     and are absent if none did."""
     metrics_by_role: dict[str, dict[str, float]]
     """The metrics over tokens for the rows of each role."""
+    metrics_by_source: dict[str, dict[str, float]]
+    """The metrics over tokens for the rows whose trained tokens one source wrote."""
 
 
 def update_report(
     steps: Sequence[OptimizerStep],
     *,
     num_planned: int,
-    roles: Sequence[str],
+    samples: Sequence[TrainingSample],
     active_rows_fraction: float,
 ) -> UpdateReport:
     """Returns the report of one iteration.
@@ -57,7 +60,7 @@ def update_report(
     Args:
         steps: Those taken.
         num_planned: Those taken and those skipped.
-        roles: Of the iteration's samples.
+        samples: The iteration's, in the order of the row numbers.
         active_rows_fraction: Samples that can have a gradient, 0..1.
     """
     outputs = [item for step in steps for item in step.outputs]
@@ -68,15 +71,6 @@ def update_report(
 
     grad_norm = sum(step.grad_norm for step in steps) / count
     learning_rate = steps[-1].learning_rate if steps else 0.0
-    by_role = {}
-    for role in dict.fromkeys(roles):
-        parts = []
-        for numbers, output in outputs:
-            is_own = torch.tensor([roles[n] == role for n in numbers])
-            if is_own.any():
-                parts.append({name: value.cpu()[is_own] for name, value in output.rows.items()})
-        if parts:
-            by_role[role] = summarize(parts)
     metrics = {
         "loss/total": mean("loss"),
         "loss/policy": mean("policy"),
@@ -95,5 +89,22 @@ def update_report(
         num_updates=len(steps),
         num_skipped=num_planned - len(steps),
         metrics=metrics | summarize([output.rows for _, output in outputs]),
-        metrics_by_role=by_role,
+        metrics_by_role=_summaries(outputs, [sample.role for sample in samples]),
+        metrics_by_source=_summaries(outputs, [sample.source for sample in samples]),
     )
+
+
+def _summaries(
+    outputs: Sequence[tuple[list[int], LossOutput]], labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Returns the metrics over tokens for the rows of each label; `labels` are of all rows."""
+    by_label: dict[str, dict[str, float]] = {}
+    for label in dict.fromkeys(labels):
+        parts: list[dict[str, torch.Tensor]] = []
+        for numbers, output in outputs:
+            is_own = torch.tensor([labels[n] == label for n in numbers])
+            if is_own.any():
+                parts.append({name: value.cpu()[is_own] for name, value in output.rows.items()})
+        if parts:
+            by_label[label] = summarize(parts)
+    return by_label

@@ -208,6 +208,57 @@ ADVANTAGES: dict[str, dict[str, Any]] = {
 }
 
 
+TRL_NAMES = {
+    "loss_type": "loss_type",
+    "low": "epsilon",
+    "high": "epsilon_high",
+    "delta": "delta",
+    "level": "importance_sampling_level",
+    "beta": "beta",
+    "kl_times_ratio": "use_bias_correction_kl",
+    "importance": "importance_sampling_ratio, by",
+}
+VERL_NAMES = {
+    "mode": "policy_loss.loss_mode",
+    "low": "clip_ratio_low",
+    "high": "clip_ratio_high",
+    "dual": "clip_ratio_c",
+    "aggregation": "loss_agg_mode",
+    "kl": "kl_loss_type",
+    "beta": "kl_loss_coef",
+    "importance": "rollout_is",
+}
+"""What a short name of `SETTINGS` is called in `GRPOConfig` and in verl's actor config."""
+
+
+def switch_table() -> str:
+    """Returns the settings as a Markdown table: ours, TRL's and verl's; `docs/losses.md` holds it.
+
+    Every row is executed against both libraries (where they have it) by the test of this file.
+    """
+    lines = ["| setting | `LossConfig` | TRL 1.16 | verl 0.9.1 |", "|---|---|---|---|"]
+    for name, setting in SETTINGS.items():
+        if name.endswith("_far"):
+            continue  # the same options on other numbers
+        cells = [
+            _switches(setting.get("ours", {}), {}),
+            _switches(setting.get("trl"), TRL_NAMES),
+            _switches(setting.get("verl"), VERL_NAMES),
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, setting in ADVANTAGES.items():
+        ours = _switches(setting["ours"], {key: f"advantage.{key}" for key in setting["ours"]})
+        theirs = f"`adv_estimator={setting['verl']}`"
+        lines.append(f"| advantage {name} | {ours} | | {theirs} |")
+    return "\n".join(lines)
+
+
+def _switches(options: dict[str, Any] | None, names: dict[str, str]) -> str:
+    if options is None:
+        return "-"
+    return " ".join(f"`{names.get(key, key)}={value}`" for key, value in options.items())
+
+
 def make_inputs(kind: str) -> dict[str, list[Any]]:
     """Returns ragged rows of log-probabilities and advantages, the same at each call.
 

@@ -8,173 +8,21 @@ a horizon, 1 to 6 steps), powers of p by least squares on log axes with an inter
 statement that does not hold is printed like any other, with what was found.
 """
 
-# ruff: noqa: N803, N806 (axis letters, as in agents/tabular)
-
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks import garnet
-from reason_env.agents.tabular import bounds, families, restarts
-from reason_env.agents.tabular import horizon as finite
+from benchmarks.tabular_examples import Claim, example_claims, own_failure_claims, sampled_claims
+from benchmarks.tabular_margins import discounted_margins, horizon_margins
 from reason_env.agents.tabular.ablations import Row
-from reason_env.agents.tabular.improve import (
-    conservative_policy_iteration,
-    softmax_policy_gradient,
-)
-from reason_env.agents.tabular.mdp import (
-    Array,
-    TabularMDP,
-    evaluate,
-    greedy,
-    mismatch,
-    mix,
-    occupancy,
-    optimal_policy,
-    performance,
-    performance_difference,
-    policy_advantage,
-)
-from reason_env.agents.tabular.resets import (
-    oracle_reset_step,
-    random_reset_step,
-    reverse_policy_search,
-    search_gap_bound,
-)
 from reason_env.agents.tabular.runner import run_setting
+from reason_env.agents.tabular.settings import garnet_name
 from reason_env.agents.tabular.slopes import fitted_slope
-from reason_env.tabular_model import restart_chain
 
 ROUNDING = 1e-10
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A statement, what was measured, and whether it holds."""
-
-    statement: str
-    measured: str
-    holds: bool
-
-
-def discounted_margins(num_mdps: int) -> dict[str, list[float]]:
-    """Returns, for each discounted statement, realised minus promised on every random MDP."""
-    margins: dict[str, list[float]] = {}
-    for seed in range(num_mdps):
-        rng = np.random.default_rng([seed, 11])
-        mdp = families.dense_mdp(
-            num_states=int(rng.integers(2, 7)),
-            num_actions=int(rng.integers(2, 5)),
-            discount=float(rng.choice([0.1, 0.5, 0.9, 0.99])),
-            rng=rng,
-        )
-        mu_S = rng.dirichlet(np.ones(mdp.num_states))
-        old = evaluate(mdp, families.random_policy(mdp, rng), mu_S)
-        candidate_SA = families.random_policy(mdp, rng) if seed % 2 else greedy(old.action_value_SA)
-        for name, margin in _margins(mdp, old.policy_SA, mu_S, candidate_SA, rng.random()):
-            margins.setdefault(name, []).append(margin)
-    return margins
-
-
-def _margins(
-    mdp: TabularMDP, policy_SA: Array, mu_S: Array, candidate_SA: Array, step: float
-) -> Iterator[tuple[str, float]]:
-    old = evaluate(mdp, policy_SA, mu_S)
-    before = float(mu_S @ old.value_S)
-    advantage_S = (candidate_SA * old.advantage_SA).sum(-1)
-    advantage = policy_advantage(old, candidate_SA)
-    safe = {
-        "policy_advantage": advantage,
-        "policy_distance": float(np.abs(candidate_SA - policy_SA).sum(-1).max()),
-        "advantage_range": float(np.ptp(advantage_S)),
-        "discount": mdp.discount,
-    }
-
-    def gain(size: float) -> float:
-        return performance(mdp, mix(policy_SA, candidate_SA, size), mu_S) - before
-
-    yield "difference", -abs(performance_difference(mdp, old, candidate_SA) - gain(1.0))
-    promised = bounds.mixture_gain(
-        step_size=step,
-        policy_advantage=advantage,
-        max_advantage=float(np.abs(advantage_S).max()),
-        discount=mdp.discount,
-    )
-    yield "mixture", gain(step) - promised
-    reward = mdp.max_reward
-    size = bounds.cpi_step_size(
-        policy_advantage=advantage, max_reward=reward, discount=mdp.discount
-    )
-    yield "step", gain(size) - bounds.cpi_gain(policy_advantage=advantage, max_reward=reward)
-    yield "safe", gain(step) - bounds.safe_gain(step_size=step, **safe)
-    size = bounds.safe_step_size(**safe)
-    yield "safe_step", gain(size) - bounds.safe_gain(step_size=size, **safe)
-    best_SA = optimal_policy(mdp)
-    best_S = occupancy(mdp, best_SA)
-    gap = performance(mdp, best_SA) - float(mdp.start_S @ old.value_S)
-    left = policy_advantage(old, greedy(old.action_value_SA))
-    tight = bounds.optimality_gap(
-        optimal_policy_advantage=left,
-        occupancy_mismatch=mismatch(best_S, old.occupancy_S),
-        discount=mdp.discount,
-    )
-    loose = bounds.restart_gap(
-        optimal_policy_advantage=left,
-        restart_mismatch=mismatch(best_S, mu_S),
-        discount=mdp.discount,
-    )
-    yield "gap", tight - gap
-    yield "restart_gap", loose - gap
-
-
-def horizon_margins(num_mdps: int) -> dict[str, list[float]]:
-    """Returns the same for the statements with a horizon."""
-    margins: dict[str, list[float]] = {}
-    for seed in range(num_mdps):
-        rng = np.random.default_rng([seed, 12])
-        steps = int(rng.integers(1, 7))
-        dense = families.dense_mdp(
-            num_states=int(rng.integers(2, 6)), num_actions=int(rng.integers(2, 4)), rng=rng
-        )
-        mdp = TabularMDP(
-            transition_SAS=dense.transition_SAS,
-            reward_SA=dense.reward_SA / steps,
-            start_S=dense.start_S,
-            horizon=steps,
-        )
-        shape = (steps, mdp.num_states)
-        policy_HSA = rng.dirichlet(np.full(mdp.num_actions, 0.5), size=shape)
-        threshold = float(rng.choice([0.01, 0.05, 0.2]))
-        old = finite.evaluate(mdp, policy_HSA)
-        random = random_reset_step(mdp, policy_HSA, threshold=threshold)
-        oracle = oracle_reset_step(mdp, policy_HSA, threshold=threshold)
-        candidate_HSA = finite.everywhere_candidate(old)
-        full = finite.evaluate(mdp, mix(old.policy_HSA, candidate_HSA, 1 / steps))
-        ours = bounds.greedy_horizon_gain(
-            step_size=1 / steps,
-            policy_advantage=finite.policy_advantage(old, candidate_HSA),
-            horizon=steps,
-        )
-        worst = bounds.random_reset_gain(
-            policy_advantage=random.coverage * threshold, max_return=1.0
-        )
-        mu_HS = rng.dirichlet(np.ones(mdp.num_states), size=steps)
-        best = finite.evaluate(mdp, finite.optimal_policy(mdp)).performance
-        *_, searched = reverse_policy_search(mdp, policy_HSA, mu_HS)
-        found = {
-            "random": random.realised_gain - random.guaranteed_gain,
-            "random_worst": random.guaranteed_gain - worst,
-            "oracle": oracle.realised_gain - oracle.guaranteed_gain,
-            "ours": full.performance - old.performance - ours,
-            "search": search_gap_bound(mdp, policy_HSA, mu_HS) - (best - old.performance),
-            "search_exact": searched.performance - best,
-        }
-        for name, margin in found.items():
-            margins.setdefault(name, []).append(margin)
-    return margins
 
 
 STATEMENTS = {
@@ -202,82 +50,28 @@ def bound_claims(margins: dict[str, list[float]]) -> Iterator[Claim]:
         yield Claim(STATEMENTS[name], measured, wrong == 0)
 
 
-def example_claims() -> Iterator[Claim]:
-    """Yields the two examples of Kakade and Langford, and the number of CPI's calls."""
-    worst = 0.0
-    for length in range(2, 21):
-        step_SS = restart_chain(num_states=length).transition.mean(1)[:-1, :-1]
-        hitting = np.linalg.solve(np.eye(length - 1) - step_SS, np.ones(length - 1))[0]
-        worst = max(worst, abs(hitting / (3 * (2**length - length - 1)) - 1))
-    yield Claim(
-        "K&L chain: uniform policy needs 3(2^n - n - 1) steps",
-        f"n = 2..20, largest relative error {worst:.1e}",
-        worst < 1e-6,
-    )
-    mdp = families.two_state_plateau()
-    logits_SA = np.log(families.plateau_policy())
-    performances = [
-        one.performance
-        for one in softmax_policy_gradient(
-            mdp,
-            logits_SA,
-            restart=restarts.Initial(),
-            num_iterations=1000,
-            learning_rate=0.1,
-        )
-    ]
-    slow = next(index for index, value in enumerate(performances) if value > 1.5)
-    flat = sum(0.9 <= value <= 1.1 for value in performances)
-    exact = conservative_policy_iteration(
-        mdp,
-        families.plateau_policy(),
-        restart=restarts.Uniform(),
-        num_iterations=5,
-        step_rule=_full_step,
-    )
-    fast = next(index for index, one in enumerate(exact) if one.performance > 1.5)
-    yield Claim(
-        "two-state plateau: softmax gradient waits near value 1",
-        f"{flat} of its first {slow} iterations in 0.9..1.1; greedy from uniform mu: {fast}",
-        flat > slow / 3 and fast < slow,
-    )
-    small = families.garnet(
-        num_states=10, num_actions=3, branching=2, discount=0.5, rng=np.random.default_rng(0)
-    )
-    accuracy = 0.05
-    *iterates, last = conservative_policy_iteration(
-        small,
-        np.full((10, 3), 1 / 3),
-        restart=restarts.Initial(),
-        num_iterations=100_000,
-        stop_below=2 * accuracy / 3,
-    )
-    gap = performance(small, optimal_policy(small)) - last.performance
-    most = bounds.cpi_num_calls(max_reward=small.max_reward, accuracy=accuracy)
-    yield Claim(
-        "K&L Theorem 4.4: CPI stops within 72 R^2 / eps^2 calls",
-        f"{len(iterates)} <= {most}, at a gap of {gap:.3f}",
-        0 < len(iterates) <= most,
-    )
-
-
-def _full_step(*_: object) -> tuple[float, float]:
-    return 1.0, -np.inf
+ESTIMATORS = [
+    # resets, noise, baseline, column, power, statement
+    ("random", 1, 0, "worst_case", -2.0, "random resets: samples by range alone (theory) ~ p^-2"),
+    ("random", 1, 0, "samples", -2.0, "random resets: samples ~ p^-2, noisy verdict, no baseline"),
+    ("random", 1, 1, "samples", -2.0, "the same, noisy verdict, value baseline"),
+    ("random", 0, 0, "samples", -2.0, "the same, exact verdict, no baseline"),
+    ("random", 0, 1, "samples", -2.0, "the same, exact verdict, value baseline"),
+    ("random", 0, 1, "samples", -1.0, "exact verdict, value baseline: samples ~ p^-1"),
+    ("random_still", 1, 0, "samples", -1.0, "candidate moves only where it gains: ~ p^-1"),
+    ("oracle", 1, 0, "worst_case", 0.0, "oracle resets: samples by range alone ~ p^0"),
+    ("oracle", 1, 0, "samples", 0.0, "oracle resets: samples ~ p^0, noisy verdict, no baseline"),
+    ("oracle", 0, 1, "samples", 0.0, "the same, exact verdict, value baseline"),
+    ("random", 1, 0, "guaranteed_gain", 2.0, "random resets: guaranteed gain ~ p^2"),
+    ("oracle", 1, 0, "guaranteed_gain", 1.0, "oracle resets: guaranteed gain ~ p"),
+    ("random", 1, 0, "realised_gain", 2.0, "random resets: realised gain ~ p^2"),
+    ("oracle", 1, 0, "realised_gain", 1.0, "oracle resets: realised gain ~ p"),
+]
 
 
 def slope_claims(rows: list[Row]) -> Iterator[Claim]:
     """Yields the powers of p of samples and gain, for small p: beyond, values change as well."""
-    expected = [
-        ("random", 1, 0, "samples", -2.0, "random resets: samples ~ p^-2 (noisy verdict)"),
-        ("random", 1, 1, "samples", -2.0, "the same, with a value baseline"),
-        ("random", 0, 1, "samples", -2.0, "the same, with a baseline and an exact verdict"),
-        ("oracle", 1, 0, "samples", 0.0, "oracle resets: samples ~ p^0"),
-        ("random", 1, 0, "guaranteed_gain", 2.0, "random resets: guaranteed gain ~ p^2"),
-        ("oracle", 1, 0, "guaranteed_gain", 1.0, "oracle resets: guaranteed gain ~ p"),
-        ("random", 1, 0, "realised_gain", 2.0, "random resets: realised gain ~ p^2"),
-        ("oracle", 1, 0, "realised_gain", 1.0, "oracle resets: realised gain ~ p"),
-    ]
-    for resets, noise, baseline, column, power, statement in expected:
+    for resets, noise, baseline, column, power, statement in ESTIMATORS:
         mine = [
             row
             for row in rows
@@ -329,13 +123,23 @@ def ablation_claims(rows_of: dict[str, list[Row]]) -> Iterator[Claim]:
         f"mismatch <= 30: largest gap {max(near):.1e}; gap > 1 %: mismatch >= {min(far):.0f}",
         max(near) < 0.01,
     )
-    failed = [
-        float(r["gap"]) for r in mus if r["restart"] == "own_failures" and r["world"] != "tree"
-    ]
+    gap_of = {
+        name: float(
+            np.mean(
+                [
+                    float(row["gap"])
+                    for row in mus
+                    if row["restart"] == name and row["world"] != "tree"
+                ]
+            )
+        )
+        for name in ("own_failures", "initial", "uniform")
+    }
     yield Claim(
-        "mu: restarts from own failures escape the chain and the lock",
-        f"gap {np.mean(failed):.2f}: failures end where the policy already goes",
-        float(np.mean(failed)) < 0.01,
+        "chain and lock: CPI escapes with restarts from own failures (RRPO)",
+        f"gap {gap_of['own_failures']:.2f} of the optimum, from the start "
+        f"{gap_of['initial']:.2f}, from uniform mu {gap_of['uniform']:.2f}",
+        gap_of["own_failures"] < 0.01,
     )
     for share, words in ((0.0, "mistakes are final"), (0.5, "half can be repaired")):
         mean = {
@@ -382,11 +186,17 @@ def main(argv: list[str]) -> int:
     claims = [*bound_claims(margins)]
     num_violated = sum(not claim.holds for claim in claims)
     claims += example_claims()
+    claims += sampled_claims(num_seeds=2 if quick else 20)
+    claims += own_failure_claims()
     claims += slope_claims(run_setting("coverage", num_seeds=num_seeds))
     names = ("step_size", "restart", "localisation", "chain", "curriculum")
     claims += ablation_claims({name: run_setting(name, num_seeds=num_seeds) for name in names})
-    rows = run_setting("garnet_50", num_seeds=2 if quick else 10)
-    claims += [Claim(*found) for found in garnet.findings(rows)]
+    for reading in ("value", "constant"):
+        rows = run_setting(garnet_name(50, reading), num_seeds=2 if quick else 10)
+        claims += [
+            Claim(f"{finding} [noise: {reading}]", measured, holds)
+            for finding, measured, holds in garnet.findings(rows)
+        ]
     width = max(len(claim.statement) for claim in claims)
     for claim in claims:
         verdict = "holds" if claim.holds else "does NOT hold"

@@ -8,6 +8,8 @@ which the text since the last boundary holds the delimiter.
 Face tokenizer fits through `HuggingFaceCodec`, which re-encodes nothing: ids stay ids.
 """
 
+import codecs
+import contextlib
 import hashlib
 import operator
 from collections.abc import Iterable, Sequence
@@ -58,10 +60,14 @@ class Codec(Protocol):
         ...
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Returns whether the last of these ids completes the delimiter (the others do not)."""
+        """Returns whether the last of these ids completes the delimiter (the others do not).
+
+        An id that completes it alone completes it after any others.
+        """
         ...
 
 
+_NUM_BYTES = 256
 PAD_ID = 256
 EOS_ID = 257
 
@@ -111,33 +117,44 @@ class ByteCodec:
             data = bytes(token_ids)
         except ValueError:
             data = bytes(token for token in token_ids if token < PAD_ID)
-        try:
-            return data.decode("utf-8", "strict")
-        except UnicodeDecodeError:
-            return _decode_broken(data)
+        return data.decode("utf-8", _BROKEN)
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
         """Returns whether these ids end with the delimiter's bytes."""
         size = len(self._delimiter_ids)
         return tuple(step_token_ids[-size:]) == self._delimiter_ids
 
+    def step_ends(self, token_ids: Sequence[int], begin: int, known: int) -> tuple[int, ...]:
+        """Returns what the function `step_ends` does, by a search in the bytes."""
+        delimiter = bytes(self._delimiter_ids)
+        first = max(begin, known + 1 - len(delimiter))
+        try:
+            data = bytes(token_ids[first:])
+        except ValueError:
+            # Pad and end belong to no delimiter, and no text holds byte 255.
+            data = bytes(min(token, 255) for token in token_ids[first:])
+        ends: list[int] = []
+        at = data.find(delimiter)
+        while at >= 0:
+            at += len(delimiter)
+            ends.append(first + at)
+            at = data.find(delimiter, at)
+        return tuple(ends)
 
-def _decode_broken(data: bytes) -> str:
-    """Decodes byte by byte: valid characters and surrogates as they are, the rest as U+FFFD."""
-    pieces: list[str] = []
-    start = 0
-    while start < len(data):
-        for size in (1, 2, 3, 4):
-            try:
-                pieces.append(data[start : start + size].decode("utf-8", "surrogatepass"))
-            except UnicodeDecodeError:
-                continue
-            break
-        else:
-            pieces.append("\ufffd")
-            size = 1
-        start += size
-    return "".join(pieces)
+
+def _surrogate_or_replacement(error: UnicodeError) -> tuple[str, int]:
+    """Reads what is not UTF-8: a surrogate's three bytes as itself, else one byte as U+FFFD."""
+    assert isinstance(error, UnicodeDecodeError), "registered for decoding"
+    data, start = error.object, error.start
+    if data[start] == _SURROGATE_LEAD:
+        with contextlib.suppress(UnicodeDecodeError):
+            return data[start : start + 3].decode("utf-8", "surrogatepass"), start + 3
+    return "\ufffd", start + 1
+
+
+_SURROGATE_LEAD = 0xED
+_BROKEN = "reason_env.surrogate_or_replacement"
+codecs.register_error(_BROKEN, _surrogate_or_replacement)
 
 
 class HuggingFaceCodec:
@@ -225,6 +242,8 @@ def step_ends(
     >>> step_ends(codec, codec.encode("ab\nc\nd"), begin=3, known=4)
     (5,)
     """
+    if type(codec) is ByteCodec:
+        return codec.step_ends(token_ids, begin, known)
     ends: list[int] = []
     for end in range(max(begin, known) + 1, len(token_ids) + 1):
         if codec.ends_step(token_ids[begin:end]):
@@ -239,6 +258,10 @@ def check_token_ids(codec: Codec, token_ids: Iterable[int]) -> tuple[int, ...]:
     Raises:
         CodecError: An id is no integer, negative or not below `vocab_size`.
     """
+    if codec.vocab_size >= _NUM_BYTES and type(token_ids) in (list, tuple):
+        # Where every id is below 256, bytes() checks them all, many times faster.
+        with contextlib.suppress(TypeError, ValueError):
+            return tuple(bytes(token_ids))
     try:
         ids = tuple(map(operator.index, token_ids))
     except TypeError as error:

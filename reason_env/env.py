@@ -5,7 +5,6 @@ return, the same end and the same state in all six.
 """
 
 import hashlib
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -14,40 +13,23 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from reason_env.codec import Codec, load_codec
-from reason_env.env_arguments import (
-    Format,
-    Granularity,
-    Layout,
-    built,
-    commits,
-    grade_options,
-    longest,
-    problem_set,
-)
-from reason_env.errors import (
-    ActionError,
-    ConfigError,
-    RenderModeError,
-    StateError,
-    did_you_mean,
-    shown,
-)
+from reason_env.env_arguments import built, commits, grade_options, longest, problem_set
+from reason_env.env_info import info_of, rendered
+from reason_env.env_layout import Action, Format, Granularity, Layout, Observation
+from reason_env.env_starts import RESET_OPTIONS, STARTS_OPTION, Starts
+from reason_env.errors import ActionError, ConfigError, RenderModeError, StateError
+from reason_env.packed import pack_state, unpack_state
 from reason_env.problem import Problem, ProblemSet
 from reason_env.prompt import PromptTemplate
 from reason_env.reward import RewardConfig
-from reason_env.snapshot import Commit, rng_from_json, rng_to_json
-from reason_env.spaces import UnicodeText
-from reason_env.state import EpisodeRules, ReasonState, is_over, is_truncated, transition
+from reason_env.snapshot import Commit, Settings, rng_from_json, rng_to_json
+from reason_env.state import EpisodeRules, ReasonState, graded, is_truncated, transition
 from reason_env.verify import GradeOptions, grade
 
-Action = str | int | Sequence[int] | np.ndarray[Any, Any]
-Observation = str | np.ndarray[Any, Any]
-RESET_OPTIONS = ("problem", "state")
-STARTS_OPTION = "starts"
+__all__ = ["RESET_OPTIONS", "STARTS_OPTION", "Action", "Observation", "ReasonEnv", "commits"]
 
 
 class ReasonEnv(gym.Env[Any, Any]):
@@ -161,17 +143,20 @@ class ReasonEnv(gym.Env[Any, Any]):
             columns=columns,
             allow_ungradable=allow_ungradable,
         )
-        self._checked_prompt(self.initial_state(longest(self.problems)))
+        self._starts = Starts(problems=self.problems, codec=self.codec, rules=self.rules)
+        self._grade = partial(grade, options=self.grade_options)
         self._transition: Callable[..., ReasonState] = partial(
             transition,
             rules=self.rules,
-            grade=partial(grade, options=self.grade_options),
+            grade=self._grade,
             has_answer=commits,
         )
         self._state: ReasonState | None = None
-        self._prompt_text, self._num_prompt_ids = "", 0
+        self._prompt_text = ""
+        self._prompt_ids: tuple[int, ...] = ()
+        self._checked_prompt(self.initial_state(longest(self.problems)))
         self._ids = np.full(self._width, self.codec.pad_id, dtype=np.int32)
-        self.observation_space, self.action_space = self._spaces()
+        self.observation_space, self.action_space = self.layout.spaces(self.codec, self._width)
 
     @property
     def state(self) -> ReasonState:
@@ -183,7 +168,7 @@ class ReasonEnv(gym.Env[Any, Any]):
     @property
     def num_prompt_tokens(self) -> int:
         """Tokens of the present state's prompt."""
-        return self._num_prompt_ids
+        return len(self._prompt_ids)
 
     def initial_state(self, problem: Problem) -> ReasonState:
         """Returns the state before the first token of `problem`'s response."""
@@ -212,6 +197,10 @@ class ReasonEnv(gym.Env[Any, Any]):
         """Returns what follows `state` under this environment's rules; see `state.transition`."""
         return self._transition(state, tokens, close=close)
 
+    def graded(self, state: ReasonState) -> ReasonState:
+        """Returns the open state with this environment's verdict on it."""
+        return graded(state, self._grade)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -230,9 +219,25 @@ class ReasonEnv(gym.Env[Any, Any]):
             UnknownNameError: No such problem.
         """
         super().reset(seed=seed)
-        state = self._start(options or {})
-        self._take(state, self._checked_prompt(state))
-        return self._observation(), self._info()
+        self._take(*self.start(options or {}, lambda: self.np_random))
+        return self._observation(), self.info_of(self.state)
+
+    def start(
+        self, options: Mapping[str, Any], rng: Callable[[], np.random.Generator]
+    ) -> tuple[ReasonState, tuple[int, ...]]:
+        """Returns the state that `reset` would begin with, and its prompt's ids; changes nothing.
+
+        Args:
+            options: As for `reset`.
+            rng: Gives the generator that draws the problem; called only where one is drawn.
+
+        Raises:
+            ConfigError: As `reset`.
+            StateError: As `reset`.
+            UnknownNameError: As `reset`.
+        """
+        state = self._starts.chosen(options, rng)
+        return state, self._checked_prompt(state)
 
     def step(self, action: Action) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes one action; see `state.transition`.
@@ -242,23 +247,24 @@ class ReasonEnv(gym.Env[Any, Any]):
             CodecError: An id lies outside the vocabulary.
             StateError: The episode is over.
         """
-        tokens = self._tokens(action)
+        tokens = self.layout.tokens(action, self.codec)
         close = self.layout.granularity == "response" or not tokens
-        begin = self._num_prompt_ids + len(self.state.response)
+        known = len(self.state.response)
         self._state = self.after(self.state, tokens, close=close)
-        new = self._state.response[begin - self._num_prompt_ids :]
+        new = self._state.response[known:]
+        begin = len(self._prompt_ids) + known
         self._ids[begin : begin + len(new)] = new
         terminated = self._state.verdict is not None
         truncated = is_truncated(self._state, self.rules)
         reward = self.reward_config.reward(self._state, self.rules)
-        return self._observation(), reward, terminated, truncated, self._info()
+        return self._observation(), reward, terminated, truncated, self.info_of(self.state)
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
         rng = self.np_random
         return {
-            "settings": self._settings,
-            "state": None if self._state is None else self._state.to_dict(),
+            "settings": self._settings.text,
+            "state": None if self._state is None else pack_state(self._state),
             "rng": rng_to_json(rng),
             "seed": self._np_random_seed,
         }
@@ -269,15 +275,9 @@ class ReasonEnv(gym.Env[Any, Any]):
         Raises:
             StateError: It is of other problems or other settings, or malformed.
         """
-        own, given = self._settings, data["settings"]
-        wrong = [name for name in own if own[name] != given[name]]
-        if wrong:
-            raise StateError(
-                f"snapshot must be of an environment with {wrong[0]} {shown(own[wrong[0]])}, got "
-                f"{shown(given[wrong[0]])}; make the environment as that one"
-            )
+        self._settings.check(data["settings"])
         rng, seed = rng_from_json(data["rng"]), data["seed"]
-        state = None if data["state"] is None else ReasonState.from_dict(data["state"], self.codec)
+        state = None if data["state"] is None else self.unpacked(data["state"])
         prompt_ids = () if state is None else self._checked_prompt(state)
 
         def commit() -> None:
@@ -288,61 +288,39 @@ class ReasonEnv(gym.Env[Any, Any]):
 
         return commit
 
+    def unpacked(self, data: Any) -> ReasonState:
+        """Returns the state that `packed.pack_state` wrote of one of this environment."""
+        return unpack_state(data, problems=self.problems, codec=self.codec)
+
     def render(self) -> str | None:
         """Returns question, guidance, numbered steps and verdict as text (mode "ansi")."""
         if self.render_mode is None:
             return None
-        state = self.state
-        lines = [f"[{state.problem.problem_id}] {state.problem.question}"]
-        lines += [f"  ({piece.kind}) {', '.join(piece.pieces)}" for piece in state.guidance]
-        lines += [f"{index:>3}  {step.rstrip()}" for index, step in enumerate(state.steps, 1)]
-        info = self._info()
-        lines.append(f"     {info['outcome']}" + (f": {info['reason']}" if info["reason"] else ""))
-        return "\n".join(lines)
+        return rendered(self.state, self.rules)
 
     @cached_property
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Settings:
         """Everything that decides what follows from a state, for comparison."""
-        return {
-            "problems": self.problems.content_hash,
-            "codec": self.codec.codec_id,
-            "prompt": hashlib.sha256(repr(self.prompt).encode("utf-8")).hexdigest()[:16],
-            "reward": asdict(self.reward_config),
-            "rules": asdict(self.rules),
-            "layout": asdict(self.layout),
-            "max_prompt_tokens": self.max_prompt_tokens,
-        }
+        return Settings(
+            problems=self.problems.content_hash,
+            codec=self.codec.codec_id,
+            prompt=hashlib.sha256(repr(self.prompt).encode("utf-8")).hexdigest()[:16],
+            reward=asdict(self.reward_config),
+            rules=asdict(self.rules),
+            layout=asdict(self.layout),
+            max_prompt_tokens=self.max_prompt_tokens,
+        )
 
     def _take(self, state: ReasonState, prompt_ids: tuple[int, ...]) -> None:
+        """Makes the state the present one, and its checked prompt the one that is shown."""
         self._state = state
-        self._prompt_text = self.prompt.text(state)
-        self._num_prompt_ids = len(prompt_ids)
-        self._ids.fill(self.codec.pad_id)
-        self._ids[: len(prompt_ids) + len(state.response)] = prompt_ids + state.response
-
-    def _start(self, options: dict[str, Any]) -> ReasonState:
-        unknown = [key for key in options if key not in (*RESET_OPTIONS, STARTS_OPTION)]
-        if unknown:
-            raise ConfigError(
-                f"reset options must be among {', '.join(RESET_OPTIONS)}, got {unknown[0]!r}"
-                f"{did_you_mean(str(unknown[0]), RESET_OPTIONS)}"
-            )
-        if "state" in options and len(options) > 1:
-            raise ConfigError(
-                "reset options must be a problem or a state, got both; a state holds its problem"
-                if "problem" in options
-                else "reset options must be a state or starts, got both; a state is the start"
-            )
-        if "state" in options:
-            return self._open_state(options["state"])
-        if "problem" in options:
-            problem = self.problems.by_id(str(options["problem"]))
-        else:
-            problem = self.problems[int(self.np_random.integers(len(self.problems)))]
-        initial = state = self.initial_state(problem)
-        for start in options.get(STARTS_OPTION, ()):
-            state = start(state)
-        return state if state is initial else self._open_state(state)
+        size = len(prompt_ids)
+        if not prompt_ids or prompt_ids is not self._prompt_ids:
+            self._prompt_ids = prompt_ids
+            self._prompt_text = self.prompt.text(state)
+            self._ids[:size] = prompt_ids
+        self._ids[size:] = self.codec.pad_id
+        self._ids[size : size + len(state.response)] = state.response
 
     def own_state(self, given: ReasonState | Mapping[str, Any] | str) -> ReasonState:
         """Returns the state that `given` is or describes, open or over, as one of this environment.
@@ -351,43 +329,13 @@ class ReasonEnv(gym.Env[Any, Any]):
             StateError: It is malformed, or of another codec or problem set.
             UnknownNameError: No such problem.
         """
-        state: object = given
-        if isinstance(given, str):
-            state = ReasonState.from_json(given, self.codec)
-        elif isinstance(given, Mapping):
-            state = ReasonState.from_dict(dict(given), self.codec)
-        if not isinstance(state, ReasonState):
-            raise StateError(
-                f"options['state'] must be a ReasonState, its dict or its JSON, got {shown(given)}"
-            )
-        if state.codec.codec_id != self.codec.codec_id:
-            raise StateError(
-                f"state must be of codec {self.codec.codec_id!r}, got {state.codec.codec_id!r}; "
-                "make it with this environment's codec"
-            )
-        known = self.problems.by_id(state.problem.problem_id)
-        if known != state.problem:
-            raise StateError(
-                f"state must hold this set's problem {known.problem_id!r}, got one with the same "
-                "id and other content; load the problem set that the state was made with"
-            )
-        return state
-
-    def _open_state(self, given: Any) -> ReasonState:
-        state = self.own_state(given)
-        if state.verdict is None and self.codec.eos_id in state.response:
-            raise StateError(
-                f"an open state must not hold the end token {self.codec.eos_id}, got one that "
-                "does; cut() it first"
-            )
-        if is_over(state, self.rules):
-            raise StateError(
-                f"state must be open, got one that is over ({self._outcome(state)}, "
-                f"{len(state.response)} of {self.rules.max_tokens} tokens); cut() it first"
-            )
-        return state
+        return self._starts.own(given)
 
     def _checked_prompt(self, state: ReasonState) -> tuple[int, ...]:
+        """Returns the prompt's ids; the present ones themselves where the same is shown."""
+        now = self._state
+        if now is not None and now.problem is state.problem and now.guidance == state.guidance:
+            return self._prompt_ids
         prompt_ids = self.prompt.token_ids(state)
         if len(prompt_ids) > self.max_prompt_tokens:
             raise StateError(
@@ -397,47 +345,9 @@ class ReasonEnv(gym.Env[Any, Any]):
             )
         return prompt_ids
 
-    def _tokens(self, action: Action) -> tuple[int, ...]:
-        if self.layout.format == "text":
-            if not isinstance(action, str):
-                raise ActionError(f"action must be a str in format 'text', got {shown(action)}")
-            return self.codec.encode(action)
-        if isinstance(action, str):
-            raise ActionError(
-                f"action must be token ids in format 'tokens', got {shown(action)}; "
-                "make the environment with format='text' or encode it"
-            )
-        try:
-            ids: Any = (action,) if self.layout.granularity == "token" else action
-            return tuple(map(operator.index, ids))
-        except TypeError as error:
-            raise ActionError(
-                f"action must be {'one id' if self.layout.granularity == 'token' else 'ids'} in "
-                f"format 'tokens', got {shown(action)}"
-            ) from error
-
-    def _outcome(self, state: ReasonState) -> str:
-        if state.verdict is not None:
-            return state.verdict.outcome.value
-        return "truncated" if is_truncated(state, self.rules) else "open"
-
-    def _info(self) -> dict[str, Any]:
-        return self.info_of(self.state)
-
     def info_of(self, state: ReasonState) -> dict[str, Any]:
         """Returns the info that a reset to `state`, or a step that ends in it, gives."""
-        verdict = state.verdict
-        return {
-            "problem_id": state.problem.problem_id,
-            "level": state.problem.level,
-            "outcome": self._outcome(state),
-            "success": verdict is not None and verdict.is_correct,
-            "extracted": "" if verdict is None else verdict.extracted or "",
-            "reason": "" if verdict is None else verdict.reason,
-            "num_tokens": len(state.response),
-            "num_steps": state.num_steps,
-            "privileged_context": self.prompt.guidance_text(state),
-        }
+        return info_of(state, self.rules, self.prompt)
 
     def _observation(self) -> Observation:
         if self.layout.format == "text":
@@ -447,13 +357,3 @@ class ReasonEnv(gym.Env[Any, Any]):
     @property
     def _width(self) -> int:
         return self.max_prompt_tokens + self.rules.max_tokens
-
-    def _spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        vocabulary = self.codec.vocab_size
-        if self.layout.format == "text":
-            max_chars = self._width * self.codec.max_token_chars
-            return UnicodeText(max_chars), UnicodeText(max_chars)
-        observations = spaces.Box(0, vocabulary - 1, (self._width,), np.int32)
-        if self.layout.granularity == "token":
-            return observations, spaces.Discrete(vocabulary)
-        return observations, spaces.Sequence(spaces.Discrete(vocabulary))

@@ -1,35 +1,18 @@
 """What `ReasonEnv` is made from: its arguments, checked, and turned into the values it holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import load_problems
 from reason_env.verify import PRESETS, GradeOptions, extract_answer
 
-Granularity = Literal["token", "step", "response"]
-Format = Literal["text", "tokens"]
 COMMITMENTS = GradeOptions(markers=("####",))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What an action is, and how observations and actions are written."""
-
-    granularity: Granularity = "step"
-    format: Format = "text"
-
-    def __post_init__(self) -> None:
-        for name, kinds in (("granularity", Granularity), ("format", Format)):
-            value = getattr(self, name)
-            if value not in get_args(kinds):
-                raise ConfigError(
-                    f"{name} must be one of {', '.join(get_args(kinds))}, got {value!r}"
-                    f"{did_you_mean(str(value), get_args(kinds))}"
-                )
+COMMITMENT_SIGNS = ("####", "\\boxed", "\\fbox")
+"""A response without any of these commits to nothing."""
+_SIGN_BEGINNINGS = tuple(sign[:size] for sign in COMMITMENT_SIGNS for size in range(1, len(sign)))
 
 
 def commits(response: str) -> bool:
@@ -42,6 +25,17 @@ def commits(response: str) -> bool:
     (False, True, False)
     """
     return extract_answer(response, COMMITMENTS) is not None
+
+
+def may_commit(response: str) -> bool:
+    r"""Returns whether what stands here already can become part of a committed answer.
+
+    Where it does not, whatever comes later commits by a sign of its own.
+
+    >>> may_commit("so it is 36\n"), may_commit("#### \n"), may_commit("12 \\"), may_commit("2 x\n")
+    (False, True, True, False)
+    """
+    return any(sign in response for sign in COMMITMENT_SIGNS) or response.endswith(_SIGN_BEGINNINGS)
 
 
 def longest(problems: ProblemSet) -> Problem:

@@ -56,6 +56,10 @@ class TrainingError(ReasonEnvError, ArithmeticError):
     """An update cannot be taken: its gradient is not finite."""
 
 
+class EngineError(ReasonEnvError, RuntimeError):
+    """The engine that samples cannot start, or died or hung more often than allowed."""
+
+
 class VerifierError(ReasonEnvError, RuntimeError):
     """The verifier itself failed so often that training would learn from noise."""
 

@@ -7,7 +7,7 @@ A problem set is a plain value. Where problems come from (families, files, hubs)
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
 from reason_env.errors import ProblemError, UnknownNameError, did_you_mean, shown
@@ -54,9 +54,17 @@ class Problem:
                 "drop the row or map another column to it"
             )
 
+    @property
+    def reference(self) -> "str | ScoredReference":
+        """What a response is graded against."""
+        return self.answer
+
     def to_dict(self) -> dict[str, Any]:
         """Returns a JSON-able dict; `from_dict` is its inverse."""
-        return asdict(self) | {"solution": list(self.solution)}
+        # Not asdict(), which copies every text: each snapshot of an environment writes one.
+        return {name: getattr(self, name) for name in Problem.__slots__} | {
+            "solution": list(self.solution)
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Problem":
@@ -66,7 +74,7 @@ class Problem:
             ProblemError: A field is missing, unknown or of the wrong type.
         """
         try:
-            problem = cls(**data)
+            problem = _scored(data) if "scored_by" in data else cls(**data)
         except (TypeError, AttributeError) as error:
             raise ProblemError(
                 f"a problem must be a dict as to_dict() writes it, got {shown(data)}; {error}"
@@ -82,7 +90,60 @@ class Problem:
                 "a problem's fields must be texts, a list of texts (solution) and an integer "
                 f"(level), got {shown(data)}"
             )
-        return replace(problem, solution=tuple(problem.solution))
+        object.__setattr__(problem, "solution", tuple(problem.solution))
+        return problem
+
+
+SCORERS = ("reasoning_gym", "countdown")
+"""Whose scorers `verify` knows: the first has workers of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredReference:
+    """What a scorer needs to verify an answer of which several are right; hashable, JSON-able."""
+
+    scorer: str
+    """Whose, one of `SCORERS`."""
+    entry: str
+    """JSON that the scorer makes the same entry from again, in any process."""
+
+    def __post_init__(self) -> None:
+        if self.scorer not in SCORERS:
+            raise ProblemError(
+                f"scorer must be one of {', '.join(SCORERS)}, got {shown(self.scorer)}; "
+                "load the problems with load_problems"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredProblem(Problem):
+    """A problem of which `answer` is one right answer of several, and a scorer tells which.
+
+    >>> scored_by = ScoredReference(scorer="reasoning_gym", entry='{"index":0}')
+    >>> p = ScoredProblem(problem_id="rg/train/0", question="?", answer="1", scored_by=scored_by)
+    >>> Problem.from_dict(p.to_dict()) == p, p.reference is scored_by
+    (True, True)
+    """
+
+    scored_by: ScoredReference
+
+    @property
+    def reference(self) -> str | ScoredReference:
+        """The scorer and its entry: `answer` is only an example."""
+        return self.scored_by
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a JSON-able dict; `Problem.from_dict` is its inverse."""
+        scored_by = {"scorer": self.scored_by.scorer, "entry": self.scored_by.entry}
+        return Problem.to_dict(self) | {"scored_by": scored_by}
+
+
+def _scored(data: dict[str, Any]) -> ScoredProblem:
+    scored_by = data["scored_by"]
+    if {type(text) for text in scored_by.values()} != {str}:
+        raise TypeError("a scored_by must hold two texts, scorer and entry")
+    given: dict[str, Any] = {**data, "scored_by": ScoredReference(**scored_by)}
+    return ScoredProblem(**given)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,52 +7,44 @@ choose another state. The Gymnasium environment is a thin shell around `transiti
 
 import hashlib
 import json
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
-from typing import Any, Literal, cast, get_args
+from itertools import pairwise
+from typing import Any
 
 from reason_env.codec import ByteCodec, Codec, check_token_ids, step_ends
 from reason_env.errors import ConfigError, StateError, shown
 from reason_env.problem import Problem
-from reason_env.verdict import Outcome, Verdict, whole_characters
+from reason_env.state_parts import (
+    GUIDANCE_KINDS,
+    SOURCES,
+    Guidance,
+    GuidanceKind,
+    TokenSource,
+    runs_of,
+    sources_of,
+    verdict_from_json,
+    verdict_to_json,
+)
+from reason_env.verdict import Verdict
 
-TokenSource = Literal["policy", "reference", "reset", "env"]
-"""Who wrote a token: the acting policy, the reference solution, an earlier episode, the env."""
-GuidanceKind = Literal["answer", "mistakes", "partial_solution", "instruction", "text"]
+__all__ = [
+    "GUIDANCE_KINDS",
+    "SOURCES",
+    "EpisodeRules",
+    "Grade",
+    "Guidance",
+    "GuidanceKind",
+    "ReasonState",
+    "TokenSource",
+    "graded",
+    "is_over",
+    "is_truncated",
+    "transition",
+]
 
-SOURCES: tuple[str, ...] = get_args(TokenSource)
-GUIDANCE_KINDS: tuple[str, ...] = get_args(GuidanceKind)
 STATE_FORMAT = 1
 UNCOUNTED = (-1,)
-
-
-@dataclass(frozen=True, slots=True)
-class Guidance:
-    """One typed piece of what the policy is shown beside the question.
-
-    >>> Guidance("mistakes", ("35", "37")).pieces
-    ('35', '37')
-    """
-
-    kind: GuidanceKind
-    pieces: tuple[str, ...]
-    """The texts: one for most kinds; the wrong answers for "mistakes"; steps for a partial one."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in GUIDANCE_KINDS:
-            raise StateError(
-                f"guidance kind must be one of {', '.join(GUIDANCE_KINDS)}, got {self.kind!r}; "
-                "use 'text' for anything else"
-            )
-        given = cast("object", self.pieces)
-        if not isinstance(given, tuple) or {type(text) for text in self.pieces} != {str}:
-            raise StateError(
-                f"guidance pieces must be a non-empty tuple of texts, got {shown(self.pieces)}; "
-                "wrap a single text as (text,)"
-            )
-        object.__setattr__(self, "pieces", tuple(map(whole_characters, self.pieces)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +176,12 @@ class ReasonState:
         if source is not None and source not in SOURCES:
             raise StateError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
         end = bounds[step]
-        return replace(
-            self,
+        return ReasonState(
+            problem=self.problem,
+            codec=self.codec,
+            guidance=self.guidance,
             response=self.response[:end],
             sources=self.sources[:end] if source is None else (source,) * end,
-            verdict=None,
             step_ends=self.step_ends[:step],
         )
 
@@ -202,17 +195,14 @@ class ReasonState:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns a JSON-able dict; the codec is written as its id."""
-        verdict = self.verdict
         return {
             "format": STATE_FORMAT,
             "problem": self.problem.to_dict(),
             "codec_id": self.codec.codec_id,
-            "guidance": [[piece.kind, list(piece.pieces)] for piece in self.guidance],
+            "guidance": [piece.to_json() for piece in self.guidance],
             "response": list(self.response),
-            "sources": [[key, len(list(run))] for key, run in groupby(self.sources)],
-            "verdict": None
-            if verdict is None
-            else [verdict.outcome.value, verdict.extracted, verdict.reason],
+            "sources": runs_of(self.sources),
+            "verdict": verdict_to_json(self.verdict),
         }
 
     def to_json(self) -> str:
@@ -254,24 +244,13 @@ class ReasonState:
                     "pass the codec that it was written with"
                 )
             response = check_token_ids(known, data["response"])
-            runs = [(str(name), operator.index(run)) for name, run in data["sources"]]
-            if not {name for name, _ in runs} <= set(SOURCES):
-                raise StateError(
-                    f"sources must be among {', '.join(SOURCES)}, got {shown(data['sources'])}"
-                )
-            if sum(run for _, run in runs) != len(response) or any(run < 1 for _, run in runs):
-                raise StateError(
-                    f"source runs must add up to the {len(response)} tokens, "
-                    f"got {shown(data['sources'])}"
-                )
-            verdict = data["verdict"]
             return cls(
                 problem=Problem.from_dict(data["problem"]),
                 codec=known,
-                guidance=tuple(Guidance(kind, _pieces(texts)) for kind, texts in data["guidance"]),
+                guidance=tuple(map(Guidance.from_json, data["guidance"])),
                 response=response,
-                sources=tuple(cast("TokenSource", name) for name, run in runs for _ in range(run)),
-                verdict=None if verdict is None else Verdict(Outcome(verdict[0]), *verdict[1:]),
+                sources=sources_of(data["sources"], len(response)),
+                verdict=verdict_from_json(data["verdict"]),
             )
         except StateError:
             raise
@@ -304,8 +283,8 @@ class EpisodeRules:
                 raise ConfigError(f"{name} must be at least 1, got {value!r}; raise the budget")
 
 
-Grade = Callable[[str, str], Verdict]
-"""(response text, reference answer) -> verdict; total."""
+Grade = Callable[[str, Any], Verdict]
+"""(response text, `problem.reference`) -> verdict; total."""
 
 
 def is_truncated(state: ReasonState, rules: EpisodeRules) -> bool:
@@ -358,20 +337,24 @@ def transition(
         so_far = extended.response[: extended.step_ends[count - 1]]
         answered = rules.stop_at_answer and has_answer(state.codec.decode(so_far))
         if answered or count >= rules.max_steps:
-            extended = extended.cut(count)
-            return _graded(extended, grade) if answered else extended
+            if len(so_far) < len(extended.response):
+                extended = extended.cut(count)
+            return graded(extended, grade) if answered else extended
     if room and room[-1] == eos:
-        return _graded(extended, grade)
+        return graded(extended, grade)
     if close and not is_truncated(extended, rules):
-        return _graded(extended.extend((eos,), "env"), grade)
+        return graded(extended.extend((eos,), "env"), grade)
     return extended
 
 
-def _pieces(texts: Any) -> tuple[str, ...]:
-    if not isinstance(texts, list):
-        raise StateError(f"guidance pieces must be a list of texts, got {shown(texts)}")
-    return tuple(cast("list[str]", texts))
-
-
-def _graded(state: ReasonState, grade: Grade) -> ReasonState:
-    return replace(state, verdict=grade(state.text, state.problem.answer))
+def graded(state: ReasonState, grade: Grade) -> ReasonState:
+    """Returns the open state with the verdict on its text."""
+    return ReasonState(
+        problem=state.problem,
+        codec=state.codec,
+        guidance=state.guidance,
+        response=state.response,
+        sources=state.sources,
+        verdict=grade(state.text, state.problem.reference),
+        step_ends=state.step_ends,
+    )

@@ -8,7 +8,9 @@ The end of an episode is a terminal state; the step budget lives inside, and nev
 both terminated and truncated.
 """
 
+import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -23,16 +25,18 @@ from reason_env.errors import (
     did_you_mean,
     shown,
 )
+from reason_env.snapshot import Commit, Settings, rng_from_json, rng_to_json
 from reason_env.tabular_model import (
-    Array,
     TabularModel,
     check_at_least,
     combination_lock,
+    draw,
     reason_tree,
     restart_chain,
 )
 
 RESET_OPTIONS = ("state",)
+STARTS_OPTION = "starts"
 
 
 class TabularEnv(gym.Env[np.int64, np.int64]):
@@ -71,22 +75,32 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
     ) -> tuple[np.int64, dict[str, Any]]:
         """Starts an episode in a state drawn from the start distribution, or in the given one.
 
+        {"starts": functions}: each takes a state and returns the one to start from instead, the
+        first seeing the drawn one; this is how start wrappers act.
+
         Raises:
             ConfigError: An option is not known.
             StateError: The given state is not an open state of this MDP.
         """
         super().reset(seed=seed)
         given = dict(options or {})
-        unknown = [key for key in given if key not in RESET_OPTIONS]
+        unknown = [key for key in given if key not in (*RESET_OPTIONS, STARTS_OPTION)]
         if unknown:
             raise ConfigError(
                 f"reset options must be among {', '.join(RESET_OPTIONS)}, got {unknown[0]!r}"
                 f"{did_you_mean(str(unknown[0]), RESET_OPTIONS)}"
             )
         if "state" in given:
-            self._state = self._open_state(given["state"])
+            if STARTS_OPTION in given:
+                raise ConfigError(
+                    "reset options must be a state or starts, got both; a state is the start"
+                )
+            state = self.open_state(given["state"])
         else:
-            self._state = _draw(self.model.start, self.np_random)
+            state = draw(self.model.start, self.np_random)
+            for start in given.get(STARTS_OPTION, ()):
+                state = self.open_state(start(state))
+        self._state = state
         self._num_steps = 0
         self._over = False
         return np.int64(self._state), {"prob": 1.0, "success": False}
@@ -106,7 +120,7 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
                 f"action must be an integer in 0..{self.model.num_actions - 1}, got {shown(action)}"
             )
         row = self.model.transition[state, action]
-        self._state = _draw(row, self.np_random)
+        self._state = draw(row, self.np_random)
         self._num_steps += 1
         reward = float(self.model.reward[state, action])
         terminated = bool(self.model.terminal[self._state])
@@ -119,7 +133,50 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
         """Returns the state's name (mode "ansi")."""
         return None if self.render_mode is None else self.model.state_names[self.state]
 
-    def _open_state(self, given: Any) -> int:
+    def to_snapshot(self) -> dict[str, Any]:
+        """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
+        rng = self.np_random
+        return {
+            "settings": self._settings.text,
+            "state": self._state,
+            "num_steps": self._num_steps,
+            "over": self._over,
+            "rng": rng_to_json(rng),
+            "seed": self._np_random_seed,
+        }
+
+    def read_snapshot(self, data: dict[str, Any]) -> Commit:
+        """Checks what `to_snapshot` wrote; returns what makes it this environment's state.
+
+        Raises:
+            StateError: It is of another MDP or another budget.
+        """
+        self._settings.check(data["settings"])
+        rng, seed = rng_from_json(data["rng"]), data["seed"]
+        state, num_steps, over = data["state"], int(data["num_steps"]), bool(data["over"])
+        if state is not None and state not in self.observation_space:
+            raise ValueError(f"a state in 0..{self.model.num_states - 1}, got {state!r}")
+
+        def commit() -> None:
+            self._np_random, self._np_random_seed = rng, seed
+            self._state, self._num_steps, self._over = state, num_steps, over
+
+        return commit
+
+    @cached_property
+    def _settings(self) -> Settings:
+        """Everything that decides what follows from a state, for comparison."""
+        model, digest = self.model, hashlib.sha256()
+        for array in (model.transition, model.reward, model.start, model.terminal):
+            digest.update(repr(array.shape).encode("ascii") + array.tobytes())
+        return Settings(model=digest.hexdigest()[:16], max_steps=self.max_steps)
+
+    def open_state(self, given: Any) -> int:
+        """Returns the state as a number, which must be one from which episodes go on.
+
+        Raises:
+            StateError: It is no integer, not of this MDP, or terminal.
+        """
         if isinstance(given, bool) or not isinstance(given, int | np.integer):
             raise StateError(f"options['state'] must be an integer, got {shown(given)}")
         state = int(given)  # pyright: ignore[reportUnknownArgumentType]
@@ -133,13 +190,6 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
                 "which is terminal; choose a state from which episodes go on"
             )
         return state
-
-
-def _draw(row: Array, rng: np.random.Generator) -> int:
-    support = np.flatnonzero(row)
-    edges = row[support].cumsum()
-    # Rounding may leave the last edge below the drawn number.
-    return int(support[min(edges.searchsorted(rng.random(), side="right"), len(support) - 1)])
 
 
 def _outcomes(model: TabularModel) -> dict[int, dict[int, list[tuple[float, int, float, bool]]]]:

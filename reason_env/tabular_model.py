@@ -68,6 +68,18 @@ class TabularModel:
         """Number of actions, the same in every state."""
         return self.reward.shape[1]
 
+    def drawn(self, state: int, action: int, rng: np.random.Generator) -> int:
+        """Returns a next state, by one draw of `rng`."""
+        return draw(self.transition[state, action], rng)
+
+
+def draw(row: Array, rng: np.random.Generator) -> int:
+    """Returns an index drawn from a distribution, [N]; never one of probability 0."""
+    support = np.flatnonzero(row)
+    edges = row[support].cumsum()
+    # Rounding may leave the last edge below the drawn number.
+    return int(support[min(edges.searchsorted(rng.random(), side="right"), len(support) - 1)])
+
 
 def check_rows(name: str, rows: Array) -> None:
     """Raises ConfigError unless the last axis of `rows` holds probability distributions.

@@ -1,9 +1,11 @@
 """ReasonVectorEnv: many token-level episodes at once, equal to `SyncVectorEnv` step for step.
 
-Most tokens only append: they neither end a step nor the response, so a whole vector of them is a
-few array operations. A token that may complete the step delimiter is looked at alone. One that
-ends an episode (the end token, an answer, a budget) goes through `ReasonEnv.after`, the definition
-itself. States are therefore kept as of the start, and completed when asked for.
+A token appends, closes a step, or ends the episode: a whole vector of them is a few array
+operations, and `token_table.py` says which tokens can do what. Looked at alone are a token that may
+complete a step delimiter of several tokens, a step that closes where a sign of an answer stands,
+and an episode that ends. Who ends is decided here as `state.transition` decides it for one token;
+the tests compare everything said with `SyncVectorEnv`. States are kept as of the start, and
+completed when asked for.
 
 Not covered: other granularities and formats (use `gym.make_vec(..., vectorization_mode="sync")`),
 wrappers of single environments (start wrappers act through `options={"starts": ...}` or per-episode
@@ -16,14 +18,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from reason_env.env import ReasonEnv, commits
-from reason_env.errors import ActionError, CodecError, ConfigError, StateError, shown
+from reason_env.env_arguments import may_commit
+from reason_env.errors import ConfigError, StateError
 from reason_env.state import ReasonState, is_truncated
+from reason_env.token_table import Bools, token_table
+from reason_env.vector_arguments import (
+    autoreset_mode_of,
+    checked_tokens,
+    reset_mask,
+    seeds_of,
+)
 
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 INFO_TYPES: dict[str, type] = {
     "problem_id": object,
     "level": int,
@@ -89,12 +99,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise ConfigError(
                 f"render_mode must be None, got {settings['render_mode']!r}; render one environment"
             )
-        modes = {mode.value: mode for mode in AutoresetMode}
-        if autoreset_mode not in (*modes, *modes.values()):
-            raise ConfigError(
-                f"autoreset_mode must be one of {', '.join(modes)}, got {shown(autoreset_mode)}"
-            )
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = autoreset_mode_of(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.env = ReasonEnv(granularity="token", format="tokens", **settings)
         self.num_envs = num_envs
@@ -110,12 +115,16 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._states: list[ReasonState] = []
         self._prompt_sizes = np.zeros(num_envs, dtype=np.int64)
         self._closed = np.zeros(num_envs, dtype=np.int64)
-        self._bounds = [0] * num_envs
+        self._bounds = np.zeros(num_envs, dtype=np.int64)
+        rules = self.env.rules
+        self._ends = np.zeros((num_envs, min(rules.max_steps, rules.max_tokens)), dtype=np.int32)
+        self._may_commit = np.zeros(num_envs, dtype=np.bool_)
+        self._had_sign = np.zeros(num_envs, dtype=np.bool_)
         self._infos: dict[str, np.ndarray[Any, Any]] = {
             name: np.zeros(num_envs, dtype=kind) for name, kind in INFO_TYPES.items()
         }
         self._is_over = np.zeros(num_envs, dtype=np.bool_)
-        self._may_end = self._tokens_that_may_end()
+        self._table = token_table(self.env.codec)
 
     @property
     def states(self) -> tuple[ReasonState, ...]:
@@ -142,20 +151,21 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             ConfigError: Not one seed, state or boolean for each episode.
             StateError: A state cannot be a start; episodes before it have been reset.
         """
-        seeds = self._seeds(seed)
+        seeds = seeds_of(seed, self.num_envs)
         given = dict(options or {})
-        mask = self._mask(given.pop("reset_mask", None))
+        mask = reset_mask(given.pop("reset_mask", None), self.num_envs)
+        if not self._states and not mask.all():
+            raise ResetNeeded("call reset() for all episodes before a reset of some")
         states = given.pop("states", None)
         if states is not None and len(states) != self.num_envs:
             raise ConfigError(
                 f"options['states'] must be one state (or None) for each of the {self.num_envs} "
                 f"episodes, got {len(states)}"
             )
-        infos: dict[str, Any] = {}
         for index in np.flatnonzero(mask).tolist():
             own = given if states is None or states[index] is None else {"state": states[index]}
-            infos = self._add_info(infos, self._reset_one(index, seeds[index], own), index)
-        return self._observations(), infos
+            self._reset_one(index, seeds[index], own)
+        return self._observations(), self._infos_of(mask)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Takes one token in each episode.
@@ -172,159 +182,149 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 f"episodes that are over must be reset before a step, got {np.sum(~acts)} of them; "
                 "use reset(options={'reset_mask': ...})"
             )
-        tokens = self._checked_tokens(actions, acts)
-        infos: dict[str, Any] = {}
+        tokens = checked_tokens(actions, acts, self.env.codec.vocab_size)
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
         for index in np.flatnonzero(~acts).tolist():
             self._reset_one(index, None, {})
-        special = self._append(tokens, acts)
-        for index in np.flatnonzero(special).tolist():
-            if self._only_closes(index, int(tokens[index])):
-                continue
-            state = self._settle(index, int(tokens[index]))
+        ends, is_graded = self._append(tokens, acts)
+        for index in np.flatnonzero(ends).tolist():
+            state = self._settle(index, is_graded=bool(is_graded[index]))
             rewards[index] = self.env.reward_config.reward(state, self.env.rules)
             terminations[index] = state.verdict is not None
             truncations[index] = is_truncated(state, self.env.rules)
         self._is_over = terminations | truncations
+        infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._is_over.any():
             infos = self._reset_over()
-        masks = np.ones((len(self._infos), self.num_envs), dtype=np.bool_)
-        for mask, (name, values) in zip(masks, self._infos.items(), strict=True):
-            infos[name], infos[f"_{name}"] = values.copy(), mask
+        infos |= self._infos_of(np.ones(self.num_envs, dtype=np.bool_))
         return self._observations(), rewards, terminations, truncations, infos
 
-    def _append(self, tokens: np.ndarray[Any, Any], acts: Bools) -> Bools:
-        """Writes the tokens; returns the episodes whose token may have ended something."""
-        counts = self._infos["num_tokens"]
+    def _append(self, tokens: np.ndarray[Any, Any], acts: Bools) -> tuple[Bools, Bools]:
+        """Writes the tokens, closes steps; returns which episodes end, which with a verdict."""
+        counts, rules, table = self._infos["num_tokens"], self.env.rules, self._table
         rows = np.flatnonzero(acts)
         self._ids[rows, self._prompt_sizes[rows] + counts[rows]] = tokens[rows]
         counts[rows] += 1
-        special = acts & (self._may_end[tokens] | (counts >= self.env.rules.max_tokens))
-        plain = acts & ~special
-        self._infos["num_steps"][plain] = self._closed[plain] + 1
-        return special
+        closes = acts & table.closes[tokens]
+        for index in np.flatnonzero(acts & table.may_close[tokens]).tolist():
+            closes[index] = self.env.codec.ends_step(self._response(index, self._bounds[index]))
+        begins = self._bounds.copy()
+        rows = np.flatnonzero(closes)
+        self._ends[rows, self._closed[rows]] = self._bounds[rows] = counts[rows]
+        self._closed[rows] += 1
+        self._infos["num_steps"][:] = self._closed + (self._bounds < counts)
+        is_answered = np.zeros(self.num_envs, dtype=np.bool_)
+        self._may_commit |= acts & table.may_commit[tokens]
+        if rules.stop_at_answer:
+            for index in np.flatnonzero(closes & self._may_commit).tolist():
+                is_answered[index] = self._commits(index, int(begins[index]))
+        is_full = closes & ~is_answered & (self._closed >= rules.max_steps)
+        is_graded = is_answered | (acts & (tokens == self.env.codec.eos_id) & ~is_full)
+        return is_graded | is_full | (acts & (counts >= rules.max_tokens)), is_graded
 
-    def _only_closes(self, index: int, token: int) -> bool:
-        """Returns whether the token, kept, at most closes a step after which all goes on."""
-        env, count = self.env, int(self._infos["num_tokens"][index])
-        if token == env.codec.eos_id or count >= env.rules.max_tokens:
-            return False
+    def _response(self, index: int, first: int) -> list[int]:
+        """Returns an episode's ids from the response's token `first` on."""
         begin = int(self._prompt_sizes[index])
-        response = self._ids[index, begin : begin + count].tolist()
-        if env.codec.ends_step(response[self._bounds[index] :]):
-            closed = self._closed[index] + 1
-            if closed >= env.rules.max_steps:
-                return False
-            if env.rules.stop_at_answer and commits(env.codec.decode(response)):
-                return False
-            self._closed[index], self._bounds[index] = closed, count
-        self._infos["num_steps"][index] = self._closed[index] + (self._bounds[index] < count)
-        return True
+        return self._ids[
+            index, begin + first : begin + int(self._infos["num_tokens"][index])
+        ].tolist()
 
-    def _settle(self, index: int, token: int) -> ReasonState:
-        """Takes a token that may end something by the definition; returns the state after it."""
-        state = self.env.after(self._state(index, leave_out=1), (token,))
+    def _commits(self, index: int, begin: int) -> bool:
+        """Returns whether the response, whose last step begins at token `begin`, has an answer."""
+        decode = self.env.codec.decode
+        if not self._had_sign[index] and not may_commit(decode(self._response(index, begin))):
+            self._may_commit[index] = False
+            return False
+        text = decode(self._response(index, 0))
+        self._may_commit[index] = self._had_sign[index] = may_commit(text)
+        return commits(text)
+
+    def _settle(self, index: int, *, is_graded: bool) -> ReasonState:
+        """Returns the last state of an episode, after keeping it."""
+        state = self._state(index)
+        if is_graded:
+            state = self.env.graded(state)
         self._keep(index, state, self.env.info_of(state))
         return state
 
     def _reset_over(self) -> dict[str, Any]:
-        infos: dict[str, Any] = {}
-        for index in np.flatnonzero(self._is_over).tolist():
-            final = {
-                "final_obs": self._ids[index].copy(),
-                "final_info": self.env.info_of(self._states[index]),
-            }
-            infos = self._add_info(infos, final, index)
+        """Begins anew what is over; returns how it ended."""
+        over = self._is_over.copy()
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        final_info = self._infos_of(over)
+        for index in np.flatnonzero(over).tolist():
+            final_obs[index] = self._ids[index].copy()
             self._reset_one(index, None, {})
         self._is_over = np.zeros(self.num_envs, dtype=np.bool_)
+        return {
+            "final_obs": final_obs,
+            "_final_obs": over,
+            "final_info": final_info,
+            "_final_info": over.copy(),
+        }
+
+    def _infos_of(self, mask: Bools) -> dict[str, Any]:
+        """Returns the infos where `mask` is True, in the form of Gymnasium's `_add_info`."""
+        infos: dict[str, Any] = {}
+        is_all = bool(mask.all())
+        for name, values in self._infos.items():
+            infos[name] = values.copy()
+            if not is_all:
+                infos[name][~mask] = None if INFO_TYPES[name] is object else 0
+            infos[f"_{name}"] = mask.copy()
         return infos
 
-    def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> dict[str, Any]:
+    def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> None:
         rng = self._rngs[index]
-        if rng is None and seed is None:
-            rng = np.random.default_rng()
-        if rng is not None:
-            self.env.np_random = rng
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._rngs[index] = self.env.np_random
-        self._ids[index] = observation
+        if rng is None or seed is not None:
+            rng, _ = seeding.np_random(seed)
+        drawn = rng
+        state, prompt_ids = self.env.start(options, lambda: drawn)
+        self._rngs[index] = rng
         if not self._states:
             # Until the first reset is through, the other places hold what is never looked at.
-            self._states = [self.env.state] * self.num_envs
-        self._prompt_sizes[index] = self.env.num_prompt_tokens
-        self._keep(index, self.env.state, info)
+            self._states = [state] * self.num_envs
+        begun = (*prompt_ids, *state.response)
+        written = self._prompt_sizes[index] + self._infos["num_tokens"][index]
+        row = self._ids[index]
+        row[len(begun) : written] = self.env.codec.pad_id
+        row[: len(begun)] = begun
+        self._prompt_sizes[index] = len(prompt_ids)
+        self._keep(index, state, self.env.info_of(state))
         self._is_over[index] = False
-        return info
 
     def _keep(self, index: int, state: ReasonState, info: dict[str, Any]) -> None:
         self._states[index] = state
-        self._closed[index] = len(state.step_ends)
-        self._bounds[index] = state.step_ends[-1] if state.step_ends else 0
-        for name, value in info.items():
-            self._infos[name][index] = value
+        closed = self._closed[index] = len(state.step_ends)
+        self._bounds[index] = state.step_ends[-1] if closed else 0
+        self._ends[index, :closed] = state.step_ends
+        is_begun = bool(state.response) and state.verdict is None
+        had_sign = is_begun and may_commit(state.text)
+        self._may_commit[index] = self._had_sign[index] = had_sign
+        for values, value in zip(self._infos.values(), info.values(), strict=True):
+            values[index] = value
 
-    def _state(self, index: int, leave_out: int = 0) -> ReasonState:
-        """Returns an episode's state without its last `leave_out` tokens."""
-        state, begin = self._states[index], int(self._prompt_sizes[index])
-        end = begin + int(self._infos["num_tokens"][index]) - leave_out
-        new = self._ids[index, begin + len(state.response) : end].tolist()
-        return state.extend(new) if new else state
+    def _state(self, index: int) -> ReasonState:
+        """Returns an episode's present state."""
+        state = self._states[index]
+        new = self._response(index, len(state.response))
+        if not new:
+            return state
+        # Not extend(), which would look for the boundaries again.
+        return ReasonState(
+            problem=state.problem,
+            codec=state.codec,
+            guidance=state.guidance,
+            response=(*state.response, *new),
+            sources=state.sources + ("policy",) * len(new),
+            verdict=state.verdict,
+            step_ends=tuple(self._ends[index, : self._closed[index]].tolist()),
+        )
 
     def _observations(self) -> np.ndarray[Any, Any]:
         return self._ids.copy() if self.copy else self._ids
-
-    def _tokens_that_may_end(self) -> Bools:
-        codec = self.env.codec
-        last = codec.step_delimiter[-1]
-        texts = [codec.decode((token,)) for token in range(codec.vocab_size)]
-        # A token may hold the last bytes of a character: alone it decodes to U+FFFD.
-        broken = "" if last.isascii() else "\ufffd"
-        may_end = np.array([last in text or text[:1] == broken != "" for text in texts])
-        may_end[codec.eos_id] = True
-        return may_end
-
-    def _checked_tokens(self, actions: Any, acts: Bools) -> np.ndarray[Any, Any]:
-        tokens = np.asarray(actions)
-        if tokens.shape != (self.num_envs,) or tokens.dtype.kind not in "iu":
-            raise ActionError(
-                f"actions must be one token id for each of the {self.num_envs} episodes, got "
-                f"{shown(actions)}"
-            )
-        size = self.env.codec.vocab_size
-        wrong = acts & ((tokens < 0) | (tokens >= size))
-        if wrong.any():
-            raise CodecError(
-                f"token ids must lie in 0..{size - 1}, got {int(tokens[wrong][0])}; encode the "
-                "text with this environment's codec"
-            )
-        return np.where(acts, tokens, 0)
-
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, int):
-            return [seed + index for index in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ConfigError(
-                f"seed must be one number, or one for each of the {self.num_envs} episodes, got "
-                f"{len(seed)}"
-            )
-        return list(seed)
-
-    def _mask(self, given: Any) -> Bools:
-        if given is None:
-            return np.ones(self.num_envs, dtype=np.bool_)
-        mask: np.ndarray[Any, Any] = np.asarray(given)
-        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
-            raise ConfigError(
-                f"options['reset_mask'] must be one boolean for each of the {self.num_envs} "
-                f"episodes, at least one of them True, got {shown(given)}"
-            )
-        if not self._states and not mask.all():
-            raise ResetNeeded("call reset() for all episodes before a reset of some")
-        return mask
 
     def _check_reset(self) -> None:
         if not self._states:

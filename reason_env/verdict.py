@@ -30,6 +30,8 @@ class Verdict:
     """The answer text taken from the response; None if there was none."""
     reason: str = ""
     """One short sentence, for people: which rule decided."""
+    score: float | None = None
+    """What a scorer gave, 0..1, where one graded; only 1 is CORRECT."""
 
     def __post_init__(self) -> None:
         if self.extracted is not None:

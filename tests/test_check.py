@@ -152,7 +152,70 @@ class Task:
 
 def test_a_sound_task_passes():
     report = check_reasoning_task(Task, num_problems=6)
-    assert report.rows == [(name, "ok", "") for name in [*GENERAL, "two instances are apart"]]
+    made = [*GENERAL, "two instances are apart"]
+    assert [row for row in report.rows if row[1] == "ok"] == [(name, "ok", "") for name in made]
+    assert [(name, detail) for name, word, detail in report.rows if word == "skipped"] == [
+        (OWN[1], "not offered: the task has no program() that makes it in another process"),
+        (OWN[2], "not offered: the task has no save() and load()"),
+    ]
+
+
+def test_a_task_that_offers_nothing_more_is_asked_nothing_more():
+    report = check_reasoning_env(Task(), num_problems=6)
+    assert [name for name, _, _ in report.rows] == GENERAL + OWN
+    assert skipped(report) == OWN
+    assert report.passed
+    assert all(detail.startswith("not offered: ") for _, word, detail in report.rows[5:])
+    with pytest.raises(ConfigError, match="must be a Gymnasium environment or a ReasoningTask, go"):
+        check_reasoning_env(object())
+
+
+class Whole(Task):
+    """A task that offers everything, with one more kind of fault."""
+
+    def another(self):
+        return Whole(self.fault)
+
+    def save(self):
+        return [self.row]
+
+    def load(self, saved):
+        if self.fault != "loads nothing":
+            self.row = saved[0] + (self.fault == "loads another state")
+        if self.fault == "empties what it loads":
+            saved[0] += 1
+
+    def program(self):
+        draw = "hash('a')" if self.fault == "hashes" else "1"
+        return f"""
+class Other:
+    def begin(self, seed): return str({draw})
+    def respond(self, text): return 1.0
+    def reference(self): return "1"
+print("chatter")
+task = Other()
+"""
+
+
+def test_a_task_that_offers_everything_passes_all_but_the_blank():
+    report = check_reasoning_env(Whole(), num_problems=6)
+    assert skipped(report) == OWN[:1]
+    assert report.passed
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "detail"),
+    [
+        ("loads nothing", OWN[2], "a fork of seed 0 returns 0.0, the original 1.0"),
+        ("loads another state", OWN[2], "a fork of seed 0 returns 0.0, the original 1.0"),
+        ("empties what it loads", OWN[2], "after load, seed 0 goes on otherwise"),
+        ("hashes", OWN[1], "episodes depend on PYTHONHASHSEED"),
+    ],
+)
+def test_each_fault_of_what_is_offered_is_found(fault, check, detail):
+    report = check_reasoning_env(Whole(fault), num_problems=6)
+    assert failed(report) == [check]
+    assert (check, "FAILED", detail) in report.rows
 
 
 @pytest.mark.parametrize(

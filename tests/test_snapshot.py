@@ -288,6 +288,49 @@ def test_a_generator_is_written_exactly():
     assert again.integers(3, dtype=np.uint8) == rng.integers(3, dtype=np.uint8)
 
 
+def test_an_archive_is_restored_into_one_that_holds_other_chains():
+    """Some of its chains are here already, some changed in one field only, some are new."""
+
+    def filled(chains):
+        env = ResetToState(stack(()), cut=1, capacity=4)
+        for row, text, source in chains:
+            state = env.reason_env.initial_state(TOY[row])
+            env.add(state.extend(CODEC.encode(text), source))
+        env.reset(seed=4)
+        return env
+
+    first = [(0, "a\nb", "policy"), (1, "a\nb", "policy"), (0, "c\nd", "policy")]
+    env = filled([*first, (2, "e\nf", "reset"), (2, "g\nh", "policy")])
+    for others in ((), first, [(0, "a\nb", "reset"), (1, "c\nd", "policy"), (1, "a\nb", "env")]):
+        fork = filled(others)
+        restore(fork, snapshot(env))
+        assert fork.archive.chains == env.archive.chains
+        assert [chain.state.sources for chain in fork.archive.chains] == [
+            chain.state.sources for chain in env.archive.chains
+        ]
+        assert snapshot(fork) == snapshot(env)
+        script = [("reset", {"options": {"problem": f"toy/train/{row}"}}) for row in (0, 1, 2, 2)]
+        assert go_on(fork, script) == go_on(filled_again(env), script)
+
+
+def filled_again(env):
+    again = ResetToState(stack(()), cut=1, capacity=4)
+    restore(again, snapshot(env))
+    return again
+
+
+def test_a_snapshot_whose_settings_are_no_settings_is_refused(env):
+    from reason_env.snapshot import _BODY, _HEAD, _digest
+
+    body = snapshot(env)[len(_HEAD) + 16 + len(_BODY) : -1]
+    for bad in (
+        body.replace("{'problems'", "{'problem'"),
+        body.replace("{'problems'", "{problems"),
+    ):
+        assert bad != body
+        refuses(env, f"{_HEAD}{_digest(bad)}{_BODY}{bad}}}", "snapshot of ReasonEnv must be as to_")
+
+
 def test_a_restored_generator_is_not_shared():
     env, fork = stack(("rollin",)), stack(("rollin",))
     saved = snapshot(env)

@@ -7,8 +7,16 @@ from gymnasium.error import ResetNeeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reason_env import ByteCodec, Guidance, Problem, ProblemSet, ReasonState
+from reason_env import (
+    ByteCodec,
+    Guidance,
+    HuggingFaceCodec,
+    Problem,
+    ProblemSet,
+    ReasonState,
+)
 from reason_env.env import ReasonEnv
+from reason_env.env_arguments import COMMITMENT_SIGNS, commits, may_commit
 from reason_env.errors import ActionError, CodecError, ConfigError, StateError, UnknownNameError
 from reason_env.problems import reference_response
 from reason_env.vector_env import INFO_TYPES, ReasonVectorEnv
@@ -141,6 +149,81 @@ def test_the_action_of_an_episode_that_begins_anew_is_not_looked_at():
     assert [state.text for state in envs.states] == ["", "AB"]
     with pytest.raises(CodecError, match="got 9999"):
         envs.step([9999, 66])
+
+
+SPOKEN = ("a b #### 7\n", "\\frac{1}{2} \\boxed", "{7}\n", "##", "##8\n", "####\n", "\\boxed {9}\n",
+          "<think>", "</think>\n", "\n\n", "so #\n", "x\ny", "\\fbox{", "}\n")  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(
+        st.lists(st.sampled_from(SPOKEN), min_size=1, max_size=9), min_size=2, max_size=2
+    ),
+    delimiter=st.sampled_from(["\n", " ", "#", "e"]),
+    mode=st.sampled_from(MODES[:2]),
+)
+def test_answers_that_begin_in_one_step_and_end_in_another_are_found(lines, delimiter, mode):
+    """Signs of an answer over step boundaries, undone by a thought, empty, or spelt by halves."""
+    changes = {"max_tokens": 70, "max_steps": 30, "codec": ByteCodec(delimiter)}
+    ours, theirs = native(2, mode, **changes), sync(2, mode, **changes)
+    ours.reset(seed=1)
+    theirs.reset(seed=1)
+    texts = [CODEC.encode("".join(parts)) for parts in lines]
+    for place in range(max(map(len, texts))):
+        tokens = np.array([ids[place] if place < len(ids) else 120 for ids in texts])
+        assert same(ours.step(tokens), theirs.step(tokens))
+
+
+@pytest.mark.parametrize("delimiter", ["\n", "\n\n", "√"])
+def test_it_equals_the_sync_vector_environment_with_a_tokenizer(delimiter):
+    tokenizer = tokenizer_of(("a b #### 7\n\n", "so √ it is\n", "\\boxed{8}"))
+    codec = HuggingFaceCodec(tokenizer, delimiter)
+    changes = {"codec": codec, "max_tokens": 20, "max_prompt_tokens": 90}
+    for mode in MODES[:2]:
+        ours, theirs = native(5, mode, **changes), sync(5, mode, **changes)
+        assert same(ours.reset(seed=2), theirs.reset(seed=2))
+        rng = random.Random(3)
+        queues = [[] for _ in range(5)]
+        for _ in range(40):
+            for queue in queues:
+                if not queue:
+                    text = rng.choice(("#### 7\n", "so √\n\n", "\\boxed{8}\n", "√√", "a\nb"))
+                    noise = [rng.randrange(codec.vocab_size) for _ in range(3)]
+                    queue.extend(rng.choice((codec.encode(text), noise, [codec.eos_id])))
+            tokens = np.array([queue.pop(0) for queue in queues])
+            assert same(ours.step(tokens), theirs.step(tokens))
+
+
+def tokenizer_of(texts):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=290,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["#", "##", "\\", "boxed", "fbox", "{1}", " 2", "\n", "x"]), max_size=8
+    )
+)
+def test_a_text_that_may_not_commit_needs_a_sign_of_its_own_later(parts):
+    for place in range(len(parts)):
+        head, tail = "".join(parts[:place]), "".join(parts[place:])
+        if not may_commit(head):
+            assert not commits(head)
+            if not any(sign in tail for sign in COMMITMENT_SIGNS):
+                assert not commits(head + tail)
 
 
 def test_make_vec_makes_it():

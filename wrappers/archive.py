@@ -6,11 +6,12 @@ text along.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError
+from reason_env.packed import pack_state
 from reason_env.state import ReasonState
 
 
@@ -21,11 +22,13 @@ class Chain:
     state: ReasonState
     entropies: tuple[float, ...] | None = None
     """Entropy of the policy at each token, nats, [T]; None where it was not recorded."""
+    row: list[Any] = field(default_factory=list[Any], compare=False, repr=False)
+    """The chain as JSON; written once, because every snapshot holds it. Not to be changed."""
 
-    def to_json(self) -> list[Any]:
-        """Returns the chain as a JSON-able list."""
-        entropies = None if self.entropies is None else list(self.entropies)
-        return [self.state.to_dict(), entropies]
+    def __post_init__(self) -> None:
+        if not self.row:
+            entropies = None if self.entropies is None else list(self.entropies)
+            self.row.extend((pack_state(self.state), entropies))
 
 
 class Archive:
@@ -72,25 +75,15 @@ class Archive:
         Raises:
             StateError: It is not of this problem set or codec, or holds the end token inside.
         """
-        state = self._env.own_state(trajectory).without_guidance()
-        if self._env.codec.eos_id in state.response[:-1]:
-            raise StateError(
-                f"a trajectory must hold the end token {self._env.codec.eos_id} at its end only, "
-                "got one before it; cut the tokens at the first end token"
-            )
-        if entropies is not None and len(entropies) != len(state.response):
-            raise StateError(
-                f"entropies must be one number per token, got {len(entropies)} for "
-                f"{len(state.response)} tokens; record them where the response is sampled"
-            )
+        state = self._env.own_state(trajectory)
         kept = None if entropies is None else tuple(map(float, entropies))
-        self._put(Chain(state=state, entropies=kept))
+        self._put(self._checked(Chain(state=state.without_guidance(), entropies=kept)))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the archive as a JSON-able dict, the oldest chain first."""
         return {
             "capacity": self.capacity,
-            "chains": [chain.to_json() for chain in self.chains],
+            "chains": [chain.row for chain in self.chains],
         }
 
     def read(self, data: dict[str, Any]) -> "Archive":
@@ -105,9 +98,31 @@ class Archive:
                 f"{data['capacity']}; make the wrapper as the one that it was taken of"
             )
         archive = Archive(self._env, self.capacity)
-        for state, entropies in data["chains"]:
-            archive.add(state, entropies)
+        known = {(chain.row[0][0], chain.row[0][1]): chain for chain in self._ring}
+        for row in data["chains"]:
+            chain = known.get((row[0][0], row[0][1]))
+            # Most of a snapshot's chains are here already: the same values need no second reading.
+            archive._put(chain if chain is not None and chain.row == row else self._read(row))
         return archive
+
+    def _read(self, row: list[Any]) -> Chain:
+        state, entropies = row
+        kept = None if entropies is None else tuple(map(float, entropies))
+        return self._checked(Chain(state=self._env.unpacked(state), entropies=kept, row=row))
+
+    def _checked(self, chain: Chain) -> Chain:
+        state, entropies = chain.state, chain.entropies
+        if self._env.codec.eos_id in state.response[:-1]:
+            raise StateError(
+                f"a trajectory must hold the end token {self._env.codec.eos_id} at its end only, "
+                "got one before it; cut the tokens at the first end token"
+            )
+        if entropies is not None and len(entropies) != len(state.response):
+            raise StateError(
+                f"entropies must be one number per token, got {len(entropies)} for "
+                f"{len(state.response)} tokens; record them where the response is sampled"
+            )
+        return chain
 
     @property
     def is_full(self) -> bool:

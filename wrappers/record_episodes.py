@@ -4,7 +4,9 @@ A line holds the start state, the actions as they were given, the rewards, the f
 state; `replay(env, line)` plays it again on a stack and compares. Lines are appended in one write
 each, so several workers may share a file. The start state says everything that start wrappers did.
 
-Not covered: Minari's format, and episodes that were left before their end (they are not written).
+`to_minari` makes a Minari data set of a file.
+
+Not covered: episodes that were left before their end (they are not written).
 """
 
 import json
@@ -15,6 +17,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 
 from reason_env.errors import ConfigError, StateError, shown
 from reason_env.snapshot import Commit
@@ -121,24 +124,93 @@ def replay(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> None:
     Raises:
         StateError: Rewards, flags or the last state differ from the record.
     """
-    env.reset(options={"state": row["start"]})
-    rewards: list[float] = []
+    _, played = _played(env, row)
+    _check_replay(played, row)
+
+
+def _played(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Returns the observations of an episode played again, and how it went."""
+    first, _ = env.reset(options={"state": row["start"]})
+    observations, rewards = [first], list[float]()
     terminated = truncated = False
     for action in row["actions"]:
-        _, reward, terminated, truncated, _ = env.step(action)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        observations.append(observation)
         rewards.append(float(reward))
-    seen: dict[str, Any] = {
+    return observations, {
         "rewards": rewards,
         "terminated": terminated,
         "truncated": truncated,
         "final_state": env.unwrapped.state.to_dict(),  # pyright: ignore[reportAttributeAccessIssue]
     }
+
+
+def _check_replay(seen: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     for name, value in seen.items():
         if value != row[name]:
             raise StateError(
                 f"a replayed episode must have the recorded {name} {shown(row[name])}, got "
                 f"{shown(value)}; replay it on the stack that recorded it"
             )
+
+
+def to_minari(
+    path: str | Path,
+    env: gym.Env[Any, Any],
+    dataset_id: str,
+    *,
+    about: Mapping[str, str] | None = None,
+) -> Any:
+    """Returns the recorded episodes as a `minari.MinariDataset`, kept where Minari keeps its own.
+
+    Each episode is played again on `env`, for the observations that a record does not hold.
+
+    Args:
+        path: A file that `RecordEpisodes` wrote.
+        env: A stack that replays it, with single ids as actions (granularity "token", format
+            "tokens"); its spec is written into the data set.
+        dataset_id: `[namespace/]name-v0`, as Minari names data sets.
+        about: Minari's `algorithm_name`, `author`, `author_email`, `code_permalink`, `description`.
+
+    Raises:
+        ConfigError: Minari is not installed, or the actions are not single ids.
+        StateError: An episode does not replay, or there is none.
+    """
+    try:
+        import minari
+        from minari.data_collector import EpisodeBuffer
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"Minari must be installed, got no module {error.name!r}; "
+            "pip install 'reason-env[minari]'"
+        ) from error
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise ConfigError(
+            f"actions must be single ids for Minari, got {type(env.action_space).__name__}; "
+            "record with granularity='token', format='tokens'"
+        )
+    rows = read_episodes(path)
+    if not rows:
+        raise StateError(f"{str(path)!r} must hold at least one episode, got none")
+    episodes: list[Any] = []
+    for index, row in enumerate(rows):
+        observations, played = _played(env, row)
+        _check_replay(played, row)
+        size = len(row["actions"])
+        episodes.append(
+            EpisodeBuffer(
+                id=index,
+                observations=observations,
+                actions=[np.int64(action) for action in row["actions"]],
+                rewards=row["rewards"],
+                terminations=[False] * (size - 1) + [row["terminated"]],
+                truncations=[False] * (size - 1) + [row["truncated"]],
+            )
+        )
+    told: dict[str, Any] = dict(about or {})
+    return minari.create_dataset_from_buffers(
+        dataset_id, episodes, env=env, eval_env=env, data_format="arrow", **told
+    )
 
 
 def _plain_action(action: Any) -> Any:

@@ -26,6 +26,13 @@ CutName = Literal["uniform", "entropy", "checker"]
 Cut = CutName | int | Callable[[ReasonState, np.random.Generator], int] | None
 Keep = Literal["none", "failures", "successes", "all"]
 Pick = Literal["problem", "any"]
+KEPT: dict[str, tuple[bool, ...]] = {
+    "none": (),
+    "failures": (False,),
+    "successes": (True,),
+    "all": (False, True),
+}
+"""Whether an episode succeeded, of those that `keep` takes in."""
 
 
 class ResetToState(StartWrapper):
@@ -160,8 +167,7 @@ class ResetToState(StartWrapper):
         if state.verdict is not None and not state.verdict.is_graded:
             return
         is_success = state.verdict is not None and state.verdict.is_correct
-        wanted = {"none": (), "failures": (False,), "successes": (True,), "all": (False, True)}
-        if is_success in wanted[self.keep]:
+        if is_success in KEPT[self.keep]:
             self.archive.add(state)
 
     def memory(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.record_episodes import RecordEpisodes
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
+from reason_env.wrappers.tabular_starts import TabularPrefixRollin, TabularResetToState
 
 WRAPPERS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
     "Curriculum": Curriculum,
@@ -27,6 +28,11 @@ WRAPPERS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
     "ResetToState": ResetToState,
     "RewardShaping": RewardShaping,
 }
+TABULAR_FORMS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
+    "TabularPrefixRollin": TabularPrefixRollin,
+    "TabularResetToState": TabularResetToState,
+}
+"""What two of them become on a `TabularEnv`."""
 
 
 def stack_to_json(env: gym.Env[Any, Any]) -> str:
@@ -85,7 +91,8 @@ def checked_spec(text: str) -> EnvSpec:
     # A stored spec is not trusted with what the registry decides.
     spec.vector_entry_point = known.vector_entry_point
     for name, entry_point, _ in wrappers:
-        ours = name in WRAPPERS and entry_point == f"{WRAPPERS[name].__module__}:{name}"
+        known_forms = WRAPPERS | TABULAR_FORMS
+        ours = name in known_forms and entry_point == f"{known_forms[name].__module__}:{name}"
         if not ours and not str(entry_point).startswith("gymnasium.wrappers."):
             raise ConfigError(
                 f"a spec's wrappers must be ours or Gymnasium's, got {name!r} at "

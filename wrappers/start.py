@@ -11,7 +11,7 @@ generator of its own. That generator is seeded by `reset(seed=...)`, one child o
 wrapper, so that two of a kind in one stack do not draw the same.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +22,7 @@ from reason_env.env import STARTS_OPTION, ReasonEnv
 from reason_env.errors import ConfigError
 from reason_env.snapshot import Commit, rng_from_json, rng_to_json
 from reason_env.state import ReasonState
+from reason_env.tabular import TabularEnv
 
 CHILD = 0x5747
 """Keeps the wrappers' children of a seed apart from everybody else's."""
@@ -34,6 +35,11 @@ def reason_env_below(env: gym.Env[Any, Any], name: str) -> ReasonEnv:
         ConfigError: It is not a `ReasonEnv`.
     """
     inner = env.unwrapped
+    if isinstance(inner, TabularEnv):
+        raise ConfigError(
+            f"{name} must wrap a stack on ReasonEnv, got a TabularEnv, whose states are numbers: "
+            "without a text to show, to score or to choose; use ResetToState or PrefixRollin there"
+        )
     if not isinstance(inner, ReasonEnv):
         raise ConfigError(
             f"{name} must wrap a stack on ReasonEnv, got {type(inner).__name__}; make it with "
@@ -56,6 +62,9 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         # A policy that is rolled in is not copied.
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **recorded)
         gym.Wrapper.__init__(self, env)
+        self._look_below(env)
+
+    def _look_below(self, env: gym.Env[Any, Any]) -> None:
         self.reason_env = reason_env_below(env, type(self).__name__)
 
     def ended(self, state: ReasonState) -> None:
@@ -132,6 +141,14 @@ class DrawingWrapper(WatchingWrapper):
 
 class StartWrapper(DrawingWrapper):
     """Moves the start of an episode, with a probability; a subclass says where to."""
+
+    tabular_form: ClassVar[type["StartWrapper"] | None] = None
+    """What the class becomes on a `TabularEnv`; None where it is refused."""
+
+    def __new__(cls, env: gym.Env[Any, Any], *args: Any, **kwargs: Any) -> "StartWrapper":
+        """Makes the form that fits the environment below, as `pathlib.Path` does."""
+        form: Any = cls.tabular_form if isinstance(env.unwrapped, TabularEnv) else None
+        return super().__new__(form or cls)
 
     def __init__(self, env: gym.Env[Any, Any], *, probability: float = 1.0, **saved: Any) -> None:
         """Wraps `env`.

@@ -20,6 +20,11 @@ class Engine(Protocol):
         """Tokens returned in completions since the engine was made."""
         ...
 
+    @property
+    def num_restarts(self) -> int:
+        """Times that it was started again because it died or hung."""
+        ...
+
     def sample(
         self,
         contexts: Sequence[Context],

@@ -81,6 +81,7 @@ class TorchEngine:
         self.max_batch_size = max_batch_size
         self.num_prefill_tokens = 0
         self.num_sampled_tokens = 0
+        self.num_restarts = 0
 
     def sample(
         self,

@@ -9,10 +9,9 @@ betraying that it was given are kept.
 
 Source: arXiv 2507.02834, "Self-Explanation Policy Optimization"; beta 0.04 is the paper's (0.5 is
 worse than GRPO). One explanation a problem, a new one each iteration, the mean over its tokens and
-the filter are our choice. ExP-DPO is not here.
+the filter are our choice. ExP-DPO is `exp_dpo.py`.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,8 +27,8 @@ from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
     group_key,
-    samples_of,
 )
+from reason_env.agents.methods.sft import likelihood, reference_sample, with_solution
 from reason_env.agents.trajectory import (
     Group,
     Start,
@@ -37,9 +36,8 @@ from reason_env.agents.trajectory import (
     Trajectory,
     training_sample,
 )
-from reason_env.errors import ConfigError, ProblemError
+from reason_env.errors import ConfigError
 from reason_env.guidance import answer_guidance
-from reason_env.problems import reference_response
 from reason_env.state import ReasonState
 
 EXPLANATION = "/explanation"
@@ -47,7 +45,6 @@ Explanations = Literal["self", "expert"]
 Refresh = Literal["every_iteration", "once"]
 Length = Literal["token_mean", "sum"]
 BETRAYALS = ("given answer", "answer given", "provided answer", "answer provided", "the hint")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +80,7 @@ class ExPOConfig:
                 "length": get_args(Length),
             },
         )
-        if self.group_size < 2:
-            raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
+        self.advantage.check_size(self.group_size, "group_size")
         if not 0 <= self.beta < math.inf:
             raise ConfigError(f"beta must be finite and at least 0, got {self.beta!r}")
         if self.beta_iterations is not None and self.beta_iterations < 1:
@@ -94,11 +90,18 @@ class ExPOConfig:
 class ExPO(MethodBase):
     """GRPO, and the log-likelihood of self-explanations."""
 
+    roles = frozenset({"explanation"})
+
     def __init__(self, config: ExPOConfig) -> None:
         self.config = config
         self.known: dict[str, TrainingSample] = {}
         """problem id -> its explanation, where `refresh` is "once"."""
         self.iterations = 0
+
+    @property
+    def advantage(self) -> AdvantageConfig:
+        """Among the episodes of a problem; explanations have none."""
+        return self.config.advantage
 
     @property
     def loss(self) -> LossConfig:
@@ -108,17 +111,9 @@ class ExPO(MethodBase):
     @property
     def role_losses(self) -> Mapping[str, LossConfig]:
         """- beta log pi of the explanations, averaged among themselves."""
-        likelihood = LossConfig(
-            policy_term="reinforce",
-            aggregation=(
-                "seq_mean_token_mean"
-                if self.config.length == "token_mean"
-                else "seq_mean_token_sum"
-            ),
-            importance_weight_cap=None,
-            own_total=True,
-        )
-        return {"explanation": likelihood}
+        length = self.config.length
+        mean = "seq_mean_token_mean" if length == "token_mean" else "seq_mean_token_sum"
+        return {"explanation": likelihood(mean)}
 
     @property
     def beta(self) -> float:
@@ -136,19 +131,7 @@ class ExPO(MethodBase):
         """
         if self.config.explanations == "self":
             return states
-        kept = [state for state in states if state.problem.solution]
-        if not kept:
-            raise ProblemError(
-                f"explanations 'expert' must have problems with a reference solution, got none in "
-                f"{len(states)}; give a `solution` column, or use explanations 'self'"
-            )
-        if len(kept) < len(states):
-            _log.warning(
-                "ExPO leaves out %d of %d problems without a reference solution",
-                len(states) - len(kept),
-                len(states),
-            )
-        return kept
+        return with_solution(states, "ExPO with explanations 'expert'")
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns the group of each problem, and one explanation where it is needed still."""
@@ -174,90 +157,63 @@ class ExPO(MethodBase):
                 )
         return starts
 
-    def training_samples(
-        self, groups: Sequence[Group], rng: np.random.Generator
-    ) -> list[TrainingSample]:
-        """Returns the groups' episodes, and the explanations with beta as their weight."""
-        samples: list[TrainingSample] = []
+    def further_samples(self, group: Group) -> list[TrainingSample]:
+        """Returns nothing: an explanation is compared with no other."""
+        return []
+
+    def added_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Returns the explanations that are kept, with beta as their weight."""
         explanations: list[TrainingSample] = []
         known = dict(self.known)  # before this iteration: what is sampled now is added once
         for group in groups:
             first = group.trajectories[0]
             name = first.start.learn_from.problem.problem_id
             if first.start.role == "explanation":
-                if self.is_kept(first):
+                if explains(
+                    first,
+                    betrayals=self.config.betrayals,
+                    is_filtered=self.config.filter_answers,
+                ):
                     explanations.append(training_sample(first, self.beta))
                     if self.config.refresh == "once":
                         self.known[name] = explanations[-1]
                 continue
-            samples += samples_of(group.trajectories, self.config.advantage)
             if self.config.explanations == "expert":
-                explanations.append(expert_sample(first))
+                explanations.append(reference_sample(first, "explanation"))
             elif name in known:
                 explanations.append(known[name])
         if self.beta == 0:
-            return samples
-        return samples + [replace(sample, advantage=self.beta) for sample in explanations]
+            return []
+        return [replace(sample, advantage=self.beta) for sample in explanations]
 
     def _is_asked(self, problem_id: str) -> bool:
         is_self = self.config.explanations == "self"
         return is_self and self.beta > 0 and problem_id not in self.known
 
-    def is_kept(self, explanation: Trajectory) -> bool:
-        """Returns whether an explanation ends in the reference answer without betraying it."""
-        if not self.config.filter_answers:
-            return bool(explanation.behavior_log_probs)
-        text = explanation.final_state.text.lower()
-        betrays = any(phrase.lower() in text for phrase in self.config.betrayals)
-        return explanation.is_success and not betrays
-
     def state_dict(self) -> dict[str, Any]:
         """Returns the iterations so far and the explanations that are kept."""
         return {
             "iterations": self.iterations,
-            "known": {
-                name: {
-                    "context_ids": list(sample.context_ids),
-                    "token_ids": list(sample.token_ids),
-                    "action_mask": list(sample.action_mask),
-                    "behavior_log_probs": list(sample.behavior_log_probs),
-                    "group": sample.group,
-                }
-                for name, sample in self.known.items()
-            },
+            "known": {name: sample.to_dict() for name, sample in self.known.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s value."""
         self.iterations = int(state["iterations"])
         self.known = {
-            str(name): TrainingSample(
-                context_ids=tuple(own["context_ids"]),
-                token_ids=tuple(own["token_ids"]),
-                action_mask=tuple(own["action_mask"]),
-                behavior_log_probs=tuple(own["behavior_log_probs"]),
-                advantage=self.config.beta,
-                role="explanation",
-                group=own["group"],
-            )
-            for name, own in state["known"].items()
+            str(name): TrainingSample.from_dict(own) for name, own in state["known"].items()
         }
 
 
-def expert_sample(trajectory: Trajectory) -> TrainingSample:
-    """Returns the reference solution of an episode's problem, as if it were an explanation.
+def explains(explanation: Trajectory, *, betrayals: Sequence[str], is_filtered: bool) -> bool:
+    """Returns whether an explanation ends in the reference answer without betraying it.
 
-    Nothing sampled it: its behavior log-probabilities are 0, and the loss does not read them.
+    Args:
+        explanation: Sampled with the answer shown.
+        betrayals: Phrases that betray it, in any case.
+        is_filtered: False accepts every explanation that says something.
     """
-    state = trajectory.start.learn_from
-    text = reference_response(state.problem, state.codec.step_delimiter)
-    token_ids = (*state.codec.encode(text), state.codec.eos_id)
-    return TrainingSample(
-        context_ids=trajectory.learn_prompt_ids,
-        token_ids=token_ids,
-        action_mask=(True,) * len(token_ids),
-        behavior_log_probs=(0.0,) * len(token_ids),
-        advantage=1.0,
-        role="explanation",
-        group=trajectory.start.group + EXPLANATION,
-    )
+    if not is_filtered:
+        return bool(explanation.behavior_log_probs)
+    text = explanation.final_state.text.lower()
+    return explanation.is_success and not any(phrase.lower() in text for phrase in betrayals)

@@ -17,9 +17,8 @@ import tyro
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
-from reason_env.agents.methods.protocol import MethodBase, problem_starts, samples_of
-from reason_env.agents.trajectory import Group, Start, TrainingSample
-from reason_env.errors import ConfigError
+from reason_env.agents.methods.protocol import MethodBase, problem_starts
+from reason_env.agents.trajectory import Start
 from reason_env.state import ReasonState
 
 
@@ -34,11 +33,7 @@ class GRPOConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise ConfigError(
-                f"group_size must be at least 2, got {self.group_size!r}; an episode alone has "
-                "nothing to be compared with"
-            )
+        self.advantage.check_size(self.group_size, "group_size")
 
 
 class GRPO(MethodBase):
@@ -48,6 +43,11 @@ class GRPO(MethodBase):
         self.config = config
 
     @property
+    def advantage(self) -> AdvantageConfig:
+        """Among the episodes of a problem."""
+        return self.config.advantage
+
+    @property
     def loss(self) -> LossConfig:
         """The clipped surrogate, as configured."""
         return self.config.loss
@@ -55,10 +55,3 @@ class GRPO(MethodBase):
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns one start a problem, with `group_size` samples, each its own group."""
         return problem_starts(states, self.config.group_size)
-
-    def training_samples(
-        self, groups: Sequence[Group], rng: np.random.Generator
-    ) -> list[TrainingSample]:
-        """Returns every graded episode with its advantage within its group."""
-        advantage = self.config.advantage
-        return [item for group in groups for item in samples_of(group.trajectories, advantage)]

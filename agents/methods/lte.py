@@ -27,9 +27,8 @@ from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
     problem_starts,
-    samples_of,
 )
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.agents.trajectory import Group, Start, Trajectory
 from reason_env.errors import ConfigError
 from reason_env.guidance import mistakes_guidance
 from reason_env.state import Guidance, ReasonState
@@ -60,8 +59,7 @@ class LTEConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
+        self.advantage.check_size(self.group_size, "group_size")
         if not self.gamma > 0:
             raise ConfigError(f"gamma must be above 0, got {self.gamma!r}")
         check_names(self, {"extra": get_args(Extra), "denominator": get_args(Denominator)})
@@ -70,8 +68,15 @@ class LTEConfig:
 class LTE(MethodBase):
     """Hints made of the policy's own mistakes; learned without them."""
 
+    roles = frozenset({"hinted", "extra"})
+
     def __init__(self, config: LTEConfig) -> None:
         self.config = config
+
+    @property
+    def advantage(self) -> AdvantageConfig:
+        """Within the merged group."""
+        return self.config.advantage
 
     @property
     def loss(self) -> LossConfig:
@@ -81,8 +86,12 @@ class LTE(MethodBase):
     @property
     def role_losses(self) -> Mapping[str, LossConfig]:
         """The shaped loss of hinted tokens, in the same denominators."""
+        return self.losses_beside(self.config.loss)
+
+    def losses_beside(self, loss: LossConfig) -> Mapping[str, LossConfig]:
+        """Returns the shaped loss of hinted tokens, else as `loss`: they are of the same group."""
         shaped = replace(
-            self.config.loss,
+            loss,
             policy_term="shaped",
             shape_gamma=self.config.gamma,
             ratio_against=RATIO_AGAINST[self.config.denominator],
@@ -100,7 +109,7 @@ class LTE(MethodBase):
         starts: list[Start] = []
         for group in groups:
             first = group.trajectories[0].start
-            is_done = any(item.start.role != "base" for item in group.trajectories)
+            is_done = any(item.start.role in self.roles for item in group.trajectories)
             if is_done or not _has_failed(group):
                 continue
             # Without a wrong answer to tell (nothing was answered) the episodes are just more.
@@ -134,25 +143,24 @@ class LTE(MethodBase):
         pieces = () if mistakes is None else (mistakes,)
         return (*pieces, concise) if any(truncated) else pieces
 
-    def training_samples(
-        self, groups: Sequence[Group], rng: np.random.Generator
-    ) -> list[TrainingSample]:
-        """Returns the merged groups' episodes; hinted ones are learned without their hint."""
-        return [
-            sample
-            for group in groups
-            for sample in samples_of(merged_group(group, rng), self.config.advantage)
-        ]
+    def exchanged(
+        self, kept: tuple[Trajectory, ...], group: Group, rng: np.random.Generator
+    ) -> tuple[Trajectory, ...]:
+        """Returns the merged group; hinted episodes are learned without their hint."""
+        further = [item for item in group.trajectories if item.start.role in self.roles]
+        return merged_group(kept, further, rng)
 
 
-def merged_group(group: Group, rng: np.random.Generator) -> tuple[Trajectory, ...]:
-    """Returns the group after its further correct episodes have replaced failures at random.
+def merged_group(
+    kept: Sequence[Trajectory], further: Sequence[Trajectory], rng: np.random.Generator
+) -> tuple[Trajectory, ...]:
+    """Returns a failed group after further correct episodes have replaced failures at random.
 
     A group in which nothing was added is returned as it is. At least one failure stays, or there
     would be nothing to learn from.
     """
-    base = [item for item in group.graded if item.start.role == "base"]
-    found = [item for item in group.graded if item.start.role != "base" and item.is_success]
+    base = [item for item in kept if item.is_graded]
+    found = [item for item in further if item.is_graded and item.is_success]
     found = found[: max(0, len(base) - 1)]
     replaced = set(rng.permutation(len(base))[: len(found)].tolist()) if found else set()
     kept = [item for index, item in enumerate(base) if index not in replaced]

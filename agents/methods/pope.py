@@ -18,6 +18,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -30,9 +31,14 @@ from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
     group_key,
-    samples_of,
 )
-from reason_env.agents.trajectory import Group, Start, TrainingSample
+from reason_env.agents.methods.search_cache import (
+    Measured,
+    cache_path,
+    read_measured,
+    write_measured,
+)
+from reason_env.agents.trajectory import Group, Start
 from reason_env.cuts import checked_fraction, with_reference_prefix
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.guidance import solution_guidance
@@ -70,6 +76,9 @@ class POPEConfig:
     instruction: str = ""
     """Shown with the prefix; the built-in base model needs none. "Do not restate ..." is the
     paper's ablation."""
+    cache_dir: str | None = None
+    """Directory where searches are kept between runs; None keeps none. An entry is for one policy,
+    seed, environment and set of problems, and its tokens are counted as if it were made again."""
     advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(kind="mean"))
     loss: LossConfig = field(
         default_factory=lambda: LossConfig(
@@ -86,8 +95,7 @@ class POPEConfig:
                 "easy": get_args(Easy),
             },
         )
-        if self.group_size < 2:
-            raise ConfigError(f"group_size must be at least 2, got {self.group_size!r}")
+        self.advantage.check_size(self.group_size, "group_size")
         for name in ("hard_samples", "probe_samples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
@@ -113,10 +121,22 @@ def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple
 class POPE(MethodBase):
     """Guided and unguided copies of hard problems."""
 
+    roles = frozenset({"guided"})
+
     def __init__(self, config: POPEConfig) -> None:
         self.config = config
         self.prefixes: dict[str, int] = {}
         """problem id -> steps shown; 0 for a problem that is not hard. Filled by `prepare`."""
+
+    @property
+    def has_own_groups(self) -> bool:
+        """False if hard problems have their guided copy alone."""
+        return self.config.copies == "both"
+
+    @property
+    def advantage(self) -> AdvantageConfig:
+        """Among the episodes of one copy of a problem."""
+        return self.config.advantage
 
     @property
     def loss(self) -> LossConfig:
@@ -130,7 +150,7 @@ class POPE(MethodBase):
             ProblemError: No problem has a reference solution, or none is hard.
         """
         if not self.prefixes:
-            self._search(states, collect)
+            self._measure(states, collect)
         kept = [state for state in states if self._is_trained(state)]
         if not kept:
             raise ProblemError(
@@ -152,13 +172,6 @@ class POPE(MethodBase):
                 starts.append(self._start(guided, key + GUIDED, self.config.group_size, "guided"))
         return starts
 
-    def training_samples(
-        self, groups: Sequence[Group], rng: np.random.Generator
-    ) -> list[TrainingSample]:
-        """Returns every episode with its advantage among its own copy's."""
-        advantage = self.config.advantage
-        return [item for group in groups for item in samples_of(group.trajectories, advantage)]
-
     def state_dict(self) -> dict[str, Any]:
         """Returns the searched prefixes."""
         return {"prefixes": dict(self.prefixes)}
@@ -166,6 +179,46 @@ class POPE(MethodBase):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes the prefixes, so that a resumed run does not search again."""
         self.prefixes = {str(key): int(value) for key, value in state["prefixes"].items()}
+
+    def _measure(self, states: Sequence[ReasonState], collect: Collect) -> None:
+        """Searches the prefixes, or takes them from the cache, tokens included."""
+        path = self._cache_path(states)
+        known = None if path is None else read_measured(path)
+        if known is not None:
+            self.prefixes, self.prepared_tokens = known.values, known.sampled_tokens
+            return
+        num_tokens = 0
+
+        def counted(starts: Sequence[Start]) -> Sequence[Group]:
+            nonlocal num_tokens
+            groups = collect(starts)
+            num_tokens += sum(t.num_sampled_tokens for g in groups for t in g.trajectories)
+            return groups
+
+        self._search(states, counted)
+        if path is not None:
+            write_measured(path, Measured(values=self.prefixes, sampled_tokens=num_tokens))
+
+    def _cache_path(self, states: Sequence[ReasonState]) -> Path | None:
+        """Returns the file of this search; None where none is kept.
+
+        Raises:
+            ConfigError: A cache is asked for, and nobody says which policy is measured.
+        """
+        config = self.config
+        if config.cache_dir is None:
+            return None
+        if self.fingerprint is None:
+            raise ConfigError(
+                f"cache_dir must be None without a policy's fingerprint, got {config.cache_dir!r}; "
+                "give build_method a fingerprint"
+            )
+        lengths = [self._lengths(state) if state.problem.solution else () for state in states]
+        searched = (
+            config.hard_samples, config.probe_samples, config.max_fraction, config.grid,
+            config.conditioning, config.instruction, lengths,
+        )  # fmt: skip
+        return cache_path(config.cache_dir, states, "pope", self.fingerprint(), repr(searched))
 
     def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
         solvable = [state for state in states if state.problem.solution and self._lengths(state)]

@@ -31,12 +31,14 @@ from reason_env.agents.loss import LossConfig
 from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
+    is_own_group,
     problem_starts,
-    samples_of,
 )
+from reason_env.agents.methods.reset_metrics import prefix_metrics
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
 from reason_env.cuts import uniform_cut, with_response_of
 from reason_env.errors import ConfigError
+from reason_env.problem import StepChecker
 from reason_env.state import ReasonState
 
 RESET = "/reset"
@@ -79,11 +81,7 @@ class RRPOConfig:
     def __post_init__(self) -> None:
         check_names(self, {"seed_policy": get_args(SeedPolicy)})
         for name in ("num_base", "num_reset"):
-            if getattr(self, name) < 2:
-                raise ConfigError(
-                    f"{name} must be at least 2, got {getattr(self, name)!r}; an episode alone has "
-                    "nothing to be compared with"
-                )
+            self.advantage.check_size(getattr(self, name), name)
         if self.max_tries <= self.num_base:
             raise ConfigError(
                 f"max_tries must be above num_base, got {self.max_tries!r} and {self.num_base!r}; "
@@ -125,11 +123,32 @@ def read_draw(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Draw:
     return Draw(tuple(base), seed, tries)
 
 
+def read_shared(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Draw:
+    """Returns base group and seed of a group that another method sampled: nothing is discarded.
+
+    The seed is the first failure; with `seed_policy="extra"` it stays in the group.
+    """
+    graded = [item for item in trajectories if item.is_graded]
+    seed = next((item for item in graded if not item.is_success), None)
+    is_taken = config.seed_policy == "first_failure"
+    base = [item for item in graded if not (is_taken and item is seed)]
+    return Draw(tuple(base), seed, len(trajectories))
+
+
 class RRPO(MethodBase):
     """Resets to a uniform step of the first failure; each start its own group."""
 
-    def __init__(self, config: RRPOConfig) -> None:
+    roles = frozenset({"reset", "top_up"})
+
+    def __init__(self, config: RRPOConfig, checker: StepChecker | None = None) -> None:
+        """Takes the problems' step checker, which here only measures; None measures nothing."""
         self.config = config
+        self.checker = checker
+
+    @property
+    def advantage(self) -> AdvantageConfig:
+        """Within the base group and within the reset group."""
+        return self.config.advantage
 
     @property
     def loss(self) -> LossConfig:
@@ -149,27 +168,40 @@ class RRPO(MethodBase):
                 starts += self._next(group, known, rng)
         return starts
 
-    def training_samples(
-        self, groups: Sequence[Group], rng: np.random.Generator
-    ) -> list[TrainingSample]:
-        """Returns base episodes (all their tokens) and reset episodes (the suffix alone)."""
-        samples: list[TrainingSample] = []
-        for group in groups:
-            role = group.trajectories[0].start.role
-            if role == "base":
-                tries = [item for item in group.trajectories if item.start.role == "base"]
-                added = [item for item in group.trajectories if item.start.role == "top_up"]
-                own = (*read_draw(tries, self.config).base, *added)
-                samples += samples_of(own, self.config.advantage)
-            elif role == "reset":
-                samples += samples_of(group.trajectories, self.config.advantage)
-        return samples
+    def kept(self, group: Group) -> tuple[Trajectory, ...]:
+        """Returns the base episodes, and those that topped them up; the seed is not among them."""
+        added = [item for item in group.trajectories if item.start.role == "top_up"]
+        return (*self.draw(group).base, *added)
+
+    def further_samples(self, group: Group) -> list[TrainingSample]:
+        """Returns the reset episodes; of each the suffix is trained."""
+        is_reset = group.trajectories[0].start.role == "reset"
+        return super().further_samples(group) if is_reset else []
+
+    def draw(self, group: Group) -> Draw:
+        """Returns how the tries of a problem are read: by the paper's loop, or as they come."""
+        tries = [item for item in group.trajectories if item.start.role not in self.roles]
+        return read_draw(tries, self.config) if self.is_first else read_shared(tries, self.config)
 
     def kept_steps(
         self, seed: Trajectory, groups: dict[str, Group], rng: np.random.Generator
     ) -> int:
         """Returns how many steps of the seed a reset keeps: k - 1 for k uniform over 1..T."""
         return uniform_cut(seed.final_state, rng)
+
+    def metrics(self, groups: Sequence[Group]) -> dict[str, float | int | None]:
+        """Returns how clean the resets' prefixes are, by the problems' step checker."""
+        return {} if self.checker is None else prefix_metrics(self.resets(groups), self.checker)
+
+    def resets(self, groups: Sequence[Group]) -> list[tuple[Trajectory, Group]]:
+        """Returns each failed chain with the group that began from it."""
+        known = {group.key: group for group in groups}
+        seeds = {group.key: self.draw(group).seed for group in groups if is_own_group(group)}
+        return [
+            (seed, known[key + RESET])
+            for key, seed in seeds.items()
+            if seed is not None and key + RESET in known
+        ]
 
     def _tries(self, state: ReasonState, key: str, count: int, role: str = "base") -> Start:
         return Start(state=state, num_samples=count, learn_from=state, group=key, role=role)
@@ -182,8 +214,10 @@ class RRPO(MethodBase):
             item.start.role == "top_up" for item in group.trajectories
         ):
             return []
-        draw = read_draw(group.trajectories, config)
-        if draw.seed is not None and len(draw.base) == config.num_base:
+        draw = self.draw(group)
+        if not self.is_first and draw.seed is None:
+            return []
+        if draw.seed is not None and (not self.is_first or len(draw.base) == config.num_base):
             kept = self.kept_steps(draw.seed, known, rng)
             state = with_response_of(start.state, draw.seed.final_state, kept)
             key = group.key + RESET

@@ -13,6 +13,7 @@ choice [the built-in base model's]; give your own with `--question` for a model 
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
@@ -22,12 +23,16 @@ import tyro
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.loss import LossConfig
 from reason_env.agents.methods.protocol import check_names
+from reason_env.agents.methods.reset_metrics import (
+    NamedStep,
+    localisation_metrics,
+    prefix_metrics,
+)
 from reason_env.agents.methods.rrpo import (
     RRPO,
     RRPOConfig,
     paper_advantage,
     paper_loss,
-    read_draw,
 )
 from reason_env.agents.trajectory import Group, Start, Trajectory
 from reason_env.cuts import last_cut, uniform_cut
@@ -53,8 +58,8 @@ class SRPOConfig(RRPOConfig):
     offset: int = 0
     """Steps that are kept more (above 0) or fewer (below 0) than the localiser says."""
     localiser_temperature: float = 0.3
-    max_localiser_tokens: int = 24
-    """Tokens of the reply; raise it for a model that thinks first."""
+    max_localiser_tokens: int = 128
+    """Tokens of the reply, which may go through the steps one by one before it names one."""
     show_answer: bool = False
     """Shows the reference answer to the localiser (the paper's oracle variant)."""
     question: str = "First wrong step?"
@@ -92,6 +97,7 @@ class SRPO(RRPO):
     """Resets before the first error that the policy itself names."""
 
     config: SRPOConfig
+    roles = frozenset({"reset", "top_up", "localise"})
 
     def __init__(self, config: SRPOConfig, checker: StepChecker | None = None) -> None:
         """Takes the problems' step checker, which only `localiser="checker"` needs.
@@ -104,8 +110,7 @@ class SRPO(RRPO):
                 "localiser 'checker' must have problems with a step checker, got none; use a "
                 "built-in family, or localiser 'self'"
             )
-        super().__init__(config)
-        self.checker = checker
+        super().__init__(config, checker)
 
     def _next(self, group: Group, known: dict[str, Group], rng: np.random.Generator) -> list[Start]:
         starts = super()._next(group, known, rng)
@@ -119,7 +124,7 @@ class SRPO(RRPO):
         return starts
 
     def _localisation(self, group: Group) -> Start:
-        seed = read_draw(group.trajectories, self.config).seed
+        seed = self.draw(group).seed
         assert seed is not None, "a localisation needs a failed chain"
         state = seed.start.learn_from.cut(0).without_guidance()
         if self.config.show_answer:
@@ -156,3 +161,19 @@ class SRPO(RRPO):
                 return 0
             named = named_step(reply.trajectories[0].final_state.text, chain.num_steps)
         return min(max(0, named - 1 + self.config.offset), last_cut(chain))
+
+    def metrics(self, groups: Sequence[Group]) -> dict[str, float | int | None]:
+        """Returns RRPO's, and how often the policy names the step that its chain goes wrong at."""
+        if self.checker is None:
+            return {}
+        known = {group.key: group for group in groups}
+        resets = self.resets(groups)
+        named: list[NamedStep] = []
+        for seed, _ in resets:
+            reply = known.get(seed.start.group + LOCALISE)
+            if reply is not None:
+                chain = seed.final_state
+                step = named_step(reply.trajectories[0].final_state.text, chain.num_steps)
+                named.append((chain, step))
+        found = prefix_metrics(resets, self.checker)
+        return found | localisation_metrics(named, self.checker) if named else found

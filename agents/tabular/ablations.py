@@ -1,6 +1,7 @@
 """The theory's questions as pure functions `seed -> rows`; every row is a flat record for a CSV.
 
-Each function fixes one small world and turns one knob. What the rows should show is checked by
+Each function fixes one small world and turns one knob; random resets against the oracle are in
+`coverage.py`, Scherrer's comparison in `scherrer.py`. What the rows should show is checked by
 `benchmarks/tabular_claims.py`; how they look is in `figures.py`.
 
 Axes: S states, A actions, H steps, N samples.
@@ -12,12 +13,7 @@ import numpy as np
 
 from reason_env.agents.tabular import bounds, families, restarts
 from reason_env.agents.tabular import horizon as finite
-from reason_env.agents.tabular.improve import (
-    conservative_policy_iteration,
-    kakade_langford_step,
-    line_search_step,
-    safe_step,
-)
+from reason_env.agents.tabular.improve import conservative_policy_iteration
 from reason_env.agents.tabular.mdp import (
     Array,
     TabularMDP,
@@ -31,19 +27,15 @@ from reason_env.agents.tabular.mdp import (
     policy_advantage,
     uniform_policy,
 )
-from reason_env.agents.tabular.resets import budgeted_gain, oracle_reset_step, random_reset_step
-from reason_env.agents.tabular.sampled import (
-    Simulator,
-    draw_states,
-    returns_with_action,
-    sampled_cpi,
-)
+from reason_env.agents.tabular.resets import budgeted_gain
+from reason_env.agents.tabular.sampled import Simulator, returns_with_action
+from reason_env.agents.tabular.sampled_critic import SampledCritic, sampled_cpi
+from reason_env.agents.tabular.steps import kakade_langford_step, line_search_step, safe_step
 from reason_env.tabular_model import CRITICAL, combination_lock, reason_tree, restart_chain
 
 Row = dict[str, str | int | float]
 
 STEP_SIZES = tuple(float(step) for step in np.geomspace(1e-4, 1.0, 17))
-CRITICAL_RATES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 OFFSETS = range(-4, 5)
 CHAIN_LENGTHS = (4, 6, 8, 10, 12)
 LOCK_LENGTHS = (2, 4, 6, 8, 10, 12)
@@ -152,107 +144,6 @@ def _jittered(policy_SA: Array, rng: np.random.Generator) -> Array:
     return 0.9 * policy_SA + 0.1 * noise_SA
 
 
-def coverage(seed: int) -> list[Row]:
-    """Returns samples and gain of random resets and of the oracle, over p.
-
-    The tree has two actions, of which the policy takes the right one about half of the time, so
-    that the advantage of a critical state hardly depends on how many there are. `samples` puts the
-    mean policy advantage three standard errors above 0, from the exact mean and variance of a
-    sample; `sampled` is the same from resets that were drawn. `noise` is a verdict that is right
-    three times of four; `baseline` subtracts the state's value from each sample.
-    """
-    rows: list[Row] = []
-    for noise, baseline in ((True, False), (True, True), (False, True)):
-        for rate in CRITICAL_RATES:
-            rng = np.random.default_rng([seed, 3, int(1e4 * rate), noise, baseline])
-            mdp, policy_HSA, threshold = coverage_world(rate, noise=noise, seed=seed)
-            old = finite.evaluate(mdp, policy_HSA)
-            for name, step_function, candidate_HSA in (
-                ("random", random_reset_step, finite.everywhere_candidate(old)),
-                ("oracle", oracle_reset_step, finite.oracle_candidate(old, threshold)),
-            ):
-                taken = step_function(mdp, policy_HSA, threshold=threshold)
-                restart_HS = old.occupancy_HS / len(policy_HSA)
-                if name == "oracle":
-                    restart_HS = restarts.Improvable(threshold).distribution(mdp, policy_HSA)
-                mean, variance = _exact_moments(old, candidate_HSA, restart_HS, baseline)
-                sample_N = _drawn_samples(mdp, old, candidate_HSA, restart_HS, baseline, rng=rng)
-                rows.append(
-                    {
-                        "seed": seed,
-                        "noise": int(noise),
-                        "baseline": int(baseline),
-                        "resets": name,
-                        "critical_rate": rate,
-                        "coverage": taken.coverage,
-                        "samples": max(1.0, 9 * variance / mean**2),
-                        "sampled": max(1.0, float(9 * sample_N.var() / sample_N.mean() ** 2)),
-                        "error_of_mean": float(
-                            (sample_N.mean() - mean) / np.sqrt(variance / len(sample_N))
-                        ),
-                        "guaranteed_gain": taken.guaranteed_gain,
-                        "realised_gain": taken.realised_gain,
-                    }
-                )
-    return rows
-
-
-def coverage_world(
-    critical_rate: float, *, noise: bool, seed: int
-) -> tuple[TabularMDP, Array, float]:
-    """Returns the MDP, policy and threshold of `coverage`; length and policy vary with the seed."""
-    rng = np.random.default_rng([seed, 6])
-    num_steps = int(rng.integers(5, 9))
-    model = reason_tree(
-        num_steps=num_steps,
-        num_actions=2,
-        critical_rate=critical_rate,
-        recoverable_fraction=0.0,
-        ceiling=0.75 if noise else 1.0,
-        floor=0.25 if noise else 0.0,
-        seed=seed,
-    )
-    mdp = TabularMDP.from_model(model, horizon=num_steps + 1)
-    policy_SA = families.noisy_reference(model, rng.uniform(0.4, 0.6))
-    return mdp, finite.checked_policy(mdp, policy_SA), 0.1
-
-
-def _exact_moments(
-    old: finite.HorizonEvaluation, candidate_HSA: Array, restart_HS: Array, has_baseline: bool
-) -> tuple[float, float]:
-    """Returns mean and variance of one sample of the policy advantage; returns must be 0 or 1."""
-    num_actions = candidate_HSA.shape[-1]
-    weight_HSA = restart_HS[:, :, None] / num_actions
-    factor_HSA = num_actions * (candidate_HSA - old.policy_HSA)
-    base_HS1 = (old.value_HS if has_baseline else np.zeros_like(old.value_HS))[:, :, None]
-    q_HSA = old.action_value_HSA
-    # A return of 0 or 1 equals its own square.
-    square_HSA = q_HSA - 2 * base_HS1 * q_HSA + base_HS1**2
-    mean = float((weight_HSA * factor_HSA * (q_HSA - base_HS1)).sum())
-    return mean, float((weight_HSA * factor_HSA**2 * square_HSA).sum()) - mean**2
-
-
-def _drawn_samples(
-    mdp: TabularMDP,
-    old: finite.HorizonEvaluation,
-    candidate_HSA: Array,
-    restart_HS: Array,
-    has_baseline: bool,
-    *,
-    rng: np.random.Generator,
-    num: int = 200_000,
-) -> Array:
-    """Returns samples of the policy advantage from resets: cut, uniform action, then the policy."""
-    simulator = Simulator(mdp, old.policy_HSA)
-    step_N, state_N = np.divmod(draw_states(restart_HS.ravel(), num, rng), mdp.num_states)
-    action_N = rng.integers(mdp.num_actions, size=num)
-    return_N = returns_with_action(simulator, state_N.copy(), action_N, step_N, rng)
-    if has_baseline:
-        return_N = return_N - old.value_HS[step_N, state_N]
-    change_N = (candidate_HSA - old.policy_HSA)[step_N, state_N, action_N]
-    return mdp.num_actions * return_N * change_N
-
-
 def localisation(seed: int) -> list[Row]:
     """Returns what a reset is worth when the named step is off by -4..+4, exactly.
 
@@ -324,23 +215,22 @@ def chain(seed: int) -> list[Row]:
 def _attempt(
     mdp: TabularMDP, mu: restarts.Restart, size: int, best: float, rng: np.random.Generator
 ) -> tuple[int, bool]:
-    transitions = 0
-    calls = sampled_cpi(
+    critic = SampledCritic(size, rng)
+    found = sampled_cpi(
         mdp,
         uniform_policy(mdp),
         restart=mu,
         accuracy=0.45 / np.sqrt(size),
-        num_samples=size,
-        rng=rng,
+        critic=critic,
         step_size=0.5,
     )
-    for call in calls:
-        transitions = call.num_transitions
-        if performance(mdp, call.policy_SA) >= best / 2:
-            return transitions, True
-        if transitions > _MAX_TRANSITIONS:
+    for one in found:
+        if one.performance >= best / 2:
+            return one.num_transitions, True
+        if critic.num_transitions > _MAX_TRANSITIONS:
             break
-    return transitions, False
+    # The last evaluation, after which it stopped, is spent as well.
+    return critic.num_transitions, False
 
 
 def _doubling(first: int, last: int) -> Iterator[int]:

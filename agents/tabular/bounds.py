@@ -76,6 +76,34 @@ def cpi_num_calls(*, max_reward: float, accuracy: float) -> int:
     return math.floor(72 * (max_reward / accuracy) ** 2 * (1 + 1e-12))
 
 
+def cpi_num_samples(
+    *, value_range: float, max_reward: float, accuracy: float, failure: float
+) -> int:
+    """Returns the samples of one estimate of CPI: `O(R**2 / eps**2 * log(R**2 / (delta eps**2)))`.
+
+    All of the at most `72 R**2 / eps**2` estimates are to be within `eps / 3`, so each may fail
+    with that share of delta (`num_samples`). The paper leaves the constant open; this is the
+    constant of Hoeffding's inequality. What the chooser of candidates needs, it leaves open too.
+
+    Args:
+        value_range: Width of the interval that holds one sample: `2 A R` for the paper's uniform
+            action, `2 R` where every action is tried in each state.
+        max_reward: R.
+        accuracy: eps.
+        failure: delta, the chance that any of the estimates is worse.
+
+    Source: Kakade and Langford 2002, section 4: the algorithm's step 2 and Theorem 4.4.
+
+    With R 1 and eps 0.3 there are 800 calls: 4 * ln(2 * 800 / 0.05) / (2 * 0.01) = 2074.6...
+
+    >>> cpi_num_samples(value_range=2.0, max_reward=1.0, accuracy=0.3, failure=0.05)
+    2075
+    """
+    num_calls = max(1, cpi_num_calls(max_reward=max_reward, accuracy=accuracy))
+    _check_failure(failure)
+    return num_samples(value_range=value_range, accuracy=accuracy / 3, failure=failure / num_calls)
+
+
 def optimality_gap(
     *, optimal_policy_advantage: float, occupancy_mismatch: float, discount: float
 ) -> float:
@@ -137,7 +165,8 @@ def safe_step_size(
 ) -> float:
     """Returns the step that maximises `safe_gain`: `(1 - g) A / (g * distance * range)`, at most 1.
 
-    Source: Pirotta et al. 2013, Corollary 3.6.
+    Source: Pirotta et al. 2013, section 4 (unique-parameter safe policy iteration): the vertex of
+    the parabola `safe_gain`.
 
     >>> safe_step_size(policy_advantage=0.1, policy_distance=2.0, advantage_range=0.5,
     ...                discount=0.5)
@@ -219,6 +248,34 @@ def greedy_horizon_gain(*, step_size: float, policy_advantage: float, horizon: i
     return step_size * (1 - step_size) ** (horizon - 1) * horizon * policy_advantage
 
 
+def mixture_horizon_gain(
+    *, step_size: float, policy_advantage: float, max_advantage: float, horizon: int
+) -> float:
+    """Returns a lower bound on the gain of `(1 - alpha) pi + alpha pi'` over a horizon, any alpha.
+
+    `alpha * (H * Abar - 2 eps * sum_h (1 - (1 - alpha)**h))`, h = 0..H-1. With chance
+    `(1 - alpha)**h` no deviation has happened before step h, and the state is pi's own; otherwise
+    the advantage there is off by at most `2 eps`. It is linear in alpha for H = 1.
+
+    Args:
+        step_size: alpha, 0..1.
+        policy_advantage: Abar, the mean over the H steps of `E_{s ~ d_h} E_{a ~ pi'} A_h(s, a)`.
+        max_advantage: eps, `max |E_{a ~ pi'} A_h(s, a)|`, at most R.
+        horizon: H.
+
+    Source: Kakade and Langford 2002, Theorem 4.1, with a horizon in place of the discount.
+
+    alpha 0.5, H 2: 0.5 * (2 * 0.2 - 2 * 0.25 * (0 + 0.5))
+
+    >>> round(mixture_horizon_gain(step_size=0.5, policy_advantage=0.2, max_advantage=0.25,
+    ...                            horizon=2), 12)
+    0.075
+    """
+    check_step_size(step_size)
+    deviated = sum(1 - (1 - step_size) ** step for step in range(horizon))
+    return step_size * (horizon * policy_advantage - 2 * max_advantage * deviated)
+
+
 def search_gap(*, mismatches: list[float], errors: list[float]) -> float:
     """Returns `sum_h C_h * err_h`: how far a PSDP policy is from optimal, in return.
 
@@ -247,8 +304,7 @@ def num_samples(*, value_range: float, accuracy: float, failure: float) -> int:
     738
     """
     _check_accuracy(accuracy)
-    if not 0.0 < failure < 1.0:
-        raise ConfigError(f"failure must be in 0..1, got {shown(failure)}; give a probability")
+    _check_failure(failure)
     return math.ceil(value_range**2 * math.log(2 / failure) / (2 * accuracy**2))
 
 
@@ -262,6 +318,11 @@ def _check_max_reward(max_reward: float) -> None:
         raise ConfigError(
             f"max_reward must be above 0, got {shown(max_reward)}; with no reward there is no gain"
         )
+
+
+def _check_failure(failure: float) -> None:
+    if not 0.0 < failure < 1.0:
+        raise ConfigError(f"failure must be in 0..1, got {shown(failure)}; give a probability")
 
 
 def _check_accuracy(accuracy: float) -> None:

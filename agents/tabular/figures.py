@@ -75,6 +75,9 @@ def coverage(rows: list[Row], figure: "Figure") -> None:
     """Samples to fixed confidence and gain per iteration over p, log axes."""
     left, right = figure.subplots(1, 2)
     arms = ((1, 0, "noisy verdict, no baseline"), (0, 1, "exact verdict, baseline"))
+    mine = _where(rows, resets="random_still", noise=1, baseline=0)
+    left.plot(*_by_rate(mine, "samples"), "-^", color="C2", markersize=3)
+    left.lines[-1].set_label("random, noisy, candidate moves only where it gains")
     for resets, colour in (("random", "C3"), ("oracle", "C0")):
         for (noise, baseline, label), style in zip(arms, ("-o", "--s"), strict=True):
             mine = _where(rows, resets=resets, noise=noise, baseline=baseline)
@@ -84,7 +87,7 @@ def coverage(rows: list[Row], figure: "Figure") -> None:
         for kind, style in (("guaranteed_gain", ":"), ("realised_gain", "-o")):
             right.plot(*_by_rate(mine, kind), style, color=colour, markersize=3)
             right.lines[-1].set_label(f"{resets}, {kind.split('_')[0]}")
-    left.set(xscale="log", yscale="log", ylim=(0.5, 1e10), ylabel="resets to 3 standard errors")
+    left.set(xscale="log", yscale="log", ylim=(0.3, 1e14), ylabel="resets to 3 standard errors")
     right.set(xscale="log", yscale="log", ylabel="gain in return per iteration")
     _label(left, right, xlabel="p: improvable share of steps")
 
@@ -133,18 +136,22 @@ def curriculum(rows: list[Row], figure: "Figure") -> None:
 
 
 def garnet(rows: list[Row], figure: "Figure") -> None:
-    """Mean gap of each arm relative to the uniform policy's, one panel a branching."""
-    panels = figure.subplots(1, 3, sharey=True)
+    """Mean gap of each arm and its deviation between runs, one column a branching."""
+    figure.set_size_inches(7.2, 5.0)
+    panels = figure.subplots(2, 3, sharex=True, sharey="row")
     num_actions = sorted({int(row["num_actions"]) for row in rows})
-    for axes, branching in zip(panels, (1, 2, 10), strict=True):
-        for offset, actions in enumerate(num_actions):
-            mine = _where(rows, branching=branching, num_actions=actions)
-            gap = [_mean(mine, "last_gap", arm=arm) for arm in ARMS]
-            axes.bar(np.arange(len(ARMS)) + 0.27 * (offset - 1), gap, 0.27, label=f"A = {actions}")
-        axes.set_xticks(range(len(ARMS)), ARMS, rotation=70, fontsize=7)
-        axes.set_title(f"branching {branching}", fontsize=9)
-    panels[0].set_ylabel("gap after 100 iterations")
-    panels[0].legend(fontsize=7)
+    for column, branching in enumerate((1, 2, 10)):
+        for axes, what in zip(panels[:, column], ("last_gap", "run_deviation"), strict=True):
+            for offset, actions in enumerate(num_actions):
+                mine = _where(rows, branching=branching, num_actions=actions)
+                height = [_mean(mine, what, arm=arm) for arm in ARMS]
+                place = np.arange(len(ARMS)) + 0.27 * (offset - 1)
+                axes.bar(place, height, 0.27, label=f"A = {actions}")
+            axes.set_xticks(range(len(ARMS)), ARMS, rotation=70, fontsize=7)
+        panels[0, column].set_title(f"branching {branching}", fontsize=9)
+    panels[0, 0].set_ylabel("gap after 100 iterations", fontsize=8)
+    panels[1, 0].set_ylabel("its deviation between runs", fontsize=8)
+    panels[0, 2].legend(fontsize=7)
 
 
 def _where(rows: Iterable[Row], **wanted: str | float) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Policy iteration and its cautious relatives on a discounted MDP, exact but for the chooser.
+"""Policy iteration and its cautious relatives on a discounted MDP, exact or from samples.
 
 Each function is a generator of `Iterate`, the first being the initial policy, so that a caller
 stops when it likes and nothing is stored. They differ in three choices:
@@ -11,33 +11,41 @@ stops when it likes and nothing is stored. They differ in three choices:
 | `nonstationary_policy_iteration` | mu | the last m, in a loop | NSPI(m) |
 | `softmax_policy_gradient` | d_{pi,mu} | logits | GRPO's tabular limit, with mu for D |
 
-`Iterate.performance` is measured from D, guarantees from mu. Finite horizon: `resets.py`.
+All they learn about the MDP they ask the `critic`, which is exact unless `SampledCritic` is given.
+`Iterate.value_S` and `performance` are exact all the same: they are our measure, which no algorithm
+sees. `performance` is from D, guarantees are from mu. Finite horizon: `resets.py`.
 
 Axes: S states, A actions.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from reason_env.agents.tabular import bounds
-from reason_env.agents.tabular.choose import Chooser, exact
+from reason_env.agents.tabular.critic import Critic, ExactCritic
 from reason_env.agents.tabular.mdp import (
     Array,
     Evaluation,
     TabularMDP,
-    action_value,
     check_step_size,
-    evaluate,
     mix,
-    performance,
     policy_advantage,
     policy_value,
 )
+from reason_env.agents.tabular.plan import (
+    Loop,
+    before,
+    fixed_point,
+    only_step,
+    preceded,
+    stationary,
+)
 from reason_env.agents.tabular.restarts import Restart
+from reason_env.agents.tabular.steps import StepRule, kakade_langford_step
 from reason_env.errors import ConfigError, shown
+
+EXACT = ExactCritic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,66 +55,18 @@ class Iterate:
     policy_SA: Array
     """The policy that acts first; all there is, but for PSDP and NSPI."""
     value_S: Array
+    """Exact, whatever the critic."""
     performance: float
-    """Value from the start distribution."""
-    step_size: float
+    """Value from the start distribution; exact."""
+    step_size: float = 0.0
     """Weight that the candidate got; 0 for the initial policy."""
-    policy_advantage: float
-    """`A_{pi,mu}(pi')` of the candidate, before the step; 0 for the initial policy."""
-    guaranteed_gain: float
-    """Lower bound on the gain from mu; minus infinity where the rule promises nothing."""
-
-
-StepRule = Callable[[TabularMDP, Evaluation, Array], tuple[float, float]]
-"""(mdp, evaluation, candidate) -> (step size, guaranteed gain)."""
-
-
-def kakade_langford_step(
-    mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array
-) -> tuple[float, float]:
-    """Returns CPI's step and gain. Source: Kakade and Langford 2002, Corollary 4.2."""
-    advantage = policy_advantage(evaluation, candidate_SA)
-    reward = mdp.max_reward
-    step = bounds.cpi_step_size(
-        policy_advantage=advantage, max_reward=reward, discount=mdp.discount
-    )
-    return step, bounds.cpi_gain(policy_advantage=advantage, max_reward=reward)
-
-
-def safe_step(mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array) -> tuple[float, float]:
-    """Returns the step and gain of unique-parameter safe policy iteration. Source: Pirotta 2013."""
-    advantage_S = (candidate_SA * evaluation.advantage_SA).sum(-1)
-    figures = {
-        "policy_advantage": policy_advantage(evaluation, candidate_SA),
-        "policy_distance": float(np.abs(candidate_SA - evaluation.policy_SA).sum(-1).max()),
-        "advantage_range": float(np.ptp(advantage_S)),
-        "discount": mdp.discount,
-    }
-    step = bounds.safe_step_size(**figures)
-    return step, bounds.safe_gain(step_size=step, **figures)
-
-
-def line_search_step(
-    mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array
-) -> tuple[float, float]:
-    """Returns the best of the steps 1, 1/2, ..., 1/1024 from mu (CPI+), or 0 if none gains."""
-    steps = [0.0, *(2.0**-power for power in range(11))]
-    values = [
-        performance(mdp, mix(evaluation.policy_SA, candidate_SA, step), evaluation.restart_S)
-        for step in steps
-    ]
-    best = int(np.argmax(values))
-    return steps[best], values[best] - values[0]
-
-
-def fixed_step(step_size: float) -> StepRule:
-    """Returns the rule of CPI(alpha), which always takes the same step and promises nothing."""
-    check_step_size(step_size)
-
-    def rule(mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array) -> tuple[float, float]:
-        return step_size, -np.inf
-
-    return rule
+    policy_advantage: float = 0.0
+    """`A_{pi,mu}(pi')` of the candidate, by the critic; 0 for the initial policy."""
+    guaranteed_gain: float = -np.inf
+    """Lower bound on the gain from mu, as far as the critic's figures are right; minus infinity
+    where the rule promises nothing."""
+    num_transitions: int = 0
+    """Transitions that the critic had simulated when this policy was found; 0 if it is exact."""
 
 
 def conservative_policy_iteration(
@@ -116,7 +76,7 @@ def conservative_policy_iteration(
     restart: Restart,
     num_iterations: int,
     step_rule: StepRule = kakade_langford_step,
-    choose: Chooser = exact,
+    critic: Critic = EXACT,
     stop_below: float = 0.0,
 ) -> Iterator[Iterate]:
     """Yields the policies of CPI; ends early when the policy advantage is not above `stop_below`.
@@ -126,23 +86,27 @@ def conservative_policy_iteration(
         policy_SA: The initial policy.
         restart: mu; asked again at each iteration.
         num_iterations: The most steps to take.
-        step_rule: How far to go towards the candidate.
-        choose: The chooser of candidates, asked under d_{pi,mu}.
+        step_rule: How far to go towards the candidate (`steps.py`).
+        critic: Where candidates and their advantages come from, under d_{pi,mu}.
         stop_below: Policy advantage (reward units) at which there is nothing left to gain.
     """
-    one = evaluate(mdp, policy_SA, restart.distribution(mdp, policy_SA))
-    yield _iterate(mdp, one.policy_SA, one.value_S)
-    for _ in range(num_iterations):
-        candidate_SA = choose(one.action_value_SA, one.occupancy_S)
+    taken: dict[str, float] = {}
+    for iteration in range(num_iterations + 1):
+        spent = critic.num_transitions
+        one = critic.evaluate(mdp, policy_SA, restart.distribution(mdp, policy_SA))
+        yield _iterate(
+            mdp, policy_SA, _exact_value(mdp, critic, one), num_transitions=spent, **taken
+        )
+        if iteration == num_iterations:
+            return
+        candidate_SA = critic.candidate(mdp, one)
+        one = critic.again(mdp, one)
         advantage = policy_advantage(one, candidate_SA)
         if advantage <= stop_below:
             return
         step, gain = step_rule(mdp, one, candidate_SA)
+        taken = {"step_size": step, "policy_advantage": advantage, "guaranteed_gain": gain}
         policy_SA = mix(one.policy_SA, candidate_SA, step)
-        one = evaluate(mdp, policy_SA, restart.distribution(mdp, policy_SA))
-        yield _iterate(
-            mdp, policy_SA, one.value_S, step_size=step, policy_advantage=advantage, gain=gain
-        )
 
 
 def policy_iteration(
@@ -152,17 +116,23 @@ def policy_iteration(
     restart: Restart,
     num_iterations: int,
     step_size: float = 1.0,
-    choose: Chooser = exact,
+    critic: Critic = EXACT,
 ) -> Iterator[Iterate]:
     """Yields the policies of API, or with a step below 1 of API(alpha)."""
     check_step_size(step_size)
-    value_S = policy_value(mdp, policy_SA)
-    yield _iterate(mdp, policy_SA, value_S)
+    plan = stationary(mdp, policy_SA)
+    yield _iterate(mdp, policy_SA, plan.value_S)
     for _ in range(num_iterations):
-        candidate_SA = choose(action_value(mdp, value_S), restart.distribution(mdp, policy_SA))
+        candidate_SA = critic.greedy(mdp, plan, restart.distribution(mdp, policy_SA))
         policy_SA = mix(policy_SA, candidate_SA, step_size)
-        value_S = policy_value(mdp, policy_SA)
-        yield _iterate(mdp, policy_SA, value_S, step_size=step_size)
+        plan = stationary(mdp, policy_SA)
+        yield _iterate(
+            mdp,
+            policy_SA,
+            plan.value_S,
+            step_size=step_size,
+            num_transitions=critic.num_transitions,
+        )
 
 
 def policy_search(
@@ -171,25 +141,31 @@ def policy_search(
     *,
     restart: Restart,
     num_iterations: int,
-    choose: Chooser = exact,
+    critic: Critic = EXACT,
 ) -> Iterator[Iterate]:
     """Yields PSDP's growing sequences, the newest policy first, each followed over and over.
 
     Nothing that was chosen is changed: each choice is made for the value of the sequence so far,
-    with the initial policy for ever after it. `value_S` is that of the sequence in a loop.
+    which ends with one step of the initial policy (so the first choice looks at the next reward
+    only). `value_S` is that of the sequence in a loop, without this last step.
 
-    Source: Bagnell et al. 2003; for the infinite horizon Scherrer 2014 (arXiv 1405.2878).
+    Source: Bagnell et al. 2003; for the infinite horizon Scherrer 2014 (arXiv 1405.2878),
+    equation 5.
     """
-    value_S = policy_value(mdp, policy_SA)
-    yield _iterate(mdp, policy_SA, value_S)
-    operator_SS = np.eye(mdp.num_states)
-    reward_S = np.zeros(mdp.num_states)
+    plan = only_step(mdp, policy_SA)
+    yield _iterate(mdp, policy_SA, policy_value(mdp, policy_SA))
+    operator_SS, reward_S = np.eye(mdp.num_states), np.zeros(mdp.num_states)
     for _ in range(num_iterations):
-        q_SA = action_value(mdp, value_S)
-        policy_SA = choose(q_SA, restart.distribution(mdp, policy_SA))
-        value_S = (policy_SA * q_SA).sum(-1)
-        operator_SS, reward_S = _before(mdp, policy_SA, operator_SS, reward_S)
-        yield _iterate(mdp, policy_SA, _fixed_point(operator_SS, reward_S), step_size=1.0)
+        policy_SA = critic.greedy(mdp, plan, restart.distribution(mdp, policy_SA))
+        plan = preceded(mdp, policy_SA, plan)
+        operator_SS, reward_S = before(mdp, policy_SA, operator_SS, reward_S)
+        yield _iterate(
+            mdp,
+            policy_SA,
+            fixed_point(operator_SS, reward_S),
+            step_size=1.0,
+            num_transitions=critic.num_transitions,
+        )
 
 
 def nonstationary_policy_iteration(
@@ -199,48 +175,26 @@ def nonstationary_policy_iteration(
     restart: Restart,
     num_iterations: int,
     num_policies: int,
-    choose: Chooser = exact,
+    critic: Critic = EXACT,
 ) -> Iterator[Iterate]:
     """Yields the loops of NSPI(m): the last m policies, the newest first, over and over.
 
     With m = 1 it is API. The initial policy fills the loop at the beginning.
 
-    Source: Scherrer and Lesner 2012; Scherrer 2014 (arXiv 1405.2878).
+    Source: Scherrer and Lesner 2012; Scherrer 2014 (arXiv 1405.2878), equation 6.
     """
     if num_policies < 1:
         raise ConfigError(f"num_policies must be at least 1, got {shown(num_policies)}; raise it")
-    loop = deque([policy_SA] * num_policies, maxlen=num_policies)
-    value_S = policy_value(mdp, policy_SA)
-    yield _iterate(mdp, policy_SA, value_S)
+    loop = Loop(mdp, [policy_SA] * num_policies)
+    plan = loop.plan()
+    yield _iterate(mdp, policy_SA, plan.value_S)
     for _ in range(num_iterations):
-        weight_S = restart.distribution(mdp, policy_SA)
-        policy_SA = choose(action_value(mdp, value_S), weight_S)
-        loop.appendleft(policy_SA)
-        value_S = loop_value(mdp, list(loop))
-        yield _iterate(mdp, policy_SA, value_S, step_size=1.0)
-
-
-def loop_value(mdp: TabularMDP, policies: list[Array]) -> Array:
-    """Returns the value of following the policies in turn, the first first, over and over, [S]."""
-    operator_SS = np.eye(mdp.num_states)
-    reward_S = np.zeros(mdp.num_states)
-    for policy_SA in reversed(policies):
-        operator_SS, reward_S = _before(mdp, policy_SA, operator_SS, reward_S)
-    return _fixed_point(operator_SS, reward_S)
-
-
-def _before(
-    mdp: TabularMDP, policy_SA: Array, operator_SS: Array, reward_S: Array
-) -> tuple[Array, Array]:
-    """Returns the affine map `V -> reward + operator V` with one step of the policy before it."""
-    step_SS = mdp.discount * (policy_SA[:, None, :] @ mdp.transition_SAS)[:, 0]
-    paid_S = (1.0 - mdp.discount) * (policy_SA * mdp.reward_SA).sum(-1)
-    return step_SS @ operator_SS, paid_S + step_SS @ reward_S
-
-
-def _fixed_point(operator_SS: Array, reward_S: Array) -> Array:
-    system_SS = np.eye(len(reward_S)) - operator_SS
-    return np.asarray(np.linalg.solve(system_SS, reward_S), dtype=np.float64)
+        policy_SA = critic.greedy(mdp, plan, restart.distribution(mdp, policy_SA))
+        loop.add(policy_SA)
+        plan = loop.plan()
+        yield _iterate(
+            mdp, policy_SA, plan.value_S, step_size=1.0, num_transitions=critic.num_transitions
+        )
 
 
 def softmax_policy_gradient(
@@ -250,22 +204,27 @@ def softmax_policy_gradient(
     restart: Restart,
     num_iterations: int,
     learning_rate: float,
+    critic: Critic = EXACT,
 ) -> Iterator[Iterate]:
-    """Yields the policies of exact gradient ascent on the value from mu.
+    """Yields the policies of gradient ascent on the value from mu.
 
     The gradient in a logit is `d_{pi,mu}(s) * pi(a|s) * A(s, a) / (1 - discount)`: what REINFORCE
     and GRPO estimate, so a state that mu and pi miss learns nothing.
 
     Source: Sutton et al. 2000, Theorem 1, for a softmax policy.
     """
-    policy_SA = softmax(logits_SA)
-    one = evaluate(mdp, policy_SA, restart.distribution(mdp, policy_SA))
-    yield _iterate(mdp, policy_SA, one.value_S)
-    for _ in range(num_iterations):
-        logits_SA = logits_SA + learning_rate * softmax_gradient(mdp, one)
+    for iteration in range(num_iterations + 1):
         policy_SA = softmax(logits_SA)
-        one = evaluate(mdp, policy_SA, restart.distribution(mdp, policy_SA))
-        yield _iterate(mdp, policy_SA, one.value_S, step_size=1.0)
+        spent = critic.num_transitions
+        one = critic.evaluate(mdp, policy_SA, restart.distribution(mdp, policy_SA))
+        yield _iterate(
+            mdp,
+            policy_SA,
+            _exact_value(mdp, critic, one),
+            step_size=float(iteration > 0),
+            num_transitions=spent,
+        )
+        logits_SA = logits_SA + learning_rate * softmax_gradient(mdp, one)
 
 
 def softmax_gradient(mdp: TabularMDP, evaluation: Evaluation) -> Array:
@@ -280,6 +239,13 @@ def softmax(logits_SA: Array) -> Array:
     return weight_SA / weight_SA.sum(-1, keepdims=True)
 
 
+def _exact_value(mdp: TabularMDP, critic: Critic, evaluation: Evaluation) -> Array:
+    """Returns the exact value of an evaluated policy; solved only where it is not at hand."""
+    if isinstance(critic, ExactCritic):
+        return evaluation.value_S
+    return policy_value(mdp, evaluation.policy_SA)
+
+
 def _iterate(
     mdp: TabularMDP,
     policy_SA: Array,
@@ -287,7 +253,8 @@ def _iterate(
     *,
     step_size: float = 0.0,
     policy_advantage: float = 0.0,
-    gain: float = -np.inf,
+    guaranteed_gain: float = -np.inf,
+    num_transitions: int = 0,
 ) -> Iterate:
     return Iterate(
         policy_SA=policy_SA,
@@ -295,5 +262,6 @@ def _iterate(
         performance=float(mdp.start_S @ value_S),
         step_size=step_size,
         policy_advantage=policy_advantage,
-        guaranteed_gain=gain,
+        guaranteed_gain=guaranteed_gain,
+        num_transitions=num_transitions,
     )

@@ -15,8 +15,7 @@ import numpy as np
 
 from reason_env.agents.tabular import bounds
 from reason_env.agents.tabular import horizon as finite
-from reason_env.agents.tabular.choose import Chooser, exact
-from reason_env.agents.tabular.mdp import Array, TabularMDP, mismatch, mix
+from reason_env.agents.tabular.mdp import Array, TabularMDP, greedy, mismatch, mix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,7 +114,7 @@ class SearchStep:
 
 
 def reverse_policy_search(
-    mdp: TabularMDP, policy_HSA: Array, restart_HS: Array, *, choose: Chooser = exact
+    mdp: TabularMDP, policy_HSA: Array, restart_HS: Array
 ) -> Iterator[SearchStep]:
     """Yields PSDP's policies: step H - 1 first, each chosen for what was chosen after it.
 
@@ -126,7 +125,6 @@ def reverse_policy_search(
         mdp: An MDP with a horizon.
         policy_HSA: The old policy.
         restart_HS: mu_h of each step, up to a factor; a row may be 0 where nothing is learned.
-        choose: The chooser.
 
     Source: Bagnell, Kakade, Ng and Schneider 2003.
     """
@@ -136,8 +134,7 @@ def reverse_policy_search(
         q_SA = mdp.reward_SA + mdp.transition_SAS @ value_S
         is_met_S = restart_HS[step] > 0
         if is_met_S.any():
-            new_SA = choose(q_SA, restart_HS[step])
-            chosen_HSA[step] = np.where(is_met_S[:, None], new_SA, chosen_HSA[step])
+            chosen_HSA[step] = np.where(is_met_S[:, None], greedy(q_SA), chosen_HSA[step])
         value_S = (chosen_HSA[step] * q_SA).sum(-1)
         performance = finite.evaluate(mdp, chosen_HSA).performance
         yield SearchStep(step=step, policy_HSA=chosen_HSA.copy(), performance=performance)

@@ -10,17 +10,15 @@ Axes: N parallel episodes, S states, A actions, H steps.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import repeat
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reason_env.agents.statistics import Interval
-from reason_env.agents.tabular import bounds
 from reason_env.agents.tabular import horizon as finite
-from reason_env.agents.tabular.mdp import Array, TabularMDP, check_policy, greedy, mix
-from reason_env.agents.tabular.restarts import Restart
+from reason_env.agents.tabular.mdp import Array, TabularMDP, check_policy
 
 Indices = NDArray[np.int64]
 
@@ -47,15 +45,16 @@ class RowSampler:
 
 
 class Simulator:
-    """An MDP under one policy; draws action and next state in one look-up."""
+    """An MDP under one policy or several in turn; draws action and next state in one look-up."""
 
     def __init__(self, mdp: TabularMDP, policy: Array) -> None:
-        """Takes a policy [S, A], or [H, S, A] for an MDP with a horizon."""
+        """Takes a policy [S, A], or several: [H, S, A] with a horizon, [K, S, A] of a plan."""
         self.mdp = mdp
-        if mdp.horizon is None:
-            check_policy(mdp, policy)
-        else:
+        if mdp.horizon is not None:
             finite.checked_policy(mdp, policy)
+        else:
+            for policy_SA in policy if policy.ndim == 3 else (policy,):
+                check_policy(mdp, policy_SA)
         self._is_stationary = policy.ndim == 2
         num_rows = policy.size // mdp.num_actions
         flat_XA = policy.reshape(num_rows, mdp.num_actions)
@@ -68,7 +67,7 @@ class Simulator:
     def step(
         self, state_N: Indices, rng: np.random.Generator, step: int = 0
     ) -> tuple[Indices, Indices, Array]:
-        """Returns action, next state and reward, each [N]; `step` is h of a horizon."""
+        """Returns action, next state and reward, each [N]; `step` says which policy acts."""
         self.num_transitions += len(state_N)
         row_N = state_N if self._is_stationary else state_N + step * self.mdp.num_states
         joint_N = self._joint.draw(row_N, rng)
@@ -86,12 +85,27 @@ def draw_states(distribution_S: Array, num: int, rng: np.random.Generator) -> In
     return RowSampler(distribution_S[None]).draw(np.zeros(num, dtype=np.int64), rng)
 
 
-def stopped_rewards(simulator: Simulator, state_N: Indices, rng: np.random.Generator) -> Array:
-    """Returns the reward each episode stops at, [N]; its mean is the normalised value."""
+def stopped_rewards(
+    simulator: Simulator,
+    state_N: Indices,
+    rng: np.random.Generator,
+    turns: Iterator[int] | None = None,
+) -> Array:
+    """Returns the reward each episode stops at, [N]; its mean is the normalised value.
+
+    Args:
+        simulator: The MDP and its policies.
+        state_N: Where the episodes are.
+        rng: Randomness.
+        turns: Which policy acts at each step (see `Plan.turns`); the first always if None. What is
+            open when it ends is paid nothing.
+    """
     reward_N = np.zeros(len(state_N))
     open_K, state_K = np.arange(len(state_N)), state_N
-    while len(open_K):
-        _, next_K, paid_K = simulator.step(state_K, rng)
+    for turn in repeat(0) if turns is None else turns:
+        if not len(open_K):
+            break
+        _, next_K, paid_K = simulator.step(state_K, rng, turn)
         stops_K = rng.random(len(open_K)) >= simulator.mdp.discount
         reward_N[open_K[stops_K]] = paid_K[stops_K]
         open_K, state_K = open_K[~stops_K], next_K[~stops_K]
@@ -99,14 +113,21 @@ def stopped_rewards(simulator: Simulator, state_N: Indices, rng: np.random.Gener
 
 
 def action_samples(
-    simulator: Simulator, state_N: Indices, action_N: Indices, rng: np.random.Generator
+    simulator: Simulator,
+    state_N: Indices,
+    action_N: Indices,
+    rng: np.random.Generator,
+    turns: Iterator[int] | None = None,
 ) -> Array:
-    """Returns one unbiased sample of the normalised Q(s, a) each, in [0, R], [N]."""
+    """Returns one unbiased sample of the normalised Q(s, a) each, in [0, R], [N].
+
+    The action is taken once, before the turns of the policies begin.
+    """
     mdp = simulator.mdp
     sample_N = mdp.reward_SA[state_N, action_N]
     goes_on = np.flatnonzero(rng.random(len(state_N)) < mdp.discount)
     next_N = simulator.take(state_N[goes_on], action_N[goes_on], rng)
-    sample_N[goes_on] = stopped_rewards(simulator, next_N, rng)
+    sample_N[goes_on] = stopped_rewards(simulator, next_N, rng, turns)
     return sample_N
 
 
@@ -164,98 +185,6 @@ def mean_interval(sample_N: Array, confidence: float = 0.95) -> Interval:
     error = float(sample_N.std(ddof=1)) / math.sqrt(len(sample_N))
     width = NormalDist().inv_cdf(0.5 + confidence / 2) * error
     return Interval(mean, mean - width, mean + width)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SampledStep:
-    """One call of sampled CPI."""
-
-    policy_SA: Array
-    """The policy after the step; the same as before where CPI stops."""
-    estimated_advantage: float
-    step_size: float
-    num_transitions: int
-    """Transitions simulated since the start, candidate and estimate together."""
-    has_stopped: bool
-    """The estimate is below 2/3 of the accuracy: nothing worth a step was found."""
-
-
-def sampled_cpi(
-    mdp: TabularMDP,
-    policy_SA: Array,
-    *,
-    restart: Restart,
-    accuracy: float,
-    num_samples: int,
-    rng: np.random.Generator,
-    step_size: float | None = None,
-) -> Iterator[SampledStep]:
-    """Yields Kakade and Langford's algorithm, until its own stopping rule ends it.
-
-    The candidate is greedy for the mean of sampled action values in the states that were met, and
-    the old policy elsewhere. Its advantage is then estimated on fresh samples. With estimate Ahat,
-    it stops below `2 accuracy / 3`, and else steps by
-    `(1 - discount) * (Ahat - accuracy / 3) / (4 R)`.
-
-    Args:
-        mdp: A discounted MDP with rewards in [0, R].
-        policy_SA: The initial policy.
-        restart: mu.
-        accuracy: eps of the paper, in (normalised) reward units.
-        num_samples: Samples for the candidate, and as many fresh ones for the estimate;
-            `bounds.num_samples` gives the number that the theorem asks for.
-        rng: Randomness.
-        step_size: A fixed step in place of the paper's; None for the paper's.
-
-    Source: Kakade and Langford 2002, section 4.
-    """
-    num_transitions = 0
-    while True:
-        simulator = Simulator(mdp, policy_SA)
-        restart_S = restart.distribution(mdp, policy_SA)
-        candidate_SA = _sampled_candidate(simulator, policy_SA, restart_S, num_samples, rng)
-        state_N = visited_states(simulator, restart_S, num_samples, rng)
-        sample_N = advantage_samples(simulator, policy_SA, candidate_SA, state_N, rng)
-        estimate = float(sample_N.mean())
-        num_transitions += simulator.num_transitions
-        has_stopped = estimate < 2 * accuracy / 3
-        step = 0.0 if has_stopped else step_size
-        if step is None:
-            step = bounds.cpi_step_size(
-                policy_advantage=estimate - accuracy / 3,
-                max_reward=mdp.max_reward,
-                discount=mdp.discount,
-            )
-        policy_SA = mix(policy_SA, candidate_SA, min(step, 1.0))
-        yield SampledStep(
-            policy_SA=policy_SA,
-            estimated_advantage=estimate,
-            step_size=step,
-            num_transitions=num_transitions,
-            has_stopped=has_stopped,
-        )
-        if has_stopped:
-            return
-
-
-def _sampled_candidate(
-    simulator: Simulator,
-    policy_SA: Array,
-    restart_S: Array,
-    num: int,
-    rng: np.random.Generator,
-) -> Array:
-    mdp = simulator.mdp
-    state_N = visited_states(simulator, restart_S, num, rng)
-    action_N = rng.integers(mdp.num_actions, size=num)
-    q_N = action_samples(simulator, state_N, action_N, rng)
-    cell_N = state_N * mdp.num_actions + action_N
-    count_SA = np.bincount(cell_N, minlength=policy_SA.size).reshape(policy_SA.shape)
-    sum_SA = np.bincount(cell_N, weights=q_N, minlength=policy_SA.size).reshape(policy_SA.shape)
-    mean_SA = np.divide(sum_SA, count_SA, out=np.full(policy_SA.shape, -np.inf), where=count_SA > 0)
-    # States where all means are equal (mostly: no reward seen) give no reason to change.
-    is_told_S = (count_SA > 0).all(-1) & (np.ptp(np.maximum(mean_SA, -1e300), axis=-1) > 0)
-    return np.where(is_told_S[:, None], greedy(mean_SA), policy_SA)
 
 
 def returns_with_action(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from reason_env.agents.tabular import ablations, figures, scherrer
+from reason_env.agents.tabular import ablations, coverage, figures, scherrer
 from reason_env.agents.tabular.ablations import Row
 from reason_env.errors import UnknownNameError, did_you_mean
 
@@ -18,6 +18,15 @@ class Setting:
     """Seed -> rows."""
     draw: figures.Draw
     num_seeds: int
+
+
+def garnet_name(num_states: int, reading: str = "value") -> str:
+    """Returns the name of the setting of a size and a reading of Scherrer's noise.
+
+    >>> garnet_name(50), garnet_name(100, "constant")
+    ('garnet_50', 'garnet_100_constant')
+    """
+    return f"garnet_{num_states}" + ("" if reading == "value" else f"_{reading}")
 
 
 SETTINGS: dict[str, Setting] = {
@@ -35,7 +44,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "coverage": Setting(
         about="random resets against the oracle, over p: samples and gain",
-        run=ablations.coverage,
+        run=coverage.coverage,
         draw=figures.coverage,
         num_seeds=8,
     ),
@@ -58,13 +67,14 @@ SETTINGS: dict[str, Setting] = {
         num_seeds=20,
     ),
     **{
-        f"garnet_{num_states}": Setting(
-            about=f"Scherrer's comparison, nine cells with {num_states} states",
-            run=partial(scherrer.cells, num_states=num_states),
+        garnet_name(num_states, reading): Setting(
+            about=f"Scherrer's nine cells of {num_states} states; the noise read as {reading!r}",
+            run=partial(scherrer.cells, num_states=num_states, reading=reading),
             draw=figures.garnet,
             num_seeds=30,
         )
-        for num_states in scherrer.NUM_STATES
+        for reading in scherrer.READINGS
+        for num_states in (scherrer.NUM_STATES if reading in ("value", "constant") else (50,))
     },
 }
 

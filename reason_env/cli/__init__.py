@@ -1,6 +1,7 @@
 """The command line: the only place that prints, and the composition root. One file a command.
 
-    reason-env train METHOD | eval | problems | play | pretrain | grade | check | tabular
+    reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
+        | grade | check | tabular
 
 Flags come from the config dataclasses. A mistake of the caller is one line on standard error and
 exit status 2; nothing a policy writes can raise.
@@ -17,10 +18,15 @@ from rich.text import Text
 from reason_env.cli.flags import Arguments, out
 from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
-COMMANDS = ("train", "eval", "problems", "play", "pretrain", "grade", "check", "tabular")
+COMMANDS = (
+    "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
+    "tabular",
+)  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
   reason-env train grpo --problems chain --model base    train; ends with a table and a curve
+  reason-env compare grpo rrpo lte --problems chain      same budget, several seeds, one report
+  reason-env report DIR ...                              report.html of a comparison, or of runs
   reason-env eval --model base --problems chain          pass@1 and pass@k with intervals
   reason-env problems list | show SOURCE                 where problems come from, and what they are
   reason-env play --problems chain [--model base]        one episode, by you or by a model

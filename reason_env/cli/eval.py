@@ -5,6 +5,7 @@ from typing import Annotated
 
 from rich.text import Text
 
+from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig, evaluate
 from reason_env.agents.policy import LanguageModelPolicy
@@ -27,6 +28,7 @@ def run(words: list[str]) -> None:
         dtype: str = "float32"
         max_batch_size: int = 256
         """Sequences sampled at once."""
+        engine: EngineConfig = field(default_factory=EngineConfig)
         num_problems: int = 200
         """The first of the set."""
         samples: int = 8
@@ -47,7 +49,11 @@ def run(words: list[str]) -> None:
         greedy=given.greedy,
     )
     policy = LanguageModelPolicy.load(
-        given.model, device=given.device, dtype=given.dtype, max_batch_size=given.max_batch_size
+        given.model,
+        device=given.device,
+        dtype=given.dtype,
+        max_batch_size=given.max_batch_size,
+        engine=given.engine,
     )
     env = given.env.make(policy.codec)
     ids = [item.problem_id for item in reason_env_of(env).problems][: config.num_problems]

@@ -27,6 +27,8 @@ def row_line(row: Row, iterations: int) -> str:
         ("advantage/groups_without_signal_fraction", "no signal"),
         ("update/entropy", "entropy"),
         ("update/grad_norm", "grad"),
+        ("cpi/advantage", "advantage"),
+        ("cpi/alpha", "alpha"),
     ):
         if row.get(name) is not None:
             parts.append(f"{label} {row[name]:.3f}")

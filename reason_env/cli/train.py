@@ -1,7 +1,7 @@
 """`reason-env train METHOD`: trains, shows every iteration, ends with a table and a curve."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +10,15 @@ from rich.text import Text
 
 from reason_env.agents import config_json
 from reason_env.agents.checkpoint import latest_checkpoint
-from reason_env.agents.methods import METHODS
+from reason_env.agents.cpi_config import CPIConfig
+from reason_env.agents.methods import METHODS, method_config
 from reason_env.agents.run_dir import RunDir
 from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.training import Training
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, Arguments, out, parsed
-from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
+from reason_env.errors import ConfigError
 from reason_env.wrappers.stack import checked_spec
 
 
@@ -25,12 +26,15 @@ def run(words: list[str]) -> None:
     """Trains by the method that the first word names."""
     if not words or words[0].startswith("-"):
         raise ConfigError(
-            f"train must name a method, one of {', '.join(METHODS)}; "
+            f"train must name a method, one of {', '.join(METHODS)}, or several joined by '+'; "
             "for example: reason-env train grpo --problems chain --model base"
         )
     method, rest = words[0], words[1:]
-    if method not in METHODS:
-        raise UnknownNameError(f"no method {method!r}{did_you_mean(method, METHODS)}")
+    if method == "cpi":
+        _run_conservative(rest)
+        return
+    chosen = method_config(method)
+    rest = of_parts(rest, method)
 
     @dataclass(frozen=True, kw_only=True)
     class Train:
@@ -47,7 +51,7 @@ def run(words: list[str]) -> None:
         from_config: Path | None = None
         """Takes every setting from this config.json; only --out may stand beside it."""
 
-    default = Train(config=TrainConfig(method=METHODS[method]()))
+    default = Train(config=TrainConfig(method=chosen))
     given = parsed(Train, rest, prog=f"train {method}", default=default)
     if given.resume is not None:
         _alone(rest, {"--resume"})
@@ -61,6 +65,74 @@ def run(words: list[str]) -> None:
         spec = _text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
     _new_run(config, given.out, ["reason-env", "train", method, *rest])
+
+
+def _run_conservative(words: Arguments) -> None:
+    """Trains by any method's starts and loss, each update behind CPI's test."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Train:
+        """Conservative policy iteration: each update of a method is taken if it holds up."""
+
+        config: Annotated[TrainConfig, FLAT]
+        cpi: CPIConfig = field(default_factory=CPIConfig)
+        restart: str = "initial"
+        """Whose starts are mu, and whose loss makes the candidate: a method's name, or initial (the
+        problem, as grpo). The method's own flags follow the name that stands here."""
+        out: Path | None = None
+        """Run directory; a new one below runs/ if None."""
+        resume: Path | None = None
+        """Goes on with the run in this directory; stands alone."""
+        env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
+        """A wrapped environment as env.spec.to_json() writes it; stands instead of the flags of
+        the environment."""
+        from_config: Path | None = None
+        """Takes every setting from this config.json; only --out may stand beside it."""
+
+    restart = _restart_of(words)
+    method = method_config("grpo" if restart == "initial" else restart)
+    default = Train(config=TrainConfig(method=method), restart=restart)
+    words = of_parts(words, restart)
+    given = parsed(Train, words, prog="train cpi", default=default)
+    if given.resume is not None:
+        _alone(words, {"--resume"})
+        _resume_run(given.resume, "cpi")
+        return
+    config = replace(given.config, cpi=given.cpi)
+    if given.from_config is not None:
+        _alone(words, {"--from-config", "--out"})
+        config = _config_of(given.from_config)
+    if given.env is not None:
+        spec = _text_of(given.env, "--env")
+        config = replace(config, env=replace(config.env, stack=spec))
+    _new_run(config, given.out, ["reason-env", "train", "cpi", *words])
+
+
+def of_parts(words: Arguments, method: str) -> list[str]:
+    """Returns the flags of several methods as their config has them, by place instead of name.
+
+    >>> of_parts(["--lte.gamma", "0.2", "--seed", "1"], "srpo+lte")
+    ['--methods.1.gamma', '0.2', '--seed', '1']
+    """
+    names = method.split("+")
+    if len(names) == 1:
+        return list(words)
+    places = {f"--{name}": f"--methods.{place}" for place, name in enumerate(names)}
+
+    def placed(word: str) -> str:
+        head, dot, rest = word.partition(".")
+        return places.get(head, head) + dot + rest if dot else word
+
+    return [placed(word) for word in words]
+
+
+def _restart_of(words: Arguments) -> str:
+    """Returns the method that --restart names: it decides which flags there are."""
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == "--restart":
+            return value if equals else words[index + 1] if index + 1 < len(words) else ""
+    return "initial"
 
 
 def _alone(words: Arguments, allowed: set[str]) -> None:
@@ -111,10 +183,10 @@ def _resume_run(path: Path, method: str) -> None:
 
     with RunDir.open(path) as run:
         config = run.config(TrainConfig)
-        if config.method.kind != method:
+        if config.name != method:
             raise ConfigError(
-                f"--resume must name a run of {method!r}, got one of {config.method.kind!r}; "
-                f"use: reason-env train {config.method.kind} --resume {path}"
+                f"--resume must name a run of {method!r}, got one of {config.name!r}; "
+                f"use: reason-env train {config.name} --resume {path}"
             )
         _check_stack(config)
         training = Training(config, checkpoint=latest_checkpoint(run))
@@ -127,7 +199,7 @@ def _resume_run(path: Path, method: str) -> None:
 def _free_directory(config: Any) -> Path:
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
     number = 1
-    while (path := Path("runs") / f"{config.method.kind}-{source}-{number:03d}").exists():
+    while (path := Path("runs") / f"{config.name}-{source}-{number:03d}").exists():
         number += 1
     return path
 
@@ -139,7 +211,7 @@ def _show_run(training: Any, run: Any) -> None:
     deadline = None if config.max_minutes is None else began + 60 * config.max_minutes
     out.print(
         Text(
-            f"{config.method.kind} on {config.env.source}: "
+            f"{config.name} on {config.env.source}: "
             f"{len(training.problem_ids)} problems, model {config.model}, run {run.path}"
         )
     )

@@ -1,8 +1,9 @@
 """Where problems come from: one function for every source, and the table of sources.
 
-A source is a name, or a name and its argument: `chain`, `gsm8k:PATH`, `hub:NAME`, `file:PATH`; a
-path alone is a file. A family is imported when it is asked for, so that importing this package
-stays cheap. An argument that a source has no use for is an error, never ignored.
+A source is a name, or a name and its argument: `chain`, `gsm8k:PATH`, `hub:NAME`, `file:PATH`,
+`mix:PARTS`, `reasoning_gym:NAME`; a path alone is a file. A family is imported when it is asked
+for, so that importing this package stays cheap. An argument that a source has no use for is an
+error, never ignored.
 """
 
 import os
@@ -16,6 +17,8 @@ from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_y
 from reason_env.problem import ProblemSet
 from reason_env.problems.files import SUFFIXES, load_file
 from reason_env.problems.hub import load_hub
+from reason_env.problems.mix import make_mix
+from reason_env.problems.reasoning_gym import load_reasoning_gym
 from reason_env.problems.reference import answer_line, reference_response
 from reason_env.problems.rows import check_limit
 
@@ -25,10 +28,13 @@ __all__ = [
     "load_file",
     "load_hub",
     "load_problems",
+    "load_reasoning_gym",
     "problem_sources",
     "reference_response",
 ]
 
+GENERATORS = ("mix", "reasoning_gym")
+"""Sources with an argument that are generated, not read."""
 Levels = tuple[int, int]
 """Inclusive (low, high)."""
 
@@ -59,7 +65,8 @@ class ProblemSource:
         """The name as it is written on the command line.
 
         >>> [source.usage for source in problem_sources()]
-        ['chain', 'inverse', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]']
+        ['chain', 'inverse', 'unlock', 'precedence', 'equation', 'countdown', 'mix:PARTS',
+         'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]', 'reasoning_gym:NAME']
         """
         return f"{self.name}:{self.argument}" if self.argument else self.name
 
@@ -76,6 +83,31 @@ _SOURCES: tuple[ProblemSource, ...] = (
         module="reason_env.problems.inverse",
     ),
     ProblemSource(
+        name="unlock",
+        description="a hard start of powers, and an easy rest",
+        module="reason_env.problems.unlock",
+    ),
+    ProblemSource(
+        name="precedence",
+        description="three expressions, and tempting wrong ways to read them",
+        module="reason_env.problems.precedence",
+    ),
+    ProblemSource(
+        name="equation",
+        description="a x + b - c = d, one term moved a step; fractions as answers",
+        module="reason_env.problems.equation",
+    ),
+    ProblemSource(
+        name="countdown",
+        description="reach a number from given digits; search, several right answers",
+        module="reason_env.problems.countdown",
+    ),
+    ProblemSource(
+        name="mix",
+        description="generated: families by weight, as in mix:unlock@1-3+unlock@8-10*3",
+        argument="PARTS",
+    ),
+    ProblemSource(
         name="gsm8k",
         description="GSM8K's own format: a .jsonl or .parquet file, or a directory of splits",
         argument="PATH",
@@ -89,6 +121,11 @@ _SOURCES: tuple[ProblemSource, ...] = (
         name="hub",
         description="a Hugging Face data set by name, or a local directory of one",
         argument="NAME[:CONFIG]",
+    ),
+    ProblemSource(
+        name="reasoning_gym",
+        description="generated: a set of reasoning-gym, verified by its own scorer",
+        argument="NAME",
     ),
 )
 
@@ -112,14 +149,14 @@ def load_problems(
     """Returns the problems of a source.
 
     Args:
-        name: A family, `gsm8k`, `file` or `hub` (the last three with an argument after a colon, or
-            in `path`), or the path of a file.
-        path: The argument of `gsm8k`, `file` and `hub`, where the name does not hold it.
+        name: A family, `mix`, `gsm8k`, `file`, `hub` or `reasoning_gym` (the last five with an
+            argument after a colon, or in `path`), or the path of a file.
+        path: The argument of the last five, where the name does not hold it.
         split: Which split. One file is one split: there it only names the ids.
-        size: How many problems a family makes; of a file or hub, at most the first `size` (after
-            `levels`).
+        size: How many problems a family or reasoning-gym makes; of a file or hub, at most the
+            first `size` (after `levels`).
         levels: Inclusive (low, high).
-        seed: Which problems a family draws. A file draws nothing: 0.
+        seed: Which problems a family or reasoning-gym draws. A file draws nothing: 0.
         columns: Problem field -> column, of files and hubs.
         allow_ungradable: Keep rows of a file or hub whose answer does not grade as correct against
             itself; a warning lists them.
@@ -136,19 +173,9 @@ def load_problems(
             "both ends are included"
         )
     source, argument = _parsed(name, path)
-    if source.module:
-        if columns is not None:
-            raise ConfigError(
-                f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "
-                "they name the columns of files and hubs"
-            )
-        if allow_ungradable:
-            raise ConfigError(
-                f"allow_ungradable must be False for the family {source.name!r}, got True; "
-                "every answer of a family can be graded"
-            )
-        family = cast("Family", import_module(source.module))
-        return family.make(split, size=size, levels=levels, seed=seed)
+    if source.module or source.name in GENERATORS:
+        _check_unused(source, columns, allow_ungradable)
+        return _generated(source, argument, split=split, size=size, levels=levels, seed=seed)
     if seed != 0:
         raise ConfigError(
             f"seed must be 0 for {source.usage}, got {seed!r}; "
@@ -164,6 +191,52 @@ def load_problems(
         allow_ungradable=allow_ungradable,
     )
     return problems if levels is None else _of_levels(problems, argument, levels, size)
+
+
+def _check_unused(
+    source: ProblemSource, columns: Mapping[str, str] | None, allow_ungradable: bool
+) -> None:
+    if columns is not None:
+        raise ConfigError(
+            f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "
+            "they name the columns of files and hubs"
+        )
+    if allow_ungradable:
+        raise ConfigError(
+            f"allow_ungradable must be False for the family {source.name!r}, got True; "
+            "every answer of a family can be graded"
+        )
+
+
+def _generated(
+    source: ProblemSource,
+    argument: str,
+    *,
+    split: str,
+    size: int | None,
+    levels: Levels | None,
+    seed: int,
+) -> ProblemSet:
+    if source.name == "reasoning_gym":
+        return load_reasoning_gym(argument, split=split, size=size, levels=levels, seed=seed)
+    if source.name == "mix":
+        if levels is not None:
+            raise ConfigError(
+                f"levels must be None for mix:{argument}, got {levels!r}; give each part its own, "
+                "as in mix:unlock@1-3+unlock@8-10"
+            )
+        return make_mix(argument, split, size=size, seed=seed, make_family=_family)
+    return _family(source.name, split, size, levels, seed)
+
+
+def _family(
+    name: str, split: str, size: int | None, levels: Levels | None, seed: int
+) -> ProblemSet:
+    modules = {source.name: source.module for source in _SOURCES if source.module}
+    if name not in modules:
+        raise UnknownNameError(f"no family {name!r}{did_you_mean(name, modules)}")
+    family = cast("Family", import_module(modules[name]))
+    return family.make(split, size=size, levels=levels, seed=seed)
 
 
 def _parsed(name: str, path: str | Path | None) -> tuple[ProblemSource, str]:

@@ -6,21 +6,21 @@ multiplications and every error is in one step that can be pointed at.
 """
 
 import random
+from collections.abc import Mapping
 
 from reason_env.problem import Problem, ProblemSet
+from reason_env.problems.generated import Levels, Trace, first_wrong_step, is_right, make_set
 from reason_env.problems.registers import (
-    Trace,
+    LABELS,
     draw_operations,
-    first_wrong_step,
-    make_set,
     read_operations,
     read_registers,
     run,
     written_registers,
 )
 
-DEFAULT_LEVELS = (4, 12)
-DEFAULT_SIZE = {"train": 4000, "validation": 500, "test": 500}
+__all__ = ["LEVELS", "demonstration", "draw", "first_wrong_step", "is_right", "make"]
+LEVELS = Levels(every=(1, len(LABELS)), default=(4, 12), hard=(14, 16))
 MULTIPLIERS = (2, 3, 4, 5, 6, 7, 8, 9)
 
 
@@ -34,36 +34,35 @@ def make(
     r"""Returns problems of the family.
 
     Args:
-        split: "train", "validation" or "test"; no question is in two of them.
+        split: "train", "validation", "test" or "hard"; no question is in two of them.
         size: Number of problems; 4000 for training and 500 else where None.
-        levels: Lowest and highest number of operations; 4..12 where None.
+        levels: Lowest and highest number of operations; 4..12 where None, 14..16 of the hard split.
         seed: Chooses the problems.
 
     >>> problem = make("test", size=1, levels=(2, 2))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    x=5 y=1 z=9
-    A:y-8 B:z+5
-    A:1-8 y=3
-    B:9+5 z=4
-    534
+    x=8 y=8 z=2
+    B:y*4 C:y-8
+    B:8*4 y=2
+    C:2-8 y=4
+    842
     """
     return make_set(
         "chain",
         split,
         draw=draw,
-        size=DEFAULT_SIZE.get(split, 500) if size is None else size,
-        levels=DEFAULT_LEVELS if levels is None else levels,
+        size=size,
+        levels=levels,
+        known=LEVELS,
         seed=seed,
         checker=first_wrong_step,
     )
 
 
-def demonstration(problem: Problem, rng: random.Random, error_rates: dict[str, float]) -> Trace:
+def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
     """Returns a trace of the problem with errors at these rates (by symbol), and its answer."""
     registers, operations = problem.question.split("\n")
-    return run(
-        read_registers(registers), read_operations(operations), error_rates=error_rates, rng=rng
-    )
+    return run(read_registers(registers), read_operations(operations), error_rates=rates, rng=rng)
 
 
 def draw(level: int, rng: random.Random) -> tuple[str, Trace]:

@@ -6,21 +6,21 @@ shown the answer, every step can be read off it.
 """
 
 import random
+from collections.abc import Mapping
 
 from reason_env.problem import Problem, ProblemSet
+from reason_env.problems.generated import Levels, Trace, first_wrong_step, is_right, make_set
 from reason_env.problems.registers import (
-    Trace,
+    LABELS,
     draw_operations,
-    first_wrong_step,
-    make_set,
     read_operations,
     read_registers,
     run,
     written_registers,
 )
 
-DEFAULT_LEVELS = (3, 8)
-DEFAULT_SIZE = {"train": 4000, "validation": 500, "test": 500}
+__all__ = ["LEVELS", "demonstration", "draw", "first_wrong_step", "is_right", "make"]
+LEVELS = Levels(every=(1, len(LABELS)), default=(3, 8), hard=(11, 12))
 MULTIPLIERS = (3, 7, 9)
 
 
@@ -35,28 +35,29 @@ def make(
 
     >>> problem = make("test", size=1, levels=(2, 2))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    A:z*9 B:z-8
-    x=8 y=6 z=7
-    B:7+8 z=5
-    A:5/9 z=5
-    865
+    D:y*7 E:y-8
+    x=5 y=3 z=5
+    E:3+8 y=1
+    D:1/7 y=3
+    535
     """
     return make_set(
         "inverse",
         split,
         draw=draw,
-        size=DEFAULT_SIZE.get(split, 500) if size is None else size,
-        levels=DEFAULT_LEVELS if levels is None else levels,
+        size=size,
+        levels=levels,
+        known=LEVELS,
         seed=seed,
         checker=first_wrong_step,
     )
 
 
-def demonstration(problem: Problem, rng: random.Random, error_rates: dict[str, float]) -> Trace:
+def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
     """Returns a trace of the problem with errors at these rates (by symbol), and its answer."""
     operations, registers = problem.question.split("\n")
     undone = [operation.undone for operation in reversed(read_operations(operations))]
-    return run(read_registers(registers), undone, error_rates=error_rates, rng=rng)
+    return run(read_registers(registers), undone, error_rates=rates, rng=rng)
 
 
 def draw(level: int, rng: random.Random) -> tuple[str, Trace]:

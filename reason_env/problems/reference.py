@@ -6,7 +6,7 @@ have it inside. Whether a step states the answer is the extraction rule's decisi
 """
 
 from reason_env.errors import ConfigError
-from reason_env.problem import Problem
+from reason_env.problem import Problem, ScoredProblem
 from reason_env.verify import extract_answer
 
 ANSWER_MARK = "####"
@@ -16,10 +16,16 @@ ANSWER_MARK = "####"
 def answer_line(problem: Problem) -> str:
     r"""Returns `#### <answer>`; line breaks of the answer become spaces, as in LaTeX.
 
+    An answer that a scorer takes to the letter (a grid, say) stands in a box if the line would
+    change it.
+
     >>> answer_line(Problem(problem_id="toy/train/0", question="12*3=?", answer="36"))
     '#### 36'
     """
-    return f"{ANSWER_MARK} {' '.join(problem.answer.split())}"
+    line = f"{ANSWER_MARK} {' '.join(problem.answer.split())}"
+    if isinstance(problem, ScoredProblem) and extract_answer(line) != problem.answer:
+        return "\\boxed{" + problem.answer + "}"
+    return line
 
 
 def reference_response(problem: Problem, delimiter: str = "\n") -> str:

@@ -11,8 +11,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from reason_env.problem import ScoredReference
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify.compare import compare, reference_answer
+from reason_env.verify.countdown import SCORER, score_countdown
 from reason_env.verify.extraction import extract_answer
 from reason_env.verify.options import DEFAULT, GradeOptions
 from reason_env.verify.pool import shared_pool
@@ -22,7 +24,9 @@ CACHE_CHARACTERS = 2_000
 """A longer answer is graded each time."""
 
 _NO_ANSWER = Verdict(Outcome.NO_ANSWER, None, "no final answer was found")
-_Key = tuple[str, str, GradeOptions]
+Reference = str | ScoredReference
+"""What a response is graded against: an answer, or the entry of a scorer."""
+_Key = tuple[str, Reference, GradeOptions]
 """Final answer of the response, reference, options: what a verdict depends on."""
 
 
@@ -62,8 +66,11 @@ clear_cache = _CACHE.clear
 os.register_at_fork(after_in_child=_CACHE.renew_lock)
 
 
-def grade(response: str, answer: str, options: GradeOptions = DEFAULT) -> Verdict:
+def grade(response: str, answer: Reference, options: GradeOptions = DEFAULT) -> Verdict:
     r"""Returns the verdict on the final answer of a response; `answer` is the reference.
+
+    The answer is looked for in the same way whoever decides on it. A scorer of somebody else's
+    always runs in a worker; it has found the answer correct where its score is 1, and nothing less.
 
     >>> grade(r"It is \boxed{\frac{1}{2}}.", "0.5").outcome
     <Outcome.CORRECT: 'correct'>
@@ -81,7 +88,9 @@ def grade(response: str, answer: str, options: GradeOptions = DEFAULT) -> Verdic
     return verdict
 
 
-def grade_many(pairs: Sequence[tuple[str, str]], options: GradeOptions = DEFAULT) -> list[Verdict]:
+def grade_many(
+    pairs: Sequence[tuple[str, Reference]], options: GradeOptions = DEFAULT
+) -> list[Verdict]:
     """Returns `grade` of each pair, in order; those that need a worker run in parallel.
 
     Equal pairs are graded once, and `grade` finds all of them in the cache afterwards.
@@ -117,13 +126,23 @@ def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
 
 def _in_process(key: _Key) -> Verdict | None:
     """Returns the verdict of the tiers that need no worker, or None."""
-    decision = compare(*key)
+    text, reference, options = key
+    if isinstance(reference, ScoredReference):
+        if reference.scorer != SCORER:
+            return None
+        outcome, reason, score = score_countdown(text, reference.entry)
+        return Verdict(outcome, text, reason, score)
+    decision = compare(text, reference, options)
     return None if decision is None else Verdict(decision[0], key[0], decision[1])
 
 
 def _in_worker(key: _Key) -> Verdict:
-    outcome, reason = shared_pool().compare(*key)
-    return Verdict(outcome, key[0], reason)
+    text, reference, options = key
+    if isinstance(reference, ScoredReference):
+        outcome, reason, score = shared_pool(reference.scorer).score(text, reference.entry)
+        return Verdict(outcome, text, reason, score)
+    outcome, reason = shared_pool().compare(text, reference, options)
+    return Verdict(outcome, text, reason)
 
 
 def _share_out(waiting: list[_Key], decided: dict[_Key, Verdict]) -> None:

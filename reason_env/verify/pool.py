@@ -11,18 +11,21 @@ import atexit
 import contextlib
 import os
 import threading
+from collections.abc import Callable
+from typing import ClassVar
 
 from reason_env.verdict import Outcome
 from reason_env.verify.options import GradeOptions
-from reason_env.verify.process import Reply, Tier, Worker
+from reason_env.verify.process import SYMBOLIC, Reply, Scored, Tier, Worker
 
 
 class WorkerPool:
     """At most `size` workers, started when first needed and kept warm."""
 
-    def __init__(self, size: int) -> None:
-        """Makes an empty pool; nothing is spawned yet."""
+    def __init__(self, size: int, program: str = SYMBOLIC) -> None:
+        """Makes an empty pool of workers for `program`; nothing is spawned yet."""
         self.size = size
+        self._program = program
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._slots = threading.BoundedSemaphore(size)
@@ -32,13 +35,25 @@ class WorkerPool:
         self, response: str, reference: str, options: GradeOptions, tier: Tier = "ours"
     ) -> Reply:
         """Runs one comparison in a worker, waiting for a free one."""
+
+        def ask(worker: Worker) -> Scored:
+            return (*worker.compare(response, reference, options, tier), None)
+
+        outcome, reason, _ = self._asked(ask)
+        return outcome, reason
+
+    def score(self, response: str, entry: str) -> Scored:
+        """Runs one scoring in a worker, waiting for a free one."""
+        return self._asked(lambda worker: worker.score(response, entry))
+
+    def _asked(self, ask: Callable[[Worker], Scored]) -> Scored:
         with self._slots:
             try:
                 worker = self._take()
             except OSError as error:
-                return (Outcome.ERROR, f"no worker could be started ({type(error).__name__})")
+                return (Outcome.ERROR, f"no worker could be started ({type(error).__name__})", None)
             try:
-                return worker.compare(response, reference, options, tier)
+                return ask(worker)
             finally:
                 self._give_back(worker)
 
@@ -66,7 +81,7 @@ class WorkerPool:
                     return worker
                 worker.kill()
                 self._all.discard(worker)
-            worker = Worker()
+            worker = Worker(self._program)
             self._all.add(worker)
             return worker
 
@@ -80,36 +95,37 @@ class WorkerPool:
             self._all.discard(worker)
             # The next one warms up while nobody waits; if none can start, the next call says so.
             with contextlib.suppress(OSError):
-                fresh = Worker()
+                fresh = Worker(self._program)
                 self._all.add(fresh)
                 self._idle.append(fresh)
 
 
 class _Shared:
-    """The pool of this process: made at first use, forgotten (not killed) in a forked copy."""
+    """The pools of this process: made at first use, forgotten (not killed) in a forked copy."""
 
-    pool: WorkerPool | None = None
+    pools: ClassVar[dict[str, WorkerPool]] = {}
     lock = threading.Lock()
 
 
-def shared_pool() -> WorkerPool:
-    """Returns the pool that all callers of this process share."""
+def shared_pool(program: str = SYMBOLIC) -> WorkerPool:
+    """Returns the pool for `program` that all callers of this process share."""
     with _Shared.lock:
-        if _Shared.pool is None:
-            _Shared.pool = WorkerPool(size=max(1, min(4, os.cpu_count() or 1)))
-        return _Shared.pool
+        if program not in _Shared.pools:
+            size = max(1, min(4, os.cpu_count() or 1))
+            _Shared.pools[program] = WorkerPool(size, program)
+        return _Shared.pools[program]
 
 
 def close_shared_pool() -> None:
     """Kills the workers of this process; the next comparison starts new ones."""
     with _Shared.lock:
-        pool, _Shared.pool = _Shared.pool, None
-    if pool is not None:
+        pools, _Shared.pools = _Shared.pools, {}
+    for pool in pools.values():
         pool.close()
 
 
 def _forget() -> None:
-    _Shared.pool, _Shared.lock = None, threading.Lock()
+    _Shared.pools, _Shared.lock = {}, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

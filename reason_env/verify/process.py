@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 from reason_env.verdict import Outcome
 from reason_env.verify.options import GradeOptions
@@ -33,26 +33,40 @@ Tier = Literal["ours", "math_verify"]
 """Who compares: sympy and math-verify where each serves us, or math-verify alone, as a peer."""
 
 
-_RAN_OUT: Reply = (Outcome.TIMEOUT, "the worker did not answer in time")
+Scored = tuple[Outcome, str, float | None]
+"""Outcome, reason, score: what a worker of a scorer finds."""
 
 
-_DIED: Reply = (Outcome.ERROR, "the worker died")
+SYMBOLIC = "symbolic"
+"""The program of the workers that compare; others are named after their scorer."""
+
+
+FIXED = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Of a scorer's process: generators that walk through sets of texts make the same entry in each,
+and threads take no address space."""
+
+
+_RAN_OUT: Scored = (Outcome.TIMEOUT, "the worker did not answer in time", None)
+
+
+_DIED: Scored = (Outcome.ERROR, "the worker died", None)
 
 
 class Worker:
     """One spawned process and its pipes; used by one thread at a time."""
 
-    def __init__(self) -> None:
-        """Spawns the process and does not wait for it."""
+    def __init__(self, program: str = SYMBOLIC) -> None:
+        """Spawns the process for `program` and does not wait for it."""
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "reason_env.verify.worker"],
+            [sys.executable, "-m", "reason_env.verify.worker", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
             close_fds=True,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env=os.environ | path | ({} if program == SYMBOLIC else FIXED),
         )
         self._buffer = b""
         self._is_ready = False
@@ -64,15 +78,23 @@ class Worker:
         """Returns what the process found; TIMEOUT or ERROR (and a dead process) if it found
         nothing.
         """
+        job = {"tier": tier, "response": response, "reference": reference}
+        outcome, reason, _ = self._ask(job | {"options": asdict(options)})
+        return outcome, reason
+
+    def score(self, response: str, entry: str) -> Scored:
+        """Returns what the scorer that this is a worker of says; failures as `compare`."""
+        return self._ask({"tier": "score", "response": response, "entry": entry})
+
+    def _ask(self, job: dict[str, Any]) -> Scored:
         if not self._is_ready:
             self._is_ready = bool(self._line(START_S))
             if not self._is_ready:
                 self.kill()
-                return (Outcome.ERROR, "the worker did not start")
+                return (Outcome.ERROR, "the worker did not start", None)
         self._job_id += 1
-        job = {"id": self._job_id, "tier": tier, "response": response, "reference": reference}
         try:
-            self._write((json.dumps(job | {"options": asdict(options)}) + "\n").encode())
+            self._write((json.dumps(job | {"id": self._job_id}) + "\n").encode())
         except OSError:
             self.kill()
             return _DIED
@@ -97,7 +119,7 @@ class Worker:
             if pipe is not None:
                 pipe.close()
 
-    def _answer(self) -> Reply:
+    def _answer(self) -> Scored:
         while True:
             line = self._line(WALL_S)
             if not line:
@@ -105,7 +127,7 @@ class Worker:
                 return _RAN_OUT if line is None else _DIED
             message = json.loads(line)
             if message["id"] == self._job_id:
-                return Outcome(message["outcome"]), str(message["reason"])
+                return Outcome(message["outcome"]), str(message["reason"]), message.get("score")
             # A job that died after it had answered is reported once more: that is no news.
             if message["id"] > self._job_id:
                 self.kill()

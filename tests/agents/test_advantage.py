@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -114,3 +115,61 @@ def test_wrong_settings_are_refused_with_the_near_match():
     for eps in (-1.0, math.inf, math.nan):
         with pytest.raises(ConfigError, match="eps must be finite and at least 0, got"):
             AdvantageConfig(eps=eps)
+
+
+def pass_at_k(returns, k):
+    return group_advantages(returns, AdvantageConfig(kind="pass_at_k", k=k)).tolist()
+
+
+def test_pass_at_k_is_what_a_return_adds_to_the_best_of_k():
+    # k = 2. 3: with each other 3; without, of {1, 0}, {1, 2}, {0, 2}: 5/3; 2 (3 - 5/3).
+    # 1: (3 + 1 + 2)/3 = 2; {3, 0}, {3, 2}, {0, 2}: 8/3. 0: (3 + 1 + 2)/3; {3, 1}, {3, 2}, {1, 2}:
+    # 8/3. 2: (3 + 2 + 2)/3; {3, 1}, {3, 0}, {1, 0}: 7/3.
+    assert pass_at_k([3.0, 1.0, 0.0, 2.0], 2) == pytest.approx(
+        [8 / 3, -4 / 3, -4 / 3, 0], abs=1e-12
+    )
+    # k = 3 of 0/1: right: 1 - 0; wrong: of {1, 0, 0} two at a time 2/3, three at a time 1.
+    assert pass_at_k([1.0, 0.0, 0.0, 0.0], 3) == pytest.approx([3, -1, -1, -1], abs=1e-12)
+    # Two right of four, k = 3: one right is always among three others, whoever is left out.
+    assert pass_at_k([1.0, 1.0, 0.0, 0.0], 3) == pytest.approx([0, 0, 0, 0], abs=1e-12)
+
+
+@given(returns=st.lists(st.floats(-5, 5), min_size=2, max_size=7))
+def test_pass_at_one_is_rloo(returns):
+    rloo = group_advantages(returns, AdvantageConfig(kind="rloo"))
+    assert pass_at_k(returns, 1) == pytest.approx(rloo.tolist(), abs=1e-9)
+
+
+@pytest.mark.parametrize(("size", "k"), [(3, 2), (4, 2), (4, 3)])
+def test_pass_at_k_is_unbiased_over_all_outcomes(size, k):
+    # A policy over three answers with returns 1, 0.25 and 0; gradient of its logits.
+    chances, rewards = np.array([0.2, 0.3, 0.5]), (1.0, 0.25, 0.0)
+
+    def score(answer):
+        return np.eye(3)[answer] - chances
+
+    exact, estimated = np.zeros(3), np.zeros(3)
+    for drawn in itertools.product(range(3), repeat=k):
+        best = max(rewards[answer] for answer in drawn)
+        exact += np.prod(chances[list(drawn)]) * best * sum(score(answer) for answer in drawn)
+    for drawn in itertools.product(range(3), repeat=size):
+        weights = pass_at_k([rewards[answer] for answer in drawn], k)
+        terms = [w * score(answer) for w, answer in zip(weights, drawn, strict=True)]
+        estimated += np.prod(chances[list(drawn)]) * np.mean(terms, axis=0)
+    assert np.abs(exact).max() > 0.05
+    np.testing.assert_allclose(estimated, exact, atol=1e-12)
+
+
+def test_pass_at_k_of_too_few_is_nothing():
+    assert pass_at_k([1.0, 0.0, 0.0], 3) == [0.0, 0.0, 0.0]
+    assert pass_at_k([1.0, 0.0, 0.0], 4) == [0.0, 0.0, 0.0]
+
+
+def test_groups_that_are_too_small_for_the_estimator_are_refused():
+    with pytest.raises(ConfigError, match="group_size must be at least 5, got 4; the best of 4 is"):
+        AdvantageConfig(kind="pass_at_k").check_size(4, "group_size")
+    AdvantageConfig(kind="pass_at_k").check_size(5, "group_size")
+    with pytest.raises(ConfigError, match="num_base must be at least 2, got 1; an episode alone"):
+        AdvantageConfig(k=9).check_size(1, "num_base")
+    with pytest.raises(ConfigError, match="advantage k must be at least 1, got 0"):
+        AdvantageConfig(k=0)

@@ -48,6 +48,18 @@ def test_loss_and_gradient_equal_the_other_library(case):
     np.testing.assert_allclose(row["ours"]["gradient"], theirs, rtol=1e-8, atol=1e-15)
 
 
+def test_the_switch_table_of_the_documentation_is_that_of_the_settings():
+    page = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
+    table = parity.switch_table()
+    assert table in page
+    shown = {line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]}
+    assert {name for name in parity.SETTINGS if not name.endswith("_far")} < shown
+    # Every short name of a library is given its own.
+    for library, names in (("trl", parity.TRL_NAMES), ("verl", parity.VERL_NAMES)):
+        used = {key for setting in parity.SETTINGS.values() for key in setting.get(library, {})}
+        assert used == set(names)
+
+
 def test_the_inputs_reach_every_limit():
     near, far = (
         {name: np.array(values) for name, values in FROZEN["inputs"][kind].items()}

@@ -130,7 +130,10 @@ def test_expert_explanations_leave_problems_without_a_solution_out_and_say_so(ca
     both = ("toy/train/0", "toy/train/1")
     with caplog.at_level(logging.WARNING):
         found, _ = run(make(explanations="expert"), {PROMPT: [RIGHT, WRONG]}, problems=both)
-    assert caplog.messages == ["ExPO leaves out 1 of 2 problems without a reference solution"]
+    assert caplog.messages == [
+        "ExPO with explanations 'expert' leaves out 1 of 2 problems without a reference solution: "
+        "toy/train/1"
+    ]
     assert {item.group for item in found.samples} == {BASE, EXPLANATION}
     with pytest.raises(ProblemError, match="reference solution, got none in 1; give a `solution`"):
         run(make(explanations="expert"), {}, problems=("toy/train/1",))

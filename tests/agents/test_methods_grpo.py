@@ -123,8 +123,8 @@ def test_grpo_has_no_preparation_no_other_losses_and_no_memory():
 def test_every_method_is_built_from_its_config_and_is_named_by_its_kind(name):
     config = METHODS[name]()
     method = build_method(config)
-    assert config.kind == name == type(method).__name__.lower()
-    assert method.loss == config.loss
+    assert config.kind == name == type(method).__name__.lower().replace("expdpo", "exp-dpo")
+    assert config.loss == (method.pair_loss or method.loss)
 
 
 def test_a_method_is_refused_that_asks_for_a_context_without_a_script():

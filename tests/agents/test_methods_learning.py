@@ -17,12 +17,15 @@ from reason_env.agents.methods import (
     POPE,
     RRPO,
     SRPO,
+    ComposedConfig,
+    ExPDPOConfig,
     ExPO,
     ExPOConfig,
     LTEConfig,
     POPEConfig,
     RRPOConfig,
     SRPOConfig,
+    build_method,
 )
 from reason_env.agents.scripted import ScriptedPolicy, rehearse
 from reason_env.codec import ByteCodec
@@ -135,11 +138,57 @@ def expo():
     return method, rehearsed(method, script), None
 
 
+def composed(*configs):
+    return build_method(ComposedConfig(methods=configs))
+
+
+def srpo_lte():
+    base = SRPOConfig(num_base=2, num_reset=2, show_answer=True)
+    method = composed(base, LTEConfig(group_size=2))
+    localise = "2*3*4=?\nAnswer: 24\n1 2*3=5\n2 #### 20\nFirst wrong step?\n>"
+    script = {
+        PROMPT: [CHAIN, WRONG, "#### 23$"],
+        localise: [r"\boxed{2}$"],
+        "2*3*4=?\nNot: 20, 23\n>": [RIGHT, "#### 9$"],
+        PROMPT + "2*3=5\n": [RIGHT, WRONG],
+    }
+    return method, rehearsed(method, script), "2*3=5\n"
+
+
+def hard_pope_rrpo():
+    pope = POPEConfig(group_size=3, hard_samples=2, probe_samples=1, conditioning="response")
+    method = composed(pope, RRPOConfig(num_base=2, num_reset=2))
+    script = {
+        PROMPT: [WRONG] * 2 + [CHAIN, RIGHT, WRONG],
+        PROMPT + "2*3=6\n": [RIGHT, WRONG, RIGHT, WRONG],
+        PROMPT + "2*3=5\n": [RIGHT, WRONG],
+    }
+    return method, rehearsed(method, script), "2*3=5\n"
+
+
+def lte_expo():
+    method = composed(LTEConfig(group_size=2), ExPOConfig(group_size=2, beta=0.5))
+    script = {
+        PROMPT: [WRONG, "#### 23$"],
+        "2*3*4=?\nAnswer: 24\n>": ["6*4\n#### 24$"],
+        "2*3*4=?\nNot: 20, 23\n>": [RIGHT, "#### 9$"],
+    }
+    return method, rehearsed(method, script), None
+
+
+def exp_dpo():
+    method = build_method(ExPDPOConfig(chains=2, explanation_samples=1))
+    script = {PROMPT: [WRONG, RIGHT], "2*3*4=?\nAnswer: 24\n>": ["6*4\n#### 24$"]}
+    return method, rehearsed(method, script), None
+
+
 def contains(ids, piece):
     return any(ids[at : at + len(piece)] == piece for at in range(len(ids) - len(piece) + 1))
 
 
-@pytest.mark.parametrize("make", [rrpo, srpo, hard_pope, lte, expo])
+@pytest.mark.parametrize(
+    "make", [rrpo, srpo, hard_pope, lte, expo, srpo_lte, hard_pope_rrpo, lte_expo, exp_dpo]
+)
 def test_no_hint_reaches_what_is_trained(make):
     _, (found, policy), _ = make()
     hints = [CODEC.encode(text) for text in ("Answer:", "Not:", "First wrong", "Begin:")]
@@ -148,11 +197,11 @@ def test_no_hint_reaches_what_is_trained(make):
         assert sample.context_ids == CODEC.encode(PROMPT)
         for hint in hints:
             assert not contains(sample.context_ids + sample.token_ids, hint)
-    if make not in (rrpo, hard_pope):
+    if make not in (rrpo, hard_pope, hard_pope_rrpo):
         assert any(contains(CODEC.encode(item.text), h) for item in policy.asked for h in hints)
 
 
-@pytest.mark.parametrize("make", [rrpo, srpo, hard_pope])
+@pytest.mark.parametrize("make", [rrpo, srpo, hard_pope, srpo_lte, hard_pope_rrpo])
 def test_tokens_of_a_prefix_have_no_gradient_of_their_own(make):
     method, (found, _), prefix = make()
     samples = found.of_role("guided") if make is hard_pope else found.of_role("reset")
@@ -164,7 +213,7 @@ def test_tokens_of_a_prefix_have_no_gradient_of_their_own(make):
     assert torch.all(log_probs_BT.grad[:, begin : begin + 8] != 0)
 
 
-@pytest.mark.parametrize("make", [rrpo, srpo, hard_pope])
+@pytest.mark.parametrize("make", [rrpo, srpo, hard_pope, srpo_lte, hard_pope_rrpo])
 def test_the_log_probabilities_of_a_prefix_change_nothing_and_its_ids_do(make):
     method, (found, _), prefix = make()
     samples = found.of_role("guided") if make is hard_pope else found.of_role("reset")
@@ -333,3 +382,27 @@ def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplo
     roles = {item.start.role for item in wave.trajectories}
     assert roles == {"srpo": {"base", "reset"}, "lte": {"base", "extra"}, "expo": {"base"}}[method]
     assert method == "expo" or "too long" in caplog.text
+
+
+def test_each_role_of_a_composition_has_the_loss_of_its_method():
+    """Reset rows of SRPO are REINFORCE's, and hinted ones are shaped, in one optimizer step."""
+    method, (found, _), prefix = srpo_lte()
+    policy = TinyPolicy(is_uniform=True)
+    report, _ = learned(found.samples, method, policy)
+    log_pi, begin = -math.log(258), len(prefix)
+    (hinted,), resets = found.of_role("hinted"), found.of_role("reset")
+    assert [item.advantage for item in (hinted, *resets)] == [1.0, 1.0, -1.0]
+    ratios = [math.exp(log_pi - value) for value in hinted.behavior_log_probs]
+    shares = sum(ratio / (ratio + 0.1) for ratio in ratios) / len(ratios)
+    # Four rows share the mean: the failure (-A log pi = log pi), the hinted one, two resets that
+    # cancel.
+    assert all(len(item.token_ids) == begin + 8 for item in resets)
+    assert report.loss == pytest.approx((log_pi - shares) / 4, rel=1e-12)
+
+
+def test_explanations_beside_lte_are_a_term_added_to_the_merged_group():
+    method, (found, _), _ = lte_expo()
+    whole, _ = learned(found.samples, method, TinyPolicy(is_uniform=True))
+    groups = [item for item in found.samples if item.role != "explanation"]
+    alone, _ = learned(groups, method, TinyPolicy(is_uniform=True))
+    assert whole.loss == pytest.approx(alone.loss + 0.5 * math.log(258), rel=1e-12)

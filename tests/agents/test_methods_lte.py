@@ -200,7 +200,7 @@ def test_failed_verifiers_are_neither_failures_nor_successes(monkeypatch):
 def test_merging_draws_nothing_where_nothing_was_found():
     found, _ = run({PROMPT: [RIGHT, *wrong(1, 2, 3)]})
     rng = np.random.default_rng(0)
-    merged_group(found.groups[0], rng)
+    assert merged_group(found.groups[0].trajectories, (), rng) == found.groups[0].trajectories
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 

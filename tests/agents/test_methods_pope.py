@@ -1,10 +1,12 @@
 import logging
 from collections import Counter
+from dataclasses import replace
 
 import gymnasium as gym
 import pytest
 import torch
 
+from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.checkpoint import CheckpointConfig, latest_checkpoint
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learner import LearnerConfig
@@ -16,7 +18,7 @@ from reason_env.agents.train import train
 from reason_env.agents.train_config import EnvConfig, TrainConfig
 from reason_env.agents.training import Training
 from reason_env.codec import ByteCodec
-from reason_env.errors import ConfigError, ProblemError
+from reason_env.errors import ConfigError, ProblemError, UnknownNameError
 from reason_env.problem import Problem, ProblemSet
 
 CODEC = ByteCodec()
@@ -312,3 +314,102 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits_without_searching_again(
     rows = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
     assert rows[0] == rows[1]
     assert whole.problem_ids == again.problem_ids
+
+
+def cached(folder, *, fingerprint="policy", **changes):
+    method = make(cache_dir=str(folder), **changes)
+    method.fingerprint = lambda: fingerprint
+    return method
+
+
+def test_a_search_is_made_once_and_found_again_with_its_tokens(tmp_path):
+    folder = tmp_path / "new" / "searches"
+    first = cached(folder)
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), first)
+    (file,) = folder.iterdir()
+    # 3 plain probes, then 2 with each of 1, 2 and 3 steps, 8 tokens each.
+    assert first.prepared_tokens == 0
+    second = cached(folder, copies="guided_only", advantage=AdvantageConfig(kind="rloo"))
+    found, policy = run({guided(3): [WRONG, RIGHT]}, second)
+    assert second.prefixes == first.prefixes == {"toy/train/0": 3}
+    assert second.prepared_tokens == 9 * 8
+    assert len(policy.asked) == 1
+    assert [start.role for start in found.waves[0]] == ["guided"]
+    assert list(folder.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ({"fingerprint": "another"}, (HARD,)),
+        ({"probe_samples": 3}, (HARD,)),
+        ({"hard_samples": 2}, (HARD,)),
+        ({"instruction": "Go on."}, (HARD,)),
+        ({"conditioning": "response"}, (HARD,)),
+        ({"max_fraction": 0.2}, (HARD,)),
+        ({"grid": 0.125}, (HARD,)),
+        ({}, (replace(HARD, answer="25"),)),
+        ({}, (HARD, EASY)),
+    ],
+)
+def test_another_policy_setting_or_problem_is_searched_again(tmp_path, changes, problems):
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), cached(tmp_path))
+    with pytest.raises((UnknownNameError, ConfigError), match="script"):
+        run({PROMPT: []}, cached(tmp_path, **changes), problems=problems)
+
+
+def test_a_resumed_run_pays_for_no_search_twice(tmp_path):
+    first = cached(tmp_path)
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), first)
+    again = cached(tmp_path)
+    again.load_state_dict(first.state_dict())
+    run({PROMPT: [WRONG, RIGHT], guided(3): [WRONG, RIGHT]}, again)
+    assert again.prepared_tokens == 0
+
+
+def test_a_damaged_search_and_an_unknown_policy_are_refused(tmp_path):
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), cached(tmp_path))
+    (file,) = tmp_path.iterdir()
+    for text in ("{", '{"format": 9}', '{"format": 1, "values": [], "sampled_tokens": 1}'):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=r"must be as it was written, got .* remove it"):
+            run({}, cached(tmp_path))
+    with pytest.raises(ConfigError, match="cache_dir must be None without a policy's fingerprint"):
+        run({}, make(cache_dir=str(tmp_path)))
+
+
+def test_problems_without_a_solution_do_not_hinder_the_cache(tmp_path):
+    run(searched(2, plain=[WRONG] * 2, own=[WRONG] * 2), cached(tmp_path), problems=(BARE, HARD))
+    second = cached(tmp_path)
+    run({PROMPT: [WRONG] * 2, guided(2): [WRONG] * 2}, second, problems=(BARE, HARD))
+    assert second.prefixes == {"toy/train/0": 2}
+
+
+def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
+    def config(**changes):
+        method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1, **changes)
+        return TrainConfig(
+            method=method,
+            env=EnvConfig(levels=(6, 8), size=3, max_tokens=48),
+            eval=EvalConfig(num_problems=1),
+            problems_per_iteration=1,
+        )
+
+    def totals(training):
+        training.prepare()
+        return training.sampled_tokens_total, training.method.state_dict()
+
+    plain = totals(Training(config()))
+    again = config(cache_dir=str(tmp_path))
+    assert totals(Training(again)) == plain
+    assert len(list(tmp_path.iterdir())) == 1
+    training = Training(again)
+    assert totals(training) == plain
+    assert training.policy.engine.num_prefill_tokens == 0
+    with torch.no_grad():
+        next(iter(training.policy.model.parameters())).view(-1)[0] += 1e-3
+    assert training._fingerprint() != Training(again)._fingerprint()
+    other = replace(again, seed=1)
+    assert Training(other)._fingerprint() != Training(again)._fingerprint()
+    warm = replace(again, sampling=replace(again.sampling, temperature=0.9))
+    assert Training(warm)._fingerprint() != Training(again)._fingerprint()

@@ -2,7 +2,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from reason_env.agents.methods import SRPO, RRPOConfig, SRPOConfig, build_method
+from reason_env.agents.methods import RRPO, SRPO, RRPOConfig, SRPOConfig, build_method
 from reason_env.agents.methods.srpo import named_step
 from reason_env.agents.metrics import rollout_metrics
 from reason_env.agents.scripted import Asked, ScriptedPolicy, rehearse, scripted_log_probs
@@ -54,7 +54,7 @@ def test_the_policy_names_the_step_and_the_reset_keeps_those_before_it():
         [(BASE + "/reset", "reset", 4)],
     ]
     assert policy.asked[1] == Asked(
-        text=LOCALISE, num_samples=1, max_new_tokens=24, temperature=0.3
+        text=LOCALISE, num_samples=1, max_new_tokens=40, temperature=0.3
     )
     assert policy.asked[2].temperature == 1.0
     assert [item.role for item in found.samples] == ["base"] * 4 + ["reset"] * 4
@@ -248,3 +248,55 @@ def test_the_checker_is_refused_where_the_problems_have_none():
     with pytest.raises(ConfigError, match="must have problems with a step checker, got none"):
         build_method(SRPOConfig(localiser="checker"))
     assert build_method(SRPOConfig(localiser="checker"), lambda problem, steps: None)
+
+
+def measured(reply, prefix, wrong, **config):
+    found, _ = run(reply, prefix, checker=lambda problem, steps: wrong, **config)
+    return SRPO(SRPOConfig(**config), lambda problem, steps: wrong).metrics(found.groups)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "accuracy", "offset", "is_clean"),
+    [(2, 1.0, 0.0, True), (1, 0.0, 1.0, False), (3, 0.0, -1.0, True)],
+)
+def test_localisation_and_prefixes_are_measured_against_the_step_checker(
+    wrong, accuracy, offset, is_clean
+):
+    # Step 2 of three is named: step 1 is kept, which is clean if the error comes after it. One of
+    # four suffixes is right.
+    clean, unclean = (0.25, None) if is_clean else (None, 0.25)
+    assert measured(r"\boxed{2}$", "2*3=5\n", wrong) == {
+        "rollout/clean_prefix_fraction": float(is_clean),
+        "rollout/pass_rate_clean_prefix": clean,
+        "rollout/pass_rate_unclean_prefix": unclean,
+        "rollout/localisation_accuracy": accuracy,
+        "rollout/localisation_chance": pytest.approx(1 / 3),
+        "rollout/localisation_offset_mean": offset,
+    }
+
+
+def test_a_chain_without_a_wrong_step_has_clean_prefixes_and_nothing_to_name():
+    metrics = measured(r"\boxed{3}$", "2*3=5\n5*4=20\n", None)
+    assert metrics["rollout/clean_prefix_fraction"] == 1.0
+    assert metrics["rollout/localisation_accuracy"] is None
+
+
+def test_the_offset_moves_the_prefix_and_not_the_measured_step():
+    metrics = measured(r"\boxed{2}$", "2*3=5\n5*4=20\n", 2, offset=1)
+    assert metrics["rollout/localisation_accuracy"] == 1.0
+    assert metrics["rollout/clean_prefix_fraction"] == 0.0
+
+
+def test_without_a_checker_or_a_reply_less_is_measured():
+    found, _ = run(r"\boxed{2}$", "2*3=5\n")
+    assert SRPO(SRPOConfig()).metrics(found.groups) == {}
+    chance = SRPO(SRPOConfig(localiser="random"), lambda problem, steps: 2)
+    assert set(chance.metrics(found.groups)) >= {"rollout/clean_prefix_fraction"}
+    assert RRPO(RRPOConfig()).metrics(found.groups) == {}
+    prefixes = RRPO(RRPOConfig(), lambda problem, steps: 1).metrics(found.groups)
+    assert prefixes["rollout/pass_rate_unclean_prefix"] == 0.25
+    assert set(prefixes) == {
+        "rollout/clean_prefix_fraction",
+        "rollout/pass_rate_clean_prefix",
+        "rollout/pass_rate_unclean_prefix",
+    }

@@ -75,6 +75,8 @@ def test_the_metrics_of_two_groups_are_the_hand_computed_ones():
         "rollout/pass_rate": 0.25,
         "rollout/num_trajectories": 6,
         "rollout/num_groups": 2,
+        "rollout/solved_problems": 1,
+        "rollout/solved_problems_unaided": 1,
         "rollout/completion_tokens_mean": 4.0,  # (2 + 4 + 6 + 8 + 1 + 3) / 6
         "rollout/sampled_tokens": 27,  # 24 and the 3 that were left out
         "rollout/truncated_fraction": 1 / 6,
@@ -163,7 +165,7 @@ def test_a_role_is_allowed_only_where_the_metric_is_per_role():
 
 
 def test_every_metric_has_a_stage_a_unit_a_meaning_and_an_ordered_range():
-    stages = {"rollout", "grade", "advantage", "loss", "update", "eval", "time"}
+    stages = {"rollout", "grade", "advantage", "loss", "update", "cpi", "eval", "time"}
     for name, entry in METRICS.items():
         stage, _, what = name.partition("/")
         assert stage in stages, name

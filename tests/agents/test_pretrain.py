@@ -1,28 +1,41 @@
 import random
+from collections import Counter
 
 import pytest
 import torch
 
 from reason_env.agents.demonstrations import (
+    CHECK_RATES,
+    ERROR_RATES,
+    FAMILIES,
     FORMATS,
+    SECOND_TRY,
     DemonstrationConfig,
     demonstrate,
 )
-from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
 from reason_env.agents.pretrain import PretrainConfig, pretrain
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.guidance import localisation_guidance
 from reason_env.problem import Problem
-from reason_env.problems.registers import first_wrong_step, split_of
+from reason_env.problems.generated import split_of
 from reason_env.prompt import PromptTemplate
 
 CODEC = ByteCodec()
+NAMES = sorted(FAMILIES)
 PROBLEM = Problem(
     problem_id="chain/test/0",
     question="x=3 y=7 z=1\nA:x+4 B:y*3",
     answer="711",
     solution=("A:3+4 x=7", "B:7*3 y=1"),
+)
+READING = Problem(
+    # x: right 7, from the left 25, from the right -5, sums first 49; modulo ten
+    problem_id="precedence/test/0",
+    question="x=9-2*3+4 y=1+1 z=1+1",
+    answer="722",
+    solution=("x=9-6+4", "x=3+4", "x=7", "y=2", "z=2"),
+    level=7,
 )
 
 
@@ -34,37 +47,155 @@ def small(**changes):
     return PretrainConfig(**(arguments | changes))
 
 
+def shown(form, family, problem, count):
+    rng = random.Random(0)
+    return [FORMATS[form](family, problem, rng) for _ in range(count)]
+
+
+def near(found: int, total: int, share: float) -> bool:
+    """Within four standard deviations of a binomial."""
+    return abs(found - total * share) < 4 * (total * share * (1 - share)) ** 0.5
+
+
+# The formats
+
+
+def test_a_plain_demonstration_has_the_familys_error_rates_and_some_ramble():
+    pairs = shown("plain", "chain", PROBLEM, 1500)
+    assert all(guidance == () for guidance, _ in pairs)
+    lines = [response.split("\n") for _, response in pairs]
+    steps = [[line for line in own if not line.startswith("~")] for own in lines]
+    products = [own[1] for own in steps]
+    assert all(product.startswith("B:7*3 y=") for product in products)
+    # (7+1)*3 ends in 4: the slip, 0.35, and one ninth of the other errors, 0.15.
+    assert near(products.count("B:7*3 y=4"), 1500, 0.35 + 0.15 / 9)
+    assert near(products.count("B:7*3 y=1"), 1500, 0.5)
+    assert near(sum(own[0] != "A:3+4 x=7" for own in steps), 1500, 0.01)
+    assert all(own[2] == f"#### {own[0][-1]}{own[1][-1]}1" for own in steps)
+    # An aside before each of the two steps with probability 0.6, in 0.12 of the texts.
+    rambling = [own for own in lines if any(line.startswith("~") for line in own)]
+    assert near(len(rambling), 1500, 0.12 * (1 - 0.4**2))
+    asides = [line[1:] for own in rambling for line in own if line.startswith("~")]
+    assert all(aside.isascii() and aside.islower() for aside in asides)
+    assert {len(aside) for aside in asides} == set(range(2, 10))
+    assert not any(own[-2].startswith("~") for own in lines)
+
+
 def test_an_explanation_of_a_given_answer_is_the_reference():
     guidance, response = FORMATS["answer"]("chain", PROBLEM, random.Random(0))
-    assert guidance[0].kind == "answer"
-    assert guidance[0].pieces == ("711",)
+    assert [(piece.kind, piece.pieces) for piece in guidance] == [("answer", ("711",))]
     assert response == "A:3+4 x=7\nB:7*3 y=1\n#### 711"
 
 
-def test_a_partial_solution_is_continued_and_not_restated():
-    for seed in range(20):
-        guidance, response = FORMATS["partial_solution"]("chain", PROBLEM, random.Random(seed))
-        shown = "".join(guidance[0].pieces)
-        assert shown in ("A:3+4 x=7\n", "A:3+4 x=7\nB:7*3 y=1\n")
-        assert (shown + response).count("#### ") == 1
-        assert not response.startswith("A:")
+def test_a_partial_solution_is_restated_continued_or_continued_because_told_to():
+    counts = Counter()
+    for guidance, response in shown("partial_solution", "chain", PROBLEM, 1200):
+        pieces = guidance[0].pieces
+        assert guidance[0].kind == "partial_solution"
+        assert pieces in (("A:3+4 x=7\n",), ("A:3+4 x=7\n", "B:7*3 y=1\n"))
+        restated = response.startswith("A:")
+        told = [piece.pieces for piece in guidance[1:]]
+        assert told in ([], [("Do not restate.",)])
+        assert not (told and restated)
+        whole = response if restated else "".join(pieces) + response
+        assert whole.startswith("".join(pieces))
+        *steps, answer = whole.split("\n")
+        assert len(steps) == 2
+        assert answer == f"#### {steps[0][-1]}{steps[1][-1]}1"
+        counts["restated"] += restated
+        counts["told"] += bool(told)
+        counts["both shown"] += len(pieces) == 2
+        if len(pieces) == 1:
+            counts["one shown"] += 1
+            counts["wrong after one"] += steps[1] != "B:7*3 y=1"
+    assert near(counts["restated"], 1200, 0.6)
+    assert near(counts["told"], 1200, 0.2)
+    assert near(counts["both shown"], 1200, 0.5)
+    assert near(counts["wrong after one"], counts["one shown"], 0.5)
+
+
+def test_after_a_thousand_noisy_tries_the_reference_goes_on():
+    # Ten powers right, each with probability 0.2, happens to nobody.
+    question = "x=3 y=1 z=1\n" + " ".join(f"{label}:x^7" for label in "ABCDEFGHIJ")
+    # 3^7=2187 and 7^7=823543: the last digits take turns.
+    solution = tuple(
+        f"{label}:{before}^7 x={10 - before}"
+        for label, before in zip("ABCDEFGHIJ", (3, 7) * 5, strict=True)
+    )
+    problem = Problem(problem_id="u/0", question=question, answer="311", solution=solution)
+    rng = random.Random(1)
+    endings = {}
+    while len(endings) < 10:
+        guidance, response = FORMATS["partial_solution"]("unlock", problem, rng)
+        endings.setdefault(len(guidance[0].pieces), response)
+    assert all(endings[num].endswith("J:7^7 x=3\n#### 311") for num in (8, 9, 10))
+    assert not endings[1].endswith("J:7^7 x=3\n#### 311")
 
 
 def test_listed_mistakes_are_wrong_and_avoided():
-    for seed in range(50):
-        guidance, response = FORMATS["mistakes"]("chain", PROBLEM, random.Random(seed))
+    told = Counter()
+    for guidance, response in shown("mistakes", "chain", PROBLEM, 400):
         answer = response.rpartition("#### ")[2]
+        kinds = [piece.kind for piece in guidance]
+        assert kinds in ([], ["mistakes"], ["instruction"], ["mistakes", "instruction"])
         for piece in guidance:
+            if piece.kind == "instruction":
+                assert piece.pieces == ("Be concise.",)
+                told["concise"] += 1
+                continue
+            assert 1 <= len(piece.pieces) <= 8
+            assert len(set(piece.pieces)) == len(piece.pieces)
             assert "711" not in piece.pieces
             assert answer not in piece.pieces
+            told["mistakes"] += 1
+    assert near(told["concise"], 400, 0.2)
+    # None is listed where all of the 1 to 8 drawn attempts (0.495 right) are right.
+    empty = sum((0.5 * 0.99) ** count for count in range(1, 9)) / 8
+    assert near(told["mistakes"], 400, 1 - empty)
 
 
-def test_a_localisation_names_the_first_wrong_step_of_the_chain_shown():
-    for seed in range(20):
-        guidance, response = FORMATS["localise"]("chain", PROBLEM, random.Random(seed))
-        lines = guidance[0].pieces[0].splitlines()[:-1]
+def test_told_its_mistakes_the_base_model_tries_another_reading():
+    counts = Counter()
+    listed = Counter()
+    for guidance, response in shown("mistakes", "precedence", READING, 600):
+        wrong = {text for piece in guidance if piece.kind == "mistakes" for text in piece.pieces}
+        listed.update(wrong)
+        if wrong == {"522"}:
+            counts[response.rpartition("#### ")[2]] += 1
+    # From the left 5, from the right 5 (-5 modulo ten), sums first 9, right 7. The first two are
+    # listed, so the other two share what is left, 0.25 to 0.25.
+    total = sum(counts.values())
+    assert listed.most_common(1)[0][0] == "522"
+    assert total > 200
+    assert near(counts["722"], counts["722"] + counts["922"], 0.5)
+    assert counts["722"] + counts["922"] > 0.9 * total
+    assert SECOND_TRY["precedence"]["right"] == 0.25
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_localisation_goes_through_the_steps_and_boxes_the_first_wrong_one(name):
+    problem = FAMILIES[name].make("test", size=3, levels=(2, 4))[1]
+    with_answer = 0
+    for guidance, response in shown("localise", name, problem, 150):
+        *before, piece = guidance
+        with_answer += bool(before)
+        assert [(own.kind, own.pieces) for own in before] in ([], [("answer", (problem.answer,))])
+        assert piece.kind == "instruction"
+        *lines, question = piece.pieces[0].split("\n")
+        assert question == "First wrong step?"
         steps = [line.partition(" ")[2] for line in lines]
-        assert response == f"\\boxed{{{first_wrong_step(PROBLEM, steps)}}}"
+        assert [line.partition(" ")[0] for line in lines] == [
+            str(index) for index in range(1, len(steps) + 1)
+        ]
+        wrong = FAMILIES[name].first_wrong_step(problem, steps)
+        passed = "".join(f"{index}+ " for index in range(1, wrong))
+        assert response == f"{passed}{wrong}- \\boxed{{{wrong}}}"
+    assert near(with_answer, 150, 0.1)
+
+
+def test_a_localisation_reads_as_it_is_documented():
+    responses = {response for _, response in shown("localise", "chain", PROBLEM, 40)}
+    assert responses == {r"1- \boxed{1}", r"1+ 2- \boxed{2}"}
 
 
 def test_the_question_for_the_wrong_step_numbers_the_steps():
@@ -72,22 +203,84 @@ def test_the_question_for_the_wrong_step_numbers_the_steps():
     assert text == "1 A:3+4 x=7\n2 #### 700\nFirst wrong step?"
 
 
-def test_demonstrations_never_hold_a_question_of_another_split():
+def test_a_concise_demonstration_never_rambles():
+    for guidance, response in shown("concise", "chain", PROBLEM, 200):
+        assert [(piece.kind, piece.pieces) for piece in guidance] == [
+            ("instruction", ("Be concise.",))
+        ]
+        assert response.count("\n") == 2
+        assert "~" not in response
+
+
+# Their mixture
+
+
+def test_every_family_has_its_rates():
+    assert set(ERROR_RATES) == set(CHECK_RATES) == set(FAMILIES)
+    assert set(SECOND_TRY) == {"precedence"}
+    config = DemonstrationConfig()
+    assert set(config.families) == set(config.highest_level) == set(FAMILIES)
+    assert set(config.formats) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_demonstrations_never_hold_a_question_of_another_split(name):
     rng, prompt = random.Random(1), PromptTemplate()
-    for _ in range(300):
-        shown = demonstrate(DemonstrationConfig(), codec=CODEC, prompt=prompt, rng=rng, max_level=3)
-        question = "\n".join(CODEC.decode(shown.prompt_ids).split("\n")[:2])
+    config = DemonstrationConfig(
+        families={name: 1.0}, highest_level={name: 3}, formats={"plain": 0.5, "answer": 0.5}
+    )
+    kinds = Counter()
+    for _ in range(60):
+        text = demonstrate(config, codec=CODEC, prompt=prompt, rng=rng)
+        body, answered, rest = CODEC.decode(text.prompt_ids).partition("\nAnswer: ")
+        question = body if answered else body.removesuffix("\n>")
         assert split_of(question) == "train"
-        assert shown.response_ids[-1] == CODEC.eos_id
+        assert (rest == "") or rest.endswith("\n>")
+        assert text.response_ids[-1] == CODEC.eos_id
+        assert CODEC.eos_id not in text.response_ids[:-1]
+        kinds[answered] += 1
+    assert min(kinds.values()) > 12
+
+
+def test_levels_open_with_progress_and_level_two_always_is():
+    rng, prompt = random.Random(2), PromptTemplate()
+    config = DemonstrationConfig(
+        families={"chain": 1.0}, highest_level={"chain": 12}, formats={"concise": 1.0}
+    )
+    for progress, highest in ((0.0, 2), (0.5, 7), (1.0, 12)):
+        levels = set()
+        for _ in range(200):
+            text = demonstrate(config, codec=CODEC, prompt=prompt, rng=rng, progress=progress)
+            levels.add(CODEC.decode(text.response_ids[:-1]).count("\n"))
+        assert levels == set(range(1, highest + 1))
+
+
+def test_families_and_formats_have_their_shares():
+    rng, prompt = random.Random(3), PromptTemplate()
+    config = DemonstrationConfig(
+        families={"chain": 0.25, "equation": 0.75},
+        highest_level={"chain": 2, "equation": 2},
+        formats={"answer": 0.3, "concise": 0.7},
+    )
+    texts = [
+        CODEC.decode(demonstrate(config, codec=CODEC, prompt=prompt, rng=rng).prompt_ids)
+        for _ in range(600)
+    ]
+    assert near(sum("y=" in text for text in texts), 600, 0.25)
+    assert near(sum("Answer: " in text for text in texts), 600, 0.3)
+
+
+# Training
 
 
 def test_pretraining_lowers_the_loss_and_depends_on_the_seed_alone():
     losses: dict[str, list[float]] = {}
     models = {}
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+    for name, seed, batches in (("a", 0, 40), ("b", 0, 40), ("c", 1, 3)):
         losses[name] = []
         models[name] = pretrain(
-            small(seed=seed), on_batch=lambda done, loss, own=losses[name]: own.append(loss)
+            small(seed=seed, num_batches=batches),
+            on_batch=lambda done, loss, own=losses[name]: own.append(loss),
         )
     assert sum(losses["a"][-5:]) < 0.6 * sum(losses["a"][:5])
     a, b, c = (dict(models[name].named_parameters()) for name in "abc")
@@ -95,15 +288,7 @@ def test_pretraining_lowers_the_loss_and_depends_on_the_seed_alone():
     assert not all(torch.equal(value, c[key]) for key, value in a.items())
 
 
-def test_the_shipped_model_solves_what_its_card_says():
-    policy = LanguageModelPolicy.load("base")
-    context = Context(
-        token_ids=CODEC.encode(f"{PROBLEM.question}\n>"), num_samples=64, max_new_tokens=64
-    )
-    ((*completions,),) = policy.sample([context], SamplingConfig(), seed=0)
-    texts = [CODEC.decode(completion.token_ids) for completion in completions]
-    # One multiplication, wrong in four of ten demonstrations: 38 of 64 are expected.
-    assert 28 <= texts.count("A:3+4 x=7\nB:7*3 y=1\n#### 711") <= 50
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -118,8 +303,27 @@ def test_bad_settings_are_refused(changes, message):
         small(**changes)
 
 
-def test_shares_that_do_not_sum_to_one_are_refused():
-    with pytest.raises(ConfigError, match="shares must sum to 1"):
-        DemonstrationConfig(families={"chain": 0.6, "inverse": 0.5})
-    with pytest.raises(ConfigError, match="families must be among"):
-        DemonstrationConfig(families={"chian": 1.0})
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"families": {"chain": 0.6, "inverse": 0.5}}, "^shares must sum to 1, none below 0, got"),
+        ({"families": {"chain": 1.5, "inverse": -0.5}}, "^shares must sum to 1, none below 0, got"),
+        ({"formats": {"plain": 0.9}}, "^shares must sum to 1, none below 0, got"),
+        ({"families": {}}, "^shares must sum to 1, none below 0, got"),
+        ({"families": {"chian": 1.0}}, "^families must be among .*, got .'chian'.$"),
+        ({"highest_level": {"chian": 3}}, "^highest_level must be among .*, got .'chian'.$"),
+        ({"highest_level": {"chain": 3}}, "^highest_level must name every family, missing .'count"),
+        ({"formats": {"plian": 1.0}}, "^formats must be among .*, got .'plian'.$"),
+        (
+            {"families": {"unlock": 1.0}, "highest_level": {"unlock": 11}},
+            r"^highest_level of 'unlock' must be within 1\.\.10, got 11$",
+        ),
+        (
+            {"families": {"chain": 1.0}, "highest_level": {"chain": 0}},
+            r"^highest_level of 'chain' must be within 1\.\.26, got 0$",
+        ),
+    ],
+)
+def test_impossible_mixtures_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        DemonstrationConfig(**changes)

@@ -161,6 +161,31 @@ def test_a_deadline_ends_the_run_after_the_iteration_with_an_evaluation(tmp_path
     assert (tmp_path / "run" / "checkpoints" / "iteration_000001").is_dir()
 
 
+def test_a_budget_of_tokens_ends_the_run_with_the_iteration_that_reaches_it(tmp_path):
+    _, rows = run_to_end(small(iterations=3), tmp_path / "all")
+    totals = [row["rollout/sampled_tokens_total"] for row in rows[1:]]
+    for budget, last in ((totals[1], 2), (totals[1] - 1, 2), (totals[0], 1)):
+        _, cut = run_to_end(
+            small(iterations=3, max_generated_tokens=budget), tmp_path / str(budget)
+        )
+        assert [row["iteration"] for row in cut] == list(range(last + 1))
+        assert cut[-1]["eval/pass_at_1"] is not None
+        assert cut[-1]["rollout/sampled_tokens_total"] == totals[last - 1]
+    again, rows = resumed(tmp_path / str(totals[0]))  # nothing is left to do
+    assert again.is_over
+    assert len(rows) == 2
+
+
+def test_a_preparation_that_spends_the_whole_budget_is_refused():
+    from reason_env.agents.methods import POPEConfig
+
+    method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
+    env = EnvConfig(levels=(6, 8), size=2, max_tokens=48)
+    training = Training(small(method=method, env=env, max_generated_tokens=9))
+    with pytest.raises(ConfigError, match=r"must leave tokens to train with, got 9 and \d\d+ in"):
+        training.prepare()
+
+
 def test_episodes_hold_what_regrading_needs(tmp_path):
     run_to_end(small(iterations=1), tmp_path / "run")
     lines = (tmp_path / "run" / "episodes" / "iteration_000001.jsonl").read_text().splitlines()
@@ -212,6 +237,7 @@ def test_a_verifier_that_fails_on_most_responses_stops_the_run(tmp_path, monkeyp
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"problems_per_iteration": 0}, "problems_per_iteration must be at least 1"),
         ({"max_minutes": 0.0}, "max_minutes must be above 0"),
+        ({"max_generated_tokens": 0}, "max_generated_tokens must be at least 1, got 0"),
         ({"max_ungraded_fraction": 1.5}, "max_ungraded_fraction must lie in 0..1, got 1.5"),
         ({"episodes_per_iteration": -1}, "episodes_per_iteration must be at least 0"),
     ],

@@ -94,3 +94,23 @@ def test_masks_of_text_actions_are_refused():
     env = gym.make("MathReason-v0", levels=(1, 1))
     with pytest.raises(ActionError, match="must have single ids as actions, got 'step' in 'text'"):
         env.unwrapped.action_masks()
+
+
+@pytest.mark.parametrize("kind", ["reset", "rollin"])
+def test_ppo_learns_on_a_small_mdp_with_our_starts(kind):
+    from stable_baselines3.common.env_util import make_vec_env
+
+    from reason_env.wrappers import PrefixRollin, ResetToState
+
+    def tree():
+        env = gym.make("ReasonTree-v0", num_steps=2, critical_rate=0.0)
+        if kind == "reset":
+            return ResetToState(env, [4], keep="failures", probability=0.5)
+        return PrefixRollin(env, steps=1)
+
+    envs = make_vec_env(tree, n_envs=2, seed=0)
+    starts = {int(state) for _ in range(10) for state in envs.reset()}
+    assert starts == ({0, 4} if kind == "reset" else {4})
+    model = sb3.PPO("MlpPolicy", envs, n_steps=32, batch_size=64, seed=0, device="cpu")
+    model.learn(128)
+    assert model.num_timesteps == 128

@@ -102,7 +102,7 @@ def test_a_seed_for_a_file_is_refused(tmp_path: Path, name: str) -> None:
     [
         ("chian", "no problem source 'chian'; for a file give its path; did you mean 'chain'"),
         ("gsm9k:data", "no problem source 'gsm9k:data'; .*did you mean 'gsm8k'"),
-        ("zzz", "for a file give its path; choose one of chain, file, gsm8k, hub, inverse"),
+        ("zzz", "for a file give its path; choose one of chain, countdown, equation, file, "),
         ("", "no problem source ''"),
     ],
 )  # fmt: skip
@@ -144,7 +144,9 @@ def test_a_source_that_reads_takes_exactly_one_argument(name: str, path: str | N
 
 def test_every_source_is_described_in_one_line() -> None:
     sources = problem_sources()
-    assert [source.name for source in sources] == ["chain", "inverse", "gsm8k", "file", "hub"]
+    families = ["chain", "inverse", "unlock", "precedence", "equation", "countdown"]
+    read = ["gsm8k", "file", "hub"]
+    assert [source.name for source in sources] == [*families, "mix", *read, "reasoning_gym"]
     assert all(0 < len(source.description) <= 80 for source in sources)
     assert all("\n" not in source.description for source in sources)
 

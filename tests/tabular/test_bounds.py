@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from reason_env.agents.tabular import bounds, families
+from reason_env.agents.tabular import bounds, families, restarts
 from reason_env.agents.tabular import horizon as finite
+from reason_env.agents.tabular.improve import conservative_policy_iteration
 from reason_env.agents.tabular.mdp import (
     TabularMDP,
     evaluate,
@@ -193,6 +194,84 @@ def test_psdp_is_within_its_bound_of_optimal_and_exact_choices_close_the_gap():
         *_, last = reverse_policy_search(mdp, policy, restart)
         assert last.performance == pytest.approx(best, abs=ROUNDING)
         assert search_gap_bound(mdp, last.policy_HSA, restart) == pytest.approx(0, abs=ROUNDING)
+
+
+def two_states(**changes):
+    """State 0: stay (reward 0) or go to state 1 (reward 0.2). State 1 pays 1 for ever."""
+    arrays = {
+        "transition_SAS": np.array([[[1.0, 0], [0, 1]], [[0, 1], [0, 1]]]),
+        "reward_SA": np.array([[0.0, 0.2], [1.0, 1.0]]),
+        "start_S": np.array([0.75, 0.25]),
+        "discount": 0.5,
+    }
+    return TabularMDP(**(arrays | changes))
+
+
+HESITANT = np.array([[0.6, 0.4], [0.5, 0.5]])
+GO = np.array([[0.0, 1.0], [0.0, 1.0]])
+
+
+def test_the_performance_difference_of_two_states_is_the_one_worked_out_by_hand():
+    mdp = two_states()
+    old = evaluate(mdp, HESITANT)
+    # V(0) is 0.24 / 0.7 when hesitant and 0.6 when going; d'(0) = 0.5 * 0.75
+    assert performance_difference(mdp, old, GO) == pytest.approx(0.375 * (0.6 - 0.24 / 0.7) / 0.5)
+    assert performance_difference(mdp, old, GO) == pytest.approx(0.75 * (0.6 - 0.24 / 0.7))
+    finite_mdp = two_states(discount=1.0, horizon=2)
+    first = finite.evaluate(finite_mdp, HESITANT)
+    # Stay, then go: 0.2 from state 0 in place of 0.4 * 1.2 + 0.6 * 0.08 = 0.528
+    late = np.stack([np.array([[1.0, 0], [1, 0]]), GO])
+    got = finite.performance_difference(finite_mdp, first, late)
+    assert got == pytest.approx(0.75 * (0.2 - 0.528))
+
+
+def test_theorem_4_1_and_corollary_4_5_on_two_states_are_those_worked_out_by_hand():
+    mdp = two_states()
+    old = evaluate(mdp, HESITANT)
+    # A(0, go) = 0.6 - 0.24 / 0.7 = 0.18 / 0.7, and d(0) = 0.375 / 0.7
+    width = 0.18 / 0.7
+    advantage = policy_advantage(old, GO)
+    assert advantage == pytest.approx(0.375 / 0.7 * width)
+    # Half way: go with 0.7, so V(0) = 0.42 / 0.85; 0.5 / 0.5 * (A - 2 * 0.5 * 0.5 * eps / 0.75)
+    gain = gain_from_restart(mdp, old, mix(HESITANT, GO, 0.5))
+    assert gain == pytest.approx(0.75 * (0.42 / 0.85 - 0.24 / 0.7))
+    promised = bounds.mixture_gain(
+        step_size=0.5, policy_advantage=advantage, max_advantage=width, discount=0.5
+    )
+    assert promised == pytest.approx(0.375 / 0.7 * width - width / 1.5)
+    # d_pi* is (0.375, 0.625) and d_pi (0.375, 0.325) / 0.7
+    best_S = occupancy(mdp, GO)
+    tight = bounds.optimality_gap(
+        optimal_policy_advantage=advantage,
+        occupancy_mismatch=mismatch(best_S, old.occupancy_S),
+        discount=0.5,
+    )
+    assert tight == pytest.approx(advantage / 0.5 * 0.625 * 0.7 / 0.325)
+    loose = bounds.restart_gap(
+        optimal_policy_advantage=advantage,
+        restart_mismatch=mismatch(best_S, mdp.start_S),
+        discount=0.5,
+    )
+    assert loose == pytest.approx(advantage / 0.25 * 2.5)
+    assert 0.75 * width < tight < loose
+
+
+def test_cpi_stops_within_the_calls_of_theorem_4_4():
+    taken = []
+    for mdp, old, _, _ in worlds(300):
+        accuracy = 0.45 * mdp.max_reward
+        most = bounds.cpi_num_calls(max_reward=mdp.max_reward, accuracy=accuracy)
+        # 72 / 0.45**2 = 355.5...
+        assert most == 355
+        run = conservative_policy_iteration(
+            mdp,
+            old.policy_SA,
+            restart=restarts.Uniform(),
+            num_iterations=most + 1,
+            stop_below=2 * accuracy / 3,
+        )
+        taken.append(sum(1 for _ in run) - 1)
+    assert 5 < max(taken) <= 355
 
 
 def test_each_bound_has_the_value_that_is_worked_out_by_hand():

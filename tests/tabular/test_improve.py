@@ -5,17 +5,12 @@ import pytest
 
 from reason_env.agents.tabular import families, restarts
 from reason_env.agents.tabular import horizon as finite
-from reason_env.agents.tabular.choose import FeatureChooser, exact, feature_chooser
+from reason_env.agents.tabular.choose import ActionFeatureChooser, ValueFeatureChooser, exact
 from reason_env.agents.tabular.improve import (
     conservative_policy_iteration,
-    fixed_step,
-    kakade_langford_step,
-    line_search_step,
-    loop_value,
     nonstationary_policy_iteration,
     policy_iteration,
     policy_search,
-    safe_step,
     softmax,
     softmax_gradient,
     softmax_policy_gradient,
@@ -30,10 +25,19 @@ from reason_env.agents.tabular.mdp import (
     policy_value,
     uniform_policy,
 )
+from reason_env.agents.tabular.plan import Loop, Plan, only_step, preceded, stationary
 from reason_env.agents.tabular.resets import (
     oracle_reset_step,
     random_reset_step,
     reverse_policy_search,
+)
+from reason_env.agents.tabular.steps import (
+    cautious_step,
+    doubling_step,
+    fixed_step,
+    kakade_langford_step,
+    line_search_step,
+    safe_step,
 )
 from reason_env.errors import ConfigError
 from reason_env.tabular_model import combination_lock, restart_chain
@@ -56,6 +60,10 @@ def small(seed=0, **changes):
     rng = np.random.default_rng(seed)
     sizes = {"num_states": 6, "num_actions": 3, "branching": 2, "discount": 0.9} | changes
     return families.garnet(**sizes, rng=rng)
+
+
+def loop_value(mdp, policies):
+    return Loop(mdp, policies).plan().value_S
 
 
 def last_of(iterates):
@@ -129,6 +137,50 @@ def test_the_line_search_takes_the_best_power_of_two_and_0_if_none_gains():
     assert step == 1.0
     assert gain == pytest.approx(performance(mdp, go) - performance(mdp, START))
     assert line_search_step(mdp, one, stay) == (0.0, 0.0)
+
+
+def test_the_doubling_search_takes_the_best_multiple_of_the_step_of_the_corollary():
+    mdp = two_states()
+    one = evaluate(mdp, START)
+    go, stay = np.array([[0.0, 1], [1, 0]]), np.array([[1.0, 0], [1, 0]])
+    first = 0.375 / 0.7 * 0.18 / 0.7 / 8
+    # 0.01722 * 2**5 = 0.551 is the last multiple in 0..1, and more is better here.
+    step, gain = doubling_step(mdp, one, go)
+    assert step == pytest.approx(32 * first)
+    assert gain == pytest.approx(performance(mdp, mix(START, go, step)) - performance(mdp, START))
+    assert doubling_step(mdp, one, stay) == (0.0, 0.0)
+
+
+def test_the_doubling_search_stays_small_where_more_would_cost():
+    for seed in range(20):
+        mdp = small(seed, discount=0.99)
+        rng = np.random.default_rng(seed)
+        one = evaluate(mdp, uniform_policy(mdp), np.full(6, 1 / 6))
+        candidate = families.random_policy(mdp, rng)
+        least, _ = kakade_langford_step(mdp, one, candidate)
+        step, gain = doubling_step(mdp, one, candidate)
+        if least == 0:
+            assert (step, gain) == (0.0, 0.0)
+            continue
+        multiple = step / least
+        assert np.log2(multiple) == pytest.approx(round(np.log2(multiple)))
+        before = performance(mdp, uniform_policy(mdp), one.restart_S)
+        for other in (step / 2, step, 2 * step):
+            if least <= other <= 1:
+                mixed = mix(uniform_policy(mdp), candidate, other)
+                assert performance(mdp, mixed, one.restart_S) - before <= gain + 1e-12
+
+
+def test_a_cautious_step_takes_the_error_off_the_advantage_first():
+    mdp = two_states()
+    one = evaluate(mdp, START)
+    candidate = np.array([[0.0, 1.0], [0.5, 0.5]])
+    advantage = 0.375 / 0.7 * 0.18 / 0.7
+    step, gain = cautious_step(0.03)(mdp, one, candidate)
+    assert step == pytest.approx(0.5 * (advantage - 0.03) / 4)
+    assert gain == pytest.approx((advantage - 0.03) ** 2 / 8)
+    assert cautious_step(1.0)(mdp, one, candidate) == (0, 0)
+    assert cautious_step(0.0)(mdp, one, candidate) == kakade_langford_step(mdp, one, candidate)
 
 
 def test_conservative_steps_never_lose_and_a_line_search_reaches_the_optimum():
@@ -212,6 +264,44 @@ def test_a_loop_of_two_policies_pays_what_its_alternation_pays():
     assert loop_value(mdp, [go, stay]) == pytest.approx([0.6, 1])
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+def test_a_loop_that_policies_are_added_to_is_the_loop_of_the_last_ones(length):
+    mdp, rng = small(7), np.random.default_rng(7)
+    policies = [families.random_policy(mdp, rng) for _ in range(length)]
+    loop = Loop(mdp, policies)
+    for _ in range(3 * length + 2):
+        policies = [families.random_policy(mdp, rng), *policies[:-1]]
+        loop.add(policies[0])
+        value = np.zeros(6)
+        # 0.9**300 of the start is left.
+        for index in reversed(range(300)):
+            q = 0.1 * mdp.reward_SA + 0.9 * mdp.transition_SAS @ value
+            value = (policies[index % length] * q).sum(-1)
+        plan = loop.plan()
+        assert plan.value_S == pytest.approx(value, abs=1e-12)
+        assert all(one is other for one, other in zip(plan.loop, policies, strict=True))
+        assert plan.now is policies[0]
+
+
+def test_plans_are_worth_what_their_policies_are_paid_in_turn():
+    mdp = two_states()
+    stay, go = np.array([[1.0, 0], [1, 0]]), np.array([[0.0, 1], [1, 0]])
+    # From 0: go now is paid 0.2, then nothing more; stay first halves it. State 1 pays 1.
+    once = only_step(mdp, go)
+    assert once.value_S == pytest.approx([0.5 * 0.2, 0.5])
+    twice = preceded(mdp, stay, once)
+    assert twice.value_S == pytest.approx([0.5 * 0.1, 0.5 + 0.25])
+    assert list(twice.turns()) == [0, 1]
+    assert twice.now is stay
+    for_ever = preceded(mdp, stay, stationary(mdp, go))
+    # Go for ever from 0: 0.5 * 0.2 + 0.5 * 1
+    assert for_ever.value_S == pytest.approx([0.5 * 0.6, 1])
+    turns = for_ever.turns()
+    assert [next(turns) for _ in range(4)] == [0, 1, 1, 1]
+    loop = Plan(first=(go,), loop=(stay, go, go), value_S=np.zeros(2)).turns()
+    assert [next(loop) for _ in range(8)] == [0, 1, 2, 3, 1, 2, 3, 1]
+
+
 def test_nspi_keeps_only_its_last_policies():
     mdp = small(5)
     run = list(
@@ -233,7 +323,9 @@ def test_nspi_keeps_only_its_last_policies():
 def test_psdp_chooses_for_the_sequence_so_far_and_reports_its_loop(seed):
     mdp = small(seed)
     run = policy_search(mdp, uniform_policy(mdp), restart=restarts.Uniform(), num_iterations=4)
-    value = next(run).value_S
+    assert next(run).value_S == pytest.approx(policy_value(mdp, uniform_policy(mdp)))
+    # The empty sequence is worth the reward of where it is.
+    value = 0.1 * mdp.reward_SA.mean(-1)
     policies = []
     for one in run:
         q = 0.1 * mdp.reward_SA + 0.9 * mdp.transition_SAS @ value
@@ -334,29 +426,73 @@ def test_reverse_psdp_counts_on_what_will_be_done_not_on_what_could_be():
     assert last.performance == 0.5
 
 
-def test_a_feature_chooser_with_all_features_and_no_noise_is_exact_where_it_is_asked():
-    rng = np.random.default_rng(0)
-    q = rng.random((5, 3))
-    choose = FeatureChooser(np.eye(5), 0.0, rng)
-    assert (choose(q, np.ones(5) / 5) == exact(q, np.ones(5) / 5)).all()
-    weight = np.array([0.0, 0.5, 0.5, 0, 0])
-    assert (choose(q, weight)[1:3] == greedy(q)[1:3]).all()
-
-
-def test_a_feature_chooser_fits_under_its_weights():
-    # One constant feature: the better action on average over the weights is chosen everywhere.
-    q = np.array([[1.0, 0.0], [0.0, 0.4]])
-    choose = FeatureChooser(np.ones((2, 1)), 0.0, np.random.default_rng(0))
-    assert choose(q, np.array([0.5, 0.5])).tolist() == [[1, 0], [1, 0]]
-    assert choose(q, np.array([0.2, 0.8])).tolist() == [[0, 1], [0, 1]]
-    one = feature_chooser(
-        4,
-        num_features=2,
-        noise=0.1,
-        features_rng=np.random.default_rng(1),
-        noise_rng=np.random.default_rng(2),
+def chooser_world():
+    """Two states, two actions; action 0 stays and action 1 moves, paid by the state: 0.2 and 1."""
+    stay, move = np.eye(2), np.eye(2)[::-1]
+    return TabularMDP(
+        transition_SAS=np.stack([stay, move], axis=1),
+        reward_SA=np.array([[0.2, 0.2], [1.0, 1.0]]),
+        start_S=np.array([0.5, 0.5]),
+        discount=0.5,
     )
-    assert (one.features_SF[:, 0] == 1).all()
+
+
+@pytest.mark.parametrize("kind", [ActionFeatureChooser, ValueFeatureChooser])
+def test_a_feature_chooser_with_all_features_and_no_noise_is_exact_where_it_is_asked(kind):
+    mdp, rng = small(), np.random.default_rng(0)
+    value = policy_value(mdp, uniform_policy(mdp))
+    choose = kind(np.eye(6), 0.0, rng)
+    everywhere = np.ones(6) / 6
+    assert (choose(mdp, value, everywhere) == exact(mdp, value, everywhere)).all()
+
+
+def test_a_value_chooser_fits_the_value_under_its_weights_then_looks_one_step_ahead():
+    mdp = chooser_world()
+    value = np.array([0.3, 0.9])
+    # One feature (1, 2): w = (m0 * 0.3 + m1 * 1.8) / (m0 + 4 m1) > 0, so state 1 looks better.
+    upward = ValueFeatureChooser(np.array([[1.0], [2.0]]), 0.0, np.random.default_rng(0))
+    assert upward(mdp, value, np.array([0.5, 0.5])).tolist() == [[0, 1], [1, 0]]
+    # One feature (2, 1), the same w > 0: state 0 looks better.
+    downward = ValueFeatureChooser(np.array([[2.0], [1.0]]), 0.0, np.random.default_rng(0))
+    assert downward(mdp, value, np.array([0.5, 0.5])).tolist() == [[1, 0], [0, 1]]
+    # Feature (1, -1): w = m0 * 0.3 - m1 * 0.9, so the weights decide the sign.
+    signed = ValueFeatureChooser(np.array([[1.0], [-1.0]]), 0.0, np.random.default_rng(0))
+    assert signed(mdp, value, np.array([0.8, 0.2])).tolist() == [[1, 0], [0, 1]]
+    assert signed(mdp, value, np.array([0.7, 0.3])).tolist() == [[0, 1], [1, 0]]
+
+
+def test_an_action_chooser_fits_each_action_under_its_weights():
+    # Rewards 1, 0 in state 0 and 0, 0.4 in state 1, both ends: one constant feature takes means.
+    mdp = TabularMDP(
+        transition_SAS=np.full((2, 2, 2), 0.5),
+        reward_SA=np.array([[1.0, 0.0], [0.0, 0.4]]),
+        start_S=np.array([0.5, 0.5]),
+        discount=0.5,
+    )
+    choose = ActionFeatureChooser(np.ones((2, 1)), 0.0, np.random.default_rng(0))
+    assert choose(mdp, np.zeros(2), np.array([0.5, 0.5])).tolist() == [[1, 0], [1, 0]]
+    assert choose(mdp, np.zeros(2), np.array([0.3, 0.7])).tolist() == [[1, 0], [1, 0]]
+    assert choose(mdp, np.zeros(2), np.array([0.2, 0.8])).tolist() == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("scale", "width"),
+    [("value", [0.03, 0.09]), ("largest_value", [0.1, 0.1]), ("reward", [0.05, 0.05])],
+)
+def test_the_noise_of_a_value_chooser_has_the_width_of_its_scale(scale, width, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "reason_env.agents.tabular.choose._fitted",
+        lambda features, target, weight: seen.append(target[:, 0]) or target,
+    )
+    value = np.array([0.3, 0.9])
+    choose = ValueFeatureChooser(np.eye(2), 0.1, np.random.default_rng(0), scale)
+    for _ in range(3000):
+        choose(chooser_world(), value, np.array([0.5, 0.5]))
+    noise = np.array(seen) - value
+    # Of 3,000 uniform draws the largest is within 1 % of the width, but for a chance of e-13.
+    assert np.abs(noise).max(0) == pytest.approx(width, rel=0.01)
+    assert noise.mean(0) == pytest.approx([0, 0], abs=0.01)
 
 
 def test_restart_distributions_are_those_worked_out_by_hand():
@@ -429,6 +565,10 @@ def test_uniform_restarts_escape_the_chain_that_the_start_distribution_does_not(
 
 def test_algorithms_refuse_settings_that_make_no_sense():
     mdp = two_states()
+    with pytest.raises(ConfigError, match=r"noise must be at least 0, got -0\.1"):
+        ValueFeatureChooser(np.eye(2), -0.1, np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="noise must be at least 0, got nan"):
+        ActionFeatureChooser(np.eye(2), np.nan, np.random.default_rng(0))
     with pytest.raises(ConfigError, match=r"step_size must be in 0\.\.1, got -1"):
         fixed_step(-1)
     with pytest.raises(ConfigError, match=r"step_size must be in 0\.\.1, got 2"):

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from reason_env.agents.tabular import families, restarts
+from reason_env.agents.tabular import families
 from reason_env.agents.tabular import horizon as finite
 from reason_env.agents.tabular.mdp import (
     TabularMDP,
+    action_value,
     evaluate,
     greedy,
     occupancy,
-    optimal_policy,
     performance,
     policy_advantage,
-    uniform_policy,
 )
+from reason_env.agents.tabular.plan import only_step, preceded, stationary
 from reason_env.agents.tabular.sampled import (
     RowSampler,
     Simulator,
@@ -24,11 +24,11 @@ from reason_env.agents.tabular.sampled import (
     estimated_value,
     mean_interval,
     returns_with_action,
-    sampled_cpi,
+    stopped_rewards,
     visited_states,
 )
 from reason_env.errors import ConfigError
-from reason_env.tabular_model import reason_tree, restart_chain
+from reason_env.tabular_model import reason_tree
 
 CONFIDENCE = 0.9999
 """Of each interval; the seeds are fixed, so a pass stays a pass."""
@@ -116,81 +116,20 @@ def test_an_interval_is_the_mean_and_its_quantiles_of_the_standard_error():
     assert (got.estimate, got.low, got.high) == pytest.approx((2, 2 - 1.959964, 2 + 1.959964))
 
 
-def test_sampled_cpi_improves_then_stops_by_its_own_rule():
-    mdp = TabularMDP.from_model(restart_chain(num_states=6), discount=0.9)
-    best = performance(mdp, optimal_policy(mdp))
-    run = list(
-        sampled_cpi(
-            mdp,
-            uniform_policy(mdp),
-            restart=restarts.Uniform(),
-            accuracy=0.05,
-            num_samples=3000,
-            rng=np.random.default_rng(0),
-            step_size=0.5,
-        )
-    )
-    assert [one.has_stopped for one in run] == [False] * (len(run) - 1) + [True]
-    assert run[-1].estimated_advantage < 2 * 0.05 / 3 <= run[-2].estimated_advantage
-    assert run[-1].step_size == 0
-    assert (run[-1].policy_SA == run[-2].policy_SA).all()
-    assert (
-        performance(mdp, run[-1].policy_SA)
-        > 0.7 * best
-        > 10 * performance(mdp, uniform_policy(mdp))
-    )
-    counts = [one.num_transitions for one in run]
-    assert counts == sorted(set(counts))
-
-
-def test_sampled_cpi_goes_on_only_while_its_estimate_is_two_thirds_of_the_accuracy():
-    mdp = TabularMDP.from_model(restart_chain(num_states=5), discount=0.9)
-    for seed in range(4):
-        run = list(
-            sampled_cpi(
-                mdp,
-                uniform_policy(mdp),
-                restart=restarts.Uniform(),
-                accuracy=0.06,
-                num_samples=3000,
-                rng=np.random.default_rng(seed),
-                step_size=0.1,
-            )
-        )
-        assert len(run) > 3
-        assert min(one.estimated_advantage for one in run[:-1]) >= 0.04
-        assert run[-1].estimated_advantage < 0.04
-
-
-def test_sampled_cpi_takes_the_step_of_the_paper_when_none_is_given():
-    mdp = TabularMDP.from_model(restart_chain(num_states=4), discount=0.9)
-    first = next(
-        sampled_cpi(
-            mdp,
-            uniform_policy(mdp),
-            restart=restarts.Uniform(),
-            accuracy=0.06,
-            num_samples=4000,
-            rng=np.random.default_rng(0),
-        )
-    )
-    # (1 - 0.9) (Ahat - 0.06 / 3) / 4
-    assert first.step_size == pytest.approx(0.1 * (first.estimated_advantage - 0.02) / 4)
-
-
-def test_sampled_cpi_without_a_reward_in_sight_stops_and_changes_nothing():
-    mdp = TabularMDP.from_model(restart_chain(num_states=40), discount=0.9)
-    (only,) = sampled_cpi(
-        mdp,
-        uniform_policy(mdp),
-        restart=restarts.Initial(),
-        accuracy=0.05,
-        num_samples=500,
-        rng=np.random.default_rng(0),
-    )
-    assert only.has_stopped
-    assert only.estimated_advantage == 0
-    assert (only.policy_SA == uniform_policy(mdp)).all()
+def test_episodes_of_several_policies_follow_their_turns_and_are_paid_nothing_after_the_last():
+    mdp, policy, rng = world(3)
+    other = families.random_policy(mdp, rng)
+    plan = preceded(mdp, policy, only_step(mdp, other))
+    for_ever = preceded(mdp, other, stationary(mdp, policy))
+    for one in (plan, for_ever):
+        simulator = Simulator(mdp, np.stack(one.policies))
+        state_N = np.full(40_000, 4)
+        reward_N = stopped_rewards(simulator, state_N, rng, one.turns())
+        assert holds(mean_interval(reward_N, CONFIDENCE), one.value_S[4])
+        action_N = np.full(40_000, 1)
+        sample_N = action_samples(simulator, state_N, action_N, rng, one.turns())
+        exact = action_value(mdp, one.value_S)[4, 1]
+        assert holds(mean_interval(sample_N, CONFIDENCE), exact)
 
 
 def test_equal_seeds_draw_equal_episodes():

@@ -118,7 +118,8 @@ def test_the_base_model_s_sampled_success_lies_in_its_twin_s_bounds():
 
     twin = chain_twin(problem, score, codec=policy.codec)
     assert 0.2 < twin.performance < 0.95
-    assert 0 <= twin.lost < 0.02
+    # One chain in ten rambles: the twin, which knows digits alone, counts its asides as lost.
+    assert 0.05 < twin.lost < 0.15
     prompt_ids = PromptTemplate().token_ids(ReasonState(problem=problem, codec=policy.codec))
     context = Context(token_ids=prompt_ids, num_samples=1000, max_new_tokens=80)
     (completions,) = policy.sample([context], SamplingConfig(), seed=0)

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import gymnasium as gym
 import pytest
@@ -7,7 +8,23 @@ from reason_env import Problem, ProblemSet
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError
 from reason_env.wrappers import Hint, PrefixRollin, RecordEpisodes, ResetToState
-from reason_env.wrappers.record_episodes import read_episodes, replay
+from reason_env.wrappers.record_episodes import read_episodes, replay, to_minari
+
+ABOUT = {
+    "algorithm_name": "by hand",
+    "author": "us",
+    "author_email": "us@example.org",
+    "code_permalink": "https://example.org",
+    "description": "two episodes",
+}
+
+
+def tokens_env():
+    return gym.make(
+        "MathReason-v0", problems="chain", split="test", size=4, levels=(1, 1), granularity="token",
+        format="tokens", max_tokens=24, max_prompt_tokens=40,
+    )  # fmt: skip
+
 
 TOY = ProblemSet(
     "toy",
@@ -115,6 +132,55 @@ def test_vector_environments_share_a_file(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     # Next-step autoreset: every second step only resets.
     assert len(rows) == 10
+
+
+def test_minari_reads_what_was_recorded(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    path = tmp_path / "episodes.jsonl"
+    env = RecordEpisodes(tokens_env(), path)
+    for problem, answer in (("chain/test/0", "#### 5\n"), ("chain/test/1", "#### 77")):
+        env.reset(options={"problem": problem})
+        for token in env.unwrapped.codec.encode(answer):
+            env.step(token)
+    env.step(257)
+    rows = read_episodes(path)
+    made = to_minari(path, tokens_env(), "ours/chain-v0", about=ABOUT)
+    read = minari.load_dataset("ours/chain-v0")
+    assert (made.total_episodes, read.total_episodes, read.total_steps) == (2, 2, 15)
+    for row, episode in zip(rows, read.iterate_episodes(), strict=True):
+        assert episode.actions.tolist() == row["actions"]
+        assert episode.rewards.tolist() == row["rewards"]
+        assert episode.terminations.tolist() == [False] * (len(row["actions"]) - 1) + [True]
+        assert not episode.truncations.any()
+        env = read.recover_environment()
+        obs, _ = env.reset(options={"state": row["start"]})
+        assert (episode.observations[0] == obs).all()
+        for index, action in enumerate(episode.actions):
+            obs = env.step(int(action))[0]
+            assert (episode.observations[index + 1] == obs).all()
+
+
+def test_what_minari_cannot_hold_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    path = tmp_path / "episodes.jsonl"
+    env = RecordEpisodes(tokens_env(), path)
+    with pytest.raises(StateError, match="must hold at least one episode, got none"):
+        to_minari(path, tokens_env(), "ours/chain-v0", about=ABOUT)
+    env.reset(options={"problem": "chain/test/0"})
+    env.step(257)
+    with pytest.raises(ConfigError, match="actions must be single ids for Minari, got UnicodeText"):
+        to_minari(path, ReasonEnv(TOY), "ours/chain-v0", about=ABOUT)
+    path.write_text(path.read_text().replace('"rewards":[0.0]', '"rewards":[0.5]'))
+    with pytest.raises(StateError, match=r"must have the recorded rewards \[0\.5\], got \[0\.0\]"):
+        to_minari(path, tokens_env(), "ours/chain-v0", about=ABOUT)
+
+
+def test_without_minari_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    with pytest.raises(ConfigError, match=r"pip install 'reason-env\[minari\]'"):
+        to_minari(tmp_path / "a.jsonl", ReasonEnv(TOY), "ours/chain-v0")
 
 
 @pytest.mark.parametrize(

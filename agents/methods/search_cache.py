@@ -1,0 +1,92 @@
+"""A measurement of the starting policy, kept in a file between runs.
+
+The name of the file is a hash of everything that decides what would be measured: the weights, the
+sampling, the environment and the seed (`Fingerprint`), the states, and the method's own settings.
+So an entry is what the run would measure itself, to the bit, and can never be out of date; entries
+are only added. Tokens are kept beside the values, because a run that takes them pays for them too.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reason_env.errors import ConfigError
+from reason_env.state import ReasonState
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One entry."""
+
+    values: dict[str, int]
+    """Problem id -> what was measured."""
+    sampled_tokens: int
+    """Generated for it."""
+
+
+def weights_hash(tensors: Mapping[str, torch.Tensor], digest: "hashlib._Hash") -> str:
+    """Returns the digest's hex value after all tensors: names, types, shapes and bytes.
+
+    >>> one = {"w": torch.tensor([1.0])}
+    >>> weights_hash(one, hashlib.sha256()) == weights_hash(one, hashlib.sha256())
+    True
+    """
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_path(folder: str, states: Sequence[ReasonState], *parts: str) -> Path:
+    """Returns where the measurement of these states under these settings is kept.
+
+    Args:
+        folder: The cache directory.
+        states: In the order in which they are measured, which decides the seeds.
+        parts: Fingerprint and settings.
+    """
+    digest = hashlib.sha256()
+    for part in (*parts, *(state.state_id for state in states)):
+        digest.update(part.encode() + b"\0")
+    return Path(folder) / f"search-{digest.hexdigest()[:40]}.json"
+
+
+def read_measured(path: Path) -> Measured | None:
+    """Returns the entry; None where there is none.
+
+    Raises:
+        ConfigError: The file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        if entry["format"] != FORMAT:
+            raise ValueError(f"format {entry['format']!r}")
+        values = {str(name): int(value) for name, value in entry["values"].items()}
+        return Measured(values=values, sampled_tokens=int(entry["sampled_tokens"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"a cached search must be as it was written, got '{path}' damaged ({error}); remove it"
+        ) from error
+
+
+def write_measured(path: Path, measured: Measured) -> None:
+    """Writes the entry whole: a killed run leaves none, and two runs at once leave one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    entry = {
+        "format": FORMAT,
+        "values": measured.values,
+        "sampled_tokens": measured.sampled_tokens,
+    }
+    partial.write_text(json.dumps(entry, indent=1, sort_keys=True), encoding="utf-8")
+    partial.replace(path)

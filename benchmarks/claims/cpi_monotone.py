@@ -1,0 +1,36 @@
+"""An update that is taken only if it holds up on fresh restarts does not fall back."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+
+CLAIM = Claim(
+    text="CPI-style acceptance keeps improvement monotone where plain updates fall back",
+    paper="Kakade and Langford 2002",
+)
+USES = ("chain, large steps",)
+ARMS = ("rrpo", "rrpo, accepted")
+
+
+def drawdown(row: Row) -> float:
+    """Returns the largest fall of pass@1 from an earlier evaluation of the run."""
+    first = np.asarray([place[2] for place in row["curve"]], dtype=np.float64)
+    return float(np.max(np.maximum.accumulate(first) - first))
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns how much further plain updates fall back."""
+    plain, accepted = (
+        {row["seed"]: drawdown(row) for row in rows[USES[0]] if row["arm"] == arm} for arm in ARMS
+    )
+    lead = mean_of([plain[seed] - accepted[seed] for seed in plain if seed in accepted])
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict_of([lead]),
+        measured=(
+            f"largest fall of pass@1: {mean_of(list(plain.values()))} plain, "
+            f"{mean_of(list(accepted.values()))} accepted, difference {lead}"
+        ),
+    )

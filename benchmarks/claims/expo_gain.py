@@ -1,0 +1,28 @@
+"""Explanations of the given answer teach what neither GRPO nor expert chains do."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+
+CLAIM = Claim(
+    text="ExPO beats GRPO and expert chains in its slot on the hard level",
+    paper="ExPO, arXiv 2507.02834",
+)
+USES = ("inverse",)
+PAIRS = (
+    ("expo", "grpo", "pass_at_1"),
+    ("expo", "grpo", "pass_at_k"),
+    ("expo", "expo, expert chains", "pass_at_1"),
+    ("expo", "expo, expert chains", "pass_at_k"),
+)
+"""(arm, other arm, figure): the claim expects the first to be above the second."""
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns the paired differences over seeds."""
+    found = [difference(rows[USES[0]], *pair) for pair in PAIRS]
+    parts = [
+        f"{own} - {other}, {figure}: {item}"
+        for (own, other, figure), item in zip(PAIRS, found, strict=True)
+    ]
+    return Finding(claim=CLAIM, verdict=verdict_of(found), measured="; ".join(parts))

@@ -1,0 +1,116 @@
+r"""What makes an explanation worth imitating: it is likely, and it leads to the answer.
+
+likelier:  log pi(c | x), a token, of explanations c ~ pi(. | x, answer), against the reference
+leads on:  log pi(answer | x, c) of explanations, against the policy's own chains c ~ pi(. | x)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.experiments import EXPERIMENTS, Preset
+from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.policy import LanguageModelPolicy, SamplingConfig
+from reason_env.agents.rollout import collect, initial_states, reason_env_of
+from reason_env.agents.trajectory import Start, Trajectory
+from reason_env.guidance import answer_guidance
+from reason_env.problems import reference_response
+from reason_env.state import ReasonState
+
+CLAIM = Claim(
+    text=(
+        "explanations of the given answer are likelier under the policy than expert chains, and "
+        "make the answer likelier than the policy's own chains do"
+    ),
+    paper="ExPO, arXiv 2507.02834",
+)
+USES = ()
+SETTINGS = {"quick": {"problems": 40, "seeds": 3}, "full": {"problems": 100, "seeds": 5}}
+
+
+def run(preset: Preset) -> list[dict[str, Any]]:
+    """Returns one row a seed: mean differences of log-probabilities over problems, in nats."""
+    setting = SETTINGS[preset]
+    policy = LanguageModelPolicy.load("base")
+    return [
+        {"seed": seed, **_differences(policy, setting["problems"], seed)}
+        for seed in range(setting["seeds"])
+    ]
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns both differences over seeds."""
+    own = rows[__name__]
+    likelier = mean_of([row["likelier"] for row in own])
+    leads_on = mean_of([row["leads_on"] for row in own])
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict_of([likelier, leads_on]),
+        measured=(
+            f"log-probability a token, explanation - expert chain: {likelier}; of the answer, "
+            f"after an explanation - after an own chain: {leads_on} (nats)"
+        ),
+    )
+
+
+def _differences(policy: LanguageModelPolicy, num_problems: int, seed: int) -> dict[str, float]:
+    experiment = EXPERIMENTS["inverse"]
+    env = EnvConfig(
+        problems="inverse", levels=experiment.levels, size=num_problems, problem_seed=seed
+    ).make(policy.codec)
+    inner = reason_env_of(env)
+    states = initial_states(env, [problem.problem_id for problem in inner.problems], seed=seed)
+    found: dict[str, dict[str, Trajectory]] = {}
+    for role in ("explain", "plain"):
+        starts = [_start(state, role) for state in states]
+        wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
+        found[role] = {item.start.group: item for item in wave.trajectories}
+
+    def log_probs(texts: Sequence[tuple[ReasonState, str, str]]) -> list[tuple[float, ...]]:
+        contexts = [
+            inner.prompt.token_ids(state) + policy.codec.encode(before)
+            for state, before, _ in texts
+        ]
+        completions = [policy.codec.encode(text) for _, _, text in texts]
+        return policy.score(contexts, completions, SamplingConfig())
+
+    chains = {
+        role: [_chain(own[state.problem.problem_id]) for state in states]
+        for role, own in found.items()
+    }
+    expert = [reference_response(state.problem).rpartition("#### ")[0] for state in states]
+    likely = {
+        name: [float(np.mean(item)) for item in log_probs(
+            [(state, "", chain) for state, chain in zip(states, texts, strict=True)]
+        )]
+        for name, texts in (("explain", chains["explain"]), ("expert", expert))
+    }  # fmt: skip
+    answered = {
+        role: [float(np.sum(item)) for item in log_probs(
+            [(state, chain, f"#### {state.problem.answer}")
+             for state, chain in zip(states, texts, strict=True)]
+        )]
+        for role, texts in chains.items()
+    }  # fmt: skip
+    return {
+        "likelier": float(np.mean(np.subtract(likely["explain"], likely["expert"]))),
+        "leads_on": float(np.mean(np.subtract(answered["explain"], answered["plain"]))),
+    }
+
+
+def _start(state: ReasonState, role: str) -> Start:
+    shown = state
+    if role == "explain":
+        piece = answer_guidance(state.problem)
+        assert piece is not None, "a problem has an answer"
+        shown = state.with_guidance(piece)
+    return Start(
+        state=shown, num_samples=1, learn_from=state, group=state.problem.problem_id, role=role
+    )
+
+
+def _chain(item: Trajectory) -> str:
+    """Returns the steps before the answer line, each with its delimiter."""
+    return item.final_state.text.rpartition("#### ")[0]

@@ -1,0 +1,88 @@
+"""What a claim's score is: a measured figure with its interval, and the verdict that follows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from reason_env.agents.cpi_interval import t_quantile
+
+Row = Mapping[str, Any]
+Verdict = Literal["reproduced", "not reproduced", "opposite", "too few seeds"]
+LEAST_SEEDS = 3
+"""Below it no verdict is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a paper says, in our words."""
+
+    text: str
+    paper: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the table."""
+
+    claim: Claim
+    verdict: Verdict
+    measured: str
+    """Figure, interval, number of seeds, problems."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean over seeds with Student's 95 % interval; nan for one seed."""
+
+    mean: float
+    low: float
+    high: float
+    num_seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Returns the mean of values of independent seeds, with its interval.
+
+    >>> str(mean_of([0.1, 0.2, 0.3]))  # t(0.975, 2) = 4.303, standard error 0.0577
+    '+0.200 [-0.048, +0.448]'
+    """
+    own = np.asarray(values, dtype=np.float64)
+    mean, count = float(own.mean()), len(own)
+    if count < 2:
+        return Mean(mean=mean, low=float("nan"), high=float("nan"), num_seeds=count)
+    half = t_quantile(0.975, count - 1) * float(own.std(ddof=1)) / count**0.5
+    return Mean(mean=mean, low=mean - half, high=mean + half, num_seeds=count)
+
+
+def by_seed(rows: Sequence[Row], arm: str, figure: str) -> dict[int, float]:
+    """Returns seed -> figure of one arm's rows."""
+    found = {int(row["seed"]): float(row[figure]) for row in rows if row["arm"] == arm}
+    if not found:
+        raise KeyError(f"no run of arm {arm!r} has finished; run its experiment first")
+    return found
+
+
+def difference(rows: Sequence[Row], own: str, other: str, figure: str) -> Mean:
+    """Returns own - other, paired by seed."""
+    first, second = by_seed(rows, own, figure), by_seed(rows, other, figure)
+    return mean_of([first[seed] - second[seed] for seed in first if seed in second])
+
+
+def verdict_of(differences: Sequence[Mean]) -> Verdict:
+    """Returns what differences say that a claim expects to be above zero, all of them.
+
+    >>> verdict_of([mean_of([0.1, 0.11, 0.12]), mean_of([0.1, -0.1, 0.12])])
+    'not reproduced'
+    """
+    if min(item.num_seeds for item in differences) < LEAST_SEEDS:
+        return "too few seeds"
+    if all(item.low > 0 for item in differences):
+        return "reproduced"
+    if any(item.high < 0 for item in differences):
+        return "opposite"
+    return "not reproduced"

@@ -1,0 +1,31 @@
+"""GRPO sharpens what it has: where nearly no group holds a success, nothing is learned."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.finding import LEAST_SEEDS, Claim, Finding, Row, Verdict, by_seed, mean_of
+
+CLAIM = Claim(
+    text="GRPO alone cannot leave pass@8 near 0 on hard problems (distribution sharpening)",
+    paper="POPE, arXiv 2601.18779",
+)
+USES = ("unlock",)
+NEAR_ZERO = 0.1
+"""pass@8 on held-out hard problems that still counts as not having left."""
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns whether GRPO's final pass@8 stays near 0."""
+    before = mean_of(list(by_seed(rows["unlock"], "grpo", "first_pass_at_k").values()))
+    after = mean_of(list(by_seed(rows["unlock"], "grpo", "pass_at_k").values()))
+    verdict: Verdict = "not reproduced"
+    if after.num_seeds < LEAST_SEEDS:
+        verdict = "too few seeds"
+    elif after.high <= NEAR_ZERO:
+        verdict = "reproduced"
+    elif after.low > NEAR_ZERO:
+        verdict = "opposite"
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict,
+        measured=f"pass@8 {before.mean:.3f} before, {after} after",
+    )

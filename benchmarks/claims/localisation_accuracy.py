@@ -1,0 +1,30 @@
+"""The better the first error is found, the more a reset there teaches."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+
+CLAIM = Claim(
+    text=(
+        "improvement grows with localisation accuracy: "
+        "the checker beats chance and offsets of 4 steps"
+    ),
+    paper="SRPO, arXiv 2605.25507",
+)
+USES = ("chain",)
+PAIRS = (
+    ("srpo, checker", "srpo, random", "pass_at_1"),
+    ("srpo, checker", "srpo, checker -4", "pass_at_1"),
+    ("srpo, checker", "srpo, checker +4", "pass_at_1"),
+)
+"""(arm, other arm, figure): the claim expects the first to be above the second."""
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns the paired differences over seeds."""
+    found = [difference(rows[USES[0]], *pair) for pair in PAIRS]
+    parts = [
+        f"{own} - {other}, {figure}: {item}"
+        for (own, other, figure), item in zip(PAIRS, found, strict=True)
+    ]
+    return Finding(claim=CLAIM, verdict=verdict_of(found), measured="; ".join(parts))

@@ -1,0 +1,28 @@
+"""Hints made of the policy's own mistakes beat plain sampling and as much of it."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+
+CLAIM = Claim(
+    text="LTE beats GRPO, and GRPO with the same extra samples, at pass@1 and at pass@k",
+    paper="LTE, arXiv 2510.26109",
+)
+USES = ("precedence",)
+PAIRS = (
+    ("lte", "grpo", "pass_at_1"),
+    ("lte", "grpo", "pass_at_k"),
+    ("lte", "grpo, extra", "pass_at_1"),
+    ("lte", "grpo, extra", "pass_at_k"),
+)
+"""(arm, other arm, figure): the claim expects the first to be above the second."""
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns the paired differences over seeds."""
+    found = [difference(rows[USES[0]], *pair) for pair in PAIRS]
+    parts = [
+        f"{own} - {other}, {figure}: {item}"
+        for (own, other, figure), item in zip(PAIRS, found, strict=True)
+    ]
+    return Finding(claim=CLAIM, verdict=verdict_of(found), measured="; ".join(parts))

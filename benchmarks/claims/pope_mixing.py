@@ -1,0 +1,26 @@
+"""Easy problems mixed in: GRPO learns those (ray interference), POPE the hard ones too."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+
+CLAIM = Claim(
+    text="POPE is robust to mixing easy problems in, where plain mixing suffers ray interference",
+    paper="POPE, arXiv 2601.18779",
+)
+USES = ("unlock, easy mixed in", "unlock")
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns POPE's lead over GRPO on the hard split when both train on the mixture."""
+    mixed = rows[USES[0]]
+    found = [difference(mixed, "pope", "grpo", figure) for figure in ("pass_at_1", "pass_at_k")]
+    hard_only = difference(rows[USES[1]], "pope", "grpo", "pass_at_k")
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict_of(found),
+        measured=(
+            f"pope - grpo on the mixture, pass_at_1: {found[0]}, pass_at_k: {found[1]} "
+            f"(on hard problems alone, pass_at_k: {hard_only})"
+        ),
+    )

@@ -1,0 +1,26 @@
+"""A policy that may not restate the shown prefix transfers less to the unguided problem."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+
+CLAIM = Claim(
+    text="forbidding the policy to restate the prefix hurts the transfer to unguided problems",
+    paper="POPE, arXiv 2601.18779",
+)
+USES = ("unlock",)
+PAIRS = (
+    ("pope", "pope, no restating", "pass_at_1"),
+    ("pope", "pope, no restating", "pass_at_k"),
+)
+"""(arm, other arm, figure): the claim expects the first to be above the second."""
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns the paired differences over seeds."""
+    found = [difference(rows[USES[0]], *pair) for pair in PAIRS]
+    parts = [
+        f"{own} - {other}, {figure}: {item}"
+        for (own, other, figure), item in zip(PAIRS, found, strict=True)
+    ]
+    return Finding(claim=CLAIM, verdict=verdict_of(found), measured="; ".join(parts))

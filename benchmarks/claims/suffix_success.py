@@ -1,0 +1,88 @@
+"""Chains that are continued from a clean prefix succeed more often than from one with an error."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.experiments import EXPERIMENTS, Preset
+from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.policy import LanguageModelPolicy, SamplingConfig
+from reason_env.agents.rollout import collect, initial_states, reason_env_of
+from reason_env.agents.trajectory import Start, Trajectory
+from reason_env.cuts import uniform_cut
+
+CLAIM = Claim(
+    text="suffixes sampled from clean prefixes succeed more often than from unclean ones",
+    paper="SRPO, arXiv 2605.25507",
+)
+USES = ()
+SETTINGS = {"quick": {"problems": 40, "seeds": 3}, "full": {"problems": 100, "seeds": 5}}
+SAMPLES = 4
+
+
+def run(preset: Preset) -> list[dict[str, Any]]:
+    """Returns one row a seed: success of the base policy from uniform cuts of its own failures."""
+    setting = SETTINGS[preset]
+    policy = LanguageModelPolicy.load("base")
+    return [
+        {"seed": seed, **_rates(policy, setting["problems"], seed)}
+        for seed in range(setting["seeds"])
+    ]
+
+
+def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
+    """Returns the difference over seeds."""
+    own = rows[__name__]
+    lead = mean_of([row["clean"] - row["unclean"] for row in own])
+    clean, unclean = (float(np.mean([row[name] for row in own])) for name in ("clean", "unclean"))
+    share = float(np.mean([row["clean_share"] for row in own]))
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict_of([lead]),
+        measured=(
+            f"success {clean:.3f} from clean (share {share:.2f} of uniform cuts), {unclean:.3f} "
+            f"from unclean: {lead}"
+        ),
+    )
+
+
+def _rates(policy: LanguageModelPolicy, num_problems: int, seed: int) -> dict[str, float]:
+    experiment = EXPERIMENTS["chain"]
+    env = EnvConfig(
+        problems="chain", levels=experiment.levels, size=num_problems, problem_seed=seed
+    ).make(policy.codec)
+    problems = reason_env_of(env).problems
+    assert problems.checker is not None, "a family has a step checker"
+    states = initial_states(env, [problem.problem_id for problem in problems], seed=seed)
+    rng = np.random.default_rng(seed)
+    sampling = SamplingConfig()
+    first = collect(
+        [Start(state=s, num_samples=2, learn_from=s, group=s.problem.problem_id, role="base")
+         for s in states],
+        env=env, policy=policy, sampling=sampling, seed=seed,
+    )  # fmt: skip
+    failures: dict[str, Trajectory] = {}
+    for item in first.trajectories:
+        if not item.is_success and len(item.final_state.steps) > 1:
+            failures.setdefault(item.start.state.problem.problem_id, item)
+    starts: list[Start] = []
+    is_clean: dict[str, bool] = {}
+    for key, item in failures.items():
+        state = item.final_state.cut(uniform_cut(item.final_state, rng))
+        is_clean[key] = problems.checker(state.problem, state.steps) is None
+        starts.append(
+            Start(state=state, num_samples=SAMPLES, learn_from=state, group=key, role="reset")
+        )
+    resets = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed + 1)
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    for group in resets.groups:
+        rates[is_clean[group.key]].append(
+            float(np.mean([item.is_success for item in group.graded]))
+        )
+    return {
+        "clean": float(np.mean(rates[True])),
+        "unclean": float(np.mean(rates[False])),
+        "clean_share": len(rates[True]) / len(starts),
+    }

@@ -1,0 +1,181 @@
+"""`reason-env compare METHOD...`: the same budget, several seeds, one table and one report."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.live import Live
+from rich.text import Text
+
+from reason_env.agents.compare import Comparison, Progress, num_cores
+from reason_env.agents.compare_config import (
+    CompareConfig,
+    arms_of,
+    arms_of_file,
+    shared_settings,
+    slug,
+)
+from reason_env.agents.compare_summary import summary
+from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.report import write_report
+from reason_env.agents.run_files import write_text
+from reason_env.agents.train_config import TrainConfig
+from reason_env.cli.compare_view import Board, arm_table
+from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.errors import ConfigError
+from reason_env.wrappers.stack import checked_spec
+
+
+def run(words: list[str]) -> None:
+    """Compares the arms that the leading words name."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Compare:
+        """Compares methods at one budget of generated tokens over paired seeds.
+
+        Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the
+        baseline. Flags of a run are shared by all arms. The same command again goes on.
+        """
+
+        config: Annotated[TrainConfig, FLAT] = field(default_factory=shared_settings)
+        seeds: int = 5
+        """Runs of each arm: seeds --seed, --seed + 1, ..."""
+        budget: int = 500_000
+        """Generated tokens of each run, preparation, localisation and discarded ones included."""
+        level: float | None = None
+        """pass@1 of "tokens to reach"; None takes the baseline's mean final pass@1."""
+        workers: int | None = None
+        """Processes of one thread each; None for one a core."""
+        env_spec: Annotated[Path | None, tyro.conf.arg(name="env")] = None
+        """A wrapped environment as env.spec.to_json() writes it, instead of --problems."""
+        arms: Path | None = None
+        """Arms from a JSON file, label -> what differs; after those of the words."""
+        out: Path | None = None
+        """Directory; named by the settings, below runs/, if None."""
+        resume: Path | None = None
+        """Goes on with the comparison in this directory; only --workers may stand beside it."""
+
+    names = _leading(words)
+    given = parsed(Compare, words[len(names) :], prog="compare METHOD...", default=Compare())
+    if given.resume is not None:
+        _check_alone(words)
+        comparison = Comparison.open(given.resume)
+    else:
+        config = _config(given, names)
+        path = given.out or Path("runs") / _name(config)
+        comparison = Comparison.open_or_create(path, config)
+    workers = num_cores() if given.workers is None else given.workers
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers!r}")
+    _show(comparison, workers)
+
+
+def _leading(words: list[str]) -> list[str]:
+    flags = (at for at, word in enumerate(words) if word.startswith("-"))
+    return words[: next(flags, len(words))]
+
+
+def _check_alone(words: list[str]) -> None:
+    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+    others = [*_leading(words), *(flag for flag in flags if flag not in ("--resume", "--workers"))]
+    if others:
+        raise ConfigError(
+            f"--resume must stand alone, got {others[0]} too; a comparison keeps its settings: "
+            "start another one"
+        )
+
+
+def _config(given: Any, names: list[str]) -> CompareConfig:
+    shared: TrainConfig = given.config
+    if shared.seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {shared.seed!r}")
+    if shared.max_generated_tokens is not None:
+        raise ConfigError("a comparison's budget must be given once; use --budget alone")
+    env, sources = _env(shared.env, given.env_spec)
+    shared = replace(shared, seed=0, env=env)
+    arms = arms_of(names, shared)
+    if given.arms is not None:
+        arms |= arms_of_file(given.arms, shared)
+    if not arms:
+        raise ConfigError(
+            "compare must name its arms, the baseline first; for example: reason-env compare grpo "
+            "rrpo lte --problems chain --seeds 5 --budget 500000"
+        )
+    return CompareConfig(
+        arms=arms,
+        sources=sources,
+        num_seeds=given.seeds,
+        first_seed=given.config.seed,
+        budget=given.budget,
+        level=given.level,
+    )
+
+
+def _env(env: EnvConfig, spec: Path | None) -> tuple[EnvConfig, tuple[str, ...]]:
+    """Returns the environment that the arms share, and the problem sources to go through."""
+    if spec is not None:
+        if not spec.is_file():
+            raise ConfigError(f"--env must name a file, got {str(spec)!r}; check the path")
+        env = replace(env, stack=spec.read_text(encoding="utf-8"))
+    if env.stack is not None:
+        checked_spec(env.stack)
+        return env, (env.source,)
+    sources = tuple(part.strip() for part in env.problems.split(",") if part.strip())
+    if not sources:
+        raise ConfigError(f"problems must name a source, got {env.problems!r}; for example chain")
+    return replace(env, problems=sources[0]), sources
+
+
+def _name(config: CompareConfig) -> str:
+    sources = "-".join(slug(source) for source in config.sources)
+    return f"compare-{sources[:40]}-{config.content_hash}"
+
+
+def _show(comparison: Comparison, workers: int) -> None:
+    config = comparison.config
+    began = time.monotonic()
+    board = Board(comparison.runs, config.budget)
+    out.print(
+        Text(
+            f"{len(config.arms)} arms x {len(config.sources)} problem sources x "
+            f"{config.num_seeds} seeds = {len(comparison.runs)} runs of {config.budget:,} "
+            f"generated tokens, {workers} at once, in {comparison.path}"
+        )
+    )
+    try:
+        with Live(board, console=out, refresh_per_second=2, transient=True) as live:
+
+            def on_progress(progress: Progress) -> None:
+                line = board.note(progress)
+                if line is not None:
+                    live.console.print(line)
+
+            comparison.run(workers=workers, on_progress=on_progress)
+    except KeyboardInterrupt:
+        out.print(
+            Text(f"interrupted; go on with: reason-env compare --resume {comparison.path}"),
+        )
+        sys.exit(130)
+    found = summary(comparison)
+    write_text(comparison.path / "comparison.json", json.dumps(found, indent=1, allow_nan=False))
+    report = write_report([comparison.path], comparison.path / "report.html")
+    for source, part in found["by_source"].items():
+        out.print(arm_table(source, part, found["baseline"]))
+        for arm in part["arms"].values():
+            out.print(Text(f"  {arm['sentence']}"))
+        for label in part["without_result"]:
+            out.print(Text(f"  {label}: no run has finished, so nothing can be said."))
+        out.print()
+    failed = [item for item in found["runs"] if item["status"] != "finished"]
+    for item in failed:
+        log = (comparison.path / item["path"]).with_suffix(".log")
+        out.print(Text(f"{item['status']}: {item['source']} {item['arm']} seed {item['seed']}"))
+        out.print(Text(f"  log: {log}\n  {item.get('log_tail', '')}"))
+    out.print(Text(f"{(time.monotonic() - began) / 60:.1f} minutes"))
+    out.print(Text(f"report: {report}\nnumbers: {comparison.path / 'comparison.json'}"))
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,117 @@
+"""Several families in one set: `mix:unlock@1-3*1+unlock@8-10*3`, one part easy to three hard.
+
+What it is for: mixtures of easy and hard problems (ray interference: learning stalls on the easy
+ones), and one policy on several families. A part is a family, the levels it is drawn from, and its
+weight among the others.
+"""
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from reason_env.errors import ConfigError, shown
+from reason_env.problem import Problem, ProblemSet
+
+_PART = re.compile(r"([a-z_]+)(?:@([0-9]{1,3})-([0-9]{1,3}))?(?:\*([0-9]{1,4}))?")
+DEFAULT_SIZE = {"train": 4000}
+OTHER_SIZE = 500
+
+MakeFamily = Callable[[str, str, int, tuple[int, int] | None, int], ProblemSet]
+"""(family, split, size, levels, seed) -> its problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a mixture."""
+
+    family: str
+    levels: tuple[int, int] | None
+    weight: int
+
+
+def read_parts(text: str) -> tuple[Part, ...]:
+    """Returns the parts that a text names.
+
+    Raises:
+        ConfigError: The text is no mixture.
+
+    >>> read_parts("unlock@1-3+chain*2")
+    (Part(family='unlock', levels=(1, 3), weight=1), Part(family='chain', levels=None, weight=2))
+    """
+    parts: list[Part] = []
+    for part in text.split("+"):
+        found = _PART.fullmatch(part)
+        if found is None or int(found[4] or 1) == 0:
+            raise ConfigError(
+                f"a part of a mix must be FAMILY, FAMILY@LOW-HIGH, either with *WEIGHT of 1..9999, "
+                f"got {shown(part)} in {shown(text)}; as in mix:unlock@1-3+unlock@8-10*3"
+            )
+        levels = (int(found[2]), int(found[3])) if found[2] else None
+        parts.append(Part(found[1], levels, int(found[4] or 1)))
+    return tuple(parts)
+
+
+def make_mix(
+    text: str, split: str, *, size: int | None, seed: int, make_family: MakeFamily
+) -> ProblemSet:
+    """Returns the mixture's problems, all different, the parts taking turns by their weights.
+
+    Args:
+        text: The parts, as `read_parts` takes them.
+        split: Of every part.
+        size: Problems in all; 4000 for training and 500 else where None.
+        seed: Chooses each part's problems.
+        make_family: Makes one part.
+
+    Raises:
+        ConfigError: The text is no mixture, or asks for fewer problems than parts.
+    """
+    parts = read_parts(text)
+    total = DEFAULT_SIZE.get(split, OTHER_SIZE) if size is None else size
+    turns = [index for index, part in enumerate(parts) for _ in range(part.weight)]
+    if total < len(turns):
+        raise ConfigError(
+            f"size of mix:{text} must be at least {len(turns)}, the sum of its weights, got "
+            f"{total!r}"
+        )
+    rounds = math.ceil(total / len(turns))
+    weights = Counter[str]()
+    for part in parts:
+        weights[part.family] += part.weight
+    sets = [
+        # Parts of one family may draw the same problem, although another seed makes it rare: each
+        # part brings enough to leave out all that the others have.
+        make_family(
+            part.family, split, rounds * weights[part.family], part.levels, seed + 1000 * index
+        )
+        for index, part in enumerate(parts)
+    ]
+    queues = [iter(problems) for problems in sets]
+    problems: dict[str, tuple[int, Problem]] = {}
+    for index in itertools.islice(itertools.cycle(turns), total):
+        problem = next(item for item in queues[index] if item.question not in problems)
+        problems[problem.question] = (index, problem)
+    named = tuple(
+        replace(problem, problem_id=f"mix/{split}/{place}")
+        for place, (_, problem) in enumerate(problems.values())
+    )
+    return ProblemSet(f"mix:{text}", named, _checker(sets, problems))
+
+
+def _checker(
+    sets: Sequence[ProblemSet], problems: dict[str, tuple[int, Problem]]
+) -> Callable[[Problem, Sequence[str]], int | None] | None:
+    """Returns the parts' step checkers as one; None if a part has none."""
+    checkers = [part.checker for part in sets]
+    if not all(checkers):
+        return None
+
+    def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
+        checker = checkers[problems[problem.question][0]]
+        assert checker is not None, "every part has one"
+        return checker(problem, steps)
+
+    return first_wrong_step

@@ -1,0 +1,14 @@
+"""Tests of the real vLLM, which lives in an environment of its own: `make test-vllm`."""
+
+from importlib.util import find_spec
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    if find_spec("vllm") is not None:
+        return
+    skip = pytest.mark.skip(reason="vLLM is not in this environment: make test-vllm")
+    for item in items:
+        if item.get_closest_marker("vllm") is not None:
+            item.add_marker(skip)

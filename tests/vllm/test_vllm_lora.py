@@ -1,0 +1,59 @@
+"""A LoRA adapter as the light path: only the adapter travels, and never a stale one is used."""
+
+import pytest
+import torch
+
+from reason_env.agents.engines.build import build_engine
+from reason_env.agents.engines.engine_config import EngineConfig
+from reason_env.agents.load_model import load_model
+from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
+
+pytestmark = pytest.mark.vllm
+
+
+def test_an_adapter_is_renewed_without_its_base_and_its_samples_are_its_own():
+    peft = pytest.importorskip("peft")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model, codec = load_model("base")
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model = peft.get_peft_model(
+            model,
+            peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"]),
+        )
+        engine = build_engine(
+            EngineConfig(kind="vllm"),
+            model,
+            vocab_size=codec.vocab_size,
+            context_length=512,
+            max_batch_size=32,
+        )
+        policy = LanguageModelPolicy(model, codec, engine=engine)
+        ids = codec.encode("start: 12, 40, 7\nops: a*3 b+9 c-2 a+b a*c b*b\n" * 3)[:100]
+        asked = [Context(token_ids=ids, num_samples=8, max_new_tokens=16)]
+        try:
+            seen = set()
+            for update in range(3):
+                found = policy.sample(asked, SamplingConfig(), seed=1)
+                scored = policy.score(
+                    [ids] * 8, [item.token_ids for item in found[0]], SamplingConfig()
+                )
+                gaps = [
+                    abs(a - b)
+                    for own, item in zip(scored, found[0], strict=True)
+                    for a, b in zip(own, item.log_probs, strict=True)
+                ]
+                assert max(gaps) <= 1e-3, f"after update {update}"
+                seen.add(found[0][0].log_probs)
+                with torch.no_grad():
+                    for name, item in model.named_parameters():
+                        if "lora_B" in name:
+                            item.add_(torch.randn_like(item) * 0.1)
+            assert len(seen) == 3
+            # The base was written and loaded once; the adapter three times.
+            assert (engine.files.num_written, engine.files.num_adapters) == (1, 3)
+            assert (engine.num_weight_updates, engine.num_restarts) == (0, 0)
+        finally:
+            engine.close()
+            torch.set_num_threads(before)

@@ -1,0 +1,111 @@
+"""Whole iterations of every method through the local engine, and its contexts token by token."""
+
+import pytest
+import torch
+
+from reason_env.agents.engines.engine_config import EngineConfig
+from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learner import LearnerConfig
+from reason_env.agents.methods import METHODS
+from reason_env.agents.rollout import reason_env_of
+from reason_env.agents.train_config import TrainConfig
+from reason_env.agents.training import Training
+
+pytestmark = pytest.mark.vllm
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def shared_engine():
+    """The one engine that runs."""
+    made = []
+    yield made
+    for engine in made:
+        engine.close()
+
+
+class Listening:
+    """An engine that notes what it was asked, and what came back."""
+
+    def __init__(self, engine):
+        self.engine, self.waves = engine, []
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+    def sample(self, contexts, sampling, *, seed, stop_ids):
+        found = self.engine.sample(contexts, sampling, seed=seed, stop_ids=stop_ids)
+        self.waves.append((list(contexts), found))
+        return found
+
+
+def config_of(name):
+    sizes = {"group_size": 4, "hard_samples": 4, "probe_samples": 4}
+    known = METHODS[name].__dataclass_fields__
+    method = METHODS[name](**{key: size for key, size in sizes.items() if key in known})
+    return TrainConfig(
+        method=method,
+        env=EnvConfig(size=8, levels=(8, 12)),
+        eval=EvalConfig(num_problems=4, samples=2, k=1),
+        learner=LearnerConfig(learning_rate=2e-4),
+        problems_per_iteration=6,
+        iterations=2,
+        engine=EngineConfig(kind="vllm"),
+    )
+
+
+@pytest.mark.parametrize("name", ["grpo", "rrpo", "srpo", "pope", "lte", "expo"])
+def test_each_methods_starts_reach_the_engine_token_by_token(name, shared_engine):
+    training = Training(config_of(name))
+    if shared_engine:
+        # One process for all methods: it is given each one's weights with its first wave.
+        training.policy.engine.close()
+        shared_engine[0].rebind(training.policy.model)
+    else:
+        shared_engine.append(training.policy.engine)
+    engine = shared_engine[0]
+    listening = training.policy.engine = Listening(engine)
+    inner = reason_env_of(training.env)
+    training.prepare()
+    listening.waves.clear()
+    restarts = engine.num_restarts
+    metrics, wave = training.iterate()
+    # What a Start asks for is its prompt and its response so far, in the order of the wave.
+    asked = [
+        (context.token_ids, completion.token_ids)
+        for contexts, found in listening.waves
+        for context, own in zip(contexts, found, strict=True)
+        for completion in own
+    ]
+    for item in wave.trajectories:
+        state = item.start.state
+        prompt = inner.prompt.token_ids(state)
+        assert item.prompt_ids == prompt
+        tokens = item.completion_ids[: len(item.behavior_log_probs)]
+        assert any(
+            ids == prompt + state.response and sampled[: len(tokens)] == tokens
+            for ids, sampled in asked
+        )
+        assert item.final_state.response[: len(state.response)] == state.response
+    assert sum(len(ids) for _, ids in asked) == metrics["rollout/sampled_tokens"]
+    assert metrics["rollout/mismatch_max"] <= 1e-3
+    assert metrics["rollout/mismatch_alarm"] == 0
+    assert metrics["rollout/engine_restarts"] == engine.num_restarts - restarts == 0
+    roles = {item.start.role for item in wave.trajectories}
+    expected = {
+        "grpo": {"base"},
+        "rrpo": {"base", "reset"},
+        "srpo": {"base", "reset"},
+        "pope": {"base"},
+        "lte": {"base"},
+        "expo": {"base", "explanation"},
+    }[name]
+    assert expected <= roles

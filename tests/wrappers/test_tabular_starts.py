@@ -1,0 +1,260 @@
+"""The start wrappers on small MDPs: laws, snapshots, and Monte Carlo beside exact values."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.utils.env_match import check_environments_match
+
+from reason_env.agents.tabular import families, restarts
+from reason_env.agents.tabular import horizon as finite
+from reason_env.agents.tabular.mdp import TabularMDP
+from reason_env.errors import ConfigError, StateError
+from reason_env.snapshot import restore, snapshot
+from reason_env.tabular_model import CRITICAL, RECOVERABLE, WRONG
+from reason_env.wrappers import (
+    Curriculum,
+    Hint,
+    PrefixRollin,
+    ResetToState,
+    RewardShaping,
+    stack_from_json,
+    stack_to_json,
+)
+
+TREE = {"num_steps": 3, "critical_rate": 0.5, "ceiling": 0.9, "floor": 0.1}
+
+
+def tree(**changes):
+    return gym.make("ReasonTree-v0", **(TREE | changes))
+
+
+WRAP = {
+    "reset": lambda env: ResetToState(env, [5, (0, 6, 10)], probability=0.6),
+    "failures": lambda env: ResetToState(env, keep="failures", probability=0.7, capacity=3),
+    "rollin": lambda env: PrefixRollin(env, steps=(0, 2), probability=0.8),
+    "policy": lambda env: PrefixRollin(env, lambda state, rng: int(rng.integers(4)), steps=2),
+}
+SILENT = {
+    "probability 0": lambda env: ResetToState(env, [5], probability=0.0),
+    "an empty archive": ResetToState,
+    "a roll-in of probability 0": lambda env: PrefixRollin(env, steps=2, probability=0.0),
+    "a roll-in of no steps": lambda env: PrefixRollin(env, steps=0),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_strength_0_is_the_bare_environment(name):
+    check_environments_match(tree(), SILENT[name](tree()), 60, seed=3)
+
+
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version:UserWarning")
+@pytest.mark.parametrize("name", WRAP)
+def test_a_wrapped_environment_keeps_gymnasium_s_contract_and_follows_its_seed(name):
+    check_env(WRAP[name](tree()), skip_render_check=True)
+    check_environments_match(WRAP[name](tree()), WRAP[name](tree()), 60, seed=4)
+
+
+@pytest.mark.parametrize("name", WRAP)
+def test_an_explicit_state_wins(name):
+    env = WRAP[name](tree())
+    for seed in range(10):
+        assert env.reset(seed=seed, options={"state": 9})[0] == 9
+
+
+def play(env, seed, steps=60):
+    rng = np.random.default_rng(seed)
+    said = []
+    over = True
+    for _ in range(steps):
+        said.append(env.reset() if over else env.step(int(rng.integers(4))))
+        over = bool(said[-1][2] or said[-1][3]) if len(said[-1]) == 5 else False
+    return said
+
+
+@pytest.mark.parametrize("names", [("failures", "rollin"), ("policy", "reset"), ("failures",), ()])
+def test_a_fork_continues_identically(names):
+    def stack():
+        env = tree()
+        for name in names:
+            env = WRAP[name](env)
+        return env
+
+    env, fork = stack(), stack()
+    env.reset(seed=2)
+    play(env, 0)
+    env.reset()
+    env.step(0)
+    saved = json.loads(json.dumps(snapshot(env)))
+    restore(fork, saved)
+    assert snapshot(fork) == saved
+    assert play(fork, 1) == play(env, 1)
+    assert snapshot(fork) == snapshot(env)
+
+
+def test_a_snapshot_of_another_mdp_or_budget_is_refused_and_nothing_changes():
+    env = tree()
+    env.reset(seed=0)
+    before = snapshot(env)
+    for other, name in ((tree(critical_rate=0.25), "model"), (tree(max_steps=7), "max_steps")):
+        other.reset(seed=0)
+        with pytest.raises(StateError, match=f"must be of an environment with {name} "):
+            restore(env, snapshot(other))
+    assert snapshot(env) == before
+
+
+def starts_of(env, num, seed=0):
+    env.reset(seed=seed)
+    counts = np.zeros(env.observation_space.n)
+    for _ in range(num):
+        counts[env.reset()[0]] += 1
+    return counts / num
+
+
+def close(measured, exact, num):
+    """Five standard errors of each frequency; exactly 0 where it must be."""
+    assert (measured[exact == 0] == 0).all()
+    width = 5 * np.sqrt(np.maximum(exact * (1 - exact), 1e-4) / num)
+    assert (np.abs(measured - exact) <= width).all()
+
+
+def test_a_roll_in_over_all_steps_starts_where_the_occupancy_is():
+    """d_{pi,mu} of the policy that is rolled in, pi the reference's (POPE) or a learner's."""
+    env = PrefixRollin(tree(), steps=(0, 3))
+    model = env.unwrapped.model
+    mdp = TabularMDP.from_model(model, horizon=4)
+    reference_SA = np.eye(model.num_actions)[model.reference_action]
+    exact = restarts.Occupancy(reference_SA).distribution(mdp, reference_SA).sum(0)
+    close(starts_of(env, 4000), exact, 4000)
+    policy_SA = families.tree_policy(model, right=0.5, repair=0.4)
+
+    def acted(state, rng):
+        return int(rng.choice(model.num_actions, p=policy_SA[state]))
+
+    own = finite.evaluate(mdp, policy_SA).occupancy_HS.mean(0)
+    assert np.abs(own - exact).max() > 0.05
+    close(starts_of(PrefixRollin(tree(), acted, steps=(0, 3)), 4000, seed=1), own, 4000)
+
+
+def test_the_return_after_a_roll_in_is_the_exact_value_of_its_starts():
+    env = PrefixRollin(tree(), steps=2)
+    model = env.unwrapped.model
+    mdp = TabularMDP.from_model(model, horizon=4)
+    policy_SA = families.tree_policy(model, right=0.5, repair=0.4)
+    reference_SA = np.eye(model.num_actions)[model.reference_action]
+    mu_S = finite.occupancy(mdp, reference_SA, mdp.start_S)[2]
+    # Two steps and the answer are left; an absorbing end pays nothing more.
+    exact = float(mu_S @ finite.evaluate(mdp, policy_SA).value_HS[1])
+    rng, num = np.random.default_rng(0), 3000
+    env.reset(seed=5)
+    returns = np.zeros(num)
+    for index in range(num):
+        state, _ = env.reset()
+        over = False
+        while not over:
+            action = int(rng.choice(model.num_actions, p=policy_SA[state]))
+            state, reward, terminated, truncated, _ = env.step(action)
+            returns[index] += reward
+            over = terminated or truncated
+    assert abs(returns.mean() - exact) <= 5 * returns.std() / np.sqrt(num)
+    assert abs(exact - finite.evaluate(mdp, policy_SA).performance) > 0.05
+
+
+def test_own_failures_cut_uniformly_are_the_restart_distribution_of_rrpo():
+    model = tree().unwrapped.model
+    mdp = TabularMDP.from_model(model, horizon=4)
+    policy_SA = families.tree_policy(model, right=0.5, repair=0.4)
+    exact = restarts.OwnFailures().distribution(mdp, policy_SA).sum(0)
+    env = ResetToState(tree(), keep="failures", capacity=4000)
+    rng = np.random.default_rng(1)
+    env.reset(seed=0)
+    for _ in range(2500):
+        # Collected from the start distribution, whatever the archive holds by now.
+        first = int(rng.choice(len(mdp.start_S), p=mdp.start_S))
+        state, _ = env.reset(options={"state": first})
+        over = False
+        while not over:
+            action = int(rng.choice(model.num_actions, p=policy_SA[state]))
+            state, _, terminated, truncated, _ = env.step(action)
+            over = terminated or truncated
+    assert {len(chain) for chain in env.chains} == {4}
+    # The archive's chains vary too, four states each: their number bounds the precision.
+    close(starts_of(env, 4000), exact, min(4000, len(env.chains)))
+
+
+def test_cuts_choose_the_state_that_they_say():
+    chain = (0, CRITICAL + 4, RECOVERABLE + 8)
+    seen = []
+    for cut in (None, 0, 1, 9, lambda states, rng: len(states) - 2):
+        env = ResetToState(tree(), [chain], cut=cut)
+        seen.append({int(env.reset(seed=seed)[0]) for seed in range(5)})
+    assert seen == [{10}, {0}, {5}, {10}, {5}]
+    env = ResetToState(tree(), [chain])
+    assert {int(env.reset(seed=seed)[0]) for seed in range(40)} == set(chain)
+    env = ResetToState(tree(), [5], capacity=2)
+    env.add([1, 6])
+    env.add(WRONG)
+    assert list(env.chains) == [(1, 6), (3,)]
+
+
+def test_a_roll_in_stops_in_the_last_open_state():
+    env = PrefixRollin(tree(critical_rate=0.0, ceiling=1.0), steps=9)
+    # The right answer, state 4 * 3, is open: its reward is still to come.
+    assert env.reset(seed=0)[0] == 12
+    assert env.step(0)[1:3] == (1.0, True)
+
+
+def test_a_stack_is_one_json_string():
+    env = PrefixRollin(ResetToState(tree(), [5, (0, 6)], cut=None, probability=0.5), steps=(0, 1))
+    again = stack_from_json(stack_to_json(env))
+    assert stack_to_json(again) == stack_to_json(env)
+    assert [again.reset(seed=s)[0] for s in range(20)] == [env.reset(seed=s)[0] for s in range(20)]
+    assert isinstance(again.env, ResetToState)
+
+
+@pytest.mark.parametrize("wrap", [Hint, Curriculum, RewardShaping])
+def test_what_needs_a_text_is_refused_with_the_reason(wrap):
+    with pytest.raises(ConfigError, match="got a TabularEnv, whose states are numbers: without"):
+        wrap(tree())
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (lambda env: ResetToState(env, cut="checker"), "have no texts to look at"),
+        (lambda env: ResetToState(env, cut=-1), "a number of steps, a function or None"),
+        (lambda env: ResetToState(env, keep="failure"), "did you mean 'failures'"),
+        (lambda env: ResetToState(env, capacity=0), "capacity must be at least 1, got 0"),
+        (lambda env: ResetToState(env, "chains.jsonl"), "states must be states or chains"),
+        (lambda env: ResetToState(env, probability=1.5), r"probability must lie in 0\.\.1"),
+        (PrefixRollin, "steps must be given on a TabularEnv"),
+        (lambda env: PrefixRollin(env, fraction=0.5), "got fraction; leave the rest out"),
+        (lambda env: PrefixRollin(env, "trajectory", steps=1), "got 'trajectory'; leave"),
+        (lambda env: PrefixRollin(env, steps=(2, 1)), "steps must be 0 <= low <= high"),
+        (lambda env: PrefixRollin(env, steps=0.5), "steps must be one whole number or two"),
+    ],
+)
+def test_arguments_that_speak_of_texts_are_refused(wrap, message):
+    with pytest.raises(ConfigError, match=message):
+        wrap(tree())
+
+
+def test_states_that_cannot_be_starts_are_refused():
+    for state, message in (
+        (14, "which is terminal"),
+        (99, r"must be in 0\.\.14"),
+        ("0", "integer"),
+    ):
+        with pytest.raises(StateError, match=message):
+            ResetToState(tree(), [state])
+    with pytest.raises(StateError, match="at least one state, got none"):
+        ResetToState(tree(), [()])
+    env = ResetToState(tree(), [(0, 5)], cut=lambda chain, rng: 2)
+    with pytest.raises(ConfigError, match=r"must return an index in 0\.\.1, got 2"):
+        env.reset(seed=0)
+    with pytest.raises(ConfigError, match="must be a state or starts, got both"):
+        tree().reset(options={"state": 1, "starts": ()})
+    with pytest.raises(StateError, match=r"use ResetToState\(env, states"):
+        PrefixRollin(tree(), steps=1).add(3)
