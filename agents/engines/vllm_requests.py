@@ -18,6 +18,10 @@ import numpy as np
 
 from reason_env.agents.sampling import Context, SamplingConfig
 from reason_env.agents.trajectory import Completion
+from reason_env.errors import ConfigError
+
+MAX_TEMPERATURE = 2.0
+"""vLLM refuses what is above it."""
 
 
 class EngineFailure(Exception):  # noqa: N818 - no error yet: it is answered by a restart
@@ -77,11 +81,19 @@ def wave_requests(
     The seed of a request depends on `seed` and its context's index alone; vLLM draws sample i with
     seed + i. It takes no greedy request for several samples.
 
+    Raises:
+        ConfigError: The temperature is above vLLM's highest.
+
     >>> context = Context(token_ids=(5, 6), num_samples=3, max_new_tokens=9)
     >>> request = wave_requests([context], SamplingConfig(top_k=4), seed=1, stop_ids=(2,))[0]
     >>> [request.params[name] for name in ("n", "top_k", "max_tokens", "stop_token_ids")]
     [3, 4, 9, [2]]
     """
+    if sampling.temperature > MAX_TEMPERATURE:
+        raise ConfigError(
+            f"temperature must be at most {MAX_TEMPERATURE:g} with vLLM, got "
+            f"{sampling.temperature!r}; lower it, or sample with --engine torch"
+        )
     shared = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

@@ -14,6 +14,7 @@ from reason_env.agents.engines.vllm_requests import (
     wave_requests,
 )
 from reason_env.agents.sampling import Context, SamplingConfig
+from reason_env.errors import ConfigError
 
 CONTEXTS = [
     Context(token_ids=(5, 6, 7), num_samples=2, max_new_tokens=4),
@@ -73,6 +74,12 @@ def test_seeds_fit_vllm_and_requests_share_none_of_their_samples_seeds(seed, a, 
 def test_equal_seeds_ask_for_the_same_and_other_seeds_for_others():
     assert requests(seed=4) == requests(seed=4)
     assert requests(seed=4)[0].params["seed"] != requests(seed=5)[0].params["seed"]
+
+
+def test_a_temperature_that_vllm_refuses_is_refused_before_anything_runs():
+    with pytest.raises(ConfigError, match=r"at most 2 with vLLM, got 2\.5; .*--engine torch"):
+        wave_requests(CONTEXTS, SamplingConfig(temperature=2.5), seed=1, stop_ids=(2,))
+    assert wave_requests(CONTEXTS, SamplingConfig(temperature=2.0), seed=1, stop_ids=(2,))
 
 
 def test_completions_keep_the_stop_token_and_say_what_ended_them():

@@ -173,16 +173,16 @@ def test_log_probs_are_of_the_distribution_that_was_sampled_from(policy, samplin
 
 def test_equal_seeds_give_equal_samples_and_frequencies_are_the_models(policy):
     asked = [Context(token_ids=questions(policy.codec, 1)[0], num_samples=400, max_new_tokens=1)]
-    first = policy.sample(asked, SamplingConfig(temperature=3.0), seed=4)[0]
-    assert policy.sample(asked, SamplingConfig(temperature=3.0), seed=4)[0] == first
-    assert policy.sample(asked, SamplingConfig(temperature=3.0), seed=5)[0] != first
+    first = policy.sample(asked, SamplingConfig(temperature=2.0), seed=4)[0]
+    assert policy.sample(asked, SamplingConfig(temperature=2.0), seed=4)[0] == first
+    assert policy.sample(asked, SamplingConfig(temperature=2.0), seed=5)[0] != first
     # Draws agree with the probabilities that come with them: chi-square over the likely tokens.
     counts, probs = {}, {}
     for item in first:
         counts[item.token_ids] = counts.get(item.token_ids, 0) + 1
         probs[item.token_ids] = 2.718281828459045 ** item.log_probs[0]
-    likely = [ids for ids in counts if 400 * probs[ids] >= 8]
-    assert len(likely) >= 5
+    likely = [ids for ids in counts if 400 * probs[ids] >= 4]
+    assert len(likely) >= 3
     chi_square = sum((counts[ids] - 400 * probs[ids]) ** 2 / (400 * probs[ids]) for ids in likely)
     assert chi_square < 3 * len(likely)
 
