@@ -46,6 +46,8 @@ NOTHING_SAMPLED: Mapping[str, Number] = {
     "rollout/sampled_tokens": 0,
 }
 """The metrics of an iteration that learns from what was sampled before it."""
+STARTS_AT_ONCE = 64
+"""Of a preparation: a budget that it overruns is noticed before all of it is spent."""
 
 
 class Training:
@@ -106,13 +108,20 @@ class Training:
         seeds = np.random.default_rng(self.config.seed_of("preparation", 1))
 
         def collect_groups(starts: Sequence[Start]) -> Sequence[Group]:
-            wave = self._wave(starts, seeds)
-            self.sampled_tokens_total += sum(item.num_sampled_tokens for item in wave.trajectories)
-            return wave.groups
+            groups: list[Group] = []
+            for begin in range(0, len(starts), STARTS_AT_ONCE):
+                wave = self._wave(starts[begin : begin + STARTS_AT_ONCE], seeds)
+                groups += wave.groups
+                self.sampled_tokens_total += sum(t.num_sampled_tokens for t in wave.trajectories)
+                self._check_preparation()
+            return groups
 
         chosen = self.method.prepare(states, collect_groups)
         self.sampled_tokens_total += self.method.prepared_tokens
         self.problem_ids = [state.problem.problem_id for state in chosen]
+        self._check_preparation()
+
+    def _check_preparation(self) -> None:
         if self.iteration == 0 and self.is_over:
             raise ConfigError(
                 f"max_generated_tokens must leave tokens to train with, got "

@@ -43,11 +43,11 @@ class ReasonEnv(gym.Env[Any, Any]):
     >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
     >>> obs, info = env.reset(seed=0, options={"problem": "chain/test/0"})
     >>> print(obs)
-    x=5 y=1 z=9
-    A:y-8 B:z+5
+    x=8 y=8 z=2
+    B:y*4 C:y-8
     >
-    >>> obs, reward, terminated, truncated, info = env.step("A:1-8 y=3\n")
-    >>> obs, reward, terminated, truncated, info = env.step("B:9+5 z=4\n#### 534\n")
+    >>> obs, reward, terminated, truncated, info = env.step("B:8*4 y=2\n")
+    >>> obs, reward, terminated, truncated, info = env.step("C:2-8 y=4\n#### 842\n")
     >>> reward, terminated, truncated, info["outcome"]
     (1.0, True, False, 'correct')
 

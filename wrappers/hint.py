@@ -38,8 +38,8 @@ class Hint(StartWrapper):
     >>> import gymnasium as gym, reason_env
     >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
     >>> obs, info = Hint(env, kind="answer").reset(options={"problem": "chain/test/0"})
-    >>> info["privileged_context"], obs.endswith("Answer: 534\n>")
-    ('Answer: 534\n', True)
+    >>> info["privileged_context"], obs.endswith("Answer: 842\n>")
+    ('Answer: 842\n', True)
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class PrefixRollin(StartWrapper):
     >>> env = PrefixRollin(env, fraction=(0.5, 0.5))
     >>> obs, info = env.reset(options={"problem": "chain/test/0"})
     >>> env.unwrapped.state.text, set(env.unwrapped.state.sources)
-    ('A:1-8 y=3\n', {'reference'})
+    ('B:8*4 y=2\n', {'reference'})
     """
 
     def __init__(

@@ -42,12 +42,12 @@ class ResetToState(StartWrapper):
     >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
     >>> env = ResetToState(env, cut="checker")
     >>> wrong = env.unwrapped.initial_state(env.unwrapped.problems[0])
-    >>> env.add(wrong.extend(env.unwrapped.codec.encode("A:1-8 y=3\nB:9+5 z=5\n#### 535")))
+    >>> env.add(wrong.extend(env.unwrapped.codec.encode("B:8*4 y=2\nC:2-8 y=5\n#### 852")))
     >>> obs, info = env.reset(options={"problem": "chain/test/0"})
     >>> print(obs)
-    x=5 y=1 z=9
-    A:y-8 B:z+5
-    >A:1-8 y=3
+    x=8 y=8 z=2
+    B:y*4 C:y-8
+    >B:8*4 y=2
     <BLANKLINE>
     """
 

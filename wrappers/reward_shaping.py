@@ -31,11 +31,11 @@ class RewardShaping(WatchingWrapper):
     >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
     >>> env = RewardShaping(env, progress=1.0, step_penalty=0.125)
     >>> obs, info = env.reset(options={"problem": "chain/test/0"})
-    >>> env.step("A:1-8 y=3\n")[1]
+    >>> env.step("B:8*4 y=2\n")[1]
     0.375
-    >>> env.step("B:9+5 z=4\n")[1]
+    >>> env.step("C:2-8 y=4\n")[1]
     0.375
-    >>> env.step("#### 534\n")[1]
+    >>> env.step("#### 842\n")[1]
     -0.125
     """
 
