@@ -97,7 +97,7 @@ class LocalBackend:
         return _answer(reply)
 
     def stop(self) -> None:
-        """Ends the engine; returns when no process of it is left."""
+        """Ends the engine; returns when every process of it has ended or been killed."""
         if self._process is None:
             return
         self._close_channel()

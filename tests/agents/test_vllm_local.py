@@ -201,7 +201,8 @@ def test_close_leaves_no_process_and_may_be_called_twice(engine):
     group = own.backend.group
     assert left_in(group)
     own.close()
-    assert left_in(group) == []
+    # All of it has been killed by now; the system may take a moment over a grandchild.
+    assert gone(group, within_s=5.0)
     own.close()
     assert own.backend.group is None
 
