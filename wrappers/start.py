@@ -145,9 +145,15 @@ class StartWrapper(DrawingWrapper):
     tabular_form: ClassVar[type["StartWrapper"] | None] = None
     """What the class becomes on a `TabularEnv`; None where it is refused."""
 
-    def __new__(cls, env: gym.Env[Any, Any], *args: Any, **kwargs: Any) -> "StartWrapper":
-        """Makes the form that fits the environment below, as `pathlib.Path` does."""
-        form: Any = cls.tabular_form if isinstance(env.unwrapped, TabularEnv) else None
+    def __new__(
+        cls, env: gym.Env[Any, Any] | None = None, *args: Any, **kwargs: Any
+    ) -> "StartWrapper":
+        """Makes the form that fits the environment below, as `pathlib.Path` does.
+
+        Without an environment, as copy and pickle call it, the class itself.
+        """
+        on_tabular = env is not None and isinstance(env.unwrapped, TabularEnv)
+        form: Any = cls.tabular_form if on_tabular else None
         return super().__new__(form or cls)
 
     def __init__(self, env: gym.Env[Any, Any], *, probability: float = 1.0, **saved: Any) -> None:
