@@ -48,7 +48,8 @@ def config_of(
         method=METHODS[method](),
         env=EnvConfig(levels=(8, 12), size=256),
         eval=EvalConfig(num_problems=1, samples=1, k=1, greedy=False),
-        learner=LearnerConfig(learning_rate=1e-3),
+        # At 1e-3 runs of both engines rise and collapse within five iterations: nothing to compare.
+        learner=LearnerConfig(learning_rate=3e-4),
         problems_per_iteration=problems,
         iterations=iterations,
         engine=EngineConfig(kind=engine),  # pyright: ignore[reportArgumentType]
