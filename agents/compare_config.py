@@ -187,11 +187,15 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
     >>> leaves({"loss": {"clip_low": 0.2}, "kind": "grpo"})
     {'loss.clip_low': 0.2, 'kind': 'grpo'}
+    >>> leaves({"methods": [{"kind": "srpo"}, {"kind": "lte"}]})
+    {'methods.0.kind': 'srpo', 'methods.1.kind': 'lte'}
     """
     found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:
             found |= leaves(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            found |= leaves({str(at): item for at, item in enumerate(value)}, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found

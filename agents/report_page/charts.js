@@ -45,7 +45,7 @@ function lineChart({ title, series, isShare, height = 300, width = 520, mostTick
   const lastX = Math.max(...series.flatMap((own) => own.x), end || 0) || 1;
   let low = 0;
   let high = Math.max(...all, 0) || 1;
-  if (isShare) high = high > 0.5 ? 1 : niceTicks(0, high * 1.1, 4).at(-1) || 1;
+  if (isShare) high = high > 0.5 ? 1 : high * 1.06;
   else { high *= 1.06; low = Math.min(0, ...all); }
   const X = (x) => margin.left + (x / lastX) * (width - margin.left - margin.right);
   const Y = (y) => height - margin.bottom - ((y - low) / (high - low)) * (height - margin.top - margin.bottom);
