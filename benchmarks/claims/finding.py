@@ -86,3 +86,21 @@ def verdict_of(differences: Sequence[Mean]) -> Verdict:
     if any(item.high < 0 for item in differences):
         return "opposite"
     return "not reproduced"
+
+
+def paired_finding(
+    claim: Claim, rows: Sequence[Row], pairs: Sequence[tuple[str, str, str]]
+) -> Finding:
+    """Returns the finding of a claim that expects differences above zero.
+
+    Args:
+        claim: Whose finding it is.
+        rows: Of one experiment.
+        pairs: (arm, other arm, figure): the first is expected above the second.
+    """
+    found = [difference(rows, *pair) for pair in pairs]
+    parts = [
+        f"{own} - {other}, {figure}: {item}"
+        for (own, other, figure), item in zip(pairs, found, strict=True)
+    ]
+    return Finding(claim=claim, verdict=verdict_of(found), measured="; ".join(parts))

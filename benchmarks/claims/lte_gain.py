@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
 
 CLAIM = Claim(
     text="LTE beats GRPO, and GRPO with the same extra samples, at pass@1 and at pass@k",
@@ -20,9 +20,4 @@ PAIRS = (
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     """Returns the paired differences over seeds."""
-    found = [difference(rows[USES[0]], *pair) for pair in PAIRS]
-    parts = [
-        f"{own} - {other}, {figure}: {item}"
-        for (own, other, figure), item in zip(PAIRS, found, strict=True)
-    ]
-    return Finding(claim=CLAIM, verdict=verdict_of(found), measured="; ".join(parts))
+    return paired_finding(CLAIM, rows[USES[0]], PAIRS)
