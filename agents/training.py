@@ -283,8 +283,10 @@ class Training:
         digest = hashlib.sha256()
         for part in (config.env, config.sampling):
             digest.update(config_json.dump(part).encode())
-        plain = (config.device, config.dtype, config.max_batch_size, self.policy.codec.codec_id)
-        digest.update(repr((*plain, config.seed_of("preparation", 1))).encode())
+        # The engine's kind too: equal seeds do not give equal samples across engines.
+        machine = (config.engine.kind, config.device, config.dtype, config.max_batch_size)
+        plain = (*machine, self.policy.codec.codec_id, config.seed_of("preparation", 1))
+        digest.update(repr(plain).encode())
         return weights_hash(self.policy.model.state_dict(), digest)
 
     def _learner(self) -> Learner:

@@ -8,6 +8,7 @@ import torch
 
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.checkpoint import CheckpointConfig, latest_checkpoint
+from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learner import LearnerConfig
 from reason_env.agents.methods import POPE, POPEConfig
@@ -413,3 +414,7 @@ def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
     assert Training(other)._fingerprint() != Training(again)._fingerprint()
     warm = replace(again, sampling=replace(again.sampling, temperature=0.9))
     assert Training(warm)._fingerprint() != Training(again)._fingerprint()
+    # Another engine draws other samples from the same seed. Only its name is needed here.
+    torch_fingerprint = training._fingerprint()
+    training.config = replace(training.config, engine=EngineConfig(kind="vllm"))
+    assert training._fingerprint() != torch_fingerprint
