@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reason_env.agents.demonstrations import CONCISE, ERROR_RATES, FAMILIES
+from reason_env.agents.demonstration_formats import CONCISE, ERROR_RATES, FAMILIES
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
 from reason_env.agents.pretrain import PretrainConfig
@@ -27,7 +27,7 @@ from reason_env.verify import extract_answer
 Guide = Callable[[ReasonState], Guidance | None]
 SAMPLES = 64
 GUIDED_SAMPLES = 8
-LOCALISER_TOKENS = 128
+LOCALISER_TOKENS = 224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,17 @@ of `TrainConfig` (`grpo:learner.learning_rate=1e-4`), and a value is JSON or pla
 arms is a JSON object, label -> what differs from the shared settings.
 """
 
-import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reason_env.agents import config_json
 from reason_env.agents.checkpoint import CheckpointConfig
+from reason_env.agents.config_tree import Tree, leaves, merged, set_leaf, tree_of
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import method_config
 from reason_env.agents.train_config import TrainConfig
@@ -32,7 +32,6 @@ from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
 NO_LIMIT = 1_000_000
 """Iterations of a run that its budget ends."""
 _OPEN, _CLOSE = "[{", "]}"
-Tree = dict[str, Any]
 
 
 def shared_settings() -> TrainConfig:
@@ -63,7 +62,8 @@ class CompareConfig:
     budget: int = 500_000
     """Generated tokens of each run; a run ends with the iteration that reaches it."""
     level: float | None = None
-    """pass@1 that "tokens to reach" asks for, 0..1; None for the baseline's mean final pass@1."""
+    """pass@1 that "tokens to reach" asks for, 0..1; None for the baseline's mean final pass@1,
+    if that is above 0."""
 
     def __post_init__(self) -> None:
         for name in ("num_seeds", "budget"):
@@ -76,6 +76,13 @@ class CompareConfig:
         for what, names in (("arm", tuple(self.arms)), ("problem source", self.sources)):
             _check_names(what, names)
         for label, arm in self.arms.items():
+            least = _least_tokens(arm)
+            if self.budget < least:
+                raise ConfigError(
+                    f"budget must hold an iteration, got {self.budget:,} tokens where {label!r} "
+                    f"samples at least {least:,} responses in one; give a larger --budget, of many "
+                    "iterations, or fewer --problems-per-iteration"
+                )
             if arm.max_minutes is not None or arm.iterations != NO_LIMIT:
                 raise ConfigError(
                     f"an arm must end by the comparison's budget, got iterations or max_minutes in "
@@ -126,13 +133,15 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
         ConfigError: The text has another form, or a value another type.
     """
     name, _, options = text.partition(":")
-    config = replace(shared, method=_with_shared_flags(method_of(name), shared))
-    tree = _tree(config)
-    places = {own: f"methods.{place}" for place, own in enumerate(name.split("+"))}
+    tree = tree_of(_begun(name, shared, text))
+    parts = name.split("+") if "+" in name else []
     for key, value in _options(options, text):
-        head, dot, rest = key.partition(".")
-        placed = f"{places[head]}.{rest}" if "+" in name and dot and head in places else key
-        _set(tree, placed, value)
+        head, _, rest = key.partition(".")
+        placed = f"methods.{parts.index(head)}.{rest}" if rest and head in parts else key
+        # Of the method if it has the key, else of the whole run.
+        if not set_leaf(tree["method"], placed, value) and not set_leaf(tree, placed, value):
+            known = _keys(tree, parts)
+            raise UnknownNameError(f"no setting {key!r} in arm {text!r}{did_you_mean(key, known)}")
     return config_json.load(TrainConfig, json.dumps(tree))
 
 
@@ -172,35 +181,6 @@ def arms_of_file(path: Path, shared: TrainConfig) -> dict[str, TrainConfig]:
     return {label: _arm_of_tree(label, own, shared) for label, own in given.items()}
 
 
-def method_of(name: str) -> Any:
-    """Returns the default config of a method by name, or of several with "+" between them.
-
-    Raises:
-        UnknownNameError: There is no such method.
-        ConfigError: The methods have no meaning together.
-    """
-    return method_config(name)
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns dotted key -> value of a nested JSON object.
-
-    >>> leaves({"loss": {"clip_low": 0.2}, "kind": "grpo"})
-    {'loss.clip_low': 0.2, 'kind': 'grpo'}
-    >>> leaves({"methods": [{"kind": "srpo"}, {"kind": "lte"}]})
-    {'methods.0.kind': 'srpo', 'methods.1.kind': 'lte'}
-    """
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            found |= leaves(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            found |= leaves({str(at): item for at, item in enumerate(value)}, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
     method = own.get("method", {})
     if not isinstance(method, dict) or "kind" not in method:
@@ -208,32 +188,30 @@ def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
             f"arm {label!r} must name its method, got {shown(method)}; write "
             '"method": {"kind": "grpo"}'
         )
-    base = replace(shared, method=_with_shared_flags(method_of(str(method["kind"])), shared))
-    return config_json.load(TrainConfig, json.dumps(_merged(_tree(base), own)))
+    base = _begun(str(method["kind"]), shared, label)
+    return config_json.load(TrainConfig, json.dumps(merged(tree_of(base), own)))
 
 
-def _with_shared_flags(method: Any, shared: TrainConfig) -> Any:
-    """Returns the method with what the shared flags change in their own: it is meant for all."""
-    tree, own = _tree(method), _tree(shared.method)
-    before = leaves(_tree(type(shared.method)()))
-    for key, value in leaves(own).items():
-        if value != before.get(key, value):
-            _set(tree, key, value)
-    return config_json.load(type(method), json.dumps(tree))
+def _begun(name: str, shared: TrainConfig, arm: str) -> TrainConfig:
+    """Returns a method's run, with what the shared flags change in theirs: it is meant for all."""
+    tree, flags = tree_of(method_config(name)), tree_of(shared.method)
+    before = leaves(tree_of(type(shared.method)()))
+    for key, value in leaves(flags).items():
+        if value != before.get(key, value) and not set_leaf(tree, key, value):
+            flag = f"--{key.replace('_', '-')}"
+            raise UnknownNameError(
+                f"the flag {flag} must be a setting of every arm, got arm {arm!r} without; leave "
+                f"it out, and give it to the arms that have it: METHOD:{key}={value}"
+            )
+    return replace(shared, method=config_json.load(type(method_config(name)), json.dumps(tree)))
 
 
-def _tree(config: Any) -> Tree:
-    return json.loads(config_json.dump(config))
-
-
-def _merged(base: Tree, own: Tree) -> Tree:
-    result = dict(base)
-    for key, value in own.items():
-        old = result.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)  # noqa: PLW2901
-        result[key] = value
-    return result
+def _keys(tree: Tree, parts: Sequence[str]) -> list[str]:
+    """Returns the settings of an arm as its text writes them: `lte.gamma`, not methods.1.gamma."""
+    own = leaves(tree["method"])
+    for place, part in enumerate(parts):
+        own = {key.replace(f"methods.{place}.", f"{part}."): value for key, value in own.items()}
+    return [key for key in (*own, *leaves(tree)) if not key.startswith("method.")]
 
 
 def _options(text: str, whole: str) -> list[tuple[str, Any]]:
@@ -265,26 +243,6 @@ def _value(text: str) -> Any:
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
-def _set(tree: Tree, key: str, value: Any) -> None:
-    """Sets a dotted key in place: of the method if it has it, else of the whole run."""
-    path = key.split(".")
-    for root in (tree.get("method", {}), tree):
-        node = root
-        for part in path[:-1]:
-            node = _below(node, part)
-        if isinstance(node, dict) and path[-1] in node:
-            node[path[-1]] = value
-            return
-    known = [*leaves(tree.get("method", {})), *leaves(tree)]
-    raise UnknownNameError(f"no setting {key!r} of this arm{did_you_mean(key, known)}")
-
-
-def _below(node: Any, part: str) -> Any:
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-        return node[int(part)]
-    return node.get(part) if isinstance(node, dict) else None
-
-
 def _check_names(what: str, names: tuple[str, ...]) -> None:
     if not names:
         raise ConfigError(f"a comparison must have at least one {what}, got none; name one")
@@ -298,22 +256,9 @@ def _check_names(what: str, names: tuple[str, ...]) -> None:
             )
 
 
-def differences(configs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns dotted key -> label -> value, for keys that are not equal in all configs.
-
-    A key that a config does not have is absent there.
-
-    >>> from reason_env.agents.methods import GRPOConfig
-    >>> differences({"a": GRPOConfig(), "b": GRPOConfig(group_size=16)})
-    {'group_size': {'a': 8, 'b': 16}}
-    """
-    plain = {
-        label: leaves(_tree(config) if dataclasses.is_dataclass(config) else config)
-        for label, config in configs.items()
-    }
-    found: dict[str, dict[str, Any]] = {}
-    for key in dict.fromkeys(key for own in plain.values() for key in own):
-        values = {label: own[key] for label, own in plain.items() if key in own}
-        if len(values) < len(plain) or len({json.dumps(item) for item in values.values()}) > 1:
-            found[key] = values
-    return found
+def _least_tokens(arm: TrainConfig) -> int:
+    """Returns what one iteration generates if every response of its first wave is one token."""
+    own = leaves(tree_of(arm.method))
+    names = ("group_size", "num_base")
+    groups = [value for key, value in own.items() if key.rpartition(".")[2] in names]
+    return arm.problems_per_iteration * min(groups, default=1)

@@ -1,16 +1,21 @@
-"""comparison.json: what the runs of a comparison found, and one honest sentence an arm.
+"""comparison.json: what the runs of a comparison found; `compare_sentence` says it in words.
 
-A sentence claims a difference only where the interval over paired seeds leaves 0 out, and says so
-where there are too few seeds for that to mean much. Runs that failed or are not finished are named
-and in no number.
+Runs that failed or are not finished are named and in no number.
 """
 
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from reason_env.agents.compare import Comparison, Run, tokens_of
-from reason_env.agents.compare_config import CompareConfig, differences
+from reason_env.agents.compare import Comparison
+from reason_env.agents.compare_config import CompareConfig
+from reason_env.agents.compare_run import Run, tokens_of
+from reason_env.agents.compare_sentence import (
+    FEWEST_FOR_INTERVAL,
+    has_collapsed,
+    sentence,
+    without_result,
+)
 from reason_env.agents.compare_statistics import (
     Curve,
     Estimate,
@@ -21,9 +26,10 @@ from reason_env.agents.compare_statistics import (
     sign_flip_p,
     tokens_to_level,
 )
+from reason_env.agents.config_tree import differences
 
-FEW_SEEDS = 5
-"""Below this many pairs, not even equal signs everywhere are evidence at the usual level."""
+MOST_OVERSHOOT = 0.1
+"""Of the budget: above it, arms are no longer compared at equal budgets."""
 MEASURES = ("final_pass_at_1", "final_pass_at_k", "area")
 Json = dict[str, Any]
 
@@ -31,6 +37,7 @@ Json = dict[str, Any]
 def summary(comparison: Comparison) -> Json:
     """Returns what `comparison.json` holds: settings, runs, and by source the arms' numbers."""
     config = comparison.config
+    runs = [_run(comparison, run) for run in comparison.runs]
     return {
         "format": 1,
         "baseline": config.baseline,
@@ -39,7 +46,8 @@ def summary(comparison: Comparison) -> Json:
         "seeds": list(config.seeds),
         "budget": config.budget,
         "differences": differences(config.arms),
-        "runs": [_run(comparison, run) for run in comparison.runs],
+        "runs": runs,
+        "notes": _notes(config, runs),
         "by_source": {
             source: _source(config, [run for run in comparison.runs if run.source == source])
             for source in config.sources
@@ -48,8 +56,7 @@ def summary(comparison: Comparison) -> Json:
 
 
 def _run(comparison: Comparison, run: Run) -> Json:
-    end = run.end
-    status = "unfinished" if end is None else end["status"]
+    end, status = run.end, _status(run)
     row = {
         "source": run.source,
         "arm": run.arm,
@@ -63,6 +70,26 @@ def _run(comparison: Comparison, run: Run) -> Json:
     return row
 
 
+def _status(run: Run) -> str:
+    end = run.end
+    return "unfinished" if end is None else end["status"]
+
+
+def _notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
+    """Returns what a reader must know before the numbers; empty where all is as it should be."""
+    finished = [row for row in runs if row["status"] == "finished"]
+    longest = max(finished, key=lambda row: row["tokens"], default=None)
+    if longest is None or longest["tokens"] <= (1 + MOST_OVERSHOOT) * config.budget:
+        return []
+    over = longest["tokens"] - config.budget
+    enough = -(-over // 1000) * round(1000 / MOST_OVERSHOOT)
+    return [
+        f"The budgets are not equal: a run ends with an iteration, and {longest['arm']} on "
+        f"{longest['source']} generated {longest['tokens']:,} tokens where the budget is "
+        f"{config.budget:,}. Give --budget {enough} or more, or fewer --problems-per-iteration."
+    ]
+
+
 def _source(config: CompareConfig, runs: Sequence[Run]) -> Json:
     curves: dict[str, dict[int, Curve]] = {label: {} for label in config.arms}
     tokens: dict[str, dict[int, float]] = {label: {} for label in config.arms}
@@ -74,7 +101,8 @@ def _source(config: CompareConfig, runs: Sequence[Run]) -> Json:
     level = config.level
     if level is None and curves[config.baseline]:
         finals = [curve.final_pass_at_1 for curve in curves[config.baseline].values()]
-        level = sum(finals) / len(finals)
+        # Every curve reaches 0 before it begins: no level to ask for.
+        level = sum(finals) / len(finals) or None
     arms = {
         label: _arm(own, tokens[label], level=level, budget=config.budget)
         for label, own in curves.items()
@@ -82,8 +110,16 @@ def _source(config: CompareConfig, runs: Sequence[Run]) -> Json:
     }
     for label, own in arms.items():
         own["differences"] = _differences(own, arms.get(config.baseline), label, config.baseline)
-        own["sentence"] = sentence(label, own, config=config, level=level)
-    missing = [label for label in config.arms if label not in arms]
+        own["sentence"] = sentence(label, own, config=config)
+    missing = {
+        label: without_result(
+            label,
+            [_status(run) for run in runs if run.arm == label],
+            config=config,
+        )
+        for label in config.arms
+        if label not in arms
+    }
     first = next((own for by_seed in curves.values() for own in by_seed.values()), None)
     return {
         "k": None if first is None else first.k,
@@ -110,6 +146,8 @@ def _arm(
         "gain": _plain(
             over_seeds({s: c.pass_at_1[-1] - c.pass_at_1[0] for s, c in curves.items()})
         ),
+        "best_pass_at_1": _plain(over_seeds({s: max(c.pass_at_1) for s, c in curves.items()})),
+        "collapsed_seeds": [s for s, c in curves.items() if has_collapsed(c.pass_at_1)],
         "final_pass_at_1": _plain(over_seeds({s: c.pass_at_1[-1] for s, c in curves.items()})),
         "final_pass_at_k": _plain(over_seeds({s: c.pass_at_k[-1] for s, c in curves.items()})),
         "area": _plain(
@@ -138,77 +176,17 @@ def _differences(own: Json, baseline: Json | None, label: str, name: str) -> Jso
     return found
 
 
-def sentence(label: str, own: Json, *, config: CompareConfig, level: float | None) -> str:
-    """Returns what happened to one arm, in plain words made from its numbers.
-
-    Args:
-        label: The arm.
-        own: Its part of `by_source`, `differences` included.
-        config: Of the comparison.
-        level: pass@1 of "tokens to reach"; None if the baseline has no result.
-    """
-    count = own["num_seeds"]
-    seeds = "1 seed" if count == 1 else f"{count} seeds"
-    missing = config.num_seeds - count
-    end = f"; {missing} of its {config.num_seeds} runs did not finish" if missing else ""
-    change = _change(own["gain"])
-    first, final = own["first_pass_at_1"]["mean"], _text(own["final_pass_at_1"])
-    head = f"{label}: pass@1 went from {first:.3f} to {final} ({seeds}{change})"
-    if own["differences"] is None:
-        is_baseline = label == config.baseline
-        return head + ("" if is_baseline else "; the baseline has no result") + end + "."
-    return f"{head}; {_against(own['differences'], config.baseline)}{_reached(own, level)}{end}."
-
-
-def _change(gain: Json) -> str:
-    if gain["low"] is None or not gain["low"] <= 0 <= gain["high"]:
-        return ""
-    return ", no change shown"
-
-
-def _against(found: Json, baseline: str) -> str:
-    if "final_pass_at_1" not in found:
-        return f"no seed of it and of {baseline} has finished, so there is no comparison"
-    own = found["final_pass_at_1"]
-    pairs = len(own["values"])
-    size = f"{abs(own['mean']):.3f} {'above' if own['mean'] >= 0 else 'below'} {baseline}"
-    if pairs == 1:
-        return f"{size}, but one seed shows no difference"
-    limits = f"[{own['low']:+.3f}, {own['high']:+.3f}] over {pairs} pairs"
-    if own["low"] <= 0 <= own["high"]:
-        return f"no difference to {baseline} shown: {own['mean']:+.3f} {limits}"
-    if pairs < FEW_SEEDS:
-        return f"{size}, {limits}, too few to claim it"
-    p = own["sign_flip_p"]
-    return f"{size}, {limits}{'' if p is None else f', sign-flip p {p:.3f}'}"
-
-
-def _reached(own: Json, level: float | None) -> str:
-    if level is None:
-        return ""
-    found, count = own["tokens_to_level"], own["num_seeds"]
-    text = f"; it reached {level:.3f} in {found['num_reached']} of {count}"
-    if found["median"] is not None:
-        text += f", at the median after {found['median']:,.0f} tokens"
-    return text
-
-
 def _median(values: Sequence[float]) -> float | None:
     middle = median(values)
     return None if middle == float("inf") else middle
 
 
-def _text(estimate: Json) -> str:
-    if estimate["low"] is None:
-        return f"{estimate['mean']:.3f}"
-    return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
-
 def _plain(estimate: Estimate) -> Json:
+    has_interval = len(estimate.values) >= FEWEST_FOR_INTERVAL
     return {
         "mean": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
+        "low": estimate.low if has_interval else None,
+        "high": estimate.high if has_interval else None,
         "values": {str(seed): value for seed, value in estimate.values.items()},
     }
 

@@ -6,19 +6,17 @@ steps, advantages and trained log-probabilities are read too: what is missing is
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from reason_env.agents.report_numbers import ReportRun
 from reason_env.agents.run_files import iteration_paths
 from reason_env.codec import ByteCodec, step_ends
-
-if TYPE_CHECKING:
-    from reason_env.agents.report_data import ReportRun
 
 Json = dict[str, Any]
 _DIGITS = 4
 
 
-def chosen_episodes(runs: Sequence["ReportRun"], limit: int) -> Json:
+def chosen_episodes(runs: Sequence[ReportRun], limit: int) -> Json:
     """Returns the embedded episodes, with problems and contexts they share kept once.
 
     Args:
@@ -51,7 +49,7 @@ class _Book:
         self.items: list[Json] = []
         self._number: dict[str, int] = {}
 
-    def add(self, run: "ReportRun", iterations: Sequence[int], limit: int) -> None:
+    def add(self, run: ReportRun, iterations: Sequence[int], limit: int) -> None:
         """Adds at most `limit` episodes of iterations that are spread evenly."""
         if not iterations or not limit:
             return
@@ -63,7 +61,7 @@ class _Book:
             self.items += [self._item(run, number, row) for row in rows]
             left -= len(rows)
 
-    def _item(self, run: "ReportRun", iteration: int, row: Mapping[str, Any]) -> Json:
+    def _item(self, run: ReportRun, iteration: int, row: Mapping[str, Any]) -> Json:
         state = row["state"]
         problem = {name: state["problem"].get(name) for name in ("problem_id", "question")}
         problem |= {
@@ -135,7 +133,7 @@ def _are_letters(pieces: Sequence[str]) -> bool:
     return not any(sizes[sum(size > 0 for size in sizes) :]) and max(sizes, default=1) == 1
 
 
-def _one_seed_each(runs: Sequence["ReportRun"]) -> list["ReportRun"]:
+def _one_seed_each(runs: Sequence[ReportRun]) -> list[ReportRun]:
     shown: dict[tuple[str, str], ReportRun] = {}
     for run in sorted(runs, key=lambda own: own.seed):
         if _numbers(run):
@@ -144,11 +142,11 @@ def _one_seed_each(runs: Sequence["ReportRun"]) -> list["ReportRun"]:
     return sorted(shown.values(), key=lambda run: order[run.source, run.arm])
 
 
-def _numbers(run: "ReportRun") -> list[int]:
+def _numbers(run: ReportRun) -> list[int]:
     return list(iteration_paths(run.run.path / "episodes"))
 
 
-def _num_recorded(run: "ReportRun") -> int:
+def _num_recorded(run: ReportRun) -> int:
     paths = iteration_paths(run.run.path / "episodes").values()
     return sum(path.read_bytes().count(b"\n") for path in paths)
 

@@ -1,33 +1,58 @@
 # pyright: basic, reportMissingImports=false
 # The peers have no complete types and are not installed together (see PEERS).
-"""The quality suite on other people's environments, through an adapter of a few lines each.
+"""The quality suite on other people's environments and on ours; writes `check_peers.md`.
 
 Claim: the checks of `check_reasoning_env` are not made to measure; other environments can be put to
 them, and the suite finds in them what training would learn from. What an environment does not offer
 (a state to take, a second process) is "-", never a failure.
 
-Run: python -m benchmarks.check_peers ours | reasoning_gym | gem. GEM 0.1.0 pins reasoning-gym
-0.1.23, so it needs an environment of its own: pip install gem-llm datasets pylatexenc gymnasium,
-and run from the repository's root. Prints a Markdown table and the findings.
+    python -m benchmarks.check_peers [ours] [reasoning_gym] [gem]
+
+Each peer that is named, or else each whose packages are installed, gets its section of the page
+made anew; the other sections stay as they are, and which and why is printed. GEM 0.1.0 pins
+reasoning-gym 0.1.23, so it needs an environment of its own (the page says how).
 """
 
-import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
+from datetime import date
+from importlib.metadata import Distribution, version
+from importlib.util import find_spec
+from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import gymnasium as gym
 
 import reason_env  # noqa: F401 - registers the ids
+from benchmarks.check_peers_gem import KINDS, gem_task
 from reason_env.check import CheckReport, ReasoningTask, check_reasoning_env
-from reason_env.errors import ConfigError, ProblemError, VerifierError, shown
+from reason_env.errors import ConfigError, ProblemError, VerifierError, did_you_mean
+from reason_env.problems import problem_sources
 
+PAGE = Path(__file__).with_name("check_peers.md")
+GSM8K = PAGE.parents[2] / "shared" / "data" / "gsm8k"
+"""Where this project's workplaces keep GSM8K; the setting is left out, and said so, without it."""
 NUM_PROBLEMS = 10
-SHORT = ("reference", "floor", "load", "replay", "global RNG", "leak", "hash seed", "fork", "apart")
-"""Column names of the nine checks, in their order."""
+SIZE = 100
+"""Problems of one of our sets."""
 MARKS = {"ok": "ok", "FAILED": "**fails**", "skipped": "-"}
+CHECKS = (
+    ("reference", "the reference response returns more than an empty one, and always the same"),
+    ("floor", "empty text, random text and the end of the prompt return less than the reference"),
+    ("load", "the reference returns the same beside two busy processes as alone"),
+    ("replay", "the same seed and response give the same observation and return again"),
+    ("global RNG", "Python's and NumPy's global generators are left alone and decide nothing"),
+    ("leak", "the observation stays the same when the answer and the solution are taken out"),
+    (
+        "hash seed",
+        "observation, reference, solution and return are equal under PYTHONHASHSEED 1 and 2",
+    ),
+    ("fork", "a state taken to a second instance goes on there as in the first"),
+    ("apart", "episodes of one instance change nothing in another of the same process"),
+)
+"""Column and what it looks at, in the order of a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,110 +104,95 @@ class ReasoningGymTask:
         )
 
 
-class GemTask:
-    """An environment of GEM whose first turn may hold the whole answer."""
-
-    def __init__(self, env_id: str) -> None:
-        """Makes it by its id; "math" is its MathEnv on problems written here."""
-        self._env_id = env_id
-        self._env = _gem_math() if env_id == "math" else _gem(env_id)
-
-    def begin(self, seed: int) -> str:
-        """Resets with a seed."""
-        return self._env.reset(seed=seed)[0]
-
-    def respond(self, text: str) -> float:
-        """Says the text, then nothing, until the episode ends."""
-        total = 0.0
-        for _ in range(100):
-            _, reward, terminated, truncated, _ = self._env.step(text)
-            total += float(reward)
-            if terminated or truncated:
-                return total
-            text = ""
-        raise VerifierError("the episode did not end in 100 turns")
-
-    def reference(self) -> str:
-        """Returns the answer in a box, wherever the environment keeps it."""
-        env = self._env
-        if self._env_id.startswith("rg:"):
-            return f"\\boxed{{{env.data['answer']}}}"
-        return f"\\boxed{{{env.answer if self._env_id == 'math' else env.game_number}}}"
-
-    def another(self) -> ReasoningTask:
-        """Makes it again."""
-        return type(self)(self._env_id)
-
-    def program(self) -> str:
-        """Returns Python that makes it."""
-        kind = type(self).__name__
-        return f"from benchmarks.check_peers import {kind}\ntask = {kind}({self._env_id!r})"
-
-
-class ForkableGemTask(GemTask):
-    """One that also has `get_state` and `set_state`."""
-
-    def save(self) -> Any:
-        """Returns its state."""
-        return self._env.get_state()
-
-    def load(self, saved: Any) -> None:
-        """Takes a state."""
-        self._env.set_state(saved)
-
-
-def _gem(env_id: str) -> Any:
-    import gem
-
-    return gem.make(env_id)
-
-
-def _gem_math() -> Any:
-    from datasets import Dataset
-    from gem.envs.math_env import MathEnv
-
-    rng = random.Random(0)
-    rows = [
-        {"problem": f"What is {a}/{b} + {c}?", "answer": f"\\frac{{{a + b * c}}}{{{b}}}"}
-        for a, b, c in (
-            (rng.randint(1, 99), rng.randint(2, 99), rng.randint(1, 9)) for _ in range(200)
-        )
-    ]
-    return MathEnv(dataset=Dataset.from_list(rows))
-
-
-def _ours(source: str, *, token: bool = False) -> Setting:
-    layout: dict[str, Any] = {"granularity": "token", "format": "tokens"} if token else {}
+def _ours(source: str, *, name: str = "", **arguments: Any) -> Setting:
     return Setting(
-        name=f"MathReason-v0, {source}{', tokens' if token else ''}",
-        make=lambda: gym.make("MathReason-v0", problems=source, size=100, **layout),
+        name=name or source,
+        make=lambda: gym.make("MathReason-v0", problems=source, **arguments),
     )
+
+
+def _wrapped() -> Any:
+    from reason_env.wrappers import Hint, PrefixRollin, ResetToState
+
+    env = gym.make("MathReason-v0", problems="chain", size=SIZE)
+    return Hint(PrefixRollin(ResetToState(env, keep="none"), probability=0.5), trigger=0.5)
+
+
+def our_settings() -> list[Setting]:
+    """Returns every built-in family, every layout, a mixture, a stack, and data that is here."""
+    families = [source.name for source in problem_sources() if source.module]
+    layouts = [
+        (granularity, form)
+        for granularity in ("token", "step", "response")
+        for form in ("text", "tokens")
+        if (granularity, form) != ("step", "text")
+    ]
+    mixture = "mix:unlock@1-3+chain*2+inverse"
+    settings = [
+        *(_ours(family, size=SIZE) for family in families),
+        _ours(mixture, size=SIZE),
+        *(
+            _ours(
+                "chain", name=f"chain, {granularity}s as {form}", size=SIZE,
+                granularity=granularity, format=form,
+            )
+            for granularity, form in layouts
+        ),
+        Setting(name="Hint(PrefixRollin(ResetToState(chain)))", make=_wrapped),
+    ]  # fmt: skip
+    absent = not_here()
+    if "gsm8k" not in absent:
+        settings.append(_ours(f"gsm8k:{GSM8K}", name="gsm8k:PATH, test", split="test"))
+    if "reasoning_gym" not in absent:
+        settings += [_ours(f"reasoning_gym:{name}", size=SIZE) for name in ("gcd", "word_ladder")]
+    return settings
+
+
+def not_here() -> dict[str, str]:
+    """Returns the sources of ours that cannot be checked here, and why."""
+    absent: dict[str, str] = {}
+    if not GSM8K.exists():
+        absent["gsm8k"] = "no data beside this checkout"
+    if find_spec("reasoning_gym") is None:
+        absent["reasoning_gym"] = "not installed"
+    return absent
 
 
 SETS = (
     "gcd", "countdown", "spiral_matrix", "word_ladder", "prime_factorization", "coin_flip",
     "game_of_life_halting", "graph_color",
 )  # fmt: skip
-PEERS: dict[str, tuple[Setting, ...]] = {
-    "ours": (
-        _ours("chain"),
-        _ours("inverse", token=True),
-        _ours("reasoning_gym:gcd"),
-        _ours("reasoning_gym:word_ladder"),
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Whose environments are checked, what that takes, and what of it is stated."""
+
+    modules: tuple[str, ...]
+    packages: tuple[str, ...]
+    settings: Callable[[], Iterable[Setting]]
+    left_out: Callable[[], dict[str, str]] = dict
+
+
+PEERS = {
+    "ours": Peer(
+        modules=("reason_env",), packages=("reason-env", "gymnasium", "numpy"),
+        settings=our_settings, left_out=not_here,
     ),
-    "reasoning_gym": tuple(
-        Setting(name=name, make=lambda name=name: ReasoningGymTask(name)) for name in SETS
+    "reasoning_gym": Peer(
+        modules=("reasoning_gym",), packages=("reasoning_gym",),
+        settings=lambda: [
+            Setting(name=name, make=lambda name=name: ReasoningGymTask(name)) for name in SETS
+        ],
     ),
-    "gem": (
-        Setting(name="math (MathEnv)", make=lambda: GemTask("math")),
-        Setting(name="rg:gcd", make=lambda: ForkableGemTask("rg:gcd")),
-        Setting(name="rg:word_ladder", make=lambda: ForkableGemTask("rg:word_ladder")),
-        Setting(
-            name="game:GuessTheNumber-v0-easy", make=lambda: GemTask("game:GuessTheNumber-v0-easy")
-        ),
+    "gem": Peer(
+        modules=("gem", "datasets", "pylatexenc"),
+        packages=("gem-llm", "reasoning-gym", "math-verify", "datasets"),
+        settings=lambda: [
+            Setting(name=name, make=lambda name=name: gem_task(name)) for name in KINDS
+        ],
     ),
-}
-PACKAGES = {"ours": "reason-env", "reasoning_gym": "reasoning_gym", "gem": "gem-llm"}
+}  # fmt: skip
 
 
 def run(setting: Setting, *, num_problems: int = NUM_PROBLEMS) -> CheckReport:
@@ -192,7 +202,8 @@ def run(setting: Setting, *, num_problems: int = NUM_PROBLEMS) -> CheckReport:
 
 def table(reports: dict[str, CheckReport]) -> str:
     """Returns a Markdown table: environments by checks."""
-    lines = [f"| | {' | '.join(SHORT)} |", "|---" * (len(SHORT) + 1) + "|"]
+    columns = [column for column, _ in CHECKS]
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, report in reports.items():
         marks = [MARKS[word] for _, word, _ in report.rows]
         lines.append(f"| {name} | {' | '.join(marks)} |")
@@ -209,18 +220,75 @@ def findings(reports: dict[str, CheckReport]) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Prints the table of the peer that the command line names."""
-    peer = sys.argv[1] if len(sys.argv) == 2 else ""
-    if peer not in PEERS:
-        raise ConfigError(f"peer must be one of {', '.join(PEERS)}, got {shown(sys.argv[1:])}")
-    print(f"{PACKAGES[peer]} {version(PACKAGES[peer])}, {NUM_PROBLEMS} problems\n", flush=True)
-    reports: dict[str, CheckReport] = {}
-    for setting in PEERS[peer]:
-        reports[setting.name] = run(setting)
-        print(reports[setting.name].rows, file=sys.stderr, flush=True)
-    print(table(reports), "", *findings(reports), sep="\n")
+def explained() -> str:
+    """Returns the checks as a Markdown table: column, what it looks at."""
+    return "\n".join(["| check | holds if |", "|---|---|", *(f"| {a} | {b} |" for a, b in CHECKS)])
+
+
+def with_section(page: str, name: str, body: str) -> str:
+    """Returns the page with another body between the marks of a section.
+
+    Raises:
+        ConfigError: The page lacks the section's marks.
+    """
+    first, last = f"<!-- {name}: made by check_peers.py -->", f"<!-- end of {name} -->"
+    if page.count(first) != 1 or page.count(last) != 1:
+        raise ConfigError(f"{PAGE.name} must hold {first!r} and {last!r} once; write them there")
+    before, rest = page.split(first)
+    return f"{before}{first}\n\n{body}\n\n{last}{rest.split(last)[1]}"
+
+
+def missing(peer: Peer) -> list[str]:
+    """Returns the modules, or else the packages, of a peer that are not installed."""
+    return [module for module in peer.modules if find_spec(module) is None] or [
+        package for package in peer.packages if not any(Distribution.discover(name=package))
+    ]
+
+
+def chosen(names: list[str]) -> list[str]:
+    """Returns the peers to run: those named, or all that are installed; prints who is not.
+
+    Raises:
+        ConfigError: A name is no peer's, or the peer's packages are not installed.
+    """
+    for name in names:
+        if name not in PEERS:
+            raise ConfigError(f"no peer {name!r}{did_you_mean(name, PEERS)}")
+        if absent := missing(PEERS[name]):
+            raise ConfigError(
+                f"peer {name} must have {', '.join(absent)} installed; {PAGE.name} says how"
+            )
+    for name, peer in PEERS.items():
+        if not names and (absent := missing(peer)):
+            print(f"skipped {name}: {', '.join(absent)} not installed; its section stays")
+    return names or [name for name, peer in PEERS.items() if not missing(peer)]
+
+
+def section(peer: Peer, reports: dict[str, CheckReport]) -> str:
+    """Returns a peer's part of the page: versions, items, date, table and findings."""
+    versions = ", ".join(f"{package} {version(package)}" for package in peer.packages)
+    head = (
+        f"{versions}, Python {python_version()}; {NUM_PROBLEMS} problems an environment; "
+        f"{date.today().isoformat()}."
+    )
+    left = [f"* left out: {name}, {why}" for name, why in peer.left_out().items()]
+    found = findings(reports) or ["No check fails."]
+    return "\n".join([head, "", table(reports), "", *found, *left])
+
+
+def main(names: list[str]) -> None:
+    """Makes the sections of the peers anew."""
+    for name in chosen(names):
+        reports: dict[str, CheckReport] = {}
+        for setting in PEERS[name].settings():
+            reports[setting.name] = run(setting)
+            marks = [word for _, word, _ in reports[setting.name].rows]
+            print(f"{name}, {setting.name}: {' '.join(marks)}", flush=True)
+        page = PAGE.read_text(encoding="utf-8")
+        page = with_section(page, "checks", explained())
+        page = with_section(page, name, section(PEERS[name], reports))
+        PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -20,6 +20,7 @@ import gymnasium as gym
 from reason_env.check_report import Check, CheckReport
 from reason_env.check_stacks import StackTask, actions_of, stack_checks
 from reason_env.check_tasks import (
+    Explained,
     Forkable,
     Importable,
     ReasoningTask,
@@ -35,6 +36,7 @@ from reason_env.snapshot import restore, snapshot
 __all__ = [
     "Check",
     "CheckReport",
+    "Explained",
     "Forkable",
     "Importable",
     "ReasoningTask",
@@ -56,7 +58,7 @@ def check_reasoning_env(
 
     Args:
         env: Any stack on a `ReasonEnv` whose layers can be rewound; or any `ReasoningTask`, which
-            is put to what it offers (`Repeatable`, `Forkable`, `Importable`).
+            is put to what it offers (`Repeatable`, `Forkable`, `Importable`, `Explained`).
         num_problems: Episodes that each check plays.
         seed: Chooses problems and noise.
 

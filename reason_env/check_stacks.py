@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_match import check_environments_match
 
+from reason_env.check_hash_seeds import same_under_hash_seeds
 from reason_env.check_report import Check, made, need
-from reason_env.check_tasks import same_under_hash_seeds, tasks_are_apart
+from reason_env.check_tasks import tasks_are_apart
 from reason_env.env import ReasonEnv
 from reason_env.problems import reference_response
 from reason_env.snapshot import restore, snapshot
@@ -62,6 +63,10 @@ class StackTask:
             if whole.startswith(state.text)
             else (state.codec.step_delimiter + whole.rsplit(state.codec.step_delimiter, 1)[-1])
         )
+
+    def solution(self) -> tuple[str, ...]:
+        """Returns the reference steps of the problem, wherever the episode starts."""
+        return self._inner.state.problem.solution
 
 
 def actions_of(env: ReasonEnv, text: str) -> list[Any]:

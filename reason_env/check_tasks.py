@@ -2,11 +2,9 @@
 
 `ReasoningTask` is three methods. Three checks need more than that, and say "not offered" of a task
 without it: `Repeatable` (a second instance), `Forkable` (a state saved and loaded), `Importable`
-(made by another process).
+(made by another process). `Explained` (a reference solution) has one more thing compared.
 """
 
-import json
-import os
 import random
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from reason_env.check_hash_seeds import same_under_hash_seeds
 from reason_env.check_report import Check, CheckReport, made, need
 from reason_env.verify.grading import clear_cache
 
@@ -70,6 +69,15 @@ class Importable(Protocol):
 
     def program(self) -> str:
         """Returns Python that makes the same task and binds it to the name `task`."""
+        ...
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """A task whose problems have a reference solution beside the response that scores."""
+
+    def solution(self) -> Sequence[str]:
+        """Returns the reference steps of the present problem; empty where it has none."""
         ...
 
 
@@ -184,20 +192,30 @@ def _replays(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
 
 
 def _global_generators(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
-    # The global generators on purpose: they must come out as they went in, and decide nothing.
+    # The global generators on purpose: they must come out as they went in, and decide nothing. They
+    # go in as no episode leaves them, or one that seeds them anew each time would go unseen.
     legacy: Any = np.random.mtrand._rand  # pyright: ignore[reportPrivateUsage]
-    before = (random.getstate(), str(legacy.get_state()))
-    seen = [task.begin(seed) for seed in seeds]
-    task.respond("")
-    need(
-        (random.getstate(), str(legacy.get_state())) == before, "a global generator was drawn from"
-    )
-    saved = random.getstate()
+    saved = random.getstate(), legacy.get_state()
+
+    def begun(state: int) -> list[str]:
+        random.seed(state)
+        legacy.seed(state)
+        return [task.begin(seed) for seed in seeds]
+
+    def untouched(state: int) -> bool:
+        fresh = np.random.RandomState(state)
+        drawn = str(legacy.get_state()) != str(fresh.get_state())
+        return not drawn and random.getstate() == random.Random(state).getstate()
+
     try:
-        random.seed(12345)
-        need([task.begin(seed) for seed in seeds] == seen, "a global generator decides episodes")
+        seen = begun(12345)
+        need(untouched(12345), "a global generator is seeded or drawn from by a reset")
+        task.respond("")
+        need(untouched(12345), "a global generator is seeded or drawn from by a response")
+        need(begun(54321) == seen, "a global generator decides episodes")
     finally:
-        random.setstate(saved)
+        random.setstate(saved[0])
+        legacy.set_state(saved[1])
     return None
 
 
@@ -220,39 +238,6 @@ def _task_hash_seeds(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
     if not isinstance(task, Importable):
         return "not offered: the task has no program() that makes it in another process"
     return same_under_hash_seeds(task.program(), seeds)
-
-
-_EPISODES = """
-import json, sys
-program, seeds = json.loads(sys.stdin.read())
-names = {}
-exec(program, names)
-task = names["task"]
-said = [[task.begin(seed), task.respond(task.reference())] for seed in seeds]
-sys.stdout.write("\\n" + json.dumps(said))
-"""
-
-
-def same_under_hash_seeds(program: str, seeds: Sequence[int]) -> None:
-    """Checks that two processes with other hash seeds play equal episodes.
-
-    Args:
-        program: Python that makes a task and binds it to `task`; its last line of output counts.
-        seeds: Of the episodes.
-    """
-    said: list[str] = []
-    for hash_seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-c", _EPISODES],
-            input=json.dumps([program, list(seeds)]),
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"PYTHONHASHSEED": hash_seed},
-        )
-        need(done.returncode == 0, f"another process fails: {done.stderr.strip()[-120:]}")
-        said.append(done.stdout.splitlines()[-1])
-    need(said[0] == said[1], "episodes depend on PYTHONHASHSEED")
 
 
 def _tasks_fork(make: Callable[[], ReasoningTask], seeds: Sequence[int]) -> str | None:

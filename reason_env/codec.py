@@ -13,9 +13,11 @@ import contextlib
 import hashlib
 import operator
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from reason_env.errors import CodecError, ModelError, shown
+from reason_env.token_bytes import byte_table
 
 
 class Codec(Protocol):
@@ -204,8 +206,16 @@ class HuggingFaceCodec:
             self.tokenizer.encode(clean, add_special_tokens=False, split_special_tokens=True)
         )
 
+    @cached_property
+    def token_bytes(self) -> tuple[bytes, ...] | None:
+        """The bytes of each id, where decoding only joins them; else None."""
+        return byte_table(self.tokenizer, self._special_ids, self.vocab_size)
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Returns the tokenizer's text without special tokens."""
+        known = self.token_bytes
+        if known is not None:
+            return b"".join([known[token] for token in token_ids]).decode("utf-8", "replace")
         kept = [int(token) for token in token_ids if int(token) not in self._special_ids]
         return self.tokenizer.decode(
             kept, skip_special_tokens=False, clean_up_tokenization_spaces=False

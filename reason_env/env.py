@@ -4,9 +4,8 @@ One problem, three MDPs (`granularity`) in two forms (`format`): the same tokens
 return, the same end and the same state in all six.
 """
 
-import hashlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,13 +18,16 @@ from reason_env.codec import Codec, load_codec
 from reason_env.env_arguments import built, commits, grade_options, longest, problem_set
 from reason_env.env_info import info_of, rendered
 from reason_env.env_layout import Action, Format, Granularity, Layout, Observation
+from reason_env.env_observation import Screen
+from reason_env.env_snapshot import StateReader, settings_of
 from reason_env.env_starts import RESET_OPTIONS, STARTS_OPTION, Starts
-from reason_env.errors import ActionError, ConfigError, RenderModeError, StateError
-from reason_env.packed import pack_state, unpack_state
+from reason_env.errors import ActionError, ConfigError, RenderModeError
+from reason_env.generator import KeptGenerator, checked_rng, rng_to_json
+from reason_env.packed import pack_state
 from reason_env.problem import Problem, ProblemSet
 from reason_env.prompt import PromptTemplate
 from reason_env.reward import RewardConfig
-from reason_env.snapshot import Commit, Settings, rng_from_json, rng_to_json
+from reason_env.snapshot import Commit, Settings
 from reason_env.state import EpisodeRules, ReasonState, graded, is_truncated, transition
 from reason_env.verify import GradeOptions, grade
 
@@ -64,6 +66,7 @@ class ReasonEnv(gym.Env[Any, Any]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # pyright: ignore[reportIncompatibleVariableOverride]
+    _np_random: Any = KeptGenerator()
 
     def __init__(
         self,
@@ -115,8 +118,6 @@ class ReasonEnv(gym.Env[Any, Any]):
         """
         if render_mode not in (None, "ansi"):
             raise RenderModeError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
-        if max_prompt_tokens < 1:
-            raise ConfigError(f"max_prompt_tokens must be at least 1, got {max_prompt_tokens!r}")
         self.layout = Layout(granularity=granularity, format=format)
         self.rules = EpisodeRules(
             max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop_at_answer
@@ -133,6 +134,13 @@ class ReasonEnv(gym.Env[Any, Any]):
         self.reward_config = built(RewardConfig, reward)
         self.max_prompt_tokens = max_prompt_tokens
         self.render_mode = render_mode
+        self._screen = Screen(
+            prompt=self.prompt,
+            codec=self.codec,
+            layout=self.layout,
+            max_prompt_tokens=max_prompt_tokens,
+            max_tokens=max_tokens,
+        )
         self.grade_options = grade_options(grading)
         self.problems = problem_set(
             problems,
@@ -143,6 +151,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             columns=columns,
             allow_ungradable=allow_ungradable,
         )
+        self._reader = StateReader(self.problems, self.codec)
         self._starts = Starts(problems=self.problems, codec=self.codec, rules=self.rules)
         self._grade = partial(grade, options=self.grade_options)
         self._transition: Callable[..., ReasonState] = partial(
@@ -152,11 +161,10 @@ class ReasonEnv(gym.Env[Any, Any]):
             has_answer=commits,
         )
         self._state: ReasonState | None = None
-        self._prompt_text = ""
-        self._prompt_ids: tuple[int, ...] = ()
-        self._checked_prompt(self.initial_state(longest(self.problems)))
-        self._ids = np.full(self._width, self.codec.pad_id, dtype=np.int32)
-        self.observation_space, self.action_space = self.layout.spaces(self.codec, self._width)
+        self._screen.checked(self.initial_state(longest(self.problems)))
+        self.observation_space, self.action_space = self.layout.spaces(
+            self.codec, self._screen.width
+        )
 
     @property
     def state(self) -> ReasonState:
@@ -168,7 +176,7 @@ class ReasonEnv(gym.Env[Any, Any]):
     @property
     def num_prompt_tokens(self) -> int:
         """Tokens of the present state's prompt."""
-        return len(self._prompt_ids)
+        return len(self._screen.prompt_ids)
 
     def initial_state(self, problem: Problem) -> ReasonState:
         """Returns the state before the first token of `problem`'s response."""
@@ -219,8 +227,10 @@ class ReasonEnv(gym.Env[Any, Any]):
             UnknownNameError: No such problem.
         """
         super().reset(seed=seed)
-        self._take(*self.start(options or {}, lambda: self.np_random))
-        return self._observation(), self.info_of(self.state)
+        state, prompt_ids = self.start(options or {}, lambda: self.np_random)
+        self._state = state
+        self._screen.show(state, prompt_ids)
+        return self._screen.observation(), self.info_of(state)
 
     def start(
         self, options: Mapping[str, Any], rng: Callable[[], np.random.Generator]
@@ -237,7 +247,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             UnknownNameError: As `reset`.
         """
         state = self._starts.chosen(options, rng)
-        return state, self._checked_prompt(state)
+        return state, self._screen.checked(state)
 
     def step(self, action: Action) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes one action; see `state.transition`.
@@ -249,23 +259,20 @@ class ReasonEnv(gym.Env[Any, Any]):
         """
         tokens = self.layout.tokens(action, self.codec)
         close = self.layout.granularity == "response" or not tokens
-        known = len(self.state.response)
-        self._state = self.after(self.state, tokens, close=close)
-        new = self._state.response[known:]
-        begin = len(self._prompt_ids) + known
-        self._ids[begin : begin + len(new)] = new
-        terminated = self._state.verdict is not None
-        truncated = is_truncated(self._state, self.rules)
-        reward = self.reward_config.reward(self._state, self.rules)
-        return self._observation(), reward, terminated, truncated, self.info_of(self.state)
+        state = self._state = self.after(self.state, tokens, close=close)
+        self._screen.grow(state)
+        terminated = state.verdict is not None
+        truncated = is_truncated(state, self.rules)
+        reward = self.reward_config.reward(state, self.rules)
+        return self._screen.observation(), reward, terminated, truncated, self.info_of(state)
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
-        rng = self.np_random
+        rng = ReasonEnv._np_random.written(self) or rng_to_json(self.np_random)
         return {
             "settings": self._settings.text,
             "state": None if self._state is None else pack_state(self._state),
-            "rng": rng_to_json(rng),
+            "rng": rng,
             "seed": self._np_random_seed,
         }
 
@@ -276,21 +283,21 @@ class ReasonEnv(gym.Env[Any, Any]):
             StateError: It is of other problems or other settings, or malformed.
         """
         self._settings.check(data["settings"])
-        rng, seed = rng_from_json(data["rng"]), data["seed"]
-        state = None if data["state"] is None else self.unpacked(data["state"])
-        prompt_ids = () if state is None else self._checked_prompt(state)
+        rng, seed = checked_rng(data["rng"]), operator.index(data["seed"])
+        state = None if data["state"] is None else self._reader.read_again(data["state"])
+        prompt_ids = () if state is None else self._screen.checked(state)
 
         def commit() -> None:
             self._np_random, self._np_random_seed = rng, seed
-            self._state = None
+            self._state = state
             if state is not None:
-                self._take(state, prompt_ids)
+                self._screen.show(state, prompt_ids)
 
         return commit
 
     def unpacked(self, data: Any) -> ReasonState:
         """Returns the state that `packed.pack_state` wrote of one of this environment."""
-        return unpack_state(data, problems=self.problems, codec=self.codec)
+        return self._reader.read(data)
 
     def render(self) -> str | None:
         """Returns question, guidance, numbered steps and verdict as text (mode "ansi")."""
@@ -301,26 +308,15 @@ class ReasonEnv(gym.Env[Any, Any]):
     @cached_property
     def _settings(self) -> Settings:
         """Everything that decides what follows from a state, for comparison."""
-        return Settings(
-            problems=self.problems.content_hash,
-            codec=self.codec.codec_id,
-            prompt=hashlib.sha256(repr(self.prompt).encode("utf-8")).hexdigest()[:16],
-            reward=asdict(self.reward_config),
-            rules=asdict(self.rules),
-            layout=asdict(self.layout),
+        return settings_of(
+            problems=self.problems,
+            codec=self.codec,
+            prompt=self.prompt,
+            reward=self.reward_config,
+            rules=self.rules,
+            layout=self.layout,
             max_prompt_tokens=self.max_prompt_tokens,
         )
-
-    def _take(self, state: ReasonState, prompt_ids: tuple[int, ...]) -> None:
-        """Makes the state the present one, and its checked prompt the one that is shown."""
-        self._state = state
-        size = len(prompt_ids)
-        if not prompt_ids or prompt_ids is not self._prompt_ids:
-            self._prompt_ids = prompt_ids
-            self._prompt_text = self.prompt.text(state)
-            self._ids[:size] = prompt_ids
-        self._ids[size:] = self.codec.pad_id
-        self._ids[size : size + len(state.response)] = state.response
 
     def own_state(self, given: ReasonState | Mapping[str, Any] | str) -> ReasonState:
         """Returns the state that `given` is or describes, open or over, as one of this environment.
@@ -331,29 +327,6 @@ class ReasonEnv(gym.Env[Any, Any]):
         """
         return self._starts.own(given)
 
-    def _checked_prompt(self, state: ReasonState) -> tuple[int, ...]:
-        """Returns the prompt's ids; the present ones themselves where the same is shown."""
-        now = self._state
-        if now is not None and now.problem is state.problem and now.guidance == state.guidance:
-            return self._prompt_ids
-        prompt_ids = self.prompt.token_ids(state)
-        if len(prompt_ids) > self.max_prompt_tokens:
-            raise StateError(
-                f"prompt of {state.problem.problem_id!r} must have at most "
-                f"{self.max_prompt_tokens} tokens, got {len(prompt_ids)}; raise max_prompt_tokens "
-                "or drop the problem"
-            )
-        return prompt_ids
-
     def info_of(self, state: ReasonState) -> dict[str, Any]:
         """Returns the info that a reset to `state`, or a step that ends in it, gives."""
         return info_of(state, self.rules, self.prompt)
-
-    def _observation(self) -> Observation:
-        if self.layout.format == "text":
-            return self._prompt_text + self.state.text
-        return self._ids.copy()
-
-    @property
-    def _width(self) -> int:
-        return self.max_prompt_tokens + self.rules.max_tokens

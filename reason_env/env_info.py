@@ -4,6 +4,7 @@ from typing import Any
 
 from reason_env.prompt import PromptTemplate
 from reason_env.state import EpisodeRules, ReasonState, is_truncated
+from reason_env.verdict import Verdict
 
 
 def outcome_of(state: ReasonState, rules: EpisodeRules) -> str:
@@ -13,16 +14,23 @@ def outcome_of(state: ReasonState, rules: EpisodeRules) -> str:
     return "truncated" if is_truncated(state, rules) else "open"
 
 
+def told_of(verdict: Verdict | None) -> tuple[bool, str, str]:
+    """Returns what info has as "success", "extracted" and "reason"."""
+    if verdict is None:
+        return False, "", ""
+    return verdict.is_correct, verdict.extracted or "", verdict.reason
+
+
 def info_of(state: ReasonState, rules: EpisodeRules, prompt: PromptTemplate) -> dict[str, Any]:
     """Returns the info that a reset to `state`, or a step that ends in it, gives."""
-    verdict = state.verdict
+    success, extracted, reason = told_of(state.verdict)
     return {
         "problem_id": state.problem.problem_id,
         "level": state.problem.level,
         "outcome": outcome_of(state, rules),
-        "success": verdict is not None and verdict.is_correct,
-        "extracted": "" if verdict is None else verdict.extracted or "",
-        "reason": "" if verdict is None else verdict.reason,
+        "success": success,
+        "extracted": extracted,
+        "reason": reason,
         "num_tokens": len(state.response),
         "num_steps": state.num_steps,
         "privileged_context": prompt.guidance_text(state),

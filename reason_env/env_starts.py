@@ -9,11 +9,16 @@ import numpy as np
 from reason_env.codec import Codec
 from reason_env.env_info import outcome_of
 from reason_env.errors import ConfigError, StateError, did_you_mean, shown
-from reason_env.problem import ProblemSet
+from reason_env.problem import Problem, ProblemSet
 from reason_env.state import EpisodeRules, ReasonState, is_over
 
 RESET_OPTIONS = ("problem", "state")
 STARTS_OPTION = "starts"
+
+
+def drawn(problems: ProblemSet, rng: np.random.Generator) -> Problem:
+    """Returns a problem, each as likely as any other."""
+    return problems[int(rng.integers(len(problems)))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,7 @@ class Starts:
         if "problem" in options:
             problem = self.problems.by_id(str(options["problem"]))
         else:
-            problem = self.problems[int(rng().integers(len(self.problems)))]
+            problem = drawn(self.problems, rng())
         initial = state = ReasonState(problem=problem, codec=self.codec)
         for start in options.get(STARTS_OPTION, ()):
             state = start(state)

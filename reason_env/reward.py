@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from reason_env.errors import ConfigError
 from reason_env.state import EpisodeRules, ReasonState, is_truncated
-from reason_env.verdict import Outcome
+from reason_env.verdict import Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,14 @@ class RewardConfig:
 
     def reward(self, state: ReasonState, rules: EpisodeRules) -> float:
         """Returns the reward of having just reached `state`."""
-        if state.verdict is None:
-            return float(self.truncated) if is_truncated(state, rules) else 0.0
-        match state.verdict.outcome:
+        is_open = state.verdict is None and not is_truncated(state, rules)
+        return 0.0 if is_open else self.of_end(state.verdict)
+
+    def of_end(self, verdict: Verdict | None) -> float:
+        """Returns the reward of an episode's end; the verdict is None where a budget ended it."""
+        if verdict is None:
+            return float(self.truncated)
+        match verdict.outcome:
             case Outcome.CORRECT:
                 return float(self.correct)
             case Outcome.INCORRECT:

@@ -15,22 +15,42 @@ only by its class), the random generators of the spaces, and files that a record
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Callable
-from functools import cache
-from typing import Any, Protocol, TypeGuard, cast
+from functools import cache, partial
+from typing import Any, Protocol, cast
 
 import gymnasium as gym
-import numpy as np
-from numpy.random.bit_generator import ISeedSequence
 
 from reason_env.errors import StateError, shown
+from reason_env.generator import rng_from_json, rng_to_json
+
+__all__ = [
+    "REMEMBERED",
+    "STATELESS",
+    "Commit",
+    "Layer",
+    "Settings",
+    "get_state",
+    "restore",
+    "rng_from_json",
+    "rng_to_json",
+    "set_state",
+    "snapshot",
+]
 
 Commit = Callable[[], None]
 """Makes a checked snapshot the layer's state; cannot fail."""
 
-_HEAD = '{"format":1,"digest":"'
+SNAPSHOT_FORMAT = 2
+_HEAD = f'{{"format":{SNAPSHOT_FORMAT},"digest":"'
 _BODY = '","body":'
 _NUM_DIGEST = 16
+_BODY_AT = len(_HEAD) + _NUM_DIGEST
+_OTHER_FORMAT = re.compile(r'\{"format":(\d{1,9}),')
+_PLAIN = {bool, int, type(None)}
+_Memory = tuple[str, ...] | None
+"""Of a wrapper of Gymnasium's, its attributes; None where a layer writes itself."""
 
 STATELESS: frozenset[str] = frozenset(
     {
@@ -54,7 +74,8 @@ REMEMBERED: dict[str, tuple[str, ...]] = {
     "PassiveEnvChecker": ("checked_reset",),
     "TimeLimit": ("_elapsed_steps",),
 }
-"""Gymnasium's wrappers whose memory is these attributes, all of them numbers or booleans."""
+"""Gymnasium's wrappers whose memory is these attributes, all of them whole numbers, booleans or
+None."""
 
 
 class Layer(Protocol):
@@ -84,12 +105,7 @@ def snapshot(env: gym.Env[Any, Any]) -> str:
     >>> env.reset()[0] == second != first
     True
     """
-    layers = _layers(env)
-    body = json.dumps(
-        [[type(layer).__name__, _written(layer)] for layer in layers],
-        separators=(",", ":"),
-        sort_keys=True,
-    )
+    body = _to_json([[name, _written(layer, memory)] for name, layer, memory in _layers(env)])
     return f"{_HEAD}{_digest(body)}{_BODY}{body}}}"
 
 
@@ -101,20 +117,21 @@ def restore(env: gym.Env[Any, Any], snap: str) -> None:
     Raises:
         StateError: The text is damaged, or is of another stack, problem set or other settings.
     """
-    written = _body(snap)
+    given, written = _body(snap)
     layers = _layers(env)
-    names = [type(layer).__name__ for layer in layers]
-    given = [name for name, _ in written]
+    names = [name for name, _, _ in layers]
     if names != given:
         raise StateError(
             f"snapshot must be of the stack {_arrow(names)}, got {_arrow(given)}; "
             "make the environment as the one that it was taken of"
         )
-    commits = [_read(layer, data) for layer, (_, data) in zip(layers, written, strict=True)]
+    commits = [_read(*layer, data) for layer, data in zip(layers, written, strict=True)]
     for commit in commits:
         commit()
 
 
+# One encoder: json.dumps makes another at each call.
+_to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 get_state = snapshot
 set_state = restore
 
@@ -156,114 +173,92 @@ make the environment as that one
                 )
 
 
-def rng_to_json(rng: np.random.Generator) -> list[Any]:
-    """Returns a generator's state; integers of 128 bits, which JSON holds exactly."""
-    written = cast("dict[str, Any]", rng.bit_generator.state)
-    pair = written["state"]
-    kind, half, rest = written["bit_generator"], written["has_uint32"], written["uinteger"]
-    return [kind, pair["state"], pair["inc"], half, rest]
-
-
-def rng_from_json(data: list[Any]) -> np.random.Generator:
-    """Returns a new generator in the state that `rng_to_json` wrote.
-
-    >>> rng = np.random.default_rng(3)
-    >>> rng_from_json(rng_to_json(rng)).random() == rng.random()
-    True
-    """
-    kind, state, inc, half, rest = data
-    bits: Any = np.random.PCG64(_UNSEEDED)
-    bits.state = {
-        "bit_generator": kind,
-        "state": {"state": state, "inc": inc},
-        "has_uint32": half,
-        "uinteger": rest,
-    }
-    return np.random.Generator(bits)
-
-
-class _Unseeded(ISeedSequence):
-    """Seeds what is overwritten at once: hashing a seed costs more than the rest of a restore."""
-
-    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
-        return np.zeros(n_words, dtype)
-
-
-_UNSEEDED: Any = _Unseeded()
-
-
-def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
-    """Returns the stack from the outside in, every layer one that can be rewound."""
-    layers: list[gym.Env[Any, Any]] = [env]
-    while isinstance(layers[-1], gym.Wrapper):
-        layers.append(layers[-1].env)
-    for layer in layers:
-        name = type(layer).__name__
-        if not _is_ours(layer) and not _is_known(type(layer)):
-            raise StateError(
-                f"every layer must be rewindable, got {name}, whose memory is not known; leave it "
-                "out, or give it to_snapshot() and read_snapshot()"
-            )
-    return layers
-
-
-def _is_ours(layer: object) -> TypeGuard[Layer]:
-    """Does what `isinstance(layer, Layer)` does, at a twentieth of its cost."""
-    kind = type(layer)
-    return hasattr(kind, "to_snapshot") and hasattr(kind, "read_snapshot")
+def _layers(env: gym.Env[Any, Any]) -> list[tuple[str, Any, _Memory]]:
+    """Returns name, object and memory of each layer, from the outside in, all of them known."""
+    layers: list[tuple[str, Any, _Memory]] = []
+    layer: gym.Env[Any, Any] = env
+    while True:
+        name, memory = _kind(type(layer))
+        layers.append((name, layer, memory))
+        if not isinstance(layer, gym.Wrapper):
+            return layers
+        layer = layer.env
 
 
 @cache
-def _is_known(kind: type) -> bool:
+def _kind(kind: type) -> tuple[str, _Memory]:
+    name = kind.__name__
+    if hasattr(kind, "to_snapshot") and hasattr(kind, "read_snapshot"):
+        return name, None
     is_stock = kind.__module__.startswith("gymnasium.wrappers.")
-    return is_stock and (kind.__name__ in STATELESS or kind.__name__ in REMEMBERED)
+    if not is_stock or (name not in STATELESS and name not in REMEMBERED):
+        raise StateError(
+            f"every layer must be rewindable, got {name}, whose memory is not known; leave it out, "
+            "or give it to_snapshot() and read_snapshot()"
+        )
+    return name, REMEMBERED.get(name, ())
 
 
-def _written(layer: gym.Env[Any, Any]) -> dict[str, Any]:
-    if _is_ours(layer):
+def _written(layer: Any, memory: _Memory) -> dict[str, Any]:
+    if memory is None:
         return layer.to_snapshot()
-    memory = vars(layer)
-    return {name: memory[name] for name in REMEMBERED.get(type(layer).__name__, ())}
+    return {name: getattr(layer, name) for name in memory}
 
 
-def _read(layer: gym.Env[Any, Any], data: dict[str, Any]) -> Commit:
+def _read(name: str, layer: Any, memory: _Memory, data: dict[str, Any]) -> Commit:
     try:
-        if _is_ours(layer):
+        if memory is None:
             return layer.read_snapshot(data)
-        names = REMEMBERED.get(type(layer).__name__, ())
-        values = {name: data[name] for name in names}
+        values = {key: data[key] for key in memory}
+        if not _PLAIN.issuperset(map(type, values.values())):
+            raise TypeError("a memory of whole numbers, booleans and None")
         if values.get("checked_reset"):
             # It compares the first steps with a reset that another object made: nothing to check.
             values |= {"checked_step": True, "checked_data_reuse": True}
     except StateError:
         raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise StateError(
-            f"snapshot of {type(layer).__name__} must be as to_snapshot() writes it, got "
+            f"snapshot of {name} must be as to_snapshot() writes it, got "
             f"{shown(data)}; {type(error).__name__}: {error}"
         ) from error
-    return lambda: vars(layer).update(values)
+    return partial(cast("dict[str, Any]", vars(layer)).update, values)
 
 
-def _body(snap: object) -> list[Any]:
-    if not isinstance(snap, str) or not snap.startswith(_HEAD) or not snap.endswith("}"):
+def _body(snap: object) -> tuple[list[Any], list[Any]]:
+    """Returns the names of the layers and what each wrote."""
+    if (
+        not isinstance(snap, str)
+        or not snap.startswith(_HEAD)
+        or not snap.startswith(_BODY, _BODY_AT)
+        or not snap.endswith("}")
+    ):
+        other = _OTHER_FORMAT.match(snap) if isinstance(snap, str) else None
         raise StateError(
             f"snapshot must be the text that snapshot() returned, got {shown(snap)}; "
             "keep it as it is"
+            if other is None or other[1] == str(SNAPSHOT_FORMAT)
+            else f"snapshot format must be {SNAPSHOT_FORMAT}, got {other[1]}; take it again with "
+            "this version"
         )
-    digest = snap[len(_HEAD) :][:_NUM_DIGEST]
-    body = snap[len(_HEAD) + _NUM_DIGEST + len(_BODY) : -1]
+    digest, body = snap[len(_HEAD) : _BODY_AT], snap[_BODY_AT + len(_BODY) : -1]
     if digest != _digest(body):
         raise StateError(
             f"snapshot must match its digest {digest!r}, got {_digest(body)!r}; it was damaged or "
             "edited: take it again"
         )
-    return json.loads(body)
+    try:
+        written = json.loads(body)
+        return [name for name, _ in written], [data for _, data in written]
+    except (RecursionError, TypeError, ValueError) as error:
+        raise StateError(
+            f"snapshot must hold a list of layers, got {shown(body)}; take it again"
+        ) from error
 
 
 def _digest(body: str) -> str:
     return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:_NUM_DIGEST]
 
 
-def _arrow(names: list[str]) -> str:
-    return " > ".join(names)
+def _arrow(names: list[Any]) -> str:
+    return " > ".join(map(str, names))

@@ -9,6 +9,7 @@ both terminated and truncated.
 """
 
 import hashlib
+import operator
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,8 @@ from reason_env.errors import (
     did_you_mean,
     shown,
 )
-from reason_env.snapshot import Commit, Settings, rng_from_json, rng_to_json
+from reason_env.generator import KeptGenerator, checked_rng, rng_to_json
+from reason_env.snapshot import Commit, Settings
 from reason_env.tabular_model import (
     TabularModel,
     check_at_least,
@@ -43,6 +45,7 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
     """Samples episodes of a `TabularModel`; any state that is not terminal can be a start."""
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012, Gymnasium's own form
+    _np_random: Any = KeptGenerator()
 
     def __init__(
         self, model: TabularModel, *, max_steps: int = 1000, render_mode: str | None = None
@@ -135,13 +138,13 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
-        rng = self.np_random
+        rng = TabularEnv._np_random.written(self) or rng_to_json(self.np_random)
         return {
             "settings": self._settings.text,
             "state": self._state,
             "num_steps": self._num_steps,
             "over": self._over,
-            "rng": rng_to_json(rng),
+            "rng": rng,
             "seed": self._np_random_seed,
         }
 
@@ -152,7 +155,7 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
             StateError: It is of another MDP or another budget.
         """
         self._settings.check(data["settings"])
-        rng, seed = rng_from_json(data["rng"]), data["seed"]
+        rng, seed = checked_rng(data["rng"]), operator.index(data["seed"])
         state, num_steps, over = data["state"], int(data["num_steps"]), bool(data["over"])
         if state is not None and state not in self.observation_space:
             raise ValueError(f"a state in 0..{self.model.num_states - 1}, got {state!r}")

@@ -1,11 +1,9 @@
 """ReasonVectorEnv: many token-level episodes at once, equal to `SyncVectorEnv` step for step.
 
-A token appends, closes a step, or ends the episode: a whole vector of them is a few array
-operations, and `token_table.py` says which tokens can do what. Looked at alone are a token that may
-complete a step delimiter of several tokens, a step that closes where a sign of an answer stands,
-and an episode that ends. Who ends is decided here as `state.transition` decides it for one token;
-the tests compare everything said with `SyncVectorEnv`. States are kept as of the start, and
-completed when asked for.
+`episode_rows.py` holds the ids and says which episodes end; here they are graded, told of and begun
+anew. What an episode's problem alone decides (prompt, first info) is kept for the problems drawn
+last, so that drawing one again renders and tokenizes nothing. States are kept as of the start, and
+completed when asked for. The tests compare everything said with `SyncVectorEnv`.
 
 Not covered: other granularities and formats (use `gym.make_vec(..., vectorization_mode="sync")`),
 wrappers of single environments (start wrappers act through `options={"starts": ...}` or per-episode
@@ -22,17 +20,21 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reason_env.env import ReasonEnv, commits
-from reason_env.env_arguments import may_commit
+from reason_env.env import ReasonEnv
+from reason_env.env_info import told_of
+from reason_env.episode_rows import EpisodeRows
 from reason_env.errors import ConfigError, StateError
-from reason_env.state import ReasonState, is_truncated
-from reason_env.token_table import Bools, token_table
+from reason_env.openings import Openings
+from reason_env.state import ReasonState
+from reason_env.token_table import Bools
 from reason_env.vector_arguments import (
     autoreset_mode_of,
     checked_tokens,
     reset_mask,
     seeds_of,
 )
+from reason_env.verdict import Verdict
+from reason_env.verify import grade
 
 INFO_TYPES: dict[str, type] = {
     "problem_id": object,
@@ -45,6 +47,10 @@ INFO_TYPES: dict[str, type] = {
     "num_steps": int,
     "privileged_context": object,
 }
+NO_INFO: dict[str, Any] = {
+    name: None if kind is object else kind() for name, kind in INFO_TYPES.items()
+}
+"""What stands for an episode that an info does not speak of."""
 
 
 class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -109,22 +115,22 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.single_observation_space, self.single_action_space = single
         self.observation_space = batch_space(single[0], num_envs)
         self.action_space = batch_space(single[1], num_envs)
-        width = self.env.max_prompt_tokens + self.env.rules.max_tokens
-        self._ids = np.full((num_envs, width), self.env.codec.pad_id, dtype=np.int32)
+        self._rows = EpisodeRows(
+            num_envs,
+            width=self.env.max_prompt_tokens + self.env.rules.max_tokens,
+            codec=self.env.codec,
+            rules=self.env.rules,
+        )
+        self._openings = Openings(self.env)
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._states: list[ReasonState] = []
-        self._prompt_sizes = np.zeros(num_envs, dtype=np.int64)
-        self._closed = np.zeros(num_envs, dtype=np.int64)
-        self._bounds = np.zeros(num_envs, dtype=np.int64)
-        rules = self.env.rules
-        self._ends = np.zeros((num_envs, min(rules.max_steps, rules.max_tokens)), dtype=np.int32)
-        self._may_commit = np.zeros(num_envs, dtype=np.bool_)
-        self._had_sign = np.zeros(num_envs, dtype=np.bool_)
+        self._verdicts: list[Verdict | None] = [None] * num_envs
         self._infos: dict[str, np.ndarray[Any, Any]] = {
             name: np.zeros(num_envs, dtype=kind) for name, kind in INFO_TYPES.items()
         }
+        # These two are counted there.
+        self._infos |= {"num_tokens": self._rows.num_tokens, "num_steps": self._rows.num_steps}
         self._is_over = np.zeros(num_envs, dtype=np.bool_)
-        self._table = token_table(self.env.codec)
 
     @property
     def states(self) -> tuple[ReasonState, ...]:
@@ -164,7 +170,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             )
         for index in np.flatnonzero(mask).tolist():
             own = given if states is None or states[index] is None else {"state": states[index]}
-            self._reset_one(index, seeds[index], own)
+            self._begin(index, seeds[index], own)
         return self._observations(), self._infos_of(mask)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -184,70 +190,31 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             )
         tokens = checked_tokens(actions, acts, self.env.codec.vocab_size)
         rewards = np.zeros(self.num_envs)
-        terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        truncations = np.zeros(self.num_envs, dtype=np.bool_)
         for index in np.flatnonzero(~acts).tolist():
-            self._reset_one(index, None, {})
-        ends, is_graded = self._append(tokens, acts)
-        for index in np.flatnonzero(ends).tolist():
-            state = self._settle(index, is_graded=bool(is_graded[index]))
-            rewards[index] = self.env.reward_config.reward(state, self.env.rules)
-            terminations[index] = state.verdict is not None
-            truncations[index] = is_truncated(state, self.env.rules)
-        self._is_over = terminations | truncations
+            self._begin(index, None, {})
+        over, is_graded, texts = self._rows.append(tokens, acts)
+        for index in np.flatnonzero(over).tolist():
+            rewards[index] = self._end(index, texts.get(index), is_graded=bool(is_graded[index]))
+        self._is_over = over.copy()
         infos: dict[str, Any] = {}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._is_over.any():
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
             infos = self._reset_over()
         infos |= self._infos_of(np.ones(self.num_envs, dtype=np.bool_))
-        return self._observations(), rewards, terminations, truncations, infos
+        return self._observations(), rewards, is_graded, over & ~is_graded, infos
 
-    def _append(self, tokens: np.ndarray[Any, Any], acts: Bools) -> tuple[Bools, Bools]:
-        """Writes the tokens, closes steps; returns which episodes end, which with a verdict."""
-        counts, rules, table = self._infos["num_tokens"], self.env.rules, self._table
-        rows = np.flatnonzero(acts)
-        self._ids[rows, self._prompt_sizes[rows] + counts[rows]] = tokens[rows]
-        counts[rows] += 1
-        closes = acts & table.closes[tokens]
-        for index in np.flatnonzero(acts & table.may_close[tokens]).tolist():
-            closes[index] = self.env.codec.ends_step(self._response(index, self._bounds[index]))
-        begins = self._bounds.copy()
-        rows = np.flatnonzero(closes)
-        self._ends[rows, self._closed[rows]] = self._bounds[rows] = counts[rows]
-        self._closed[rows] += 1
-        self._infos["num_steps"][:] = self._closed + (self._bounds < counts)
-        is_answered = np.zeros(self.num_envs, dtype=np.bool_)
-        self._may_commit |= acts & table.may_commit[tokens]
-        if rules.stop_at_answer:
-            for index in np.flatnonzero(closes & self._may_commit).tolist():
-                is_answered[index] = self._commits(index, int(begins[index]))
-        is_full = closes & ~is_answered & (self._closed >= rules.max_steps)
-        is_graded = is_answered | (acts & (tokens == self.env.codec.eos_id) & ~is_full)
-        return is_graded | is_full | (acts & (counts >= rules.max_tokens)), is_graded
-
-    def _response(self, index: int, first: int) -> list[int]:
-        """Returns an episode's ids from the response's token `first` on."""
-        begin = int(self._prompt_sizes[index])
-        return self._ids[
-            index, begin + first : begin + int(self._infos["num_tokens"][index])
-        ].tolist()
-
-    def _commits(self, index: int, begin: int) -> bool:
-        """Returns whether the response, whose last step begins at token `begin`, has an answer."""
-        decode = self.env.codec.decode
-        if not self._had_sign[index] and not may_commit(decode(self._response(index, begin))):
-            self._may_commit[index] = False
-            return False
-        text = decode(self._response(index, 0))
-        self._may_commit[index] = self._had_sign[index] = may_commit(text)
-        return commits(text)
-
-    def _settle(self, index: int, *, is_graded: bool) -> ReasonState:
-        """Returns the last state of an episode, after keeping it."""
-        state = self._state(index)
+    def _end(self, index: int, text: str | None, *, is_graded: bool) -> float:
+        """Returns the reward of an episode that is over, after keeping how it ended."""
+        verdict = None
         if is_graded:
-            state = self.env.graded(state)
-        self._keep(index, state, self.env.info_of(state))
-        return state
+            reference = self._states[index].problem.reference
+            verdict = grade(text or self._rows.text(index), reference, self.env.grade_options)
+        self._verdicts[index] = verdict
+        infos = self._infos
+        infos["outcome"][index] = "truncated" if verdict is None else verdict.outcome.value
+        infos["success"][index], infos["extracted"][index], infos["reason"][index] = told_of(
+            verdict
+        )
+        return self.env.reward_config.of_end(verdict)
 
     def _reset_over(self) -> dict[str, Any]:
         """Begins anew what is over; returns how it ended."""
@@ -255,8 +222,8 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         final_obs = np.full(self.num_envs, None, dtype=object)
         final_info = self._infos_of(over)
         for index in np.flatnonzero(over).tolist():
-            final_obs[index] = self._ids[index].copy()
-            self._reset_one(index, None, {})
+            final_obs[index] = self._rows.ids[index].copy()
+            self._begin(index, None, {})
         self._is_over = np.zeros(self.num_envs, dtype=np.bool_)
         return {
             "final_obs": final_obs,
@@ -270,46 +237,30 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         infos: dict[str, Any] = {}
         is_all = bool(mask.all())
         for name, values in self._infos.items():
-            infos[name] = values.copy()
-            if not is_all:
-                infos[name][~mask] = None if INFO_TYPES[name] is object else 0
+            infos[name] = values.copy() if is_all else np.where(mask, values, NO_INFO[name])
             infos[f"_{name}"] = mask.copy()
         return infos
 
-    def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> None:
+    def _begin(self, index: int, seed: int | None, options: dict[str, Any]) -> None:
+        """Starts one episode."""
         rng = self._rngs[index]
         if rng is None or seed is not None:
             rng, _ = seeding.np_random(seed)
-        drawn = rng
-        state, prompt_ids = self.env.start(options, lambda: drawn)
+        opening = self._openings.chosen(options, rng)
         self._rngs[index] = rng
         if not self._states:
             # Until the first reset is through, the other places hold what is never looked at.
-            self._states = [state] * self.num_envs
-        begun = (*prompt_ids, *state.response)
-        written = self._prompt_sizes[index] + self._infos["num_tokens"][index]
-        row = self._ids[index]
-        row[len(begun) : written] = self.env.codec.pad_id
-        row[: len(begun)] = begun
-        self._prompt_sizes[index] = len(prompt_ids)
-        self._keep(index, state, self.env.info_of(state))
-        self._is_over[index] = False
-
-    def _keep(self, index: int, state: ReasonState, info: dict[str, Any]) -> None:
-        self._states[index] = state
-        closed = self._closed[index] = len(state.step_ends)
-        self._bounds[index] = state.step_ends[-1] if closed else 0
-        self._ends[index, :closed] = state.step_ends
-        is_begun = bool(state.response) and state.verdict is None
-        had_sign = is_begun and may_commit(state.text)
-        self._may_commit[index] = self._had_sign[index] = had_sign
-        for values, value in zip(self._infos.values(), info.values(), strict=True):
+            self._states = [opening.state] * self.num_envs
+        self._states[index], self._verdicts[index] = opening.state, None
+        self._rows.begin(index, opening.prompt_ids, opening.state)
+        for values, value in zip(self._infos.values(), opening.info, strict=True):
             values[index] = value
+        self._is_over[index] = False
 
     def _state(self, index: int) -> ReasonState:
         """Returns an episode's present state."""
         state = self._states[index]
-        new = self._response(index, len(state.response))
+        new = self._rows.response(index, len(state.response))
         if not new:
             return state
         # Not extend(), which would look for the boundaries again.
@@ -319,12 +270,12 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             guidance=state.guidance,
             response=(*state.response, *new),
             sources=state.sources + ("policy",) * len(new),
-            verdict=state.verdict,
-            step_ends=tuple(self._ends[index, : self._closed[index]].tolist()),
+            verdict=self._verdicts[index],
+            step_ends=self._rows.step_ends(index),
         )
 
     def _observations(self) -> np.ndarray[Any, Any]:
-        return self._ids.copy() if self.copy else self._ids
+        return self._rows.ids.copy() if self.copy else self._rows.ids
 
     def _check_reset(self) -> None:
         if not self._states:

@@ -4,16 +4,19 @@ import random
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from reason_env import Problem, ProblemSet, PromptTemplate
 from reason_env.check import (
     Check,
     CheckReport,
+    StackTask,
     actions_of,
     check_env_id,
     check_reasoning_env,
     check_reasoning_task,
 )
+from reason_env.check_stacks import stack_checks
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError
 from reason_env.snapshot import snapshot
@@ -115,6 +118,10 @@ class Task:
             random.random()
         if self.fault == "draws from numpy's global generator":
             np.random.random()
+        if self.fault == "seeds the global generator":
+            random.seed(seed)
+        if self.fault == "seeds numpy's global generator":
+            np.random.seed(seed)
         if self.fault == "is decided by the global generator":
             saved = random.getstate()
             self.row = random.randrange(1000)
@@ -130,6 +137,8 @@ class Task:
 
     def respond(self, text: str) -> float:
         self.calls += 1
+        if self.fault == "draws from the global generator in its verdict":
+            random.random()
         row = Task.shared if self.fault == "shares its state" else self.row
         if self.fault == "pays for anything":
             return 1.0
@@ -170,6 +179,25 @@ def test_a_task_that_offers_nothing_more_is_asked_nothing_more():
         check_reasoning_env(object())
 
 
+PROGRAM = """
+class Other:
+    def begin(self, seed):
+        self.seed = seed
+        return str({seen})
+    def respond(self, text):
+        seed = self.seed
+        return float({return})
+    def reference(self):
+        seed = self.seed
+        return str({reference})
+    def solution(self):
+        seed = self.seed
+        return ("first", str({step}))
+print("chatter")
+task = Other()
+"""
+
+
 class Whole(Task):
     """A task that offers everything, with one more kind of fault."""
 
@@ -186,15 +214,13 @@ class Whole(Task):
             saved[0] += 1
 
     def program(self):
-        draw = "hash('a')" if self.fault == "hashes" else "1"
-        return f"""
-class Other:
-    def begin(self, seed): return str({draw})
-    def respond(self, text): return 1.0
-    def reference(self): return "1"
-print("chatter")
-task = Other()
-"""
+        parts = dict.fromkeys(("seen", "reference", "step", "return"), "seed")
+        if self.fault.startswith("hashes the "):
+            parts[self.fault.removeprefix("hashes the ")] = "hash(str(seed))"
+        text = PROGRAM.format(**parts)
+        if self.fault == "has no solution":
+            text = text.replace("def solution", "def other")
+        return text + "raise SystemExit('no task')" * (self.fault == "is not made")
 
 
 def test_a_task_that_offers_everything_passes_all_but_the_blank():
@@ -209,13 +235,38 @@ def test_a_task_that_offers_everything_passes_all_but_the_blank():
         ("loads nothing", OWN[2], "a fork of seed 0 returns 0.0, the original 1.0"),
         ("loads another state", OWN[2], "a fork of seed 0 returns 0.0, the original 1.0"),
         ("empties what it loads", OWN[2], "after load, seed 0 goes on otherwise"),
-        ("hashes", OWN[1], "episodes depend on PYTHONHASHSEED"),
+        ("is not made", OWN[1], "another process fails: no task"),
     ],
 )
 def test_each_fault_of_what_is_offered_is_found(fault, check, detail):
     report = check_reasoning_env(Whole(fault), num_problems=6)
     assert failed(report) == [check]
     assert (check, "FAILED", detail) in report.rows
+
+
+@pytest.mark.parametrize(
+    ("fault", "part"),
+    [
+        ("hashes the seen", "observation"),
+        ("hashes the reference", "reference"),
+        ("hashes the step", "solution"),
+        ("hashes the return", "return"),
+    ],
+)
+def test_a_hash_seed_may_decide_no_part_of_an_episode(fault, part):
+    report = check_reasoning_env(Whole(fault), num_problems=2)
+    assert failed(report) == OWN[1:2]
+    detail = {row[0]: row[2] for row in report.rows}[OWN[1]]
+    assert detail.startswith(f"the {part} of seed 0 depends on PYTHONHASHSEED: ")
+    # Both values stand there, and they differ.
+    one, other = detail.split(": ", 1)[1].split(" or ")
+    assert one != other
+
+
+def test_a_task_without_solutions_is_compared_in_the_rest():
+    report = check_reasoning_env(Whole("has no solution"), num_problems=2)
+    assert (OWN[1], "ok", "") in report.rows
+    assert report.passed
 
 
 @pytest.mark.parametrize(
@@ -230,6 +281,9 @@ def test_each_fault_of_what_is_offered_is_found(fault, check, detail):
         ("forgets verdicts", [GENERAL[0], *GENERAL[2:4]]),
         ("draws from the global generator", [GENERAL[4]]),
         ("draws from numpy's global generator", [GENERAL[4]]),
+        ("draws from the global generator in its verdict", [GENERAL[4]]),
+        ("seeds the global generator", [GENERAL[4]]),
+        ("seeds numpy's global generator", [GENERAL[4]]),
         ("is decided by the global generator", [GENERAL[4]]),
         ("shares its state", ["two instances are apart"]),
     ],
@@ -239,6 +293,14 @@ def test_each_fault_is_found_by_its_check(fault, found):
     assert failed(report) == found
     assert not report.passed
     assert all(row[2] for row in report.rows if row[1] == "FAILED")
+
+
+def test_the_global_generators_are_given_back():
+    random.seed(5)
+    np.random.seed(6)
+    check_reasoning_task(Task, num_problems=2)
+    assert random.getstate() == random.Random(5).getstate()
+    assert str(np.random.get_state()) == str(np.random.RandomState(6).get_state())
 
 
 class Leaky(PromptTemplate):
@@ -330,7 +392,46 @@ def test_episodes_that_depend_on_the_hash_seed_are_found(tmp_path, monkeypatch):
     env = hashed_wrapper.Hashed(gym.make("MathReason-v0", size=10))
     report = check_reasoning_env(env, num_problems=6)
     assert failed(report) == ["same seed under PYTHONHASHSEED"]
-    assert report.rows[6][2] == "episodes depend on PYTHONHASHSEED"
+    assert report.rows[6][2].startswith("the observation of seed 0 depends on PYTHONHASHSEED: ")
+
+
+HASHED_ANSWERS = """
+from reason_env import Problem, ProblemSet
+from reason_env.env import ReasonEnv
+
+class HashedEnv(ReasonEnv):
+    def __init__(self, hashed):
+        words = {"ab", "cd", "ef", "gh", "ij", "kl"}
+        word = next(iter(words)) if hashed else "ab"
+        super().__init__(ProblemSet("toy", tuple(
+            Problem(problem_id=f"toy/train/{row}", question=f"word {row}?", answer=word)
+            for row in range(4)
+        )))
+"""
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_answers_alone_that_depend_on_the_hash_seed_are_found(tmp_path, monkeypatch, hashed):
+    (tmp_path / "hashed_answers.py").write_text(HASHED_ANSWERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    entry_point = "hashed_answers:HashedEnv"
+    env = gym.make(EnvSpec("HashedToy-v0", entry_point=entry_point, kwargs={"hashed": hashed}))
+    check = stack_checks(env, range(2))[1]
+    assert check.name == OWN[1]
+    assert check.passed is not hashed
+    told = "the reference of seed 0 depends on PYTHONHASHSEED: '#### "
+    assert check.detail[: len(told)] == (told if hashed else "")
+
+
+def test_a_solution_is_compared_though_the_episode_starts_after_it():
+    env = PrefixRollin(gym.make("MathReason-v0", problems="chain", size=10), fraction=(1.0, 1.0))
+    task = StackTask(env)
+    task.begin(0)
+    problem = env.unwrapped.state.problem
+    assert len(problem.solution) > 1
+    assert task.solution() == problem.solution
+    assert problem.solution[0] not in task.reference()
 
 
 def test_a_report_passes_if_nothing_failed():

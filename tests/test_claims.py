@@ -46,12 +46,12 @@ def test_a_verdict_needs_every_interval_on_its_side(values, verdict):
 
 
 @pytest.mark.parametrize("preset", ["full", "quick"])
-def test_every_experiment_is_a_comparison_at_one_budget(preset):
+def test_every_experiment_is_a_comparison_at_one_budget(preset, tmp_path):
     for experiment in EXPERIMENTS.values():
-        config = experiment.config(preset, None)
+        config = experiment.config(preset, None, tmp_path)
         assert list(config.arms) == list(experiment.arms)
         assert len(config.seeds) == {"full": 5, "quick": 2}[preset]
-        run = config.run_config(experiment.source, config.baseline, 0)
+        run = config.run_config(config.sources[0], config.baseline, 0)
         assert run.max_generated_tokens == config.budget
         assert run.eval.split == "hard"
 

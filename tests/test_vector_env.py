@@ -14,6 +14,7 @@ from reason_env import (
     Problem,
     ProblemSet,
     ReasonState,
+    openings,
 )
 from reason_env.env import ReasonEnv
 from reason_env.env_arguments import COMMITMENT_SIGNS, commits, may_commit
@@ -193,6 +194,245 @@ def test_it_equals_the_sync_vector_environment_with_a_tokenizer(delimiter):
                     queue.extend(rng.choice((codec.encode(text), noise, [codec.eos_id])))
             tokens = np.array([queue.pop(0) for queue in queues])
             assert same(ours.step(tokens), theirs.step(tokens))
+
+
+SPLIT = (
+    "####",
+    " 7\n",
+    "8\n",
+    "#",
+    "\\bo",
+    "xed",
+    "{7}",
+    "\n",
+    "√",
+    "x",
+    "\\frac{1}{2}",
+    "</think>\n",
+)
+
+
+def word_piece_codec() -> HuggingFaceCodec:
+    """A codec that strips and adds characters between tokens: a box is whole only in company."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "<end>", "\\", "##boxed", "##{7}", "\n", "##\n", "####", "7", "x", ">", "a"]
+    words += ["##{", "}"]
+    tokenizer = Tokenizer(
+        models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece("##", cleanup=False)
+    return HuggingFaceCodec(
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>")
+    )
+
+
+BYTE_LEVEL: dict[str, HuggingFaceCodec] = {}
+
+
+def byte_level_codec(delimiter) -> HuggingFaceCodec:
+    if delimiter not in BYTE_LEVEL:
+        tokenizer = tokenizer_of(("a b #### 7\n\n", "so √ it is\n", "\\boxed{8}", "\\frac{1}"))
+        BYTE_LEVEL[delimiter] = HuggingFaceCodec(tokenizer, delimiter)
+    return BYTE_LEVEL[delimiter]
+
+
+def play_both(ours, theirs, scripts, *, filler) -> list[bool]:
+    """Says a script of ids in each episode, then the filler; returns where episodes ended."""
+    assert same(ours.reset(seed=1), theirs.reset(seed=1))
+    ended = []
+    for place in range(max(map(len, scripts))):
+        tokens = np.array([ids[place] if place < len(ids) else filler for ids in scripts])
+        said = ours.step(tokens)
+        assert same(said, theirs.step(tokens))
+        ended.append(bool((said[2] | said[3]).any()))
+    return ended
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(
+        st.lists(
+            st.sampled_from(SPLIT) | st.integers(0, 289).map(lambda token: (token,)), max_size=10
+        ),
+        min_size=2,
+        max_size=2,
+    ),
+    delimiter=st.sampled_from(["\n", "\n\n", "√", "#"]),
+    mode=st.sampled_from(MODES[:2]),
+    max_tokens=st.integers(4, 40),
+    max_steps=st.integers(1, 4),
+)
+def test_signs_and_characters_split_over_tokens_are_found(
+    lines, delimiter, mode, max_tokens, max_steps
+):
+    codec = byte_level_codec(delimiter)
+    assert codec.token_bytes is not None
+    assert codec.vocab_size >= 290
+    changes = {"codec": codec, "max_prompt_tokens": 90, "max_tokens": max_tokens}
+    changes["max_steps"] = max_steps
+    scripts = [
+        [i for part in line for i in (codec.encode(part) if type(part) is str else part)] + [120]
+        for line in lines
+    ]
+    ours, theirs = native(2, mode, **changes), sync(2, mode, **changes)
+    play_both(ours, theirs, scripts, filler=codec.eos_id)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    scripts=st.lists(st.lists(st.integers(1, 13), min_size=1, max_size=14), min_size=2, max_size=2),
+    mode=st.sampled_from(MODES[:2]),
+)
+def test_it_equals_the_sync_vector_environment_where_tokens_change_their_neighbours(scripts, mode):
+    changes = {"codec": word_piece_codec()}
+    assert changes["codec"].token_bytes is None
+    play_both(native(2, mode, **changes), sync(2, mode, **changes), scripts, filler=9)
+
+
+def test_an_answer_that_only_neighbours_make_is_graded():
+    codec = word_piece_codec()
+    assert codec.decode((2, 3, 4, 6)) == "\\boxed{7}\n"
+    ours, theirs = native(1, "NextStep", codec=codec), sync(1, "NextStep", codec=codec)
+    assert play_both(ours, theirs, [[9, 6, 2, 6, 2, 3, 4, 6]], filler=9) == [False] * 7 + [True]
+    assert [state.verdict.extracted for state in ours.states] == ["7"]
+
+
+def test_a_box_that_neighbours_make_may_end_steps_later():
+    codec = word_piece_codec()
+    assert codec.decode((2, 3, 12, 6, 9, 6, 8, 13, 6)) == "\\boxed{\n x\n 7 }\n"
+    for begun in ((), (2, 3, 12, 6)):
+        ours, theirs = native(1, "Disabled", codec=codec), sync(1, "Disabled", codec=codec)
+        start = ReasonState(problem=TOY[0], codec=codec).extend(begun, "reset")
+        for envs in (ours, theirs):
+            envs.reset(options={"state": start})
+        rest = (2, 3, 12, 6, 9, 6, 8, 13, 6)[len(begun) :]
+        for token in rest:
+            said = ours.step(np.array([token]))
+            assert same(said, theirs.step(np.array([token])))
+        assert said[2].tolist() == [True]
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+@pytest.mark.parametrize(
+    ("limits", "text", "ends"),
+    [
+        # The answer comes with the last token, or the last step, that a budget leaves.
+        ({"max_tokens": 7}, "#### 7\nab", "terminated"),
+        ({"max_tokens": 6}, "#### 7\nab", "truncated"),
+        ({"max_steps": 2}, "a\n#### 7\n", "terminated"),
+        ({"max_steps": 1}, "a\n#### 7\n", "truncated"),
+        ({"max_steps": 1, "stop_at_answer": False}, "#### 7\n", "truncated"),
+        # Without an end of line, the end token grades what stands; also as the last token.
+        ({"max_tokens": 9}, "a\n#### 7", "terminated"),
+        ({"max_tokens": 8}, "a\n#### 7", "truncated"),
+        ({"stop_at_answer": False}, "#### 7\n", "terminated"),
+    ],
+)
+def test_an_answer_and_a_budget_at_once(mode, limits, text, ends):
+    ours, theirs = native(2, mode, **limits), sync(2, mode, **limits)
+    assert same(ours.reset(seed=4), theirs.reset(seed=4))
+    for token in (*CODEC.encode(text), EOS):
+        said = ours.step(np.array([token, token]))
+        assert same(said, theirs.step(np.array([token, token])))
+        if (said[2] | said[3]).any():
+            break
+    _, _, terminations, truncations, _ = said
+    assert terminations.tolist() == [ends == "terminated"] * 2
+    assert truncations.tolist() == [ends == "truncated"] * 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("begun", "text"),
+    [
+        ("", "#### 7\n"),
+        ("a\n##", "## 7\n"),
+        ("####", " 7\n"),
+        ("#### 7\n", "b\n"),
+        ("\\box", "ed{7}\n"),
+        ("\\boxed{7", "}\n"),
+        ("a\n\\frac", "{1}{2}\n\n"),
+        ("√ \\boxed{", "√}\n"),
+    ],
+)
+def test_a_start_may_hold_the_beginning_of_an_answer(mode, begun, text):
+    for codec in (CODEC, byte_level_codec("\n")):
+        changes = {"codec": codec, "max_prompt_tokens": 90}
+        ours, theirs = native(2, mode, **changes), sync(2, mode, **changes)
+        start = ReasonState(problem=TOY[0], codec=codec).extend(codec.encode(begun), "reset")
+        start = start.with_guidance(Guidance("answer", ("7",)))
+        for envs in (ours, theirs):
+            envs.reset(seed=2)
+        given = {"state": start}
+        assert same(ours.reset(options=dict(given)), theirs.reset(options=dict(given)))
+        for token in codec.encode(text):
+            said = ours.step(np.array([token, codec.eos_id]))
+            assert same(said, theirs.step(np.array([token, codec.eos_id])))
+            if mode == "Disabled" and (over := said[2] | said[3]).any():
+                again = {"reset_mask": over}
+                assert same(ours.reset(options=dict(again)), theirs.reset(options=dict(again)))
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+def test_what_is_given_may_be_written_over(mode):
+    ours, theirs = native(4, mode), sync(4, mode)
+    speak = Speaker(8, 4)
+    assert same(ours.reset(seed=8), theirs.reset(seed=8))
+    for _ in range(40):
+        actions = speak()
+        said = ours.step(actions)
+        assert same(said, theirs.step(actions))
+        spoil(said)
+
+
+def test_no_two_infos_are_one_array():
+    envs = native(2, "SameStep")
+    _, infos = envs.reset(seed=0)
+    assert len({id(values) for values in infos.values()}) == len(infos) == 18
+    _, _, _, _, infos = envs.step(np.array([EOS, 65]))
+    final = infos.pop("final_info")
+    everything = [*infos.values(), *final.values()]
+    assert len({id(values) for values in everything}) == len(everything) == 18 + 3 + 18
+
+
+def spoil(given) -> None:
+    if isinstance(given, np.ndarray) and given.dtype == object:
+        spoil(list(given))
+        given[:] = "spoilt"
+    elif isinstance(given, np.ndarray):
+        given[:] = 1 - given
+    elif isinstance(given, dict):
+        spoil(list(given.values()))
+        given.clear()
+    elif isinstance(given, (tuple, list)):
+        for part in given:
+            spoil(part)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_problems_that_are_no_longer_kept_are_opened_again(mode, monkeypatch):
+    monkeypatch.setattr(openings, "KEPT_PROBLEMS", 2)
+    check_equal(native(3, mode), sync(3, mode), seed=12, steps=60)
+
+
+def test_openings_are_kept_for_the_problems_opened_last(monkeypatch):
+    monkeypatch.setattr(openings, "KEPT_PROBLEMS", 2)
+    kept = openings.Openings(ReasonEnv(TOY, granularity="token", format="tokens", **SETTINGS))
+    rng = np.random.default_rng(0)
+    first, second = (kept.chosen({"problem": TOY[i].problem_id}, rng) for i in (0, 1))
+    assert kept.chosen({"problem": TOY[1].problem_id}, rng) is second
+    kept.chosen({"problem": TOY[2].problem_id}, rng)
+    assert kept.chosen({"problem": TOY[1].problem_id}, rng) is second
+    again = kept.chosen({"problem": TOY[0].problem_id}, rng)
+    assert again is not first
+    assert again.state == first.state
+    assert again.prompt_ids.tolist() == list(CODEC.encode("?\n>"))
+    hinted = first.state.with_guidance(Guidance("answer", ("7",)))
+    assert kept.chosen({"state": hinted}, rng).info[-1] == "Answer: 7\n"
+    assert kept.chosen({"problem": TOY[0].problem_id}, rng) is again
 
 
 def tokenizer_of(texts):

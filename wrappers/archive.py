@@ -97,6 +97,8 @@ class Archive:
                 f"snapshot must be of an archive with capacity {self.capacity}, got "
                 f"{data['capacity']}; make the wrapper as the one that it was taken of"
             )
+        if data["chains"] == [chain.row for chain in self.chains]:
+            return self
         archive = Archive(self._env, self.capacity)
         known = {(chain.row[0][0], chain.row[0][1]): chain for chain in self._ring}
         for row in data["chains"]:

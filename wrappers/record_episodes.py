@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from reason_env.errors import ConfigError, StateError, shown
+from reason_env.packed import pack_state
 from reason_env.snapshot import Commit
 from reason_env.wrappers.start import WatchingWrapper
 
@@ -49,8 +50,8 @@ class RecordEpisodes(WatchingWrapper):
                 f"path must be a file that can be written, got {shown(str(path))}; {error.strerror}"
             ) from error
         self._num_ended = 0
-        self._start: dict[str, Any] | None = None
-        self._actions: list[Any] = []
+        self._start: list[Any] | None = None
+        self._actions: list[str] = []
         self._rewards: list[float] = []
 
     def reset(
@@ -58,14 +59,14 @@ class RecordEpisodes(WatchingWrapper):
     ) -> tuple[Any, dict[str, Any]]:
         """Resets the stack and begins a record."""
         obs, info = super().reset(seed=seed, options=options)
-        self._start = self.reason_env.state.to_dict()
+        self._start = pack_state(self.reason_env.state)
         self._actions, self._rewards = [], []
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps the stack; a finished episode is written."""
         obs, reward, terminated, truncated, info = super().step(action)
-        self._actions.append(_plain_action(action))
+        self._actions.append(_action_text(action))
         self._rewards.append(float(reward))
         if terminated or truncated:
             if self._num_ended % self.every == 0:
@@ -86,6 +87,8 @@ class RecordEpisodes(WatchingWrapper):
         """Checks what `memory` wrote; returns what makes it the wrapper's own."""
         num_ended, start = int(data["num_ended"]), data["start"]
         actions, rewards = list(data["actions"]), [float(item) for item in data["rewards"]]
+        if not (start is None or type(start) is list) or not set(map(type, actions)) <= {str}:
+            raise TypeError("a start that is a list, and actions that are texts")
 
         def commit() -> None:
             self._num_ended, self._start = num_ended, start
@@ -96,8 +99,8 @@ class RecordEpisodes(WatchingWrapper):
     def _write(self, *, terminated: bool, truncated: bool) -> None:
         row = {
             "format": RECORD_FORMAT,
-            "start": self._start,
-            "actions": self._actions,
+            "start": self.reason_env.unpacked(self._start).to_dict(),
+            "actions": [json.loads(action) for action in self._actions],
             "rewards": self._rewards,
             "terminated": terminated,
             "truncated": truncated,
@@ -213,8 +216,9 @@ def to_minari(
     )
 
 
-def _plain_action(action: Any) -> Any:
-    """Returns the action as JSON holds it: a text, one id, or a list of ids."""
-    if isinstance(action, str):
-        return action
-    return np.asarray(action).tolist()
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _action_text(action: Any) -> str:
+    """Returns a text, one id or a list of ids as JSON; a snapshot need not read each id again."""
+    return _to_json(action if isinstance(action, str) else np.asarray(action).tolist())

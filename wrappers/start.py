@@ -20,7 +20,8 @@ from gymnasium.utils import RecordConstructorArgs
 from reason_env.cuts import checked_fraction
 from reason_env.env import STARTS_OPTION, ReasonEnv
 from reason_env.errors import ConfigError
-from reason_env.snapshot import Commit, rng_from_json, rng_to_json
+from reason_env.generator import KeptGenerator, checked_rng, rng_to_json
+from reason_env.snapshot import Commit
 from reason_env.state import ReasonState
 from reason_env.tabular import TabularEnv
 
@@ -98,18 +99,20 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 class DrawingWrapper(WatchingWrapper):
     """A wrapper with a generator of its own, seeded by a child of the reset's seed."""
 
+    _own_rng: Any = KeptGenerator()
+
     def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
         """Wraps `env`; see `WatchingWrapper`."""
         super().__init__(env, **saved)
         self._place = sum(isinstance(layer, DrawingWrapper) for layer in layers_below(env))
-        self._own_rng: np.random.Generator | None = None
 
     @property
     def rng(self) -> np.random.Generator:
         """The wrapper's generator; of fresh entropy until a reset is seeded."""
-        if self._own_rng is None:
-            self._own_rng = np.random.default_rng()
-        return self._own_rng
+        rng = self._own_rng
+        if rng is None:
+            rng = self._own_rng = np.random.default_rng()
+        return rng
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -126,11 +129,12 @@ class DrawingWrapper(WatchingWrapper):
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the generator and the memory, JSON-able; see `reason_env.snapshot`."""
-        return {"rng": rng_to_json(self.rng), "memory": self.memory()}
+        rng = DrawingWrapper._own_rng.written(self) or rng_to_json(self.rng)
+        return {"rng": rng, "memory": self.memory()}
 
     def read_snapshot(self, data: dict[str, Any]) -> Commit:
         """Checks what `to_snapshot` wrote; returns what makes it this wrapper's state."""
-        rng, remember = rng_from_json(data["rng"]), self.read_memory(data["memory"])
+        rng, remember = checked_rng(data["rng"]), self.read_memory(data["memory"])
 
         def commit() -> None:
             self._own_rng = rng

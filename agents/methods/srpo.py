@@ -58,7 +58,7 @@ class SRPOConfig(RRPOConfig):
     offset: int = 0
     """Steps that are kept more (above 0) or fewer (below 0) than the localiser says."""
     localiser_temperature: float = 0.3
-    max_localiser_tokens: int = 128
+    max_localiser_tokens: int = 224
     """Tokens of the reply, which may go through the steps one by one before it names one."""
     show_answer: bool = False
     """Shows the reference answer to the localiser (the paper's oracle variant)."""

@@ -72,5 +72,11 @@ function armColor(at) {
 }
 /* Form tells apart what colour may not: the baseline is solid, and a second round of colours dotted. */
 function armDash(at) {
-  return ["", "", "7 3", "2 3", "9 3 2 3", "", "5 2", "1 2"][at % 8] || null;
+  if (at >= 8) return ["1 4", "10 5", "6 2 1 2"][Math.floor(at / 8) % 3];
+  return ["", "", "7 3", "2 3", "9 3 2 3", "", "5 2", "1 2"][at] || null;
+}
+
+/* A number and its percent sign stay on one line. */
+function kept(text) {
+  return text.replaceAll(" %", "\u00a0%");
 }

@@ -83,7 +83,7 @@ function theme(button) {
   };
   button.addEventListener("click", () => { at = (at + 1) % names.length; apply(); });
   wish.addEventListener("change", apply);
-  addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; document.querySelectorAll("details").forEach((own) => { own.open = true; }); });
+  addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; document.querySelectorAll("details:not(.appendix)").forEach((own) => { own.open = true; }); });
   addEventListener("afterprint", apply);
   apply();
 }

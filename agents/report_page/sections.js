@@ -41,7 +41,8 @@ function estimate(own, { sign = false, key } = {}) {
 function findings(data) {
   if (!data.summary) return runFindings(data);
   return section("findings", "What happened",
-    `Equal budgets of ${count(data.budget)} generated tokens a run. Intervals are 95 % bootstrap intervals over seeds; differences (Δ) to ${data.summary.baseline} are taken seed by seed, p is that of an exact sign-flip test. Area is the mean of pass@1 along the budget.`,
+    `Equal budgets of ${count(data.budget)} generated tokens a run. Intervals are 95\u00a0% bootstrap intervals over seeds, from three on; differences (Δ) to ${data.summary.baseline} are taken seed by seed, p is that of an exact sign-flip test. Area is the mean of pass@1 along the budget.`,
+    data.summary.notes.map((note) => h("p", { class: "note-first" }, note)),
     bySource(data, (source) => sourceFindings(data, source)),
     unfinished(data));
 }
@@ -50,8 +51,8 @@ function sourceFindings(data, source) {
   const part = data.summary.by_source[source];
   return h("div", {},
     h("ul", { class: "findings" },
-      Object.entries(part.arms).map(([arm, own]) => h("li", {}, h("span", { class: "swatch", "--c": armColor(data.arms.indexOf(arm)) }), h("span", {}, own.sentence))),
-      part.without_result.map((arm) => h("li", {}, h("span"), h("span", {}, `${arm}: no run has finished, so nothing can be said.`)))),
+      Object.entries(part.arms).map(([arm, own]) => h("li", {}, h("span", { class: "swatch", "--c": armColor(data.arms.indexOf(arm)) }), h("span", {}, kept(own.sentence)))),
+      Object.values(part.without_result).map((text) => h("li", {}, h("span"), h("span", {}, text)))),
     h("div", { class: "scroll" }, resultTable(data, source, part)));
 }
 
@@ -64,7 +65,7 @@ function resultTable(data, source, part) {
     return h("tr", {},
       h("th", { scope: "row" }, arm), h("td", {}, own.num_seeds),
       estimate(own.final_pass_at_1, { key: key("final_pass_at_1") }), estimate(own.final_pass_at_k, { key: key("final_pass_at_k") }), estimate(own.area, { key: key("area") }),
-      h("td", {}, to.median === null ? "–" : count(to.median), h("span", { class: "limits" }, `${to.num_reached} of ${own.num_seeds} seeds`)),
+      h("td", {}, to.median === null ? "–" : count(to.median), part.level === null ? null : h("span", { class: "limits" }, `${to.num_reached} of ${own.num_seeds} seeds`)),
       ...["final_pass_at_1", "final_pass_at_k", "area"].map((name) => (own.differences ? estimate(against[name], { sign: true, key: key(`difference/${name}`) }) : h("td", {}, name === "final_pass_at_1" ? "baseline" : ""))));
   });
   return h("table", { class: "wide results" }, h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, body));
@@ -90,6 +91,15 @@ function runFindings(data) {
     h("div", { class: "scroll" }, h("table", { class: "wide results" }, h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows))));
 }
 
+/* More arms, or longer names, do not fit beside their lines. */
+const MOST_DIRECT = 7;
+const LONGEST_DIRECT = 14;
+
+function bands(data) {
+  const most = Math.max(...data.arms.flatMap((arm) => data.sources.map((source) => data.runs.filter((run) => run.arm === arm && run.source === source).length)));
+  return most >= 3 ? ", bands 95\u00a0% bootstrap intervals" : most > 1 ? "; below three seeds there are no intervals" : "";
+}
+
 function learning(data) {
   return section("learning", "Learning curves", "Against generated tokens, the price that all methods share: localisation, hinted and discarded samples are in it, evaluation is not.",
     bySource(data, (source) => {
@@ -99,11 +109,14 @@ function learning(data) {
       const panel = (name, title) => {
         const points = (arm) => runs.filter((run) => run.arm === arm).flatMap((run) => run.evals.map((row) => [row.tokens, row[name.slice(5)]]));
         const series = seriesOf(data, curves, name, points);
-        return series.length ? lineChart({ title, series, isShare: true, end: data.budget }) : null;
+        return series.length ? lineChart({ title, series, isShare: true, end: data.budget, isLabelled: !hasLegend, ...(innerWidth <= 800 ? { width: 380, height: 250 } : {}) }) : null;
       };
+      const hasLegend = Object.keys(curves).length > MOST_DIRECT || Object.keys(curves).some((arm) => arm.length > LONGEST_DIRECT);
+      const panels = [panel("eval/pass_at_1", "pass@1"), panel("eval/pass_at_k", `pass@${k}`)];
+      if (!panels.some(Boolean)) return h("p", {}, "No run has evaluated its policy yet, so there is no curve; --eval.every says how often one does.");
       const isMany = Math.max(...data.arms.map((arm) => runs.filter((run) => run.arm === arm).length)) > 1;
-      return figure(h("div", { class: "pair" }, panel("eval/pass_at_1", "pass@1"), panel("eval/pass_at_k", `pass@${k}`)),
-        isMany ? "Lines are means over seeds with straight lines between evaluations, bands their 95 % bootstrap intervals, dots single evaluations." : "Bands are 95 % intervals over the evaluation problems; dots are the evaluations.");
+      return figure([hasLegend ? armLegend(data, Object.keys(curves)) : null, h("div", { class: "pair" }, panels)],
+        isMany ? `Lines are means over seeds with straight lines between evaluations, dots single evaluations${bands(data)}.` : "Bands are 95 % intervals over the evaluation problems; dots are the evaluations.");
     }));
 }
 
@@ -112,6 +125,7 @@ function outcomes(data) {
   return section("outcomes", "Outcomes", "How training episodes ended, help included: the share of each outcome in the first and in the last quarter of the iterations.",
     bySource(data, (source) => {
       const names = shown(source);
+      if (!names.length) return h("p", {}, "No run has recorded how its training episodes ended.");
       const rows = Object.entries(data.by_source[source].outcomes).flatMap(([arm, parts]) => parts.map((part, at) => ({
         name: at ? "" : arm, sub: part.label, text: `${percent(part.shares.correct)} correct`,
         parts: names.map((name) => ({ label: name.replace("_", " "), value: part.shares[name], color: `var(--${name})` })),
@@ -124,13 +138,16 @@ function outcomes(data) {
 function signal(data) {
   return section("signal", "Learning signal", "What there was to learn from. Where a method helps some episodes, the numbers are over those without help, so that methods can be compared.",
     bySource(data, (source) => {
+      const missing = data.signals.filter((own) => !seriesOf(data, data.by_source[source].signals, own.name).length);
+      const absent = missing.length ? ` Not recorded by any of these runs: ${missing.map((own) => own.title.toLowerCase()).join("; ")}.` : "";
+      if (missing.length === data.signals.length) return h("p", {}, absent.trim());
       const panels = data.signals.map((own) => {
         const isShare = own.name.endsWith("_fraction") || own.name.endsWith("pass_rate");
         const series = seriesOf(data, data.by_source[source].signals, own.name);
         return series.length ? lineChart({ title: own.title, series, isShare, width: 340, height: 215, size: 12, mostTicks: 4, end: data.budget, isLabelled: false }) : null;
       });
       return figure([data.arms.length > 1 ? armLegend(data, Object.keys(data.by_source[source].signals)) : null, h("div", { class: "trio" }, panels)],
-        "Training numbers, smoothed over about a twentieth of the iterations to either side. Lines are means over seeds, bands 95 % bootstrap intervals.");
+        `Training numbers, smoothed over about a twentieth of the iterations to either side. Lines are means over seeds${bands(data)}.${absent}`);
     }));
 }
 
@@ -156,11 +173,14 @@ function cost(data) {
 function settings(data) {
   const entries = Object.entries(data.settings.differences);
   const text = (value) => (value === null ? "off" : typeof value === "string" ? value : JSON.stringify(value));
-  const table = entries.length ? h("div", { class: "scroll" }, h("table", { class: "wide settings" },
+  const table = (rows) => h("div", { class: "scroll" }, h("table", { class: "wide settings", "--arms": data.arms.length },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), data.arms.map((arm) => h("th", { scope: "col" }, arm)))),
-    h("tbody", {}, entries.map(([key, values]) => h("tr", {}, h("th", { scope: "row" }, key), data.arms.map((arm) => h("td", { class: values[arm] === undefined ? "same" : null }, values[arm] === undefined ? "–" : text(values[arm])))))))) : h("p", {}, "The arms differ in nothing.");
-  return section("settings", "Settings that differ", "Every setting that is not equal in all arms; a dash where an arm has no such setting.",
-    table);
+    h("tbody", {}, rows.map(([key, values]) => h("tr", {}, h("th", { scope: "row" }, key), data.arms.map((arm) => h("td", { class: values[arm] === undefined ? "same" : null }, values[arm] === undefined ? "–" : text(values[arm]))))))));
+  const isChosen = ([, values]) => new Set(Object.values(values).map(text)).size > 1;
+  const [chosen, own] = [entries.filter(isChosen), entries.filter((entry) => !isChosen(entry))];
+  return section("settings", "Settings that differ", "Every setting that is not equal in all arms that have it; a dash where an arm has no such setting.",
+    chosen.length ? table(chosen) : h("p", {}, "No setting differs between arms that have it."),
+    own.length ? h("details", { class: "appendix" }, h("summary", {}, `${own.length} settings that only some arms have`), table(own)) : null);
 }
 
 function marked(item) {

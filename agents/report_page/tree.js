@@ -159,14 +159,15 @@ class TreeView {
 
   make(node) {
     const text = node.kind === "leaf" ? leafText(node) : node.text === "" ? "(empty)" : node.text;
-    const cuts = Object.entries(node.cuts).map(([role, number]) => h("span", { class: "cut" }, `${role} ×${number}`));
+    /* A start says its role in words. */
+    const cuts = node.kind === "context" ? [] : Object.entries(node.cuts).map(([role, number]) => h("span", { class: "cut" }, `${role} ×${number}`));
     const element = h("div", {
       class: `node ${node.kind}`, id: `node-${node.id}`, role: "treeitem", "aria-level": node.depth + 1, "aria-posinset": node.rank + 1,
       "aria-setsize": (node.parent ? node.parent.children : this.tree.roots).length, "aria-expanded": node.children.length ? "true" : null, "aria-selected": node === this.current ? "true" : "false",
       style: `width:${this.left[node.depth + 1] - this.left[node.depth] - GAP}px`,
       pointermove: (event) => { this.describe(node); tip.at(event, ...tipOf(node)); }, pointerleave: () => { tip.hide(); if (this.current) this.describe(this.current); },
       click: () => { this.go(node); this.viewport.focus(); },
-    }, text, ...cuts, node.visits.length > 1 ? h("span", { class: "more" }, `×${node.visits.length}`) : null);
+    }, h("span", { class: "node-text" }, text), ...cuts, node.visits.length > 1 ? h("span", { class: "more" }, `×${node.visits.length}`) : null);
     this.paint(node, element);
     return element;
   }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.claims.experts import write_foreign
 from reason_env.agents.compare import Comparison
 from reason_env.agents.compare_config import CompareConfig, arms_of, shared_settings
 from reason_env.agents.env_config import EnvConfig
@@ -25,28 +26,37 @@ class Experiment:
     """Arms on one source of problems."""
 
     source: str
+    """Of the training problems, as `reason-env compare` takes it."""
     arms: Mapping[str, str]
     """Label -> arm, as `reason-env compare` takes it."""
     train_size: int
     """Training problems: few where a method measures each of them beforehand."""
     levels: tuple[int, int] | None
-    budget: int = 400_000
+    budget: int = 250_000
     """Generated tokens of each run."""
     eval_problems: str | None = None
     """Source of the evaluation problems where it is not the training source."""
-    learning_rate: float = 5e-4
-    problems_per_iteration: int = 16
-    eval_every: int = 5
+    is_foreign: bool = False
+    """Reference solutions are rewritten as somebody else would (`experts.py`)."""
+    eval_size: int = 64
+    """Held-out problems, of the hard split."""
+    learning_rate: float = 2e-4
+    problems_per_iteration: int = 8
+    eval_every: int = 0
+    """Iterations between evaluations of the full preset; 0 is before and after alone."""
 
-    def config(self, preset: Preset, seeds: int | None) -> CompareConfig:
-        """Returns the comparison to run."""
+    def config(self, preset: Preset, seeds: int | None, out: Path) -> CompareConfig:
+        """Returns the comparison to run; `out` is where rewritten problems are written."""
+        source, env = self.source, EnvConfig(size=self.train_size, levels=self.levels)
+        if self.is_foreign:
+            source, env = write_foreign(source, env, out), EnvConfig()
         shared = replace(
             shared_settings(),
-            env=EnvConfig(size=self.train_size, levels=self.levels),
+            env=env,
             eval=EvalConfig(
                 split="hard",
                 problems=self.eval_problems,
-                num_problems=100,
+                num_problems=self.eval_size,
                 samples=8,
                 k=8,
                 greedy=False,
@@ -59,7 +69,7 @@ class Experiment:
         arms = arms_of(list(self.arms.values()), shared)
         return CompareConfig(
             arms=dict(zip(self.arms, arms.values(), strict=True)),
-            sources=(self.source,),
+            sources=(source,),
             num_seeds=seeds or (5 if preset == "full" else 2),
             budget=self.budget if preset == "full" else self.budget // 2,
         )
@@ -69,13 +79,17 @@ EXPERIMENTS: dict[str, Experiment] = {
     "unlock": Experiment(
         source="unlock",
         levels=(8, 10),
-        train_size=48,
+        train_size=32,
+        budget=300_000,
+        eval_size=48,
         arms={
             "grpo": "grpo",
-            "pope": "pope:hard_samples=8,probe_samples=8",
-            "pope, hard prefix": "pope:hard_samples=8,probe_samples=8,conditioning=response",
+            "pope": "pope:hard_samples=8,probe_samples=8,grid=0.25",
+            "pope, hard prefix": (
+                "pope:hard_samples=8,probe_samples=8,grid=0.25,conditioning=response"
+            ),
             "pope, no restating": (
-                "pope:hard_samples=8,probe_samples=8,instruction=Do not restate."
+                "pope:hard_samples=8,probe_samples=8,grid=0.25,instruction=Do not restate."
             ),
             "grpo, entropy bonus": "grpo:loss.entropy_coefficient=0.01",
             "grpo, clip higher": "grpo:loss.clip_high=0.5,learner.updates_per_iteration=4",
@@ -87,10 +101,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         source="mix:unlock@1-3+unlock@8-10",
         eval_problems="unlock",
         levels=None,
-        train_size=48,
+        train_size=32,
+        budget=300_000,
+        eval_size=48,
         arms={
             "grpo": "grpo",
-            "pope": "pope:hard_samples=8,probe_samples=8,easy=mix",
+            "pope": "pope:hard_samples=8,probe_samples=8,grid=0.25,easy=mix",
         },
     ),
     "inverse": Experiment(
@@ -103,9 +119,21 @@ EXPERIMENTS: dict[str, Experiment] = {
             "expo, expert chains": "expo:explanations=expert",
         },
     ),
+    "inverse, foreign experts": Experiment(
+        source="inverse",
+        eval_problems="inverse",
+        levels=(10, 12),
+        train_size=1000,
+        is_foreign=True,
+        arms={
+            "expo": "expo",
+            "expo, expert chains": "expo:explanations=expert",
+        },
+    ),
     "precedence": Experiment(
         source="precedence",
         levels=(7, 10),
+        eval_every=8,
         train_size=1000,
         arms={
             "grpo": "grpo",
@@ -116,6 +144,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "chain": Experiment(
         source="chain",
         levels=(12, 16),
+        budget=160_000,
+        eval_size=48,
+        eval_every=8,
         train_size=1000,
         arms={
             "grpo": (
@@ -137,7 +168,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         levels=(10, 12),
         train_size=1000,
         eval_every=2,
-        learning_rate=3e-3,
+        learning_rate=1e-3,
         arms={
             "rrpo": "rrpo",
             "rrpo, accepted": 'rrpo:cpi={"alpha":1.0}',
@@ -150,7 +181,7 @@ def comparison(
     name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT
 ) -> Comparison:
     """Returns the comparison of an experiment, in its directory."""
-    config = EXPERIMENTS[name].config(preset, seeds)
+    config = EXPERIMENTS[name].config(preset, seeds, out)
     folder = out / preset / name.replace(",", "").replace(" ", "_")
     return Comparison.open_or_create(folder, config)
 

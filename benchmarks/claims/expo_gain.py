@@ -2,22 +2,34 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
 
 CLAIM = Claim(
     text="ExPO beats GRPO and expert chains in its slot on the hard level",
     paper="ExPO, arXiv 2507.02834",
 )
-USES = ("inverse",)
-PAIRS = (
-    ("expo", "grpo", "pass_at_1"),
-    ("expo", "grpo", "pass_at_k"),
-    ("expo", "expo, expert chains", "pass_at_1"),
-    ("expo", "expo, expert chains", "pass_at_k"),
-)
-"""(arm, other arm, figure): the claim expects the first to be above the second."""
+USES = ("inverse", "inverse, foreign experts")
+FIGURES = ("pass_at_1", "pass_at_k")
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds."""
-    return paired_finding(CLAIM, rows[USES[0]], PAIRS)
+    """Returns ExPO's lead over GRPO, and over experts who write in a hand of their own.
+
+    Experts who write as the policy does are reported beside them: their chains are what good
+    explanations look like, and no lead is expected.
+    """
+    familiar, foreign = (rows[name] for name in USES)
+    parts, found = [], []
+    for label, own, other in (
+        ("grpo", familiar, "grpo"),
+        ("foreign expert chains", foreign, "expo, expert chains"),
+    ):
+        for figure in FIGURES:
+            found.append(difference(own, "expo", other, figure))
+            parts.append(f"expo - {label}, {figure}: {found[-1]}")
+    same = difference(familiar, "expo", "expo, expert chains", "pass_at_1")
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict_of(found),
+        measured=f"{'; '.join(parts)} (expert chains in the policy's own hand, pass_at_1: {same})",
+    )

@@ -1,7 +1,10 @@
 r"""What makes an explanation worth imitating: it is likely, and it leads to the answer.
 
-likelier:  log pi(c | x), a token, of explanations c ~ pi(. | x, answer), against the reference
+likelier:  log pi(c | x), a token, of explanations c ~ pi(. | x, answer), against an expert's chain
 leads on:  log pi(answer | x, c) of explanations, against the policy's own chains c ~ pi(. | x)
+
+The expert's chain is the reference in a hand that is not the policy's own (`experts.py`). Against
+the reference itself, which the base model was pretrained on, the first is printed too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims.experiments import EXPERIMENTS, Preset
+from benchmarks.claims.experts import foreign_response
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.policy import LanguageModelPolicy, SamplingConfig
@@ -45,12 +49,14 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     own = rows[__name__]
     likelier = mean_of([row["likelier"] for row in own])
     leads_on = mean_of([row["leads_on"] for row in own])
+    familiar = mean_of([row["familiar"] for row in own])
     return Finding(
         claim=CLAIM,
         verdict=verdict_of([likelier, leads_on]),
         measured=(
-            f"log-probability a token, explanation - expert chain: {likelier}; of the answer, "
-            f"after an explanation - after an own chain: {leads_on} (nats)"
+            f"log-probability a token, explanation - expert chain: {likelier} (one who writes "
+            f"as the policy does: {familiar}); of the answer, after an explanation - after an own "
+            f"chain: {leads_on} (nats)"
         ),
     )
 
@@ -80,12 +86,15 @@ def _differences(policy: LanguageModelPolicy, num_problems: int, seed: int) -> d
         role: [_chain(own[state.problem.problem_id]) for state in states]
         for role, own in found.items()
     }
-    expert = [reference_response(state.problem).rpartition("#### ")[0] for state in states]
+    familiar = [reference_response(state.problem).rpartition("#### ")[0] for state in states]
+    expert = [foreign_response(state.problem) for state in states]
     likely = {
         name: [float(np.mean(item)) for item in log_probs(
             [(state, "", chain) for state, chain in zip(states, texts, strict=True)]
         )]
-        for name, texts in (("explain", chains["explain"]), ("expert", expert))
+        for name, texts in (
+            ("explain", chains["explain"]), ("familiar", familiar), ("expert", expert)
+        )
     }  # fmt: skip
     answered = {
         role: [float(np.sum(item)) for item in log_probs(
@@ -96,6 +105,7 @@ def _differences(policy: LanguageModelPolicy, num_problems: int, seed: int) -> d
     }  # fmt: skip
     return {
         "likelier": float(np.mean(np.subtract(likely["explain"], likely["expert"]))),
+        "familiar": float(np.mean(np.subtract(likely["explain"], likely["familiar"]))),
         "leads_on": float(np.mean(np.subtract(answered["explain"], answered["plain"]))),
     }
 

@@ -37,8 +37,13 @@ def run(words: list[str]) -> None:
     class Compare:
         """Compares methods at one budget of generated tokens over paired seeds.
 
+        For example: reason-env compare grpo rrpo lte:gamma=0.2 --problems chain,inverse --seeds 5
+
         Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the
-        baseline. Flags of a run are shared by all arms. The same command again goes on.
+        baseline. Methods: grpo, rrpo, srpo, pope, lte, expo, exp-dpo, sft; srpo+lte joins two.
+
+        All flags but the first eight are of a run (see `reason-env train`), shared by all arms. It
+        ends with a table, a sentence an arm, and report.html. The same command again goes on.
         """
 
         config: Annotated[TrainConfig, FLAT] = field(default_factory=shared_settings)
@@ -163,12 +168,14 @@ def _show(comparison: Comparison, workers: int) -> None:
     found = summary(comparison)
     write_text(comparison.path / "comparison.json", json.dumps(found, indent=1, allow_nan=False))
     report = write_report([comparison.path], comparison.path / "report.html")
+    for note in found["notes"]:
+        out.print(Text(note, style="bold"))
     for source, part in found["by_source"].items():
         out.print(arm_table(source, part, found["baseline"]))
         for arm in part["arms"].values():
             out.print(Text(f"  {arm['sentence']}"))
-        for label in part["without_result"]:
-            out.print(Text(f"  {label}: no run has finished, so nothing can be said."))
+        for text in part["without_result"].values():
+            out.print(Text(f"  {text}"))
         out.print()
     failed = [item for item in found["runs"] if item["status"] != "finished"]
     for item in failed:

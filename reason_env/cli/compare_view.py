@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reason_env.agents.compare import Progress, Run, tokens_of
+from reason_env.agents.compare import Progress
+from reason_env.agents.compare_run import Run, tokens_of
 
 
 class Board:
@@ -85,18 +86,21 @@ class Board:
 
 
 def arm_table(source: str, part: dict[str, Any], baseline: str) -> Table:
-    """Returns the table of one problem source: 95 % bootstrap intervals over seeds."""
+    """Returns the table of one problem source: 95 % bootstrap intervals over seeds.
+
+    Cells fold where the terminal is narrow: a number that is cut is a wrong number.
+    """
     table = Table(
         title=f"{source}: means over seeds, 95 % bootstrap intervals; differences to {baseline}",
         title_justify="left",
         box=SIMPLE,
         pad_edge=False,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),
     )
     level = part["level"]
     reach = "tokens to reach" if level is None else f"tokens to {level:.3f}"
     for name in ("arm", "seeds", "pass@1", f"pass@{part['k']}", "area", reach, "difference"):
-        table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     for label, arm in part["arms"].items():
         found = arm["tokens_to_level"]
         middle = "-" if found["median"] is None else f"{found['median']:,.0f}"
@@ -107,22 +111,23 @@ def arm_table(source: str, part: dict[str, Any], baseline: str) -> Table:
             estimate_text(arm["final_pass_at_1"]),
             estimate_text(arm["final_pass_at_k"]),
             estimate_text(arm["area"]),
-            f"{middle} ({found['num_reached']}/{arm['num_seeds']})",
+            middle if level is None else f"{middle}\n({found['num_reached']}/{arm['num_seeds']})",
             "" if against is None else estimate_text(against, sign="+"),
         )
     return table
 
 
 def estimate_text(estimate: dict[str, Any], sign: str = "") -> str:
-    """Returns a mean between its limits; without limits where there is one seed.
+    """Returns a mean above its limits; without limits where there are too few seeds.
 
-    >>> estimate_text({"mean": 0.5, "low": 0.25, "high": 0.75}, sign="+")
-    '+0.500 [+0.250, +0.750]'
+    >>> print(estimate_text({"mean": 0.5, "low": 0.25, "high": 0.75}, sign="+"))
+    +0.500
+    [+0.250, +0.750]
     """
     mean = f"{estimate['mean']:{sign}.3f}"
     if estimate["low"] is None:
         return mean
-    return f"{mean} [{estimate['low']:{sign}.3f}, {estimate['high']:{sign}.3f}]"
+    return f"{mean}\n[{estimate['low']:{sign}.3f}, {estimate['high']:{sign}.3f}]"
 
 
 def _key(run: Run) -> tuple[Any, ...]:

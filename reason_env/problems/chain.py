@@ -59,15 +59,26 @@ def make(
     )
 
 
-def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
     """Returns a trace of the problem with errors at these rates (by symbol), and its answer."""
     registers, operations = problem.question.split("\n")
-    return run(read_registers(registers), read_operations(operations), error_rates=rates, rng=rng)
+    return run(
+        read_registers(registers),
+        read_operations(operations),
+        error_rates=rates,
+        rng=rng,
+        num_right=num_right,
+    )
 
 
-def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
-    """Returns a random question with `level` operations and its reference trace."""
+def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
+    """Returns a random question with `level` operations and its reference trace.
+
+    `padding` is how many sums there are more.
+    """
     digits = tuple(rng.randint(0, 9) for _ in range(3))
-    operations = draw_operations(level, MULTIPLIERS, rng)
+    operations = draw_operations(level, MULTIPLIERS, rng, padding)
     question = f"{written_registers(digits)}\n{' '.join(map(str, operations))}"
     return question, run(digits, operations)

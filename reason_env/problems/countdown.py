@@ -24,6 +24,7 @@ GIVE_UP = "give up"
 INSIGHT = "insight"
 SUM = "sum"
 MAX_TRIES = 6
+SEARCHES = 200
 SHAPES = ((3, 7), (3, 8), (3, 9), (4, 6), (4, 7), (4, 8), (4, 9), (5, 6), (5, 7), (5, 9))
 """By level: how many digits, and the highest of them."""
 
@@ -122,7 +123,9 @@ def random_attempt(digits: Sequence[int], rng: random.Random) -> Attempt:
             return tuple(attempt)
 
 
-def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
     """Returns a search.
 
     Args:
@@ -131,7 +134,15 @@ def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, floa
         rates: "insight" is the probability that an attempt is a right one at once (else it is
             drawn at random); "give up" that a miss is handed in, as the sixth always is; "sum"
             that the last result of an attempt is off by one. Empty: the reference.
+        num_right: How many of the reference's steps come first. The rest is theirs too where none
+            of many searches begins so.
     """
+    if num_right:
+        for _ in range(SEARCHES):
+            trace = demonstration(problem, rng, rates)
+            if trace.steps[:num_right] == problem.solution[:num_right]:
+                return trace
+        return Trace(problem.solution, problem.answer)
     if not rates:
         return Trace(problem.solution, problem.answer)
     target, digits = read_question(problem.question)

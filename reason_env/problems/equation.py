@@ -2,8 +2,8 @@ r"""The `equation` family: solve a x + b - c + ... = d, one term a step; answers
 
 What it isolates: real notation and the classical slip. Every step moves the last term to the other
 side; the built-in base model forgets to change its sign at a known rate, and each error is in one
-step that can be pointed at. Answers are LaTeX fractions. Errors can cancel (+4 and -4, both with
-the wrong sign): with many terms most right answers of the base model come about in this way.
+step that can be pointed at. All terms have one sign, so that forgotten signs add up and never
+cancel. Answers are LaTeX fractions.
 """
 
 import math
@@ -32,11 +32,11 @@ def make(
 
     >>> problem = make("test", size=1, levels=(2, 2))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    4x+1-6=10
-    4x+1=16
-    4x=15
-    x=\frac{15}{4}
-    \frac{15}{4}
+    2x+9+2=-20
+    2x+9=-22
+    2x=-31
+    x=\frac{-31}{2}
+    \frac{-31}{2}
     """
     return make_set(
         "equation",
@@ -57,6 +57,7 @@ def solved(
     *,
     rates: Mapping[str, float] | None = None,
     rng: random.Random | None = None,
+    num_right: int = 0,
 ) -> Trace:
     r"""Returns the steps that move each term, from the last, and then divide.
 
@@ -67,6 +68,7 @@ def solved(
         rates: Probability that a moved term keeps its sign ("sign"), and that a sum is off by one
             ("sum").
         rng: Draws the errors; needed with `rates`, and with them only.
+        num_right: The first steps, which have no errors.
 
     >>> solved(7, (4, -9), 15)
     Trace(steps=('7x+4=24', '7x=20', 'x=\\frac{20}{7}'), answer='\\frac{20}{7}')
@@ -75,7 +77,7 @@ def solved(
     steps: list[str] = []
     for place in range(len(terms) - 1, -1, -1):
         right -= terms[place]
-        if rates and rng:
+        if rates and rng and len(steps) >= num_right:
             chance = rng.random()
             if chance < rates.get(SIGN, 0.0):
                 right += 2 * terms[place]
@@ -95,19 +97,25 @@ def written(factor: int, terms: Sequence[int], right: int) -> str:
     return f"{factor}x{''.join(f'{term:+d}' for term in terms)}={right}"
 
 
-def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
     """Returns a trace with errors at these rates, "sign" and "sum" as `solved` takes them."""
     found = _EQUATION.fullmatch(problem.question)
     assert found is not None, f"not a question of this family: {problem.question!r}"
     terms = [int(term) for term in re.findall(r"[-+]\d", found[2])]
-    return solved(int(found[1]), terms, int(found[3]), rates=rates, rng=rng)
+    return solved(int(found[1]), terms, int(found[3]), rates=rates, rng=rng, num_right=num_right)
 
 
 def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
-    """Returns a random question with `level` terms and its reference trace, in lowest terms."""
+    """Returns a random question with `level` terms of one sign, and its reference trace.
+
+    The answer is in lowest terms.
+    """
     while True:
         factor = rng.randint(2, 9)
-        terms = [rng.choice((-1, 1)) * rng.randint(1, 9) for _ in range(level)]
+        sign = rng.choice((-1, 1))
+        terms = [sign * rng.randint(1, 9) for _ in range(level)]
         left = rng.choice((-1, 1)) * rng.randint(1, 40)
         right = left + sum(terms)
         if math.gcd(left, factor) == 1 and abs(right) < 60:

@@ -64,9 +64,14 @@ class Family(Protocol):
         ...
 
     def demonstration(
-        self, problem: Problem, rng: random.Random, rates: Mapping[str, float]
+        self,
+        problem: Problem,
+        rng: random.Random,
+        rates: Mapping[str, float],
+        *,
+        num_right: int = 0,
     ) -> Trace:
-        """Returns an attempt that is wrong at these rates."""
+        """Returns an attempt that is wrong at these rates, but for its first `num_right` steps."""
         ...
 
     def is_right(self, problem: Problem, answer: str) -> bool:

@@ -16,6 +16,7 @@ from reason_env.problems.registers import (
     read_operations,
     read_registers,
     run,
+    slips_can_cancel,
     written_registers,
 )
 
@@ -53,17 +54,25 @@ def make(
     )
 
 
-def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
     """Returns a trace of the problem with errors at these rates (by symbol), and its answer."""
     operations, registers = problem.question.split("\n")
     undone = [operation.undone for operation in reversed(read_operations(operations))]
-    return run(read_registers(registers), undone, error_rates=rates, rng=rng)
+    return run(read_registers(registers), undone, error_rates=rates, rng=rng, num_right=num_right)
 
 
-def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
-    """Returns a random question with `level` operations and its reference trace."""
-    start = tuple(rng.randint(0, 9) for _ in range(3))
-    operations = draw_operations(level, MULTIPLIERS, rng)
-    final = tuple(int(digit) for digit in run(start, operations).answer)
-    question = f"{' '.join(map(str, operations))}\n{written_registers(final)}"
-    return question, run(final, [operation.undone for operation in reversed(operations)])
+def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
+    """Returns a random question with `level` operations and its reference trace.
+
+    No slips in its divisions cancel. `padding` is how many sums there are more.
+    """
+    while True:
+        start = tuple(rng.randint(0, 9) for _ in range(3))
+        operations = draw_operations(level, MULTIPLIERS, rng, padding)
+        final = tuple(int(digit) for digit in run(start, operations).answer)
+        undone = [operation.undone for operation in reversed(operations)]
+        if not slips_can_cancel(final, undone, "/"):
+            question = f"{' '.join(map(str, operations))}\n{written_registers(final)}"
+            return question, run(final, undone)

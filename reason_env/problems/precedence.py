@@ -8,8 +8,9 @@ model nearly always takes a wrong reading on the higher levels, so all of a grou
 same few answers; told not to give those, it takes another reading.
 """
 
+import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast, get_args
 
 from reason_env.problem import Problem, ProblemSet
@@ -38,14 +39,14 @@ def make(
 
     >>> problem = make("test", size=1, levels=(1, 1))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    x=7-1*7 y=5*6-1 z=7*6+7
-    x=7-7
-    x=0
-    y=0-1
-    y=9
-    z=2+7
-    z=9
-    099
+    x=6-5*8 y=7*5-2 z=1+9*4
+    x=6-0
+    x=6
+    y=5-2
+    y=3
+    z=1+6
+    z=7
+    637
     """
     return make_set(
         "precedence",
@@ -105,7 +106,9 @@ def solved(
     return Trace(tuple(steps), "".join(digits))
 
 
-def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
     """Returns a trace under a reading drawn by its share.
 
     Args:
@@ -115,6 +118,8 @@ def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, floa
             right one (`RIGHT_SHARE` by level where absent); "digit" the probability that a result
             is one of the nine wrong digits. At least one wrong reading needs a share. Empty: the
             reference.
+        num_right: The first steps, which are the reference's: the reading is drawn among those that
+            begin so.
     """
     rows = read_rows(problem.question)
     if not rates:
@@ -124,19 +129,36 @@ def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, floa
     wrong = [rates.get(name, 0.0) for name in readings[1:]]
     assert sum(wrong) > 0, f"rates must give a wrong reading a share, got {rates!r}"
     shares = [right, *((1 - right) * share / sum(wrong) for share in wrong)]
+    for place, name in enumerate(readings if num_right else ()):
+        if solved(rows, name).steps[:num_right] != problem.solution[:num_right]:
+            shares[place] = 0.0
     reading = cast("Reading", rng.choices(readings, weights=shares)[0])
     blur = rates.get(DIGIT, 0.0)
-    return solved(rows, reading, lambda: rng.randint(1, 9) if rng.random() < blur else 0)
+    places = itertools.count()
+
+    def error() -> int:
+        is_free = next(places) >= num_right
+        return rng.randint(1, 9) if is_free and rng.random() < blur else 0
+
+    return solved(rows, reading, error)
 
 
-def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
-    """Returns a random question whose four readings have four answers, and its reference trace."""
-    total = num_operations(level)
+def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
+    """Returns a random question whose four readings have four answers, and its reference trace.
+
+    `padding` is how many sums there are more, anywhere.
+    """
+    total = num_operations(level) + padding
     while True:
+        symbols = [rng.choice("+-*") for _ in range(total - padding)]
+        for _ in range(padding):
+            symbols.insert(rng.randint(0, len(symbols)), rng.choice("+-"))
         sizes = [total // 3] * 3
         for index in rng.sample(range(3), total % 3):
             sizes[index] += 1
-        rows = dict(zip(REGISTERS, (_draw_row(size, rng) for size in sizes), strict=True))
+        left = iter(symbols)
+        drawn = [_draw_row(list(itertools.islice(left, size)), rng) for size in sizes]
+        rows = dict(zip(REGISTERS, drawn, strict=True))
         if len({solved(rows, reading).answer for reading in get_args(Reading)}) == 4:
             question = " ".join(f"{name}={''.join(row)}" for name, row in rows.items())
             return question, solved(rows, "right")
@@ -151,8 +173,7 @@ def read_rows(question: str) -> dict[str, Row]:
     return {part[0]: tuple(part[2:]) for part in question.split()}
 
 
-def _draw_row(size: int, rng: random.Random) -> Row:
-    symbols = [rng.choice("+-*") for _ in range(size)]
+def _draw_row(symbols: Sequence[str], rng: random.Random) -> Row:
     row: list[str] = [str(rng.randint(1, 9))]
     for symbol in symbols:
         row += [symbol, str(rng.randint(1, 9))]

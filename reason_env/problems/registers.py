@@ -67,6 +67,7 @@ def run(
     *,
     error_rates: Mapping[str, float] | None = None,
     rng: random.Random | None = None,
+    num_right: int = 0,
 ) -> Trace:
     """Returns the trace of `operations` from the registers' `digits`.
 
@@ -76,6 +77,7 @@ def run(
         error_rates: Probability, by symbol, that a step writes one of the nine wrong digits; under
             "slip *" (and so on), that it writes the symbol's slip.
         rng: Draws the errors; needed with `error_rates`, and with them only.
+        num_right: The first steps, which have no errors.
 
     >>> run((3, 7, 1), [Operation("A", "x", "+", 4), Operation("B", "y", "*", 3)])
     Trace(steps=('A:3+4 x=7', 'B:7*3 y=1'), answer='711')
@@ -86,7 +88,7 @@ def run(
     for operation in operations:
         before = values[operation.register]
         after = operation.apply(before)
-        if error_rates and rng:
+        if error_rates and rng and len(steps) >= num_right:
             after = _noisy(operation, before, after, error_rates, rng)
         values[operation.register] = after
         written = f"{operation.label}:{before}{operation.symbol}{operation.operand}"
@@ -110,16 +112,44 @@ def _noisy(
     return right
 
 
-def draw_operations(level: int, multipliers: Sequence[int], rng: random.Random) -> list[Operation]:
+def slips_can_cancel(digits: Sequence[int], operations: Sequence[Operation], symbol: str) -> bool:
+    """Returns whether one or more slips of `symbol` can still lead to the right answer.
+
+    3^3 taken for 3*3 shows; where y is 0, 0*3 is 0^3 and does not. Registers do not touch each
+    other, so each is looked at alone.
+
+    >>> power = Operation("A", "y", "^", 3)
+    >>> slips_can_cancel((0, 3, 0), [power], "^"), slips_can_cancel((0, 0, 0), [power], "^")
+    (False, True)
+    """
+    for register, digit in zip(REGISTERS, digits, strict=True):
+        right, slipped = digit, set[int]()
+        for operation in operations:
+            if operation.register != register:
+                continue
+            tempting = {*slipped, right} if operation.symbol == symbol else set[int]()
+            slipped = {operation.apply(value) for value in slipped}
+            slipped |= {operation.slip(value) for value in tempting}
+            right = operation.apply(right)
+        if right in slipped:
+            return True
+    return False
+
+
+def draw_operations(
+    level: int, multipliers: Sequence[int], rng: random.Random, padding: int = 0
+) -> list[Operation]:
     """Returns `level` random operations; a third of them, at least one, multiply.
 
     Multiplications take turns on the registers, so that errors seldom cancel. Labels are
-    consecutive letters from a random one, so that none tells a position.
+    consecutive letters from a random one, so that none tells a position. `padding` is how many
+    sums there are more, anywhere.
     """
-    critical = set(rng.sample(range(level), max(1, round(level / 3))))
+    length = level + padding
+    critical = set(rng.sample(range(length), max(1, round(level / 3))))
     turns = itertools.cycle(rng.sample(REGISTERS, len(REGISTERS)))
     operations: list[Operation] = []
-    for index, label in enumerate(draw_labels(level, rng)):
+    for index, label in enumerate(draw_labels(length, rng)):
         if index in critical:
             operations.append(Operation(label, next(turns), "*", rng.choice(multipliers)))
         else:

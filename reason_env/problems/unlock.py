@@ -9,7 +9,7 @@ time in five, and what is learned there is the operation that the start needs.
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems.generated import Levels, Trace, first_wrong_step, is_right, make_set
@@ -21,6 +21,7 @@ from reason_env.problems.registers import (
     read_operations,
     read_registers,
     run,
+    slips_can_cancel,
     written_registers,
 )
 
@@ -41,13 +42,13 @@ def make(
 
     >>> problem = make("test", size=1, levels=(1, 1))[0]
     >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    x=3 y=4 z=5
-    G:x^7 H:x-5 I:y^5 J:y+9
-    G:3^7 x=7
-    H:7-5 x=2
-    I:4^5 y=4
-    J:4+9 y=3
-    235
+    x=8 y=9 z=1
+    M:z^7 N:z+2 O:x^7 P:y-6
+    M:1^7 z=1
+    N:1+2 z=3
+    O:8^7 x=2
+    P:9-6 y=3
+    233
     """
     return make_set(
         "unlock",
@@ -70,35 +71,54 @@ def num_steps(level: int) -> int:
     return 4 + round((level - 1) * 4 / 3)
 
 
-def demonstration(problem: Problem, rng: random.Random, rates: Mapping[str, float]) -> Trace:
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
     """Returns a trace with errors at these rates, by symbol as `registers.run` takes them."""
     registers, operations = problem.question.split("\n")
-    return run(read_registers(registers), read_operations(operations), error_rates=rates, rng=rng)
+    return run(
+        read_registers(registers),
+        read_operations(operations),
+        error_rates=rates,
+        rng=rng,
+        num_right=num_right,
+    )
 
 
-def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
+def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
     """Returns a random question and its reference trace.
 
-    Powers take turns on the registers, and no power's digit is also that of the product that it can
-    be taken for.
+    Powers take turns on the registers, no power's digit is also that of the product that it can be
+    taken for, and no such slips cancel. `padding` is how many sums there are more, after the
+    start.
     """
-    length = num_steps(level)
-    powers = {*range(length // 4), rng.randrange(length // 4 + 1, length)}
+    while True:
+        digits = [rng.randint(0, 9) for _ in REGISTERS]
+        operations = _draw_operations(level, digits, rng, padding)
+        if operations is not None and not slips_can_cancel(digits, operations, "^"):
+            question = f"{written_registers(digits)}\n{' '.join(map(str, operations))}"
+            return question, run(digits, operations)
+
+
+def _draw_operations(
+    level: int, digits: Sequence[int], rng: random.Random, padding: int
+) -> list[Operation] | None:
+    quarter = num_steps(level) // 4
+    length = num_steps(level) + padding
+    powers = {*range(quarter), rng.randrange(quarter + 1, length)}
     turns = itertools.cycle(rng.sample(REGISTERS, len(REGISTERS)))
-    digits = [rng.randint(0, 9) for _ in REGISTERS]
     values = dict(zip(REGISTERS, digits, strict=True))
     operations: list[Operation] = []
     for index, label in enumerate(draw_labels(length, rng)):
         if index in powers:
             operation = _draw_power(label, next(turns), values, rng)
             if operation is None:
-                return draw(level, rng)
+                return None
         else:
             operation = draw_sum(label, rng)
         values[operation.register] = operation.apply(values[operation.register])
         operations.append(operation)
-    question = f"{written_registers(digits)}\n{' '.join(map(str, operations))}"
-    return question, run(digits, operations)
+    return operations
 
 
 def _draw_power(

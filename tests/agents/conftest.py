@@ -224,7 +224,13 @@ def make_comparison(
 
 
 @pytest.fixture
-def build():
+def build(builders):
+    """The builders, for one test."""
+    return builders
+
+
+@pytest.fixture(scope="session")
+def builders():
     """The builders, by name: test files cannot import each other."""
     return {
         "trajectory": trajectory,

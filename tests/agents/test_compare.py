@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from reason_env.agents.compare import Comparison, num_cores, tokens_of
+from reason_env.agents.compare import Comparison, num_cores
 from reason_env.agents.compare_config import CompareConfig, arms_of, shared_settings
+from reason_env.agents.compare_run import tokens_of
 from reason_env.errors import CheckpointError
 
 # Stands for `reason-env train`: one line of metrics per start, and what a test asks of it.
@@ -168,8 +169,19 @@ def test_two_processes_do_not_run_one_comparison(tmp_path):
 def test_a_directory_keeps_its_settings(tmp_path):
     comparison = make(tmp_path / "cmp")
     assert make(tmp_path / "cmp").config == comparison.config
-    with pytest.raises(CheckpointError, match="a comparison must keep its settings"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"must keep its settings, got others for '.*cmp': budget 1000 there and 2000 here; "
+        r"go on with the old one by --resume .*cmp, or give another --out",
+    ):
         make(tmp_path / "cmp", budget=2000)
+    with pytest.raises(CheckpointError, match=r"absent there and .*, .* and \d\d more; go on"):
+        make(tmp_path / "cmp", arms=("grpo", "lte", "srpo"))
+    # A run's directory has a config.json too.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="must have a directory of its own"):
+        make(tmp_path / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(CheckpointError, match="must have a directory of its own"):

@@ -8,11 +8,10 @@ from reason_env.agents.compare_config import (
     arm,
     arms_of,
     arms_of_file,
-    differences,
-    leaves,
     shared_settings,
     slug,
 )
+from reason_env.agents.config_tree import differences, leaves
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.methods import GRPOConfig, LTEConfig, POPEConfig
 from reason_env.agents.train_config import TrainConfig
@@ -54,7 +53,11 @@ def test_a_key_of_the_method_goes_before_one_of_the_run():
 def test_shared_flags_of_the_method_reach_every_arm_that_has_them():
     shared = TrainConfig(method=GRPOConfig(group_size=5))
     assert arm("lte", shared).method == LTEConfig(group_size=5)
-    with pytest.raises(UnknownNameError, match="no setting 'group_size' of this arm"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"the flag --group-size must be a setting of every arm, got arm 'rrpo' without; .*"
+        r"METHOD:group_size=5",
+    ):
         arm("rrpo", shared)
 
 
@@ -81,6 +84,13 @@ def test_a_file_of_arms_says_what_differs(tmp_path):
         ("grpo:group_size", ConfigError, "an arm must be METHOD:KEY=VALUE,..., got"),
         ("grpo:group_size=many", ConfigError, "group_size must be of type int, got 'many'"),
         ("grpo:group_size=1", ConfigError, "group_size must be at least 2"),
+        ("srpo+lti", UnknownNameError, "no method 'lti'; did you mean 'lte'"),
+        (
+            "srpo+lte:srpo.nun_base=2",
+            UnknownNameError,
+            "no setting 'srpo.nun_base' in arm 'srpo.lte:.*'; did you mean 'srpo.num_base'",
+        ),
+        ("srpo+lte:gama=2", UnknownNameError, "no setting 'gama' in arm .*did you mean 'lte.gamma"),
     ],
 )
 def test_an_arm_that_means_nothing_is_refused(text, error, message):
@@ -109,6 +119,7 @@ def test_files_of_arms_that_mean_nothing_are_refused(tmp_path):
         ({"num_seeds": 0}, "num_seeds must be at least 1"),
         ({"budget": 0}, "budget must be at least 1"),
         ({"first_seed": -1}, "first_seed must be at least 0"),
+        ({"budget": 255}, "budget must hold an iteration, got 255 tokens where 'grpo' .* 256 resp"),
         ({"level": 0.0}, "level must lie in 0..1"),
         ({"level": 1.5}, "level must lie in 0..1"),
         ({"arms": {}}, "at least one arm"),
@@ -121,6 +132,14 @@ def test_files_of_arms_that_mean_nothing_are_refused(tmp_path):
 def test_a_comparison_that_cannot_be_fair_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         config(**changes)
+
+
+def test_the_smallest_budget_is_one_token_of_each_response_of_an_iteration():
+    assert config(budget=256).budget == 256  # 32 problems, 8 responses each
+    resets = arms_of(["rrpo:num_base=3,problems_per_iteration=5"], SHARED)
+    assert config(arms=resets, budget=15).budget == 15
+    with pytest.raises(ConfigError, match="samples at least 15 responses"):
+        config(arms=resets, budget=14)
 
 
 def test_an_arm_named_twice_is_refused():

@@ -4,7 +4,7 @@ import pytest
 
 from reason_env.agents.compare import Comparison
 from reason_env.agents.compare_statistics import area, curve_of
-from reason_env.agents.compare_summary import sentence, summary
+from reason_env.agents.compare_summary import summary
 
 ARMS = {
     "grpo": (0.02, ("base",)),
@@ -88,68 +88,62 @@ def test_a_comparison_without_any_result_says_so(build, tmp_path):
     part = summary(Comparison.open(comparison.path))["by_source"]["chain"]
     assert part["arms"] == {}
     assert part["level"] is None
-    assert part["without_result"] == ["grpo"]
-
-
-def estimate(mean, low, high, pairs=5):
-    return {"mean": mean, "low": low, "high": high, "values": dict.fromkeys(range(pairs), mean)}
-
-
-def arm(difference, *, gain=(0.2, 0.1, 0.3), seeds=5, reached=3, median=1234.5, p=0.0625):
-    return {
-        "num_seeds": seeds,
-        "first_pass_at_1": estimate(0.3, 0.2, 0.4),
-        "final_pass_at_1": estimate(0.5, 0.45, 0.55),
-        "gain": estimate(*gain),
-        "tokens_to_level": {"num_reached": reached, "median": median},
-        "differences": difference
-        and {"final_pass_at_1": estimate(*difference) | {"sign_flip_p": p}},
+    assert part["without_result"] == {
+        "grpo": "grpo: its one run has not finished, so nothing can be said about it, and no other "
+        "arm can be compared with it."
     }
 
 
-@pytest.fixture
-def config(comparison):
-    return comparison.config
+def test_two_seeds_have_no_interval_and_three_have(build, tmp_path):
+    for num_seeds in (2, 3):
+        comparison = build["comparison"](tmp_path / f"{num_seeds}", ARMS, num_seeds=num_seeds)
+        own = summary(comparison)["by_source"]["chain"]["arms"]["lte"]
+        for estimate in (own["final_pass_at_1"], own["area"], *own["differences"].values()):
+            assert (estimate["low"] is None) == (estimate["high"] is None) == (num_seeds == 2)
 
 
-@pytest.mark.parametrize(
-    ("own", "text"),
-    [
-        (
-            arm((0.1, 0.05, 0.15)),
-            "lte: pass@1 went from 0.300 to 0.500 [0.450, 0.550] (5 seeds); 0.100 above grpo, "
-            "[+0.050, +0.150] over 5 pairs, sign-flip p 0.062; it reached 0.400 in 3 of 5, at the "
-            "median after 1,234 tokens.",
-        ),
-        (
-            arm((-0.1, -0.15, -0.05), reached=0, median=None, p=None),
-            "lte: pass@1 went from 0.300 to 0.500 [0.450, 0.550] (5 seeds); 0.100 below grpo, "
-            "[-0.150, -0.050] over 5 pairs; it reached 0.400 in 0 of 5.",
-        ),
-        (
-            arm((0.1, -0.05, 0.25), gain=(0.0, -0.1, 0.1)),
-            "lte: pass@1 went from 0.300 to 0.500 [0.450, 0.550] (5 seeds, no change shown); no "
-            "difference to grpo shown: +0.100 [-0.050, +0.250] over 5 pairs; it reached 0.400 in 3 "
-            "of 5, at the median after 1,234 tokens.",
-        ),
-        (
-            arm((0.1, 0.05, 0.15, 4), seeds=4),
-            "lte: pass@1 went from 0.300 to 0.500 [0.450, 0.550] (4 seeds); 0.100 above grpo, "
-            "[+0.050, +0.150] over 4 pairs, too few to claim it; it reached 0.400 in 3 of 4, at "
-            "the median after 1,234 tokens; 1 of its 5 runs did not finish.",
-        ),
-        (
-            arm((0.1, None, None, 1)),
-            "lte: pass@1 went from 0.300 to 0.500 [0.450, 0.550] (5 seeds); 0.100 above grpo, but "
-            "one seed shows no difference; it reached 0.400 in 3 of 5, at the median after 1,234 "
-            "tokens.",
-        ),
-        (
-            arm(None),
-            "lte: pass@1 went from 0.300 to 0.500 [0.450, 0.550] (5 seeds); the baseline has no "
-            "result.",
-        ),
-    ],
-)
-def test_a_sentence_claims_what_the_interval_shows_and_no_more(config, own, text):
-    assert sentence("lte", own, config=config, level=0.4) == text
+def test_there_is_no_level_to_reach_where_the_baseline_solves_nothing(build, tmp_path):
+    comparison = build["comparison"](tmp_path / "cmp", {"grpo": (0.02, ("base",))}, num_seeds=1)
+    rewrite(comparison.runs[0], pass_at_1=[0.0] * 5)
+    part = summary(comparison)["by_source"]["chain"]
+    assert part["level"] is None
+    assert part["arms"]["grpo"]["tokens_to_level"]["num_reached"] == 0
+    assert "pass@1 was 0 in every evaluation" in part["arms"]["grpo"]["sentence"]
+
+
+def rewrite(run, **values):
+    """Sets columns of a run's evaluations, from first to last."""
+    rows = run.metrics()
+    evals = [row for row in rows if "eval/pass_at_1" in row]
+    for name, column in values.items():
+        for row, value in zip(evals, column, strict=True):
+            row[f"eval/{name}"] = value
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    run.path.joinpath("metrics.jsonl").write_text(text, encoding="utf-8")
+
+
+def test_a_collapse_is_of_single_seeds_and_of_their_best(build, tmp_path):
+    comparison = build["comparison"](tmp_path / "cmp", {"grpo": (0.02, ("base",))}, num_seeds=2)
+    rewrite(comparison.runs[0], pass_at_1=[0.3, 0.8, 0.6, 0.5, 0.2])
+    rewrite(comparison.runs[1], pass_at_1=[0.3, 0.4, 0.5, 0.6, 0.5])
+    own = summary(comparison)["by_source"]["chain"]["arms"]["grpo"]
+    assert own["best_pass_at_1"]["values"] == {"0": 0.8, "1": 0.6}
+    assert own["collapsed_seeds"] == [0]
+    assert "it collapsed in 1 of 2 seeds, from 0.800 at its best to 0.200 at" in own["sentence"]
+
+
+def test_budgets_that_an_iteration_overshoots_by_more_than_a_tenth_are_noted(build, tmp_path):
+    comparison = build["comparison"](tmp_path / "cmp", ARMS, num_seeds=1)
+    assert summary(comparison)["notes"] == []
+    run = next(run for run in comparison.runs if run.arm == "lte")
+    rows = run.metrics()
+    for tokens, is_noted in ((88_000, False), (88_001, True)):
+        rows[-1]["rollout/sampled_tokens_total"] = tokens
+        run.path.joinpath("metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        assert bool(summary(comparison)["notes"]) == is_noted
+    # 8,001 tokens over are a tenth of 90,000.
+    assert summary(comparison)["notes"] == [
+        "The budgets are not equal: a run ends with an iteration, and lte on chain generated "
+        "88,001 tokens where the budget is 80,000. Give --budget 90000 or more, or fewer "
+        "--problems-per-iteration."
+    ]

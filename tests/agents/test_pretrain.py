@@ -1,18 +1,19 @@
 import random
+import re
 from collections import Counter
 
 import pytest
 import torch
 
-from reason_env.agents.demonstrations import (
+from reason_env.agents.demonstration_formats import (
     CHECK_RATES,
     ERROR_RATES,
     FAMILIES,
     FORMATS,
     SECOND_TRY,
-    DemonstrationConfig,
-    demonstrate,
+    localise,
 )
+from reason_env.agents.demonstrations import PADDED, DemonstrationConfig, demonstrate
 from reason_env.agents.pretrain import PretrainConfig, pretrain
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
@@ -87,7 +88,7 @@ def test_an_explanation_of_a_given_answer_is_the_reference():
     assert response == "A:3+4 x=7\nB:7*3 y=1\n#### 711"
 
 
-def test_a_partial_solution_is_restated_continued_or_continued_because_told_to():
+def test_a_partial_solution_is_restated_or_continued_because_told_to():
     counts = Counter()
     for guidance, response in shown("partial_solution", "chain", PROBLEM, 1200):
         pieces = guidance[0].pieces
@@ -96,40 +97,70 @@ def test_a_partial_solution_is_restated_continued_or_continued_because_told_to()
         restated = response.startswith("A:")
         told = [piece.pieces for piece in guidance[1:]]
         assert told in ([], [("Do not restate.",)])
-        assert not (told and restated)
+        assert bool(told) != restated
         whole = response if restated else "".join(pieces) + response
         assert whole.startswith("".join(pieces))
         *steps, answer = whole.split("\n")
         assert len(steps) == 2
         assert answer == f"#### {steps[0][-1]}{steps[1][-1]}1"
         counts["restated"] += restated
-        counts["told"] += bool(told)
         counts["both shown"] += len(pieces) == 2
         if len(pieces) == 1:
             counts["one shown"] += 1
             counts["wrong after one"] += steps[1] != "B:7*3 y=1"
-    assert near(counts["restated"], 1200, 0.6)
-    assert near(counts["told"], 1200, 0.2)
+    assert near(counts["restated"], 1200, 0.75)
     assert near(counts["both shown"], 1200, 0.5)
     assert near(counts["wrong after one"], counts["one shown"], 0.5)
 
 
-def test_after_a_thousand_noisy_tries_the_reference_goes_on():
-    # Ten powers right, each with probability 0.2, happens to nobody.
-    question = "x=3 y=1 z=1\n" + " ".join(f"{label}:x^7" for label in "ABCDEFGHIJ")
-    # 3^7=2187 and 7^7=823543: the last digits take turns.
-    solution = tuple(
-        f"{label}:{before}^7 x={10 - before}"
-        for label, before in zip("ABCDEFGHIJ", (3, 7) * 5, strict=True)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_follows_a_shown_beginning_is_noisy_and_the_beginning_is_right(name):
+    problem = FAMILIES[name].make("test", size=2, levels=(5, 6))[0]
+    rng = random.Random(3)
+    shown = 2 if name != "countdown" else 1
+    traces = [
+        FAMILIES[name].demonstration(problem, rng, ERROR_RATES[name], num_right=shown)
+        for _ in range(60)
+    ]
+    assert all(trace.steps[:shown] == problem.solution[:shown] for trace in traces)
+    assert len({trace.steps[shown:] for trace in traces}) > 1
+    # A beginning that is the whole solution leaves no room, but for a search's further tries.
+    whole = FAMILIES[name].demonstration(
+        problem, rng, ERROR_RATES[name], num_right=len(problem.solution)
     )
-    problem = Problem(problem_id="u/0", question=question, answer="311", solution=solution)
-    rng = random.Random(1)
-    endings = {}
-    while len(endings) < 10:
-        guidance, response = FORMATS["partial_solution"]("unlock", problem, rng)
-        endings.setdefault(len(guidance[0].pieces), response)
-    assert all(endings[num].endswith("J:7^7 x=3\n#### 311") for num in (8, 9, 10))
-    assert not endings[1].endswith("J:7^7 x=3\n#### 311")
+    assert whole.answer == problem.answer
+
+
+def test_a_search_that_never_begins_as_shown_goes_on_as_the_reference():
+    # One in 7,680 orders and signs of five digits begins so, and 200 are drawn.
+    problem = FAMILIES["countdown"].make("hard", size=1, levels=(10, 10))[0]
+    rates = {"give up": 1.0}
+    rng = random.Random(0)
+    found = [
+        FAMILIES["countdown"].demonstration(problem, rng, rates, num_right=4) for _ in range(10)
+    ]
+    assert all(trace.answer == problem.answer for trace in found)
+
+
+@pytest.mark.parametrize(("name", "symbols"), [("chain", "*"), ("inverse", "/"), ("unlock", "^")])
+def test_padding_adds_easy_steps_alone(name, symbols):
+    for padding in (1, 4):
+        rng = random.Random(padding)
+        for level in (2, 6):
+            _, plain = FAMILIES[name].draw(level, rng)
+            _, padded = PADDED[name](level, rng, padding)
+            assert len(padded.steps) == len(plain.steps) + padding
+            critical = [sum(s[3] in symbols for s in own.steps) for own in (plain, padded)]
+            assert critical[0] == critical[1] > 0
+
+
+def test_padded_rows_have_more_sums():
+    rng = random.Random(0)
+    products = [PADDED["precedence"](7, rng, 2)[0].count("*") for _ in range(300)]
+    # Ten operations of three kinds, two sums beside them.
+    assert abs(sum(products) / 300 - 10 / 3) < 0.4
+    assert {PADDED["precedence"](7, rng, 2)[0].count("=") for _ in range(3)} == {3}
+    assert len(PADDED["precedence"](7, rng, 2)[1].steps) == 12
 
 
 def test_listed_mistakes_are_wrong_and_avoided():
@@ -172,6 +203,25 @@ def test_told_its_mistakes_the_base_model_tries_another_reading():
     assert SECOND_TRY["precedence"]["right"] == 0.25
 
 
+def assert_checked(name, problem, place, text, step):
+    """A check holds the reference's result; of an operation, that too, and what the chain says."""
+    if name == "countdown":
+        assert text == ""
+        return
+    expected = (*problem.solution, problem.answer)[place - 1].rpartition("=")[2]
+    text, _, found = text.partition(";")
+    operation, _, result = text.rpartition("=")
+    assert result == expected
+    assert bool(found) == bool(operation)
+    assert not found or step.endswith(f"={found}")
+    if name in ("chain", "inverse", "unlock") and place <= len(problem.solution):
+        assert f":{operation} " in problem.solution[place - 1]
+    elif name == "equation" and place < len(problem.solution):
+        assert eval(operation) == int(result)
+    else:
+        assert operation == ""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_localisation_goes_through_the_steps_and_boxes_the_first_wrong_one(name):
     problem = FAMILIES[name].make("test", size=3, levels=(2, 4))[1]
@@ -188,14 +238,40 @@ def test_a_localisation_goes_through_the_steps_and_boxes_the_first_wrong_one(nam
             str(index) for index in range(1, len(steps) + 1)
         ]
         wrong = FAMILIES[name].first_wrong_step(problem, steps)
-        passed = "".join(f"{index}+ " for index in range(1, wrong))
-        assert response == f"{passed}{wrong}- \\boxed{{{wrong}}}"
+        places = list(range(1, wrong + 1))
+        found = re.findall(r"(?:^| )(\d+)(?::(\S+?))?([-+])(?= )", response)
+        assert [int(place) for place, _, _ in found] == places
+        assert [sign for _, _, sign in found] == ["+"] * (wrong - 1) + ["-"]
+        assert response.endswith(f"{found[-1][1]}- \\boxed{{{wrong}}}")
+        for place, text, _ in found:
+            assert_checked(name, problem, int(place), text, steps[int(place) - 1])
     assert near(with_answer, 150, 0.1)
 
 
 def test_a_localisation_reads_as_it_is_documented():
     responses = {response for _, response in shown("localise", "chain", PROBLEM, 40)}
-    assert responses == {r"1- \boxed{1}", r"1+ 2- \boxed{2}"}
+    assert (
+        responses
+        == {
+            *(rf"1:3+4=7;{digit}- \boxed{{1}}" for digit in "012345689"),
+            *(rf"1:3+4=7;7+ 2:7*3=1;{digit}- \boxed{{2}}" for digit in "023456789"),
+        }
+        & responses
+    )
+    assert {len(response) for response in responses} == {20, 31}
+    rng = random.Random(0)
+    results = {localise("chain", PROBLEM, rng, "results")[1] for _ in range(40)}
+    assert results == {r"1:7- \boxed{1}", r"1:7+ 2:1- \boxed{2}"}
+
+
+def test_the_configuration_says_what_a_localisation_writes():
+    rng, prompt = random.Random(4), PromptTemplate()
+    for checks, has_operation in (("results", False), ("operations", True)):
+        config = DemonstrationConfig(
+            families={"chain": 1.0}, formats={"localise": 1.0}, checks=checks
+        )
+        text = CODEC.decode(demonstrate(config, codec=CODEC, prompt=prompt, rng=rng).response_ids)
+        assert ("=" in text) == has_operation
 
 
 def test_the_question_for_the_wrong_step_numbers_the_steps():
@@ -248,11 +324,14 @@ def test_levels_open_with_progress_and_level_two_always_is():
         families={"chain": 1.0}, highest_level={"chain": 12}, formats={"concise": 1.0}
     )
     for progress, highest in ((0.0, 2), (0.5, 7), (1.0, 12)):
-        levels = set()
-        for _ in range(200):
+        levels = Counter()
+        for _ in range(300):
             text = demonstrate(config, codec=CODEC, prompt=prompt, rng=rng, progress=progress)
-            levels.add(CODEC.decode(text.response_ids[:-1]).count("\n"))
-        assert levels == set(range(1, highest + 1))
+            levels[CODEC.decode(text.response_ids[:-1]).count("\n")] += 1
+        # Padded problems, 1 to 5 steps longer, come when every level is open: one in five.
+        padded = [13, 14, 15, 16, 17] if progress == 1.0 else []
+        assert set(levels) == {*range(1, highest + 1), *padded}
+        assert not padded or near(sum(levels[length] for length in padded), 300, 0.2)
 
 
 def test_families_and_formats_have_their_shares():
@@ -288,6 +367,32 @@ def test_pretraining_lowers_the_loss_and_depends_on_the_seed_alone():
     assert not all(torch.equal(value, c[key]) for key, value in a.items())
 
 
+def test_pretraining_goes_on_from_a_model(tmp_path):
+    first = pretrain(small(num_batches=2))
+    first.save_pretrained(tmp_path)
+    for batches, learning_rate, changes in ((1, 0.0, False), (3, 1e-3, True)):
+        found = pretrain(
+            small(init=str(tmp_path), num_batches=batches, learning_rate=learning_rate)
+        )
+        same = all(
+            torch.equal(value, dict(found.named_parameters())[key])
+            for key, value in first.named_parameters()
+        )
+        assert same != changes
+
+
+def test_matrix_products_in_bfloat16_train_nearly_the_same():
+    losses: dict[bool, list[float]] = {}
+    for bf16 in (True, False):
+        losses[bf16] = []
+        pretrain(
+            small(num_batches=20, bf16=bf16),
+            on_batch=lambda done, loss, own=losses[bf16]: own.append(loss),
+        )
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.02)
+
+
 # Refusals
 
 
@@ -295,6 +400,7 @@ def test_pretraining_lowers_the_loss_and_depends_on_the_seed_alone():
     ("changes", "message"),
     [
         ({"num_batches": 0}, "num_batches must be at least 1, got 0"),
+        ({"init": "nowhere"}, r"init must be a directory with a model \(config.json\), got 'now"),
         ({"hidden_size": 30, "num_heads": 4}, "hidden_size must be a multiple of num_heads"),
     ],
 )
@@ -314,6 +420,12 @@ def test_bad_settings_are_refused(changes, message):
         ({"highest_level": {"chian": 3}}, "^highest_level must be among .*, got .'chian'.$"),
         ({"highest_level": {"chain": 3}}, "^highest_level must name every family, missing .'count"),
         ({"formats": {"plian": 1.0}}, "^formats must be among .*, got .'plian'.$"),
+        ({"padding": {"chian": 1}}, "^padding must be among .*, got 'chian'$"),
+        (
+            {"padding": {"chain": 0}},
+            r"^padding of 'chain' must be within 1\.\.14, got 0",
+        ),
+        ({"padding": {"unlock": 14}}, r"^padding of 'unlock' must be within 1\.\.13, got 14"),
         (
             {"families": {"unlock": 1.0}, "highest_level": {"unlock": 11}},
             r"^highest_level of 'unlock' must be within 1\.\.10, got 11$",

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from reason_env.agents.report import SCRIPTS, STYLES, embedded, page, write_report
-from reason_env.agents.report_data import SIGNALS, report_data
+from reason_env.agents.report_data import report_data
+from reason_env.agents.report_numbers import SIGNALS
 from reason_env.agents.run_dir import RunDir
 from reason_env.agents.train_config import TrainConfig
 from reason_env.errors import CheckpointError, ConfigError
@@ -56,6 +57,34 @@ def test_curves_are_means_over_seeds_on_one_axis(comparison):
     assert curve["mean"][30] == pytest.approx(np.mean(expected), abs=1e-5)
     assert curve["low"][30] <= curve["mean"][30] <= curve["high"][30]
     assert data["episodes"] is None
+
+
+def test_bands_are_over_seeds_from_three_on_and_over_problems_for_single_runs(build, tmp_path):
+    def band(num_seeds, arm, **options):
+        path = tmp_path / f"{num_seeds}{len(options)}"
+        made = build["comparison"](path, ARMS, num_seeds=num_seeds, **options)
+        data = report_data([made.path], num_episodes=0)
+        part = data["by_source"]["chain"]
+        curve = part["curves"][arm]["eval/pass_at_1"]
+        return curve["low"], part["signals"][arm]["update/entropy"]["low"], data["runs"]
+
+    low, signal, runs = band(1, "srpo")
+    assert low == [row["pass_at_1_low"] for row in runs[1]["evals"]]
+    assert signal is None
+    assert band(2, "srpo")[:2] == (None, None)
+    assert None not in band(3, "srpo")[:2]
+    # One seed of an arm beside two of another has no band of another kind.
+    assert band(2, "grpo", leave_out=(("grpo", 1),))[:2] == (None, None)
+
+
+def test_parts_of_a_composed_method_are_settings_under_their_own_names(build, tmp_path):
+    arms = {"grpo": (0.02, ("base",)), "srpo+lte": (0.0, ("base",)), "lte+srpo": (0.0, ("base",))}
+    made = build["comparison"](tmp_path / "cmp", arms, num_seeds=1)
+    found = report_data([made.path], num_episodes=0)["settings"]["differences"]
+    assert found["method.kind"] == {name: name for name in arms}
+    assert found["lte.gamma"] == {"srpo+lte": 0.1, "lte+srpo": 0.1}
+    assert found["method.group_size"] == {"grpo": 8}
+    assert not [key for key in found if "methods" in key]
 
 
 def test_signals_are_without_help_where_there_was_help(comparison):

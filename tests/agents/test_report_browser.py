@@ -1,6 +1,7 @@
 """The report in a real browser: Debian's Chromium, headless. Skipped, saying so, without one."""
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -18,6 +19,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium found: apt-get install chromium"),
 ]
+_log = logging.getLogger(__name__)
 ARMS = {
     "grpo": (0.02, ("base",)),
     "srpo": (0.05, ("base", "reset", "localise")),
@@ -234,46 +236,192 @@ def test_colours_follow_the_advantage_and_pointing_tells_the_numbers(comparison,
     assert "log-prob" in page.locator(".token-line").inner_text()
 
 
-def test_two_thousand_episodes_of_one_problem_stay_smooth(build, tmp_path, open_page):
+# What a reader does, frame by frame: the tree is moved, and the time to the next frame is taken.
+# `idle` does nothing: what this machine and this browser need for a frame anyway.
+FRAMES = """async ({what, num_frames}) => {
+    const box = document.querySelector(".tree-viewport");
+    const most = box.scrollHeight - box.clientHeight;
+    const press = (key) => box.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    const keys = ["ArrowDown", "ArrowRight", "PageDown", "ArrowLeft", "End", "PageUp", "Home"];
+    const names = Object.keys(COLORINGS);
+    const acts = {
+        idle: () => {},
+        scroll: (at) => { box.scrollTop = (most * at) / num_frames; },
+        keys: (at) => { press(keys[at % keys.length]); },
+        colours: (at) => {
+            document.querySelector(`input[value=${names[at % names.length]}]`).click();
+        },
+    };
+    const tasks = [];
+    const observer = new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) tasks.push(entry.duration);
+    });
+    observer.observe({type: "longtask"});
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    let [before, nodes] = [await frame(), 0];
+    const frames = [];
+    for (let at = 1; at <= num_frames; at++) {
+        acts[what](at);
+        const now = await frame();
+        frames.push(now - before);
+        before = now;
+        nodes = Math.max(nodes, document.querySelectorAll(".node").length);
+    }
+    await frame();
+    observer.disconnect();
+    return {frames, tasks, nodes, most, end: box.scrollTop};
+}"""
+NUM_FRAMES = 120
+
+
+@pytest.fixture(scope="module")
+def big_page(browser, tmp_path_factory, builders):
+    """A report with 2,000 episodes of one problem, the most that it embeds, and its window."""
+    folder = tmp_path_factory.mktemp("big")
     rng = np.random.default_rng(0)
-    rows = build["written"](build["some_episodes"](rng, 1, 2000, ("base",)))
-    build["write_run"](tmp_path / "run", TrainConfig(), iterations=1, episodes=rows)
-    page = open_page(write_report([tmp_path / "run"], tmp_path / "report.html"))
-    assert "2,000 episodes" in page.locator(".tree-details").inner_text()
-    result = page.evaluate(
+    rows = builders["written"](builders["some_episodes"](rng, 1, 2000, ("base",)))
+    builders["write_run"](folder / "run", TrainConfig(), iterations=1, episodes=rows)
+    path = write_report([folder / "run"], folder / "report.html")
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=60_000)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("what", ["scroll", "keys", "colours"])
+def test_two_thousand_episodes_of_one_problem_stay_smooth(big_page, what):
+    assert "2,000 embedded of 2,000" in big_page.locator("#samples .lead").inner_text()
+    # The main thread's own processor time: other work on the machine does not count.
+    session = big_page.context.new_cdp_session(big_page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def measured(act):
+        before = busy_seconds(session)
+        found = big_page.evaluate(FRAMES, {"what": act, "num_frames": NUM_FRAMES})
+        busy = 1000 * (busy_seconds(session) - before) / NUM_FRAMES
+        middle, late, high = np.quantile(found["frames"], [0.5, 0.95, 1])
+        longest = max(found["tasks"], default=0.0)
+        _log.info(
+            "%s: frames of %.1f ms, 95 of 100 below %.1f, at most %.1f; longest task %.0f ms (0: "
+            "none over 50); %.1f ms of processor time a frame; %d nodes",
+            *(act, middle, late, high, longest, busy, found["nodes"]),
+        )
+        return found | {"busy": busy, "middle": middle, "late": late, "longest": longest}
+
+    # The clock tells of this page only while an idle one is on time, before and after: three tries.
+    is_smooth = False
+    for _ in range(3):
+        idle, own, idle_after = measured("idle"), measured(what), measured("idle")
+        assert own["most"] > 20_000
+        if what == "scroll":
+            assert own["end"] == pytest.approx(own["most"], abs=2)
+        assert own["nodes"] < 400  # only what is in view is in the document
+        assert 0 < own["busy"] < 16.7, own  # the work of a frame fits a frame at 60 Hz
+        is_smooth = own["middle"] < 34 and own["late"] < 100 and own["longest"] < 300
+        if is_smooth or max(idle["late"], idle_after["late"]) > 25:
+            break
+    else:
+        pytest.fail(f"frames were late where idle ones were not: {own}")
+    session.detach()
+    if not is_smooth:
+        _log.warning("%s: the machine is too busy for idle frames, so none were judged", what)
+
+
+def test_a_problem_with_two_thousand_episodes_opens_at_once(big_page):
+    session = big_page.context.new_cdp_session(big_page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = busy_seconds(session)
+    took = big_page.evaluate(
         """async () => {
-        const box = document.querySelector(".tree-viewport");
-        const view = [];
-        const most = box.scrollHeight - box.clientHeight;
-        const original = TreeView.prototype.render;
-        TreeView.prototype.render = function () {
-            const began = performance.now();
-            original.call(this);
-            view.push(performance.now() - began);
-        };
-        let nodes = 0;
-        for (let step = 1; step <= 120; step++) {
-            box.scrollTop = (most * step) / 120;
-            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-            nodes = Math.max(nodes, document.querySelectorAll(".node").length);
-        }
-        view.sort((a, b) => a - b);
-        return {most, nodes, times: view.length, median: view[Math.floor(view.length / 2)],
-            late: view[Math.floor(view.length * 0.95)], end: box.scrollTop};
+        const began = performance.now();
+        document.querySelector(".grow select").dispatchEvent(new Event("change"));
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        return performance.now() - began;
         }"""
     )
-    assert result["most"] > 20_000
-    assert result["end"] == pytest.approx(result["most"], abs=2)
-    assert result["times"] >= 100
-    assert result["nodes"] < 400  # only what is in view is in the document
-    assert result["median"] < 16.7, result  # the work of a frame fits a frame at 60 Hz
+    busy = 1000 * (busy_seconds(session) - before)
+    session.detach()
+    _log.info("opening 2,000 episodes: %.0f ms, %.0f ms of processor time", took, busy)
+    assert "2,000 episodes" in big_page.locator(".tree-details").inner_text()
+    assert 0 < busy < 1000
+
+
+def busy_seconds(session):
+    """Returns the processor time of the page's tasks so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(item["value"] for item in metrics if item["name"] == "TaskDuration")
+
+
+MANY = {
+    "grpo": (0.02, ("base",)),
+    "srpo+lte:lte.gamma=0.2,learner.learning_rate=0.0001,srpo.num_base=6": (0.05, ("base",)),
+} | {f"grpo:group_size={size}": (0.01 * size, ("base",)) for size in range(2, 9)}
+
+
+def test_nine_arms_are_told_apart_by_colour_or_form_and_named_in_a_legend(
+    build, tmp_path, open_page
+):
+    made = build["comparison"](tmp_path / "cmp", MANY, num_seeds=1)
+    page = open_page(write_report([made.path], tmp_path / "report.html"))
+    shown = page.locator("#learning .legend").inner_text().split("\n")
+    assert [name.strip() for name in shown if name.strip()] == list(MANY)
+    lines = page.locator("#learning .legend line").evaluate_all(
+        "own => own.map((e) => e.getAttribute('stroke') + ' ' + e.getAttribute('stroke-dasharray'))"
+    )
+    assert len(set(lines)) == len(MANY)
+    assert page.locator("#learning .direct").count() == 0  # names that would be cut
+
+
+def test_a_few_short_names_stand_beside_their_lines(comparison, open_page):
+    page = open_page(write_report([comparison.path], comparison.path / "report.html"))
+    figure = page.locator("#learning figure").first
+    assert figure.locator(".panel").first.locator(".direct").all_text_contents() == list(ARMS)
+    assert figure.locator(".legend").count() == 0
+
+
+def test_what_no_run_has_recorded_is_said_and_not_drawn(build, tmp_path, open_page):
+    build["write_run"](tmp_path / "run", TrainConfig())
+    file = tmp_path / "run" / "metrics.jsonl"
+
+    def strip(*heads):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        kept = [{k: v for k, v in row.items() if not k.startswith(heads)} for row in rows]
+        file.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        return open_page(write_report([tmp_path / "run"], tmp_path / "report.html"))
+
+    page = strip("update/")
+    assert page.locator("#signal .panel").count() == 4
+    caption = page.locator("#signal figcaption").inner_text()
+    assert "Not recorded by any of these runs: entropy, nats a token; gradient norm." in caption
+    page = strip("grade/", "eval/", "advantage/", "rollout/pass", "rollout/comp", "rollout/solved")
+    assert "No run has evaluated its policy yet" in page.locator("#learning").inner_text()
+    assert "No run has recorded how" in page.locator("#outcomes").inner_text()
+    assert "Not recorded by any of these runs" in page.locator("#signal").inner_text()
+    assert page.locator("#learning svg, #signal svg, #outcomes .track").count() == 0
+
+
+def test_settings_of_only_some_arms_are_folded_away(build, tmp_path, open_page):
+    arms = {"grpo": (0.0, ("base",)), "grpo:group_size=4": (0.0, ("base",)), "lte": (0, ("base",))}
+    made = build["comparison"](tmp_path / "cmp", arms, num_seeds=1)
+    page = open_page(write_report([made.path], tmp_path / "report.html"))
+    keys = page.locator("#settings > .scroll tbody th").all_inner_texts()
+    assert "method.group_size" in keys
+    assert "method.gamma" not in keys
+    page.locator("#settings summary").click()
+    assert "method.gamma" in page.locator("#settings details tbody th").all_inner_texts()
 
 
 @pytest.mark.parametrize(
     "options", [{"viewport": {"width": 390, "height": 800}}, {"color_scheme": "dark"}]
 )
-def test_nothing_is_wider_than_the_window_and_dark_is_dark(comparison, open_page, options):
-    page = open_page(write_report([comparison.path], comparison.path / "report.html"), **options)
+@pytest.mark.parametrize("kind", ["few", "many"])
+def test_nothing_is_wider_than_the_window_and_dark_is_dark(
+    build, tmp_path, open_page, options, kind
+):
+    arms = ARMS if kind == "few" else MANY
+    made = build["comparison"](tmp_path / "cmp", arms, sources=("chain", "inverse"), num_seeds=1)
+    page = open_page(write_report([made.path], tmp_path / "report.html"), **options)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (light == "rgb(255, 255, 255)") == ("color_scheme" not in options)
@@ -288,3 +436,6 @@ def test_it_prints_to_pages_with_every_section(comparison, open_page, tmp_path):
     page.emulate_media(media="print")
     assert not page.locator("#contents").is_visible()
     assert page.locator("#findings").is_visible()
+    # A4 without its margins, at 96 dots an inch: nothing runs off the paper.
+    page.set_viewport_size({"width": 688, "height": 970})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

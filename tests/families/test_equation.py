@@ -43,6 +43,7 @@ def test_each_reference_step_moves_the_last_term_and_keeps_the_solution():
         factor, terms, _ = sides(problem.question)
         assert len(terms) == len(equations) == problem.level
         assert 0 not in terms
+        assert len({term > 0 for term in terms}) == 1  # so that forgotten signs never cancel
         for moved, step in enumerate(equations, start=1):
             assert sides(step)[:2] == (factor, terms[: len(terms) - moved])
             assert solution(step) == solution(problem.question)

@@ -1,6 +1,6 @@
 import pytest
 
-from reason_env.agents.demonstrations import FAMILIES
+from reason_env.agents.demonstration_formats import FAMILIES
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems.mix import Part, make_mix, read_parts

@@ -9,7 +9,7 @@ import pytest
 
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import chain, inverse, unlock
-from reason_env.problems.registers import LABELS, Operation, run
+from reason_env.problems.registers import LABELS, Operation, run, slips_can_cancel
 
 FAMILIES = {"chain": chain, "inverse": inverse, "unlock": unlock}
 NAMES = sorted(FAMILIES)
@@ -133,6 +133,38 @@ def test_unlock_begins_with_a_quarter_of_powers_and_has_one_more_after_an_easy_s
             assert exponent in (3, 5, 7, 9)
             assert digit**exponent % 10 != digit * exponent % 10
     assert set(late) == set(range(1, 12))
+
+
+@pytest.mark.parametrize(("name", "critical"), [("inverse", "/"), ("unlock", "^")])
+def test_no_choice_of_slips_leads_to_the_right_answer(name, critical):
+    for problem in list(problems_of(name))[-120:]:
+        values, operations = parsed(problem, name)
+        if name == "inverse":
+            operations = [(a, b, UNDO[c], d) for a, b, c, d in reversed(operations)]
+        places = [place for place, item in enumerate(operations) if item[2] == critical]
+        for mask in range(1, 2 ** len(places)):
+            slipped = {place for bit, place in enumerate(places) if mask >> bit & 1}
+            registers = dict(values)
+            for place, (_, register, symbol, operand) in enumerate(operations):
+                before = registers[register]
+                if place not in slipped:
+                    registers[register] = CALCULATE[symbol](before, operand)
+                elif critical == "^":
+                    registers[register] = before * operand % 10
+                else:
+                    registers[register] = CALCULATE["/"]((before + 1) % 10, operand)
+            assert written(registers) != problem.answer
+
+
+def test_slips_that_cancel_are_seen():
+    # 3*9 for 3^9 leaves 7, not 3; 7*9 for 7^9 leaves 3 again, as two right powers do.
+    twice = [Operation(label, "y", "^", 9) for label in "AB"]
+    assert slips_can_cancel((1, 3, 1), twice, "^")
+    assert not slips_can_cancel((1, 3, 1), twice[:1], "^")
+    assert not slips_can_cancel((1, 3, 1), twice, "*")
+    # Registers are apart: one slip each on y and z does not cancel.
+    apart = [Operation("A", "y", "^", 9), Operation("B", "z", "^", 9)]
+    assert not slips_can_cancel((1, 3, 3), apart, "^")
 
 
 @pytest.mark.parametrize("exponent", unlock.EXPONENTS)

@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from reason_env.agents.demonstrations import CHECK_RATES, ERROR_RATES, FAMILIES
+from reason_env.agents.demonstration_formats import CHECK_RATES, ERROR_RATES, FAMILIES
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, ProblemSet

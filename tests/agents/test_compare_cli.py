@@ -1,0 +1,104 @@
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from reason_env.agents.compare_summary import summary
+from reason_env.agents.methods import METHODS
+from reason_env.cli import main
+from reason_env.cli.compare_view import arm_table
+
+ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["grppo"], "no method 'grppo'; did you mean 'grpo'?"),
+        (
+            ["grpo", "lte:gama=0.2"],
+            "no setting 'gama' in arm 'lte:gama=0.2'; did you mean 'gamma'?",
+        ),
+        (["grpo", "--budget", "255"], "budget must hold an iteration, got 255 tokens"),
+        (["rrpo", "--group-size", "4"], "the flag --group-size must be a setting of every arm"),
+        ([], "compare must name its arms, the baseline first; for example: reason-env compare"),
+        (["grpo", "--max-generated-tokens", "9"], "use --budget alone"),
+        (["grpo", "--resume", "runs/x"], "--resume must stand alone, got grpo too"),
+    ],
+)
+def test_a_newcomer_s_mistake_is_one_line_that_says_what_to_do(words, message, tmp_path, capsys):
+    out = [] if "--resume" in words else ["--out", str(tmp_path / "cmp")]
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *words, *out])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "cmp").exists()
+
+
+def test_the_directory_of_another_comparison_is_refused_and_kept(build, tmp_path, capsys):
+    made = build["comparison"](tmp_path / "cmp", ARMS, num_seeds=1)
+    before = (made.path / "config.json").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["compare", "grpo", "lte", "--budget", "90000", "--seeds", "1", "--out", str(made.path)]
+        )
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "budget 80000 there and 90000 here" in said
+    assert f"--resume {made.path}" in said
+    assert (made.path / "config.json").read_text(encoding="utf-8") == before
+
+
+def test_the_end_is_table_sentences_and_the_report_s_path(build, tmp_path, capsys):
+    made = build["comparison"](tmp_path / "cmp", ARMS, sources=("chain", "inverse"), num_seeds=3)
+    main(["compare", "--resume", str(made.path)])
+    said = capsys.readouterr().out
+    for source in ("chain", "inverse"):
+        part = summary(made)["by_source"][source]
+        assert f"{source}: means over seeds, 95 % bootstrap intervals; differences to grpo" in said
+        assert [own["sentence"] in said for own in part["arms"].values()] == [True, True]
+        final = part["arms"]["lte"]["final_pass_at_1"]
+        assert re.search(rf"lte +3 +{final['mean']:.3f} ", said)
+    assert f"report: {made.path / 'report.html'}" in said
+    assert "The budgets are not equal" not in said
+    assert "<title>grpo" in (made.path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_no_number_of_the_table_is_cut_on_a_narrow_terminal(build, tmp_path, width):
+    arms = ARMS | {"srpo+lte:lte.gamma=0.2,srpo.num_base=6": (0.04, ("base",))}
+    made = build["comparison"](tmp_path / "cmp", arms, num_seeds=3)
+    part = summary(made)["by_source"]["chain"]
+    console = Console(width=width, soft_wrap=True, record=True, file=io.StringIO())
+    console.print(arm_table("chain", part, "grpo"))
+    said = console.export_text()
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= width
+    for own in part["arms"].values():
+        numbers = [own[name] for name in ("final_pass_at_1", "final_pass_at_k", "area")]
+        for estimate in numbers:
+            for name in ("mean", "low", "high"):
+                assert f"{estimate[name]:.3f}" in said
+    difference = part["arms"]["lte"]["differences"]["final_pass_at_1"]
+    assert all(f"{difference[name]:+.3f}" in said for name in ("mean", "low", "high"))
+
+
+def test_two_seeds_have_no_interval_in_table_or_sentence(build, tmp_path, capsys):
+    made = build["comparison"](tmp_path / "cmp", ARMS, num_seeds=2)
+    main(["compare", "--resume", str(made.path)])
+    said = capsys.readouterr().out
+    assert "2 pairs: too few for an interval, so nothing is claimed" in said
+    assert "[" not in said.split("arm")[-1].split("report:")[0]
+
+
+def test_the_help_names_every_method(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    listed = re.search(r"Methods: ([^;]*);", said)
+    assert listed
+    assert re.findall(r"[a-z-]+", listed[1]) == list(METHODS)
