@@ -76,6 +76,8 @@ class Setting:
     """Of policy tokens, in every arm."""
     hard_samples: int = 16
     """POPE's K, for the hard set and for each prefix length."""
+    grid: float = 0.0625
+    """Spacing of POPE's prefix lengths, as a part of the solution."""
     offline_iterations: int = 40
     """Iterations of offline ExP-DPO."""
     arms: tuple[str, ...] = ()
@@ -84,8 +86,12 @@ class Setting:
 
 SETTINGS: dict[str, Setting] = {
     "built_in": Setting(
-        env=EnvConfig(problems="chain", levels=(9, 14), size=400, max_tokens=192),
-        eval=EvalConfig(num_problems=200, samples=16, k=16, greedy=False),
+        env=EnvConfig(problems="unlock", levels=(8, 10), size=32),
+        eval=EvalConfig(split="hard", num_problems=64, samples=8, k=8, greedy=False, every=0),
+        max_generated_tokens=300_000,
+        problems_per_iteration=8,
+        hard_samples=4,
+        grid=0.25,
     ),
     "smoke": Setting(
         env=EnvConfig(problems="chain", levels=(6, 8), size=8, max_tokens=64),
@@ -114,6 +120,7 @@ def _pope(setting: Setting, **changes: Any) -> POPEConfig:
         group_size=setting.group_size,
         hard_samples=setting.hard_samples,
         probe_samples=setting.hard_samples,
+        grid=setting.grid,
         loss=setting.loss,
         **changes,
     )

@@ -74,7 +74,7 @@ def qwen_model():
 def questions(codec, count, *, split="test"):
     env = make_env(codec, split=split)
     problems = list(env.unwrapped.problems)[:count]
-    return [codec.encode(problem.question + "\n") for problem in problems]
+    return [codec.encode(problem.question + "\n>") for problem in problems]
 
 
 def make_env(codec, *, split="test"):
