@@ -132,7 +132,7 @@ def test_what_follows_a_shown_beginning_is_noisy_and_the_beginning_is_right(name
 
 
 def test_a_search_that_never_begins_as_shown_goes_on_as_the_reference():
-    # One in 7,680 orders and signs of five digits begins so, and 200 are drawn.
+    # Five digits have 120 orders and 24 choices of signs: 200 draws seldom hold this one.
     problem = FAMILIES["countdown"].make("hard", size=1, levels=(10, 10))[0]
     rates = {"give up": 1.0}
     rng = random.Random(0)
