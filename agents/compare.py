@@ -4,6 +4,7 @@
     runs/<source>/<arm>/   seed_0.json (config), seed_0/ (run directory), seed_0.log (what it
                            printed), seed_0.end.json (how it ended)
     comparison.json        what `reason_env.agents.compare_summary` found
+    evaluations/           of policies before training, which the arms of a seed share
     report.html            what `reason_env.agents.report` shows
 
 Each run is a `reason-env train` of its own, started from its config or resumed by its own means, so
@@ -19,7 +20,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from reason_env.agents.compare_config import CompareConfig, slug
 from reason_env.agents.compare_run import Run, RunProcess, Status, locked, tokens_of
 from reason_env.agents.config_tree import differences
 from reason_env.agents.run_files import write_text
+from reason_env.agents.train_config import TrainConfig
 from reason_env.errors import CheckpointError, shown
 
 TRAIN = "from reason_env.cli import main; main()"
@@ -140,7 +142,7 @@ class Comparison:
                 while waiting or active:
                     while waiting and len(active) < workers:
                         run = waiting.pop(0)
-                        config = self.config.run_config(run.source, run.arm, run.seed)
+                        config = self._run_config(run)
                         active.append(RunProcess(run, config, program))
                         on_progress(_progress(run, "running"))
                     time.sleep(_POLL_S)
@@ -153,6 +155,12 @@ class Comparison:
             finally:
                 for own in active:
                     own.stop()
+
+    def _run_config(self, run: Run) -> TrainConfig:
+        """Returns a run's config; the arms of a seed share the evaluation before training."""
+        config = self.config.run_config(run.source, run.arm, run.seed)
+        folder = config.eval.cache_dir or str(self.path / "evaluations")
+        return replace(config, eval=replace(config.eval, cache_dir=folder))
 
 
 def num_cores() -> int:

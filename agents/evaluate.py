@@ -44,6 +44,9 @@ class EvalConfig:
     """Decode each problem greedily too."""
     every: int = 0
     """Iterations between evaluations while training; 0 for before and after only."""
+    cache_dir: str | None = None
+    """Directory where evaluations before training are kept between runs; None keeps none. An entry
+    is for one policy, environment, seed and these settings, and is what would be measured again."""
 
     def __post_init__(self) -> None:
         for name in ("num_problems", "samples", "k"):

@@ -53,6 +53,14 @@ def write_text(path: Path, text: str) -> None:
     sync_directory(path.parent)
 
 
+def write_shared(path: Path, text: str) -> None:
+    """Writes a file that several processes may write at once with equal texts; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends one line of ASCII and brings it to the disk."""
     with path.open("ab") as file:

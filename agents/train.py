@@ -38,8 +38,7 @@ def train(
     config = training.config
     training.prepare()
     if run.last_iteration is None:
-        report = training.evaluate()
-        _write(run, 0, {} if report is None else report.metrics, on_row)
+        _write(run, 0, training.first_metrics(), on_row)
     while not training.is_over:
         metrics, _ = training.iterate()
         number = training.iteration

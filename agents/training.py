@@ -4,7 +4,6 @@ Collect, learn, count. Everything that a resumed run needs is in a checkpoint or
 config's seed, so an object made from a checkpoint goes on as the one that wrote it would have.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,16 +13,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from reason_env.agents import config_json
 from reason_env.agents.checkpoint import load_checkpoint
 from reason_env.agents.cpi import ConservativeUpdate
 from reason_env.agents.dpo import PairLearner
 from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.episodes import discarded_metrics, episode_rows, trained_rows
+from reason_env.agents.eval_cache import entry_path, read_entry, write_entry
 from reason_env.agents.evaluate import EvalReport, evaluate
+from reason_env.agents.fingerprint import evaluation_fingerprint, preparation_fingerprint
 from reason_env.agents.learner import Learner, UpdateReport
 from reason_env.agents.methods import Method, build_method
-from reason_env.agents.methods.search_cache import weights_hash
 from reason_env.agents.metrics import (
     Number,
     advantage_metrics,
@@ -62,7 +61,9 @@ class Training:
         self.eval_env = self._eval_env()
         self._check_context()
         checker = reason_env_of(self.env).problems.checker
-        self.method: Method = build_method(config.method, checker, self._fits, self._fingerprint)
+        self.method: Method = build_method(
+            config.method, checker, self._fits, lambda: preparation_fingerprint(config, self.policy)
+        )
         self.learner = self._learner()
         self.conservative = self._conservative()
         self.iteration = 0
@@ -152,6 +153,27 @@ class Training:
             config=self.config.eval,
             seed=self.config.seed_of("evaluation", 0),
         )
+
+    def first_metrics(self) -> Mapping[str, Number]:
+        """Returns the metrics of the evaluation before training, from the cache where one is kept.
+
+        Raises:
+            ConfigError: Its entry is damaged.
+        """
+        folder = self.config.eval.cache_dir
+        if folder is None or self.eval_env is None:
+            return self._measured()
+        problems = reason_env_of(self.eval_env).problems
+        path = entry_path(folder, evaluation_fingerprint(self.config, self.policy, problems))
+        known = read_entry(path)
+        if known is None:
+            known = self._measured()
+            write_entry(path, known)
+        return known
+
+    def _measured(self) -> Mapping[str, Number]:
+        report = self.evaluate()
+        return {} if report is None else report.metrics
 
     def iterate(self) -> tuple[dict[str, Number], Wave]:
         """Collects and learns one iteration; returns its metrics and its episodes."""
@@ -276,18 +298,6 @@ class Training:
 
     def _rng(self, stream: str) -> np.random.Generator:
         return np.random.default_rng(self.config.seed_of(stream, self.iteration))
-
-    def _fingerprint(self) -> str:
-        """Returns a hash of all that decides what the policy samples, the starts apart."""
-        config = self.config
-        digest = hashlib.sha256()
-        for part in (config.env, config.sampling):
-            digest.update(config_json.dump(part).encode())
-        # The engine's kind too: equal seeds do not give equal samples across engines.
-        machine = (config.engine.kind, config.device, config.dtype, config.max_batch_size)
-        plain = (*machine, self.policy.codec.codec_id, config.seed_of("preparation", 1))
-        digest.update(repr(plain).encode())
-        return weights_hash(self.policy.model.state_dict(), digest)
 
     def _learner(self) -> Learner:
         config, method = self.config, self.method

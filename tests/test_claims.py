@@ -1,11 +1,14 @@
 import importlib
 import math
+from pathlib import Path
 
 import pytest
 
 from benchmarks.claims.__main__ import CLAIMS, main
 from benchmarks.claims.experiments import EXPERIMENTS
 from benchmarks.claims.finding import difference, mean_of, verdict_of
+from reason_env.agents.rollout import reason_env_of
+from reason_env.codec import ByteCodec
 
 MODULES = {name: importlib.import_module(f"benchmarks.claims.{name}") for name in CLAIMS}
 
@@ -50,7 +53,7 @@ def test_every_experiment_is_a_comparison_at_one_budget(preset, tmp_path):
     for experiment in EXPERIMENTS.values():
         config = experiment.config(preset, None, tmp_path)
         assert list(config.arms) == list(experiment.arms)
-        assert len(config.seeds) == {"full": 5, "quick": 2}[preset]
+        assert len(config.seeds) == {"full": 5, "quick": 1}[preset]
         run = config.run_config(config.sources[0], config.baseline, 0)
         assert run.max_generated_tokens == config.budget
         assert run.eval.split == "hard"
@@ -75,8 +78,8 @@ def test_every_claim_is_scored_from_rows_of_its_experiments(name):
 
 def test_grpo_has_left_zero_where_its_pass_at_k_has():
     score = MODULES["grpo_sharpening"].score
-    low = {"unlock": [row("grpo", seed, 0.0, 0.02 + 0.01 * seed) for seed in range(3)]}
-    high = {"unlock": [row("grpo", seed, 0.5, 0.82 + 0.01 * seed) for seed in range(3)]}
+    low = {"precedence": [row("grpo", seed, 0.0, 0.02 + 0.01 * seed) for seed in range(3)]}
+    high = {"precedence": [row("grpo", seed, 0.5, 0.82 + 0.01 * seed) for seed in range(3)]}
     assert (score(low).verdict, score(high).verdict) == ("reproduced", "opposite")
 
 
@@ -90,6 +93,57 @@ def test_the_late_fall_begins_at_half_of_the_tokens():
     own = row("lte", 0, 0.4, 0.9)
     own["curve"] = [(0, 0, 0.1, 0.2), (1, 50, 0.2, 0.4), (2, 100, 0.4, 0.9)]
     assert MODULES["lte_never_solved"].late_fall(own) == pytest.approx(0.5)
+
+
+def test_the_other_side_of_a_difference_may_be_of_another_experiment():
+    own = [row("expo", 0, 0.5, 0.6), row("expo", 1, 0.9, 0.6), row("expert", 0, 0.5, 0.6)]
+    foreign = [row("expert", 0, 0.1, 0.1), row("expert", 1, 0.3, 0.1)]
+    assert difference(own, "expo", "expert", "pass_at_1", foreign).mean == pytest.approx(0.5)
+
+
+def test_arms_of_an_experiment_have_one_loss_but_those_that_are_named_for_another(tmp_path):
+    named = {"grpo, entropy bonus", "grpo, clip higher", "srpo, clipped"}
+    for name, experiment in EXPERIMENTS.items():
+        config = experiment.config("full", None, tmp_path)
+        losses = {arm: own.method.loss for arm, own in config.arms.items() if arm not in named}
+        # What a reinforce term never reads is not compared.
+        is_paper = name.startswith("chain")
+        kinds = {
+            (loss.policy_term, loss.aggregation, loss.importance_weight_cap)
+            + (() if is_paper else (loss.clip_low, loss.clip_high))
+            for loss in losses.values()
+        }
+        assert len(kinds) == 1, (name, kinds)
+
+
+def test_experiments_that_a_claim_subtracts_share_problems_evaluation_and_budget(tmp_path):
+    for foreign, own in (
+        ("precedence, foreign experts", "precedence"),
+        ("inverse, foreign experts", "inverse"),
+    ):
+        first, second = (
+            EXPERIMENTS[name].config("full", None, tmp_path) for name in (foreign, own)
+        )
+        runs = [c.run_config(c.sources[0], c.baseline, 0) for c in (first, second)]
+        assert runs[0].eval == runs[1].eval
+        assert runs[0].max_generated_tokens == runs[1].max_generated_tokens
+        assert runs[0].learner == runs[1].learner
+        assert runs[0].problems_per_iteration == runs[1].problems_per_iteration
+        # The same questions in the same order: the reference alone is in another hand.
+        sets = [reason_env_of(run.env.make(ByteCodec())).problems for run in runs]
+        assert [p.question for p in sets[0]] == [p.question for p in sets[1]]
+        assert all(a.solution != b.solution for a, b in zip(*sets, strict=True))
+        assert all(a.answer == b.answer for a, b in zip(*sets, strict=True))
+
+
+def test_readme_s_table_is_what_the_published_rows_say(capsys):
+    main(["--published"])
+    printed = capsys.readouterr().out.splitlines()
+    readme = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+    rows = [line for line in printed if line.startswith("| ")]
+    assert len(rows) == 1 + len(CLAIMS)
+    for line in rows:
+        assert line in readme, line
 
 
 def test_an_unknown_claim_is_refused(capsys):

@@ -1,20 +1,18 @@
 """A measurement of the starting policy, kept in a file between runs.
 
-The name of the file is a hash of everything that decides what would be measured: the weights, the
-sampling, the environment and the seed (`Fingerprint`), the states, and the method's own settings.
-So an entry is what the run would measure itself, to the bit, and can never be out of date; entries
-are only added. Tokens are kept beside the values, because a run that takes them pays for them too.
+The name of the file is a hash of everything that decides what would be measured: weights, sampling,
+environment and seed (`agents/fingerprint.py`), the states, and the method's own settings. So an
+entry is what the run would measure itself, and can never be out of date; entries are only added.
+Tokens are kept beside the values, because a run that takes them pays for them too.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from reason_env.agents.run_files import write_shared
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
@@ -29,20 +27,6 @@ class Measured:
     """Problem id -> what was measured."""
     sampled_tokens: int
     """Generated for it."""
-
-
-def weights_hash(tensors: Mapping[str, torch.Tensor], digest: "hashlib._Hash") -> str:
-    """Returns the digest's hex value after all tensors: names, types, shapes and bytes.
-
-    >>> one = {"w": torch.tensor([1.0])}
-    >>> weights_hash(one, hashlib.sha256()) == weights_hash(one, hashlib.sha256())
-    True
-    """
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def cache_path(folder: str, states: Sequence[ReasonState], *parts: str) -> Path:
@@ -81,12 +65,9 @@ def read_measured(path: Path) -> Measured | None:
 
 def write_measured(path: Path, measured: Measured) -> None:
     """Writes the entry whole: a killed run leaves none, and two runs at once leave one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     entry = {
         "format": FORMAT,
         "values": measured.values,
         "sampled_tokens": measured.sampled_tokens,
     }
-    partial.write_text(json.dumps(entry, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(path)
+    write_shared(path, json.dumps(entry, indent=1, sort_keys=True))

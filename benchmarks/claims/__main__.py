@@ -4,13 +4,13 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from benchmarks.claims import experiments
 from benchmarks.claims.finding import Finding
+from benchmarks.claims.published import Row, publish, published, rows
 
 CLAIMS = (
     "grpo_sharpening",
@@ -37,52 +37,59 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, help="seeds of each arm; the preset's if absent")
     parser.add_argument("--out", type=Path, default=experiments.OUT)
     parser.add_argument("--score-only", action="store_true", help="run nothing")
+    parser.add_argument(
+        "--published", action="store_true", help="run nothing, score the rows README is made of"
+    )
+    parser.add_argument("--publish", action="store_true", help="make them of these rows")
     given = parser.parse_args(words)
     unknown = sorted(set(given.claims) - set(CLAIMS))
     if unknown:
         parser.error(f"no claim {unknown[0]!r} among {', '.join(CLAIMS)}")
-    modules = [
-        importlib.import_module(f"benchmarks.claims.{name}") for name in given.claims or CLAIMS
-    ]
-    needed = dict.fromkeys(name for module in modules for name in module.USES)
-    rows: dict[str, Sequence[Any]] = {}
-    for name in needed:
-        if not given.score_only:
-            print(f"running {name} ...", flush=True)
-            experiments.run(name, given.preset, seeds=given.seeds, out=given.out)
-        rows[name] = experiments.rows(name, given.preset, seeds=given.seeds, out=given.out)
-    findings: dict[str, Finding] = {}
-    for module in modules:
+    if given.publish and (given.preset != "full" or given.published):
+        parser.error("--publish takes the rows of the full preset")
+    modules = {name: importlib.import_module(f"{__package__}.{name}") for name in CLAIMS}
+    chosen = {name: modules[name] for name in given.claims or CLAIMS}
+    found: dict[str, Sequence[Row]] = {}
+    for name in dict.fromkeys(used for module in chosen.values() for used in module.USES):
+        found[name] = published(name) if given.published else _rows(name, given)
+    for name, module in chosen.items():
         if not module.USES:
-            rows[module.__name__] = _own_rows(module, given)
-        findings[module.__name__.rpartition(".")[2]] = module.score(rows)
-        print(_line(module, findings), flush=True)
-    table = _table(findings)
-    (given.out / given.preset).mkdir(parents=True, exist_ok=True)
-    (given.out / given.preset / "claims.md").write_text(table, encoding="utf-8")
-    print(f"\n{table}")
+            own = published(name) if given.published else _own_rows(name, module, given)
+            found[module.__name__] = own
+    findings: dict[str, Finding] = {}
+    for name, module in chosen.items():
+        findings[name] = module.score(found)
+        print(f"{name}: {findings[name].verdict}: {findings[name].measured}", flush=True)
+    if given.publish:
+        for name, own in found.items():
+            publish(name.rpartition(".")[2], own)
+    print(f"\n{table(findings)}")
 
 
-def _own_rows(module: ModuleType, given: argparse.Namespace) -> list[dict[str, Any]]:
-    file = given.out / given.preset / f"{module.__name__.rpartition('.')[2]}.jsonl"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        found = module.run(given.preset)
-        file.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def _line(module: ModuleType, findings: dict[str, Finding]) -> str:
-    name = module.__name__.rpartition(".")[2]
-    return f"{name}: {findings[name].verdict}: {findings[name].measured}"
-
-
-def _table(findings: dict[str, Finding]) -> str:
+def table(findings: Mapping[str, Finding]) -> str:
+    """Returns findings as a Markdown table, a line a claim."""
     lines = ["| claim | paper | verdict | measured |", "|---|---|---|---|"]
     for item in findings.values():
         cells = (item.claim.text, item.claim.paper, f"**{item.verdict}**", item.measured)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _rows(name: str, given: argparse.Namespace) -> list[Row]:
+    if not given.score_only:
+        print(f"running {name} ...", flush=True)
+        experiments.run(name, given.preset, seeds=given.seeds, out=given.out)
+    return rows(name, given.preset, seeds=given.seeds, out=given.out)
+
+
+def _own_rows(name: str, module: ModuleType, given: argparse.Namespace) -> list[Row]:
+    file = given.out / given.preset / f"{name}.jsonl"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        print(f"running {name} ...", flush=True)
+        found = module.run(given.preset)
+        file.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -4,14 +4,13 @@ Every arm of an experiment has the same base model, problems, learning rate, eva
 of generated tokens; what a method prepares, discards and localises counts.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from benchmarks.claims.experts import write_foreign
-from reason_env.agents.compare import Comparison
+from reason_env.agents.compare import Comparison, num_cores
 from reason_env.agents.compare_config import CompareConfig, arms_of, shared_settings
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig
@@ -31,23 +30,24 @@ class Experiment:
     """Label -> arm, as `reason-env compare` takes it."""
     train_size: int
     """Training problems: few where a method measures each of them beforehand."""
-    levels: tuple[int, int] | None
-    budget: int = 250_000
+    budget: int
     """Generated tokens of each run."""
     eval_problems: str | None = None
-    """Source of the evaluation problems where it is not the training source."""
+    """Source of the evaluation problems where it is not the training source. They are of the hard
+    split, so no question is shared."""
     is_foreign: bool = False
     """Reference solutions are rewritten as somebody else would (`experts.py`)."""
-    eval_size: int = 64
-    """Held-out problems, of the hard split."""
-    learning_rate: float = 2e-4
-    problems_per_iteration: int = 8
+    eval_size: int = 48
+    """Held-out problems."""
+    learning_rate: float = 3e-4
+    problems_per_iteration: int = 16
+    updates_per_iteration: int = 2
     eval_every: int = 0
     """Iterations between evaluations of the full preset; 0 is before and after alone."""
 
     def config(self, preset: Preset, seeds: int | None, out: Path) -> CompareConfig:
         """Returns the comparison to run; `out` is where rewritten problems are written."""
-        source, env = self.source, EnvConfig(size=self.train_size, levels=self.levels)
+        source, env = self.source, EnvConfig(size=self.train_size)
         if self.is_foreign:
             source, env = write_foreign(source, env, out), EnvConfig()
         shared = replace(
@@ -55,14 +55,17 @@ class Experiment:
             env=env,
             eval=EvalConfig(
                 split="hard",
-                problems=self.eval_problems,
+                problems=self.eval_problems or self.source,
                 num_problems=self.eval_size,
                 samples=8,
                 k=8,
                 greedy=False,
                 every=self.eval_every if preset == "full" else 0,
             ),
-            learner=LearnerConfig(learning_rate=self.learning_rate),
+            learner=LearnerConfig(
+                learning_rate=self.learning_rate,
+                updates_per_iteration=self.updates_per_iteration,
+            ),
             problems_per_iteration=self.problems_per_iteration,
             episodes_per_iteration=0,
         )
@@ -70,111 +73,124 @@ class Experiment:
         return CompareConfig(
             arms=dict(zip(self.arms, arms.values(), strict=True)),
             sources=(source,),
-            num_seeds=seeds or (5 if preset == "full" else 2),
+            num_seeds=seeds or (5 if preset == "full" else 1),
             budget=self.budget if preset == "full" else self.budget // 2,
         )
 
 
+_SEARCH = "hard_samples=4,probe_samples=4,grid=0.25"
+_CLIP = "loss.clip_low=0.2,loss.clip_high=0.2"
+_CLIPPED = (
+    f"loss.policy_term=clip,{_CLIP},loss.aggregation=token_mean,loss.importance_weight_cap=2.0"
+)
+_POPE = f"pope:{_SEARCH},{_CLIP},loss.aggregation=token_mean"
+_PAPER = (
+    "loss.policy_term=reinforce,loss.aggregation=seq_mean_token_mean,"
+    "loss.importance_weight_cap=null"
+)
+
+SIX: dict[str, str] = {
+    "grpo": "grpo",
+    "rrpo": f"rrpo:{_CLIPPED}",
+    "srpo": f"srpo:{_CLIPPED}",
+    "pope": _POPE,
+    "lte": "lte",
+    "expo": "expo",
+}
+"""The six methods, with one loss of policy tokens: GRPO's clipped one, averaged over tokens."""
+
 EXPERIMENTS: dict[str, Experiment] = {
-    "unlock": Experiment(
-        source="unlock",
-        levels=(8, 10),
+    "precedence": Experiment(
+        source="mix:precedence@7-10",
         train_size=32,
-        budget=300_000,
-        eval_size=48,
-        arms={
-            "grpo": "grpo",
-            "pope": "pope:hard_samples=8,probe_samples=8,grid=0.25",
-            "pope, hard prefix": (
-                "pope:hard_samples=8,probe_samples=8,grid=0.25,conditioning=response"
-            ),
-            "pope, no restating": (
-                "pope:hard_samples=8,probe_samples=8,grid=0.25,instruction=Do not restate."
-            ),
+        budget=80_000,
+        eval_every=3,
+        arms=SIX
+        | {
+            "pope, hard prefix": f"{_POPE},conditioning=response",
+            "pope, guided only": f"{_POPE},copies=guided_only",
+            "pope, no restating": f"{_POPE},instruction=Do not restate.",
+            "grpo, extra": "lte:extra=unhinted",
             "grpo, entropy bonus": "grpo:loss.entropy_coefficient=0.01",
-            "grpo, clip higher": "grpo:loss.clip_high=0.5,learner.updates_per_iteration=4",
+            "grpo, clip higher": "grpo:loss.clip_high=0.5",
             "grpo, pass@k": "grpo:advantage.kind=pass_at_k,advantage.k=4",
             "sft": "sft",
         },
     ),
-    "unlock, easy mixed in": Experiment(
-        source="mix:unlock@1-3+unlock@8-10",
-        eval_problems="unlock",
-        levels=None,
+    "precedence, easy mixed in": Experiment(
+        source="mix:precedence@1-3+precedence@7-10",
+        eval_problems="mix:precedence@7-10",
+        train_size=64,
+        budget=80_000,
+        arms={"grpo": "grpo", "pope": f"{_POPE},easy=mix"},
+    ),
+    "precedence, foreign experts": Experiment(
+        source="mix:precedence@7-10",
         train_size=32,
-        budget=300_000,
-        eval_size=48,
-        arms={
-            "grpo": "grpo",
-            "pope": "pope:hard_samples=8,probe_samples=8,grid=0.25,easy=mix",
-        },
+        budget=80_000,
+        is_foreign=True,
+        arms={"sft": "sft"},
+    ),
+    "unlock": Experiment(
+        source="mix:unlock@7-9",
+        train_size=16,
+        budget=150_000,
+        problems_per_iteration=8,
+        updates_per_iteration=1,
+        arms={name: SIX[name] for name in ("grpo", "pope", "expo")},
     ),
     "inverse": Experiment(
-        source="inverse",
-        levels=(10, 12),
-        train_size=1000,
-        arms={
-            "grpo": "grpo",
-            "expo": "expo",
-            "expo, expert chains": "expo:explanations=expert",
-        },
+        source="mix:inverse@8-10",
+        train_size=32,
+        budget=100_000,
+        learning_rate=2e-4,
+        updates_per_iteration=1,
+        arms=SIX | {"expo, expert chains": "expo:explanations=expert"},
     ),
     "inverse, foreign experts": Experiment(
-        source="inverse",
-        eval_problems="inverse",
-        levels=(10, 12),
-        train_size=1000,
+        source="mix:inverse@8-10",
+        train_size=32,
+        budget=100_000,
+        learning_rate=2e-4,
+        updates_per_iteration=1,
         is_foreign=True,
-        arms={
-            "expo": "expo",
-            "expo, expert chains": "expo:explanations=expert",
-        },
-    ),
-    "precedence": Experiment(
-        source="precedence",
-        levels=(7, 10),
-        eval_every=8,
-        train_size=1000,
-        arms={
-            "grpo": "grpo",
-            "grpo, extra": "lte:extra=unhinted",
-            "lte": "lte",
-        },
+        arms={"expo, expert chains": "expo:explanations=expert"},
     ),
     "chain": Experiment(
-        source="chain",
-        levels=(12, 16),
-        budget=160_000,
-        eval_size=48,
-        eval_every=8,
-        train_size=1000,
+        source="mix:chain@12-14",
+        train_size=32,
+        budget=80_000,
+        eval_size=40,
+        eval_every=3,
+        learning_rate=2e-4,
+        updates_per_iteration=1,
         arms={
-            "grpo": (
-                "grpo:loss.policy_term=reinforce,loss.aggregation=seq_mean_token_mean,"
-                "loss.importance_weight_cap=null,advantage.std=population,advantage.eps=0.0"
-            ),
+            "grpo": f"grpo:{_PAPER},advantage.std=population,advantage.eps=0.0",
             "rrpo": "rrpo",
             "srpo": "srpo",
             "srpo, checker": "srpo:localiser=checker",
             "srpo, random": "srpo:localiser=random",
             "srpo, checker -4": "srpo:localiser=checker,offset=-4",
-            "srpo, checker -2": "srpo:localiser=checker,offset=-2",
-            "srpo, checker +2": "srpo:localiser=checker,offset=2",
             "srpo, checker +4": "srpo:localiser=checker,offset=4",
+            "srpo, clipped": f"srpo:{_CLIPPED}",
         },
     ),
     "chain, large steps": Experiment(
-        source="chain",
-        levels=(10, 12),
-        train_size=1000,
-        eval_every=2,
+        source="mix:chain@8-10",
+        train_size=32,
+        budget=150_000,
+        eval_size=40,
+        eval_every=1,
         learning_rate=1e-3,
+        updates_per_iteration=1,
         arms={
             "rrpo": "rrpo",
-            "rrpo, accepted": 'rrpo:cpi={"alpha":1.0}',
+            "rrpo, accepted": 'rrpo:cpi={"alpha":1.0,"num_restarts":32,"realised_problems":0}',
         },
     ),
 }
+"""In each, all arms have one loss of policy tokens, but those that are named for another loss: that
+of GRPO, in `chain` that of SRPO's paper."""
 
 
 def comparison(
@@ -182,45 +198,18 @@ def comparison(
 ) -> Comparison:
     """Returns the comparison of an experiment, in its directory."""
     config = EXPERIMENTS[name].config(preset, seeds, out)
-    folder = out / preset / name.replace(",", "").replace(" ", "_")
-    return Comparison.open_or_create(folder, config)
+    return Comparison.open_or_create(out / preset / file_name(name), config)
+
+
+def file_name(name: str) -> str:
+    """Returns an experiment's name as files have it.
+
+    >>> file_name("unlock, easy mixed in")
+    'unlock_easy_mixed_in'
+    """
+    return name.replace(",", "").replace(" ", "_")
 
 
 def run(name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT) -> None:
     """Runs what is not finished of an experiment, on every core."""
-    comparison(name, preset, seeds=seeds, out=out).run(workers=os.cpu_count() or 1)
-
-
-def rows(
-    name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT
-) -> list[dict[str, Any]]:
-    """Returns one row for each finished run: arm, seed, tokens, first and last evaluation."""
-    found: list[dict[str, Any]] = []
-    for item in comparison(name, preset, seeds=seeds, out=out).runs:
-        if item.is_finished:
-            found.append(_row(item.arm, item.seed, item.metrics()))
-    return found
-
-
-def _row(arm: str, seed: int, metrics: list[dict[str, Any]]) -> dict[str, Any]:
-    evals = [row for row in metrics if row.get("eval/pass_at_1") is not None]
-    first, last = evals[0], evals[-1]
-    return {
-        "arm": arm,
-        "seed": seed,
-        "tokens": last["rollout/sampled_tokens_total"],
-        "iterations": last["iteration"],
-        "pass_at_1": last["eval/pass_at_1"],
-        "pass_at_k": last["eval/pass_at_k"],
-        "first_pass_at_1": first["eval/pass_at_1"],
-        "first_pass_at_k": first["eval/pass_at_k"],
-        "curve": [
-            (
-                row["iteration"],
-                row.get("rollout/sampled_tokens_total") or 0,
-                row["eval/pass_at_1"],
-                row["eval/pass_at_k"],
-            )
-            for row in evals
-        ],
-    }
+    comparison(name, preset, seeds=seeds, out=out).run(workers=num_cores())

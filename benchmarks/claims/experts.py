@@ -6,26 +6,31 @@ speak its language. These say the same, step for step, in another one.
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from reason_env.agents.compare_config import slug
 from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.rollout import reason_env_of
 from reason_env.codec import ByteCodec
 from reason_env.problem import Problem
 
-_STEP = re.compile(r"([A-Z]):(\d)([-+*/^])(\d) ([xyz])=(\d)")
+_REGISTER = re.compile(r"([A-Z]):(\d)([-+*/^])(\d) ([xyz])=(\d)")
+_ROW = re.compile(r"([xyz])=([-+*\d]+)")
 
 
 def foreign_step(step: str) -> str:
-    """Returns a register step as somebody else would write it.
+    """Returns a step of `inverse`, `unlock` or `precedence` as somebody else would write it.
 
-    >>> foreign_step("S:3/9 y=7")
-    'y becomes 7, since 3/9 is 7 (S)'
+    >>> foreign_step("S:3/9 y=7"), foreign_step("x=6-0")
+    ('y becomes 7, since 3/9 is 7 (S)', 'what is left of x is 6-0')
     """
-    found = _STEP.fullmatch(step)
-    assert found is not None, f"not a register step: {step!r}"
-    label, before, symbol, operand, register, after = found.groups()
-    return f"{register} becomes {after}, since {before}{symbol}{operand} is {after} ({label})"
+    register, row = _REGISTER.fullmatch(step), _ROW.fullmatch(step)
+    if register is not None:
+        label, before, symbol, operand, name, after = register.groups()
+        return f"{name} becomes {after}, since {before}{symbol}{operand} is {after} ({label})"
+    assert row is not None, f"a step of another family: {step!r}"
+    return f"what is left of {row[1]} is {row[2]}"
 
 
 def foreign_response(problem: Problem) -> str:
@@ -35,9 +40,7 @@ def foreign_response(problem: Problem) -> str:
 
 def write_foreign(source: str, env: EnvConfig, out: Path) -> str:
     """Writes a family's training problems with rewritten solutions; returns the file, a source."""
-    problems = reason_env_of(
-        EnvConfig(problems=source, size=env.size, levels=env.levels).make(ByteCodec())
-    ).problems
+    problems = reason_env_of(replace(env, problems=source).make(ByteCodec())).problems
     rows = [
         {
             "question": problem.question,
@@ -48,6 +51,6 @@ def write_foreign(source: str, env: EnvConfig, out: Path) -> str:
         for problem in problems
     ]
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{source}_foreign.jsonl"
+    file = out / f"{slug(source)}_foreign.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(file)

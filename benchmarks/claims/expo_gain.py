@@ -9,6 +9,7 @@ CLAIM = Claim(
     paper="ExPO, arXiv 2507.02834",
 )
 USES = ("inverse", "inverse, foreign experts")
+EXPERT = "expo, expert chains"
 FIGURES = ("pass_at_1", "pass_at_k")
 
 
@@ -18,16 +19,13 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     Experts who write as the policy does are reported beside them: their chains are what good
     explanations look like, and no lead is expected.
     """
-    familiar, foreign = (rows[name] for name in USES)
+    own, foreign = (rows[name] for name in USES)
     parts, found = [], []
-    for label, own, other in (
-        ("grpo", familiar, "grpo"),
-        ("foreign expert chains", foreign, "expo, expert chains"),
-    ):
+    for label, arm, theirs in (("grpo", "grpo", own), ("foreign expert chains", EXPERT, foreign)):
         for figure in FIGURES:
-            found.append(difference(own, "expo", other, figure))
+            found.append(difference(own, "expo", arm, figure, theirs))
             parts.append(f"expo - {label}, {figure}: {found[-1]}")
-    same = difference(familiar, "expo", "expo, expert chains", "pass_at_1")
+    same = difference(own, "expo", EXPERT, "pass_at_1")
     return Finding(
         claim=CLAIM,
         verdict=verdict_of(found),

@@ -63,9 +63,9 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
 
 def _differences(policy: LanguageModelPolicy, num_problems: int, seed: int) -> dict[str, float]:
     experiment = EXPERIMENTS["inverse"]
-    env = EnvConfig(
-        problems="inverse", levels=experiment.levels, size=num_problems, problem_seed=seed
-    ).make(policy.codec)
+    env = EnvConfig(problems=experiment.source, size=num_problems, problem_seed=seed).make(
+        policy.codec
+    )
     inner = reason_env_of(env)
     states = initial_states(env, [problem.problem_id for problem in inner.problems], seed=seed)
     found: dict[str, dict[str, Trajectory]] = {}

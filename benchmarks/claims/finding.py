@@ -67,9 +67,25 @@ def by_seed(rows: Sequence[Row], arm: str, figure: str) -> dict[int, float]:
     return found
 
 
-def difference(rows: Sequence[Row], own: str, other: str, figure: str) -> Mean:
-    """Returns own - other, paired by seed."""
-    first, second = by_seed(rows, own, figure), by_seed(rows, other, figure)
+def difference(
+    rows: Sequence[Row],
+    own: str,
+    other: str,
+    figure: str,
+    other_rows: Sequence[Row] | None = None,
+) -> Mean:
+    """Returns own - other, paired by seed.
+
+    Args:
+        rows: Of one experiment.
+        own: Arm of it.
+        other: Arm that is subtracted.
+        figure: Key of a row.
+        other_rows: Of the experiment that `other` is in, if not the same: it must have the same
+            problems, evaluation and seeds.
+    """
+    first = by_seed(rows, own, figure)
+    second = by_seed(rows if other_rows is None else other_rows, other, figure)
     return mean_of([first[seed] - second[seed] for seed in first if seed in second])
 
 

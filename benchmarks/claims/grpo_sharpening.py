@@ -8,15 +8,15 @@ CLAIM = Claim(
     text="GRPO alone cannot leave pass@8 near 0 on hard problems (distribution sharpening)",
     paper="POPE, arXiv 2601.18779",
 )
-USES = ("unlock",)
+USES = ("precedence",)
 NEAR_ZERO = 0.1
 """pass@8 on held-out hard problems that still counts as not having left."""
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     """Returns whether GRPO's final pass@8 stays near 0."""
-    before = mean_of(list(by_seed(rows["unlock"], "grpo", "first_pass_at_k").values()))
-    after = mean_of(list(by_seed(rows["unlock"], "grpo", "pass_at_k").values()))
+    before = mean_of(list(by_seed(rows["precedence"], "grpo", "first_pass_at_k").values()))
+    after = mean_of(list(by_seed(rows["precedence"], "grpo", "pass_at_k").values()))
     verdict: Verdict = "not reproduced"
     if after.num_seeds < LEAST_SEEDS:
         verdict = "too few seeds"

@@ -8,7 +8,7 @@ CLAIM = Claim(
     text="POPE solves problems that GRPO cannot, and transfers to the unguided problems",
     paper="POPE, arXiv 2601.18779",
 )
-USES = ("unlock",)
+USES = ("precedence",)
 PAIRS = (
     ("pope", "grpo", "pass_at_1"),
     ("pope", "grpo", "pass_at_k"),

@@ -8,7 +8,7 @@ CLAIM = Claim(
     text="POPE is robust to mixing easy problems in, where plain mixing suffers ray interference",
     paper="POPE, arXiv 2601.18779",
 )
-USES = ("unlock, easy mixed in", "unlock")
+USES = ("precedence, easy mixed in", "precedence")
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:

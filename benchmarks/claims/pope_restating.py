@@ -8,7 +8,7 @@ CLAIM = Claim(
     text="forbidding the policy to restate the prefix hurts the transfer to unguided problems",
     paper="POPE, arXiv 2601.18779",
 )
-USES = ("unlock",)
+USES = ("precedence",)
 PAIRS = (
     ("pope", "pope, no restating", "pass_at_1"),
     ("pope", "pope, no restating", "pass_at_k"),

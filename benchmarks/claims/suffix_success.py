@@ -50,9 +50,9 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
 
 def _rates(policy: LanguageModelPolicy, num_problems: int, seed: int) -> dict[str, float]:
     experiment = EXPERIMENTS["chain"]
-    env = EnvConfig(
-        problems="chain", levels=experiment.levels, size=num_problems, problem_seed=seed
-    ).make(policy.codec)
+    env = EnvConfig(problems=experiment.source, size=num_problems, problem_seed=seed).make(
+        policy.codec
+    )
     problems = reason_env_of(env).problems
     assert problems.checker is not None, "a family has a step checker"
     states = initial_states(env, [problem.problem_id for problem in problems], seed=seed)

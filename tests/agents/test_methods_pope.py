@@ -10,6 +10,7 @@ from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.checkpoint import CheckpointConfig, latest_checkpoint
 from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.fingerprint import preparation_fingerprint
 from reason_env.agents.learner import LearnerConfig
 from reason_env.agents.methods import POPE, POPEConfig
 from reason_env.agents.methods.pope import prefix_lengths
@@ -386,6 +387,10 @@ def test_problems_without_a_solution_do_not_hinder_the_cache(tmp_path):
     assert second.prefixes == {"toy/train/0": 2}
 
 
+def fingerprint_of(training):
+    return preparation_fingerprint(training.config, training.policy)
+
+
 def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
     def config(**changes):
         method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1, **changes)
@@ -409,12 +414,12 @@ def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
     assert training.policy.engine.num_prefill_tokens == 0
     with torch.no_grad():
         next(iter(training.policy.model.parameters())).view(-1)[0] += 1e-3
-    assert training._fingerprint() != Training(again)._fingerprint()
+    assert fingerprint_of(training) != fingerprint_of(Training(again))
     other = replace(again, seed=1)
-    assert Training(other)._fingerprint() != Training(again)._fingerprint()
+    assert fingerprint_of(Training(other)) != fingerprint_of(Training(again))
     warm = replace(again, sampling=replace(again.sampling, temperature=0.9))
-    assert Training(warm)._fingerprint() != Training(again)._fingerprint()
+    assert fingerprint_of(Training(warm)) != fingerprint_of(Training(again))
     # Another engine draws other samples from the same seed. Only its name is needed here.
-    torch_fingerprint = training._fingerprint()
+    torch_fingerprint = fingerprint_of(training)
     training.config = replace(training.config, engine=EngineConfig(kind="vllm"))
-    assert training._fingerprint() != torch_fingerprint
+    assert fingerprint_of(training) != torch_fingerprint

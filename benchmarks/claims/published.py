@@ -1,0 +1,63 @@
+"""Rows: what a finished run of an experiment found; and those that README's tables are made of.
+
+The published rows lie beside this file, one JSON line a run, so that whoever reads the tables can
+score them again, and a test holds README to them. They are written by
+
+    python -m benchmarks.claims --publish
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims.experiments import OUT, Preset, comparison, file_name
+
+Row = dict[str, Any]
+PUBLISHED = Path(__file__).parent / "published"
+
+
+def rows(name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT) -> list[Row]:
+    """Returns one row for each finished run: arm, seed, tokens, first and last evaluation."""
+    runs = comparison(name, preset, seeds=seeds, out=out).runs
+    return [_row(run.arm, run.seed, run.metrics()) for run in runs if run.is_finished]
+
+
+def published(name: str) -> list[Row]:
+    """Returns the published rows of an experiment, or of a claim that has its own."""
+    return [json.loads(line) for line in _file(name).read_text(encoding="utf-8").splitlines()]
+
+
+def publish(name: str, found: Sequence[Row]) -> None:
+    """Writes the rows beside this file, in the order of seeds."""
+    PUBLISHED.mkdir(exist_ok=True)
+    lines = [json.dumps(row) + "\n" for row in sorted(found, key=lambda row: row["seed"])]
+    _file(name).write_text("".join(lines), encoding="utf-8")
+
+
+def _file(name: str) -> Path:
+    return PUBLISHED / f"{file_name(name)}.jsonl"
+
+
+def _row(arm: str, seed: int, metrics: list[Row]) -> Row:
+    evals = [row for row in metrics if row.get("eval/pass_at_1") is not None]
+    first, last = evals[0], evals[-1]
+    return {
+        "arm": arm,
+        "seed": seed,
+        "tokens": last["rollout/sampled_tokens_total"],
+        "iterations": last["iteration"],
+        "pass_at_1": last["eval/pass_at_1"],
+        "pass_at_k": last["eval/pass_at_k"],
+        "first_pass_at_1": first["eval/pass_at_1"],
+        "first_pass_at_k": first["eval/pass_at_k"],
+        "curve": [
+            (
+                row["iteration"],
+                row.get("rollout/sampled_tokens_total") or 0,
+                row["eval/pass_at_1"],
+                row["eval/pass_at_k"],
+            )
+            for row in evals
+        ],
+    }
