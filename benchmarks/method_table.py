@@ -30,7 +30,6 @@ FAMILIES = (
     "inverse",
     "inverse, foreign experts",
     "chain",
-    "unlock",
 )
 """Experiments, each a table."""
 

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.claims.__main__ import CLAIMS, main
 from benchmarks.claims.experiments import EXPERIMENTS
 from benchmarks.claims.finding import difference, mean_of, verdict_of
+from benchmarks.claims.published import published
 from reason_env.agents.rollout import reason_env_of
 from reason_env.codec import ByteCodec
 
@@ -102,7 +103,7 @@ def test_the_other_side_of_a_difference_may_be_of_another_experiment():
 
 
 def test_arms_of_an_experiment_have_one_loss_but_those_that_are_named_for_another(tmp_path):
-    named = {"grpo, entropy bonus", "grpo, clip higher", "srpo, clipped"}
+    named = {"grpo, entropy bonus", "grpo, clip higher"}
     for name, experiment in EXPERIMENTS.items():
         config = experiment.config("full", None, tmp_path)
         losses = {arm: own.method.loss for arm, own in config.arms.items() if arm not in named}
@@ -136,14 +137,32 @@ def test_experiments_that_a_claim_subtracts_share_problems_evaluation_and_budget
         assert all(a.answer == b.answer for a, b in zip(*sets, strict=True))
 
 
-def test_readme_s_table_is_what_the_published_rows_say(capsys):
-    main(["--published"])
+@pytest.mark.parametrize(("page", "words"), [("README.md", ["--short"]), ("docs/results.md", [])])
+def test_the_tables_of_claims_are_what_the_published_rows_say(page, words, capsys):
+    main(["--published", *words])
     printed = capsys.readouterr().out.splitlines()
-    readme = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
     rows = [line for line in printed if line.startswith("| ")]
     assert len(rows) == 1 + len(CLAIMS)
+    text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
     for line in rows:
-        assert line in readme, line
+        assert line in text, line
+
+
+def test_published_rows_are_of_five_seeds_and_reach_their_budgets():
+    for name, experiment in EXPERIMENTS.items():
+        found = published(name)
+        pairs = [(own["arm"], own["seed"]) for own in found]
+        assert sorted(pairs) == sorted((arm, seed) for arm in experiment.arms for seed in range(5))
+        assert all(own["tokens"] >= experiment.budget for own in found)
+        # Arms of a seed begin with one evaluation.
+        firsts = {(own["seed"], own["first_pass_at_1"], own["first_pass_at_k"]) for own in found}
+        assert len(firsts) == 5
+
+
+def test_published_rows_are_not_made_of_a_quick_look(capsys):
+    with pytest.raises(SystemExit):
+        main(["--publish", "--preset", "quick"])
+    assert "--publish takes the rows of the full preset" in capsys.readouterr().err
 
 
 def test_an_unknown_claim_is_refused(capsys):

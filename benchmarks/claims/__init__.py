@@ -1,11 +1,13 @@
 """The papers' claims, one file each: a setting, the runs, a score, and a verdict with its interval.
 
-    python -m benchmarks.claims                    every claim, as far as its runs are there
-    python -m benchmarks.claims --preset quick     fewer seeds and tokens: a look, no verdict
-    python -m benchmarks.claims pope_lifts lte     some of them
+    python -m benchmarks.claims                    every claim; runs what is missing
+    python -m benchmarks.claims --preset quick     one seed, half the tokens: a look, no verdict
+    python -m benchmarks.claims pope_lifts lte_gain    some of them
+    python -m benchmarks.claims --published        runs nothing: the rows that README is made of
 
 Claims share experiments (`experiments.py`): arms at equal budgets of generated tokens, paired
 seeds, run by `reason-env compare`'s own machinery, so an interrupted run goes on where it stopped.
 A claim is *reproduced* if the 95 % interval of the paired difference over seeds lies on its side of
-zero, *opposite* if it lies on the other, else *not reproduced*.
+zero, *opposite* if it lies on the other, else *not reproduced*. What is learned from those that did
+not reproduce, and the tables of all arms, are in docs/results.md.
 """

@@ -36,6 +36,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
     parser.add_argument("--seeds", type=int, help="seeds of each arm; the preset's if absent")
     parser.add_argument("--out", type=Path, default=experiments.OUT)
+    parser.add_argument("--short", action="store_true", help="a table of one figure a claim")
     parser.add_argument("--score-only", action="store_true", help="run nothing")
     parser.add_argument(
         "--published", action="store_true", help="run nothing, score the rows README is made of"
@@ -63,14 +64,20 @@ def main(words: Sequence[str]) -> None:
     if given.publish:
         for name, own in found.items():
             publish(name.rpartition(".")[2], own)
-    print(f"\n{table(findings)}")
+    print(f"\n{table(findings, is_short=given.short)}")
 
 
-def table(findings: Mapping[str, Finding]) -> str:
-    """Returns findings as a Markdown table, a line a claim."""
+def table(findings: Mapping[str, Finding], *, is_short: bool = False) -> str:
+    """Returns findings as a Markdown table, a line a claim.
+
+    Args:
+        findings: By name.
+        is_short: Only the first figure of each, as in README.
+    """
     lines = ["| claim | paper | verdict | measured |", "|---|---|---|---|"]
     for item in findings.values():
-        cells = (item.claim.text, item.claim.paper, f"**{item.verdict}**", item.measured)
+        figures = item.measures[0] if is_short else item.measured
+        cells = (item.claim.text, item.claim.paper, f"**{item.verdict}**", figures)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -29,8 +29,9 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of([lead]),
-        measured=(
-            f"largest fall of pass@1: {mean_of(list(plain.values()))} plain, "
-            f"{mean_of(list(accepted.values()))} accepted, difference {lead}"
+        measures=(
+            f"largest fall of pass@1, plain - accepted: {lead}",
+            f"plain: {mean_of(list(plain.values()))}",
+            f"accepted: {mean_of(list(accepted.values()))}",
         ),
     )

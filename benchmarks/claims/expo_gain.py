@@ -29,5 +29,5 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of(found),
-        measured=f"{'; '.join(parts)} (expert chains in the policy's own hand, pass_at_1: {same})",
+        measures=(*parts, f"expo - expert chains in the policy's own hand, pass_at_1: {same}"),
     )

@@ -53,10 +53,10 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of([likelier, leads_on]),
-        measured=(
-            f"log-probability a token, explanation - expert chain: {likelier} (one who writes "
-            f"as the policy does: {familiar}); of the answer, after an explanation - after an own "
-            f"chain: {leads_on} (nats)"
+        measures=(
+            f"log-probability a token, explanation - expert chain: {likelier} nats",
+            f"that of the answer, after an explanation - after an own chain: {leads_on}",
+            f"explanation - a chain of one who writes as the policy does: {familiar}",
         ),
     )
 

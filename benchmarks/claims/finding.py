@@ -28,8 +28,13 @@ class Finding:
 
     claim: Claim
     verdict: Verdict
-    measured: str
-    """Figure, interval, number of seeds, problems."""
+    measures: tuple[str, ...]
+    """Figures with their intervals; the one that says most comes first."""
+
+    @property
+    def measured(self) -> str:
+        """All of them."""
+        return "; ".join(self.measures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +124,4 @@ def paired_finding(
         f"{own} - {other}, {figure}: {item}"
         for (own, other, figure), item in zip(pairs, found, strict=True)
     ]
-    return Finding(claim=claim, verdict=verdict_of(found), measured="; ".join(parts))
+    return Finding(claim=claim, verdict=verdict_of(found), measures=tuple(parts))

@@ -27,5 +27,5 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict,
-        measured=f"pass@8 {before.mean:.3f} before, {after} after",
+        measures=(f"pass@8 {before.mean:.3f} before, {after} after",),
     )

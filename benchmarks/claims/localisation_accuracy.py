@@ -1,4 +1,7 @@
-"""The better the first error is found, the more a reset there teaches."""
+"""The better the first error is found, the more a reset there teaches.
+
+A step named at random is RRPO.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,13 +10,13 @@ from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
 CLAIM = Claim(
     text=(
         "improvement grows with localisation accuracy: "
-        "the checker beats chance and offsets of 4 steps"
+        "the checker beats a random step and offsets of 4 steps"
     ),
     paper="SRPO, arXiv 2605.25507",
 )
 USES = ("chain",)
 PAIRS = (
-    ("srpo, checker", "srpo, random", "pass_at_1"),
+    ("srpo, checker", "rrpo", "pass_at_1"),
     ("srpo, checker", "srpo, checker -4", "pass_at_1"),
     ("srpo, checker", "srpo, checker +4", "pass_at_1"),
 )
@@ -21,5 +24,5 @@ PAIRS = (
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds."""
+    """Returns the paired differences over seeds; the policy's own localisation has no part."""
     return paired_finding(CLAIM, rows[USES[0]], PAIRS)

@@ -29,5 +29,8 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of([fall, lead]),
-        measured=f"share solved gained in the second half: lte {fall}; lte - grpo {lead}",
+        measures=(
+            f"share solved gained in the second half, lte - grpo: {lead}",
+            f"lte itself: {fall}",
+        ),
     )

@@ -27,5 +27,5 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of(list(found.values())),
-        measured=f"{'; '.join(parts)} (sft on references in the policy's own hand: {same})",
+        measures=(*parts, f"pope - sft on references in the policy's own hand, {FIGURE}: {same}"),
     )

@@ -19,8 +19,9 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of(found),
-        measured=(
-            f"pope - grpo on the mixture, pass_at_1: {found[0]}, pass_at_k: {found[1]} "
-            f"(on hard problems alone, pass_at_k: {hard_only})"
+        measures=(
+            f"pope - grpo on the mixture, pass_at_1: {found[0]}",
+            f"pass_at_k: {found[1]}",
+            f"on hard problems alone, pass_at_k: {hard_only}",
         ),
     )

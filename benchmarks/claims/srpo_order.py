@@ -45,4 +45,4 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
             lifted = mean_of([figures[own][seed] - figures[other][seed] + slack for seed in seeds])
             found.append(lifted)
             parts.append(f"{own} - {other} at equal {name}: {item}")
-    return Finding(claim=CLAIM, verdict=verdict_of(found), measured="; ".join(parts))
+    return Finding(claim=CLAIM, verdict=verdict_of(found), measures=tuple(parts))

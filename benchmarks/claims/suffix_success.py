@@ -41,9 +41,10 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict_of([lead]),
-        measured=(
-            f"success {clean:.3f} from clean (share {share:.2f} of uniform cuts), {unclean:.3f} "
-            f"from unclean: {lead}"
+        measures=(
+            f"success from clean - from unclean: {lead}",
+            f"{clean:.3f} from clean and {unclean:.3f} from unclean",
+            f"share of uniform cuts that are clean: {share:.2f}",
         ),
     )
 
