@@ -84,6 +84,25 @@ def test_grpo_has_left_zero_where_its_pass_at_k_has():
     assert (score(low).verdict, score(high).verdict) == ("reproduced", "opposite")
 
 
+def test_srpo_s_order_is_decided_on_chain_and_reported_elsewhere():
+    def rows_of(values, step):
+        return [
+            row(arm, seed, value + step * seed, 0.5)
+            for arm, value in values.items()
+            for seed in range(3)
+        ]
+
+    good, bad = {"grpo": 0.1, "rrpo": 0.2, "srpo": 0.4}, {"grpo": 0.3, "rrpo": 0.2, "srpo": 0.1}
+    both = {"chain": rows_of(good, 0.01), "inverse": rows_of(bad, 0.01)}
+    found = MODULES["srpo_order"].score(both | {"precedence": rows_of(bad, 0.01)})
+    assert found.verdict == "reproduced"
+    assert found.measures[0] == "srpo - rrpo at equal tokens: +0.200 [+0.200, +0.200]"
+    assert found.measures[4] == "srpo - rrpo on inverse at equal tokens: -0.100 [-0.100, -0.100]"
+    assert len(found.measures) == 8
+    turned = {"chain": rows_of(bad, 0.01), "inverse": rows_of(good, 0.01)}
+    assert MODULES["srpo_order"].score(turned | {"precedence": both["chain"]}).verdict == "opposite"
+
+
 def test_the_largest_fall_is_from_the_highest_place_before():
     fallen = row("rrpo", 0, 0.4, 0.5)
     fallen["curve"] = [(0, 0, 0.1, 0.2), (1, 9, 0.5, 0.6), (2, 20, 0.2, 0.3), (3, 31, 0.4, 0.5)]

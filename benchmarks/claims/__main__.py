@@ -92,6 +92,8 @@ def _rows(name: str, given: argparse.Namespace) -> list[Row]:
 def _own_rows(name: str, module: ModuleType, given: argparse.Namespace) -> list[Row]:
     file = given.out / given.preset / f"{name}.jsonl"
     if not file.is_file():
+        if given.score_only:
+            raise SystemExit(f"no rows of {name} in {file}; leave out --score-only")
         file.parent.mkdir(parents=True, exist_ok=True)
         print(f"running {name} ...", flush=True)
         found = module.run(given.preset)

@@ -15,8 +15,10 @@ NEAR_ZERO = 0.1
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     """Returns whether GRPO's final pass@8 stays near 0."""
-    before = mean_of(list(by_seed(rows["precedence"], "grpo", "first_pass_at_k").values()))
-    after = mean_of(list(by_seed(rows["precedence"], "grpo", "pass_at_k").values()))
+    first = by_seed(rows["precedence"], "grpo", "first_pass_at_k")
+    last = by_seed(rows["precedence"], "grpo", "pass_at_k")
+    after = mean_of(list(last.values()))
+    gain = mean_of([last[seed] - first[seed] for seed in last])
     verdict: Verdict = "not reproduced"
     if after.num_seeds < LEAST_SEEDS:
         verdict = "too few seeds"
@@ -27,5 +29,5 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     return Finding(
         claim=CLAIM,
         verdict=verdict,
-        measures=(f"pass@8 {before.mean:.3f} before, {after} after",),
+        measures=(f"pass@8 after training: {after}", f"gained in training: {gain}"),
     )

@@ -2,20 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
+from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
 
 CLAIM = Claim(
     text="POPE solves problems that GRPO cannot, and transfers to the unguided problems",
     paper="POPE, arXiv 2601.18779",
 )
-USES = ("precedence",)
-PAIRS = (
-    ("pope", "grpo", "pass_at_1"),
-    ("pope", "grpo", "pass_at_k"),
-)
-"""(arm, other arm, figure): the claim expects the first to be above the second."""
+USES = ("precedence", "inverse")
+"""The first decides; in the second, chains that are right are less rare."""
+FIGURES = ("pass_at_1", "pass_at_k")
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds."""
-    return paired_finding(CLAIM, rows[USES[0]], PAIRS)
+    """Returns POPE's lead over GRPO, which has no guidance."""
+    found = {name: [difference(rows[name], "pope", "grpo", f) for f in FIGURES] for name in USES}
+    return Finding(
+        claim=CLAIM,
+        verdict=verdict_of(found[USES[0]]),
+        measures=tuple(
+            f"pope - grpo{'' if name == USES[0] else f' on {name}'}, {figure}: {item}"
+            for name, items in found.items()
+            for figure, item in zip(FIGURES, items, strict=True)
+        ),
+    )

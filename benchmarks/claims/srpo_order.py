@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+from benchmarks.claims.finding import Claim, Finding, Mean, Row, by_seed, mean_of, verdict_of
 
 CLAIM = Claim(
     text="SRPO > RRPO >= GRPO, at equal generated tokens and at equal trained samples",
     paper="SRPO, arXiv 2605.25507",
 )
-USES = ("chain",)
+USES = ("chain", "inverse", "precedence")
+"""The first decides; in the others, right chains are rarer."""
+ARMS = ("grpo", "rrpo", "srpo")
 SLACK = 0.02
 """How far RRPO may be below GRPO and still count as not losing (pass@1)."""
 
@@ -31,18 +33,21 @@ def at_samples(rows: Sequence[Row], arm: str) -> dict[int, float]:
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     """Returns the order at equal tokens and at equal trained samples."""
-    arms = [row for row in rows["chain"] if row["arm"] in ("grpo", "rrpo", "srpo")]
-    by_tokens = {
-        arm: {row["seed"]: row["pass_at_1"] for row in arms if row["arm"] == arm}
-        for arm in ("grpo", "rrpo", "srpo")
-    }
-    by_samples = {arm: at_samples(arms, arm) for arm in by_tokens}
-    found, parts = [], []
-    for name, figures in (("tokens", by_tokens), ("trained samples", by_samples)):
-        for own, other, slack in (("srpo", "rrpo", 0.0), ("rrpo", "grpo", SLACK)):
-            seeds = [seed for seed in figures[own] if seed in figures[other]]
-            item = mean_of([figures[own][seed] - figures[other][seed] for seed in seeds])
-            lifted = mean_of([figures[own][seed] - figures[other][seed] + slack for seed in seeds])
-            found.append(lifted)
-            parts.append(f"{own} - {other} at equal {name}: {item}")
+    found: list[Mean] = []
+    parts: list[str] = []
+    for name in USES:
+        arms = [row for row in rows[name] if row["arm"] in ARMS]
+        for what, figures in (
+            ("tokens", {arm: by_seed(arms, arm, "pass_at_1") for arm in ARMS}),
+            ("trained samples", {arm: at_samples(arms, arm) for arm in ARMS}),
+        ):
+            for own, other, slack in (("srpo", "rrpo", 0.0), ("rrpo", "grpo", SLACK)):
+                first, second = figures[own], figures[other]
+                leads = [first[seed] - second[seed] for seed in first if seed in second]
+                if name == USES[0]:
+                    found.append(mean_of([lead + slack for lead in leads]))
+                elif what == "trained samples":
+                    continue  # there the runs are evaluated at their end alone
+                where = "" if name == USES[0] else f" on {name}"
+                parts.append(f"{own} - {other}{where} at equal {what}: {mean_of(leads)}")
     return Finding(claim=CLAIM, verdict=verdict_of(found), measures=tuple(parts))
