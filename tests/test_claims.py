@@ -1,5 +1,6 @@
 import importlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,8 @@ def test_experiments_that_a_claim_subtracts_share_problems_evaluation_and_budget
             EXPERIMENTS[name].config("full", None, tmp_path) for name in (foreign, own)
         )
         runs = [c.run_config(c.sources[0], c.baseline, 0) for c in (first, second)]
-        assert runs[0].eval == runs[1].eval
+        # How often a run is evaluated on its way changes nothing of its end.
+        assert replace(runs[0].eval, every=0) == replace(runs[1].eval, every=0)
         assert runs[0].max_generated_tokens == runs[1].max_generated_tokens
         assert runs[0].learner == runs[1].learner
         assert runs[0].problems_per_iteration == runs[1].problems_per_iteration
