@@ -5,9 +5,9 @@
 
 The runs are those of `benchmarks.claims` (`experiments.py`): in each family all arms have one base
 model, budget of generated tokens (searches, localisations, seeds and discarded tries included; a
-run ends with the iteration that reaches it), learning rate, set of problems and evaluation on
-held-out hard problems; one seed of each arm has the same evaluation. Arms have one loss of policy
-tokens but where they are named for another, and exp-dpo, whose loss is of pairs.
+run ends with the iteration that reaches it, and what it used is in the table), learning rate, set
+of problems and evaluation on held-out hard problems; one seed of each arm has the same evaluation.
+Arms have one loss of policy tokens but where they are named for another.
 """
 
 import argparse

@@ -47,7 +47,7 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
                 if name == USES[0]:
                     found.append(mean_of([lead + slack for lead in leads]))
                 elif what == "trained samples":
-                    continue  # there the runs are evaluated at their end alone
+                    continue  # `inverse` is evaluated at the end alone
                 where = "" if name == USES[0] else f" on {name}"
                 parts.append(f"{own} - {other}{where} at equal {what}: {mean_of(leads)}")
     return Finding(claim=CLAIM, verdict=verdict_of(found), measures=tuple(parts))
