@@ -237,15 +237,28 @@ def test_colours_follow_the_advantage_and_pointing_tells_the_numbers(comparison,
 
 
 # What a reader does, frame by frame: the tree is moved, and the time to the next frame is taken.
-# `idle` does nothing: what this machine and this browser need for a frame anyway.
+# `idle` does nothing: what this machine and this browser need for a frame anyway. `boxes` writes a
+# hundred plain boxes of text, about as many as the tree shows: what this machine needs for those.
 FRAMES = """async ({what, num_frames}) => {
     const box = document.querySelector(".tree-viewport");
     const most = box.scrollHeight - box.clientHeight;
     const press = (key) => box.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
     const keys = ["ArrowDown", "ArrowRight", "PageDown", "ArrowLeft", "End", "PageUp", "Home"];
     const names = Object.keys(COLORINGS);
+    const plain = document.body.appendChild(document.createElement("div"));
+    plain.style.cssText = "position:fixed; inset:0 auto auto 0; width:0; height:0; z-index:9";
+    const boxOf = (at, number) => {
+        const own = document.createElement("div");
+        own.textContent = `box ${number} of frame ${at}`;
+        own.style.cssText = `position:absolute; left:${200 * (number % 4)}px;
+            top:${27 * Math.floor(number / 4)}px; width:180px; height:23px; background:#eee`;
+        return own;
+    };
     const acts = {
         idle: () => {},
+        boxes: (at) => {
+            plain.replaceChildren(...Array.from({length: 100}, (_, number) => boxOf(at, number)));
+        },
         scroll: (at) => { box.scrollTop = (most * at) / num_frames; },
         keys: (at) => { press(keys[at % keys.length]); },
         colours: (at) => {
@@ -268,6 +281,7 @@ FRAMES = """async ({what, num_frames}) => {
         nodes = Math.max(nodes, document.querySelectorAll(".node").length);
     }
     await frame();
+    plain.remove();
     observer.disconnect();
     return {frames, tasks, nodes, most, end: box.scrollTop};
 }"""
@@ -309,23 +323,26 @@ def test_two_thousand_episodes_of_one_problem_stay_smooth(big_page, what):
         )
         return found | {"busy": busy, "middle": middle, "late": late, "longest": longest}
 
-    # The clock tells of this page only while an idle one is on time, before and after: three tries.
+    # The clock tells of this page only while an idle one is on time, before and after, and plain
+    # boxes are: three tries.
     is_smooth = False
     for _ in range(3):
         idle, own, idle_after = measured("idle"), measured(what), measured("idle")
+        boxes = measured("boxes")
         assert own["most"] > 20_000
         if what == "scroll":
             assert own["end"] == pytest.approx(own["most"], abs=2)
         assert own["nodes"] < 400  # only what is in view is in the document
-        assert 0 < own["busy"] < 16.7, own  # the work of a frame fits a frame at 60 Hz
+        # In the machine's own measure: a frame's work is that of a few hundred plain boxes.
+        assert 0 < own["busy"] < 3 * boxes["busy"], (own, boxes)
         is_smooth = own["middle"] < 34 and own["late"] < 100 and own["longest"] < 300
-        if is_smooth or max(idle["late"], idle_after["late"]) > 25:
+        if is_smooth or max(idle["late"], idle_after["late"], boxes["middle"]) > 25:
             break
     else:
-        pytest.fail(f"frames were late where idle ones were not: {own}")
+        pytest.fail(f"frames were late where those of an idle page and of boxes were not: {own}")
     session.detach()
     if not is_smooth:
-        _log.warning("%s: the machine is too busy for idle frames, so none were judged", what)
+        _log.warning("%s: idle frames or plain boxes are late here, so none were judged", what)
 
 
 def test_a_problem_with_two_thousand_episodes_opens_at_once(big_page):
