@@ -11,9 +11,9 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
-		--problems mix:unlock@8-10,mix:precedence@7-10 --size 32 --problems-per-iteration 8 \
-		--budget 200000 --seeds 3 --out runs/demo \
-		--eval.num-problems 40 --eval.samples 4 --eval.k 4 --eval.every 15
+		--problems mix:precedence@7-10,mix:inverse@8-10 --size 16 --problems-per-iteration 8 \
+		--budget 50000 --seeds 3 --out runs/demo \
+		--eval.num-problems 40 --eval.samples 4 --eval.k 4 --eval.every 6
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from benchmarks.claims import experiments
 from benchmarks.claims.finding import Finding
 from benchmarks.claims.published import Row, publish, published, rows
+from benchmarks.claims.variations import VARIATIONS
 
 CLAIMS = (
     "grpo_sharpening",
@@ -36,6 +38,9 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
     parser.add_argument("--seeds", type=int, help="seeds of each arm; the preset's if absent")
     parser.add_argument("--out", type=Path, default=experiments.OUT)
+    parser.add_argument(
+        "--variations", action="store_true", help="fresh seeds and other problems (variations.py)"
+    )
     parser.add_argument("--short", action="store_true", help="a table of one figure a claim")
     parser.add_argument("--score-only", action="store_true", help="run nothing")
     parser.add_argument(
@@ -43,13 +48,13 @@ def main(words: Sequence[str]) -> None:
     )
     parser.add_argument("--publish", action="store_true", help="make them of these rows")
     given = parser.parse_args(words)
-    unknown = sorted(set(given.claims) - set(CLAIMS))
+    known: Mapping[str, Any] = VARIATIONS if given.variations else _modules()
+    unknown = sorted(set(given.claims) - set(known))
     if unknown:
-        parser.error(f"no claim {unknown[0]!r} among {', '.join(CLAIMS)}")
+        parser.error(f"no claim {unknown[0]!r} among {', '.join(known)}")
     if given.publish and (given.preset != "full" or given.published):
         parser.error("--publish takes the rows of the full preset")
-    modules = {name: importlib.import_module(f"{__package__}.{name}") for name in CLAIMS}
-    chosen = {name: modules[name] for name in given.claims or CLAIMS}
+    chosen = {name: known[name] for name in given.claims or known}
     found: dict[str, Sequence[Row]] = {}
     for name in dict.fromkeys(used for module in chosen.values() for used in module.USES):
         found[name] = published(name) if given.published else _rows(name, given)
@@ -65,6 +70,10 @@ def main(words: Sequence[str]) -> None:
         for name, own in found.items():
             publish(name.rpartition(".")[2], own)
     print(f"\n{table(findings, is_short=given.short)}")
+
+
+def _modules() -> dict[str, ModuleType]:
+    return {name: importlib.import_module(f"{__package__}.{name}") for name in CLAIMS}
 
 
 def table(findings: Mapping[str, Finding], *, is_short: bool = False) -> str:

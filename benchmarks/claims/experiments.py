@@ -44,6 +44,8 @@ class Experiment:
     updates_per_iteration: int = 2
     eval_every: int = 0
     """Iterations between evaluations of the full preset; 0 is before and after alone."""
+    seeds: tuple[int, int] = (0, 4)
+    """First and last seed of the full preset; the quick one has the first alone."""
 
     def config(self, preset: Preset, seeds: int | None, out: Path) -> CompareConfig:
         """Returns the comparison to run; `out` is where rewritten problems are written."""
@@ -70,10 +72,12 @@ class Experiment:
             episodes_per_iteration=0,
         )
         arms = arms_of(list(self.arms.values()), shared)
+        first, last = self.seeds
         return CompareConfig(
             arms=dict(zip(self.arms, arms.values(), strict=True)),
             sources=(source,),
-            num_seeds=seeds or (5 if preset == "full" else 1),
+            num_seeds=seeds or (last - first + 1 if preset == "full" else 1),
+            first_seed=first,
             budget=self.budget if preset == "full" else self.budget // 2,
         )
 
@@ -183,11 +187,59 @@ EXPERIMENTS: dict[str, Experiment] = {
 of GRPO, which is clipped; in `chain` that of SRPO's paper, which is not."""
 
 
+_PRECEDENCE, _CHAIN = EXPERIMENTS["precedence"], EXPERIMENTS["chain"]
+
+
+def _some(experiment: Experiment, *arms: str) -> dict[str, str]:
+    return {arm: experiment.arms[arm] for arm in arms}
+
+
+VARIATIONS: dict[str, Experiment] = {
+    "precedence, fresh seeds": replace(
+        _PRECEDENCE,
+        seeds=(5, 14),
+        eval_every=0,
+        arms=_some(
+            _PRECEDENCE,
+            *("grpo", "pope", "lte", "grpo, extra"),
+            *("grpo, entropy bonus", "grpo, clip higher", "grpo, pass@k"),
+        ),
+    ),
+    "chain, fresh seeds": replace(
+        _CHAIN,
+        seeds=(5, 14),
+        eval_every=0,
+        arms=_some(_CHAIN, "grpo", "rrpo", "srpo", "srpo, checker"),
+    ),
+    "precedence, another skill mixed in": replace(
+        _PRECEDENCE,
+        source="mix:chain@1-3+precedence@7-10",
+        eval_problems=_PRECEDENCE.source,
+        train_size=64,
+        seeds=(5, 9),
+        eval_every=0,
+        arms={"grpo": "grpo", "pope": f"{_POPE},easy=mix"},
+    ),
+    "unlock": Experiment(
+        source="mix:unlock@10-10",
+        train_size=32,
+        budget=400_000,
+        learning_rate=2e-4,
+        updates_per_iteration=1,
+        problems_per_iteration=8,
+        seeds=(5, 9),
+        arms=_some(_PRECEDENCE, "grpo", "pope", "pope, hard prefix"),
+    ),
+}
+"""Claims again, on seeds that no setting was chosen by, and on problems of another kind
+(`variations.py`)."""
+
+
 def comparison(
     name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT
 ) -> Comparison:
     """Returns the comparison of an experiment, in its directory."""
-    config = EXPERIMENTS[name].config(preset, seeds, out)
+    config = (EXPERIMENTS | VARIATIONS)[name].config(preset, seeds, out)
     return Comparison.open_or_create(out / preset / file_name(name), config)
 
 

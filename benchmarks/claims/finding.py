@@ -1,7 +1,7 @@
 """What a claim's score is: a measured figure with its interval, and the verdict that follows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +45,10 @@ class Mean:
     low: float
     high: float
     num_seeds: int
+
+    def above(self, slack: float) -> "Mean":
+        """Returns the mean and its interval, `slack` higher."""
+        return replace(self, mean=self.mean + slack, low=self.low + slack, high=self.high + slack)
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -110,7 +114,10 @@ def verdict_of(differences: Sequence[Mean]) -> Verdict:
 
 
 def paired_finding(
-    claim: Claim, rows: Sequence[Row], pairs: Sequence[tuple[str, str, str]]
+    claim: Claim,
+    rows: Sequence[Row],
+    pairs: Sequence[tuple[str, str, str]],
+    slack: Mapping[str, float] | None = None,
 ) -> Finding:
     """Returns the finding of a claim that expects differences above zero.
 
@@ -118,10 +125,16 @@ def paired_finding(
         claim: Whose finding it is.
         rows: Of one experiment.
         pairs: (arm, other arm, figure): the first is expected above the second.
+        slack: First arm of a pair -> how far it may be below the other and still not lose; 0 of
+            those that are not named. The verdict alone is eased by it.
     """
     found = [difference(rows, *pair) for pair in pairs]
+    eased = [
+        item.above((slack or {}).get(own, 0.0))
+        for (own, _, _), item in zip(pairs, found, strict=True)
+    ]
     parts = [
         f"{own} - {other}, {figure}: {item}"
         for (own, other, figure), item in zip(pairs, found, strict=True)
     ]
-    return Finding(claim=claim, verdict=verdict_of(found), measures=tuple(parts))
+    return Finding(claim=claim, verdict=verdict_of(eased), measures=tuple(parts))
