@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import experiments
-from benchmarks.claims.experiments import EXPERIMENTS
+from benchmarks.claims.experiments import EXPERIMENTS, VARIATIONS
 from benchmarks.claims.published import published, rows
 from reason_env.agents.compare_statistics import Estimate, over_seeds, paired_difference
 
@@ -30,6 +30,7 @@ FAMILIES = (
     "inverse",
     "inverse, foreign experts",
     "chain",
+    *VARIATIONS,
 )
 """Experiments, each a table."""
 
@@ -102,7 +103,7 @@ def main() -> None:
             if given.published
             else rows(name, given.preset, seeds=given.seeds, out=given.out)
         )
-        own = EXPERIMENTS[name]
+        own = (EXPERIMENTS | VARIATIONS)[name]
         print(f"### {name}\n\n`{own.source}`, {own.budget:,} generated tokens a run\n")
         print(f"{table(found)}\n", flush=True)
 

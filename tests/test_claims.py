@@ -7,8 +7,10 @@ import pytest
 
 from benchmarks.claims.__main__ import CLAIMS, main
 from benchmarks.claims.experiments import EXPERIMENTS
-from benchmarks.claims.finding import difference, mean_of, verdict_of
+from benchmarks.claims.experiments import VARIATIONS as VARIED
+from benchmarks.claims.finding import Claim, difference, mean_of, paired_finding, verdict_of
 from benchmarks.claims.published import published
+from benchmarks.claims.variations import VARIATIONS
 from reason_env.agents.rollout import reason_env_of
 from reason_env.codec import ByteCodec
 
@@ -52,10 +54,12 @@ def test_a_verdict_needs_every_interval_on_its_side(values, verdict):
 
 @pytest.mark.parametrize("preset", ["full", "quick"])
 def test_every_experiment_is_a_comparison_at_one_budget(preset, tmp_path):
-    for experiment in EXPERIMENTS.values():
+    for name, experiment in (EXPERIMENTS | VARIED).items():
         config = experiment.config(preset, None, tmp_path)
         assert list(config.arms) == list(experiment.arms)
-        assert len(config.seeds) == {"full": 5, "quick": 1}[preset]
+        first, last = experiment.seeds
+        assert config.seeds == range(first, {"full": last + 1, "quick": first + 1}[preset])
+        assert experiment.seeds in ([(0, 4)] if name in EXPERIMENTS else [(5, 9), (5, 14)])
         run = config.run_config(config.sources[0], config.baseline, 0)
         assert run.max_generated_tokens == config.budget
         assert run.eval.split == "hard"
@@ -76,6 +80,48 @@ def test_every_claim_is_scored_from_rows_of_its_experiments(name):
     assert found.claim is module.CLAIM
     assert found.verdict in ("reproduced", "not reproduced", "opposite")
     assert "nan" not in found.measured
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_every_variation_is_scored_from_rows_of_its_experiment(name):
+    own = VARIATIONS[name]
+    rows = [
+        row(arm, seed, 0.1 + 0.01 * seed + 0.05 * place, 0.2 + 0.01 * seed + 0.05 * place)
+        for place, arm in enumerate(VARIED[own.experiment].arms)
+        for seed in range(5, 8)
+    ]
+    found = own.score({own.experiment: rows})
+    assert found.claim.text == f"{own.claim.text}: on {own.experiment}"
+    assert found.verdict in ("reproduced", "not reproduced", "opposite")
+    assert "nan" not in found.measured
+
+
+def test_a_claim_is_varied_on_fresh_seeds_with_the_arms_and_settings_of_its_own_experiment():
+    for fresh, own in (
+        ("precedence, fresh seeds", EXPERIMENTS["precedence"]),
+        ("chain, fresh seeds", EXPERIMENTS["chain"]),
+    ):
+        varied = VARIED[fresh]
+        assert varied.arms.items() <= own.arms.items()
+        assert replace(own, arms=varied.arms, seeds=varied.seeds, eval_every=0) == varied
+
+
+def test_slack_eases_the_verdict_of_its_arm_and_no_figure():
+    # b - a is -0.01 in all seeds, c - b is 0.1.
+    rows = [
+        row(arm, seed, value + 0.2 * seed, 0.5)
+        for arm, value in (("a", 0.30), ("b", 0.29), ("c", 0.39))
+        for seed in range(3)
+    ]
+    pairs = [("b", "a", "pass_at_1"), ("c", "b", "pass_at_1")]
+    claim = Claim(text="c > b >= a", paper="none")
+    verdicts = [
+        paired_finding(claim, rows, pairs, slack=slack).verdict
+        for slack in (None, {"b": 0.02}, {"b": 0.005}, {"c": 0.02})
+    ]
+    assert verdicts == ["opposite", "reproduced", "opposite", "opposite"]
+    eased = paired_finding(claim, rows, pairs, slack={"b": 0.02})
+    assert eased.measures[0] == "b - a, pass_at_1: -0.010 [-0.010, -0.010]"
 
 
 def test_grpo_has_left_zero_where_its_pass_at_k_has():
@@ -158,26 +204,35 @@ def test_experiments_that_a_claim_subtracts_share_problems_evaluation_and_budget
         assert all(a.answer == b.answer for a, b in zip(*sets, strict=True))
 
 
-@pytest.mark.parametrize(("page", "words"), [("README.md", ["--short"]), ("docs/results.md", [])])
-def test_the_tables_of_claims_are_what_the_published_rows_say(page, words, capsys):
+@pytest.mark.parametrize(
+    ("page", "words", "count"),
+    [
+        ("README.md", ["--short"], len(CLAIMS)),
+        ("docs/results.md", [], len(CLAIMS)),
+        ("docs/results.md", ["--variations"], len(VARIATIONS)),
+    ],
+)
+def test_the_tables_of_claims_are_what_the_published_rows_say(page, words, count, capsys):
     main(["--published", *words])
     printed = capsys.readouterr().out.splitlines()
     rows = [line for line in printed if line.startswith("| ")]
-    assert len(rows) == 1 + len(CLAIMS)
+    assert len(rows) == 1 + count
     text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
     for line in rows:
         assert line in text, line
 
 
-def test_published_rows_are_of_five_seeds_and_reach_their_budgets():
-    for name, experiment in EXPERIMENTS.items():
+def test_published_rows_are_of_every_seed_and_reach_their_budgets():
+    for name, experiment in (EXPERIMENTS | VARIED).items():
         found = published(name)
+        first, last = experiment.seeds
+        seeds = range(first, last + 1)
         pairs = [(own["arm"], own["seed"]) for own in found]
-        assert sorted(pairs) == sorted((arm, seed) for arm in experiment.arms for seed in range(5))
+        assert sorted(pairs) == sorted((arm, seed) for arm in experiment.arms for seed in seeds)
         assert all(own["tokens"] >= experiment.budget for own in found)
         # Arms of a seed begin with one evaluation.
         firsts = {(own["seed"], own["first_pass_at_1"], own["first_pass_at_k"]) for own in found}
-        assert len(firsts) == 5
+        assert len(firsts) == len(seeds)
 
 
 def test_published_rows_are_not_made_of_a_quick_look(capsys):
@@ -190,3 +245,6 @@ def test_an_unknown_claim_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["pope_lifts", "srpo_ordre"])
     assert "no claim 'srpo_ordre' among grpo_sharpening" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--variations", "pope_lifts"])
+    assert "no claim 'pope_lifts' among grpo_sharpening, precedence" in capsys.readouterr().err

@@ -103,72 +103,73 @@ SIX: dict[str, str] = {
 }
 """The six methods, with one loss of policy tokens: GRPO's clipped one, averaged over tokens."""
 
+_PRECEDENCE = Experiment(
+    source="mix:precedence@7-10",
+    train_size=32,
+    budget=80_000,
+    eval_every=3,
+    arms=SIX
+    | {
+        "pope, hard prefix": f"{_POPE},conditioning=response",
+        "pope, guided only": f"{_POPE},copies=guided_only",
+        "pope, no restating": f"{_POPE},instruction=Do not restate.",
+        "grpo, extra": "lte:extra=unhinted",
+        "grpo, entropy bonus": "grpo:loss.entropy_coefficient=0.01",
+        "grpo, clip higher": "grpo:loss.clip_high=0.5",
+        "grpo, pass@k": "grpo:advantage.kind=pass_at_k,advantage.k=4",
+        "sft": "sft",
+    },
+)
+_MIXED = {"grpo": "grpo", "pope": f"{_POPE},easy=mix"}
+_INVERSE = Experiment(
+    source="mix:inverse@8-10",
+    train_size=32,
+    budget=100_000,
+    learning_rate=2e-4,
+    updates_per_iteration=1,
+    arms=SIX | {"expo, expert chains": "expo:explanations=expert"},
+)
+_CHAIN = Experiment(
+    source="mix:chain@12-14",
+    train_size=32,
+    budget=80_000,
+    eval_size=40,
+    eval_every=3,
+    learning_rate=2e-4,
+    updates_per_iteration=1,
+    arms={
+        "grpo": f"grpo:{_PAPER},advantage.std=population,advantage.eps=0.0",
+        "rrpo": "rrpo",
+        "srpo": "srpo",
+        "srpo, checker": "srpo:localiser=checker",
+        "srpo, checker -4": "srpo:localiser=checker,offset=-4",
+        "srpo, checker +4": "srpo:localiser=checker,offset=4",
+    },
+)
+
+
+def _some(experiment: Experiment, *arms: str) -> dict[str, str]:
+    return {arm: experiment.arms[arm] for arm in arms}
+
+
 EXPERIMENTS: dict[str, Experiment] = {
-    "precedence": Experiment(
-        source="mix:precedence@7-10",
-        train_size=32,
-        budget=80_000,
-        eval_every=3,
-        arms=SIX
-        | {
-            "pope, hard prefix": f"{_POPE},conditioning=response",
-            "pope, guided only": f"{_POPE},copies=guided_only",
-            "pope, no restating": f"{_POPE},instruction=Do not restate.",
-            "grpo, extra": "lte:extra=unhinted",
-            "grpo, entropy bonus": "grpo:loss.entropy_coefficient=0.01",
-            "grpo, clip higher": "grpo:loss.clip_high=0.5",
-            "grpo, pass@k": "grpo:advantage.kind=pass_at_k,advantage.k=4",
-            "sft": "sft",
-        },
-    ),
-    "precedence, easy mixed in": Experiment(
+    "precedence": _PRECEDENCE,
+    "precedence, easy mixed in": replace(
+        _PRECEDENCE,
         source="mix:precedence@1-3+precedence@7-10",
-        eval_problems="mix:precedence@7-10",
+        eval_problems=_PRECEDENCE.source,
         train_size=64,
-        budget=80_000,
-        arms={"grpo": "grpo", "pope": f"{_POPE},easy=mix"},
+        eval_every=0,
+        arms=_MIXED,
     ),
-    "precedence, foreign experts": Experiment(
-        source="mix:precedence@7-10",
-        train_size=32,
-        budget=80_000,
-        is_foreign=True,
-        arms={"sft": "sft"},
+    "precedence, foreign experts": replace(
+        _PRECEDENCE, is_foreign=True, eval_every=0, arms=_some(_PRECEDENCE, "sft")
     ),
-    "inverse": Experiment(
-        source="mix:inverse@8-10",
-        train_size=32,
-        budget=100_000,
-        learning_rate=2e-4,
-        updates_per_iteration=1,
-        arms=SIX | {"expo, expert chains": "expo:explanations=expert"},
+    "inverse": _INVERSE,
+    "inverse, foreign experts": replace(
+        _INVERSE, is_foreign=True, arms=_some(_INVERSE, "expo, expert chains")
     ),
-    "inverse, foreign experts": Experiment(
-        source="mix:inverse@8-10",
-        train_size=32,
-        budget=100_000,
-        learning_rate=2e-4,
-        updates_per_iteration=1,
-        is_foreign=True,
-        arms={"expo, expert chains": "expo:explanations=expert"},
-    ),
-    "chain": Experiment(
-        source="mix:chain@12-14",
-        train_size=32,
-        budget=80_000,
-        eval_size=40,
-        eval_every=3,
-        learning_rate=2e-4,
-        updates_per_iteration=1,
-        arms={
-            "grpo": f"grpo:{_PAPER},advantage.std=population,advantage.eps=0.0",
-            "rrpo": "rrpo",
-            "srpo": "srpo",
-            "srpo, checker": "srpo:localiser=checker",
-            "srpo, checker -4": "srpo:localiser=checker,offset=-4",
-            "srpo, checker +4": "srpo:localiser=checker,offset=4",
-        },
-    ),
+    "chain": _CHAIN,
     "chain, large steps": Experiment(
         source="mix:chain@8-10",
         train_size=32,
@@ -185,13 +186,6 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 """In each, all arms have one loss of policy tokens, but those that are named for another loss: that
 of GRPO, which is clipped; in `chain` that of SRPO's paper, which is not."""
-
-
-_PRECEDENCE, _CHAIN = EXPERIMENTS["precedence"], EXPERIMENTS["chain"]
-
-
-def _some(experiment: Experiment, *arms: str) -> dict[str, str]:
-    return {arm: experiment.arms[arm] for arm in arms}
 
 
 VARIATIONS: dict[str, Experiment] = {
@@ -218,7 +212,7 @@ VARIATIONS: dict[str, Experiment] = {
         train_size=64,
         seeds=(5, 9),
         eval_every=0,
-        arms={"grpo": "grpo", "pope": f"{_POPE},easy=mix"},
+        arms=_MIXED,
     ),
     "unlock": Experiment(
         source="mix:unlock@10-10",

@@ -2,9 +2,9 @@
 
 The settings of the claims were chosen after looks at single seeds, and some claims did not
 reproduce. So those are scored again on ten seeds that nothing was chosen by, and on problems that
-differ in what the theory turns on: `unlock`, where right chains are so rare that GRPO has no
-success to begin with; and easy problems of another skill (`chain`) mixed in with hard ones
-(`precedence`), of which they teach nothing.
+differ in what the theory turns on: `unlock` at its hardest, where right chains are so rare that
+GRPO has no success to begin with; and easy problems of another skill (`chain`) mixed in with hard
+ones (`precedence`), of which they teach nothing.
 
     python -m benchmarks.claims --variations
 """
@@ -53,6 +53,10 @@ def _sharpening(claim: Claim, rows: Sequence[Row]) -> Finding:
 
 
 _LEADS = partial(paired_finding, pairs=[("pope", "grpo", figure) for figure in pope_lifts.FIGURES])
+_PREFIXED = partial(
+    paired_finding,
+    pairs=[("pope, hard prefix", "grpo", figure) for figure in pope_lifts.FIGURES],
+)
 _REMEDIES = partial(
     paired_finding,
     pairs=[("pope", arm, pope_alternatives.FIGURE) for arm in pope_alternatives.REMEDIES],
@@ -64,19 +68,23 @@ _ORDER = partial(
 )
 _LOCALISED = partial(paired_finding, pairs=localisation_accuracy.PAIRS[:1])
 _HINTED = partial(paired_finding, pairs=lte_gain.PAIRS)
+PREFIX_CLAIM = Claim(
+    text="starting behind a reference prefix solves problems that GRPO cannot",
+    paper=pope_lifts.CLAIM.paper,
+)
 VARIATIONS: dict[str, Variation] = {
-    f"{module.__name__.rpartition('.')[2]}, {experiment}": Variation(
-        claim=module.CLAIM, experiment=experiment, finding=finding
-    )
-    for module, experiment, finding in (
-        (grpo_sharpening, FRESH, _sharpening),
-        (grpo_sharpening, UNLOCK, _sharpening),
-        (pope_lifts, FRESH, _LEADS),
-        (pope_lifts, UNLOCK, _LEADS),
-        (pope_mixing, MIXED, _LEADS),
-        (pope_alternatives, FRESH, _REMEDIES),
-        (lte_gain, FRESH, _HINTED),
-        (srpo_order, CHAIN, _ORDER),
-        (localisation_accuracy, CHAIN, _LOCALISED),
+    f"{name}, {experiment}": Variation(claim=claim, experiment=experiment, finding=finding)
+    for name, claim, experiment, finding in (
+        ("grpo_sharpening", grpo_sharpening.CLAIM, FRESH, _sharpening),
+        ("grpo_sharpening", grpo_sharpening.CLAIM, UNLOCK, _sharpening),
+        ("pope_lifts", pope_lifts.CLAIM, FRESH, _LEADS),
+        ("pope_lifts", pope_lifts.CLAIM, UNLOCK, _LEADS),
+        ("prefix_lifts", PREFIX_CLAIM, UNLOCK, _PREFIXED),
+        ("pope_mixing", pope_mixing.CLAIM, MIXED, _LEADS),
+        ("pope_alternatives", pope_alternatives.CLAIM, FRESH, _REMEDIES),
+        ("lte_gain", lte_gain.CLAIM, FRESH, _HINTED),
+        ("srpo_order", srpo_order.CLAIM, CHAIN, _ORDER),
+        ("localisation_accuracy", localisation_accuracy.CLAIM, CHAIN, _LOCALISED),
     )
 }
+"""Each is scored by the claim's own pairs, as far as its experiment has their arms."""
