@@ -1,8 +1,8 @@
 """Claim: a method costs what its tokens cost. Seconds per generated token, against GRPO's.
 
 All methods run in one process and in turn, an iteration each a round, so that a noisy machine is
-noisy for all; the median round counts. Localisation (SRPO) is a small extra wave by design. All that
-a method asks for at once is sampled in one batch: at the default of 256 sequences, GRPO's 32 groups
+noisy for all; the median round counts. Localisation (SRPO) is a small extra wave by design. What a
+method asks for at once is sampled in one batch: at the default of 256 sequences, GRPO's 32 groups
 of 8 fill one, and the 32 explanations that ExPO adds would be a second, small and slow one.
 
     python -m benchmarks.method_cost

@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> None:
     for name in dict.fromkeys(used for module in chosen.values() for used in module.USES):
         found[name] = published(name) if given.published else _rows(name, given)
     for name, module in chosen.items():
-        if not module.USES:
+        if isinstance(module, ModuleType) and not module.USES:
             own = published(name) if given.published else _own_rows(name, module, given)
             found[module.__name__] = own
     findings: dict[str, Finding] = {}
