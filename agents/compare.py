@@ -87,7 +87,9 @@ class Comparison:
         text = config_json.dump(config)
         file = path / "config.json"
         if file.is_file() and (path / "runs").is_dir():
-            _check_equal(path, json.loads(file.read_text(encoding="utf-8")), json.loads(text))
+            # Read as a config: a setting that is newer than the directory has its default there.
+            there = config_json.load(CompareConfig, file.read_text(encoding="utf-8"))
+            _check_equal(path, json.loads(config_json.dump(there)), json.loads(text))
             return cls(path, config)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise CheckpointError(

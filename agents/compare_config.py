@@ -25,7 +25,8 @@ from reason_env.agents import config_json
 from reason_env.agents.checkpoint import CheckpointConfig
 from reason_env.agents.config_tree import Tree, leaves, merged, set_leaf, tree_of
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.methods import method_config
+from reason_env.agents.loss_config import LossConfig
+from reason_env.agents.methods import ComposedConfig, ExPDPOConfig, MethodConfig, method_config
 from reason_env.agents.train_config import TrainConfig
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
 
@@ -109,6 +110,24 @@ class CompareConfig:
     def content_hash(self) -> str:
         """8 hex digits over every setting; equal in every process."""
         return hashlib.sha256(config_json.dump(self).encode()).hexdigest()[:8]
+
+
+def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
+    """Returns a method with this loss of policy tokens; one that has none (exp-dpo) as it is.
+
+    >>> from reason_env.agents.methods import GRPOConfig
+    >>> with_loss(method_config("srpo"), GRPOConfig().loss).loss.policy_term
+    'clip'
+    """
+    if isinstance(method, ComposedConfig):
+        return replace(method, methods=tuple(with_loss(own, loss) for own in method.methods))
+    return method if isinstance(method, ExPDPOConfig) else replace(method, loss=loss)
+
+
+def loss_of(method: MethodConfig) -> LossConfig | None:
+    """Returns the loss of a method's own group; None where it has none."""
+    own = method.methods[0] if isinstance(method, ComposedConfig) else method
+    return None if isinstance(own, ExPDPOConfig) else own.loss
 
 
 def slug(name: str) -> str:

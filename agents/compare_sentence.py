@@ -1,8 +1,8 @@
 """One plain sentence about an arm: what happened to it, and what its numbers do not show.
 
-A difference is claimed only where the interval over paired seeds leaves 0 out and there are enough
-pairs for that to mean something. Below three seeds there is no interval: the bootstrap's limits are
-then the values themselves.
+A difference is claimed only where the bootstrap's interval over paired seeds and Student's leave 0
+out and there are enough pairs for that to mean something; a change, where both do over seeds. Below
+three seeds there is no interval: the bootstrap's limits are then the values themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def _change(own: Json) -> str:
     gain = own["gain"]
     if gain["low"] is None:
         verb = "went"
-    elif gain["low"] <= 0 <= gain["high"]:
+    elif not gain["is_clear"]:
         verb = "did not clearly change: it went"
     else:
         verb = "rose" if gain["mean"] > 0 else "fell"
@@ -92,10 +92,16 @@ def _against(found: Json, baseline: str) -> str:
         return f"{text} ({_signed(own['mean'])}, {_spread(own, 'pair', sign=True)}){_way(found)}"
     if own["mean"] < 0:
         own = {**own, "low": -own["high"], "high": -own["low"]}
+    return f"{size} ({_spread(own, 'pair')}{_doubt(own, pairs)})"
+
+
+def _doubt(own: Json, pairs: int) -> str:
+    """Returns why a difference is not claimed, or else its p-value."""
     if pairs < FEW_PAIRS:
-        return f"{size} ({_spread(own, 'pair')}: too few to claim it)"
-    p = own["sign_flip_p"]
-    return f"{size} ({_spread(own, 'pair')}{'' if p is None else f', sign-flip p {p:.3f}'})"
+        return ": too few to claim it"
+    if not own["is_clear"]:
+        return ": Student's interval holds 0, so nothing is claimed"
+    return "" if own["sign_flip_p"] is None else f", sign-flip p {own['sign_flip_p']:.3f}"
 
 
 def _way(found: Json) -> str:

@@ -3,7 +3,8 @@
 Evaluations of one run are alike, seeds are independent; intervals resample seeds, and differences
 are taken between runs of one seed. Not covered: few seeds. With n seeds the percentile bootstrap is
 too narrow (n = 5 holds the mean in about 83 of 100 intervals that say 95), so an exact sign-flip
-p-value, whose smallest value is 2^(1-n), stands beside each difference.
+p-value, whose smallest value is 2^(1-n), stands beside each difference; and in words a change or a
+difference is claimed only where Student's interval leaves 0 out too.
 
 Axis letters: S seeds, X places on a token axis.
 """
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reason_env.agents.cpi_interval import t_quantile
 from reason_env.agents.statistics import bootstrap_mean
 from reason_env.errors import ConfigError
 
@@ -55,6 +57,20 @@ class Estimate:
     def excludes_zero(self) -> bool:
         """True if the interval is there and does not hold 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    @property
+    def is_clear(self) -> bool:
+        """True if Student's 95 % interval does not hold 0 either: with few seeds the wider one.
+
+        >>> wide = over_seeds({0: 0.01, 1: 0.02, 2: 0.3})
+        >>> wide.excludes_zero, wide.is_clear
+        (True, False)
+        """
+        values = np.asarray(list(self.values.values()), dtype=np.float64)
+        if len(values) < 2 or not self.excludes_zero:
+            return False
+        error = float(values.std(ddof=1)) / len(values) ** 0.5
+        return abs(self.mean) > t_quantile(0.975, len(values) - 1) * error
 
 
 def curve_of(rows: Sequence[Mapping[str, Any]]) -> Curve:

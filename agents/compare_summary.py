@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from reason_env.agents.compare import Comparison
-from reason_env.agents.compare_config import CompareConfig
+from reason_env.agents.compare_config import CompareConfig, loss_of
 from reason_env.agents.compare_run import Run, tokens_of
 from reason_env.agents.compare_sentence import (
     FEWEST_FOR_INTERVAL,
@@ -77,6 +77,23 @@ def _status(run: Run) -> str:
 
 def _notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
     """Returns what a reader must know before the numbers; empty where all is as it should be."""
+    return _loss_notes(config) + _budget_notes(config, runs)
+
+
+def _loss_notes(config: CompareConfig) -> list[str]:
+    losses = {label: loss_of(arm.method) for label, arm in config.arms.items()}
+    base = losses[config.baseline]
+    others = [label for label, own in losses.items() if base and own and own != base]
+    if not others:
+        return []
+    return [
+        f"The losses are not equal: {', '.join(others)} {'has' if len(others) == 1 else 'have'} "
+        f"another loss than {config.baseline}, so a difference may be the loss's and not the "
+        "method's. Give --same-loss True for one loss; the settings that differ are in the report."
+    ]
+
+
+def _budget_notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
     finished = [row for row in runs if row["status"] == "finished"]
     longest = max(finished, key=lambda row: row["tokens"], default=None)
     if longest is None or longest["tokens"] <= (1 + MOST_OVERSHOOT) * config.budget:
@@ -187,6 +204,7 @@ def _plain(estimate: Estimate) -> Json:
         "mean": estimate.mean,
         "low": estimate.low if has_interval else None,
         "high": estimate.high if has_interval else None,
+        "is_clear": estimate.is_clear,
         "values": {str(seed): value for seed, value in estimate.values.items()},
     }
 

@@ -9,9 +9,9 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from reason_env.codec import Codec
-from reason_env.errors import ConfigError, shown
+from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from reason_env.problems import problem_sources
-from reason_env.prompt import PromptTemplate
+from reason_env.prompt import GUIDANCE_TEXTS, PromptTemplate
 from reason_env.reward import RewardConfig
 
 
@@ -47,6 +47,9 @@ class EnvConfig:
     """"chat" uses the tokenizer's chat template."""
     system: str = ""
     """System message of chat prompts."""
+    guidance: dict[str, str] = field(default_factory=dict)
+    """Words of guidance by its kind, {pieces} where its texts go, as in `--guidance mistakes "Do
+    not answer any of: {pieces}."`; kinds that are not named keep the base model's words."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The reward of each outcome."""
 
@@ -56,6 +59,13 @@ class EnvConfig:
     the command line does."""
 
     def __post_init__(self) -> None:
+        for kind in self.guidance:
+            if kind not in GUIDANCE_TEXTS:
+                raise UnknownNameError(
+                    f"no kind of guidance {kind!r} among {', '.join(GUIDANCE_TEXTS)}"
+                    f"{did_you_mean(kind, GUIDANCE_TEXTS)}"
+                )
+        self._template()
         if self.stack is None:
             return
         given = [f.name for f in fields(self) if f.name != "stack" and not _is_default(self, f)]
@@ -127,19 +137,27 @@ class EnvConfig:
             "columns": self.columns or None,
             "allow_ungradable": self.allow_ungradable,
             "grading": self.grading,
-            "prompt": PromptTemplate(kind=self.prompt, system=self.system),
+            "prompt": self._template(),
             "reward": self.reward,
             "granularity": "response",
             "format": "tokens",
         }
 
+    def _template(self) -> PromptTemplate:
+        # Guidance ends its line, whatever words it is given; the steps of a solution end theirs.
+        own = {
+            kind: text if kind == "partial_solution" else text.rstrip("\n") + "\n"
+            for kind, text in self.guidance.items()
+        }
+        return PromptTemplate(kind=self.prompt, system=self.system, guidance=GUIDANCE_TEXTS | own)
+
     @property
     def has_splits(self) -> bool:
         """True if the source has other splits to evaluate on; one file has none."""
-        head, _, argument = self.source.partition(":")
-        if head in ("gsm8k", "file"):
+        head, colon, argument = self.source.partition(":")
+        if colon and head in ("gsm8k", "file"):
             return Path(argument).is_dir()
-        return head in {source.name for source in problem_sources()}
+        return head in {source.name for source in problem_sources()} or Path(self.source).is_dir()
 
 
 def _is_default(config: Any, own: Field[Any]) -> bool:

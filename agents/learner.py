@@ -65,6 +65,8 @@ class _Work:
 
     batch: TokenBatch
     losses: tuple[LossConfig, ...]
+    terms: tuple[str, ...]
+    """The role of a row whose loss has a total of its own; "" for the rows that share theirs."""
     is_active_B: Tensor
     old_log_probs_BT: Tensor | None
     ref_log_probs_BT: Tensor | None
@@ -200,6 +202,10 @@ class Learner:
         work = _Work(
             batch=batch,
             losses=losses,
+            terms=tuple(
+                sample.role if loss.own_total else ""
+                for sample, loss in zip(samples, losses, strict=True)
+            ),
             is_active_B=torch.tensor(is_active, device=self.policy.device),
             old_log_probs_BT=None,
             ref_log_probs_BT=None,
@@ -233,14 +239,11 @@ class Learner:
             return None
         self.optimizer.zero_grad(set_to_none=True)
         outputs: list[tuple[list[int], LossOutput]] = []
-        # Each role's loss has its own micro-batches; the shared totals make them one loss.
-        for loss in dict.fromkeys(work.losses[row] for row in active_b.tolist()):
-            is_own = [work.losses[row] == loss for row in active_b.tolist()]
-            sharing_b = [
-                row
-                for row in rows_b.tolist()
-                if (work.losses[row] == loss if loss.own_total else not work.losses[row].own_total)
-            ]
+        # Each term has its own micro-batches; the shared totals make them one loss.
+        kinds = list(zip(work.losses, work.terms, strict=True))
+        for loss, term in dict.fromkeys(kinds[row] for row in active_b.tolist()):
+            is_own = [kinds[row] == (loss, term) for row in active_b.tolist()]
+            sharing_b = [row for row in rows_b.tolist() if work.terms[row] == term]
             totals = LossTotals.of(work.batch.action_mask_BT[sharing_b], self.max_response_tokens)
             own_b = active_b[torch.tensor(is_own, device=active_b.device)]
             for part_b, part in self._parts(work.batch, own_b):

@@ -46,7 +46,7 @@ def row_statistics(
         "clip_low": low_BT,
         "clip_high": high_BT,
         "dual_clip": dual_BT,
-        "approx_kl": moved_BT.expm1() - moved_BT,
+        "kl_old_policy": moved_BT.expm1() - moved_BT,
         "importance_weight": importance_BT,
     }
     maxima_BT = {"ratio": ratio_BT}
@@ -88,8 +88,8 @@ def summarize(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     """Returns the metrics of all rows of the parts together; `{}` of none.
 
     Means are over sampled tokens. effective_sample_fraction is (sum ratio)^2 / (N sum ratio^2),
-    0..1; chi_square is mean (ratio - 1)^2; approx_kl is mean (r - 1 - log r) with r = policy / old,
-    an estimate of KL(old || policy).
+    0..1; chi_square is mean (ratio - 1)^2; kl_old_policy is mean (r - 1 - log r) with
+    r = policy / old, an estimate of KL(old || policy).
 
     >>> rows = {"tokens": torch.tensor([2.0]), "ratio": torch.tensor([2.0]),
     ...         "ratio_square": torch.tensor([2.5]), "ratio_max": torch.tensor([1.5])}
@@ -122,7 +122,7 @@ METRIC_NAMES = {
     "clip_low": "clip_low_fraction",
     "clip_high": "clip_high_fraction",
     "dual_clip": "dual_clip_fraction",
-    "approx_kl": "approx_kl",
+    "kl_old_policy": "kl_old_policy",
     "importance_weight": "importance_weight_mean",
     "importance_capped": "importance_capped_fraction",
     "behavior_gap": "behavior_gap_mean",

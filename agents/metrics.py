@@ -70,6 +70,11 @@ METRICS: dict[str, Metric] = {
         across="sum",
         per_role=True,
     ),
+    "rollout/preparation_tokens": Metric(
+        "tokens",
+        "generated to measure problems before the first iteration; in sampled_tokens_total",
+        across="sum",
+    ),
     "rollout/discarded_tokens": Metric(
         "tokens",
         "generated in this iteration for episodes that answer and are in no training sample",
@@ -116,7 +121,7 @@ METRICS: dict[str, Metric] = {
         (0, 0.02),
     ),
     "rollout/mismatch_max": Metric("nats/token", "the largest of them", (0, 1), across="max"),
-    "rollout/mismatch_k3": Metric(
+    "rollout/mismatch_kl_behavior_policy": Metric(
         "nats/token",
         "mean of r - 1 - log r, r = trainer / sampler: KL(sampler || trainer)",
         (0, 0.01),
@@ -170,7 +175,7 @@ METRICS: dict[str, Metric] = {
         (0.01, 5),
         per_role=True,
     ),
-    "update/approx_kl": Metric(
+    "update/kl_old_policy": Metric(
         "nats/token",
         "mean of ratio - 1 - log_ratio, ratio = policy / old: KL(old || policy)",
         (0, 0.1),

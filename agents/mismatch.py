@@ -70,7 +70,7 @@ def mismatch_of(trainer: Sequence[float], sampler: Sequence[float]) -> dict[str,
     counted apart and is in no mean.
 
     >>> found = mismatch_of([-1.0, -2.5], [-1.0, -2.0])  # d = 0 and -0.5
-    >>> found["rollout/mismatch_mean"], round(found["rollout/mismatch_k3"], 4)
+    >>> found["rollout/mismatch_mean"], round(found["rollout/mismatch_kl_behavior_policy"], 4)
     (0.25, 0.0533)
     """
     gaps = [a - b for a, b in zip(trainer, sampler, strict=True) if a > -math.inf]
@@ -80,7 +80,7 @@ def mismatch_of(trainer: Sequence[float], sampler: Sequence[float]) -> dict[str,
     return {
         "rollout/mismatch_mean": sum(map(abs, gaps)) / count if count else None,
         "rollout/mismatch_max": max(map(abs, gaps)) if count else None,
-        "rollout/mismatch_k3": (
+        "rollout/mismatch_kl_behavior_policy": (
             sum(ratio - 1 - gap for ratio, gap in zip(ratios, gaps, strict=True)) / count
             if count
             else None

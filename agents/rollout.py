@@ -213,7 +213,7 @@ def _episode(
         prompt_ids=inner.prompt.token_ids(start.state),
         learn_prompt_ids=inner.prompt.token_ids(start.learn_from),
         behavior_log_probs=completion.log_probs[:taken],
-        num_sampled_tokens=len(completion.token_ids),
+        sampled_ids=completion.token_ids,
         episode_return=episode_return,
         is_success=bool(info["success"]),
         outcome=str(info["outcome"]),

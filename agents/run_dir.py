@@ -85,16 +85,7 @@ class RunDir:
         """
         path = Path(path)
         text = config_json.dump(config)
-        if path.exists() and not path.is_dir():
-            raise CheckpointError(
-                f"a run directory must be a directory, got the file '{path}'; give another --out"
-            )
-        run_files = ("config.json", "metrics.jsonl", "episodes", "checkpoints")
-        if any((path / name).exists() for name in run_files):
-            raise CheckpointError(
-                f"a run directory must not hold a run already, got '{path}'; go on with it by "
-                "--resume, or give another --out"
-            )
+        check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         facts = {
             **provenance(command=command, device=device),
@@ -279,6 +270,24 @@ class RunDir:
             if value is not None:
                 self._writer.add_scalar(name, value, iteration)
         self._writer.flush()
+
+
+def check_free(path: Path) -> None:
+    """Raises if a run cannot begin there: ask before what takes long.
+
+    Raises:
+        CheckpointError: The path holds a run or is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(
+            f"a run directory must be a directory, got the file '{path}'; give another --out"
+        )
+    run_files = ("config.json", "metrics.jsonl", "episodes", "checkpoints")
+    if any((path / name).exists() for name in run_files):
+        raise CheckpointError(
+            f"a run directory must not hold a run already, got '{path}'; go on with it by "
+            "--resume, or give another --out"
+        )
 
 
 def _number(name: str, value: object) -> Number:

@@ -36,9 +36,9 @@ def train(
         deadline: `time.monotonic()` after which no iteration starts; None for none.
     """
     config = training.config
-    training.prepare()
+    training.prepare(deadline=deadline)
     if run.last_iteration is None:
-        _write(run, 0, training.first_metrics(), on_row)
+        _write(run, 0, {**_prepared(training), **training.first_metrics()}, on_row)
     while not training.is_over:
         metrics, _ = training.iterate()
         number = training.iteration
@@ -66,6 +66,11 @@ def train(
     if any(row.get(name) is not None for row in rows for name in PASS_RATES):
         draw_curve(rows, run.path / "curve.png", title=f"{config.name} on {config.env.source}")
     return rows
+
+
+def _prepared(training: Training) -> Row:
+    tokens = training.sampled_tokens_total
+    return {"rollout/preparation_tokens": tokens} if tokens else {}
 
 
 def _write(run: RunDir, iteration: int, metrics: Mapping[str, Number], on_row: OnRow) -> None:

@@ -5,7 +5,7 @@ config's seed, so an object made from a checkpoint goes on as the one that wrote
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ NOTHING_SAMPLED: Mapping[str, Number] = {
 """The metrics of an iteration that learns from what was sampled before it."""
 STARTS_AT_ONCE = 64
 """Of a preparation: a budget that it overruns is noticed before all of it is spent."""
+OnPrepared = Callable[[int, int, int], None]
+"""Is told how many starts of how many the preparation has sampled, and all its tokens so far."""
 
 
 class Training:
@@ -68,6 +70,7 @@ class Training:
         self.conservative = self._conservative()
         self.iteration = 0
         self.sampled_tokens_total = 0
+        self._is_prepared = False
         self.episodes: list[dict[str, Any]] = []
         """What is kept of the last iteration's episodes (`episode_rows`)."""
         if loaded is not None:
@@ -94,15 +97,26 @@ class Training:
         is_spent = budget is not None and self.sampled_tokens_total >= budget
         return self.iteration >= self.config.iterations or is_spent
 
-    def prepare(self) -> None:
-        """Lets the method measure what it must before training, and choose its problems.
+    def prepare(
+        self,
+        *,
+        on_prepared: OnPrepared = lambda done, planned, tokens: None,
+        deadline: float | None = None,
+    ) -> None:
+        """Lets the method measure what it must before training, and choose its problems; once.
 
         The tokens of it are counted as training tokens: a budget that left them out would flatter
         the methods that search.
 
+        Args:
+            on_prepared: Told after every `STARTS_AT_ONCE` starts of a round.
+            deadline: `time.monotonic()` after which nothing more is measured; None for none.
+
         Raises:
-            ConfigError: It has spent the whole budget.
+            ConfigError: It has spent the whole budget, or all the time.
         """
+        if self._is_prepared:
+            return
         states = initial_states(
             self.env, self.problem_ids, seed=self.config.seed_of("preparation", 0)
         )
@@ -111,16 +125,28 @@ class Training:
         def collect_groups(starts: Sequence[Start]) -> Sequence[Group]:
             groups: list[Group] = []
             for begin in range(0, len(starts), STARTS_AT_ONCE):
+                self._check_time(deadline, begin, len(starts))
                 wave = self._wave(starts[begin : begin + STARTS_AT_ONCE], seeds)
                 groups += wave.groups
                 self.sampled_tokens_total += sum(t.num_sampled_tokens for t in wave.trajectories)
                 self._check_preparation()
+                done = min(begin + STARTS_AT_ONCE, len(starts))
+                on_prepared(done, len(starts), self.sampled_tokens_total)
             return groups
 
         chosen = self.method.prepare(states, collect_groups)
         self.sampled_tokens_total += self.method.prepared_tokens
         self.problem_ids = [state.problem.problem_id for state in chosen]
         self._check_preparation()
+        self._is_prepared = True
+
+    def _check_time(self, deadline: float | None, done: int, planned: int) -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise ConfigError(
+                f"max_minutes must leave time to train, got {self.config.max_minutes!r} and "
+                f"{done} of {planned} starts measured in the preparation; raise it, or measure "
+                "with fewer samples or problems (--size)"
+            )
 
     def _check_preparation(self) -> None:
         if self.iteration == 0 and self.is_over:

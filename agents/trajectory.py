@@ -82,8 +82,8 @@ class Trajectory:
     """[P'], the prompt that it is trained under."""
     behavior_log_probs: tuple[float, ...]
     """[T] nats, for the policy's tokens of this episode, in order."""
-    num_sampled_tokens: int
-    """Tokens the engine generated, those that the environment left out included."""
+    sampled_ids: tuple[int, ...]
+    """[S], what the engine generated, the tokens that the environment left out included."""
     episode_return: float
     """Sum of the environment's rewards."""
     is_success: bool
@@ -91,6 +91,16 @@ class Trajectory:
     """`correct`, `incorrect`, `no_answer`, `timeout`, `error` or `truncated`."""
     policy_version: int
     """Updates the sampling policy had seen."""
+
+    @property
+    def num_sampled_tokens(self) -> int:
+        """S: what the episode cost."""
+        return len(self.sampled_ids)
+
+    @property
+    def reply(self) -> str:
+        """All that was sampled, as text: what stands behind an answer too, unlike the response."""
+        return self.final_state.codec.decode(self.sampled_ids)
 
     @property
     def prefix_length(self) -> int:

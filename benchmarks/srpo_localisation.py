@@ -87,7 +87,7 @@ def run(setting: Setting) -> list[Row]:
 def _row(
     arm: str, chain: ReasonState, group: Group, reply: Group | None, checker: StepChecker
 ) -> Row:
-    text = None if reply is None else reply.trajectories[0].final_state.text
+    text = None if reply is None else reply.trajectories[0].reply
     return {
         "arm": arm,
         "num_steps": chain.num_steps,

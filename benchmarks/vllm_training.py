@@ -34,7 +34,7 @@ REPORTED = (
     "pass_rate",
     "mismatch_mean",
     "mismatch_max",
-    "mismatch_k3",
+    "mismatch_kl_behavior_policy",
     "mismatch_effective_sample_fraction",
     "engine_restarts",
 )
@@ -165,9 +165,10 @@ def main() -> None:
         own = [row for row in rows if row["engine"] == engine]
         print(
             f"{engine}: mismatch mean {statistics.mean(r['mismatch_mean'] for r in own):.2e}, "
-            f"largest {max(r['mismatch_max'] for r in own):.2e}, k3 "
-            f"{statistics.mean(r['mismatch_k3'] for r in own):.2e}, smallest effective sample "
-            f"fraction {min(r['mismatch_effective_sample_fraction'] for r in own):.6f}, restarts "
+            f"largest {max(r['mismatch_max'] for r in own):.2e}, KL "
+            f"{statistics.mean(r['mismatch_kl_behavior_policy'] for r in own):.2e}, smallest "
+            "effective sample fraction "
+            f"{min(r['mismatch_effective_sample_fraction'] for r in own):.6f}, restarts "
             f"{sum(r['engine_restarts'] for r in own)}"
         )
 

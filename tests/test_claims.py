@@ -85,12 +85,15 @@ def test_every_claim_is_scored_from_rows_of_its_experiments(name):
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_every_variation_is_scored_from_rows_of_its_experiment(name):
     own = VARIATIONS[name]
-    rows = [
-        row(arm, seed, 0.1 + 0.01 * seed + 0.05 * place, 0.2 + 0.01 * seed + 0.05 * place)
-        for place, arm in enumerate(VARIED[own.experiment].arms)
-        for seed in range(5, 8)
-    ]
-    found = own.score({own.experiment: rows})
+    rows = {
+        used: [
+            row(arm, seed, 0.1 + 0.01 * seed + 0.05 * place, 0.2 + 0.01 * seed + 0.05 * place)
+            for place, arm in enumerate((EXPERIMENTS | VARIED)[used].arms)
+            for seed in range(5, 8)
+        ]
+        for used in own.USES
+    }
+    found = own.score(rows)
     assert found.claim.text == f"{own.claim.text}: on {own.experiment}"
     assert found.verdict in ("reproduced", "not reproduced", "opposite")
     assert "nan" not in found.measured
@@ -143,9 +146,10 @@ def test_srpo_s_order_is_decided_on_chain_and_reported_elsewhere():
     both = {"chain": rows_of(good, 0.01), "inverse": rows_of(bad, 0.01)}
     found = MODULES["srpo_order"].score(both | {"precedence": rows_of(bad, 0.01)})
     assert found.verdict == "reproduced"
-    assert found.measures[0] == "srpo - rrpo at equal tokens: +0.200 [+0.200, +0.200]"
-    assert found.measures[4] == "srpo - rrpo on inverse at equal tokens: -0.100 [-0.100, -0.100]"
-    assert len(found.measures) == 8
+    at = "at equal tokens and equal trained samples"
+    assert found.measures[0] == f"srpo - rrpo {at}: +0.200 [+0.200, +0.200]"
+    assert found.measures[2] == f"srpo - rrpo on inverse {at}: -0.100 [-0.100, -0.100]"
+    assert len(found.measures) == 6
     turned = {"chain": rows_of(bad, 0.01), "inverse": rows_of(good, 0.01)}
     assert MODULES["srpo_order"].score(turned | {"precedence": both["chain"]}).verdict == "opposite"
 
@@ -156,10 +160,40 @@ def test_the_largest_fall_is_from_the_highest_place_before():
     assert MODULES["cpi_monotone"].drawdown(fallen) == pytest.approx(0.3)
 
 
-def test_the_late_fall_begins_at_half_of_the_tokens():
+def test_the_late_fall_begins_with_the_first_evaluation_in_the_second_half():
     own = row("lte", 0, 0.4, 0.9)
     own["curve"] = [(0, 0, 0.1, 0.2), (1, 50, 0.2, 0.4), (2, 100, 0.4, 0.9)]
     assert MODULES["lte_never_solved"].late_fall(own) == pytest.approx(0.5)
+    own["curve"] = [(0, 0, 0.1, 0.2), (1, 70, 0.2, 0.6), (2, 100, 0.4, 0.9)]
+    assert MODULES["lte_never_solved"].late_fall(own) == pytest.approx(0.3)
+
+
+def test_equal_trained_samples_are_their_own_comparison_only_where_they_can_be_told():
+    figures_of = MODULES["srpo_order"].figures_of
+    rows = [row(arm, 0, 0.4, 0.5) for arm in ("grpo", "rrpo", "srpo")]
+    assert list(figures_of(rows)) == ["tokens and equal trained samples"]
+    rows[0] |= {"iterations": 6}
+    assert list(figures_of(rows)) == ["tokens"]
+    for own in rows[1:]:
+        own["curve"] = [(0, 0, 0.0, 0.1), (4, 400, 0.1, 0.2), (10, 1000, 0.4, 0.5)]
+    found = figures_of(rows)
+    assert list(found) == ["tokens", "trained samples"]
+    # After the six iterations of the shortest: a third of the way from 4 to 10.
+    assert found["trained samples"]["srpo"] == {0: pytest.approx(0.2)}
+    assert found["tokens"]["srpo"] == {0: 0.4}
+
+
+def test_references_in_another_hand_are_scored_beside_the_arms_they_are_compared_with():
+    own = VARIATIONS["expo_gain, inverse, foreign experts"]
+    assert own.USES == ("inverse, foreign experts", "inverse")
+    inverse = [row("expo", seed, 0.5, 0.6) for seed in range(3)]
+    inverse += [row("grpo", seed, 0.1, 0.2) for seed in range(3)]
+    inverse += [row("expo, expert chains", seed, 0.9, 0.9) for seed in range(3)]
+    foreign = [row("expo, expert chains", seed, 0.2, 0.3) for seed in range(3)]
+    found = own.score({own.USES[0]: foreign, "inverse": inverse})
+    assert found.measures[0].endswith("pass_at_1: +0.300 [+0.300, +0.300]")
+    assert found.verdict == "reproduced"
+    assert MODULES["expo_gain"].score({"inverse": inverse}).verdict == "opposite"
 
 
 def test_the_other_side_of_a_difference_may_be_of_another_experiment():
@@ -239,6 +273,14 @@ def test_published_rows_are_not_made_of_a_quick_look(capsys):
     with pytest.raises(SystemExit):
         main(["--publish", "--preset", "quick"])
     assert "--publish takes the rows of the full preset" in capsys.readouterr().err
+
+
+def test_rows_that_are_not_there_and_settings_that_nothing_reads_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--published", "--seeds", "2", "lte_gain"])
+    assert "--published has the seeds of the full preset" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="no run of 'precedence' has finished in"):
+        main(["--score-only", "--out", str(tmp_path), "lte_gain"])
 
 
 def test_an_unknown_claim_is_refused(capsys):

@@ -114,6 +114,63 @@ def test_a_run_directory_is_never_written_over(capsys, tmp_path):
     assert "must not hold a run already" in line
 
 
+def test_a_config_of_another_method_is_refused(capsys, tmp_path):
+    from reason_env.agents import config_json
+    from reason_env.agents.methods import method_config
+    from reason_env.agents.train_config import TrainConfig
+
+    path = tmp_path / "config.json"
+    path.write_text(config_json.dump(TrainConfig(method=method_config("srpo+lte"))))
+    line = refused(capsys, "train", "grpo", "--from-config", str(path))
+    assert "--from-config must name a config of 'grpo', got one of 'srpo+lte'" in line
+    assert f"reason-env train srpo+lte --from-config {path}" in line
+
+
+def test_a_refused_run_leaves_no_directory_that_blocks_the_next(capsys, tmp_path):
+    file = write_rows(tmp_path / "mine.jsonl", ROWS)
+    out = tmp_path / "run"
+    words = ("train", "pope", "--problems", file, "--out", str(out))
+    assert "must have problems with a reference solution" in refused(capsys, *words)
+    assert not out.exists()
+
+
+GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="no ../shared/data/gsm8k beside the project")
+@pytest.mark.parametrize("method", ["grpo", "rrpo", "srpo", "pope", "lte", "expo"])
+def test_every_method_trains_on_gsm8k_and_its_accounts_add_up(method, capsys, tmp_path):
+    small = {
+        "problems": str(GSM8K),
+        "size": 6,
+        "max-tokens": 48,
+        "max-prompt-tokens": 900,
+        "iterations": 3,
+        "problems-per-iteration": 2,
+        "eval.num-problems": 2,
+        "eval.samples": 2,
+        "eval.k": 2,
+        "out": tmp_path / "run",
+    } | ({"hard-samples": 2, "probe-samples": 1} if method == "pope" else {})
+    flags = [str(word) for name, value in small.items() for word in (f"--{name}", value)]
+    status, _, error = run(capsys, "train", method, *flags)
+    assert status == 0, error
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    first, *rows = map(json.loads, lines)
+    total = first.get("rollout/preparation_tokens", 0)
+    assert (total > 0) == (method == "pope")
+    assert len(rows) == 3
+    for row in rows:
+        head = "rollout/sampled_tokens"
+        own = [value for name, value in row.items() if name.startswith(f"{head}/")]
+        assert sum(own) in (row[head], 0)
+        total += row[head]
+        assert row[f"{head}_total"] == total
+        outcomes = [value for name, value in row.items() if name.startswith("grade/")]
+        assert sum(outcomes) == pytest.approx(1)
+        assert 0 <= row["advantage/groups_without_signal_fraction"] <= 1
+
+
 def test_problems_list_names_every_source(capsys):
     status, text, _ = run(capsys, "problems", "list")
     assert status == 0

@@ -63,7 +63,8 @@ class ExPOConfig:
     refresh: Refresh = "every_iteration"
     """When a problem's explanation is sampled anew [the paper does not say]."""
     length: Length = "token_mean"
-    """Mean over an explanation's tokens, or their sum over the response budget [not said]."""
+    """Mean over an explanation's tokens, or their sum over the response budget [not said]. For
+    beta times the plain sum, give `sum`, and a beta that is `max_tokens` times as large."""
     filter_answers: bool = True
     """Keep only explanations that end in the reference answer and do not betray it [not said]."""
     betrayals: tuple[str, ...] = BETRAYALS

@@ -149,6 +149,7 @@ class POPE(MethodBase):
         Raises:
             ProblemError: No problem has a reference solution, or none is hard.
         """
+        self._check_solutions(states)
         if not self.prefixes:
             self._measure(states, collect)
         kept = [state for state in states if self._is_trained(state)]
@@ -220,11 +221,10 @@ class POPE(MethodBase):
         )  # fmt: skip
         return cache_path(config.cache_dir, states, "pope", self.fingerprint(), repr(searched))
 
-    def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
-        solvable = [state for state in states if state.problem.solution and self._lengths(state)]
-        known = {state.problem.problem_id for state in solvable}
-        refused = [s.problem.problem_id for s in states if s.problem.problem_id not in known]
-        if not solvable:
+    def _check_solutions(self, states: Sequence[ReasonState]) -> None:
+        """Says which problems are left out: also where the prefixes are known already."""
+        refused = [s.problem.problem_id for s in states if not self._is_solvable(s)]
+        if len(refused) == len(states):
             raise ProblemError(
                 f"POPE must have problems with a reference solution, got none in {len(states)} "
                 "(whose beginning fits the prompt); give a `solution` column, or use another method"
@@ -236,6 +236,12 @@ class POPE(MethodBase):
                 len(states),
                 ", ".join(refused[:5]) + (", ..." if len(refused) > 5 else ""),
             )
+
+    def _is_solvable(self, state: ReasonState) -> bool:
+        return bool(state.problem.solution) and bool(self._lengths(state))
+
+    def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
+        solvable = [state for state in states if self._is_solvable(state)]
         plain = [
             self._start(state, state.problem.problem_id, self.config.hard_samples, "probe")
             for state in solvable

@@ -88,7 +88,8 @@ def named_step(reply: str, num_steps: int) -> int:
     >>> named_step("I cannot tell.", 5), named_step(r"\boxed{9}", 5)
     (1, 5)
     """
-    # Not the answer's extraction rule: a reply may quote the chain's own `####` line.
+    # Not the answer's extraction rule: a reply may quote the chain's own `####` line. It is read to
+    # its end, though the environment's response ends with the first answer.
     named = _BOXED.findall(reply) or _STEP.findall(reply)
     return min(max(1, int(named[-1][:MAX_DIGITS])), num_steps) if named else 1
 
@@ -159,7 +160,7 @@ class SRPO(RRPO):
             reply = groups.get(seed.start.group + LOCALISE)
             if reply is None:
                 return 0
-            named = named_step(reply.trajectories[0].final_state.text, chain.num_steps)
+            named = named_step(reply.trajectories[0].reply, chain.num_steps)
         return min(max(0, named - 1 + self.config.offset), last_cut(chain))
 
     def metrics(self, groups: Sequence[Group]) -> dict[str, float | int | None]:
@@ -173,7 +174,7 @@ class SRPO(RRPO):
             reply = known.get(seed.start.group + LOCALISE)
             if reply is not None:
                 chain = seed.final_state
-                step = named_step(reply.trajectories[0].final_state.text, chain.num_steps)
+                step = named_step(reply.trajectories[0].reply, chain.num_steps)
                 named.append((chain, step))
         found = prefix_metrics(resets, self.checker)
         return found | localisation_metrics(named, self.checker) if named else found

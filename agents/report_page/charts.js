@@ -52,7 +52,7 @@ function lineChart({ title, series, isShare, height = 300, width = 520, mostTick
   const svg = s("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": describe(title, series), "font-size": size });
   for (const tick of niceTicks(low, high, mostTicks)) {
     svg.append(s("line", { class: tick === 0 ? "axis" : "grid", x1: margin.left, x2: width - margin.right, y1: Y(tick), y2: Y(tick) }));
-    svg.append(s("text", { x: margin.left - 8, y: Y(tick) + size * 0.34, "text-anchor": "end" }, isShare ? percent(tick) : short(Number(tick.toPrecision(4)))));
+    svg.append(s("text", { x: margin.left - 8, y: Y(tick) + size * 0.34, "text-anchor": "end" }, isShare ? percent(tick, Number.isInteger(Math.round(1e9 * tick) / 1e7) ? 0 : 1) : short(Number(tick.toPrecision(4)))));
   }
   const ticks = niceTicks(0, lastX, width < 420 ? 3 : 5);
   for (const tick of ticks) {

@@ -31,7 +31,10 @@ function s(tag, attributes, ...children) {
 const MINUS = "−";
 function fixed(value, digits = 3, sign = false) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  const text = Math.abs(value).toFixed(digits);
+  const size = Math.abs(value);
+  // A number just between two (an odd multiple of 2^-(digits + 1)) goes to the even one, as in the terminal.
+  const isBetween = (size * 2 ** (digits + 1)) % 2 === 1;
+  const text = (isBetween ? (2 * Math.round((size * 10 ** digits) / 2)) / 10 ** digits : size).toFixed(digits);
   const isZero = Number(text) === 0;
   return (value < 0 && !isZero ? MINUS : sign && !isZero ? "+" : "") + text;
 }

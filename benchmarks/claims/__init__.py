@@ -2,6 +2,7 @@
 
     python -m benchmarks.claims                    every claim; runs what is missing
     python -m benchmarks.claims --preset quick     one seed, half the tokens: a look, no verdict
+                                                   (but on what is measured without training)
     python -m benchmarks.claims pope_lifts lte_gain    some of them
     python -m benchmarks.claims --published        runs nothing: the rows that README is made of
 

@@ -54,6 +54,8 @@ def main(words: Sequence[str]) -> None:
         parser.error(f"no claim {unknown[0]!r} among {', '.join(known)}")
     if given.publish and (given.preset != "full" or given.published):
         parser.error("--publish takes the rows of the full preset")
+    if given.published and (given.seeds is not None or given.preset != "full"):
+        parser.error("--published has the seeds of the full preset; leave out --seeds and --preset")
     chosen = {name: known[name] for name in given.claims or known}
     found: dict[str, Sequence[Row]] = {}
     for name in dict.fromkeys(used for module in chosen.values() for used in module.USES):
@@ -95,7 +97,10 @@ def _rows(name: str, given: argparse.Namespace) -> list[Row]:
     if not given.score_only:
         print(f"running {name} ...", flush=True)
         experiments.run(name, given.preset, seeds=given.seeds, out=given.out)
-    return rows(name, given.preset, seeds=given.seeds, out=given.out)
+    found = rows(name, given.preset, seeds=given.seeds, out=given.out)
+    if not found:
+        raise SystemExit(f"no run of {name!r} has finished in {given.out}; leave out --score-only")
+    return found
 
 
 def _own_rows(name: str, module: ModuleType, given: argparse.Namespace) -> list[Row]:
@@ -105,7 +110,7 @@ def _own_rows(name: str, module: ModuleType, given: argparse.Namespace) -> list[
             raise SystemExit(f"no rows of {name} in {file}; leave out --score-only")
         file.parent.mkdir(parents=True, exist_ok=True)
         print(f"running {name} ...", flush=True)
-        found = module.run(given.preset)
+        found = module.run(given.preset, given.seeds)
         file.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 

@@ -205,6 +205,23 @@ VARIATIONS: dict[str, Experiment] = {
         eval_every=0,
         arms=_some(_CHAIN, "grpo", "rrpo", "srpo", "srpo, checker"),
     ),
+    "chain, offsets": replace(
+        _CHAIN,
+        seeds=(5, 9),
+        eval_every=0,
+        arms={
+            f"srpo, checker {offset:+d}": f"srpo:localiser=checker,offset={offset}"
+            for offset in (-4, -2, -1, 1, 2, 4)
+        },
+    ),
+    "chain, longer": replace(
+        _CHAIN,
+        source="mix:chain@16-18",
+        budget=160_000,
+        seeds=(5, 9),
+        eval_every=0,
+        arms=_some(_CHAIN, "grpo", "rrpo", "srpo", "srpo, checker"),
+    ),
     "precedence, another skill mixed in": replace(
         _PRECEDENCE,
         source="mix:chain@1-3+precedence@7-10",

@@ -13,6 +13,7 @@ CLAIM = Claim(
 USES = ("chain", "inverse", "precedence")
 """The first decides; in the others, right chains are rarer."""
 ARMS = ("grpo", "rrpo", "srpo")
+ENDS = 2
 SLACK = 0.02
 """How far RRPO may be below GRPO and still count as not losing (pass@1)."""
 
@@ -31,23 +32,32 @@ def at_samples(rows: Sequence[Row], arm: str) -> dict[int, float]:
     return found
 
 
+def figures_of(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, float]]]:
+    """Returns what is equal -> arm -> seed -> pass@1.
+
+    Runs that all end after one number of iterations are at once at equal tokens and samples, and
+    runs that are evaluated at their ends alone say nothing of equal samples.
+    """
+    at_tokens = {arm: by_seed(rows, arm, "pass_at_1") for arm in ARMS}
+    if len({row["iterations"] for row in rows}) == 1:
+        return {"tokens and equal trained samples": at_tokens}
+    if all(len(row["curve"]) == ENDS for row in rows):
+        return {"tokens": at_tokens}
+    return {"tokens": at_tokens, "trained samples": {arm: at_samples(rows, arm) for arm in ARMS}}
+
+
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     """Returns the order at equal tokens and at equal trained samples."""
     found: list[Mean] = []
     parts: list[str] = []
     for name in USES:
         arms = [row for row in rows[name] if row["arm"] in ARMS]
-        for what, figures in (
-            ("tokens", {arm: by_seed(arms, arm, "pass_at_1") for arm in ARMS}),
-            ("trained samples", {arm: at_samples(arms, arm) for arm in ARMS}),
-        ):
+        for what, figures in figures_of(arms).items():
             for own, other, slack in (("srpo", "rrpo", 0.0), ("rrpo", "grpo", SLACK)):
                 first, second = figures[own], figures[other]
                 leads = [first[seed] - second[seed] for seed in first if seed in second]
                 if name == USES[0]:
                     found.append(mean_of([lead + slack for lead in leads]))
-                elif what == "trained samples":
-                    continue  # `inverse` is evaluated at the end alone
                 where = "" if name == USES[0] else f" on {name}"
                 parts.append(f"{own} - {other}{where} at equal {what}: {mean_of(leads)}")
     return Finding(claim=CLAIM, verdict=verdict_of(found), measures=tuple(parts))

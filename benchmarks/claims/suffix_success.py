@@ -22,13 +22,13 @@ SETTINGS = {"quick": {"problems": 40, "seeds": 3}, "full": {"problems": 100, "se
 SAMPLES = 4
 
 
-def run(preset: Preset) -> list[dict[str, Any]]:
+def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
     """Returns one row a seed: success of the base policy from uniform cuts of its own failures."""
     setting = SETTINGS[preset]
     policy = LanguageModelPolicy.load("base")
     return [
         {"seed": seed, **_rates(policy, setting["problems"], seed)}
-        for seed in range(setting["seeds"])
+        for seed in range(seeds or setting["seeds"])
     ]
 
 

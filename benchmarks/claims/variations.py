@@ -4,7 +4,8 @@ The settings of the claims were chosen after looks at single seeds, and some cla
 reproduce. So those are scored again on ten seeds that nothing was chosen by, and on problems that
 differ in what the theory turns on: `unlock` at its hardest, where right chains are so rare that
 GRPO has no success to begin with; and easy problems of another skill (`chain`) mixed in with hard
-ones (`precedence`), of which they teach nothing.
+ones (`precedence`), of which they teach nothing; chains of more critical steps, where resets
+promise more; every offset of the localiser; and references in a hand that is not the policy's.
 
     python -m benchmarks.claims --variations
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from benchmarks.claims import (
+    expo_gain,
     grpo_sharpening,
     localisation_accuracy,
     lte_gain,
@@ -25,6 +27,8 @@ from benchmarks.claims import (
 from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
 
 FRESH, CHAIN = "precedence, fresh seeds", "chain, fresh seeds"
+OFFSETS, LONGER = "chain, offsets", "chain, longer"
+FOREIGN = {name: f"{name}, foreign experts" for name in ("precedence", "inverse")}
 MIXED, UNLOCK = "precedence, another skill mixed in", "unlock"
 
 
@@ -36,16 +40,23 @@ class Variation:
     experiment: str
     finding: Callable[[Claim, Sequence[Row]], Finding]
     """From the claim and the rows of `experiment`."""
+    also: tuple[str, tuple[str, ...]] | None = None
+    """Another experiment with the same questions, evaluation, budget and seeds, and the arms of it
+    whose rows are added."""
 
     @property
     def USES(self) -> tuple[str, ...]:  # noqa: N802 (as the claims' modules have it)
         """The experiments whose rows are scored."""
-        return (self.experiment,)
+        return (self.experiment,) if self.also is None else (self.experiment, self.also[0])
 
     def score(self, rows: Mapping[str, Sequence[Row]]) -> Finding:
         """Returns the finding; its text says where."""
         text = f"{self.claim.text}: on {self.experiment}"
-        return self.finding(replace(self.claim, text=text), rows[self.experiment])
+        own = list(rows[self.experiment])
+        if self.also is not None:
+            name, arms = self.also
+            own += [row for row in rows[name] if row["arm"] in arms]
+        return self.finding(replace(self.claim, text=text), own)
 
 
 def _sharpening(claim: Claim, rows: Sequence[Row]) -> Finding:
@@ -61,20 +72,31 @@ _REMEDIES = partial(
     paired_finding,
     pairs=[("pope", arm, pope_alternatives.FIGURE) for arm in pope_alternatives.REMEDIES],
 )
+_EXPLAINED = partial(paired_finding, pairs=expo_gain.PAIRS)
+_ALL_REMEDIES = partial(paired_finding, pairs=pope_alternatives.PAIRS)
 _ORDER = partial(
     paired_finding,
     pairs=[("srpo", "rrpo", "pass_at_1"), ("rrpo", "grpo", "pass_at_1")],
     slack={"rrpo": srpo_order.SLACK},
 )
 _LOCALISED = partial(paired_finding, pairs=localisation_accuracy.PAIRS[:1])
+_OFFSET = partial(
+    paired_finding,
+    pairs=[
+        ("srpo, checker", arm, "pass_at_1")
+        for arm in ("rrpo", *(f"srpo, checker {k:+d}" for k in (-4, -2, -1, 1, 2, 4)))
+    ],
+)
 _HINTED = partial(paired_finding, pairs=lte_gain.PAIRS)
 PREFIX_CLAIM = Claim(
     text="starting behind a reference prefix solves problems that GRPO cannot",
     paper=pope_lifts.CLAIM.paper,
 )
 VARIATIONS: dict[str, Variation] = {
-    f"{name}, {experiment}": Variation(claim=claim, experiment=experiment, finding=finding)
-    for name, claim, experiment, finding in (
+    f"{name}, {experiment}": Variation(
+        claim=claim, experiment=experiment, finding=finding, also=more[0] if more else None
+    )
+    for name, claim, experiment, finding, *more in (
         ("grpo_sharpening", grpo_sharpening.CLAIM, FRESH, _sharpening),
         ("grpo_sharpening", grpo_sharpening.CLAIM, UNLOCK, _sharpening),
         ("pope_lifts", pope_lifts.CLAIM, FRESH, _LEADS),
@@ -82,9 +104,23 @@ VARIATIONS: dict[str, Variation] = {
         ("prefix_lifts", PREFIX_CLAIM, UNLOCK, _PREFIXED),
         ("pope_mixing", pope_mixing.CLAIM, MIXED, _LEADS),
         ("pope_alternatives", pope_alternatives.CLAIM, FRESH, _REMEDIES),
+        (
+            *("pope_alternatives", pope_alternatives.CLAIM, FOREIGN["precedence"], _ALL_REMEDIES),
+            ("precedence", ("pope", *pope_alternatives.REMEDIES)),
+        ),
+        (
+            *("expo_gain", expo_gain.CLAIM, FOREIGN["inverse"], _EXPLAINED),
+            ("inverse", ("expo", "grpo")),
+        ),
         ("lte_gain", lte_gain.CLAIM, FRESH, _HINTED),
         ("srpo_order", srpo_order.CLAIM, CHAIN, _ORDER),
+        ("srpo_order", srpo_order.CLAIM, LONGER, _ORDER),
         ("localisation_accuracy", localisation_accuracy.CLAIM, CHAIN, _LOCALISED),
+        (
+            *("localisation_accuracy", localisation_accuracy.CLAIM, OFFSETS, _OFFSET),
+            (CHAIN, ("rrpo", "srpo, checker")),
+        ),
+        ("localisation_accuracy", localisation_accuracy.CLAIM, LONGER, _LOCALISED),
     )
 }
 """Each is scored by the claim's own pairs, as far as its experiment has their arms."""

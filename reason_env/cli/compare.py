@@ -1,6 +1,7 @@
 """`reason-env compare METHOD...`: the same budget, several seeds, one table and one report."""
 
 import json
+import signal
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,10 @@ from reason_env.agents.compare_config import (
     CompareConfig,
     arms_of,
     arms_of_file,
+    loss_of,
     shared_settings,
     slug,
+    with_loss,
 )
 from reason_env.agents.compare_summary import summary
 from reason_env.agents.env_config import EnvConfig
@@ -27,7 +30,12 @@ from reason_env.agents.train_config import TrainConfig
 from reason_env.cli.compare_view import Board, arm_table
 from reason_env.cli.flags import FLAT, out, parsed
 from reason_env.errors import ConfigError
+from reason_env.problems import is_generated, load_problems
 from reason_env.wrappers.stack import checked_spec
+
+GENERATED_SIZE = 64
+"""Training problems of a family where --size is not given: methods that measure each of them before
+training (POPE) must be able to within a budget."""
 
 
 def run(words: list[str]) -> None:
@@ -42,19 +50,23 @@ def run(words: list[str]) -> None:
         Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the
         baseline. Methods: grpo, rrpo, srpo, pope, lte, expo, exp-dpo, sft; srpo+lte joins two.
 
-        All flags but the first eight are of a run (see `reason-env train`), shared by all arms. It
+        All flags but the first nine are of a run (see `reason-env train`), shared by all arms. It
         ends with a table, a sentence an arm, and report.html. The same command again goes on.
         """
 
         config: Annotated[TrainConfig, FLAT] = field(default_factory=shared_settings)
         seeds: int = 5
-        """Runs of each arm: seeds --seed, --seed + 1, ..."""
+        """Runs of each arm: seeds --seed, --seed + 1, ... Families have 64 training problems if
+        --size is not given."""
         budget: int = 500_000
         """Generated tokens of each run, preparation, localisation and discarded ones included."""
         level: float | None = None
         """pass@1 of "tokens to reach"; None takes the baseline's mean final pass@1."""
         workers: int | None = None
         """Processes of one thread each; None for one a core."""
+        same_loss: bool = False
+        """Gives every arm the baseline's loss of policy tokens: a difference is then not the
+        loss's."""
         env_spec: Annotated[Path | None, tyro.conf.arg(name="env")] = None
         """A wrapped environment as env.spec.to_json() writes it, instead of --problems."""
         arms: Path | None = None
@@ -102,6 +114,10 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
         raise ConfigError("a comparison's budget must be given once; use --budget alone")
     env, sources = _env(shared.env, given.env_spec)
     shared = replace(shared, seed=0, env=env)
+    for source in () if shared.env.stack else sources:
+        _check_source(shared.env, source)
+    if shared.env.stack is None and shared.env.size is None and all(map(is_generated, sources)):
+        shared = replace(shared, env=replace(shared.env, size=GENERATED_SIZE))
     arms = arms_of(names, shared)
     if given.arms is not None:
         arms |= arms_of_file(given.arms, shared)
@@ -110,6 +126,8 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
             "compare must name its arms, the baseline first; for example: reason-env compare grpo "
             "rrpo lte --problems chain --seeds 5 --budget 500000"
         )
+    if given.same_loss:
+        arms = _with_same_loss(arms)
     return CompareConfig(
         arms=arms,
         sources=sources,
@@ -117,6 +135,30 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
         first_seed=given.config.seed,
         budget=given.budget,
         level=given.level,
+    )
+
+
+def _with_same_loss(arms: dict[str, TrainConfig]) -> dict[str, TrainConfig]:
+    baseline, first = next(iter(arms.items()))
+    loss = loss_of(first.method)
+    if loss is None:
+        raise ConfigError(
+            f"--same-loss must have a baseline with a loss of policy tokens, got {baseline!r}; "
+            "name another arm first"
+        )
+    return {k: replace(arm, method=with_loss(arm.method, loss)) for k, arm in arms.items()}
+
+
+def _check_source(env: EnvConfig, source: str) -> None:
+    """Raises before anything is run or written if the training problems cannot be had."""
+    load_problems(
+        source,
+        split=env.split,
+        size=env.size or GENERATED_SIZE,
+        levels=env.levels,
+        seed=env.problem_seed,
+        columns=env.columns or None,
+        allow_ungradable=env.allow_ungradable,
     )
 
 
@@ -143,6 +185,8 @@ def _name(config: CompareConfig) -> str:
 def _show(comparison: Comparison, workers: int) -> None:
     config = comparison.config
     began = time.monotonic()
+    # A service manager's way to stop us: end the runs' processes too.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     board = Board(comparison.runs, config.budget)
     out.print(
         Text(
@@ -165,6 +209,8 @@ def _show(comparison: Comparison, workers: int) -> None:
             Text(f"interrupted; go on with: reason-env compare --resume {comparison.path}"),
         )
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     found = summary(comparison)
     write_text(comparison.path / "comparison.json", json.dumps(found, indent=1, allow_nan=False))
     report = write_report([comparison.path], comparison.path / "report.html")

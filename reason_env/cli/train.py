@@ -12,7 +12,7 @@ from reason_env.agents import config_json
 from reason_env.agents.checkpoint import latest_checkpoint
 from reason_env.agents.cpi_config import CPIConfig
 from reason_env.agents.methods import METHODS, method_config
-from reason_env.agents.run_dir import RunDir
+from reason_env.agents.run_dir import RunDir, check_free
 from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.training import Training
@@ -20,6 +20,9 @@ from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, Arguments, out, parsed
 from reason_env.errors import ConfigError
 from reason_env.wrappers.stack import checked_spec
+
+PROGRESS_S = 15.0
+"""Between the lines of a preparation."""
 
 
 def run(words: list[str]) -> None:
@@ -60,7 +63,7 @@ def run(words: list[str]) -> None:
     config = given.config
     if given.from_config is not None:
         _alone(rest, {"--from-config", "--out"})
-        config = _config_of(given.from_config)
+        config = _config_of(given.from_config, method)
     if given.env is not None:
         spec = _text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
@@ -101,7 +104,7 @@ def _run_conservative(words: Arguments) -> None:
     config = replace(given.config, cpi=given.cpi)
     if given.from_config is not None:
         _alone(words, {"--from-config", "--out"})
-        config = _config_of(given.from_config)
+        config = _config_of(given.from_config, "cpi")
     if given.env is not None:
         spec = _text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
@@ -145,9 +148,14 @@ def _alone(words: Arguments, allowed: set[str]) -> None:
         )
 
 
-def _config_of(path: Path) -> Any:
-
-    return config_json.load(TrainConfig, _text_of(path, "--from-config"))
+def _config_of(path: Path, method: str) -> TrainConfig:
+    config = config_json.load(TrainConfig, _text_of(path, "--from-config"))
+    if config.name != method:
+        raise ConfigError(
+            f"--from-config must name a config of {method!r}, got one of {config.name!r}; "
+            f"use: reason-env train {config.name} --from-config {path}"
+        )
+    return config
 
 
 def _check_stack(config: TrainConfig) -> None:
@@ -162,11 +170,14 @@ def _text_of(path: Path, flag: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _new_run(config: Any, path: Path | None, command: list[str]) -> None:
-
+def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
+    """Prepares, and only then makes the directory: a refused run leaves none behind."""
     _check_stack(config)
-    training = Training(config)
     place = path or _free_directory(config)
+    check_free(place)
+    training = Training(config)
+    began = time.monotonic()
+    _prepare(training, place, began)
     seeds = {"seed": config.seed}
     with RunDir.create(
         place,
@@ -176,11 +187,10 @@ def _new_run(config: Any, path: Path | None, command: list[str]) -> None:
         seeds=seeds,
         problem_sets=training.problem_sets,
     ) as run:
-        _show_run(training, run)
+        _show_run(training, run, began)
 
 
 def _resume_run(path: Path, method: str) -> None:
-
     with RunDir.open(path) as run:
         config = run.config(TrainConfig)
         if config.name != method:
@@ -193,10 +203,12 @@ def _resume_run(path: Path, method: str) -> None:
         command = ["reason-env", "train", method, "--resume", str(path)]
         run.resume(training.iteration, command=command, device=config.device)
         out.print(f"resuming {path} after iteration {training.iteration}", highlight=False)
-        _show_run(training, run)
+        began = time.monotonic()
+        _prepare(training, path, began)
+        _show_run(training, run, began)
 
 
-def _free_directory(config: Any) -> Path:
+def _free_directory(config: TrainConfig) -> Path:
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
     number = 1
     while (path := Path("runs") / f"{config.name}-{source}-{number:03d}").exists():
@@ -204,17 +216,43 @@ def _free_directory(config: Any) -> Path:
     return path
 
 
-def _show_run(training: Any, run: Any) -> None:
+def _deadline(config: TrainConfig, began: float) -> float | None:
+    return None if config.max_minutes is None else began + 60 * config.max_minutes
 
+
+def _prepare(training: Training, path: Path, began: float) -> None:
+    """Lets the method measure its problems, with a line of progress now and then."""
     config = training.config
-    began = time.monotonic()
-    deadline = None if config.max_minutes is None else began + 60 * config.max_minutes
+    num_problems = len(training.problem_ids)
     out.print(
         Text(
             f"{config.name} on {config.env.source}: "
-            f"{len(training.problem_ids)} problems, model {config.model}, run {run.path}"
+            f"{num_problems} problems, model {config.model}, run {path}"
         )
     )
+    told = began
+
+    def on_prepared(done: int, planned: int, tokens: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > PROGRESS_S:
+            told = time.monotonic()
+            out.print(
+                f"preparing: {done:,} of {planned:,} starts, {tokens:,} tokens, "
+                f"{(told - began) / 60:.1f} minutes",
+                highlight=False,
+            )
+
+    training.prepare(on_prepared=on_prepared, deadline=_deadline(config, began))
+    if training.sampled_tokens_total and training.iteration == 0:
+        out.print(
+            f"prepared with {training.sampled_tokens_total:,} tokens: "
+            f"{len(training.problem_ids):,} of {num_problems:,} problems are trained on",
+            highlight=False,
+        )
+
+
+def _show_run(training: Training, run: RunDir, began: float) -> None:
+    config = training.config
     if training.eval_env is None:
         out.print(
             "no evaluation: a file has no test split; give --eval.problems FILE to have one",
@@ -226,7 +264,7 @@ def _show_run(training: Any, run: Any) -> None:
             out.print(Text(tables.row_line(row, config.iterations)))
             status.update(f"iteration {row['iteration'] + 1} of {config.iterations} ...")
 
-        rows = train(training, run, on_row=on_row, deadline=deadline)
+        rows = train(training, run, on_row=on_row, deadline=_deadline(config, began))
     if any(row.get("eval/pass_at_1") is not None for row in rows):
         out.print(tables.before_and_after(rows))
     last = rows[-1]

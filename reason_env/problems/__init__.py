@@ -25,6 +25,7 @@ from reason_env.problems.rows import check_limit
 __all__ = [
     "ProblemSource",
     "answer_line",
+    "is_generated",
     "load_file",
     "load_hub",
     "load_problems",
@@ -132,6 +133,21 @@ _SOURCES: tuple[ProblemSource, ...] = (
 def problem_sources() -> list[ProblemSource]:
     """Returns every source that `load_problems` knows."""
     return list(_SOURCES)
+
+
+def is_generated(name: str) -> bool:
+    """Returns whether a source makes as many problems as are asked for.
+
+    >>> is_generated("chain"), is_generated("mix:unlock@1-3"), is_generated("mine.jsonl")
+    (True, True, False)
+
+    Raises:
+        UnknownNameError: No such source.
+    """
+    head, _, _ = name.partition(":")
+    known = {source.name: source for source in _SOURCES}
+    source = known[head] if head in known else _parsed(name, None)[0]
+    return bool(source.module) or source.name in GENERATORS
 
 
 def load_problems(

@@ -69,7 +69,7 @@ def trajectory(
         prompt_ids=context + shown,
         learn_prompt_ids=context + (7,) * len(learned.guidance),
         behavior_log_probs=tuple(log_prob - 0.001 * at for at in range(own)),
-        num_sampled_tokens=own + 1,
+        sampled_ids=(*final.response[len(final.response) - own :], 5),
         episode_return=1.0 if outcome == "correct" else 0.0,
         is_success=outcome == "correct",
         outcome=outcome,

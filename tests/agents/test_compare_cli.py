@@ -1,11 +1,16 @@
 import io
+import os
 import re
+import signal
+import time
 
 import pytest
 from rich.console import Console
 
-from reason_env.agents.compare_summary import summary
+from reason_env.agents.compare import Comparison
+from reason_env.agents.compare_summary import _loss_notes, summary
 from reason_env.agents.methods import METHODS
+from reason_env.cli import compare as command
 from reason_env.cli import main
 from reason_env.cli.compare_view import arm_table
 
@@ -22,6 +27,15 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
         ),
         (["grpo", "--budget", "255"], "budget must hold an iteration, got 255 tokens"),
         (["rrpo", "--group-size", "4"], "the flag --group-size must be a setting of every arm"),
+        (
+            ["grpo", "--problems", "chain,chainn"],
+            "no problem source 'chainn'; for a file give its path; did you mean 'chain'?",
+        ),
+        (["grpo", "--problems", "no/such.jsonl"], "no/such.jsonl"),
+        (
+            ["exp-dpo", "grpo", "--same-loss", "True"],
+            "--same-loss must have a baseline with a loss of policy tokens, got 'exp-dpo'",
+        ),
         ([], "compare must name its arms, the baseline first; for example: reason-env compare"),
         (["grpo", "--max-generated-tokens", "9"], "use --budget alone"),
         (["grpo", "--resume", "runs/x"], "--resume must stand alone, got grpo too"),
@@ -102,3 +116,54 @@ def test_the_help_names_every_method(capsys):
     listed = re.search(r"Methods: ([^;]*);", said)
     assert listed
     assert re.findall(r"[a-z-]+", listed[1]) == list(METHODS)
+
+
+def configured(monkeypatch, *words):
+    """Returns the comparison that a command line means, without running it."""
+    made = []
+    monkeypatch.setattr(command, "_show", lambda comparison, workers: made.append(comparison))
+    main(["compare", *words])
+    return made[0].config
+
+
+def test_one_loss_for_all_arms_is_asked_for_and_its_lack_is_told(monkeypatch, tmp_path):
+    words = ["grpo", "srpo", "pope+rrpo", "exp-dpo"]
+    alike = configured(monkeypatch, *words, "--same-loss", "True", "--out", str(tmp_path / "a"))
+    grpo, srpo, both, _ = alike.arms.values()
+    assert srpo.method.loss == grpo.method.loss
+    assert [own.loss for own in both.method.methods] == [grpo.method.loss] * 2
+    assert srpo.method.advantage.std == "population"
+    assert _loss_notes(alike) == []
+    unlike = configured(monkeypatch, *words, "--out", str(tmp_path / "b"))
+    (note,) = _loss_notes(unlike)
+    assert "srpo, pope+rrpo have another loss than grpo" in note
+    assert "--same-loss True" in note
+
+
+def test_families_have_few_enough_problems_to_be_measured_and_files_have_all(monkeypatch, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"question": "2+2", "answer": "4"}\n', encoding="utf-8")
+    sizes = {}
+    for number, source in enumerate(["chain,mix:unlock@1-3", str(file), f"chain,{file}"]):
+        out = str(tmp_path / str(number))
+        config = configured(monkeypatch, "grpo", "--problems", source, "--out", out)
+        sizes[source] = config.arms["grpo"].env.size
+    assert list(sizes.values()) == [64, None, None]
+    out = str(tmp_path / "own")
+    own = configured(monkeypatch, "grpo", "--problems", "chain", "--size", "9", "--out", out)
+    assert own.arms["grpo"].env.size == 9
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_a_termination_ends_the_runs_processes_too(monkeypatch, tmp_path, capsys):
+    def ended(comparison, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Comparison, "run", ended)
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "grpo", "--out", str(tmp_path / "cmp")])
+    assert stopped.value.code == 130
+    assert "go on with: reason-env compare --resume" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before

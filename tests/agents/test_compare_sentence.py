@@ -12,7 +12,8 @@ ALONE = CompareConfig(arms=arms_of(["lte"], shared_settings()), sources=("chain"
 
 def estimate(mean, low, high, count=5):
     values = {str(seed): mean for seed in range(count)}
-    return {"mean": mean, "low": low, "high": high, "values": values}
+    is_clear = low is not None and not low <= 0 <= high
+    return {"mean": mean, "low": low, "high": high, "values": values, "is_clear": is_clear}
 
 
 def arm(
@@ -116,6 +117,16 @@ def arm(
 )
 def test_a_sentence_claims_what_the_interval_shows_and_no_more(own, text):
     assert sentence("lte", own, config=CONFIG) == text
+
+
+def test_what_student_s_interval_does_not_show_is_not_claimed():
+    own = arm((0.1, 0.02, 0.2))
+    own["differences"]["final_pass_at_1"]["is_clear"] = False
+    own["gain"]["is_clear"] = False
+    assert sentence("lte", own, config=CONFIG) == (
+        "lte: pass@1 did not clearly change: it went from 0.300 to 0.500, 0.100 above grpo (95 % "
+        "interval 0.020 to 0.200, 5 pairs: Student's interval holds 0, so nothing is claimed)."
+    )
 
 
 def test_the_baseline_is_named_so_where_there_is_another_arm():

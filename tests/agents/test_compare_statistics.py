@@ -127,3 +127,12 @@ def test_a_band_of_five_seeds_is_the_interval_of_five_seeds():
     found = over_seeds(dict(enumerate(values)))
     assert found.low == pytest.approx(low[0], abs=0.03)
     assert found.high == pytest.approx(high[0], abs=0.03)
+
+
+def test_clear_is_what_student_s_interval_shows_worked_out_by_hand():
+    # Mean 0.2, standard error 0.1 / sqrt(3) = 0.0577, t(0.975, 2) = 4.303: +- 0.248.
+    assert not over_seeds({0: 0.1, 1: 0.2, 2: 0.3}).is_clear
+    # Mean 0.3: +- 0.248 leaves 0 out.
+    assert over_seeds({0: 0.2, 1: 0.3, 2: 0.4}).is_clear
+    assert over_seeds({0: -0.2, 1: -0.3, 2: -0.4}).is_clear
+    assert not over_seeds({0: 0.5}).is_clear

@@ -215,7 +215,7 @@ def test_the_mismatch_of_given_numbers_is_the_formula():
     k3 = sum(r - 1 - d for r, d in zip(ratios, (0.1, -0.3, 0.0), strict=True)) / 3
     assert found["rollout/mismatch_mean"] == pytest.approx(0.4 / 3)
     assert found["rollout/mismatch_max"] == pytest.approx(0.3)
-    assert found["rollout/mismatch_k3"] == pytest.approx(k3)
+    assert found["rollout/mismatch_kl_behavior_policy"] == pytest.approx(k3)
     assert found["rollout/mismatch_effective_sample_fraction"] == pytest.approx(
         sum(ratios) ** 2 / (3 * sum(r * r for r in ratios))
     )

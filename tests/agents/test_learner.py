@@ -11,6 +11,7 @@ from torch import nn
 from reason_env.agents.batch import make_batch
 from reason_env.agents.learner import Learner, LearnerConfig
 from reason_env.agents.loss import LossConfig, LossTotals, policy_loss
+from reason_env.agents.methods.sft import likelihood
 from reason_env.agents.trajectory import TrainingSample
 from reason_env.codec import ByteCodec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
@@ -188,7 +189,7 @@ def test_one_update_on_policy_needs_one_forward_pass_and_is_reinforce():
     reinforce = LossConfig(policy_term="reinforce", importance_weight_cap=None)
     assert_equal_all(last_gradient(learner), manual_gradient(other, samples, reinforce)[1])
     assert report.metrics["update/ratio_mean"] == 1.0
-    assert report.metrics["update/approx_kl"] == 0.0
+    assert report.metrics["update/kl_old_policy"] == 0.0
 
 
 def test_with_several_epochs_old_log_probs_are_those_before_the_first():
@@ -208,7 +209,7 @@ def test_with_several_epochs_old_log_probs_are_those_before_the_first():
     for x, y in zip(policy.weights(), other.weights(), strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-12)
     assert report.loss == pytest.approx(sum(values) / 3, rel=1e-9)
-    assert report.metrics["update/approx_kl"] > 1e-4
+    assert report.metrics["update/kl_old_policy"] > 1e-4
     assert report.metrics["update/clip_high_fraction"] > 0
     assert (report.num_updates, policy.version, learner.num_updates) == (3, 3, 3)
     # One pass of scoring, over the rows that have a gradient, then three with gradient.
@@ -479,3 +480,18 @@ def test_no_samples_and_a_foreign_state_are_refused():
     foreign["optimizer"]["param_groups"][0]["params"] = [0]
     with pytest.raises(CheckpointError, match="the learner's state must fit the policy's model"):
         learner.load_state_dict(foreign)
+
+
+def test_terms_with_equal_losses_are_averaged_each_over_its_own_role():
+    # ExPO's explanations beside SFT's references: equal losses, and two terms, not one.
+    own = likelihood("seq_mean_token_mean")
+
+    def total(*roles):
+        samples = make_samples([0.5, 0.25, 2.0], roles=["explanation", "explanation", "reference"])
+        kept = [sample for sample in samples if sample.role in roles]
+        learner = learner_of(TinyPolicy(), role_losses={"explanation": own, "reference": own})
+        return update(learner, kept).metrics["loss/total"]
+
+    both = total("explanation", "reference")
+    assert both == pytest.approx(total("explanation") + total("reference"), rel=1e-6)
+    assert both != pytest.approx(total("explanation"), rel=0.1)

@@ -465,7 +465,7 @@ def test_metrics_are_those_of_the_sampled_tokens():
             "update/clip_low_fraction": 1 / 5,  # 0.5 with A = -3
             "update/clip_high_fraction": 1 / 5,  # 1.5 with A = 2
             "update/dual_clip_fraction": 1 / 5,  # 1.2 with A = -3
-            "update/approx_kl": k3,
+            "update/kl_old_policy": k3,
             "update/importance_weight_mean": 1.0,
             "update/kl_policy_ref": ref,
         },

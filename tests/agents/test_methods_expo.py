@@ -293,6 +293,6 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits_with_its_explanations(tm
     # What is known is not sampled again; the update is reported by role.
     assert rows[1]["rollout/num_trajectories/explanation"] == 4
     assert rows[2].get("rollout/num_trajectories/explanation", 0) < 4
-    for name in ("tokens", "effective_sample_fraction", "chi_square", "approx_kl"):
+    for name in ("tokens", "effective_sample_fraction", "chi_square", "kl_old_policy"):
         for role in ("base", "explanation"):
             assert np.isfinite(rows[2][f"update/{name}/{role}"])

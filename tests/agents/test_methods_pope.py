@@ -176,6 +176,23 @@ def test_at_most_five_left_out_problems_are_named(caplog):
     ]
 
 
+def test_what_is_left_out_is_said_though_the_prefixes_are_known_from_before(tmp_path, caplog):
+    method = make(cache_dir=str(tmp_path))
+    method.fingerprint = lambda: "policy"
+    run(searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2), method, problems=(BARE, HARD))
+    again = make(cache_dir=str(tmp_path))
+    again.fingerprint = lambda: "policy"
+    loaded = make()
+    loaded.load_state_dict(method.state_dict())
+    for known in (again, loaded):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            run({guided(1): [RIGHT] * 2, PROMPT: [RIGHT] * 2}, known, problems=(BARE, HARD))
+        assert caplog.messages == [
+            "POPE leaves out 1 of 2 problems without a reference solution: toy/train/2"
+        ]
+
+
 def test_no_reference_solution_at_all_is_refused():
     with pytest.raises(ProblemError, match="reference solution, got none in 1 "):
         run({}, make(), problems=(BARE,))

@@ -109,7 +109,7 @@ def test_an_update_is_reported_by_who_wrote_the_tokens(config):
     assert reference["update/behavior_gap_mean"] == pytest.approx(math.log(258), rel=1e-12)
     assert report.metrics_by_source["policy"]["update/tokens"] == 16
     written = source_metrics(report.metrics_by_source)
-    for name in ("ratio_mean", "effective_sample_fraction", "chi_square", "approx_kl"):
+    for name in ("ratio_mean", "effective_sample_fraction", "chi_square", "kl_old_policy"):
         assert f"update/{name}/from_reference" in written
     assert all(metric(name) for name in written)
 

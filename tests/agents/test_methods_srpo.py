@@ -300,3 +300,21 @@ def test_without_a_checker_or_a_reply_less_is_measured():
         "rollout/pass_rate_clean_prefix",
         "rollout/pass_rate_unclean_prefix",
     }
+
+
+@pytest.mark.parametrize(
+    ("reply", "prefix"),
+    [
+        # An answer ends an episode of the environment, but not what is read of the reply.
+        ("3 #### 20\n\\boxed{2}$", "2*3=5\n"),
+        ("maybe \\boxed{1}\nno: \\boxed{3}$", "2*3=5\n5*4=20\n"),
+        ("Step 3 says\n#### 20\nbut \\boxed{1}$", ""),
+    ],
+)
+def test_a_reply_is_read_to_its_end_though_it_quotes_an_answer(reply, prefix):
+    found, _ = run(reply, prefix)
+    (start,) = found.waves[2]
+    assert start.state.text == prefix
+    (group,) = [group for group in found.groups if group.key == BASE + "/localise"]
+    assert group.trajectories[0].reply == reply.removesuffix("$")
+    assert group.trajectories[0].num_sampled_tokens == len(reply)

@@ -30,7 +30,7 @@ def trajectory(outcome: str, *, reward: float, tokens: int = 2, cut_off: int = 0
         prompt_ids=(5,),
         learn_prompt_ids=(5,),
         behavior_log_probs=(-0.5,) * tokens,
-        num_sampled_tokens=tokens + cut_off,
+        sampled_ids=ids + (5,) * cut_off,
         episode_return=reward,
         is_success=outcome == "correct",
         outcome=outcome,

@@ -66,7 +66,9 @@ def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_truncat
 def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, wave):
     found = measured(training, shifted(wave, 0.3), limit=0.4)
     assert found["rollout/mismatch_mean"] == pytest.approx(0.3, abs=1e-4)
-    assert found["rollout/mismatch_k3"] == pytest.approx(math.exp(0.3) - 1.3, abs=1e-4)
+    assert found["rollout/mismatch_kl_behavior_policy"] == pytest.approx(
+        math.exp(0.3) - 1.3, abs=1e-4
+    )
     assert found["rollout/mismatch_alarm"] == 0
 
 

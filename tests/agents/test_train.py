@@ -17,7 +17,9 @@ from reason_env.agents.run_dir import RunDir
 from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.training import Training
-from reason_env.errors import ConfigError, VerifierError
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError, UnknownNameError, VerifierError
+from reason_env.prompt import GUIDANCE_TEXTS
 
 
 def small(**changes):
@@ -184,6 +186,60 @@ def test_a_preparation_that_spends_the_whole_budget_is_refused():
     training = Training(small(method=method, env=env, max_generated_tokens=9))
     with pytest.raises(ConfigError, match=r"must leave tokens to train with, got 9 and \d\d+ in"):
         training.prepare()
+
+
+def searching(**changes):
+    from reason_env.agents.methods import POPEConfig
+
+    method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
+    env = EnvConfig(levels=(6, 8), size=3, max_tokens=48)
+    return small(method=method, env=env, **changes)
+
+
+def test_a_preparation_is_made_once_told_of_and_written_beside_the_first_evaluation(tmp_path):
+    training, told = Training(searching(iterations=1, problems_per_iteration=1)), []
+    training.prepare(on_prepared=lambda *what: told.append(what))
+    assert told[0][:2] == (3, 3)
+    assert told[-1][2] == training.sampled_tokens_total > 0
+    with RunDir.create(tmp_path / "run", training.config, command=["test"]) as run:
+        rows = train(training, run)
+    prepared = rows[0]["rollout/preparation_tokens"]
+    assert prepared == told[-1][2]
+    assert rows[1]["rollout/sampled_tokens_total"] == prepared + rows[1]["rollout/sampled_tokens"]
+
+
+def test_a_preparation_that_is_out_of_time_says_how_far_it_came():
+    training = Training(searching(max_minutes=0.5))
+    with pytest.raises(ConfigError, match=r"must leave time to train, got 0\.5 and 0 of"):
+        training.prepare(deadline=0.0)
+
+
+def test_a_directory_of_splits_has_splits_by_its_bare_path_too(tmp_path):
+    (tmp_path / "mine.jsonl").write_text("")
+    known = {
+        str(tmp_path): True,
+        f"file:{tmp_path}": True,
+        f"gsm8k:{tmp_path}": True,
+        f"{tmp_path}/mine.jsonl": False,
+        f"file:{tmp_path}/mine.jsonl": False,
+        "chain": True,
+        "mix:chain@1-3": True,
+    }
+    assert {name: EnvConfig(problems=name).has_splits for name in known} == known
+
+
+def test_words_of_guidance_are_settings_and_end_their_line():
+    words = {"mistakes": "Not one of {pieces}.", "partial_solution": "So far:\n{pieces}"}
+    config = EnvConfig(guidance=words)
+    shown = config.make(ByteCodec()).unwrapped.prompt.guidance
+    assert shown["mistakes"] == "Not one of {pieces}.\n"
+    assert shown["partial_solution"] == "So far:\n{pieces}"
+    assert shown["answer"] == GUIDANCE_TEXTS["answer"]
+    assert config_json.load(EnvConfig, config_json.dump(config)) == config
+    with pytest.raises(UnknownNameError, match="no kind of guidance 'hint' among answer, mistakes"):
+        EnvConfig(guidance={"hint": "{pieces}"})
+    with pytest.raises(ConfigError, match=r"must hold \{pieces\} for every kind, missing"):
+        EnvConfig(guidance={"answer": "It is seven."})
 
 
 def test_episodes_hold_what_regrading_needs(tmp_path):
