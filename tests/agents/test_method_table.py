@@ -44,8 +44,7 @@ def test_the_table_is_of_all_six_methods_and_the_control_arms_of_each():
         "pope, no restating",
         "sft",
         "srpo, checker",
-        "srpo, checker +4",
-        "srpo, checker -4",
+        *(f"srpo, checker {offset:+d}" for offset in (-4, -2, -1, 1, 2, 4)),
     }
 
 
