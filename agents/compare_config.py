@@ -29,6 +29,7 @@ from reason_env.agents.loss_config import LossConfig
 from reason_env.agents.methods import ComposedConfig, ExPDPOConfig, MethodConfig, method_config
 from reason_env.agents.train_config import TrainConfig
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
+from reason_env.problems import is_generated
 
 NO_LIMIT = 1_000_000
 """Iterations of a run that its budget ends."""
@@ -62,6 +63,9 @@ class CompareConfig:
     first_seed: int = 0
     budget: int = 500_000
     """Generated tokens of each run; a run ends with the iteration that reaches it."""
+    family_size: int | None = None
+    """Training problems of a generated source whose arm does not say how many; None for the
+    source's default."""
     level: float | None = None
     """pass@1 that "tokens to reach" asks for, 0..1; None for the baseline's mean final pass@1,
     if that is above 0."""
@@ -104,6 +108,8 @@ class CompareConfig:
         """Returns the config of one run."""
         config = self.arms[arm]
         env = config.env if config.env.stack else replace(config.env, problems=source)
+        if env.stack is None and env.size is None and is_generated(source):
+            env = replace(env, size=self.family_size)
         return replace(config, env=env, seed=seed, max_generated_tokens=self.budget)
 
     @property
@@ -124,10 +130,14 @@ def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
     return method if isinstance(method, ExPDPOConfig) else replace(method, loss=loss)
 
 
-def loss_of(method: MethodConfig) -> LossConfig | None:
-    """Returns the loss of a method's own group; None where it has none."""
-    own = method.methods[0] if isinstance(method, ComposedConfig) else method
-    return None if isinstance(own, ExPDPOConfig) else own.loss
+def losses_of(method: MethodConfig) -> tuple[LossConfig, ...]:
+    """Returns the losses of a method's parts, the one of the problems' own groups first.
+
+    >>> len(losses_of(method_config("srpo+lte"))), losses_of(method_config("exp-dpo"))
+    (2, ())
+    """
+    parts = method.methods if isinstance(method, ComposedConfig) else (method,)
+    return tuple(own.loss for own in parts if not isinstance(own, ExPDPOConfig))
 
 
 def slug(name: str) -> str:

@@ -107,7 +107,7 @@ def _doubt(own: Json, pairs: int) -> str:
 def _way(found: Json) -> str:
     """Returns what the whole curves show where their ends do not."""
     own = found["area"]
-    if len(own["values"]) < FEW_PAIRS or own["low"] <= 0 <= own["high"]:
+    if len(own["values"]) < FEW_PAIRS or not own["is_clear"]:
         return ""
     where = "higher" if own["mean"] > 0 else "lower"
     return f", but it was {where} along the way (area {_signed(own['mean'])})"

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from reason_env.agents.compare import Comparison
-from reason_env.agents.compare_config import CompareConfig, loss_of
+from reason_env.agents.compare_config import CompareConfig, losses_of
 from reason_env.agents.compare_run import Run, tokens_of
 from reason_env.agents.compare_sentence import (
     FEWEST_FOR_INTERVAL,
@@ -81,10 +81,11 @@ def _notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
 
 
 def _loss_notes(config: CompareConfig) -> list[str]:
-    losses = {label: loss_of(arm.method) for label, arm in config.arms.items()}
-    base = losses[config.baseline]
-    others = [label for label, own in losses.items() if base and own and own != base]
-    if not others:
+    losses = {label: losses_of(arm.method) for label, arm in config.arms.items()}
+    base = losses[config.baseline][:1]
+    others = [label for label, own in losses.items() if any(loss not in base for loss in own)]
+    others = [label for label in others if label != config.baseline]
+    if not base or not others:
         return []
     return [
         f"The losses are not equal: {', '.join(others)} {'has' if len(others) == 1 else 'have'} "

@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from reason_env.codec import Codec
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
-from reason_env.problems import problem_sources
+from reason_env.problems import has_split_file, problem_sources
 from reason_env.prompt import GUIDANCE_TEXTS, PromptTemplate
 from reason_env.reward import RewardConfig
 
@@ -151,13 +151,13 @@ class EnvConfig:
         }
         return PromptTemplate(kind=self.prompt, system=self.system, guidance=GUIDANCE_TEXTS | own)
 
-    @property
-    def has_splits(self) -> bool:
-        """True if the source has other splits to evaluate on; one file has none."""
+    def has_split(self, split: str) -> bool:
+        """Returns whether the source has this split beside its own: one file has none."""
         head, colon, argument = self.source.partition(":")
         if colon and head in ("gsm8k", "file"):
-            return Path(argument).is_dir()
-        return head in {source.name for source in problem_sources()} or Path(self.source).is_dir()
+            return has_split_file(Path(argument), split)
+        is_named = head in {source.name for source in problem_sources()}
+        return is_named or has_split_file(Path(self.source), split)
 
 
 def _is_default(config: Any, own: Field[Any]) -> bool:

@@ -65,8 +65,8 @@ class _Work:
 
     batch: TokenBatch
     losses: tuple[LossConfig, ...]
-    terms: tuple[str, ...]
-    """The role of a row whose loss has a total of its own; "" for the rows that share theirs."""
+    terms: tuple[str | None, ...]
+    """Rows with one term share denominators: None for those of no total of their own."""
     is_active_B: Tensor
     old_log_probs_BT: Tensor | None
     ref_log_probs_BT: Tensor | None
@@ -202,10 +202,7 @@ class Learner:
         work = _Work(
             batch=batch,
             losses=losses,
-            terms=tuple(
-                sample.role if loss.own_total else ""
-                for sample, loss in zip(samples, losses, strict=True)
-            ),
+            terms=tuple(map(self._term, samples, losses)),
             is_active_B=torch.tensor(is_active, device=self.policy.device),
             old_log_probs_BT=None,
             ref_log_probs_BT=None,
@@ -213,6 +210,12 @@ class Learner:
         old = self._score(self.policy, work) if has_several else None
         ref = self._score(self.ref_policy, work) if self.ref_policy is not None else None
         return replace(work, old_log_probs_BT=old, ref_log_probs_BT=ref)
+
+    def _term(self, sample: TrainingSample, loss: LossConfig) -> str | None:
+        """Returns the role whose own loss the sample has, "" for the main loss; see `_Work`."""
+        if not loss.own_total:
+            return None
+        return sample.role if sample.role in self.role_losses else ""
 
     @torch.no_grad()
     def _score(self, policy: TrainablePolicy, work: _Work) -> Tensor:

@@ -19,7 +19,7 @@ from reason_env.agents.dpo import PairLearner
 from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.eval_cache import entry_path, read_entry, write_entry
-from reason_env.agents.evaluate import EvalReport, evaluate
+from reason_env.agents.evaluate import EvalConfig, EvalReport, evaluate
 from reason_env.agents.fingerprint import evaluation_fingerprint, preparation_fingerprint
 from reason_env.agents.learner import Learner, UpdateReport
 from reason_env.agents.methods import Method, build_method
@@ -36,6 +36,7 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.codec import Codec
 from reason_env.errors import ConfigError, ModelError, VerifierError
 from reason_env.state import ReasonState, is_over
 
@@ -359,13 +360,25 @@ class Training:
         )
 
     def _eval_env(self) -> gym.Env[Any, Any] | None:
-        config, own = self.config, self.config.eval
-        if own.problems is None and not config.env.has_splits:
-            return None
-        changes: dict[str, Any] = {"split": own.split, "size": own.num_problems}
-        if own.problems is not None:
-            changes |= {"problems": own.problems, "size": None}
-        return config.env.make_bare(self.policy.codec, **changes)
+        return evaluation_env(self.config, self.policy.codec)
+
+
+def evaluation_env(config: TrainConfig, codec: Codec, **changes: Any) -> gym.Env[Any, Any] | None:
+    """Returns the environment to evaluate in, without wrappers; None if there is none.
+
+    There is none if nothing was said of evaluation and the source has no test split (one file).
+
+    Args:
+        config: Of the run.
+        codec: The policy's.
+        changes: Further arguments of `gym.make`.
+    """
+    own = config.eval
+    is_silent = own.problems is None and own.split == EvalConfig().split
+    if is_silent and not config.env.has_split(own.split):
+        return None
+    place = {"size": own.num_problems} if own.problems is None else {"problems": own.problems}
+    return config.env.make_bare(codec, **{"size": None, "split": own.split} | place | changes)
 
 
 def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:

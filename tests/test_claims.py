@@ -160,12 +160,17 @@ def test_the_largest_fall_is_from_the_highest_place_before():
     assert MODULES["cpi_monotone"].drawdown(fallen) == pytest.approx(0.3)
 
 
-def test_the_late_fall_begins_with_the_first_evaluation_in_the_second_half():
-    own = row("lte", 0, 0.4, 0.9)
-    own["curve"] = [(0, 0, 0.1, 0.2), (1, 50, 0.2, 0.4), (2, 100, 0.4, 0.9)]
-    assert MODULES["lte_never_solved"].late_fall(own) == pytest.approx(0.5)
-    own["curve"] = [(0, 0, 0.1, 0.2), (1, 70, 0.2, 0.6), (2, 100, 0.4, 0.9)]
-    assert MODULES["lte_never_solved"].late_fall(own) == pytest.approx(0.3)
+def test_the_late_fall_begins_with_lte_s_first_evaluation_in_its_second_half():
+    own, other = row("lte", 0, 0.4, 0.9), row("grpo", 0, 0.4, 0.6)
+    own["curve"] = [(0, 0, 0.1, 0.2), (1, 40, 0.1, 0.3), (2, 60, 0.2, 0.4), (3, 100, 0.4, 0.9)]
+    other["curve"] = [(0, 0, 0.1, 0.2), (3, 100, 0.2, 0.4), (8, 200, 0.4, 0.6)]
+    module = MODULES["lte_never_solved"]
+    assert module.late_share(own) == pytest.approx(0.6)
+    assert module.late_fall(own, 0.6) == pytest.approx(0.5)
+    # At 120 of 200 tokens GRPO's line is at 0.44.
+    assert module.late_fall(other, 0.6) == pytest.approx(0.16)
+    found = module.score({"precedence": [own, other]})
+    assert "lte - grpo: +0.340" in found.measures[0]
 
 
 def test_equal_trained_samples_are_their_own_comparison_only_where_they_can_be_told():
@@ -279,6 +284,9 @@ def test_rows_that_are_not_there_and_settings_that_nothing_reads_are_refused(tmp
     with pytest.raises(SystemExit):
         main(["--published", "--seeds", "2", "lte_gain"])
     assert "--published has the seeds of the full preset" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--publish", "--seeds", "2"])
+    assert "--publish takes the rows of the full preset, with its" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="no run of 'precedence' has finished in"):
         main(["--score-only", "--out", str(tmp_path), "lte_gain"])
 

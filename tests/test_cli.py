@@ -126,12 +126,26 @@ def test_a_config_of_another_method_is_refused(capsys, tmp_path):
     assert f"reason-env train srpo+lte --from-config {path}" in line
 
 
-def test_a_refused_run_leaves_no_directory_that_blocks_the_next(capsys, tmp_path):
+def test_a_refused_run_leaves_no_directory_that_blocks_the_next(capsys, tmp_path, monkeypatch):
     file = write_rows(tmp_path / "mine.jsonl", ROWS)
     out = tmp_path / "run"
-    words = ("train", "pope", "--problems", file, "--out", str(out))
-    assert "must have problems with a reference solution" in refused(capsys, *words)
+    words = ("train", "pope", "--problems", file)
+    assert "must have problems with a reference solution" in refused(
+        capsys, *words, "--out", str(out)
+    )
     assert not out.exists()
+    monkeypatch.chdir(tmp_path)
+    assert "must have problems with a reference solution" in refused(capsys, *words)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_runs_without_a_name_take_directories_of_their_own(tmp_path, monkeypatch):
+    from reason_env.agents.train_config import TrainConfig
+    from reason_env.cli.train import _reserved_directory
+
+    monkeypatch.chdir(tmp_path)
+    names = [_reserved_directory(TrainConfig()).name for _ in range(3)]
+    assert names == ["grpo-chain-001", "grpo-chain-002", "grpo-chain-003"]
 
 
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
@@ -220,7 +234,7 @@ def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_pa
     first, second = tmp_path / "first", tmp_path / "second"
     status, text, _ = run(capsys, "train", "grpo", *flags, "--out", str(first))
     assert status == 0
-    assert "a file has no test split" in text
+    assert "mine.jsonl has no test split" in text
     config = str(first / "config.json")
     status, _, _ = run(capsys, "train", "grpo", "--from-config", config, "--out", str(second))
     assert status == 0

@@ -52,8 +52,8 @@ def main(words: Sequence[str]) -> None:
     unknown = sorted(set(given.claims) - set(known))
     if unknown:
         parser.error(f"no claim {unknown[0]!r} among {', '.join(known)}")
-    if given.publish and (given.preset != "full" or given.published):
-        parser.error("--publish takes the rows of the full preset")
+    if given.publish and (given.preset != "full" or given.published or given.seeds is not None):
+        parser.error("--publish takes the rows of the full preset, with its seeds")
     if given.published and (given.seeds is not None or given.preset != "full"):
         parser.error("--published has the seeds of the full preset; leave out --seeds and --preset")
     chosen = {name: known[name] for name in given.claims or known}
@@ -104,7 +104,8 @@ def _rows(name: str, given: argparse.Namespace) -> list[Row]:
 
 
 def _own_rows(name: str, module: ModuleType, given: argparse.Namespace) -> list[Row]:
-    file = given.out / given.preset / f"{name}.jsonl"
+    seeds = "" if given.seeds is None else f"_{given.seeds}_seeds"
+    file = given.out / given.preset / f"{name}{seeds}.jsonl"
     if not file.is_file():
         if given.score_only:
             raise SystemExit(f"no rows of {name} in {file}; leave out --score-only")

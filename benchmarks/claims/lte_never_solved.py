@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
 
 CLAIM = Claim(
@@ -11,20 +13,32 @@ CLAIM = Claim(
 USES = ("precedence",)
 
 
-def late_fall(row: Row) -> float:
-    """Returns how much the share of problems without a success in 8 falls after half the tokens.
+def late_share(row: Row) -> float:
+    """Returns where the first evaluation in the second half is, as a share of the tokens."""
+    last = row["curve"][-1][1]
+    return next(tokens / last for _, tokens, _, _ in row["curve"] if tokens >= last / 2)
 
-    It is measured from the first evaluation there to the last one; nothing is interpolated.
+
+def late_fall(row: Row, share: float) -> float:
+    """Returns how much the share of problems without a success in 8 falls after `share` of tokens.
+
+    Between evaluations the number is taken from the straight line.
     """
-    last_tokens, at_the_end = row["curve"][-1][1], row["curve"][-1][3]
-    begin = next(at_k for _, tokens, _, at_k in row["curve"] if tokens >= last_tokens / 2)
-    return float(at_the_end - begin)
+    _, tokens, _, at_k = (np.asarray(values) for values in zip(*row["curve"], strict=True))
+    return float(at_k[-1] - np.interp(share * tokens[-1], tokens, at_k))
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the fall under LTE, and its lead over GRPO's."""
-    own = {row["seed"]: late_fall(row) for row in rows["precedence"] if row["arm"] == "lte"}
-    other = {row["seed"]: late_fall(row) for row in rows["precedence"] if row["arm"] == "grpo"}
+    """Returns the fall under LTE from an evaluation, and its lead over GRPO's in the same part."""
+    by_arm = {
+        arm: {row["seed"]: row for row in rows["precedence"] if row["arm"] == arm}
+        for arm in ("lte", "grpo")
+    }
+    shares = {seed: late_share(row) for seed, row in by_arm["lte"].items()}
+    own, other = (
+        {seed: late_fall(row, shares[seed]) for seed, row in found.items() if seed in shares}
+        for found in by_arm.values()
+    )
     fall = mean_of(list(own.values()))
     lead = mean_of([own[seed] - other[seed] for seed in own if seed in other])
     return Finding(

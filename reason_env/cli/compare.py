@@ -3,7 +3,10 @@
 import json
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,25 +18,30 @@ from rich.text import Text
 from reason_env.agents.compare import Comparison, Progress, num_cores
 from reason_env.agents.compare_config import (
     CompareConfig,
+    arm,
     arms_of,
     arms_of_file,
-    loss_of,
+    losses_of,
     shared_settings,
     slug,
     with_loss,
 )
 from reason_env.agents.compare_summary import summary
 from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.methods import method_name
 from reason_env.agents.report import write_report
 from reason_env.agents.run_files import write_text
 from reason_env.agents.train_config import TrainConfig
+from reason_env.agents.training import evaluation_env
 from reason_env.cli.compare_view import Board, arm_table
 from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
-from reason_env.problems import is_generated, load_problems
+from reason_env.prompt import PromptTemplate
 from reason_env.wrappers.stack import checked_spec
 
-GENERATED_SIZE = 64
+FAMILY_SIZE = 64
 """Training problems of a family where --size is not given: methods that measure each of them before
 training (POPE) must be able to within a budget."""
 
@@ -114,10 +122,6 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
         raise ConfigError("a comparison's budget must be given once; use --budget alone")
     env, sources = _env(shared.env, given.env_spec)
     shared = replace(shared, seed=0, env=env)
-    for source in () if shared.env.stack else sources:
-        _check_source(shared.env, source)
-    if shared.env.stack is None and shared.env.size is None and all(map(is_generated, sources)):
-        shared = replace(shared, env=replace(shared.env, size=GENERATED_SIZE))
     arms = arms_of(names, shared)
     if given.arms is not None:
         arms |= arms_of_file(given.arms, shared)
@@ -127,39 +131,54 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
             "rrpo lte --problems chain --seeds 5 --budget 500000"
         )
     if given.same_loss:
-        arms = _with_same_loss(arms)
-    return CompareConfig(
+        arms = _with_same_loss(arms, shared)
+    config = CompareConfig(
         arms=arms,
         sources=sources,
         num_seeds=given.seeds,
         first_seed=given.config.seed,
         budget=given.budget,
         level=given.level,
+        family_size=FAMILY_SIZE,
     )
+    _check_problems(config)
+    return config
 
 
-def _with_same_loss(arms: dict[str, TrainConfig]) -> dict[str, TrainConfig]:
+def _with_same_loss(arms: dict[str, TrainConfig], shared: TrainConfig) -> dict[str, TrainConfig]:
     baseline, first = next(iter(arms.items()))
-    loss = loss_of(first.method)
-    if loss is None:
+    losses = losses_of(first.method)
+    if not losses:
         raise ConfigError(
             f"--same-loss must have a baseline with a loss of policy tokens, got {baseline!r}; "
             "name another arm first"
         )
-    return {k: replace(arm, method=with_loss(arm.method, loss)) for k, arm in arms.items()}
+    for label, own in arms.items():
+        # What the arm would have without words of its own.
+        plain = arm(method_name(own.method), shared)
+        if label != baseline and losses_of(own.method) != losses_of(plain.method):
+            raise ConfigError(
+                f"--same-loss must not stand beside an arm with a loss of its own, got {label!r}; "
+                "leave one of them out"
+            )
+    return {k: replace(v, method=with_loss(v.method, losses[0])) for k, v in arms.items()}
 
 
-def _check_source(env: EnvConfig, source: str) -> None:
-    """Raises before anything is run or written if the training problems cannot be had."""
-    load_problems(
-        source,
-        split=env.split,
-        size=env.size or GENERATED_SIZE,
-        levels=env.levels,
-        seed=env.problem_seed,
-        columns=env.columns or None,
-        allow_ungradable=env.allow_ungradable,
-    )
+def _check_problems(config: CompareConfig) -> None:
+    """Raises before anything is run or written if training or test problems cannot be had."""
+    checked: list[tuple[EnvConfig, EvalConfig]] = []
+    for source in config.sources:
+        for label in config.arms:
+            own = config.run_config(source, label, config.first_seed)
+            if (own.env, own.eval) in checked:
+                continue
+            checked.append((own.env, own.eval))
+            own.env.make_bare(ByteCodec(), prompt=PromptTemplate())
+            if evaluation_env(own, ByteCodec(), prompt=PromptTemplate()) is None:
+                raise ConfigError(
+                    f"a comparison must have problems to evaluate on, got none for {source!r}; "
+                    "give --eval.problems"
+                )
 
 
 def _env(env: EnvConfig, spec: Path | None) -> tuple[EnvConfig, tuple[str, ...]]:
@@ -182,11 +201,22 @@ def _name(config: CompareConfig) -> str:
     return f"compare-{sources[:40]}-{config.content_hash}"
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Takes SIGTERM, a service manager's way to stop us, as Ctrl-C: the runs' processes end too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _show(comparison: Comparison, workers: int) -> None:
     config = comparison.config
     began = time.monotonic()
-    # A service manager's way to stop us: end the runs' processes too.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     board = Board(comparison.runs, config.budget)
     out.print(
         Text(
@@ -196,7 +226,10 @@ def _show(comparison: Comparison, workers: int) -> None:
         )
     )
     try:
-        with Live(board, console=out, refresh_per_second=2, transient=True) as live:
+        with (
+            _ended_by_sigterm(),
+            Live(board, console=out, refresh_per_second=2, transient=True) as live,
+        ):
 
             def on_progress(progress: Progress) -> None:
                 line = board.note(progress)
@@ -209,8 +242,6 @@ def _show(comparison: Comparison, workers: int) -> None:
             Text(f"interrupted; go on with: reason-env compare --resume {comparison.path}"),
         )
         sys.exit(130)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     found = summary(comparison)
     write_text(comparison.path / "comparison.json", json.dumps(found, indent=1, allow_nan=False))
     report = write_report([comparison.path], comparison.path / "report.html")
@@ -218,8 +249,8 @@ def _show(comparison: Comparison, workers: int) -> None:
         out.print(Text(note, style="bold"))
     for source, part in found["by_source"].items():
         out.print(arm_table(source, part, found["baseline"]))
-        for arm in part["arms"].values():
-            out.print(Text(f"  {arm['sentence']}"))
+        for own in part["arms"].values():
+            out.print(Text(f"  {own['sentence']}"))
         for text in part["without_result"].values():
             out.print(Text(f"  {text}"))
         out.print()

@@ -1,5 +1,6 @@
 """`reason-env train METHOD`: trains, shows every iteration, ends with a table and a curve."""
 
+import itertools
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,11 +174,16 @@ def _text_of(path: Path, flag: str) -> str:
 def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
     """Prepares, and only then makes the directory: a refused run leaves none behind."""
     _check_stack(config)
-    place = path or _free_directory(config)
-    check_free(place)
-    training = Training(config)
-    began = time.monotonic()
-    _prepare(training, place, began)
+    place = path or _reserved_directory(config)
+    try:
+        check_free(place)
+        training = Training(config)
+        began = time.monotonic()
+        _prepare(training, place, began)
+    except BaseException:
+        if path is None:
+            place.rmdir()
+        raise
     seeds = {"seed": config.seed}
     with RunDir.create(
         place,
@@ -208,12 +214,17 @@ def _resume_run(path: Path, method: str) -> None:
         _show_run(training, run, began)
 
 
-def _free_directory(config: TrainConfig) -> Path:
+def _reserved_directory(config: TrainConfig) -> Path:
+    """Makes the next free directory: another run that starts now takes the one after."""
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
-    number = 1
-    while (path := Path("runs") / f"{config.name}-{source}-{number:03d}").exists():
-        number += 1
-    return path
+    for number in itertools.count(1):
+        path = Path("runs") / f"{config.name}-{source}-{number:03d}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("counting has no end")
 
 
 def _deadline(config: TrainConfig, began: float) -> float | None:
@@ -255,7 +266,8 @@ def _show_run(training: Training, run: RunDir, began: float) -> None:
     config = training.config
     if training.eval_env is None:
         out.print(
-            "no evaluation: a file has no test split; give --eval.problems FILE to have one",
+            f"no evaluation: {config.env.source} has no {config.eval.split} split; give "
+            "--eval.problems FILE, or another --eval.split, to have one",
             highlight=False,
         )
     with out.status("evaluating before training ...") as status:

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import ProblemSet
-from reason_env.problems.files import SUFFIXES, load_file
+from reason_env.problems.files import SUFFIXES, has_split_file, load_file
 from reason_env.problems.hub import load_hub
 from reason_env.problems.mix import make_mix
 from reason_env.problems.reasoning_gym import load_reasoning_gym
@@ -25,6 +25,7 @@ from reason_env.problems.rows import check_limit
 __all__ = [
     "ProblemSource",
     "answer_line",
+    "has_split_file",
     "is_generated",
     "load_file",
     "load_hub",

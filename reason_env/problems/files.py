@@ -33,6 +33,11 @@ SPLIT_NAMES = ("train", "test", "validation", "valid", "val", "dev")
 """File stems that say which split a file holds."""
 
 
+def has_split_file(path: Path, split: str) -> bool:
+    """Returns whether a path is a directory with the file of a split."""
+    return any((path / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
+
+
 def load_file(
     path: str | Path,
     *,

@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -32,6 +33,10 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
             "no problem source 'chainn'; for a file give its path; did you mean 'chain'?",
         ),
         (["grpo", "--problems", "no/such.jsonl"], "no/such.jsonl"),
+        (["grpo", "--eval.problems", "chian"], "no problem source 'chian'"),
+        (["grpo", "--size", "0"], "size must be at least 1, got 0"),
+        (["grpo", "--problems", "HERE/one.jsonl"], "must have problems to evaluate on, got none"),
+        (["grpo", "--problems", "HERE/bad.jsonl"], "bad.jsonl"),
         (
             ["exp-dpo", "grpo", "--same-loss", "True"],
             "--same-loss must have a baseline with a loss of policy tokens, got 'exp-dpo'",
@@ -43,6 +48,10 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
 )
 def test_a_newcomer_s_mistake_is_one_line_that_says_what_to_do(words, message, tmp_path, capsys):
     out = [] if "--resume" in words else ["--out", str(tmp_path / "cmp")]
+    good, bad = '{"question": "2+2", "answer": "4"}\n', '{"question": "2+2"}\n'
+    (tmp_path / "one.jsonl").write_text(good, encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_text(good * 100 + bad, encoding="utf-8")
+    words = [word.replace("HERE", str(tmp_path)) for word in words]
     with pytest.raises(SystemExit) as ended:
         main(["compare", *words, *out])
     assert ended.value.code == 2
@@ -138,20 +147,37 @@ def test_one_loss_for_all_arms_is_asked_for_and_its_lack_is_told(monkeypatch, tm
     (note,) = _loss_notes(unlike)
     assert "srpo, pope+rrpo have another loss than grpo" in note
     assert "--same-loss True" in note
+    # The further groups of a composition have the loss of their own method.
+    (note,) = _loss_notes(configured(monkeypatch, "lte", "lte+srpo", "--out", str(tmp_path / "c")))
+    assert "lte+srpo has another loss than lte" in note
+
+
+def test_one_loss_and_a_loss_of_its_own_are_refused_together(monkeypatch, tmp_path, capsys):
+    words = ["grpo:loss.clip_high=0.3", "srpo", "--same-loss", "True", "--out", str(tmp_path / "a")]
+    baseline, srpo = configured(monkeypatch, *words).arms.values()
+    assert srpo.method.loss == baseline.method.loss
+    assert srpo.method.loss.clip_high == 0.3
+    with pytest.raises(SystemExit):
+        main(["compare", "grpo", *words[:1], *words[2:4], "--out", str(tmp_path / "b")])
+    said = "beside an arm with a loss of its own, got 'grpo:loss.clip_high=0.3'"
+    assert said in capsys.readouterr().err
 
 
 def test_families_have_few_enough_problems_to_be_measured_and_files_have_all(monkeypatch, tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text('{"question": "2+2", "answer": "4"}\n', encoding="utf-8")
-    sizes = {}
-    for number, source in enumerate(["chain,mix:unlock@1-3", str(file), f"chain,{file}"]):
-        out = str(tmp_path / str(number))
-        config = configured(monkeypatch, "grpo", "--problems", source, "--out", out)
-        sizes[source] = config.arms["grpo"].env.size
-    assert list(sizes.values()) == [64, None, None]
-    out = str(tmp_path / "own")
-    own = configured(monkeypatch, "grpo", "--problems", "chain", "--size", "9", "--out", out)
-    assert own.arms["grpo"].env.size == 9
+    words = ["grpo", "--problems", f"chain,mix:unlock@1-3,{file}", "--eval.problems", str(file)]
+
+    def sizes(out, *more):
+        config = configured(monkeypatch, *words, *more, "--out", str(tmp_path / out))
+        return [config.run_config(s, "grpo", 0).env.size for s in config.sources], config
+
+    found, config = sizes("a")
+    assert found == [64, 64, None]
+    assert sizes("b", "--size", "9")[0] == [9, 9, 9]
+    # A comparison from before the setting keeps what its runs began with.
+    old = replace(config, family_size=None)
+    assert old.run_config("chain", "grpo", 0).env.size is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")

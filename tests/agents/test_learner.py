@@ -492,6 +492,13 @@ def test_terms_with_equal_losses_are_averaged_each_over_its_own_role():
         learner = learner_of(TinyPolicy(), role_losses={"explanation": own, "reference": own})
         return update(learner, kept).metrics["loss/total"]
 
+    def main_total(**changes):
+        samples = make_samples([0.5, 0.25, 2.0], roles=["base", "base", "reset"])
+        loss = LossConfig(policy_term="reinforce", **changes)
+        return update(learner_of(TinyPolicy(), loss=loss), samples).metrics["loss/total"]
+
+    # A main loss with a total of its own is one term, whatever its roles.
+    assert main_total(own_total=True) == pytest.approx(main_total(), rel=1e-12)
     both = total("explanation", "reference")
     assert both == pytest.approx(total("explanation") + total("reference"), rel=1e-6)
     assert both != pytest.approx(total("explanation"), rel=0.1)

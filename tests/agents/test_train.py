@@ -16,9 +16,9 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.run_dir import RunDir
 from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.training import Training
+from reason_env.agents.training import Training, evaluation_env
 from reason_env.codec import ByteCodec
-from reason_env.errors import ConfigError, UnknownNameError, VerifierError
+from reason_env.errors import ConfigError, ProblemError, UnknownNameError, VerifierError
 from reason_env.prompt import GUIDANCE_TEXTS
 
 
@@ -214,8 +214,9 @@ def test_a_preparation_that_is_out_of_time_says_how_far_it_came():
         training.prepare(deadline=0.0)
 
 
-def test_a_directory_of_splits_has_splits_by_its_bare_path_too(tmp_path):
-    (tmp_path / "mine.jsonl").write_text("")
+def test_a_directory_has_the_splits_of_its_files_by_its_bare_path_too(tmp_path):
+    for name in ("train.jsonl", "test.parquet", "mine.jsonl"):
+        (tmp_path / name).write_text("")
     known = {
         str(tmp_path): True,
         f"file:{tmp_path}": True,
@@ -225,7 +226,25 @@ def test_a_directory_of_splits_has_splits_by_its_bare_path_too(tmp_path):
         "chain": True,
         "mix:chain@1-3": True,
     }
-    assert {name: EnvConfig(problems=name).has_splits for name in known} == known
+    assert {name: EnvConfig(problems=name).has_split("test") for name in known} == known
+    assert not EnvConfig(problems=str(tmp_path)).has_split("validation")
+
+
+def test_a_directory_without_a_test_split_is_trained_on_and_what_is_asked_for_must_be_there(
+    tmp_path,
+):
+    row = '{"question": "2+2", "answer": "4"}\n'
+    for name in ("train.jsonl", "validation.jsonl"):
+        (tmp_path / name).write_text(row, encoding="utf-8")
+
+    def evaluated(**changes):
+        config = small(env=EnvConfig(problems=str(tmp_path)), eval=EvalConfig(**changes))
+        return evaluation_env(config, ByteCodec())
+
+    assert evaluated() is None
+    assert evaluated(split="validation").unwrapped.problems[0].answer == "4"
+    with pytest.raises(ProblemError, match=r"must hold dev\.jsonl"):
+        evaluated(split="dev")
 
 
 def test_words_of_guidance_are_settings_and_end_their_line():
