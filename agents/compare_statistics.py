@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reason_env.agents.cpi_interval import t_quantile
 from reason_env.agents.statistics import bootstrap_mean
+from reason_env.agents.student import student_interval
 from reason_env.errors import ConfigError
 
 Floats = NDArray[np.float64]
@@ -66,11 +66,10 @@ class Estimate:
         >>> wide.excludes_zero, wide.is_clear
         (True, False)
         """
-        values = np.asarray(list(self.values.values()), dtype=np.float64)
-        if len(values) < 2 or not self.excludes_zero:
+        if not self.excludes_zero:
             return False
-        error = float(values.std(ddof=1)) / len(values) ** 0.5
-        return abs(self.mean) > t_quantile(0.975, len(values) - 1) * error
+        student = student_interval(list(self.values.values()))
+        return not student.low <= 0 <= student.high
 
 
 def curve_of(rows: Sequence[Mapping[str, Any]]) -> Curve:

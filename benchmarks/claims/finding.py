@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
-from reason_env.agents.cpi_interval import t_quantile
+from reason_env.agents.student import student_interval
 
 Row = Mapping[str, Any]
 Verdict = Literal["reproduced", "not reproduced", "opposite", "too few seeds"]
@@ -60,12 +58,10 @@ def mean_of(values: Sequence[float]) -> Mean:
     >>> str(mean_of([0.1, 0.2, 0.3]))  # t(0.975, 2) = 4.303, standard error 0.0577
     '+0.200 [-0.048, +0.448]'
     """
-    own = np.asarray(values, dtype=np.float64)
-    mean, count = float(own.mean()), len(own)
-    if count < 2:
-        return Mean(mean=mean, low=float("nan"), high=float("nan"), num_seeds=count)
-    half = t_quantile(0.975, count - 1) * float(own.std(ddof=1)) / count**0.5
-    return Mean(mean=mean, low=mean - half, high=mean + half, num_seeds=count)
+    if len(values) == 1:
+        return Mean(mean=values[0], low=float("nan"), high=float("nan"), num_seeds=1)
+    found = student_interval(values)
+    return Mean(mean=found.estimate, low=found.low, high=found.high, num_seeds=len(values))
 
 
 def by_seed(rows: Sequence[Row], arm: str, figure: str) -> dict[int, float]:
