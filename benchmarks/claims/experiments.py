@@ -170,14 +170,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         _INVERSE, is_foreign=True, arms=_some(_INVERSE, "expo, expert chains")
     ),
     "chain": _CHAIN,
-    "chain, large steps": Experiment(
+    "chain, large steps": replace(
+        _CHAIN,
         source="mix:chain@8-10",
-        train_size=32,
         budget=100_000,
-        eval_size=40,
         eval_every=1,
         learning_rate=1e-3,
-        updates_per_iteration=1,
         arms={
             "rrpo": "rrpo",
             "rrpo, accepted": 'rrpo:cpi={"alpha":1.0,"num_restarts":32,"realised_problems":0}',

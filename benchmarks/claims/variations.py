@@ -92,35 +92,53 @@ PREFIX_CLAIM = Claim(
     text="starting behind a reference prefix solves problems that GRPO cannot",
     paper=pope_lifts.CLAIM.paper,
 )
+_GRPO, _REMEDY = grpo_sharpening.CLAIM, pope_alternatives.CLAIM
+_SRPO, _BETTER = srpo_order.CLAIM, localisation_accuracy.CLAIM
+
+
+def _variation(
+    claim: Claim,
+    experiment: str,
+    finding: Callable[[Claim, Sequence[Row]], Finding],
+    also: tuple[str, tuple[str, ...]] | None = None,
+) -> Variation:
+    return Variation(claim=claim, experiment=experiment, finding=finding, also=also)
+
+
 VARIATIONS: dict[str, Variation] = {
-    f"{name}, {experiment}": Variation(
-        claim=claim, experiment=experiment, finding=finding, also=more[0] if more else None
-    )
-    for name, claim, experiment, finding, *more in (
-        ("grpo_sharpening", grpo_sharpening.CLAIM, FRESH, _sharpening),
-        ("grpo_sharpening", grpo_sharpening.CLAIM, UNLOCK, _sharpening),
-        ("pope_lifts", pope_lifts.CLAIM, FRESH, _LEADS),
-        ("pope_lifts", pope_lifts.CLAIM, UNLOCK, _LEADS),
-        ("prefix_lifts", PREFIX_CLAIM, UNLOCK, _PREFIXED),
-        ("pope_mixing", pope_mixing.CLAIM, MIXED, _LEADS),
-        ("pope_alternatives", pope_alternatives.CLAIM, FRESH, _REMEDIES),
+    f"{name}, {own.experiment}": own
+    for name, own in (
+        ("grpo_sharpening", _variation(_GRPO, FRESH, _sharpening)),
+        ("grpo_sharpening", _variation(_GRPO, UNLOCK, _sharpening)),
+        ("pope_lifts", _variation(pope_lifts.CLAIM, FRESH, _LEADS)),
+        ("pope_lifts", _variation(pope_lifts.CLAIM, UNLOCK, _LEADS)),
+        ("prefix_lifts", _variation(PREFIX_CLAIM, UNLOCK, _PREFIXED)),
+        ("pope_mixing", _variation(pope_mixing.CLAIM, MIXED, _LEADS)),
+        ("pope_alternatives", _variation(_REMEDY, FRESH, _REMEDIES)),
         (
-            *("pope_alternatives", pope_alternatives.CLAIM, FOREIGN["precedence"], _ALL_REMEDIES),
-            ("precedence", ("pope", *pope_alternatives.REMEDIES)),
+            "pope_alternatives",
+            _variation(
+                _REMEDY,
+                FOREIGN["precedence"],
+                _ALL_REMEDIES,
+                ("precedence", ("pope", *pope_alternatives.REMEDIES)),
+            ),
         ),
         (
-            *("expo_gain", expo_gain.CLAIM, FOREIGN["inverse"], _EXPLAINED),
-            ("inverse", ("expo", "grpo")),
+            "expo_gain",
+            _variation(
+                expo_gain.CLAIM, FOREIGN["inverse"], _EXPLAINED, ("inverse", ("expo", "grpo"))
+            ),
         ),
-        ("lte_gain", lte_gain.CLAIM, FRESH, _HINTED),
-        ("srpo_order", srpo_order.CLAIM, CHAIN, _ORDER),
-        ("srpo_order", srpo_order.CLAIM, LONGER, _ORDER),
-        ("localisation_accuracy", localisation_accuracy.CLAIM, CHAIN, _LOCALISED),
+        ("lte_gain", _variation(lte_gain.CLAIM, FRESH, _HINTED)),
+        ("srpo_order", _variation(_SRPO, CHAIN, _ORDER)),
+        ("srpo_order", _variation(_SRPO, LONGER, _ORDER)),
+        ("localisation_accuracy", _variation(_BETTER, CHAIN, _LOCALISED)),
         (
-            *("localisation_accuracy", localisation_accuracy.CLAIM, OFFSETS, _OFFSET),
-            (CHAIN, ("rrpo", "srpo, checker")),
+            "localisation_accuracy",
+            _variation(_BETTER, OFFSETS, _OFFSET, (CHAIN, ("rrpo", "srpo, checker"))),
         ),
-        ("localisation_accuracy", localisation_accuracy.CLAIM, LONGER, _LOCALISED),
+        ("localisation_accuracy", _variation(_BETTER, LONGER, _LOCALISED)),
     )
 }
 """Each is scored by the claim's own pairs, as far as its experiment has their arms."""
