@@ -81,10 +81,12 @@ def _notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
 
 
 def _loss_notes(config: CompareConfig) -> list[str]:
-    losses = {label: losses_of(arm.method) for label, arm in config.arms.items()}
-    base = losses[config.baseline][:1]
-    others = [label for label, own in losses.items() if any(loss not in base for loss in own)]
-    others = [label for label in others if label != config.baseline]
+    base = losses_of(config.arms[config.baseline].method)[:1]
+    others = [
+        label
+        for label, arm in config.arms.items()
+        if label != config.baseline and any(loss not in base for loss in losses_of(arm.method))
+    ]
     if not base or not others:
         return []
     return [

@@ -152,7 +152,7 @@ class EnvConfig:
         return PromptTemplate(kind=self.prompt, system=self.system, guidance=GUIDANCE_TEXTS | own)
 
     def has_split(self, split: str) -> bool:
-        """Returns whether the source has this split beside its own: one file has none."""
+        """Returns whether the source has this split to choose; one file has none."""
         head, colon, argument = self.source.partition(":")
         if colon and head in ("gsm8k", "file"):
             return has_split_file(Path(argument), split)

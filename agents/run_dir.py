@@ -28,6 +28,7 @@ from reason_env.agents.metrics import Number, metric
 from reason_env.agents.provenance import provenance
 from reason_env.agents.run_files import (
     append_line,
+    check_free,
     iteration_name,
     iteration_paths,
     read_lines,
@@ -270,24 +271,6 @@ class RunDir:
             if value is not None:
                 self._writer.add_scalar(name, value, iteration)
         self._writer.flush()
-
-
-def check_free(path: Path) -> None:
-    """Raises if a run cannot begin there: ask before what takes long.
-
-    Raises:
-        CheckpointError: The path holds a run or is a file.
-    """
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(
-            f"a run directory must be a directory, got the file '{path}'; give another --out"
-        )
-    run_files = ("config.json", "metrics.jsonl", "episodes", "checkpoints")
-    if any((path / name).exists() for name in run_files):
-        raise CheckpointError(
-            f"a run directory must not hold a run already, got '{path}'; go on with it by "
-            "--resume, or give another --out"
-        )
 
 
 def _number(name: str, value: object) -> Number:

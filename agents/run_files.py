@@ -42,6 +42,24 @@ def iteration_paths(folder: Path) -> dict[int, Path]:
     return dict(sorted(named.items()))
 
 
+def check_free(path: Path) -> None:
+    """Raises if a run cannot begin there: ask before what takes long.
+
+    Raises:
+        CheckpointError: The path holds a run or is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(
+            f"a run directory must be a directory, got the file '{path}'; give another --out"
+        )
+    run_files = ("config.json", "metrics.jsonl", "episodes", "checkpoints")
+    if any((path / name).exists() for name in run_files):
+        raise CheckpointError(
+            f"a run directory must not hold a run already, got '{path}'; go on with it by "
+            "--resume, or give another --out"
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file so that a reader, or a kill, finds the old one or the new one, never a part."""
     partial = path.with_name(PARTIAL + path.name)

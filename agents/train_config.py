@@ -6,8 +6,9 @@ written is not part of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
+import gymnasium as gym
 import numpy as np
 import tyro
 
@@ -19,6 +20,7 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learner import LearnerConfig
 from reason_env.agents.methods import GRPOConfig, MethodConfig, method_name
 from reason_env.agents.policy import SamplingConfig
+from reason_env.codec import Codec
 from reason_env.errors import ConfigError
 
 FLAT = tyro.conf.arg(name="")
@@ -58,7 +60,8 @@ class TrainConfig:
     """Collect-and-update rounds."""
     problems_per_iteration: int = 32
     max_minutes: float | None = None
-    """No iteration starts after this many minutes; None: no limit."""
+    """No iteration starts after this many minutes, and a preparation that takes longer is an error;
+    None: no limit."""
     max_generated_tokens: int | None = None
     """Budget of generated tokens, those of the preparation and discarded ones included. The run
     ends with the first iteration whose `rollout/sampled_tokens_total` reaches it, so it overshoots
@@ -102,6 +105,22 @@ class TrainConfig:
     def name(self) -> str:
         """What `reason-env train` calls the run: its method, or cpi."""
         return method_name(self.method) if self.cpi is None else "cpi"
+
+    def make_eval_env(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any] | None:
+        """Returns the environment to evaluate in, without wrappers; None if there is none.
+
+        There is none if nothing was said of evaluation and the source has no test split (one file).
+
+        Args:
+            codec: The policy's.
+            changes: Further arguments of `gym.make`.
+        """
+        own = self.eval
+        is_silent = own.problems is None and own.split == EvalConfig().split
+        if is_silent and not self.env.has_split(own.split):
+            return None
+        place = {"size": own.num_problems} if own.problems is None else {"problems": own.problems}
+        return self.env.make_bare(codec, **{"size": None, "split": own.split} | place | changes)
 
     def seed_of(self, stream: str, iteration: int) -> int:
         """Returns the seed of one stream in one iteration: nothing random outlives an iteration."""

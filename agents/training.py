@@ -5,12 +5,11 @@ config's seed, so an object made from a checkpoint goes on as the one that wrote
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.checkpoint import load_checkpoint
@@ -19,25 +18,25 @@ from reason_env.agents.dpo import PairLearner
 from reason_env.agents.engines.engine_config import EngineConfig
 from reason_env.agents.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.eval_cache import entry_path, read_entry, write_entry
-from reason_env.agents.evaluate import EvalConfig, EvalReport, evaluate
+from reason_env.agents.evaluate import EvalReport, evaluate
 from reason_env.agents.fingerprint import evaluation_fingerprint, preparation_fingerprint
 from reason_env.agents.learner import Learner, UpdateReport
 from reason_env.agents.methods import Method, build_method
-from reason_env.agents.metrics import (
-    Number,
+from reason_env.agents.metrics import Number
+from reason_env.agents.mismatch import mismatch_metrics
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.preparation import CountedCollect, OnPrepared
+from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
+from reason_env.agents.rollout_metrics import (
     advantage_metrics,
     role_metrics,
     rollout_metrics,
     signal_metrics,
     source_metrics,
 )
-from reason_env.agents.mismatch import mismatch_metrics
-from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import Wave, collect, initial_states, merged, reason_env_of
 from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
-from reason_env.codec import Codec
-from reason_env.errors import ConfigError, ModelError, VerifierError
+from reason_env.agents.trajectory import Start, TrainingSample, Trajectory
+from reason_env.errors import ModelError, VerifierError
 from reason_env.state import ReasonState, is_over
 
 NOTHING_SAMPLED: Mapping[str, Number] = {
@@ -46,10 +45,6 @@ NOTHING_SAMPLED: Mapping[str, Number] = {
     "rollout/sampled_tokens": 0,
 }
 """The metrics of an iteration that learns from what was sampled before it."""
-STARTS_AT_ONCE = 64
-"""Of a preparation: a budget that it overruns is noticed before all of it is spent."""
-OnPrepared = Callable[[int, int, int], None]
-"""Is told how many starts of how many the preparation has sampled, and all its tokens so far."""
 
 
 class Training:
@@ -61,7 +56,7 @@ class Training:
         place = config.model if loaded is None else str(loaded.model_dir)
         self.policy = self._policy(place, config.engine)
         self.env = config.env.make(self.policy.codec)
-        self.eval_env = self._eval_env()
+        self.eval_env = config.make_eval_env(self.policy.codec)
         self._check_context()
         checker = reason_env_of(self.env).problems.checker
         self.method: Method = build_method(
@@ -122,40 +117,18 @@ class Training:
             self.env, self.problem_ids, seed=self.config.seed_of("preparation", 0)
         )
         seeds = np.random.default_rng(self.config.seed_of("preparation", 1))
-
-        def collect_groups(starts: Sequence[Start]) -> Sequence[Group]:
-            groups: list[Group] = []
-            for begin in range(0, len(starts), STARTS_AT_ONCE):
-                self._check_time(deadline, begin, len(starts))
-                wave = self._wave(starts[begin : begin + STARTS_AT_ONCE], seeds)
-                groups += wave.groups
-                self.sampled_tokens_total += sum(t.num_sampled_tokens for t in wave.trajectories)
-                self._check_preparation()
-                done = min(begin + STARTS_AT_ONCE, len(starts))
-                on_prepared(done, len(starts), self.sampled_tokens_total)
-            return groups
-
-        chosen = self.method.prepare(states, collect_groups)
-        self.sampled_tokens_total += self.method.prepared_tokens
+        counted = CountedCollect(
+            lambda starts: self._wave(starts, seeds),
+            max_tokens=self.config.max_generated_tokens if self.iteration == 0 else None,
+            max_minutes=self.config.max_minutes,
+            deadline=deadline,
+            on_prepared=on_prepared,
+        )
+        chosen = self.method.prepare(states, counted)
+        counted.add(self.method.prepared_tokens)
+        self.sampled_tokens_total += counted.sampled_tokens
         self.problem_ids = [state.problem.problem_id for state in chosen]
-        self._check_preparation()
         self._is_prepared = True
-
-    def _check_time(self, deadline: float | None, done: int, planned: int) -> None:
-        if deadline is not None and time.monotonic() > deadline:
-            raise ConfigError(
-                f"max_minutes must leave time to train, got {self.config.max_minutes!r} and "
-                f"{done} of {planned} starts measured in the preparation; raise it, or measure "
-                "with fewer samples or problems (--size)"
-            )
-
-    def _check_preparation(self) -> None:
-        if self.iteration == 0 and self.is_over:
-            raise ConfigError(
-                f"max_generated_tokens must leave tokens to train with, got "
-                f"{self.config.max_generated_tokens!r} and {self.sampled_tokens_total} in the "
-                "preparation; raise it, or measure with fewer samples or problems"
-            )
 
     @property
     def problem_sets(self) -> dict[str, str]:
@@ -358,27 +331,6 @@ class Training:
             max_batch_size=config.max_batch_size,
             engine=engine,
         )
-
-    def _eval_env(self) -> gym.Env[Any, Any] | None:
-        return evaluation_env(self.config, self.policy.codec)
-
-
-def evaluation_env(config: TrainConfig, codec: Codec, **changes: Any) -> gym.Env[Any, Any] | None:
-    """Returns the environment to evaluate in, without wrappers; None if there is none.
-
-    There is none if nothing was said of evaluation and the source has no test split (one file).
-
-    Args:
-        config: Of the run.
-        codec: The policy's.
-        changes: Further arguments of `gym.make`.
-    """
-    own = config.eval
-    is_silent = own.problems is None and own.split == EvalConfig().split
-    if is_silent and not config.env.has_split(own.split):
-        return None
-    place = {"size": own.num_problems} if own.problems is None else {"problems": own.problems}
-    return config.env.make_bare(codec, **{"size": None, "split": own.split} | place | changes)
 
 
 def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:

@@ -151,7 +151,10 @@ def test_runs_without_a_name_take_directories_of_their_own(tmp_path, monkeypatch
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 
 
-@pytest.mark.skipif(not GSM8K.is_dir(), reason="no ../shared/data/gsm8k beside the project")
+@pytest.mark.skipif(
+    not GSM8K.is_dir(),
+    reason="no ../shared/data/gsm8k beside the project: nothing is trained on GSM8K",
+)
 @pytest.mark.parametrize("method", ["grpo", "rrpo", "srpo", "pope", "lte", "expo"])
 def test_every_method_trains_on_gsm8k_and_its_accounts_add_up(method, capsys, tmp_path):
     small = {
@@ -177,7 +180,8 @@ def test_every_method_trains_on_gsm8k_and_its_accounts_add_up(method, capsys, tm
     for row in rows:
         head = "rollout/sampled_tokens"
         own = [value for name, value in row.items() if name.startswith(f"{head}/")]
-        assert sum(own) in (row[head], 0)
+        # A run of one role says it once.
+        assert not own or sum(own) == row[head]
         total += row[head]
         assert row[f"{head}_total"] == total
         outcomes = [value for name, value in row.items() if name.startswith("grade/")]

@@ -33,7 +33,6 @@ from reason_env.agents.methods import method_name
 from reason_env.agents.report import write_report
 from reason_env.agents.run_files import write_text
 from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.training import evaluation_env
 from reason_env.cli.compare_view import Board, arm_table
 from reason_env.cli.flags import FLAT, out, parsed
 from reason_env.codec import ByteCodec
@@ -174,7 +173,7 @@ def _check_problems(config: CompareConfig) -> None:
                 continue
             checked.append((own.env, own.eval))
             own.env.make_bare(ByteCodec(), prompt=PromptTemplate())
-            if evaluation_env(own, ByteCodec(), prompt=PromptTemplate()) is None:
+            if own.make_eval_env(ByteCodec(), prompt=PromptTemplate()) is None:
                 raise ConfigError(
                     f"a comparison must have problems to evaluate on, got none for {source!r}; "
                     "give --eval.problems"

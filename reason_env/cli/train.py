@@ -1,6 +1,5 @@
 """`reason-env train METHOD`: trains, shows every iteration, ends with a table and a curve."""
 
-import itertools
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from reason_env.agents import config_json
 from reason_env.agents.checkpoint import latest_checkpoint
 from reason_env.agents.cpi_config import CPIConfig
 from reason_env.agents.methods import METHODS, method_config
-from reason_env.agents.run_dir import RunDir, check_free
+from reason_env.agents.run_dir import RunDir
+from reason_env.agents.run_files import check_free
 from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.training import Training
@@ -172,7 +172,7 @@ def _text_of(path: Path, flag: str) -> str:
 
 
 def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
-    """Prepares, and only then makes the directory: a refused run leaves none behind."""
+    """Prepares, and only then writes: a run that is refused leaves no directory behind."""
     _check_stack(config)
     place = path or _reserved_directory(config)
     try:
@@ -217,14 +217,15 @@ def _resume_run(path: Path, method: str) -> None:
 def _reserved_directory(config: TrainConfig) -> Path:
     """Makes the next free directory: another run that starts now takes the one after."""
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
-    for number in itertools.count(1):
+    number = 1
+    while True:
         path = Path("runs") / f"{config.name}-{source}-{number:03d}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            continue
-        return path
-    raise AssertionError("counting has no end")
+            number += 1
+        else:
+            return path
 
 
 def _deadline(config: TrainConfig, began: float) -> float | None:

@@ -144,10 +144,9 @@ def is_generated(name: str) -> bool:
 
     Raises:
         UnknownNameError: No such source.
+        ConfigError: It lacks its argument, or has one that it does not take.
     """
-    head, _, _ = name.partition(":")
-    known = {source.name: source for source in _SOURCES}
-    source = known[head] if head in known else _parsed(name, None)[0]
+    source, _ = _parsed(name, None)
     return bool(source.module) or source.name in GENERATORS
 
 

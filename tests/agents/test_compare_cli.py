@@ -180,8 +180,7 @@ def test_families_have_few_enough_problems_to_be_measured_and_files_have_all(mon
     assert old.run_config("chain", "grpo", 0).env.size is None
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-def test_a_termination_ends_the_runs_processes_too(monkeypatch, tmp_path, capsys):
+def test_a_termination_is_an_interruption_and_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     def ended(comparison, **options):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)

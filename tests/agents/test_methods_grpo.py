@@ -5,9 +5,10 @@ import pytest
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.methods import GRPO, METHODS, GRPOConfig, build_method
 from reason_env.agents.methods.protocol import samples_of
-from reason_env.agents.metrics import metric, role_metrics, rollout_metrics, signal_metrics
+from reason_env.agents.metrics import metric
 from reason_env.agents.policy import SamplingConfig
 from reason_env.agents.rollout import collect, initial_states
+from reason_env.agents.rollout_metrics import role_metrics, rollout_metrics, signal_metrics
 from reason_env.agents.sampling import Context
 from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
 from reason_env.agents.trajectory import TrainingSample

@@ -11,7 +11,8 @@ import torch
 from reason_env.agents.advantage import AdvantageConfig
 from reason_env.agents.learner import Learner, LearnerConfig
 from reason_env.agents.methods import ExPOConfig, SFTConfig, build_method
-from reason_env.agents.metrics import metric, source_metrics
+from reason_env.agents.metrics import metric
+from reason_env.agents.rollout_metrics import source_metrics
 from reason_env.agents.scripted import ScriptedPolicy, rehearse
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, ProblemError

@@ -4,7 +4,7 @@ import pytest
 
 from reason_env.agents.methods import RRPO, SRPO, RRPOConfig, SRPOConfig, build_method
 from reason_env.agents.methods.srpo import named_step
-from reason_env.agents.metrics import rollout_metrics
+from reason_env.agents.rollout_metrics import rollout_metrics
 from reason_env.agents.scripted import Asked, ScriptedPolicy, rehearse, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError

@@ -3,15 +3,8 @@ import torch
 
 from reason_env import ByteCodec, Problem, ReasonState
 from reason_env.agents import loss_metrics
-from reason_env.agents.metrics import (
-    METRICS,
-    OUTCOMES,
-    advantage_metrics,
-    combine,
-    has_signal,
-    metric,
-    rollout_metrics,
-)
+from reason_env.agents.metrics import METRICS, OUTCOMES, combine, metric
+from reason_env.agents.rollout_metrics import advantage_metrics, has_signal, rollout_metrics
 from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
 from reason_env.errors import ConfigError, UnknownNameError
 

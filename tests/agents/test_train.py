@@ -16,7 +16,7 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.run_dir import RunDir
 from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.training import Training, evaluation_env
+from reason_env.agents.training import Training
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, VerifierError
 from reason_env.prompt import GUIDANCE_TEXTS
@@ -239,7 +239,7 @@ def test_a_directory_without_a_test_split_is_trained_on_and_what_is_asked_for_mu
 
     def evaluated(**changes):
         config = small(env=EnvConfig(problems=str(tmp_path)), eval=EvalConfig(**changes))
-        return evaluation_env(config, ByteCodec())
+        return config.make_eval_env(ByteCodec())
 
     assert evaluated() is None
     assert evaluated(split="validation").unwrapped.problems[0].answer == "4"
