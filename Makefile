@@ -10,9 +10,9 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 .PHONY: demo test test-browser test-peers test-vllm check clean
 
 demo: $(STAMP)
-	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo --same-loss True \
+	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
 		--problems mix:precedence@7-10,mix:inverse@8-10 --size 16 --problems-per-iteration 8 \
-		--budget 50000 --seeds 3 --out runs/demo \
+		--same-loss True --budget 50000 --seeds 3 --out runs/demo \
 		--eval.num-problems 40 --eval.samples 4 --eval.k 4 --eval.every 6
 
 test: $(STAMP)
