@@ -114,6 +114,12 @@ def test_a_run_directory_is_never_written_over(capsys, tmp_path):
     assert "must not hold a run already" in line
 
 
+def test_a_flag_of_the_environment_is_refused_beside_a_spec_though_it_says_the_default(capsys):
+    for method in ("grpo", "cpi"):
+        line = refused(capsys, "train", method, "--env", "spec.json", "--max-tokens", "256")
+        assert "a spec must stand alone, got max_tokens too; change the spec's own" in line
+
+
 def test_a_config_of_another_method_is_refused(capsys, tmp_path):
     from reason_env.agents import config_json
     from reason_env.agents.methods import method_config

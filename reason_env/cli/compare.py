@@ -34,7 +34,7 @@ from reason_env.agents.report import write_report
 from reason_env.agents.run_files import write_text
 from reason_env.agents.train_config import TrainConfig
 from reason_env.cli.compare_view import Board, arm_table
-from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.cli.flags import FLAT, check_spec_alone, out, parsed
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.prompt import PromptTemplate
@@ -89,6 +89,8 @@ def run(words: list[str]) -> None:
         _check_alone(words)
         comparison = Comparison.open(given.resume)
     else:
+        if given.env_spec is not None:
+            check_spec_alone(words)
         config = _config(given, names)
         path = given.out or Path("runs") / _name(config)
         comparison = Comparison.open_or_create(path, config)

@@ -18,7 +18,7 @@ from reason_env.agents.train import train
 from reason_env.agents.train_config import TrainConfig
 from reason_env.agents.training import Training
 from reason_env.cli import tables
-from reason_env.cli.flags import FLAT, Arguments, out, parsed
+from reason_env.cli.flags import FLAT, Arguments, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
 from reason_env.wrappers.stack import checked_spec
 
@@ -66,6 +66,7 @@ def run(words: list[str]) -> None:
         _alone(rest, {"--from-config", "--out"})
         config = _config_of(given.from_config, method)
     if given.env is not None:
+        check_spec_alone(rest)
         spec = _text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
     _new_run(config, given.out, ["reason-env", "train", method, *rest])
@@ -107,6 +108,7 @@ def _run_conservative(words: Arguments) -> None:
         _alone(words, {"--from-config", "--out"})
         config = _config_of(given.from_config, "cpi")
     if given.env is not None:
+        check_spec_alone(words)
         spec = _text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
     _new_run(config, given.out, ["reason-env", "train", "cpi", *words])

@@ -34,6 +34,10 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
         ),
         (["grpo", "--problems", "no/such.jsonl"], "no/such.jsonl"),
         (["grpo", "--eval.problems", "chian"], "no problem source 'chian'"),
+        (
+            ["grpo", "--env", "spec.json", "--problems", "chain"],
+            "must stand alone, got problems too",
+        ),
         (["grpo", "--size", "0"], "size must be at least 1, got 0"),
         (["grpo", "--problems", "HERE/one.jsonl"], "must have problems to evaluate on, got none"),
         (["grpo", "--problems", "HERE/bad.jsonl"], "bad.jsonl"),
