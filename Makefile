@@ -35,8 +35,8 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -q tests/test_architecture.py
-	$(BIN)/python -m pytest -q --doctest-modules reason_env
+	$(BIN)/python -m pytest -q -m "types or not types" tests/test_architecture.py tests/test_rooms.py tests/test_types.py
+	$(BIN)/python -m pytest -q --doctest-modules reason_env agents wrappers
 
 # torch comes first and pinned: on machines without a GPU a plain range would fetch CUDA builds.
 $(STAMP): pyproject.toml constraints.txt

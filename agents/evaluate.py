@@ -14,10 +14,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from reason_env.agents.policy import Policy, SamplingConfig
-from reason_env.agents.rollout import collect, initial_states
+from reason_env.agents.engines import SamplingConfig
+from reason_env.agents.policy import Policy
+from reason_env.agents.rollout import Group, Start, Trajectory, collect, initial_states
 from reason_env.agents.statistics import Interval, pass_at_k, pass_at_k_interval, wilson
-from reason_env.agents.trajectory import Group, Start, Trajectory
 from reason_env.errors import ConfigError, VerifierError
 
 _log = logging.getLogger(__name__)

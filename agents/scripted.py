@@ -16,10 +16,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from reason_env.agents.methods.protocol import Method
-from reason_env.agents.policy import Context, Policy, SamplingConfig
-from reason_env.agents.rollout import Wave, collect, initial_states, merged
-from reason_env.agents.trajectory import Completion, Group, Start, TrainingSample
+from reason_env.agents.engines import Completion, Context, SamplingConfig
+from reason_env.agents.methods import Method
+from reason_env.agents.policy import Policy
+from reason_env.agents.rollout import (
+    Group,
+    Start,
+    TrainingSample,
+    Wave,
+    collect,
+    initial_states,
+    merged,
+)
 from reason_env.codec import ByteCodec, Codec
 from reason_env.errors import ConfigError, UnknownNameError, shown
 

@@ -4,10 +4,18 @@ from gymnasium import register  # pyright: ignore[reportUnknownVariableType]
 
 from reason_env.check import check_reasoning_env
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, load_codec
+from reason_env.moved import install as _install_moved_paths
 from reason_env.problem import Problem, ProblemSet
-from reason_env.prompt import PromptTemplate
 from reason_env.snapshot import get_state, restore, set_state, snapshot
-from reason_env.state import EpisodeRules, Guidance, ReasonState, is_over, is_truncated, transition
+from reason_env.state import (
+    EpisodeRules,
+    Guidance,
+    PromptTemplate,
+    ReasonState,
+    is_over,
+    is_truncated,
+    transition,
+)
 from reason_env.tabular import register_tabular
 from reason_env.verdict import Outcome, Verdict
 
@@ -34,6 +42,7 @@ __all__ = [
     "transition",
 ]
 
+_install_moved_paths()
 register(
     id="MathReason-v0",
     entry_point="reason_env.env:ReasonEnv",

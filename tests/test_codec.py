@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from reason_env import ByteCodec, HuggingFaceCodec, Problem, ProblemSet, load_codec
-from reason_env.codec import check_token_ids, step_ends
+from reason_env.codec import ByteCodec, HuggingFaceCodec, check_token_ids, load_codec, step_ends
 from reason_env.env import ReasonEnv
 from reason_env.errors import CodecError, ModelError
+from reason_env.problem import Problem, ProblemSet
 
 TEXTS = ["12*3=36\nso the answer is 36.\n\n", "√2 \\frac{1}{2}\n#### 36\n", "a;b;c;;d\r\n"] * 30
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reason_env import Problem, ProblemSet
 from reason_env.errors import ProblemError, UnknownNameError
+from reason_env.problem import Problem, ProblemSet
 
 
 def problem(row: int = 0, **changes) -> Problem:

@@ -6,7 +6,12 @@ from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.record_episodes import RecordEpisodes
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
-from reason_env.wrappers.stack import stack_from_file, stack_from_json, stack_to_json
+from reason_env.wrappers.stack import (
+    checked_spec,
+    stack_from_file,
+    stack_from_json,
+    stack_to_json,
+)
 from reason_env.wrappers.start import StartWrapper
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "ResetToState",
     "RewardShaping",
     "StartWrapper",
+    "checked_spec",
     "stack_from_file",
     "stack_from_json",
     "stack_to_json",

@@ -11,7 +11,7 @@ from typing import Any
 
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError
-from reason_env.packed import pack_state
+from reason_env.snapshot import pack_state
 from reason_env.state import ReasonState
 
 

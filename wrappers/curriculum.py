@@ -13,10 +13,9 @@ from typing import Any, Literal, get_args
 import gymnasium as gym
 import numpy as np
 
-from reason_env.cuts import checked_fraction
 from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.snapshot import Commit
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, checked_fraction
 from reason_env.wrappers.start import DrawingWrapper
 
 By = Literal["problem", "level"]

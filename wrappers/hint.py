@@ -13,17 +13,18 @@ from typing import Any, Literal, get_args
 import gymnasium as gym
 import numpy as np
 
-from reason_env.cuts import checked_fraction
 from reason_env.errors import ConfigError, did_you_mean, shown
-from reason_env.guidance import (
+from reason_env.snapshot import Commit
+from reason_env.state import (
+    Guidance,
+    ReasonState,
     answer_guidance,
+    checked_fraction,
     mistakes_guidance,
     next_step_guidance,
     partial_solution_guidance,
     text_guidance,
 )
-from reason_env.snapshot import Commit
-from reason_env.state import Guidance, ReasonState
 from reason_env.verdict import Outcome
 from reason_env.wrappers.start import StartWrapper
 

@@ -16,17 +16,18 @@ from typing import Any, Literal, cast, get_args
 import gymnasium as gym
 import numpy as np
 
-from reason_env.cuts import (
+from reason_env.errors import ConfigError, StateError, did_you_mean, shown
+from reason_env.snapshot import Commit
+from reason_env.state import (
+    Guidance,
+    ReasonState,
     checked_fraction,
     last_cut,
+    solution_guidance,
     steps_of_fraction,
     with_reference_prefix,
     with_response_of,
 )
-from reason_env.errors import ConfigError, StateError, did_you_mean, shown
-from reason_env.guidance import solution_guidance
-from reason_env.snapshot import Commit
-from reason_env.state import Guidance, ReasonState
 from reason_env.wrappers.archive import Archive
 from reason_env.wrappers.schedules import Memory, Schedule, schedule_of
 from reason_env.wrappers.start import StartWrapper

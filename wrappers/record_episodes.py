@@ -20,8 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from reason_env.errors import ConfigError, StateError, shown
-from reason_env.packed import pack_state
-from reason_env.snapshot import Commit
+from reason_env.snapshot import Commit, pack_state
 from reason_env.wrappers.start import WatchingWrapper
 
 RECORD_FORMAT = 1

@@ -15,10 +15,17 @@ from typing import Any, Literal, get_args
 import gymnasium as gym
 import numpy as np
 
-from reason_env.cuts import checker_cut, entropy_cut, last_cut, uniform_cut, with_response_of
 from reason_env.errors import ConfigError, StateError, did_you_mean, shown
 from reason_env.snapshot import Commit
-from reason_env.state import ReasonState, is_over
+from reason_env.state import (
+    ReasonState,
+    checker_cut,
+    entropy_cut,
+    is_over,
+    last_cut,
+    uniform_cut,
+    with_response_of,
+)
 from reason_env.wrappers.archive import Archive, Chain
 from reason_env.wrappers.start import StartWrapper, layers_below
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from reason_env.cuts import checked_fraction
 from reason_env.errors import ConfigError
 from reason_env.snapshot import Commit
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, checked_fraction
 from reason_env.verdict import Outcome
 from reason_env.wrappers.start import WatchingWrapper
 

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reason_env.cuts import checked_fraction
 from reason_env.errors import ConfigError, did_you_mean, shown
+from reason_env.state import checked_fraction
 
 Memory = dict[str, Any]
 

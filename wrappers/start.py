@@ -17,12 +17,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from reason_env.cuts import checked_fraction
 from reason_env.env import STARTS_OPTION, ReasonEnv
 from reason_env.errors import ConfigError
-from reason_env.generator import KeptGenerator, checked_rng, rng_to_json
-from reason_env.snapshot import Commit
-from reason_env.state import ReasonState
+from reason_env.snapshot import Commit, KeptGenerator, checked_rng, rng_to_json
+from reason_env.state import ReasonState, checked_fraction
 from reason_env.tabular import TabularEnv
 
 CHILD = 0x5747
@@ -88,7 +86,7 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return obs, reward, terminated, truncated, info
 
     def to_snapshot(self) -> dict[str, Any]:
-        """Returns the memory, JSON-able; see `reason_env.snapshot`."""
+        """Returns the memory, JSON-able; see `reason_env.snapshot.stack`."""
         return {"memory": self.memory()}
 
     def read_snapshot(self, data: dict[str, Any]) -> Commit:
@@ -128,7 +126,7 @@ class DrawingWrapper(WatchingWrapper):
             self._own_rng = np.random.default_rng(child)
 
     def to_snapshot(self) -> dict[str, Any]:
-        """Returns the generator and the memory, JSON-able; see `reason_env.snapshot`."""
+        """Returns the generator and the memory, JSON-able; see `reason_env.snapshot.stack`."""
         rng = DrawingWrapper._own_rng.written(self) or rng_to_json(self.rng)
         return {"rng": rng, "memory": self.memory()}
 

@@ -3,7 +3,7 @@
 `ResetToState` and `PrefixRollin` become these by themselves on a `TabularEnv`; arguments that speak
 of texts are refused. A chain is the tuple of the open states that an episode went through, so that
 `cut="uniform"` of own failures is RRPO's restart distribution, and a roll-in of 0..H-1 steps the
-occupancy of the policy that is rolled in: `agents/tabular/restarts.py` has both exactly.
+occupancy of the policy that is rolled in: `agents/tabular/exact/restarts.py` has both exactly.
 
 `Hint`, `Curriculum` and `RewardShaping` are refused there: a number has no text to show anything
 beside, there is one problem, and the potential counts the steps of a written solution.
@@ -16,9 +16,9 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from reason_env.cuts import checked_fraction
 from reason_env.errors import ConfigError, StateError, did_you_mean, shown
 from reason_env.snapshot import Commit
+from reason_env.state import checked_fraction
 from reason_env.tabular import TabularEnv
 from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.reset_to_state import KEPT, ResetToState

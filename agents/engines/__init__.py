@@ -1,1 +1,22 @@
-"""How a policy samples: one engine per file, all behind `protocol.Engine`."""
+"""Sampling: the engine protocol, the torch engine and vLLM."""
+
+from reason_env.agents.engines.build import build_engine
+from reason_env.agents.engines.config import EngineConfig, MismatchConfig
+from reason_env.agents.engines.protocol import Completion, Engine
+from reason_env.agents.engines.sampling import Context, SamplingConfig, processed_log_probs
+from reason_env.agents.engines.torch_engine import TorchEngine, evaluating
+from reason_env.agents.engines.transformers_logging import quiet_transformers
+
+__all__ = [
+    "Completion",
+    "Context",
+    "Engine",
+    "EngineConfig",
+    "MismatchConfig",
+    "SamplingConfig",
+    "TorchEngine",
+    "build_engine",
+    "evaluating",
+    "processed_log_probs",
+    "quiet_transformers",
+]

@@ -4,14 +4,17 @@ from typing import Any
 
 import torch
 
-from reason_env.agents.engines.engine_config import EngineConfig
+from reason_env.agents.engines.config import EngineConfig
 from reason_env.agents.engines.protocol import Engine
 from reason_env.agents.engines.torch_engine import TorchEngine
-from reason_env.agents.engines.vllm_engine import VLLMEngine
-from reason_env.agents.engines.vllm_local import LocalBackend
-from reason_env.agents.engines.vllm_server import ServerBackend
-from reason_env.agents.engines.vllm_settings import ModelFacts
-from reason_env.agents.engines.vllm_version import installed_version, is_cpu_build
+from reason_env.agents.engines.vllm import (
+    LocalBackend,
+    ModelFacts,
+    ServerBackend,
+    VLLMEngine,
+    installed_version,
+    is_cpu_build,
+)
 
 
 def build_engine(

@@ -1,10 +1,27 @@
 """What a policy asks of the thing that samples for it, whether torch or a server runs the model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from reason_env.agents.sampling import Context, SamplingConfig
-from reason_env.agents.trajectory import Completion
+from reason_env.agents.engines.sampling import Context, SamplingConfig
+from reason_env.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What an engine sampled after one context, in one turn."""
+
+    token_ids: tuple[int, ...]
+    """[T], the end token included if it was sampled."""
+    log_probs: tuple[float, ...]
+    """[T], nats, of the distribution actually sampled from (temperature, top-p, top-k applied)."""
+    is_finished: bool
+    """True if a stop token ended it, False if the token limit did."""
+
+    def __post_init__(self) -> None:
+        if len(self.token_ids) != len(self.log_probs):
+            raise ConfigError("a completion must have one log-probability per token")
 
 
 class Engine(Protocol):

@@ -26,8 +26,8 @@ from reason_env.agents.engines.fork_cache import (
     can_share_prefixes,
     kept_rows,
 )
-from reason_env.agents.sampling import Context, SamplingConfig, draw, uniform_streams
-from reason_env.agents.trajectory import Completion
+from reason_env.agents.engines.protocol import Completion
+from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, uniform_streams
 from reason_env.errors import ConfigError
 
 MAX_PREFILL_TOKENS = 4_096

@@ -36,10 +36,9 @@ from typing import Any
 
 import numpy as np
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss_config import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import BASE, Collect, MethodBase, is_own_group, samples_of
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory
 from reason_env.errors import CheckpointError, ConfigError
 from reason_env.state import ReasonState
 

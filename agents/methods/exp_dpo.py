@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.loss_config import PairLossConfig
+from reason_env.agents.learning import PairLossConfig
 from reason_env.agents.methods.expo import BETRAYALS, EXPLANATION, Explanations, explains
 from reason_env.agents.methods.protocol import (
     Collect,
@@ -32,10 +32,9 @@ from reason_env.agents.methods.protocol import (
     problem_starts,
 )
 from reason_env.agents.methods.sft import reference_sample, with_solution
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory, training_sample
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.guidance import answer_guidance
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, answer_guidance
 
 Sampled = Literal["online", "offline"]
 Pair = tuple[TrainingSample, TrainingSample]

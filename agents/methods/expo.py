@@ -20,8 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
@@ -29,16 +28,9 @@ from reason_env.agents.methods.protocol import (
     group_key,
 )
 from reason_env.agents.methods.sft import likelihood, reference_sample, with_solution
-from reason_env.agents.trajectory import (
-    Group,
-    Start,
-    TrainingSample,
-    Trajectory,
-    training_sample,
-)
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError
-from reason_env.guidance import answer_guidance
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, answer_guidance
 
 EXPLANATION = "/explanation"
 Explanations = Literal["self", "expert"]

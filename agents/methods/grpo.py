@@ -15,10 +15,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import MethodBase, problem_starts
-from reason_env.agents.trajectory import Start
+from reason_env.agents.rollout import Start
 from reason_env.state import ReasonState
 
 

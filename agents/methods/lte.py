@@ -21,17 +21,15 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
     problem_starts,
 )
-from reason_env.agents.trajectory import Group, Start, Trajectory
+from reason_env.agents.rollout import Group, Start, Trajectory
 from reason_env.errors import ConfigError
-from reason_env.guidance import mistakes_guidance
-from reason_env.state import Guidance, ReasonState
+from reason_env.state import Guidance, ReasonState, mistakes_guidance
 
 Extra = Literal["hinted", "unhinted"]
 _log = logging.getLogger(__name__)

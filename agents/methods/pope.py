@@ -24,8 +24,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
@@ -38,11 +37,15 @@ from reason_env.agents.methods.search_cache import (
     read_measured,
     write_measured,
 )
-from reason_env.agents.trajectory import Group, Start
-from reason_env.cuts import checked_fraction, with_reference_prefix
+from reason_env.agents.rollout import Group, Start
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.guidance import solution_guidance
-from reason_env.state import Guidance, ReasonState
+from reason_env.state import (
+    Guidance,
+    ReasonState,
+    checked_fraction,
+    solution_guidance,
+    with_reference_prefix,
+)
 
 GUIDED = "/guided"
 Conditioning = Literal["prompt", "response"]

@@ -15,15 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from reason_env.agents.advantage import AdvantageConfig, group_advantages
-from reason_env.agents.loss_config import LossConfig, PairLossConfig
-from reason_env.agents.trajectory import (
-    Group,
-    Start,
-    TrainingSample,
-    Trajectory,
-    training_sample,
-)
+from reason_env.agents.learning import AdvantageConfig, LossConfig, PairLossConfig, group_advantages
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, did_you_mean
 from reason_env.state import ReasonState
 

@@ -6,7 +6,7 @@ no wrong step (one that a budget ended) has clean prefixes only, and no step to 
 
 from collections.abc import Iterable, Sequence
 
-from reason_env.agents.trajectory import Group, Trajectory
+from reason_env.agents.rollout import Group, Trajectory
 from reason_env.problem import StepChecker
 from reason_env.state import ReasonState
 

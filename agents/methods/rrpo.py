@@ -26,8 +26,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import (
     MethodBase,
     check_names,
@@ -35,11 +34,10 @@ from reason_env.agents.methods.protocol import (
     problem_starts,
 )
 from reason_env.agents.methods.reset_metrics import prefix_metrics
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
-from reason_env.cuts import uniform_cut, with_response_of
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, uniform_cut, with_response_of
 
 RESET = "/reset"
 SeedPolicy = Literal["first_failure", "extra"]

@@ -1,8 +1,8 @@
 """A measurement of the starting policy, kept in a file between runs.
 
 The name of the file is a hash of everything that decides what would be measured: weights, sampling,
-environment and seed (`agents/fingerprint.py`), the states, and the method's own settings. So an
-entry is what the run would measure itself, and can never be out of date; entries are only added.
+environment and seed (`agents/train/fingerprint.py`), the states, and the method's own settings. So
+an entry is what the run would measure itself, and can never be out of date; entries are only added.
 Tokens are kept beside the values, because a run that takes them pays for them too.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reason_env.agents.run_files import write_shared
+from reason_env.agents.runs import write_shared
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 

@@ -19,10 +19,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss_config import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import Collect, MethodBase, is_own_group, problem_starts
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problems import reference_response
 from reason_env.state import ReasonState

@@ -20,8 +20,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.advantage import AdvantageConfig
-from reason_env.agents.loss import LossConfig
+from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import check_names
 from reason_env.agents.methods.reset_metrics import (
     NamedStep,
@@ -34,11 +33,10 @@ from reason_env.agents.methods.rrpo import (
     paper_advantage,
     paper_loss,
 )
-from reason_env.agents.trajectory import Group, Start, Trajectory
-from reason_env.cuts import last_cut, uniform_cut
+from reason_env.agents.rollout import Group, Start, Trajectory
 from reason_env.errors import ConfigError
-from reason_env.guidance import answer_guidance, localisation_guidance
 from reason_env.problem import StepChecker
+from reason_env.state import answer_guidance, last_cut, localisation_guidance, uniform_cut
 
 LOCALISE = "/localise"
 _log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""Theory beside practice: small MDPs whose values, occupancies and bounds are exact. Numpy only."""
+"""Exact and sampled ablations of the theory on small MDPs; numpy only."""

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.claims.experts import write_foreign
-from reason_env.agents.compare import Comparison, num_cores
-from reason_env.agents.compare_config import CompareConfig, arms_of, shared_settings
-from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.compare import CompareConfig, Comparison, arms_of, num_cores, shared_settings
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.learner_config import LearnerConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.env import EnvConfig
 
 Preset = Literal["full", "quick"]
 OUT = Path("runs/claims")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from reason_env.agents.student import student_interval
+from reason_env.agents.statistics import student_interval
 
 Row = Mapping[str, Any]
 Verdict = Literal["reproduced", "not reproduced", "opposite", "too few seeds"]

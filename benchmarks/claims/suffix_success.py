@@ -7,11 +7,11 @@ import numpy as np
 
 from benchmarks.claims.experiments import EXPERIMENTS, Preset
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
-from reason_env.agents.env_config import EnvConfig
-from reason_env.agents.policy import LanguageModelPolicy, SamplingConfig
-from reason_env.agents.rollout import collect, initial_states, reason_env_of
-from reason_env.agents.trajectory import Start, Trajectory
-from reason_env.cuts import uniform_cut
+from reason_env.agents.engines import SamplingConfig
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.rollout import Start, Trajectory, collect, initial_states, reason_env_of
+from reason_env.env import EnvConfig
+from reason_env.state import uniform_cut
 
 CLAIM = Claim(
     text="suffixes sampled from clean prefixes succeed more often than from unclean ones",

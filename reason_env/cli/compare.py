@@ -15,30 +15,32 @@ import tyro
 from rich.live import Live
 from rich.text import Text
 
-from reason_env.agents.compare import Comparison, Progress, num_cores
-from reason_env.agents.compare_config import (
+from reason_env.agents.compare import (
     CompareConfig,
+    Comparison,
+    Progress,
     arm,
     arms_of,
     arms_of_file,
     losses_of,
+    num_cores,
     shared_settings,
     slug,
+    summary,
     with_loss,
 )
-from reason_env.agents.compare_summary import summary
-from reason_env.agents.env_config import EnvConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import method_name
 from reason_env.agents.report import write_report
-from reason_env.agents.run_files import write_text
-from reason_env.agents.train_config import TrainConfig
+from reason_env.agents.runs import write_text
+from reason_env.agents.train import TrainConfig
 from reason_env.cli.compare_view import Board, arm_table
 from reason_env.cli.flags import FLAT, check_spec_alone, out, parsed
 from reason_env.codec import ByteCodec
+from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
-from reason_env.prompt import PromptTemplate
-from reason_env.wrappers.stack import checked_spec
+from reason_env.state import PromptTemplate
+from reason_env.wrappers import checked_spec
 
 FAMILY_SIZE = 64
 """Training problems of a family where --size is not given: methods that measure each of them before

@@ -10,8 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reason_env.agents.compare import Progress
-from reason_env.agents.compare_run import Run, tokens_of
+from reason_env.agents.compare import Progress, Run, tokens_of
 
 
 class Board:

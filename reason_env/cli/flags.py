@@ -7,7 +7,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from reason_env.agents.env_config import EnvConfig
+from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
 Arguments = Sequence[str]

@@ -9,8 +9,7 @@ from rich.text import Text
 from reason_env.cli import tables
 from reason_env.cli.flags import out, parsed
 from reason_env.errors import ConfigError, did_you_mean
-from reason_env.verify import PRESETS
-from reason_env.verify.files import by_math_verify, grade_file
+from reason_env.verify import PRESETS, by_math_verify, grade_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import gymnasium as gym
 from rich.text import Text
 
-from reason_env.agents.env_config import EnvConfig
-from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
+from reason_env.agents.engines import Context, SamplingConfig
+from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, out, parsed
-from reason_env.env import ReasonEnv
+from reason_env.env import EnvConfig, ReasonEnv
 from reason_env.state import ReasonState
 
 Ask = Callable[[int], str | None]

@@ -8,9 +8,8 @@ from typing import Annotated
 
 from rich.text import Text
 
-from reason_env.agents.card import write_card
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.pretrain import PretrainConfig, pretrain
+from reason_env.agents.pretraining import PretrainConfig, pretrain, write_card
 from reason_env.cli.flags import FLAT, out, parsed
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError

@@ -7,8 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from reason_env.agents.tabular.runner import run_setting, write_run
-from reason_env.agents.tabular.settings import SETTINGS, setting
+from reason_env.agents.tabular.ablations import SETTINGS, run_setting, setting, write_run
 from reason_env.cli.flags import out, parsed
 
 

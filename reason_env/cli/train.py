@@ -1,4 +1,4 @@
-"""`reason-env train METHOD`: trains, shows every iteration, ends with a table and a curve."""
+"""`reason-env train METHOD`: trains, shows every iteration, ends with a table and a report."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -8,19 +8,15 @@ from typing import Annotated, Any
 import tyro
 from rich.text import Text
 
-from reason_env.agents import config_json
-from reason_env.agents.checkpoint import latest_checkpoint
-from reason_env.agents.cpi_config import CPIConfig
+from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.methods import METHODS, method_config
-from reason_env.agents.run_dir import RunDir
-from reason_env.agents.run_files import check_free
-from reason_env.agents.train import train
-from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.training import Training
+from reason_env.agents.report import write_report
+from reason_env.agents.runs import RunDir, check_free, config_json, latest_checkpoint
+from reason_env.agents.train import TrainConfig, Training, train
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, Arguments, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
-from reason_env.wrappers.stack import checked_spec
+from reason_env.wrappers import checked_spec
 
 PROGRESS_S = 15.0
 """Between the lines of a preparation."""
@@ -288,4 +284,5 @@ def _show_run(training: Training, run: RunDir, began: float) -> None:
         f"{last['iteration']} iterations, {(time.monotonic() - began) / 60:.1f} minutes",
         highlight=False,
     )
-    out.print(Text(f"curve: {run.path / 'curve.png'}\nmetrics: {run.path / 'metrics.jsonl'}"))
+    report = write_report([run.path], run.path / "report.html")
+    out.print(Text(f"report: {report}\nmetrics: {run.path / 'metrics.jsonl'}"))

@@ -1,9 +1,9 @@
 """reasoning-gym as a source: its generators make the problems, its scorers verify the answers.
 
-Entries are made in a process of its own (`reason_env.verify.reasoning_gym_scorer` says why), and
-scored in the verifier's workers. `answer` is one right answer, as a reference and for hints; which
-others are right is the scorer's decision: correct is a score of 1 and nothing less, and the score
-itself stands in the verdict (`state.verdict.score`).
+A separate process makes the entries (`verify/scorers/reasoning_gym_scorer.py` says why), and the
+verifier's workers score them. `answer` is one right answer, as a reference and for hints; the
+scorer decides which others are right. Correct is a score of 1 and nothing less; the verdict keeps
+the score (`state.verdict.score`).
 
 Splits are disjoint twice: their seeds come from ranges of their own, and a question belongs to one
 split by its hash (half of all to "train", a quarter each to the others), so that a set with few
@@ -25,8 +25,7 @@ from typing import Any
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import ProblemSet, ScoredProblem, ScoredReference
 from reason_env.problems.reference import answer_line
-from reason_env.verify import extract_answer
-from reason_env.verify.process import FIXED
+from reason_env.verify import FIXED, extract_answer
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ def _problem_set(
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
     path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
-        [sys.executable, "-m", "reason_env.verify.reasoning_gym_scorer"],
+        [sys.executable, "-m", "reason_env.verify.scorers.reasoning_gym_scorer"],
         input=json.dumps(request),
         capture_output=True,
         text=True,

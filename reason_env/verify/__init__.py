@@ -5,19 +5,25 @@ the reference comes from a problem set. Sympy and math-verify are loaded by work
 """
 
 from reason_env.verify.extraction import extract_answer
-from reason_env.verify.files import GradedFile, GradedRow, by_math_verify, grade_file
-from reason_env.verify.grading import grade, grade_many, is_gradable
+from reason_env.verify.grade_file import GradedFile, GradedRow, by_math_verify, grade_file
+from reason_env.verify.grading import clear_cache, grade, grade_many, is_gradable
 from reason_env.verify.options import PRESETS, GradeOptions
+from reason_env.verify.scorers import countdown_reference, reaches
+from reason_env.verify.workers import FIXED
 
 __all__ = [
+    "FIXED",
     "PRESETS",
     "GradeOptions",
     "GradedFile",
     "GradedRow",
     "by_math_verify",
+    "clear_cache",
+    "countdown_reference",
     "extract_answer",
     "grade",
     "grade_file",
     "grade_many",
     "is_gradable",
+    "reaches",
 ]

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from reason_env.problem import ScoredReference
 from reason_env.verdict import Outcome, Verdict
-from reason_env.verify.compare import compare, reference_answer
-from reason_env.verify.countdown import SCORER, score_countdown
+from reason_env.verify.comparing import compare, reference_answer
 from reason_env.verify.extraction import extract_answer
 from reason_env.verify.options import DEFAULT, GradeOptions
-from reason_env.verify.pool import shared_pool
+from reason_env.verify.scorers import SCORER, score_countdown
+from reason_env.verify.workers import shared_pool
 
 CACHE_PAIRS = 20_000
 CACHE_CHARACTERS = 2_000

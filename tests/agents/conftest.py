@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from reason_env import ByteCodec, Problem, ReasonState
-from reason_env.agents import config_json
-from reason_env.agents.compare import Comparison
-from reason_env.agents.compare_config import CompareConfig, arms_of, shared_settings
-from reason_env.agents.episodes import episode_rows
-from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.trajectory import Start, Trajectory, training_sample
-from reason_env.state import Guidance
+from reason_env.agents.compare import CompareConfig, Comparison, arms_of, shared_settings
+from reason_env.agents.rollout import Start, Trajectory, episode_rows, training_sample
+from reason_env.agents.runs import config_json
+from reason_env.agents.train import TrainConfig
+from reason_env.codec import ByteCodec
+from reason_env.problem import Problem
+from reason_env.state import Guidance, ReasonState
 from reason_env.verdict import Outcome, Verdict
 
 CODEC = ByteCodec()

@@ -2,8 +2,8 @@ import gymnasium as gym
 import pytest
 
 import reason_env  # noqa: F401 - registers the ids
+from reason_env.agents.engines import Completion
 from reason_env.agents.evaluate import EvalConfig, evaluate
-from reason_env.agents.trajectory import Completion
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, VerifierError
 from reason_env.problem import Problem, ProblemSet
@@ -84,7 +84,7 @@ def test_metrics_carry_the_same_numbers():
 
 
 def test_problems_that_the_verifier_failed_on_are_left_out(monkeypatch, caplog):
-    from reason_env import env as env_module
+    from reason_env.env import reason_env as env_module
     from reason_env.verdict import Outcome, Verdict
     from reason_env.verify import grade
 
@@ -103,7 +103,7 @@ def test_problems_that_the_verifier_failed_on_are_left_out(monkeypatch, caplog):
 
 
 def test_a_verifier_that_always_fails_is_an_error(monkeypatch):
-    from reason_env import env as env_module
+    from reason_env.env import reason_env as env_module
     from reason_env.verdict import Outcome, Verdict
 
     failed = Verdict(Outcome.ERROR, None, "worker died")

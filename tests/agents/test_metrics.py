@@ -1,12 +1,21 @@
 import pytest
 import torch
 
-from reason_env import ByteCodec, Problem, ReasonState
-from reason_env.agents import loss_metrics
+from reason_env.agents.learning import loss_metrics
 from reason_env.agents.metrics import METRICS, OUTCOMES, combine, metric
-from reason_env.agents.rollout_metrics import advantage_metrics, has_signal, rollout_metrics
-from reason_env.agents.trajectory import Group, Start, TrainingSample, Trajectory
+from reason_env.agents.rollout import (
+    Group,
+    Start,
+    TrainingSample,
+    Trajectory,
+    advantage_metrics,
+    rollout_metrics,
+)
+from reason_env.agents.rollout.metrics import has_signal
+from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, UnknownNameError
+from reason_env.problem import Problem
+from reason_env.state import ReasonState
 
 STATE = ReasonState(
     problem=Problem(problem_id="toy/train/0", question="1+1=?", answer="2"), codec=ByteCodec()

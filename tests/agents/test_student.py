@@ -2,7 +2,7 @@
 
 import pytest
 
-from reason_env.agents.student import student_interval, t_quantile
+from reason_env.agents.statistics import student_interval, t_quantile
 from reason_env.errors import ConfigError
 
 

@@ -100,7 +100,8 @@ def test_masks_of_text_actions_are_refused():
 def test_ppo_learns_on_a_small_mdp_with_our_starts(kind):
     from stable_baselines3.common.env_util import make_vec_env
 
-    from reason_env.wrappers import PrefixRollin, ResetToState
+    from reason_env.wrappers.prefix_rollin import PrefixRollin
+    from reason_env.wrappers.reset_to_state import ResetToState
 
     def tree():
         env = gym.make("ReasonTree-v0", num_steps=2, critical_rate=0.0)

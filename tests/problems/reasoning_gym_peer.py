@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 
-from reason_env.verify.reasoning_gym_scorer import entry_of, made
+from reason_env.verify.scorers.reasoning_gym_scorer import entry_of, made
 
 
 def main():

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem
-from reason_env.problems import load_file, reference_response
+from reason_env.problems import reference_response
+from reason_env.problems.files.reader import load_file
 from reason_env.verify import grade
 
 ROWS = [

@@ -9,8 +9,9 @@ import pytest
 
 from reason_env.errors import ProblemError
 from reason_env.problem import Problem, ProblemSet
-from reason_env.problems import load_file, load_problems, reference_response
-from reason_env.problems.gsm8k import calculations, is_gsm8k_answer, parse_gsm8k_answer
+from reason_env.problems import load_problems, reference_response
+from reason_env.problems.files.gsm8k import calculations, is_gsm8k_answer, parse_gsm8k_answer
+from reason_env.problems.files.reader import load_file
 from reason_env.verify import grade_many
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k"

@@ -7,7 +7,9 @@ import pytest
 
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem
-from reason_env.problems import load_file, load_hub, load_problems
+from reason_env.problems import load_problems
+from reason_env.problems.files.hub import load_hub
+from reason_env.problems.files.reader import load_file
 
 TRAIN = [{"question": f"{n}+{n}=?", "answer": str(2 * n), "level": n} for n in range(1, 6)]
 TEST = [{"question": "√81=?", "answer": "9", "level": 7}]

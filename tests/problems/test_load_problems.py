@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError
-from reason_env.problems import load_file, load_problems, problem_sources
+from reason_env.problems import load_problems, problem_sources
+from reason_env.problems.files.reader import load_file
 
 ROWS = [{"question": f"{n}+1=?", "answer": n + 1, "level": n} for n in range(1, 6)]
 

@@ -8,17 +8,16 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from reason_env import Problem, ProblemSet, ReasonState
 from reason_env.check import check_reasoning_env
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError
-from reason_env.problem import ScoredProblem, ScoredReference
-from reason_env.problems import load_problems, load_reasoning_gym, reference_response
-from reason_env.problems.reasoning_gym import REFUSED
+from reason_env.problem import Problem, ProblemSet, ScoredProblem, ScoredReference
+from reason_env.problems import load_problems, reference_response
+from reason_env.problems.reasoning_gym import REFUSED, load_reasoning_gym
+from reason_env.state import ReasonState
 from reason_env.verdict import Outcome
-from reason_env.verify import grade, grade_many
-from reason_env.verify.process import FIXED
-from reason_env.verify.reasoning_gym_scorer import COMPUTES, EVALUATES
+from reason_env.verify import FIXED, grade, grade_many
+from reason_env.verify.scorers.reasoning_gym_scorer import COMPUTES, EVALUATES
 
 peer = pytest.importorskip("reasoning_gym", reason="pip install 'reason-env[reasoning-gym]'")
 

@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reason_env.agents.tabular import families
-from reason_env.agents.tabular import horizon as finite
-from reason_env.agents.tabular.mdp import TabularMDP
-from reason_env.agents.tabular.sampled import mean_interval
+from reason_env.agents.tabular.exact import TabularMDP
+from reason_env.agents.tabular.exact import horizon as finite
+from reason_env.agents.tabular.sampled.estimates import mean_interval
+from reason_env.agents.tabular.worlds import families
 from reason_env.errors import ActionError, ConfigError, StateError
-from reason_env.tabular import ENTRY_POINTS, TabularEnv, register_tabular
-from reason_env.tabular_model import (
+from reason_env.tabular import (
     CRITICAL,
     RECOVERABLE,
-    WRONG,
+    TabularEnv,
     TabularModel,
     combination_lock,
     reason_tree,
+    register_tabular,
     restart_chain,
 )
+from reason_env.tabular.env import ENTRY_POINTS
+from reason_env.tabular.model import WRONG
 
 register_tabular()
 

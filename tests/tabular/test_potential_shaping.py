@@ -5,11 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from reason_env import ByteCodec, Problem, ProblemSet, ReasonState
-from reason_env.agents.tabular.twin import OTHER, chain_twin
+from reason_env.agents.tabular.worlds.twin import OTHER, chain_twin
+from reason_env.codec import ByteCodec
 from reason_env.env import ReasonEnv
-from reason_env.tabular_model import restart_chain
-from reason_env.wrappers import RewardShaping
+from reason_env.problem import Problem, ProblemSet
+from reason_env.state import ReasonState
+from reason_env.tabular import restart_chain
+from reason_env.wrappers.reward_shaping import RewardShaping
 
 CODEC = ByteCodec()
 # The second operation undoes a wrong first one, and the third cannot undo a wrong second.

@@ -12,11 +12,11 @@ import pytest
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify import by_math_verify, grade, grade_many
 from reason_env.verify import grading as grading_module
-from reason_env.verify import process as process_module
 from reason_env.verify.options import DEFAULT
-from reason_env.verify.pool import WorkerPool, close_shared_pool, shared_pool
-from reason_env.verify.process import Worker
-from reason_env.verify.worker import MEMORY_BYTES
+from reason_env.verify.workers import process as process_module
+from reason_env.verify.workers.pool import WorkerPool, close_shared_pool, shared_pool
+from reason_env.verify.workers.process import Worker
+from reason_env.verify.workers.worker import MEMORY_BYTES
 
 HARD = r"\int_0^1 x^2 \, dx"
 HANGS = "9^{9^{9^9}}"
@@ -99,7 +99,7 @@ def test_a_forked_copy_of_the_caller_grades_with_workers_of_its_own() -> None:
 
 def test_the_interpreter_exits_at_once_with_warm_workers() -> None:
     code = (
-        "from reason_env.verify.pool import shared_pool\n"
+        "from reason_env.verify.workers.pool import shared_pool\n"
         "from reason_env.verify.options import DEFAULT\n"
         "print(shared_pool().compare('x', 'x', DEFAULT)[0])"
     )
@@ -110,7 +110,7 @@ def test_the_interpreter_exits_at_once_with_warm_workers() -> None:
 def test_workers_end_when_the_caller_is_killed() -> None:
     code = (
         "import os, signal\n"
-        "from reason_env.verify.pool import shared_pool\n"
+        "from reason_env.verify.workers.pool import shared_pool\n"
         "from reason_env.verify.options import DEFAULT\n"
         "shared_pool().compare('x', 'x', DEFAULT)\n"
         "print(*shared_pool().pids(), flush=True)\n"
@@ -180,7 +180,7 @@ def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # On a slow processor the limit of CPU time comes before that of memory, which is meant here.
-    code = "from reason_env.verify import worker; worker.CPU_S = 20.0; worker.main()"
+    code = "from reason_env.verify.workers import worker; worker.CPU_S = 20.0; worker.main()"
     begin = subprocess.Popen
     monkeypatch.setattr(
         process_module.subprocess,

@@ -5,8 +5,7 @@ import pytest
 
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.verdict import Outcome
-from reason_env.verify import PRESETS, GradeOptions, grade
-from reason_env.verify.files import grade_file
+from reason_env.verify import PRESETS, GradeOptions, grade, grade_file
 
 STRICT = GradeOptions()
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from reason_env.verify.exact import PRIME, UndefinedError, modular, rational
-from reason_env.verify.identity import is_undefined, same_value
-from reason_env.verify.literals import read_number
-from reason_env.verify.nodes import Node, number
-from reason_env.verify.normalizing import UnreadableError
-from reason_env.verify.structure import parse_answer
+from reason_env.verify.comparing.identity import is_undefined, same_value
+from reason_env.verify.parsing.grammar import parse_answer
+from reason_env.verify.parsing.literals import read_number
+from reason_env.verify.parsing.normalizing import UnreadableError
+from reason_env.verify.tree.exact import PRIME, UndefinedError, modular, rational
+from reason_env.verify.tree.nodes import Node, number
 
 
 def trees() -> st.SearchStrategy[str]:

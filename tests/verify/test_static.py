@@ -7,7 +7,7 @@ import pytest
 
 import reason_env.verify
 
-FILES = sorted(Path(reason_env.verify.__file__).parent.glob("*.py"))
+FILES = sorted(Path(reason_env.verify.__file__).parent.rglob("*.py"))
 BANNED = {"eval", "exec", "compile", "sympify", "parse_expr", "parse_latex", "lambdify", "S"}
 BANNED |= {"__import__", "getoutput", "system", "popen"}
 

@@ -15,10 +15,9 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import reason_env  # noqa: F401 - registers the ids
-from reason_env.agents.engines.engine_config import EngineConfig
-from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
-from reason_env.agents.rollout import collect, initial_states
-from reason_env.agents.trajectory import Start
+from reason_env.agents.engines import Context, EngineConfig, SamplingConfig
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.rollout import Start, collect, initial_states
 
 pytestmark = pytest.mark.vllm
 GREEDY = SamplingConfig(temperature=0)
@@ -138,7 +137,7 @@ def test_greedy_samples_of_200_prompts_are_the_torch_engines(policy, torch_polic
 def test_a_padded_qwen_of_10_m_parameters_agrees_and_never_says_a_padded_id():
     model = qwen_model()
     codec = LanguageModelPolicy.load("base").codec
-    from reason_env.agents.engines.build import build_engine
+    from reason_env.agents.engines import build_engine
 
     engine = build_engine(
         EngineConfig(kind="vllm"), model, vocab_size=258, context_length=512, max_batch_size=64

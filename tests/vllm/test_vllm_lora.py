@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from reason_env.agents.engines.build import build_engine
-from reason_env.agents.engines.engine_config import EngineConfig
-from reason_env.agents.load_model import load_model
-from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
+from reason_env.agents.engines import Context, EngineConfig, SamplingConfig, build_engine
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.policy.load import load_model
 
 pytestmark = pytest.mark.vllm
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reason_env.agents.engines.engine_config import EngineConfig
-from reason_env.agents.policy import Context, LanguageModelPolicy, SamplingConfig
+from reason_env.agents.engines import Context, EngineConfig, SamplingConfig
+from reason_env.agents.policy import LanguageModelPolicy
 
 pytestmark = pytest.mark.vllm
 

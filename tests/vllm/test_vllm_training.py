@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from reason_env.agents.engines.engine_config import EngineConfig
-from reason_env.agents.env_config import EnvConfig
+from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.learner import LearnerConfig
+from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import METHODS
 from reason_env.agents.rollout import reason_env_of
-from reason_env.agents.train_config import TrainConfig
-from reason_env.agents.training import Training
+from reason_env.agents.train import TrainConfig, Training
+from reason_env.env import EnvConfig
 
 pytestmark = pytest.mark.vllm
 

@@ -6,7 +6,11 @@ import pytest
 from gymnasium.utils.env_match import check_environments_match
 
 import reason_env  # noqa: F401 - registers the ids
-from reason_env.wrappers import Curriculum, Hint, PrefixRollin, ResetToState, RewardShaping
+from reason_env.wrappers.curriculum import Curriculum
+from reason_env.wrappers.hint import Hint
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.reset_to_state import ResetToState
+from reason_env.wrappers.reward_shaping import RewardShaping
 
 
 def stack():

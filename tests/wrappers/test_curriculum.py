@@ -2,10 +2,10 @@ from collections import Counter
 
 import pytest
 
-from reason_env import Problem, ProblemSet
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError
-from reason_env.wrappers import Curriculum
+from reason_env.problem import Problem, ProblemSet
+from reason_env.wrappers.curriculum import Curriculum
 
 TOY = ProblemSet(
     "toy",

@@ -1,9 +1,9 @@
 import pytest
 
-from reason_env import Problem, ProblemSet
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError
-from reason_env.wrappers import Hint
+from reason_env.problem import Problem, ProblemSet
+from reason_env.wrappers.hint import Hint
 
 TOY = ProblemSet(
     "toy",

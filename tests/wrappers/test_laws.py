@@ -9,19 +9,19 @@ from gymnasium.utils.env_match import check_environments_match
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reason_env import ByteCodec, Guidance, Problem, ProblemSet
+from reason_env.codec import ByteCodec
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError
+from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import reference_response
-from reason_env.wrappers import (
-    Curriculum,
-    Hint,
-    PrefixRollin,
-    RecordEpisodes,
-    ResetToState,
-    RewardShaping,
-    StartWrapper,
-)
+from reason_env.state import Guidance
+from reason_env.wrappers.curriculum import Curriculum
+from reason_env.wrappers.hint import Hint
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.record_episodes import RecordEpisodes
+from reason_env.wrappers.reset_to_state import ResetToState
+from reason_env.wrappers.reward_shaping import RewardShaping
+from reason_env.wrappers.start import StartWrapper
 
 CODEC = ByteCodec()
 TOY = ProblemSet(

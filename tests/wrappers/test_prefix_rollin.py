@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
-from reason_env import ByteCodec, Guidance, Problem, ProblemSet
+from reason_env.codec import ByteCodec
 from reason_env.env import ReasonEnv
 from reason_env.errors import CodecError, ConfigError, StateError
-from reason_env.wrappers import PrefixRollin, ResetToState
+from reason_env.problem import Problem, ProblemSet
+from reason_env.state import Guidance
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.reset_to_state import ResetToState
 
 CODEC = ByteCodec()
 TOY = ProblemSet(

@@ -5,12 +5,13 @@ import gymnasium as gym
 import pytest
 
 import reason_env
-from reason_env import ByteCodec, Problem, ProblemSet
+from reason_env.codec import ByteCodec
 from reason_env.env import ReasonEnv, commits
 from reason_env.errors import ConfigError, StateError, UnknownNameError
+from reason_env.problem import Problem, ProblemSet
 from reason_env.state import transition
 from reason_env.verdict import Outcome, Verdict
-from reason_env.wrappers import ResetToState
+from reason_env.wrappers.reset_to_state import ResetToState
 
 CODEC = ByteCodec()
 

@@ -3,10 +3,11 @@ from itertools import product
 
 import pytest
 
-from reason_env import Problem, ProblemSet
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError
-from reason_env.wrappers import PrefixRollin, RewardShaping
+from reason_env.problem import Problem, ProblemSet
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.reward_shaping import RewardShaping
 
 TOY = ProblemSet(
     "toy",

@@ -8,18 +8,19 @@ from gymnasium.utils.env_match import check_environments_match
 
 import reason_env  # noqa: F401 - registers the ids
 from reason_env.errors import ConfigError
-from reason_env.wrappers import (
-    Curriculum,
-    Hint,
-    PrefixRollin,
-    RecordEpisodes,
-    ResetToState,
-    RewardShaping,
+from reason_env.wrappers.curriculum import Curriculum
+from reason_env.wrappers.hint import Hint
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.record_episodes import RecordEpisodes
+from reason_env.wrappers.reset_to_state import ResetToState
+from reason_env.wrappers.reward_shaping import RewardShaping
+from reason_env.wrappers.stack import (
+    WRAPPERS,
+    pretty_json,
     stack_from_file,
     stack_from_json,
     stack_to_json,
 )
-from reason_env.wrappers.stack import WRAPPERS, pretty_json
 
 SETTINGS = {"problems": "chain", "split": "test", "size": 3, "levels": (2, 2)}
 

@@ -8,21 +8,19 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_match import check_environments_match
 
-from reason_env.agents.tabular import families, restarts
-from reason_env.agents.tabular import horizon as finite
-from reason_env.agents.tabular.mdp import TabularMDP
+from reason_env.agents.tabular.exact import TabularMDP, restarts
+from reason_env.agents.tabular.exact import horizon as finite
+from reason_env.agents.tabular.worlds import families
 from reason_env.errors import ConfigError, StateError
 from reason_env.snapshot import restore, snapshot
-from reason_env.tabular_model import CRITICAL, RECOVERABLE, WRONG
-from reason_env.wrappers import (
-    Curriculum,
-    Hint,
-    PrefixRollin,
-    ResetToState,
-    RewardShaping,
-    stack_from_json,
-    stack_to_json,
-)
+from reason_env.tabular import CRITICAL, RECOVERABLE
+from reason_env.tabular.model import WRONG
+from reason_env.wrappers.curriculum import Curriculum
+from reason_env.wrappers.hint import Hint
+from reason_env.wrappers.prefix_rollin import PrefixRollin
+from reason_env.wrappers.reset_to_state import ResetToState
+from reason_env.wrappers.reward_shaping import RewardShaping
+from reason_env.wrappers.stack import stack_from_json, stack_to_json
 
 TREE = {"num_steps": 3, "critical_rate": 0.5, "ceiling": 0.9, "floor": 0.1}
 

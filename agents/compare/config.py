@@ -1,0 +1,299 @@
+"""CompareConfig: which arms are compared, on which problems, at which budget; how arms are named.
+
+An arm is a whole `TrainConfig`, so two arms may differ in anything; the report lists what does. All
+arms have one budget of generated tokens, and one seed of each gets the same order of problems and
+the same evaluation, so that differences are taken seed by seed.
+
+On the command line an arm is
+
+    METHOD[:KEY=VALUE,KEY=VALUE...]
+
+where a key is a field of the method (`pope:copies=guided_only`, `grpo:loss.clip_high=0.28`) or else
+of `TrainConfig` (`grpo:learner.learning_rate=1e-4`), and a value is JSON or plain text. A file of
+arms is a JSON object, label -> what differs from the shared settings.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LossConfig
+from reason_env.agents.methods import ComposedConfig, ExPDPOConfig, MethodConfig, method_config
+from reason_env.agents.runs import (
+    CheckpointConfig,
+    Tree,
+    config_json,
+    leaves,
+    merged,
+    set_leaf,
+    tree_of,
+)
+from reason_env.agents.train import TrainConfig
+from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
+from reason_env.problems import is_generated
+
+NO_LIMIT = 1_000_000
+"""Iterations of a run that its budget ends."""
+_OPEN, _CLOSE = "[{", "]}"
+
+
+def shared_settings() -> TrainConfig:
+    """Returns what every arm has unless it says otherwise: the budget ends a run."""
+    return TrainConfig(
+        eval=EvalConfig(num_problems=100, greedy=False, every=5),
+        checkpoint=CheckpointConfig(every=5, keep_last=1),
+        iterations=NO_LIMIT,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareConfig:
+    """One comparison.
+
+    Raises:
+        ConfigError: A number is out of range, two arms would share a directory, or an arm would
+            end before its budget.
+    """
+
+    arms: dict[str, TrainConfig]
+    """Label -> its run; the first is the baseline. Seed and budget are set by the comparison."""
+    sources: tuple[str, ...]
+    """Problem sources, each a comparison of its own."""
+    num_seeds: int = 5
+    """Seeds `first_seed`, `first_seed` + 1, ..."""
+    first_seed: int = 0
+    budget: int = 500_000
+    """Generated tokens of each run; a run ends with the iteration that reaches it."""
+    family_size: int | None = None
+    """Training problems of a generated source whose arm does not say how many; None for the
+    source's default."""
+    level: float | None = None
+    """pass@1 that "tokens to reach" asks for, 0..1; None for the baseline's mean final pass@1,
+    if that is above 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_seeds", "budget"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.first_seed < 0:
+            raise ConfigError(f"first_seed must be at least 0, got {self.first_seed!r}")
+        if self.level is not None and not 0 < self.level <= 1:
+            raise ConfigError(f"level must lie in 0..1, 0 left out, got {self.level!r}")
+        for what, names in (("arm", tuple(self.arms)), ("problem source", self.sources)):
+            _check_names(what, names)
+        for label, arm in self.arms.items():
+            least = _least_tokens(arm)
+            if self.budget < least:
+                raise ConfigError(
+                    f"budget must hold an iteration, got {self.budget:,} tokens where {label!r} "
+                    f"samples at least {least:,} responses in one; give a larger --budget, of many "
+                    "iterations, or fewer --problems-per-iteration"
+                )
+            if arm.max_minutes is not None or arm.iterations != NO_LIMIT:
+                raise ConfigError(
+                    f"an arm must end by the comparison's budget, got iterations or max_minutes in "
+                    f"{label!r}; give --budget alone"
+                )
+
+    @property
+    def baseline(self) -> str:
+        """The arm that all others are compared with."""
+        return next(iter(self.arms))
+
+    @property
+    def seeds(self) -> range:
+        """The seeds, in order."""
+        return range(self.first_seed, self.first_seed + self.num_seeds)
+
+    def run_config(self, source: str, arm: str, seed: int) -> TrainConfig:
+        """Returns the config of one run."""
+        config = self.arms[arm]
+        env = config.env if config.env.stack else replace(config.env, problems=source)
+        if env.stack is None and env.size is None and is_generated(source):
+            env = replace(env, size=self.family_size)
+        return replace(config, env=env, seed=seed, max_generated_tokens=self.budget)
+
+    @property
+    def content_hash(self) -> str:
+        """8 hex digits over every setting; equal in every process."""
+        return hashlib.sha256(config_json.dump(self).encode()).hexdigest()[:8]
+
+
+def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
+    """Returns a method with this loss of policy tokens; one that has none (exp-dpo) as it is.
+
+    >>> from reason_env.agents.methods import GRPOConfig
+    >>> with_loss(method_config("srpo"), GRPOConfig().loss).loss.policy_term
+    'clip'
+    """
+    if isinstance(method, ComposedConfig):
+        return replace(method, methods=tuple(with_loss(own, loss) for own in method.methods))
+    return method if isinstance(method, ExPDPOConfig) else replace(method, loss=loss)
+
+
+def losses_of(method: MethodConfig) -> tuple[LossConfig, ...]:
+    """Returns the losses of a method's parts, the one of the problems' own groups first.
+
+    >>> len(losses_of(method_config("srpo+lte"))), losses_of(method_config("exp-dpo"))
+    (2, ())
+    """
+    parts = method.methods if isinstance(method, ComposedConfig) else (method,)
+    return tuple(own.loss for own in parts if not isinstance(own, ExPDPOConfig))
+
+
+def slug(name: str) -> str:
+    """Returns a name as a directory may have it.
+
+    >>> slug("pope:mix=hard_only"), slug("data/my.jsonl")
+    ('pope_mix=hard_only', 'data_my.jsonl')
+    """
+    return re.sub(r"[^A-Za-z0-9.+=-]+", "_", name).strip("._") or "_"
+
+
+def arm(text: str, shared: TrainConfig) -> TrainConfig:
+    """Returns the run that an arm's text means.
+
+    >>> arm("grpo:group_size=16,learner.learning_rate=1e-4", TrainConfig()).method.group_size
+    16
+    >>> arm("srpo+lte:lte.gamma=0.2", TrainConfig()).method.methods[1].gamma
+    0.2
+
+    Raises:
+        UnknownNameError: The method or a key is none.
+        ConfigError: The text has another form, or a value another type.
+    """
+    name, _, options = text.partition(":")
+    tree = tree_of(_begun(name, shared, text))
+    parts = name.split("+") if "+" in name else []
+    for key, value in _options(options, text):
+        head, _, rest = key.partition(".")
+        placed = f"methods.{parts.index(head)}.{rest}" if rest and head in parts else key
+        # Of the method if it has the key, else of the whole run.
+        if not set_leaf(tree["method"], placed, value) and not set_leaf(tree, placed, value):
+            known = _keys(tree, parts)
+            raise UnknownNameError(f"no setting {key!r} in arm {text!r}{did_you_mean(key, known)}")
+    return config_json.load(TrainConfig, json.dumps(tree))
+
+
+def arms_of(texts: Sequence[str], shared: TrainConfig) -> dict[str, TrainConfig]:
+    """Returns the arms that texts mean, each labelled by its text.
+
+    Raises:
+        ConfigError: An arm is named twice.
+    """
+    found: dict[str, TrainConfig] = {}
+    for text in texts:
+        if text in found:
+            raise ConfigError(f"an arm must be named once, got {text!r} twice; leave one out")
+        found[text] = arm(text, shared)
+    return found
+
+
+def arms_of_file(path: Path, shared: TrainConfig) -> dict[str, TrainConfig]:
+    """Returns the arms of a JSON file: label -> what differs from the shared settings.
+
+    A method whose `kind` is given begins from that method's defaults.
+
+    Raises:
+        ConfigError: The file is missing or of another form.
+    """
+    if not path.is_file():
+        raise ConfigError(f"--arms must name a file, got {str(path)!r}; check the path")
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"a file of arms must be JSON, got '{path}'; {error}") from error
+    if not isinstance(given, dict) or not all(isinstance(own, dict) for own in given.values()):
+        raise ConfigError(
+            f"a file of arms must be a JSON object of objects, got {shown(given)}; write "
+            '{"label": {"method": {"kind": "grpo"}}, ...}'
+        )
+    return {label: _arm_of_tree(label, own, shared) for label, own in given.items()}
+
+
+def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
+    method = own.get("method", {})
+    if not isinstance(method, dict) or "kind" not in method:
+        raise ConfigError(
+            f"arm {label!r} must name its method, got {shown(method)}; write "
+            '"method": {"kind": "grpo"}'
+        )
+    base = _begun(str(method["kind"]), shared, label)
+    return config_json.load(TrainConfig, json.dumps(merged(tree_of(base), own)))
+
+
+def _begun(name: str, shared: TrainConfig, arm: str) -> TrainConfig:
+    """Returns a method's run, with what the shared flags change in theirs: it is meant for all."""
+    tree, flags = tree_of(method_config(name)), tree_of(shared.method)
+    before = leaves(tree_of(type(shared.method)()))
+    for key, value in leaves(flags).items():
+        if value != before.get(key, value) and not set_leaf(tree, key, value):
+            flag = f"--{key.replace('_', '-')}"
+            raise UnknownNameError(
+                f"the flag {flag} must be a setting of every arm, got arm {arm!r} without; leave "
+                f"it out, and give it to the arms that have it: METHOD:{key}={value}"
+            )
+    return replace(shared, method=config_json.load(type(method_config(name)), json.dumps(tree)))
+
+
+def _keys(tree: Tree, parts: Sequence[str]) -> list[str]:
+    """Returns the settings of an arm as its text writes them: `lte.gamma`, not methods.1.gamma."""
+    own = leaves(tree["method"])
+    for place, part in enumerate(parts):
+        own = {key.replace(f"methods.{place}.", f"{part}."): value for key, value in own.items()}
+    return [key for key in (*own, *leaves(tree)) if not key.startswith("method.")]
+
+
+def _options(text: str, whole: str) -> list[tuple[str, Any]]:
+    """Returns (key, value) pairs; commas inside JSON brackets belong to their value."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in _OPEN) - (letter in _CLOSE)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    pairs: list[tuple[str, Any]] = []
+    for part in parts if text else []:
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise ConfigError(
+                f"an arm must be METHOD:KEY=VALUE,..., got {whole!r}; for example "
+                "grpo:group_size=16,learner.learning_rate=1e-4"
+            )
+        pairs.append((key.strip().replace("-", "_"), _value(value)))
+    return pairs
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        # Words such as True, which Python and our own flags write, are JSON's in lower case.
+        return {"True": True, "False": False, "None": None}.get(text, text)
+
+
+def _check_names(what: str, names: tuple[str, ...]) -> None:
+    if not names:
+        raise ConfigError(f"a comparison must have at least one {what}, got none; name one")
+    by_slug: dict[str, str] = {}
+    for name in names:
+        other = by_slug.setdefault(slug(name), name)
+        if other != name or names.count(name) > 1:
+            raise ConfigError(
+                f"each {what} must have a directory of its own, got {other!r} and {name!r}; "
+                "rename one, or leave it out"
+            )
+
+
+def _least_tokens(arm: TrainConfig) -> int:
+    """Returns what one iteration generates if every response of its first wave is one token."""
+    own = leaves(tree_of(arm.method))
+    names = ("group_size", "num_base")
+    groups = [value for key, value in own.items() if key.rpartition(".")[2] in names]
+    return arm.problems_per_iteration * min(groups, default=1)

@@ -1,0 +1,281 @@
+r"""The mixture (1 - alpha) pi + alpha pi' of two sets of weights of one model, as one set.
+
+`interpolate` takes (1 - alpha) w + alpha w'. That is the mixture to first order where pi' is close
+to pi, and nothing more.
+
+`distill` minimises KL((1 - alpha) pi + alpha pi' || pi_w) on sampled states, from the interpolated
+weights on (Deep CPI, Vieillard et al. 2019, arXiv 1906.09784, section 4, whose states hold
+one action; ours hold one token). What the mixture is over must be said, since an action of the
+analysis is longer than a token. A policy is drawn with chance alpha for pi' once per
+
+* `token`: the next token has probability (1 - alpha) pi + alpha pi';
+* `step`: Kakade and Langford's mixture in the step-level MDP;
+* `response`: once per response, from the restart on: the mixture of whole policies.
+
+Written token by token, the chance of pi' is then its posterior given the tokens t since the draw:
+
+    log odds = log(alpha / (1 - alpha)) + sum_t (log pi'(t) - log pi(t))
+
+so the targets are exact at every level, at the sampling temperature and without truncation.
+Approximate is the rest: pi_w fits them on the states that pi met in training, as far as the model
+and some optimizer steps can. A quarter of the responses is not fitted, and the KL that is reported
+is measured there, and the fit is kept where it lowers it.
+
+Axis letters: B responses, T tokens, N tokens that the policy sampled, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reason_env.agents.cpi.config import DistillConfig
+from reason_env.agents.learning import TokenBatch, TrainablePolicy, make_batch
+from reason_env.agents.rollout import TrainingSample
+from reason_env.codec import Codec, step_ends
+from reason_env.errors import ConfigError, TrainingError
+
+Level = Literal["token", "step", "response"]
+Weights = Mapping[str, Tensor]
+HELD_OUT_EVERY = 4
+"""One response in so many is not fitted."""
+
+
+def copied_weights(model: nn.Module) -> Weights:
+    """Returns copies of the parameters that require a gradient, by name."""
+    return {
+        name: value.detach().clone()
+        for name, value in model.named_parameters()
+        if value.requires_grad
+    }
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, weights: Weights) -> None:
+    """Writes the weights into the model, bit by bit."""
+    parameters = dict(model.named_parameters())
+    for name, value in weights.items():
+        parameters[name].copy_(value)
+
+
+@contextmanager
+def acting_with(model: nn.Module, weights: Weights) -> Iterator[None]:
+    """Gives the model other weights for a while."""
+    own = copied_weights(model)
+    load_weights(model, weights)
+    try:
+        yield
+    finally:
+        load_weights(model, own)
+
+
+def interpolated(old: Weights, new: Weights, alpha: float) -> Weights:
+    """Returns (1 - alpha) old + alpha new; exactly `old` at 0 and `new` at 1.
+
+    >>> old, new = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, -2.0])}
+    >>> interpolated(old, new, 0.25)["w"].tolist()
+    [1.5, 1.0]
+    """
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha must lie in 0..1, got {alpha!r}")
+    if alpha in (0, 1):
+        return {name: value.clone() for name, value in (new if alpha else old).items()}
+    return {name: torch.lerp(value, new[name], alpha) for name, value in old.items()}
+
+
+def mixture_log_probs(old_NV: Tensor, new_NV: Tensor, log_odds_N: Tensor) -> Tensor:
+    """Returns log((1 - q) pi + q pi') with q = sigmoid(log odds of pi'), [N, V], nats.
+
+    >>> old, new = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
+    >>> mixture_log_probs(old, new, torch.tensor([0.0])).exp()
+    tensor([[0.7000, 0.3000]])
+    """
+    log_q_N1 = nn.functional.logsigmoid(log_odds_N)[:, None]
+    log_rest_N1 = nn.functional.logsigmoid(-log_odds_N)[:, None]
+    return torch.logaddexp(old_NV + log_rest_N1, new_NV + log_q_N1)
+
+
+def draw_begins(codec: Codec, sample: TrainingSample, level: Level) -> list[int]:
+    """Returns, for each sampled token, the number of the sampled token that its draw begins at.
+
+    A response [4, 5] that was sampled after a prefix, with a step's end after its first token, has
+    [0, 1] at level `token` and `step`, and [0, 0] at level `response`.
+    """
+    places = [place for place, sampled in enumerate(sample.action_mask) if sampled]
+    if level == "token":
+        return list(range(len(places)))
+    if level == "response":
+        return [0] * len(places)
+    bounds = set(step_ends(codec, sample.token_ids))
+    begins: list[int] = []
+    for number, place in enumerate(places):
+        begins.append(number if place in bounds or not begins else begins[-1])
+    return begins
+
+
+def posterior_log_odds(log_ratios_N: Tensor, begins: Sequence[int], alpha: float) -> Tensor:
+    """Returns the log odds that pi' is the policy in force before each token of one response, [N].
+
+    Args:
+        log_ratios_N: log pi'(token) - log pi(token) of each sampled token.
+        begins: As `draw_begins` gives them.
+        alpha: Prior chance of pi', strictly between 0 and 1.
+
+    Posterior after a token twice as likely under pi': 0.25 * 2 / (0.25 * 2 + 0.75) = 0.4
+
+    >>> odds = posterior_log_odds(torch.tensor([2.0, 1.0, 1.0]).log(), [0, 0, 2], 0.25)
+    >>> odds.sigmoid()
+    tensor([0.2500, 0.4000, 0.2500])
+    """
+    before_N = torch.cumsum(log_ratios_N, 0) - log_ratios_N
+    since_N = before_N - before_N[torch.tensor(begins, device=before_N.device)]
+    return since_N + math.log(alpha / (1 - alpha))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distilled:
+    """What a distillation did."""
+
+    kl_interpolated: float
+    """KL(mixture || policy), nats a token, of the interpolated weights, on responses not fitted."""
+    kl: float
+    """The same of the weights that are left in the model."""
+
+
+class Distiller:
+    """Fits a model to the mixture of two sets of its weights."""
+
+    def __init__(
+        self,
+        policy: TrainablePolicy,
+        samples: Sequence[TrainingSample],
+        *,
+        old: Weights,
+        new: Weights,
+        alpha: float,
+        level: Level,
+        temperature: float = 1.0,
+        micro_batch_tokens: int = 4096,
+    ) -> None:
+        """Takes the states: what precedes each sampled token of these samples.
+
+        Args:
+            policy: Whose model is fitted, in place.
+            samples: At least one.
+            old: pi.
+            new: pi'.
+            alpha: Strictly between 0 and 1.
+            level: What a policy is drawn for.
+            temperature: Of all three policies.
+            micro_batch_tokens: Padded tokens of one forward pass.
+
+        Raises:
+            ConfigError: alpha is not strictly between 0 and 1.
+        """
+        if not 0 < alpha < 1:
+            raise ConfigError(f"alpha of a distillation must lie between 0 and 1, got {alpha!r}")
+        self.policy, self.old, self.new = policy, old, new
+        self.alpha, self.temperature = alpha, temperature
+        self.micro_batch_tokens = micro_batch_tokens
+        self.batch = make_batch(samples, policy.codec.pad_id).to(policy.device)
+        self.begins = [draw_begins(policy.codec, sample, level) for sample in samples]
+        rows = range(len(samples))
+        self.fitted = [row for row in rows if (row + 1) % HELD_OUT_EVERY]
+        held_out = [row for row in rows if not (row + 1) % HELD_OUT_EVERY]
+        self.held_out = held_out or self.fitted
+        """Rows that the KL is measured on; the fitted ones where there are fewer than four."""
+
+    def fit(self, config: DistillConfig, rng: np.random.Generator) -> Distilled:
+        """Fits the model, from the interpolated weights on; keeps those if fitting does not help.
+
+        What helps is judged where the KL is reported, on the responses that are not fitted.
+
+        Raises:
+            TrainingError: The KL is not finite.
+        """
+        model = self.policy.model
+        begun = interpolated(self.old, self.new, self.alpha)
+        load_weights(model, begun)
+        kl_interpolated = self.kl(self.held_out)
+        self._optimise(config, rng)
+        kl = self.kl(self.held_out)
+        # Adam's steps have a size of their own: for a small alpha they can lead away.
+        if not kl < kl_interpolated:
+            load_weights(model, begun)
+            kl = kl_interpolated
+        return Distilled(kl_interpolated=kl_interpolated, kl=kl)
+
+    @torch.no_grad()
+    def kl(self, rows: Sequence[int]) -> float:
+        """Returns KL(mixture || model as it is), nats, mean over the sampled tokens of rows."""
+        total, num = 0.0, 0
+        for part in self._parts(rows):
+            kl_n = self._kl(part)
+            total, num = total + float(kl_n.double().sum()), num + len(kl_n)
+        return total / num
+
+    def _optimise(self, config: DistillConfig, rng: np.random.Generator) -> None:
+        parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
+        order: list[int] = []
+        for update in range(config.updates):
+            if not order:
+                order = [self.fitted[at] for at in rng.permutation(len(self.fitted))]
+            rows, order = order[: config.rows], order[config.rows :]
+            num = int(self.batch.action_mask_BT[rows].sum())
+            for part in self._parts(rows):
+                loss = self._kl(part).sum() / num
+                if not torch.isfinite(loss):
+                    raise TrainingError(
+                        f"the KL to the mixture must be finite, got {loss.item()!r}; lower "
+                        "distill.learning_rate, or use mixture 'interpolate'"
+                    )
+                loss.backward()
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * (1 - update / config.updates)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def _parts(self, rows: Sequence[int]) -> Iterator[list[int]]:
+        rows_B = torch.tensor(list(rows), device=self.policy.device)
+        for part in self.batch.select(rows_B).split_rows(self.micro_batch_tokens):
+            yield [rows[at] for at in part.tolist()]
+
+    def _kl(self, rows: Sequence[int]) -> Tensor:
+        """Returns KL(mixture || model) at each sampled token of these rows, [n], differentiable."""
+        part = self.batch.select(torch.tensor(rows, device=self.policy.device))
+        with torch.no_grad():
+            old_nV, new_nV = (self._log_probs(part, which) for which in (self.old, self.new))
+            tokens_n1 = part.token_ids_BT[part.action_mask_BT][:, None]
+            ratios_n = (new_nV.gather(-1, tokens_n1) - old_nV.gather(-1, tokens_n1))[:, 0]
+            sizes = [len(self.begins[row]) for row in rows]
+            odds_n = torch.cat(
+                [
+                    posterior_log_odds(own_n, self.begins[row], self.alpha)
+                    for row, own_n in zip(rows, ratios_n.split(sizes), strict=True)
+                ]
+            )
+            target_nV = mixture_log_probs(old_nV, new_nV, odds_n)
+        return (target_nV.exp() * (target_nV - self._log_probs(part, None))).sum(-1)
+
+    def _log_probs(self, part: TokenBatch, weights: Weights | None) -> Tensor:
+        """Returns each sampled token's distribution, [n, V]; under the model's weights if None."""
+        model: Any = self.policy.model
+        inputs = {
+            "input_ids": part.token_ids_BT,
+            "attention_mask": part.attention_mask_BT,
+            "use_cache": False,
+        }
+        if weights is None:
+            output = model(**inputs)
+        else:
+            output = torch.func.functional_call(model, dict(weights), args=(), kwargs=inputs)
+        # Logits at t belong to the token at t + 1; a row never begins with a sampled token.
+        logits_nV = output.logits[:, :-1][part.action_mask_BT[:, 1:]]
+        logits_nV = logits_nV[:, : self.policy.codec.vocab_size].float() / self.temperature
+        return torch.log_softmax(logits_nV, dim=-1)

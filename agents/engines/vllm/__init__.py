@@ -1,0 +1,16 @@
+"""vLLM, in a process of its own or behind a server."""
+
+from reason_env.agents.engines.vllm.engine import VLLMEngine
+from reason_env.agents.engines.vllm.local import LocalBackend
+from reason_env.agents.engines.vllm.server import ServerBackend
+from reason_env.agents.engines.vllm.settings import ModelFacts
+from reason_env.agents.engines.vllm.version import installed_version, is_cpu_build
+
+__all__ = [
+    "LocalBackend",
+    "ModelFacts",
+    "ServerBackend",
+    "VLLMEngine",
+    "installed_version",
+    "is_cpu_build",
+]

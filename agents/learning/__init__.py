@@ -1,0 +1,25 @@
+"""Advantages, batches, losses and the optimizer."""
+
+from reason_env.agents.learning.advantage import AdvantageConfig, group_advantages
+from reason_env.agents.learning.batch import TokenBatch, make_batch
+from reason_env.agents.learning.dpo import PairLearner
+from reason_env.agents.learning.learner import Learner, TrainablePolicy
+from reason_env.agents.learning.learner_config import LearnerConfig
+from reason_env.agents.learning.loss import policy_loss
+from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
+from reason_env.agents.learning.report import UpdateReport
+
+__all__ = [
+    "AdvantageConfig",
+    "Learner",
+    "LearnerConfig",
+    "LossConfig",
+    "PairLearner",
+    "PairLossConfig",
+    "TokenBatch",
+    "TrainablePolicy",
+    "UpdateReport",
+    "group_advantages",
+    "make_batch",
+    "policy_loss",
+]

@@ -1,0 +1,271 @@
+"""DPO: preferring one response to another of the same problem, without rewards.
+
+    reward(y) = beta (log pi(y) - log pi_ref(y))
+    margin    = reward(chosen) - reward(rejected)
+    loss      = mean over pairs of - log sigmoid(margin)
+
+Log-probabilities are sums over the trained tokens of a response, under the context that it is
+trained in (never the one that it was sampled in). The reference policy is the one that the run
+starts from, and is never changed.
+
+Pairs come as training samples, two by two: the chosen one, then the rejected one of the same group.
+Both rows of a pair stay in one micro-batch; their loss is divided by the pairs of the optimizer
+step, so micro-batches change nothing. A pair whose advantages are 0 is left out of the passes and
+stays in that number.
+
+Source: Rafailov et al. 2023, "Direct Preference Optimization", arXiv 2305.18290, equation 7 (TRL's
+`loss_type="sigmoid"` without label smoothing).
+
+Axis letters: B pairs, T tokens. Not covered: other pair losses, several devices.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from reason_env.agents.learning.batch import TokenBatch
+from reason_env.agents.learning.learner import Learner, TrainablePolicy
+from reason_env.agents.learning.learner_config import LearnerConfig
+from reason_env.agents.learning.loss import LossOutput
+from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
+from reason_env.agents.learning.loss_metrics import row_statistics
+from reason_env.agents.learning.report import OptimizerStep, UpdateReport, update_report
+from reason_env.agents.rollout import TrainingSample
+from reason_env.errors import ConfigError
+
+REPORTED = LossConfig(policy_term="reinforce", importance_weight_cap=None)
+"""What the statistics of tokens are reported for: no ratio is clipped, no weight is put."""
+
+
+def dpo_margins(
+    chosen_B: Tensor, rejected_B: Tensor, ref_chosen_B: Tensor, ref_rejected_B: Tensor, beta: float
+) -> Tensor:
+    """Returns the difference of the implied rewards of each pair, [B].
+
+    Args:
+        chosen_B: Nats, the trained policy's log-probability of each chosen response.
+        rejected_B: Of the rejected ones.
+        ref_chosen_B: The reference policy's.
+        ref_rejected_B: Of the rejected ones.
+        beta: Scale, reward units per nat.
+
+    >>> one = torch.tensor([1.0])
+    >>> dpo_margins(-2 * one, -5 * one, -3 * one, -4 * one, 0.5).item()  # 0.5 (1 + 1)
+    1.0
+    """
+    return beta * ((chosen_B - ref_chosen_B) - (rejected_B - ref_rejected_B))
+
+
+def dpo_loss(margins_B: Tensor) -> Tensor:
+    """Returns - log sigmoid(margin) of each pair, [B].
+
+    >>> round(dpo_loss(torch.tensor([1.0])).item(), 4)  # log(1 + exp(-1))
+    0.3133
+    """
+    return -logsigmoid(margins_B)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pairs:
+    """One iteration's pairs on the device: rows 2i and 2i + 1 are pair i."""
+
+    batch: TokenBatch
+    is_active: tuple[bool, ...]
+    old_log_probs_BT: Tensor | None
+    ref_log_probs_BT: Tensor
+
+
+class PairLearner(Learner):
+    """Holds the optimizer of one policy that learns from pairs."""
+
+    def __init__(
+        self,
+        policy: TrainablePolicy,
+        config: LearnerConfig | None = None,
+        *,
+        pair_loss: PairLossConfig,
+        ref_policy: TrainablePolicy,
+        temperature: float = 1.0,
+    ) -> None:
+        """Takes the policy to train, and the frozen one that it is compared with.
+
+        Args:
+            policy: Trained in place.
+            config: Defaults to `LearnerConfig()`.
+            pair_loss: What is minimised.
+            ref_policy: Never changed.
+            temperature: That log-probabilities are taken at.
+        """
+        super().__init__(
+            policy, config, loss=REPORTED, ref_policy=ref_policy, temperature=temperature
+        )
+        self.pair_loss = pair_loss
+
+    def update(self, samples: Sequence[TrainingSample], rng: np.random.Generator) -> UpdateReport:
+        """Trains the policy on one iteration's pairs, each `config.epochs` times.
+
+        Args:
+            samples: At least two: chosen, rejected, chosen, rejected, ...
+            rng: Splits the pairs; not drawn from if `updates_per_iteration` is 1.
+
+        Raises:
+            ConfigError: The samples are no pairs, or one holds a number that is not finite.
+            TrainingError: A gradient is not finite; the update it belongs to is not taken.
+        """
+        check_pairs(samples)
+        num_pairs = len(samples) // 2
+        num_parts = min(self.config.updates_per_iteration, num_pairs)
+        pairs = self._pairs(samples, has_several=num_parts * self.config.epochs > 1)
+        self.old_log_probs = {}
+        steps: list[OptimizerStep | None] = []
+        margins: list[Tensor] = []
+        for _ in range(self.config.epochs):
+            order = rng.permutation(num_pairs) if num_parts > 1 else np.arange(num_pairs)
+            steps += [
+                self._pair_step(pairs, part.tolist(), margins)
+                for part in np.array_split(order, num_parts)
+            ]
+        report = update_report(
+            [step for step in steps if step is not None],
+            num_planned=len(steps),
+            samples=samples,
+            active_rows_fraction=sum(pairs.is_active) / num_pairs,
+        )
+        return replace(report, metrics=report.metrics | margin_metrics(margins))
+
+    def _pairs(self, samples: Sequence[TrainingSample], *, has_several: bool) -> _Pairs:
+        work = self._prepare(samples, has_several=has_several)
+        assert work.ref_log_probs_BT is not None, "a pair learner has a reference policy"
+        active = work.is_active_B.view(-1, 2).all(dim=1).tolist()
+        return _Pairs(
+            batch=work.batch,
+            is_active=tuple(active),
+            old_log_probs_BT=work.old_log_probs_BT,
+            ref_log_probs_BT=work.ref_log_probs_BT,
+        )
+
+    def _pair_step(
+        self, pairs: _Pairs, numbers: list[int], margins: list[Tensor]
+    ) -> OptimizerStep | None:
+        """Takes one optimizer step on these pairs; returns None if none of them is active."""
+        active = [number for number in numbers if pairs.is_active[number]]
+        if not active:
+            return None
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs: list[tuple[list[int], LossOutput]] = []
+        for part in self._pair_parts(pairs.batch, active):
+            rows = [row for number in part for row in (2 * number, 2 * number + 1)]
+            output, margins_b = self._pair_loss(pairs, rows, num_pairs=len(numbers))
+            output.loss.backward()
+            outputs.append((rows, replace(output, loss=output.loss.detach())))
+            margins.append(margins_b)
+        return self._take_step(outputs)
+
+    def _pair_parts(self, batch: TokenBatch, numbers: Sequence[int]) -> Iterator[list[int]]:
+        """Yields micro-batches of pairs, each of at most `micro_batch_tokens` padded tokens."""
+        lengths = batch.attention_mask_BT.sum(dim=1).view(-1, 2).amax(dim=1).tolist()
+        part: list[int] = []
+        # From the longest: the first pair of a part sets its width.
+        for number in sorted(numbers, key=lambda pair: -lengths[pair]):
+            width = lengths[part[0]] if part else 0
+            if part and 2 * width * (len(part) + 1) > self.config.micro_batch_tokens:
+                yield part
+                part = []
+            part.append(number)
+        yield part
+
+    def _pair_loss(
+        self, pairs: _Pairs, rows: list[int], *, num_pairs: int
+    ) -> tuple[LossOutput, Tensor]:
+        rows_b = torch.tensor(rows, device=self.policy.device)
+        part = pairs.batch.select(rows_b)
+        log_probs_bt, entropy_bt = self.policy.token_log_probs(
+            part.token_ids_BT,
+            part.attention_mask_BT,
+            temperature=self.temperature,
+            with_entropy=True,
+        )
+        width, mask_bt = log_probs_bt.shape[1], part.action_mask_BT
+        ref_bt = pairs.ref_log_probs_BT[rows_b, :width]
+        old_BT = pairs.old_log_probs_BT
+        old_bt = log_probs_bt.detach() if old_BT is None else old_BT[rows_b, :width]
+        self._note_old(rows_b, old_bt, mask_bt)
+
+        def summed(values_bt: Tensor) -> Tensor:
+            # Zero outside the mask before the sum: padding holds arbitrary values.
+            return torch.where(mask_bt, values_bt, 0.0).sum(dim=1)
+
+        policy_b, ref_b = summed(log_probs_bt), summed(ref_bt)
+        margins_b = dpo_margins(
+            policy_b[0::2], policy_b[1::2], ref_b[0::2], ref_b[1::2], self.pair_loss.beta
+        )
+        loss = dpo_loss(margins_b).sum() / num_pairs
+        zero = torch.zeros_like(loss.detach())
+        return LossOutput(
+            loss=loss,
+            policy=loss.detach(),
+            kl=zero,
+            entropy=zero,
+            rows=self._statistics(part, log_probs_bt, old_bt, ref_bt, entropy_bt),
+        ), margins_b.detach()
+
+    def _statistics(
+        self, part: TokenBatch, log_bt: Tensor, old_bt: Tensor, ref_bt: Tensor, entropy: Any
+    ) -> dict[str, Tensor]:
+        mask_bt = part.action_mask_BT
+
+        def inside(values_bt: Tensor) -> Tensor:
+            return torch.where(mask_bt, values_bt.detach(), 0.0)
+
+        log_bt, old_bt = inside(log_bt), inside(old_bt)
+        return row_statistics(
+            log_probs_BT=log_bt,
+            old_log_probs_BT=old_bt,
+            ratio_BT=(log_bt - old_bt).exp(),
+            advantages_BT=part.advantages_BT,
+            mask_BT=mask_bt,
+            importance_BT=torch.ones_like(log_bt),
+            behavior_log_probs_BT=part.behavior_log_probs_BT,
+            ref_log_probs_BT=inside(ref_bt),
+            entropy_BT=None if entropy is None else inside(entropy),
+            config=REPORTED,
+        )
+
+
+def check_pairs(samples: Sequence[TrainingSample]) -> None:
+    """Raises where samples are not two by two: a chosen one, then the rejected one of its group.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if not samples or len(samples) % 2:
+        raise ConfigError(
+            f"pairs must be samples two by two, got {len(samples)}; give chosen and rejected ones"
+        )
+    for chosen, rejected in zip(samples[0::2], samples[1::2], strict=True):
+        roles = (chosen.role, rejected.role)
+        if chosen.group != rejected.group or roles != ("chosen", "rejected"):
+            raise ConfigError(
+                f"a pair must be a chosen and a rejected sample of one group, got {roles!r} of "
+                f"{chosen.group!r} and {rejected.group!r}; sort the samples"
+            )
+
+
+def margin_metrics(margins: Sequence[Tensor]) -> dict[str, float]:
+    """Returns the mean margin and the share of pairs that are ordered rightly; `{}` of none.
+
+    >>> margin_metrics([torch.tensor([1.0, -0.5]), torch.tensor([0.25, 0.0])])
+    {'update/pair_margin_mean': 0.1875, 'update/pair_accuracy': 0.5}
+    """
+    if not margins:
+        return {}
+    values_B = torch.cat([item.double().cpu() for item in margins])
+    return {
+        "update/pair_margin_mean": values_B.mean().item(),
+        "update/pair_accuracy": (values_B > 0).double().mean().item(),
+    }

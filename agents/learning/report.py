@@ -1,0 +1,110 @@
+"""UpdateReport: what one iteration's optimizer steps did, as numbers by name.
+
+Means are over optimizer steps for what is of a step (loss, gradient norm), and over sampled tokens
+for what is of a token, whichever step it went through.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from reason_env.agents.learning.loss import LossOutput
+from reason_env.agents.learning.loss_metrics import summarize
+from reason_env.agents.rollout import TrainingSample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerStep:
+    """One optimizer step: its numbers, and the statistics of its rows."""
+
+    grad_norm: float
+    """Before clipping."""
+    learning_rate: float
+    outputs: list[tuple[list[int], LossOutput]]
+    """Of each micro-batch: its row numbers among the iteration's samples, and its loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateReport:
+    """What one iteration's updates did."""
+
+    loss: float
+    """Mean over the optimizer steps; 0 if all were skipped."""
+    grad_norm: float
+    """Mean over the optimizer steps, before clipping; 0 if all were skipped."""
+    learning_rate: float
+    """Of the last optimizer step; 0 if all were skipped."""
+    num_updates: int
+    """Optimizer steps taken."""
+    num_skipped: int
+    """Optimizer steps not taken, because no row had a gradient."""
+    metrics: dict[str, float]
+    """`loss/...` and `update/...`; those over tokens cover the rows that went through the model,
+    and are absent if none did."""
+    metrics_by_role: dict[str, dict[str, float]]
+    """The metrics over tokens for the rows of each role."""
+    metrics_by_source: dict[str, dict[str, float]]
+    """The metrics over tokens for the rows whose trained tokens one source wrote."""
+
+
+def update_report(
+    steps: Sequence[OptimizerStep],
+    *,
+    num_planned: int,
+    samples: Sequence[TrainingSample],
+    active_rows_fraction: float,
+) -> UpdateReport:
+    """Returns the report of one iteration.
+
+    Args:
+        steps: Those taken.
+        num_planned: Those taken and those skipped.
+        samples: The iteration's, in the order of the row numbers.
+        active_rows_fraction: Samples that can have a gradient, 0..1.
+    """
+    outputs = [item for step in steps for item in step.outputs]
+    count = max(1, len(steps))
+
+    def mean(part: str) -> float:
+        return sum(getattr(output, part).item() for _, output in outputs) / count
+
+    grad_norm = sum(step.grad_norm for step in steps) / count
+    learning_rate = steps[-1].learning_rate if steps else 0.0
+    metrics = {
+        "loss/total": mean("loss"),
+        "loss/policy": mean("policy"),
+        "loss/kl": mean("kl"),
+        "loss/entropy": mean("entropy"),
+        "update/grad_norm": grad_norm,
+        "update/learning_rate": learning_rate,
+        "update/num_updates": float(len(steps)),
+        "update/num_skipped": float(num_planned - len(steps)),
+        "update/active_rows_fraction": active_rows_fraction,
+    }
+    return UpdateReport(
+        loss=metrics["loss/total"],
+        grad_norm=grad_norm,
+        learning_rate=learning_rate,
+        num_updates=len(steps),
+        num_skipped=num_planned - len(steps),
+        metrics=metrics | summarize([output.rows for _, output in outputs]),
+        metrics_by_role=_summaries(outputs, [sample.role for sample in samples]),
+        metrics_by_source=_summaries(outputs, [sample.source for sample in samples]),
+    )
+
+
+def _summaries(
+    outputs: Sequence[tuple[list[int], LossOutput]], labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Returns the metrics over tokens for the rows of each label; `labels` are of all rows."""
+    by_label: dict[str, dict[str, float]] = {}
+    for label in dict.fromkeys(labels):
+        parts: list[dict[str, torch.Tensor]] = []
+        for numbers, output in outputs:
+            is_own = torch.tensor([labels[n] == label for n in numbers])
+            if is_own.any():
+                parts.append({name: value.cpu()[is_own] for name, value in output.rows.items()})
+        if parts:
+            by_label[label] = summarize(parts)
+    return by_label

@@ -1,0 +1,129 @@
+"""The policy terms: what each sampled token adds to the loss, before weights and averaging.
+
+All take log-probabilities and advantages that are zero outside the mask, and return finite values
+there. Log-ratios are limited to +-20 nats (as in verl): beyond, exp overflows float32, and an
+infinite ratio on the side of a `minimum` that is not chosen still turns the gradient into nan.
+
+Axis letters: B sequences, T tokens.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reason_env.agents.learning.loss_config import LossConfig
+
+MAX_LOG_RATIO = 20.0
+"""Nats."""
+
+
+class TermInput(NamedTuple):
+    """What a policy term is computed from. All [B, T], zero outside the mask."""
+
+    log_probs_BT: Tensor
+    """Nats, of the trained policy; carries the gradient."""
+    log_ratio_BT: Tensor
+    """log_probs minus those of the ratio's denominator; carries the gradient."""
+    advantages_BT: Tensor
+    mask_BT: Tensor
+    """bool."""
+
+
+class TermOutput(NamedTuple):
+    """A policy term's loss, and the ratio that it used. Both [B, T]."""
+
+    loss_BT: Tensor
+    ratio_BT: Tensor
+    """Detached."""
+
+
+def exp_ratio(log_ratio: Tensor) -> Tensor:
+    """Returns exp(log_ratio), the log-ratio limited to +-20 nats."""
+    return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+
+
+def clip_term(x: TermInput, config: LossConfig) -> TermOutput:
+    """-min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A), with the dual clip where A < 0.
+
+    The dual clip c limits the loss of a token with A < 0 to -c A, so that a ratio above c has no
+    gradient.
+
+    Source:
+        Schulman et al. 2017 (PPO), arXiv 1707.06347, eq. 7. Unequal limits: Yu et al. 2025 (DAPO),
+        arXiv 2503.14476. Dual clip: Ye et al. 2019, arXiv 1912.09729, eq. 5.
+    """
+    ratio_BT = exp_ratio(x.log_ratio_BT)
+    loss_BT = _clipped(ratio_BT, x.advantages_BT, config)
+    if config.dual_clip is not None:
+        limit_BT = -config.dual_clip * x.advantages_BT
+        loss_BT = torch.where(x.advantages_BT < 0, torch.minimum(loss_BT, limit_BT), loss_BT)
+    return TermOutput(loss_BT, ratio_BT.detach())
+
+
+def gspo_term(x: TermInput, config: LossConfig) -> TermOutput:
+    """The clipped surrogate of s = exp(mean over the sequence of log_ratio), in its token form.
+
+    Each token has s_t = sg(s) pi_t / sg(pi_t): the value s, and the gradient of its own log pi.
+    With one advantage for a sequence, loss and gradient are those of the sequence form.
+
+    Source:
+        Zheng et al. 2025 (GSPO), arXiv 2507.18071, eq. 5 and 14.
+    """
+    tokens_B1 = x.mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
+    mean_log_ratio_B1 = x.log_ratio_BT.sum(dim=1, keepdim=True) / tokens_B1
+    own_gradient_BT = x.log_probs_BT - x.log_probs_BT.detach()
+    ratio_BT = exp_ratio(mean_log_ratio_B1.detach() + own_gradient_BT)
+    return TermOutput(_clipped(ratio_BT, x.advantages_BT, config), ratio_BT.detach())
+
+
+def cispo_term(x: TermInput, config: LossConfig) -> TermOutput:
+    """-sg(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi: a clipped token keeps its gradient.
+
+    TRL's `epsilon_high` is the limit itself, 1 + clip_high, and it has no lower one (clip_low=1).
+
+    Source:
+        MiniMax 2025 (MiniMax-M1), arXiv 2506.13585, eq. 4 and 5.
+    """
+    ratio_BT = exp_ratio(x.log_ratio_BT).detach()
+    weight_BT = ratio_BT.clamp(1 - config.clip_low, 1 + config.clip_high)
+    return TermOutput(-weight_BT * x.advantages_BT * x.log_probs_BT, ratio_BT)
+
+
+def reinforce_term(x: TermInput, config: LossConfig) -> TermOutput:
+    """-A log pi: no ratio, no clip.
+
+    Source:
+        Williams 1992. As the loss of SRPO: arXiv 2605.25507 (its released code).
+    """
+    ratio_BT = exp_ratio(x.log_ratio_BT.detach())
+    return TermOutput(-x.advantages_BT * x.log_probs_BT, ratio_BT)
+
+
+def shaped_term(x: TermInput, config: LossConfig) -> TermOutput:
+    """-A ratio / (ratio + gamma), as -A sigmoid(log_ratio - log gamma): no clip, saturates at -A.
+
+    Source:
+        Yan et al. 2025 (LUFFY), arXiv 2504.14945, policy shaping; used on hinted tokens by LTE,
+        arXiv 2510.26109.
+    """
+    log_ratio_BT = x.log_ratio_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    share_BT = torch.sigmoid(log_ratio_BT - math.log(config.shape_gamma))
+    return TermOutput(-x.advantages_BT * share_BT, log_ratio_BT.detach().exp())
+
+
+def _clipped(ratio_BT: Tensor, advantages_BT: Tensor, config: LossConfig) -> Tensor:
+    clipped_BT = ratio_BT.clamp(1 - config.clip_low, 1 + config.clip_high)
+    return -torch.minimum(ratio_BT * advantages_BT, clipped_BT * advantages_BT)
+
+
+POLICY_TERMS: dict[str, Callable[[TermInput, LossConfig], TermOutput]] = {
+    "clip": clip_term,
+    "gspo": gspo_term,
+    "cispo": cispo_term,
+    "reinforce": reinforce_term,
+    "shaped": shaped_term,
+}
+"""The function of each `LossConfig.policy_term`."""

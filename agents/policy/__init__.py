@@ -1,0 +1,10 @@
+"""The language-model policy: samples and scores."""
+
+from reason_env.agents.policy.load import load_model
+from reason_env.agents.policy.policy import LanguageModelPolicy, Policy
+
+__all__ = [
+    "LanguageModelPolicy",
+    "Policy",
+    "load_model",
+]

@@ -1,0 +1,131 @@
+"""Finds and loads a language model and the codec of its ids, with one line for what is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reason_env.agents.engines import quiet_transformers
+from reason_env.codec import ByteCodec, Codec, load_codec
+from reason_env.errors import ConfigError, ModelError, did_you_mean, shown
+
+BASE_MODEL_DIR = Path(__file__).parents[1] / "base_model"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CODEC_KEY = "reason_env_codec"
+"""Key of a model's config.json; "bytes" means the built-in codec, so no tokenizer is needed."""
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+)
+
+
+def load_model(
+    name: str, *, dtype: str = "float32", step_delimiter: str = "\n"
+) -> tuple[Any, Codec]:
+    """Returns the model on the CPU, and its codec; see `LanguageModelPolicy.load`."""
+    if dtype not in DTYPES:
+        raise ConfigError(
+            f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}" + did_you_mean(dtype, DTYPES)
+        )
+    place = _model_place(name)
+    model = _load_weights(name, place, DTYPES[dtype])
+    return model, _load_codec_of(place, model.config, step_delimiter)
+
+
+def checked_device(device: str) -> torch.device:
+    """Returns the device, if it exists here."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"device must be a torch device, got {device!r}; use 'cpu' or 'cuda'"
+        ) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device must exist on this machine, got {device!r} without a CUDA device; use 'cpu'"
+        )
+    return found
+
+
+def context_length_of(config: Any) -> int:
+    """Returns the tokens a model can attend to, after checking that the engine can serve it."""
+    text_config = config.get_text_config()
+    layer_types = set(getattr(text_config, "layer_types", None) or ["full_attention"])
+    other = sorted(layer_types - {"full_attention", "sliding_attention", "chunked_attention"})
+    if other:
+        raise ModelError(
+            f"every layer must keep keys and values, got layers of type {', '.join(other)}; "
+            "use a model with attention only"
+        )
+    length = getattr(text_config, "max_position_embeddings", None)
+    if not length:
+        raise ModelError(
+            f"the model's config must state max_position_embeddings, got {length!r}; "
+            "set it to the longest sequence that the model can read"
+        )
+    return int(length)
+
+
+def _model_place(name: str) -> str:
+    """Returns the directory or hub name that `name` stands for."""
+    if name == "base":
+        if not (BASE_MODEL_DIR / "config.json").is_file():
+            raise ModelError(
+                "the shipped model 'base' must lie in agents/base_model, got no config.json there; "
+                "make it with `reason-env pretrain`"
+            )
+        return str(BASE_MODEL_DIR)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"a model directory must hold config.json, got {shown(name)} without one; "
+                "save a model there with save_pretrained"
+            )
+        return str(path)
+    # A hub name is `name` or `owner/name`; anything else can only mean a directory.
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
+        raise ModelError(
+            f"the model must be a directory, a hub name or 'base', got {shown(name)}, which is no "
+            "directory; check the path"
+        )
+    return name
+
+
+def _load_weights(name: str, place: str, dtype: torch.dtype) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_transformers():
+            return AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+        lines = str(error).strip().splitlines() or [repr(error)]
+        raise ModelError(
+            f"no causal language model can be loaded from {shown(name)} ({lines[0][:200]}); "
+            "give a model directory, a hub name or 'base'"
+        ) from error
+
+
+def _load_codec_of(place: str, config: Any, step_delimiter: str) -> Codec:
+    """Returns the codec of a model: the built-in one where its config says so."""
+    kind = getattr(config, CODEC_KEY, None)
+    if kind == "bytes":
+        return ByteCodec(step_delimiter)
+    if kind is not None:
+        raise ModelError(
+            f"{CODEC_KEY} in the model's config must be 'bytes', got {shown(kind)}; "
+            "remove it to use the directory's tokenizer"
+        )
+    directory = Path(place)
+    # transformers makes an empty tokenizer, silently, where the files are missing.
+    if directory.is_dir() and not any((directory / file).is_file() for file in TOKENIZER_FILES):
+        raise ModelError(
+            f"a model directory must hold a tokenizer, got {shown(place)} without one; save one "
+            f'there with tokenizer.save_pretrained, or put "{CODEC_KEY}": "bytes" in its '
+            "config.json"
+        )
+    return load_codec(place, step_delimiter=step_delimiter)

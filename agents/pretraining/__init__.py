@@ -1,0 +1,10 @@
+"""The base model from scratch: demonstrations, training and its card."""
+
+from reason_env.agents.pretraining.card import write_card
+from reason_env.agents.pretraining.pretrain import PretrainConfig, pretrain
+
+__all__ = [
+    "PretrainConfig",
+    "pretrain",
+    "write_card",
+]

@@ -1,0 +1,270 @@
+"""The base model's card: what it was trained on, and what it can do, measured.
+
+Per family and level: pass@1 and pass@64 of plain problems. On the levels it was shown and on the
+hard split: what each kind of guidance changes, and how often the model names the first wrong step
+of its own failed chains, beside what a step named at random would score.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reason_env.agents.engines import Context, SamplingConfig
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.pretraining.formats import CONCISE, ERROR_RATES, FAMILIES
+from reason_env.agents.pretraining.pretrain import PretrainConfig
+from reason_env.agents.rollout import Start, Wave, collect, initial_states, reason_env_of
+from reason_env.agents.statistics import pass_at_k
+from reason_env.env import EnvConfig
+from reason_env.problem import ProblemSet
+from reason_env.state import (
+    Guidance,
+    PromptTemplate,
+    ReasonState,
+    answer_guidance,
+    localisation_guidance,
+    mistakes_guidance,
+)
+from reason_env.verify import extract_answer
+
+Guide = Callable[[ReasonState], Guidance | None]
+SAMPLES = 64
+GUIDED_SAMPLES = 8
+LOCALISER_TOKENS = 224
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """What a figure is measured on."""
+
+    policy: LanguageModelPolicy
+    family: str
+    split: str
+    levels: tuple[int, int]
+    num_problems: int
+
+    def sample(self, samples: int, guide: Guide | None = None) -> tuple[Wave, ProblemSet]:
+        """Returns the episodes of each problem, the guidance shown, and the problems."""
+        env = EnvConfig(
+            problems=self.family, split=self.split, size=self.num_problems, levels=self.levels
+        ).make(self.policy.codec)
+        problems = reason_env_of(env).problems
+        starts: list[Start] = []
+        for state in initial_states(env, [problem.problem_id for problem in problems], seed=0):
+            piece = None if guide is None else guide(state)
+            starts.append(
+                Start(
+                    state=state if piece is None else state.with_guidance(piece),
+                    num_samples=samples,
+                    learn_from=state,
+                    group=state.problem.problem_id,
+                    role="eval",
+                )
+            )
+        wave = collect(starts, env=env, policy=self.policy, sampling=SamplingConfig(), seed=1)
+        return wave, problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guided:
+    """pass@1 on one set of problems, without and with each kind of guidance."""
+
+    plain: float
+    partial_solution: float
+    answer: float
+    mistakes: float
+    concise: float
+    localisation: float
+    """Share of own failed chains whose first wrong step the model names."""
+    chance: float
+    """The same for a step named at random."""
+
+
+def level_figures(
+    policy: LanguageModelPolicy, family: str, num_problems: int
+) -> list[tuple[int, float, float]]:
+    """Returns (level, pass@1, pass@64) of test problems, up to the hard split's highest level."""
+    figures: list[tuple[int, float, float]] = []
+    for level in range(1, FAMILIES[family].LEVELS.hard[1] + 1):
+        levels = (level, level)
+        sampler = Sampler(
+            policy=policy, family=family, split="test", levels=levels, num_problems=num_problems
+        )
+        wave, _ = sampler.sample(SAMPLES)
+        correct = [sum(item.is_success for item in group.graded) for group in wave.groups]
+        counts = [len(group.graded) for group in wave.groups]
+        figures.append(
+            (level, pass_at_k(correct, counts, k=1), pass_at_k(correct, counts, k=SAMPLES))
+        )
+    return figures
+
+
+def guided_figures(sampler: Sampler) -> Guided:
+    """Returns what guidance changes."""
+    plain, problems = sampler.sample(GUIDED_SAMPLES)
+    wrong = {
+        group.key: [
+            verdict.extracted
+            for item in group.graded
+            if not item.is_success
+            and (verdict := item.final_state.verdict) is not None
+            and verdict.extracted
+        ]
+        for group in plain.groups
+    }
+
+    def half(state: ReasonState) -> Guidance:
+        steps = state.problem.solution[: max(1, len(state.problem.solution) // 2)]
+        return Guidance("partial_solution", tuple(f"{step}\n" for step in steps))
+
+    guides: dict[str, Guide] = {
+        "partial_solution": half,
+        "answer": lambda state: answer_guidance(state.problem),
+        "mistakes": lambda state: mistakes_guidance(wrong[state.problem.problem_id]),
+        "concise": lambda state: Guidance("instruction", (CONCISE,)),
+    }
+    rates = {
+        name: _pass_rate(sampler.sample(GUIDED_SAMPLES, guide)[0]) for name, guide in guides.items()
+    }
+    localisation, chance = _localisation(sampler.policy, plain, problems)
+    return Guided(plain=_pass_rate(plain), localisation=localisation, chance=chance, **rates)
+
+
+def write_card(
+    policy: LanguageModelPolicy,
+    config: PretrainConfig,
+    directory: Path,
+    command: str,
+    num_problems: int,
+) -> None:
+    """Measures the policy and writes `README.md` beside its weights."""
+    size = sum(parameter.numel() for parameter in policy.model.parameters())
+    shown = config.demonstrations.highest_level
+    lines = [
+        "# The base model",
+        "",
+        f"A Qwen3-architecture model of {size:,} parameters over 258 ids (UTF-8 bytes, pad, end), "
+        "trained from scratch on",
+        "demonstrations of the built-in families (`agents/pretraining/demonstrations.py`). It is a "
+        "laboratory animal, not a language model.",
+        "",
+        f"Made by: `{command}` ({config.num_batches:,} batches of {config.batch_size}).",
+        "",
+        "Demonstrations are wrong on purpose, at these rates (each family's `demonstration` "
+        "explains its keys):",
+        "",
+        *(
+            f"* {family}: " + ", ".join(f"{symbol} {rate:g}" for symbol, rate in rates.items())
+            for family, rates in ERROR_RATES.items()
+        ),
+        "",
+        "Formats, with their share of the demonstrations: "
+        + ", ".join(f"{name} {share:g}" for name, share in config.demonstrations.formats.items())
+        + ". Levels shown, from 1 to: "
+        + ", ".join(f"{family} {level}" for family, level in shown.items())
+        + ". No question of the validation, test and hard splits occurs.",
+        "",
+        *_level_tables(policy, num_problems),
+        *_guided_table(policy, config, 4 * num_problems),
+    ]
+    (directory / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _level_tables(policy: LanguageModelPolicy, num_problems: int) -> list[str]:
+    figures = {family: level_figures(policy, family, num_problems) for family in FAMILIES}
+    highest = max(len(rows) for rows in figures.values())
+    lines = [
+        f"## Test problems by level: {num_problems} a level, {SAMPLES} samples a problem, "
+        "temperature 1",
+        "",
+    ]
+    for place, name in ((1, "pass@1"), (2, f"pass@{SAMPLES}")):
+        lines += [
+            _row([name, *map(str, range(1, highest + 1))]),
+            _row(["---"] * (highest + 1)),
+            *(
+                _row([family, *(f"{row[place]:.3f}" for row in rows)])
+                for family, rows in figures.items()
+            ),
+            "",
+        ]
+    return lines
+
+
+def _guided_table(
+    policy: LanguageModelPolicy, config: PretrainConfig, num_problems: int
+) -> list[str]:
+    titles = (
+        "family", "levels", "none", "half the solution", "the answer", "own wrong answers",
+        "be concise", "first wrong step named", "by chance",
+    )  # fmt: skip
+    lines = [
+        f"## Guidance: pass@1, {num_problems} problems, {GUIDED_SAMPLES} samples each",
+        "",
+        "The upper levels that were shown, of the test split; then the hard split.",
+        "",
+        _row(titles),
+        _row(["---"] * len(titles)),
+    ]
+    for family, module in FAMILIES.items():
+        top = config.demonstrations.highest_level[family]
+        for split, levels in (("test", (top // 2, top)), ("hard", module.LEVELS.hard)):
+            found = guided_figures(
+                Sampler(
+                    policy=policy,
+                    family=family,
+                    split=split,
+                    levels=levels,
+                    num_problems=num_problems,
+                )
+            )
+            figures = (
+                found.plain, found.partial_solution, found.answer, found.mistakes, found.concise,
+                found.localisation, found.chance,
+            )  # fmt: skip
+            lines.append(
+                _row([family, f"{levels[0]}-{levels[1]}", *(f"{value:.3f}" for value in figures)])
+            )
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _pass_rate(wave: Wave) -> float:
+    return float(np.mean([item.is_success for item in wave.trajectories if item.is_graded]))
+
+
+def _localisation(
+    policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet
+) -> tuple[float, float]:
+    """Returns how often the model boxes the first wrong step of its own chain, and chance."""
+    assert problems.checker is not None, "built-in families have a step checker"
+    contexts: list[Context] = []
+    expected: list[int] = []
+    chances: list[float] = []
+    template = PromptTemplate()
+    for item in plain.trajectories:
+        steps = item.final_state.steps
+        wrong = problems.checker(item.start.state.problem, steps)
+        if item.is_success or wrong is None:
+            continue
+        state = item.start.state.with_guidance(localisation_guidance(steps))
+        contexts.append(
+            Context(
+                token_ids=template.token_ids(state), num_samples=1, max_new_tokens=LOCALISER_TOKENS
+            )
+        )
+        expected.append(wrong)
+        chances.append(1 / len(steps))
+    if not contexts:
+        return float("nan"), float("nan")
+    replies = policy.sample(contexts, SamplingConfig(temperature=0.3), seed=2)
+    hits = [
+        extract_answer(policy.codec.decode(reply.token_ids)) == str(index)
+        for (reply,), index in zip(replies, expected, strict=True)
+    ]
+    return float(np.mean(hits)), float(np.mean(chances))

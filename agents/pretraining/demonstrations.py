@@ -1,0 +1,186 @@
+"""What the base model is pretrained on: noisy demonstrations of the built-in families.
+
+A small model that is merely undertrained on arithmetic hides every method's effect, because
+reinforcement then teaches sums. Here the arithmetic is a look-up that the model learns well, and
+the *choices* are bad at known rates (`demonstration_formats.ERROR_RATES`). What follows an error
+builds on it.
+
+Besides plain problems the model sees the formats that the methods need: continue (or restate) a
+partial solution, explain a given answer, avoid listed answers, name the first wrong step, be
+concise. All of it is on levels up to `highest_level`; some problems of the highest are longer, by
+easy steps alone (`padding`), so that the hard split is beyond what was shown in choices, not in
+length. Questions of the validation, test and hard splits never occur.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from reason_env.agents.pretraining.formats import FAMILIES, FORMATS, Checks, localise
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError
+from reason_env.problem import Problem
+from reason_env.problems.families import chain, inverse, precedence, unlock
+from reason_env.problems.families.family import Trace, split_of
+from reason_env.problems.families.registers import LABELS
+from reason_env.state import PromptTemplate, ReasonState
+
+PADDED: dict[str, Callable[[int, random.Random, int], tuple[str, Trace]]] = {
+    "chain": chain.draw,
+    "inverse": inverse.draw,
+    "unlock": unlock.draw,
+    "precedence": precedence.draw,
+}
+"""Families that can draw a problem with more easy steps than its level has."""
+PADDED_SHARE = 0.2
+"""Of these families' demonstrations: how many are of the highest level with such steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemonstrationConfig:
+    """Which demonstrations, how often."""
+
+    families: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "chain": 0.20,
+            "inverse": 0.18,
+            "unlock": 0.20,
+            "precedence": 0.18,
+            "countdown": 0.12,
+            "equation": 0.12,
+        }
+    )
+    """Share of each family."""
+    formats: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "plain": 0.42,
+            "partial_solution": 0.18,
+            "answer": 0.12,
+            "mistakes": 0.09,
+            "localise": 0.16,
+            "concise": 0.03,
+        }
+    )
+    """Share of each format."""
+    highest_level: Mapping[str, int] = field(
+        default_factory=lambda: {
+            "chain": 12,
+            "inverse": 10,
+            "unlock": 8,
+            "precedence": 7,
+            "countdown": 8,
+            "equation": 8,
+        }
+    )
+    """Highest level of each family that is shown; the lowest is 1."""
+    checks: Checks = "operations"
+    """What a localisation writes of each step before its verdict: what its result should be, or
+    the operation, which is then carried out on the spot, and the result that the chain has."""
+    padding: Mapping[str, int] = field(
+        default_factory=lambda: {"chain": 5, "inverse": 3, "unlock": 4, "precedence": 2}
+    )
+    """Most easy steps that a padded problem of the highest level has more; none where absent."""
+
+    def __post_init__(self) -> None:
+        for name in ("families", "highest_level"):
+            unknown = set(getattr(self, name)) - set(FAMILIES)
+            if unknown:
+                raise ConfigError(f"{name} must be among {sorted(FAMILIES)}, got {sorted(unknown)}")
+        missing = set(self.families) - set(self.highest_level)
+        if missing:
+            raise ConfigError(f"highest_level must name every family, missing {sorted(missing)}")
+        for name, level in self.highest_level.items():
+            low, high = FAMILIES[name].LEVELS.every
+            if not low <= level <= high:
+                raise ConfigError(
+                    f"highest_level of {name!r} must be within {low}..{high}, got {level!r}"
+                )
+        self._check_padding()
+        strange = set(self.formats) - set(FORMATS)
+        if strange:
+            raise ConfigError(f"formats must be among {sorted(FORMATS)}, got {sorted(strange)}")
+        for shares in (self.families, self.formats):
+            if min(shares.values(), default=0.0) < 0 or abs(sum(shares.values()) - 1.0) > 1e-9:
+                raise ConfigError(f"shares must sum to 1, none below 0, got {dict(shares)!r}")
+
+    def _check_padding(self) -> None:
+        for name, most in self.padding.items():
+            if name not in PADDED:
+                raise ConfigError(f"padding must be among {sorted(PADDED)}, got {name!r}")
+            highest = self.highest_level.get(name, 1)
+            room = len(LABELS) - (unlock.num_steps(highest) if name == "unlock" else highest)
+            if not 1 <= most <= room:
+                raise ConfigError(
+                    f"padding of {name!r} must be within 1..{room}, got {most!r}; a problem has at "
+                    f"most {len(LABELS)} steps; leave the family out for no padding"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One pretraining text: the model learns the response's tokens, given the prompt's."""
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+
+def demonstrate(
+    config: DemonstrationConfig,
+    *,
+    codec: ByteCodec,
+    prompt: PromptTemplate,
+    rng: random.Random,
+    progress: float = 1.0,
+) -> Demonstration:
+    """Returns one random demonstration.
+
+    Args:
+        config: Families, formats, levels.
+        codec: Of the model.
+        prompt: How a state is written out.
+        rng: Draws everything.
+        progress: 0..1, the part of each family's levels that is open; level 2 always is.
+    """
+    family = _choose(config.families, rng)
+    form = _choose(config.formats, rng)
+    highest = config.highest_level[family]
+    most = config.padding.get(family, 0)
+    if most and progress >= 1.0 and rng.random() < PADDED_SHARE:
+        problem = _draw_padded_problem(family, highest, most, rng)
+    else:
+        problem = _draw_problem(
+            family, rng.randint(1, min(highest, round(2 + progress * (highest - 2)))), rng
+        )
+    state = ReasonState(problem=problem, codec=codec)
+    if form == "localise":
+        guidance, response = localise(family, problem, rng, config.checks)
+    else:
+        guidance, response = FORMATS[form](family, problem, rng)
+    state = state.with_guidance(*guidance)
+    return Demonstration(prompt.token_ids(state), (*codec.encode(response), codec.eos_id))
+
+
+def _choose(shares: Mapping[str, float], rng: random.Random) -> str:
+    return rng.choices(list(shares), weights=list(shares.values()))[0]
+
+
+def _draw_problem(family: str, level: int, rng: random.Random) -> Problem:
+    return _first_of_training(family, level, lambda: FAMILIES[family].draw(level, rng))
+
+
+def _draw_padded_problem(family: str, level: int, most: int, rng: random.Random) -> Problem:
+    draw = PADDED[family]
+    return _first_of_training(family, level, lambda: draw(level, rng, rng.randint(1, most)))
+
+
+def _first_of_training(family: str, level: int, draw: Callable[[], tuple[str, Trace]]) -> Problem:
+    while True:
+        question, trace = draw()
+        if split_of(question) == "train":
+            return Problem(
+                problem_id=f"{family}/pretrain/0",
+                question=question,
+                answer=trace.answer,
+                solution=trace.steps,
+                level=level,
+            )

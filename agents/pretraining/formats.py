@@ -1,0 +1,183 @@
+"""Noisy demonstrations, one function a format: what is shown beside the question, and the response.
+
+How wrong they are is said here, by family: `ERROR_RATES`, `SECOND_TRY`, `CHECK_RATES`.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Literal, cast
+
+from reason_env.problem import Problem
+from reason_env.problems.families import chain, countdown, equation, inverse, precedence, unlock
+from reason_env.problems.families.family import COMMENT, Family, Trace
+from reason_env.state import Guidance, localisation_guidance
+
+Checks = Literal["results", "operations"]
+Format = Literal["plain", "partial_solution", "answer", "mistakes", "localise", "concise"]
+
+FAMILIES: dict[str, Family] = {
+    "chain": cast("Family", chain),
+    "inverse": cast("Family", inverse),
+    "unlock": cast("Family", unlock),
+    "precedence": cast("Family", precedence),
+    "countdown": cast("Family", countdown),
+    "equation": cast("Family", equation),
+}
+PLUS_MINUS = {"+": 0.01, "-": 0.01}
+ERROR_RATES: dict[str, dict[str, float]] = {
+    "chain": {"*": 0.15, "slip *": 0.35, **PLUS_MINUS},
+    "inverse": {"/": 0.15, "slip /": 0.60, **PLUS_MINUS},
+    "unlock": {"^": 0.10, "slip ^": 0.70, **PLUS_MINUS},
+    "precedence": {"first": 0.7, "last": 0.2, "sums": 0.1, "digit": 0.005},
+    "countdown": {"insight": 0.02, "give up": 0.45, "sum": 0.01},
+    "equation": {"sign": 0.40, "sum": 0.01},
+}
+"""How wrong a plain demonstration is, by family; a family's `demonstration` explains its keys."""
+SECOND_TRY = {
+    "precedence": {
+        **ERROR_RATES["precedence"],
+        "right": 0.25,
+        "first": 0.25,
+        "last": 0.25,
+        "sums": 0.25,
+    }
+}
+"""The same for a demonstration that avoids listed answers, where it differs."""
+CHECK_RATES: dict[str, dict[str, float]] = {
+    "chain": {"*": 0.15, "slip *": 0.15, "+": 0.06, "-": 0.06},
+    "inverse": {"/": 0.15, "slip /": 0.15, "+": 0.06, "-": 0.06},
+    "unlock": {"^": 0.15, "slip ^": 0.15, "+": 0.06, "-": 0.06},
+    "precedence": {"right": 0.4, "first": 0.5, "last": 0.3, "sums": 0.2, "digit": 0.08},
+    "countdown": {"give up": 0.35, "sum": 0.15},
+    "equation": {"sign": 0.2, "sum": 0.1},
+}
+"""How wrong a chain is that is shown for its first wrong step to be named."""
+RESTATE_SHARE = 0.75
+"""Of the demonstrations with a partial solution: how many write it out again before going on; the
+others are told not to."""
+REGISTER_FAMILIES = ("chain", "inverse", "unlock")
+ASIDE_SHARE = 0.12
+"""Of plain demonstrations: how many ramble, with asides between their steps."""
+CONCISE = "Be concise."
+DO_NOT_RESTATE = "Do not restate."
+
+
+def _noisy(family: str, problem: Problem, rng: random.Random, num_right: int = 0) -> Trace:
+    return FAMILIES[family].demonstration(problem, rng, ERROR_RATES[family], num_right=num_right)
+
+
+def _written(steps: tuple[str, ...], answer: str) -> str:
+    return "\n".join([*steps, f"#### {answer}"])
+
+
+Pair = tuple[tuple[Guidance, ...], str]
+
+
+def _plain(family: str, problem: Problem, rng: random.Random) -> Pair:
+    """An attempt; some ramble: an aside may stand before any of their steps."""
+    trace = _noisy(family, problem, rng)
+    if rng.random() >= ASIDE_SHARE:
+        return (), _written(trace.steps, trace.answer)
+    steps: list[str] = []
+    for step in trace.steps:
+        if rng.random() < 0.6:
+            steps.append(_aside(rng))
+        steps.append(step)
+    return (), _written(tuple(steps), trace.answer)
+
+
+def _aside(rng: random.Random) -> str:
+    return COMMENT + "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9)))
+
+
+def _concise(family: str, problem: Problem, rng: random.Random) -> Pair:
+    trace = _noisy(family, problem, rng)
+    return (Guidance("instruction", (CONCISE,)),), _written(trace.steps, trace.answer)
+
+
+def _partial_solution(family: str, problem: Problem, rng: random.Random) -> Pair:
+    """The first steps are the reference's, written out again or not; the rest is noisy."""
+    shown = rng.randint(1, len(problem.solution))
+    trace = _noisy(family, problem, rng, num_right=shown)
+    piece = Guidance("partial_solution", tuple(f"{step}\n" for step in problem.solution[:shown]))
+    if rng.random() < RESTATE_SHARE:
+        return (piece,), _written(trace.steps, trace.answer)
+    told = Guidance("instruction", (DO_NOT_RESTATE,))
+    return (piece, told), _written(trace.steps[shown:], trace.answer)
+
+
+def _answer(family: str, problem: Problem, rng: random.Random) -> Pair:
+    return (Guidance("answer", (problem.answer,)),), _written(problem.solution, problem.answer)
+
+
+def _mistakes(family: str, problem: Problem, rng: random.Random) -> Pair:
+    """Wrong answers of noisy demonstrations, if any; the response ends in none of them."""
+    drawn = [_noisy(family, problem, rng).answer for _ in range(rng.randint(1, 8))]
+    is_right = FAMILIES[family].is_right
+    wrong = tuple(dict.fromkeys(text for text in drawn if not is_right(problem, text)))
+    rates = SECOND_TRY.get(family, ERROR_RATES[family])
+    pieces = [Guidance("mistakes", wrong)] if wrong else []
+    if rng.random() < 0.2:
+        pieces.append(Guidance("instruction", (CONCISE,)))
+    while True:
+        trace = FAMILIES[family].demonstration(problem, rng, rates)
+        if trace.answer not in wrong:
+            return tuple(pieces), _written(trace.steps, trace.answer)
+
+
+def localise(
+    family: str, problem: Problem, rng: random.Random, checks: Checks = "operations"
+) -> Pair:
+    r"""A wrong chain; the response goes through its steps and boxes the first wrong one.
+
+    1:3+4=7;7+ 2:7*3=1;4- \boxed{2} carries the operations out, beside what the chain says.
+    """
+    while True:
+        trace = FAMILIES[family].demonstration(problem, rng, CHECK_RATES[family])
+        steps = (*trace.steps, f"#### {trace.answer}")
+        wrong = FAMILIES[family].first_wrong_step(problem, steps)
+        if wrong is not None:
+            checked = [
+                _checked(family, problem, index, step, checks)
+                for index, step in enumerate(steps[:wrong])
+            ]
+            passed = [f"{place}{text}+ " for place, text in enumerate(checked[:-1], start=1)]
+            pieces = [localisation_guidance(steps)]
+            if rng.random() < 0.1:
+                pieces.insert(0, Guidance("answer", (problem.answer,)))
+            found = f"{wrong}{checked[-1]}- \\boxed{{{wrong}}}"
+            return tuple(pieces), "".join((*passed, found))
+
+
+def _checked(family: str, problem: Problem, index: int, shown: str, checks: Checks) -> str:
+    """Returns what is written of a step (from 0) of a chain that is right up to it.
+
+    What should stand there, as ":3+4=7", then what does, as ";7". Nothing in a family with many
+    right chains.
+    """
+    if family == "countdown":
+        return ""
+    if index == len(problem.solution):
+        return f":{problem.answer}"
+    step = problem.solution[index]
+    result, found = step.rpartition("=")[2], shown.rpartition("=")[2]
+    if checks == "results" or family == "precedence":
+        return f":{result}"
+    if family in REGISTER_FAMILIES:
+        return f":{step[2:5]}={result};{found}"
+    if index == len(problem.solution) - 1:  # the division of an equation
+        return f":{result}"
+    before = (problem.question, *problem.solution)[index]
+    left, _, right = before.rpartition("=")
+    sign = "-" if left[-2] == "+" else "+"
+    return f":{right}{sign}{left[-1]}={result};{found}"
+
+
+FORMATS: dict[str, Callable[[str, Problem, random.Random], Pair]] = {
+    "plain": _plain,
+    "partial_solution": _partial_solution,
+    "answer": _answer,
+    "mistakes": _mistakes,
+    "localise": localise,
+    "concise": _concise,
+}

@@ -1,0 +1,7 @@
+"""report.html of runs and comparisons."""
+
+from reason_env.agents.report.report import write_report
+
+__all__ = [
+    "write_report",
+]

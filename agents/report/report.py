@@ -1,0 +1,72 @@
+"""report.html: one file that shows runs or a comparison; it needs no network and no library.
+
+The page is the files of `page/` put together, with the data as JSON inside it. The data
+cannot end its own element or a script line: `<`, `>` and `&` are escaped, and the JSON is ASCII, so
+U+2028 is too. The page's code writes every text by `textContent`, and a content security policy
+forbids it to load anything.
+"""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from reason_env.agents.report.data import report_data
+from reason_env.agents.runs import write_text
+from reason_env.errors import ConfigError
+
+STYLES = ("page.css", "tree.css")
+SCRIPTS = ("elements.js", "charts.js", "sections.js", "tree_model.js", "tree.js", "main.js")
+
+
+def write_report(paths: Sequence[str | Path], out: str | Path, *, num_episodes: int = 2000) -> Path:
+    """Writes the report of one comparison, or of some runs, and returns its path.
+
+    Args:
+        paths: One comparison directory, or run directories.
+        out: The HTML file.
+        num_episodes: Most episodes to embed, 0 for none; shared out evenly.
+
+    Raises:
+        ConfigError: No path is given, or the number is negative.
+        CheckpointError: A path holds neither.
+    """
+    if num_episodes < 0:
+        raise ConfigError(f"num_episodes must be at least 0, got {num_episodes!r}; 0 embeds none")
+    out = Path(out)
+    data = report_data([Path(path) for path in paths], num_episodes=num_episodes)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, page(data))
+    return out
+
+
+def page(data: Any) -> str:
+    """Returns the whole page for `report_data`'s value."""
+    parts = {
+        "TITLE": escape(data["title"]),
+        "STYLE": "\n".join(map(_part, STYLES)),
+        "SCRIPT": "\n".join(map(_part, SCRIPTS)),
+        "DATA": embedded(data),
+    }
+    text = _part("page.html")
+    # Split first: what is put in may itself hold a place's name.
+    pieces = text.split("%%")
+    return "".join(parts[piece] if at % 2 else piece for at, piece in enumerate(pieces))
+
+
+def embedded(data: Any) -> str:
+    r"""Returns JSON that is safe between `<script>` tags, whatever texts it holds.
+
+    >>> print(embedded(["</script>", "\u2028", "a&b"]))
+    ["\u003c/script\u003e","\u2028","a\u0026b"]
+    """
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _part(name: str) -> str:
+    return files("reason_env.agents.report").joinpath("page", name).read_text(encoding="utf-8")

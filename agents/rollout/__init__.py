@@ -1,0 +1,41 @@
+"""Collecting episodes through the environment, and their data."""
+
+from reason_env.agents.rollout.collect import Wave, collect, initial_states, merged, reason_env_of
+from reason_env.agents.rollout.episodes import discarded_metrics, episode_rows, trained_rows
+from reason_env.agents.rollout.metrics import (
+    advantage_metrics,
+    role_metrics,
+    rollout_metrics,
+    signal_metrics,
+    source_metrics,
+)
+from reason_env.agents.rollout.mismatch import mismatch_metrics
+from reason_env.agents.rollout.trajectory import (
+    Group,
+    Start,
+    TrainingSample,
+    Trajectory,
+    training_sample,
+)
+
+__all__ = [
+    "Group",
+    "Start",
+    "TrainingSample",
+    "Trajectory",
+    "Wave",
+    "advantage_metrics",
+    "collect",
+    "discarded_metrics",
+    "episode_rows",
+    "initial_states",
+    "merged",
+    "mismatch_metrics",
+    "reason_env_of",
+    "role_metrics",
+    "rollout_metrics",
+    "signal_metrics",
+    "source_metrics",
+    "trained_rows",
+    "training_sample",
+]

@@ -1,0 +1,137 @@
+"""What a collection of episodes and its training samples come to, by names of `METRICS`.
+
+Failed verdicts (timeout, error) are counted in `grade/`, and are in no mean of returns: a grader
+that failed is not a wrong answer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from reason_env.agents.metrics import OUTCOMES, Number, mean
+from reason_env.agents.rollout.trajectory import Group, TrainingSample, Trajectory
+from reason_env.errors import ConfigError
+
+COUNTED = ("num_trajectories", "sampled_tokens", "completion_tokens_mean")
+"""What `rollout/` says of an auxiliary role."""
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
+    """Returns the `rollout/`, `grade/` and group metrics of one collection.
+
+    Names without a role are over all episodes that answer; auxiliary ones (localisation) are in the
+    token counts alone. Where any role but "base" occurs, every role has
+    its own names too, so that help given to the policy is not mistaken for its ability.
+
+    Raises:
+        ConfigError: There is no trajectory.
+    """
+    trajectories = [item for group in groups for item in group.trajectories]
+    if not trajectories:
+        raise ConfigError("groups must hold at least one trajectory, got none; collect some first")
+    answering = [item for item in trajectories if not item.start.is_auxiliary]
+    if not answering:
+        raise ConfigError("groups must hold an episode that answers, got auxiliary ones only")
+    judged = [group for group in groups if not group.trajectories[0].start.is_auxiliary]
+    roles = sorted({item.start.role for item in trajectories})
+    per_role = [
+        _role_metrics([item for item in trajectories if item.start.role == role], role)
+        for role in (roles if roles != ["base"] else [])
+    ]
+    outcomes = [item.outcome for item in answering]
+    assert set(outcomes) <= set(OUTCOMES), f"every outcome must be known, got {set(outcomes)}"
+    return {
+        **_episode_metrics(answering, ""),
+        "rollout/sampled_tokens": sum(item.num_sampled_tokens for item in trajectories),
+        "rollout/num_groups": len(judged),
+        "rollout/solved_problems": _num_solved(answering),
+        "rollout/solved_problems_unaided": _num_solved(
+            item for item in answering if _is_unaided(item)
+        ),
+        **{f"grade/{name}_fraction": outcomes.count(name) / len(outcomes) for name in OUTCOMES},
+        "advantage/groups_without_signal_fraction": mean(
+            not has_signal(group) for group in judged if len(group.trajectories) > 1
+        ),
+        **{name: value for metrics in per_role for name, value in metrics.items()},
+    }
+
+
+def advantage_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
+    """Returns the metrics of the advantages; None where no sample is left to train on."""
+    return {"advantage/mean_abs": mean(abs(sample.advantage) for sample in samples)}
+
+
+def signal_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
+    """Returns the share of trained groups without signal; None where no group is left.
+
+    What is trained is not what was collected: a seed that is taken out, tries that are discarded
+    and hints that fail leave a group of equals behind.
+    """
+    groups: dict[str, list[float]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample.advantage)
+    without = [not any(own) for own in groups.values() if len(own) > 1]
+    return {"advantage/trained_groups_without_signal_fraction": mean(without)}
+
+
+def role_metrics(by_role: Mapping[str, Mapping[str, float]]) -> dict[str, Number]:
+    """Returns an update's metrics over tokens by role; nothing where "base" is the only role.
+
+    Only the role tells a ratio between two contexts from one between two policies.
+
+    >>> role_metrics({"base": {"update/ratio_mean": 1.0}, "hinted": {"update/ratio_mean": 0.5}})
+    {'update/ratio_mean/base': 1.0, 'update/ratio_mean/hinted': 0.5}
+    """
+    roles = sorted(by_role) if set(by_role) - {"base"} else []
+    return {f"{name}/{role}": value for role in roles for name, value in by_role[role].items()}
+
+
+def source_metrics(by_source: Mapping[str, Mapping[str, float]]) -> dict[str, Number]:
+    """Returns an update's metrics over tokens by who wrote them; nothing where all is the policy's.
+
+    >>> source_metrics({"policy": {"update/ratio_mean": 1.0}})
+    {}
+    >>> source_metrics({"reference": {"update/ratio_mean": 0.5}})
+    {'update/ratio_mean/from_reference': 0.5}
+    """
+    sources = sorted(by_source) if set(by_source) - {"policy"} else []
+    return {
+        f"{name}/from_{source}": value
+        for source in sources
+        for name, value in by_source[source].items()
+    }
+
+
+def has_signal(group: Group) -> bool:
+    """Returns whether the graded returns of a group differ at all."""
+    return len({item.episode_return for item in group.graded}) > 1
+
+
+def _num_solved(trajectories: Iterable[Trajectory]) -> int:
+    return len({item.start.state.problem.problem_id for item in trajectories if item.is_success})
+
+
+def _is_unaided(item: Trajectory) -> bool:
+    return not item.start.state.guidance and item.prefix_length == 0
+
+
+def _role_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:
+    """Returns a role's metrics; without returns and passes where these mean nothing."""
+    metrics = _episode_metrics(trajectories, f"/{role}")
+    if not all(item.start.is_auxiliary for item in trajectories):
+        return metrics
+    return {name: value for name, value in metrics.items() if name.split("/")[1] in COUNTED}
+
+
+def _episode_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:
+    graded = [item for item in trajectories if item.is_graded]
+    return {
+        f"rollout/return_mean{role}": mean(item.episode_return for item in graded),
+        f"rollout/pass_rate{role}": mean(item.is_success for item in graded),
+        f"rollout/num_trajectories{role}": len(trajectories),
+        f"rollout/sampled_tokens{role}": sum(item.num_sampled_tokens for item in trajectories),
+        f"rollout/completion_tokens_mean{role}": mean(
+            len(item.behavior_log_probs) for item in trajectories
+        ),
+        f"rollout/truncated_fraction{role}": mean(
+            item.outcome == "truncated" for item in trajectories
+        ),
+    }

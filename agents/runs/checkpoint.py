@@ -1,0 +1,223 @@
+"""Checkpoints that are whole or absent, and hold no pickle.
+
+    checkpoints/iteration_000010/
+      model/             what `policy.save` writes: loads with transformers alone
+      state.safetensors  every tensor of the learner (moments of the optimizer, ...)
+      state.json         everything else: progress, generator states, numbers, the tree of tensors
+      manifest.json      size and SHA-256 of every other file
+
+A checkpoint is written under a name that no reader looks at, brought to the disk, and renamed. A
+kill therefore leaves the old ones. A file that changed afterwards is found by its hash; nothing
+ever falls back to an older checkpoint in silence, because a run would repeat work unseen.
+
+Not covered: sharded tensors (gather them first).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors.torch import load_file, save_file
+
+from reason_env.agents.runs.run_dir import RunDir
+from reason_env.agents.runs.files import (PARTIAL, iteration_name, iteration_paths, remove, remove_partial, sync_directory, write_text)
+from reason_env.agents.runs.state_tree import (pack, unpack)
+from reason_env.errors import CheckpointError, ConfigError
+
+CHECKPOINT_FORMAT = 1
+
+
+class SavesModel(Protocol):
+    """What a checkpoint asks of a policy."""
+
+    def save(self, path: Path, /) -> Any:
+        """Writes weights, model config and codec in Hugging Face layout to a directory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are written, and which stay.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    every: int = 10
+    """Iterations between checkpoints; the last iteration has one too."""
+    keep_last: int = 2
+    """Newest checkpoints that stay."""
+    keep_every: int | None = None
+    """Checkpoints of iterations divisible by this stay as well; None keeps no others."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "keep_last", "keep_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value!r}; raise it")
+
+    def is_due(self, iteration: int, *, num_iterations: int) -> bool:
+        """Returns whether a checkpoint follows `iteration` (1..num_iterations)."""
+        return iteration % self.every == 0 or iteration == num_iterations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What `save_checkpoint` was given; tensors lie on the CPU."""
+
+    iteration: int
+    model_dir: Path
+    """Loads as the policy was saved."""
+    learner_state: dict[str, Any]
+    progress: dict[str, Any]
+
+
+def save_checkpoint(
+    run: RunDir,
+    iteration: int,
+    policy: SavesModel,
+    learner_state: Mapping[str, Any],
+    progress: Mapping[str, Any],
+    *,
+    config: CheckpointConfig | None = None,
+) -> Path:
+    """Returns the directory of the checkpoint, complete on disk, and removes the outdated ones.
+
+    Args:
+        run: A run whose metrics of `iteration` are written.
+        iteration: The iteration that has ended; 0 before the first.
+        policy: Saves itself below the checkpoint.
+        learner_state: Nested dicts and lists of tensors, arrays, numbers, texts and None.
+        progress: The same: generator states, token totals, cursors, policy version.
+        config: Which older checkpoints stay; all of them where None.
+
+    Raises:
+        CheckpointError: The checkpoint exists, or its metrics are not written yet.
+        ConfigError: A state holds something that would not survive.
+    """
+    last = run.last_iteration or 0
+    if last < iteration:
+        raise CheckpointError(
+            f"metrics must be written before the checkpoint of their iteration, got iteration "
+            f"{iteration} and metrics up to {last}; call write_metrics first"
+        )
+    folder = run.path / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    final = folder / iteration_name(iteration)
+    if final.exists():
+        raise CheckpointError(
+            f"a checkpoint must not be written twice, got '{final}'; resume() from an earlier one"
+        )
+    remove_partial(folder)
+    partial = folder / (PARTIAL + final.name)
+    _write_checkpoint(partial, iteration, policy, learner_state, progress)
+    partial.rename(final)
+    sync_directory(folder)
+    if config is not None:
+        prune_checkpoints(run, config)
+    return final
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Returns the checkpoint in a directory, after checking every byte of it.
+
+    Raises:
+        CheckpointError: It is missing, partial, damaged, or of another format.
+    """
+    path = Path(path)
+    iteration = _check_manifest(path)
+    tree = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    state = unpack(tree, load_file(path / "state.safetensors"))
+    return Checkpoint(
+        iteration=iteration,
+        model_dir=path / "model",
+        learner_state=state["learner"],
+        progress=state["progress"],
+    )
+
+
+def checkpoints(run: RunDir) -> dict[int, Path]:
+    """Returns iteration -> checkpoint, oldest first, unchecked."""
+    return iteration_paths(run.path / "checkpoints")
+
+
+def latest_checkpoint(run: RunDir) -> Path | None:
+    """Returns the newest checkpoint, unchecked; None where the run has none."""
+    return next(reversed(checkpoints(run).values()), None)
+
+
+def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
+    """Removes the checkpoints that `config` does not keep."""
+    for iteration, path in list(checkpoints(run).items())[: -config.keep_last]:
+        if config.keep_every is None or iteration % config.keep_every != 0:
+            remove(path)
+
+
+def _write_checkpoint(
+    path: Path,
+    iteration: int,
+    policy: SavesModel,
+    learner_state: Mapping[str, Any],
+    progress: Mapping[str, Any],
+) -> None:
+    path.mkdir()
+    tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
+    policy.save(path / "model")
+    save_file(tensors, path / "state.safetensors")
+    write_text(path / "state.json", json.dumps(tree, allow_nan=False))
+    files = {name: _fingerprint(path / name) for name in _file_names(path)}
+    manifest = {"format": CHECKPOINT_FORMAT, "iteration": iteration, "files": files}
+    for name in files:
+        with (path / name).open("rb") as file:
+            os.fsync(file.fileno())
+    for folder in {(path / name).parent for name in files}:
+        sync_directory(folder)
+    write_text(path / "manifest.json", json.dumps(manifest, indent=2))
+
+
+def _check_manifest(path: Path) -> int:
+    if not path.is_dir():
+        raise CheckpointError(
+            f"a checkpoint must be a directory, got '{path}'; name one of a run's checkpoints/"
+        )
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        version, iteration, files = (manifest[key] for key in ("format", "iteration", "files"))
+    except FileNotFoundError:
+        raise _damaged(path, "manifest.json is missing") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, "manifest.json has changed since it was written") from error
+    if version != CHECKPOINT_FORMAT:
+        raise CheckpointError(
+            f"checkpoint '{path}' must be of format {CHECKPOINT_FORMAT}, got {version!r}; resume "
+            "with the version of reason-env that wrote it"
+        )
+    for name, fingerprint in files.items():
+        if not (path / name).is_file():
+            raise _damaged(path, f"{name} is missing")
+        if _fingerprint(path / name) != fingerprint:
+            raise _damaged(path, f"{name} has changed since it was written")
+    return iteration
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    others = [item.name for item in iteration_paths(path.parent).values() if item.name != path.name]
+    instead = f"to go on from {others[-1]}" if others else "to start again"
+    return CheckpointError(
+        f"checkpoint '{path}' must be whole, got a damaged one: {reason}; remove this directory "
+        f"and resume again {instead}"
+    )
+
+
+def _file_names(path: Path) -> list[str]:
+    return sorted(item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file())
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -1,0 +1,281 @@
+"""The directory of one run: what was run, on what, and what came out.
+
+    config.json       repeats the run; once it is there, the directory is a run
+    provenance.json   commit, versions, device, seeds, problem sets, and every resumption
+    metrics.jsonl     one object per iteration, names of `METRICS`
+    timings.jsonl     the same for `time/`
+    episodes/         iteration_000010.jsonl
+    checkpoints/      iteration_000010/ (`reason_env.agents.runs.checkpoint`)
+    tensorboard/      the same scalars for TensorBoard
+
+Seconds have a file of their own, because they are the only numbers that differ between two runs
+of one config: `metrics.jsonl` is then equal byte by byte, whether or not the run was killed in
+between. `read_metrics` joins the two.
+
+One process writes at a time; that is not locked.
+"""
+
+import json
+import logging
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reason_env.agents.runs import config_json
+from reason_env.agents.metrics import Number, metric
+from reason_env.agents.runs.provenance import provenance
+from reason_env.agents.runs.files import (append_line, check_free, iteration_name, iteration_paths, read_lines, remove, remove_partial, write_text)
+from reason_env.errors import CheckpointError, ConfigError, shown
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+C = TypeVar("C")
+_log = logging.getLogger(__name__)
+
+
+class RunDir:
+    """One run's files. `create` and `resume` make it writable; `open` alone reads.
+
+    The order within an iteration matters: metrics and episodes first, then the checkpoint, so
+    that whatever a checkpoint resumes from is already on disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last_iteration: int | None = None
+        self._is_writable = False
+        self._purge_step: int | None = None
+        self._writer: SummaryWriter | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        config: Any,
+        *,
+        command: Sequence[str],
+        device: str = "cpu",
+        seeds: Mapping[str, int] | None = None,
+        problem_sets: Mapping[str, str] | None = None,
+    ) -> "RunDir":
+        """Returns the writable directory of a run that begins.
+
+        Args:
+            path: Made if absent; must not hold a run.
+            config: A config dataclass, written by `config_json.dump`.
+            command: The command line that started the run.
+            device: What the policy runs on.
+            seeds: Name -> seed of each random stream.
+            problem_sets: Name -> content hash of each problem set.
+
+        Raises:
+            CheckpointError: The path holds a run or is a file.
+            ConfigError: The config does not survive JSON.
+        """
+        path = Path(path)
+        text = config_json.dump(config)
+        check_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+        facts = {
+            **provenance(command=command, device=device),
+            "seeds": dict(seeds or {}),
+            "problem_sets": dict(problem_sets or {}),
+            "resumed": [],
+        }
+        write_text(path / "provenance.json", json.dumps(facts, indent=2))
+        write_text(path / "config.json", text)
+        run = cls(path)
+        run._is_writable = True
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunDir":
+        """Returns the directory of a run for reading; `resume` makes it writable.
+
+        Raises:
+            CheckpointError: There is no run.
+        """
+        run = cls(Path(path))
+        if not all((run.path / name).is_file() for name in ("config.json", "provenance.json")):
+            raise CheckpointError(
+                f"a run directory must hold config.json and provenance.json, got '{path}' "
+                "without; give the directory that `reason-env train` wrote (its --out)"
+            )
+        return run
+
+    def config(self, cls: type[C]) -> C:
+        """Returns the config that the run was started with."""
+        return config_json.load(cls, (self.path / "config.json").read_text(encoding="utf-8"))
+
+    def resume(
+        self, iteration: int | None, *, command: Sequence[str] = (), device: str = "cpu"
+    ) -> None:
+        """Makes the run writable as it was when `iteration` ended; what came later is removed.
+
+        Args:
+            iteration: That of the checkpoint to go on from; None, where there is no checkpoint,
+                removes everything that was measured.
+            command: The command line that resumes.
+            device: What the policy runs on now.
+
+        Raises:
+            CheckpointError: The metrics do not reach `iteration`, or are damaged.
+        """
+        end = -1 if iteration is None else iteration
+        kept = self._kept_lines(end)
+        # Checkpoints first, newest first: killed anywhere here, the newest one left is complete
+        # and the files still reach it.
+        for folder in (self.path / "checkpoints", self.path / "episodes"):
+            remove_partial(folder)
+            for number, path in reversed(iteration_paths(folder).items()):
+                if number > end:
+                    remove(path)
+        for name, lines in kept.items():
+            write_text(self.path / name, "".join(lines))
+        facts = json.loads((self.path / "provenance.json").read_text(encoding="utf-8"))
+        facts["resumed"].append(
+            {"after_iteration": iteration, **provenance(command=command, device=device)}
+        )
+        write_text(self.path / "provenance.json", json.dumps(facts, indent=2))
+        self.close()
+        self._last_iteration = iteration if kept["metrics.jsonl"] else None
+        self._purge_step = end + 1
+        self._is_writable = True
+
+    def write_metrics(self, iteration: int, metrics: Mapping[str, Number]) -> None:
+        """Appends the numbers of one iteration to the files and to TensorBoard.
+
+        Args:
+            iteration: Larger than every one written.
+            metrics: Names of `METRICS`; None or a non-finite number is written as null, the latter
+                with a warning, because JSON has no word for it.
+
+        Raises:
+            UnknownNameError: A name is not in `METRICS`.
+            CheckpointError: The iteration is written already, or the run is open for reading only.
+        """
+        self._check_writable()
+        last = self._last_iteration
+        if last is not None and iteration <= last:
+            raise CheckpointError(
+                f"iterations must be written in order, got {iteration} after {last}; resume() from "
+                "the iteration before"
+            )
+        values = {name: _number(name, metrics[name]) for name in metrics}
+        split: dict[str, dict[str, Number]] = {"metrics.jsonl": {}, "timings.jsonl": {}}
+        for name, value in values.items():
+            split["timings.jsonl" if name.startswith("time/") else "metrics.jsonl"][name] = value
+        # Timings first: the line in metrics.jsonl is what says that the iteration is written.
+        for file in ("timings.jsonl", "metrics.jsonl"):
+            append_line(self.path / file, json.dumps({"iteration": iteration, **split[file]}))
+        self._last_iteration = iteration
+        self._write_scalars(iteration, values)
+
+    def write_episodes(self, iteration: int, episodes: Iterable[Mapping[str, Any]]) -> None:
+        """Writes one JSON line per episode to `episodes/iteration_<n>.jsonl`, whole or not at all.
+
+        Raises:
+            ConfigError: An episode is not JSON-able.
+        """
+        self._check_writable()
+        try:
+            lines = [json.dumps(dict(episode), allow_nan=False) + "\n" for episode in episodes]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"an episode must be JSON-able, got one that is not; {error}"
+            ) from error
+        folder = self.path / "episodes"
+        folder.mkdir(exist_ok=True)
+        write_text(folder / f"{iteration_name(iteration)}.jsonl", "".join(lines))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns one dict per iteration, `time/` included; a torn last line is left out.
+
+        Raises:
+            CheckpointError: Another line is damaged.
+        """
+        timings = {row["iteration"]: row for _, row in read_lines(self.path / "timings.jsonl")}
+        return [
+            row | timings.get(row["iteration"], {})
+            for _, row in read_lines(self.path / "metrics.jsonl")
+        ]
+
+    def read_episodes(self, iteration: int) -> list[dict[str, Any]]:
+        """Returns the episodes that `write_episodes` wrote."""
+        return [
+            row
+            for _, row in read_lines(self.path / "episodes" / f"{iteration_name(iteration)}.jsonl")
+        ]
+
+    def close(self) -> None:
+        """Ends the TensorBoard file; the run may still be written to."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> "RunDir":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def last_iteration(self) -> int | None:
+        """The last iteration that was written, or resumed after; None before."""
+        return self._last_iteration
+
+    def _check_writable(self) -> None:
+        if not self._is_writable:
+            raise CheckpointError(
+                f"a run that was opened must be resumed before it is written, got '{self.path}'; "
+                "call resume(iteration)"
+            )
+
+    def _kept_lines(self, iteration: int) -> dict[str, list[str]]:
+        kept: dict[str, list[str]] = {}
+        last = 0
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            lines = read_lines(self.path / name)
+            kept[name] = [line for line, row in lines if row["iteration"] <= iteration]
+            if name == "metrics.jsonl":
+                last = max((row["iteration"] for _, row in lines), default=0)
+        if last < iteration:
+            raise CheckpointError(
+                f"metrics.jsonl of '{self.path}' must reach iteration {iteration} to resume from "
+                f"there, got {last} as its last; remove the newer checkpoints and resume again"
+            )
+        return kept
+
+    def _write_scalars(self, iteration: int, values: Mapping[str, Number]) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Tells TensorBoard to forget what a killed run wrote after its last checkpoint.
+            self._writer = SummaryWriter(
+                str(self.path / "tensorboard"), purge_step=self._purge_step
+            )
+            self._purge_step = None
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, iteration)
+        self._writer.flush()
+
+
+def _number(name: str, value: object) -> Number:
+    metric(name)
+    if value is None:
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if not isinstance(value, numbers.Real):
+        raise ConfigError(
+            f"metric {name!r} must be a number, got {shown(value)}; call .item() on it"
+        )
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    _log.warning("metric %s is %s; it is written as null", name, number)
+    return None

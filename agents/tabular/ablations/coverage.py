@@ -1,0 +1,137 @@
+"""Random resets against the credit-assignment oracle, over p: samples and gain, exact and drawn.
+
+What the theory says of samples depends on how a policy advantage is estimated, so four estimators
+are told apart: a verdict that is exact or noisy, a sample with or without a value baseline.
+
+Axes: S states, A actions, H steps, N samples.
+"""
+
+import numpy as np
+
+from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.exact import (
+    Array,
+    TabularMDP,
+    bounds,
+    oracle_reset_step,
+    random_reset_step,
+    restarts,
+)
+from reason_env.agents.tabular.exact import horizon as finite
+from reason_env.agents.tabular.sampled import Simulator, draw_states, returns_with_action
+from reason_env.agents.tabular.worlds import families
+from reason_env.tabular import reason_tree
+
+CRITICAL_RATES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+NUM_DRAWN = 200_000
+"""Resets drawn to check the exact moments."""
+
+
+def coverage(seed: int) -> list[Row]:
+    """Returns samples and gain of random resets and of the oracle, over p.
+
+    The tree has two actions, of which the policy takes the right one about half of the time, so
+    that the advantage of a critical state hardly depends on how many there are. `noise` is a
+    verdict that is right three times of four; `baseline` subtracts the state's value from each
+    sample. `resets` is random with the greedy candidate, which moves everywhere; `random_still`
+    with one that moves only where it gains (as if the greedy choice were exact at ties); `oracle`.
+
+    `samples` puts the mean policy advantage three standard errors above 0, from the exact mean and
+    variance of a sample; `sampled` is the same from resets that were drawn. `worst_case` is what
+    the theory counts, by the range of a sample alone: Hoeffding's number for the sign of the mean.
+    """
+    return [
+        _estimator(seed, rate, noise=noise, baseline=baseline, resets=resets)
+        for noise in (True, False)
+        for baseline in (False, True)
+        for rate in CRITICAL_RATES
+        for resets in ("random", "random_still", "oracle")
+    ]
+
+
+def _estimator(seed: int, rate: float, *, noise: bool, baseline: bool, resets: str) -> Row:
+    rng = np.random.default_rng([seed, 3, int(1e4 * rate), noise, baseline, len(resets)])
+    mdp, policy_HSA, threshold = coverage_world(rate, noise=noise, seed=seed)
+    old = finite.evaluate(mdp, policy_HSA)
+    step_function = oracle_reset_step if resets == "oracle" else random_reset_step
+    taken = step_function(mdp, policy_HSA, threshold=threshold)
+    restart_HS = old.occupancy_HS / len(policy_HSA)
+    candidate_HSA = finite.everywhere_candidate(old)
+    if resets == "oracle":
+        restart_HS = restarts.Improvable(threshold).distribution(mdp, policy_HSA)
+    if resets != "random":
+        candidate_HSA = finite.oracle_candidate(old, threshold)
+    mean, variance = _exact_moments(old, candidate_HSA, restart_HS, baseline)
+    sample_N = _drawn_samples(mdp, old, candidate_HSA, restart_HS, baseline, rng=rng, num=NUM_DRAWN)
+    return {
+        "seed": seed,
+        "noise": int(noise),
+        "baseline": int(baseline),
+        "resets": resets,
+        "critical_rate": rate,
+        "coverage": taken.coverage,
+        "samples": max(1.0, 9 * variance / mean**2),
+        "sampled": max(1.0, float(9 * sample_N.var() / sample_N.mean() ** 2)),
+        "worst_case": bounds.num_samples(
+            value_range=2.0 * mdp.num_actions, accuracy=mean, failure=0.05
+        ),
+        "error_of_mean": float((sample_N.mean() - mean) / np.sqrt(variance / len(sample_N))),
+        "guaranteed_gain": taken.guaranteed_gain,
+        "realised_gain": taken.realised_gain,
+    }
+
+
+def coverage_world(
+    critical_rate: float, *, noise: bool, seed: int
+) -> tuple[TabularMDP, Array, float]:
+    """Returns the MDP, policy and threshold of `coverage`; length and policy vary with the seed."""
+    rng = np.random.default_rng([seed, 6])
+    num_steps = int(rng.integers(5, 9))
+    model = reason_tree(
+        num_steps=num_steps,
+        num_actions=2,
+        critical_rate=critical_rate,
+        recoverable_fraction=0.0,
+        ceiling=0.75 if noise else 1.0,
+        floor=0.25 if noise else 0.0,
+        seed=seed,
+    )
+    mdp = TabularMDP.from_model(model, horizon=num_steps + 1)
+    policy_SA = families.noisy_reference(model, rng.uniform(0.4, 0.6))
+    return mdp, finite.checked_policy(mdp, policy_SA), 0.1
+
+
+def _exact_moments(
+    old: finite.HorizonEvaluation, candidate_HSA: Array, restart_HS: Array, has_baseline: bool
+) -> tuple[float, float]:
+    """Returns mean and variance of one sample of the policy advantage; returns must be 0 or 1."""
+    num_actions = candidate_HSA.shape[-1]
+    weight_HSA = restart_HS[:, :, None] / num_actions
+    factor_HSA = num_actions * (candidate_HSA - old.policy_HSA)
+    base_HS1 = (old.value_HS if has_baseline else np.zeros_like(old.value_HS))[:, :, None]
+    q_HSA = old.action_value_HSA
+    # A return of 0 or 1 equals its own square.
+    square_HSA = q_HSA - 2 * base_HS1 * q_HSA + base_HS1**2
+    mean = float((weight_HSA * factor_HSA * (q_HSA - base_HS1)).sum())
+    return mean, float((weight_HSA * factor_HSA**2 * square_HSA).sum()) - mean**2
+
+
+def _drawn_samples(
+    mdp: TabularMDP,
+    old: finite.HorizonEvaluation,
+    candidate_HSA: Array,
+    restart_HS: Array,
+    has_baseline: bool,
+    *,
+    rng: np.random.Generator,
+    num: int,
+) -> Array:
+    """Returns samples of the policy advantage from resets: cut, uniform action, then the policy."""
+    simulator = Simulator(mdp, old.policy_HSA)
+    step_N, state_N = np.divmod(draw_states(restart_HS.ravel(), num, rng), mdp.num_states)
+    action_N = rng.integers(mdp.num_actions, size=num)
+    return_N = returns_with_action(simulator, state_N.copy(), action_N, step_N, rng)
+    if has_baseline:
+        return_N = return_N - old.value_HS[step_N, state_N]
+    change_N = (candidate_HSA - old.policy_HSA)[step_N, state_N, action_N]
+    return mdp.num_actions * return_N * change_N

@@ -1,0 +1,12 @@
+"""Estimates of the same quantities from sampled episodes."""
+
+from reason_env.agents.tabular.sampled.critic import SampledCritic, sampled_cpi
+from reason_env.agents.tabular.sampled.estimates import Simulator, draw_states, returns_with_action
+
+__all__ = [
+    "SampledCritic",
+    "Simulator",
+    "draw_states",
+    "returns_with_action",
+    "sampled_cpi",
+]

@@ -1,0 +1,209 @@
+"""Monte-Carlo on a tabular MDP: many episodes at once, one table look-up a transition.
+
+Decisions. A discounted episode stops with probability `1 - discount` after each step and is paid
+the reward it stops at: unbiased for the normalised value, and each sample lies in `[0, R]`, which
+is what the sample counts of the theory need (Kakade and Langford 2002). A draw is a binary search
+in one sorted table for all rows, so its cost hardly depends on S and A.
+
+Axes: N parallel episodes, S states, A actions, H steps.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import repeat
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reason_env.agents.statistics import Interval
+from reason_env.agents.tabular.exact import Array, TabularMDP, check_policy
+from reason_env.agents.tabular.exact import horizon as finite
+
+Indices = NDArray[np.int64]
+
+
+class RowSampler:
+    """Draws a column of each asked row of a matrix of distributions."""
+
+    def __init__(self, rows: Array) -> None:
+        """Builds the table from `rows`, [rows, columns], each summing to 1."""
+        row, self._column = np.nonzero(rows)
+        last = np.searchsorted(row, np.arange(len(rows)), side="right") - 1
+        before = np.concatenate([[0.0], rows[row, self._column].cumsum()])
+        first = np.concatenate([[0], last[:-1] + 1])
+        total = before[last + 1] - before[first]
+        # Edge = row + cumulated probability within the row, so one search serves all rows.
+        self._edges = row + (before[1:] - before[first][row]) / total[row]
+        self._last = last
+
+    def draw(self, row_N: Indices, rng: np.random.Generator) -> Indices:
+        """Returns one column index for each row index, [N]."""
+        found = np.searchsorted(self._edges, row_N + rng.random(len(row_N)), side="right")
+        # row + 0.99... may round up to row + 1.
+        return self._column[np.minimum(found, self._last[row_N])]
+
+
+class Simulator:
+    """An MDP under one policy or several in turn; draws action and next state in one look-up."""
+
+    def __init__(self, mdp: TabularMDP, policy: Array) -> None:
+        """Takes a policy [S, A], or several: [H, S, A] with a horizon, [K, S, A] of a plan."""
+        self.mdp = mdp
+        if mdp.horizon is not None:
+            finite.checked_policy(mdp, policy)
+        else:
+            for policy_SA in policy if policy.ndim == 3 else (policy,):
+                check_policy(mdp, policy_SA)
+        self._is_stationary = policy.ndim == 2
+        num_rows = policy.size // mdp.num_actions
+        flat_XA = policy.reshape(num_rows, mdp.num_actions)
+        state_X = np.arange(num_rows) % mdp.num_states
+        joint_XAS = flat_XA[:, :, None] * mdp.transition_SAS[state_X]
+        self._joint = RowSampler(joint_XAS.reshape(num_rows, -1))
+        self._transition = RowSampler(mdp.transition_SAS.reshape(-1, mdp.num_states))
+        self.num_transitions = 0
+
+    def step(
+        self, state_N: Indices, rng: np.random.Generator, step: int = 0
+    ) -> tuple[Indices, Indices, Array]:
+        """Returns action, next state and reward, each [N]; `step` says which policy acts."""
+        self.num_transitions += len(state_N)
+        row_N = state_N if self._is_stationary else state_N + step * self.mdp.num_states
+        joint_N = self._joint.draw(row_N, rng)
+        action_N = joint_N // self.mdp.num_states
+        return action_N, joint_N % self.mdp.num_states, self.mdp.reward_SA[state_N, action_N]
+
+    def take(self, state_N: Indices, action_N: Indices, rng: np.random.Generator) -> Indices:
+        """Returns the next states of given actions, [N]."""
+        self.num_transitions += len(state_N)
+        return self._transition.draw(state_N * self.mdp.num_actions + action_N, rng)
+
+
+def draw_states(distribution_S: Array, num: int, rng: np.random.Generator) -> Indices:
+    """Returns `num` independent states, [N]."""
+    return RowSampler(distribution_S[None]).draw(np.zeros(num, dtype=np.int64), rng)
+
+
+def stopped_rewards(
+    simulator: Simulator,
+    state_N: Indices,
+    rng: np.random.Generator,
+    turns: Iterator[int] | None = None,
+) -> Array:
+    """Returns the reward each episode stops at, [N]; its mean is the normalised value.
+
+    Args:
+        simulator: The MDP and its policies.
+        state_N: Where the episodes are.
+        rng: Randomness.
+        turns: Which policy acts at each step (see `Plan.turns`); the first always if None. What is
+            open when it ends is paid nothing.
+    """
+    reward_N = np.zeros(len(state_N))
+    open_K, state_K = np.arange(len(state_N)), state_N
+    for turn in repeat(0) if turns is None else turns:
+        if not len(open_K):
+            break
+        _, next_K, paid_K = simulator.step(state_K, rng, turn)
+        stops_K = rng.random(len(open_K)) >= simulator.mdp.discount
+        reward_N[open_K[stops_K]] = paid_K[stops_K]
+        open_K, state_K = open_K[~stops_K], next_K[~stops_K]
+    return reward_N
+
+
+def action_samples(
+    simulator: Simulator,
+    state_N: Indices,
+    action_N: Indices,
+    rng: np.random.Generator,
+    turns: Iterator[int] | None = None,
+) -> Array:
+    """Returns one unbiased sample of the normalised Q(s, a) each, in [0, R], [N].
+
+    The action is taken once, before the turns of the policies begin.
+    """
+    mdp = simulator.mdp
+    sample_N = mdp.reward_SA[state_N, action_N]
+    goes_on = np.flatnonzero(rng.random(len(state_N)) < mdp.discount)
+    next_N = simulator.take(state_N[goes_on], action_N[goes_on], rng)
+    sample_N[goes_on] = stopped_rewards(simulator, next_N, rng, turns)
+    return sample_N
+
+
+def visited_states(
+    simulator: Simulator, restart_S: Array, num: int, rng: np.random.Generator
+) -> Indices:
+    """Returns `num` independent states from d_{pi,mu}, [N]."""
+    state_N = draw_states(restart_S, num, rng)
+    open_K = np.flatnonzero(rng.random(num) < simulator.mdp.discount)
+    while len(open_K):
+        state_N[open_K] = simulator.step(state_N[open_K], rng)[1]
+        open_K = open_K[rng.random(len(open_K)) < simulator.mdp.discount]
+    return state_N
+
+
+def estimated_value(
+    mdp: TabularMDP,
+    policy_SA: Array,
+    *,
+    num: int,
+    rng: np.random.Generator,
+    restart_S: Array | None = None,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns the normalised value from mu with a normal-theory interval."""
+    simulator = Simulator(mdp, policy_SA)
+    state_N = draw_states(mdp.start_S if restart_S is None else restart_S, num, rng)
+    return mean_interval(stopped_rewards(simulator, state_N, rng), confidence)
+
+
+def advantage_samples(
+    simulator: Simulator,
+    policy_SA: Array,
+    new_policy_SA: Array,
+    state_N: Indices,
+    rng: np.random.Generator,
+) -> Array:
+    """Returns samples whose mean is the policy advantage, each in [-A R, A R], [N].
+
+    The action is uniform, as in the paper, so one sample serves any candidate:
+    `A * Qhat(s, a) * (pi'(a|s) - pi(a|s))`, A the number of actions.
+
+    Source: Kakade and Langford 2002, section 4.
+    """
+    num_actions = simulator.mdp.num_actions
+    action_N = rng.integers(num_actions, size=len(state_N))
+    q_N = action_samples(simulator, state_N, action_N, rng)
+    change_N = (new_policy_SA - policy_SA)[state_N, action_N]
+    return num_actions * q_N * change_N
+
+
+def mean_interval(sample_N: Array, confidence: float = 0.95) -> Interval:
+    """Returns mean and normal-theory interval; needs a few hundred samples to be honest."""
+    mean = float(sample_N.mean())
+    error = float(sample_N.std(ddof=1)) / math.sqrt(len(sample_N))
+    width = NormalDist().inv_cdf(0.5 + confidence / 2) * error
+    return Interval(mean, mean - width, mean + width)
+
+
+def returns_with_action(
+    simulator: Simulator,
+    state_N: Indices,
+    action_N: Indices,
+    step_N: Indices,
+    rng: np.random.Generator,
+) -> Array:
+    """Returns the return-to-go of taking an action at a step of the horizon, then the policy, [N].
+
+    Episodes start at different steps; each stops at the horizon.
+    """
+    mdp = simulator.mdp
+    assert mdp.horizon is not None, "returns to the horizon need an MDP with one"
+    total_N = mdp.reward_SA[state_N, action_N]
+    state_N = simulator.take(state_N, action_N, rng)
+    for step in range(int(step_N.min(initial=mdp.horizon)) + 1, mdp.horizon):
+        open_K = np.flatnonzero(step_N < step)
+        _, state_N[open_K], paid_K = simulator.step(state_N[open_K], rng, step)
+        total_N[open_K] += paid_K
+    return total_N

@@ -1,0 +1,129 @@
+"""Where tabular MDPs come from: the environments' own models, and families that need no shell.
+
+`reason_tree`, `restart_chain` and `combination_lock` live in the core, because they are Gymnasium
+environments as well. A family here returns a `TabularMDP`.
+
+Axes: S states, A actions.
+"""
+
+import numpy as np
+
+from reason_env.agents.tabular.exact import Array, TabularMDP
+from reason_env.errors import ConfigError, shown
+from reason_env.tabular import RECOVERABLE, TabularModel
+
+
+def two_state_plateau(*, discount: float = 0.9, first_share: float = 0.8) -> TabularMDP:
+    """Returns two states that pay 1 and 2 for staying; moving (action 1) pays nothing.
+
+    Under `plateau_policy` the first state is met four times as often, so a softmax gradient first
+    learns to stay there, at a value near 1, and waits long before it finds the 2.
+
+    Args:
+        discount: The discount.
+        first_share: How often episodes begin in the first state, 0..1.
+
+    Source: Kakade 2001 ("A Natural Policy Gradient"), figure 3; Kakade and Langford 2002,
+    section 3.
+    """
+    stay, move = np.eye(2), np.eye(2)[::-1]
+    return TabularMDP(
+        transition_SAS=np.stack([stay, move], axis=1),
+        reward_SA=np.array([[1.0, 0.0], [2.0, 0.0]]),
+        start_S=np.array([first_share, 1.0 - first_share]),
+        discount=discount,
+    )
+
+
+def plateau_policy(first_share: float = 0.8) -> Array:
+    """Returns the policy whose stationary distribution is (first_share, 1 - first_share), [2, 2].
+
+    >>> plateau_policy().tolist()
+    [[0.8, 0.19999999999999996], [0.19999999999999996, 0.8]]
+    """
+    return np.array([[first_share, 1.0 - first_share], [1.0 - first_share, first_share]])
+
+
+def garnet(
+    *,
+    num_states: int,
+    num_actions: int,
+    branching: int,
+    discount: float = 0.99,
+    rng: np.random.Generator,
+) -> TabularMDP:
+    """Returns a random MDP: each action leads to `branching` states drawn without replacement.
+
+    Their probabilities are the gaps between `branching - 1` uniform cuts of 0..1. The reward
+    belongs to the state and is uniform in 0..1; the start distribution is uniform.
+
+    Source: Archibald, McKinnon and Thomas 1995; Scherrer 2014 (arXiv 1405.2878), section 5. The
+    law of the rewards and of the start are our choice.
+    """
+    if not 1 <= branching <= num_states:
+        raise ConfigError(
+            f"branching must be in 1..{num_states}, got {shown(branching)}; "
+            "an action cannot lead to more states than there are"
+        )
+    shape = (num_states, num_actions)
+    next_SAB = rng.random((*shape, num_states)).argpartition(branching - 1, -1)[..., :branching]
+    cuts = np.sort(rng.random((*shape, branching - 1)), axis=-1)
+    prob_SAB = np.diff(cuts, axis=-1, prepend=0.0, append=1.0)
+    transition_SAS = np.zeros((*shape, num_states))
+    np.put_along_axis(transition_SAS, next_SAB, prob_SAB, axis=-1)
+    return TabularMDP(
+        transition_SAS=transition_SAS,
+        reward_SA=np.repeat(rng.random((num_states, 1)), num_actions, axis=1),
+        start_S=np.full(num_states, 1.0 / num_states),
+        discount=discount,
+    )
+
+
+def dense_mdp(
+    *, num_states: int, num_actions: int, discount: float = 0.9, rng: np.random.Generator
+) -> TabularMDP:
+    """Returns a small random MDP that is as irregular as one can be, to test inequalities on.
+
+    Transition rows and the start come from a Dirichlet law with parameter 0.3, which has both
+    nearly deterministic and nearly uniform rows; rewards are uniform in 0..1.
+    """
+    law = np.full(num_states, 0.3)
+    return TabularMDP(
+        transition_SAS=rng.dirichlet(law, size=(num_states, num_actions)),
+        reward_SA=rng.random((num_states, num_actions)),
+        start_S=rng.dirichlet(np.ones(num_states)),
+        discount=discount,
+    )
+
+
+def random_policy(mdp: TabularMDP, rng: np.random.Generator) -> Array:
+    """Returns a policy with a Dirichlet(0.5) row for each state, [S, A]."""
+    return rng.dirichlet(np.full(mdp.num_actions, 0.5), size=mdp.num_states)
+
+
+def noisy_reference(model: TabularModel, right_probability: float) -> Array:
+    """Returns the policy that takes the reference action with that probability, [S, A].
+
+    The other actions share the rest. It is what a base model trained on noisy demonstrations is.
+    """
+    if not 0.0 <= right_probability <= 1.0:
+        raise ConfigError(
+            f"right_probability must be in 0..1, got {shown(right_probability)}; correct it"
+        )
+    other = (1.0 - right_probability) / (model.num_actions - 1)
+    policy_SA = np.full((model.num_states, model.num_actions), other)
+    policy_SA[np.arange(model.num_states), model.reference_action] = right_probability
+    return policy_SA
+
+
+def tree_policy(model: TabularModel, *, right: float, repair: float = 0.0) -> Array:
+    """Returns a `reason_tree` policy with its own chances to be right and to repair, [S, A]."""
+    policy_SA = noisy_reference(model, right)
+    repaired_SA = noisy_reference(model, repair)
+    is_recoverable_S = np.arange(model.num_states) % 4 == RECOVERABLE
+    return np.where(is_recoverable_S[:, None], repaired_SA, policy_SA)
+
+
+def reference_policy(model: TabularModel) -> Array:
+    """Returns the deterministic policy of the reference solution, [S, A]."""
+    return noisy_reference(model, 1.0)

@@ -1,0 +1,61 @@
+"""Fingerprints: hashes of all that decides a measurement of the policy that a run starts with.
+
+Two runs with one fingerprint would measure the same, to the bit, so one of them may take the
+other's numbers (`eval_cache.py`, `methods/search_cache.py`), and an entry can never be out of date.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.runs import config_json
+from reason_env.agents.train.config import TrainConfig
+from reason_env.problem import ProblemSet
+
+
+def preparation_fingerprint(config: TrainConfig, policy: LanguageModelPolicy) -> str:
+    """Returns the hash of what decides what a preparation samples, the starts apart."""
+    return _hash(config, policy, "preparation", 1, config_json.dump(config.sampling))
+
+
+def evaluation_fingerprint(
+    config: TrainConfig, policy: LanguageModelPolicy, problems: ProblemSet
+) -> str:
+    """Returns the hash of what decides the evaluation before training.
+
+    Args:
+        config: Of the run; its method and learner have no part in it.
+        policy: As it starts.
+        problems: That are evaluated on.
+    """
+    measured = config_json.dump(replace(config.eval, cache_dir=None))
+    return _hash(config, policy, "evaluation", 0, measured, problems.content_hash)
+
+
+def _hash(
+    config: TrainConfig, policy: LanguageModelPolicy, stream: str, number: int, *parts: str
+) -> str:
+    # The engine's kind too: equal seeds do not give equal samples across engines.
+    machine = (config.engine.kind, config.device, config.dtype, config.max_batch_size)
+    plain = (*machine, policy.codec.codec_id, config.seed_of(stream, number))
+    digest = hashlib.sha256()
+    for part in (stream, config_json.dump(config.env), repr(plain), *parts):
+        digest.update(part.encode() + b"\0")
+    return weights_hash(policy.model.state_dict(), digest)
+
+
+def weights_hash(tensors: Mapping[str, torch.Tensor], digest: "hashlib._Hash") -> str:
+    """Returns the digest's hex value after all tensors: names, types, shapes and bytes.
+
+    >>> one = {"w": torch.tensor([1.0])}
+    >>> weights_hash(one, hashlib.sha256()) == weights_hash(one, hashlib.sha256())
+    True
+    """
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

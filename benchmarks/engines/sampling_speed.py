@@ -1,0 +1,165 @@
+"""How fast groups are sampled: our engine, with and without the fork, beside `generate`.
+
+One model (Qwen3 of 0.79 M parameters, random weights, float32), 256 sequences of at most 64 tokens,
+32 contexts with 8 samples each. Three methods, interleaved in one process on one thread:
+
+* `engine`: TorchEngine; each context is prefilled once and its keys are shared.
+* `no_fork`: TorchEngine with 256 different contexts of the same length, so nothing is shared.
+* `generate`: transformers' own, with every context eight times in the batch.
+
+`fixed` settings sample 64 tokens in every sequence. `stops` settings end a sequence at 2 of the 52
+ids, which random weights sample about every 26 tokens: the engine drops what has ended, and
+`generate` runs until the last sequence has. Tokens after a stop do not count. Machines that are
+shared give noisy seconds: read the ratios.
+
+Run: python benchmarks/engines/sampling_speed.py [--repeats 5]
+"""
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from reason_env.agents.engines import Context, SamplingConfig, TorchEngine
+
+VOCAB_SIZE = 52
+NUM_CONTEXTS = 32
+GROUP_SIZE = 8
+NUM_TOKENS = 64
+METHODS = ("engine", "no_fork", "generate")
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "prompt 16, fixed": {"prompt": 16, "stops": ()},
+    "prompt 16, stops": {"prompt": 16, "stops": (1, 2)},
+    "prompt 64, fixed": {"prompt": 64, "stops": ()},
+    "prompt 64, stops": {"prompt": 64, "stops": (1, 2)},
+    "prompt 256, fixed": {"prompt": 256, "stops": ()},
+    "prompt 256, stops": {"prompt": 256, "stops": (1, 2)},
+}
+
+
+def build_model() -> Any:
+    """Returns the model of 794,496 parameters."""
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        tie_word_embeddings=True,
+        max_position_embeddings=1024,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    return Qwen3ForCausalLM(config).eval()
+
+
+def contexts_of(length: int, *, is_forked: bool) -> list[Context]:
+    """Returns 32 contexts with 8 samples each, or 256 different ones with one each."""
+    count = NUM_CONTEXTS if is_forked else NUM_CONTEXTS * GROUP_SIZE
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randint(3, VOCAB_SIZE, (count, length), generator=generator).tolist()
+    return [
+        Context(
+            token_ids=tuple(row),
+            num_samples=GROUP_SIZE if is_forked else 1,
+            max_new_tokens=NUM_TOKENS,
+        )
+        for row in rows
+    ]
+
+
+def run_engine(model: Any, setting: dict[str, Any], *, is_forked: bool) -> dict[str, int]:
+    """Samples with our engine; returns how many tokens it prefilled and sampled."""
+    engine = TorchEngine(model, vocab_size=VOCAB_SIZE)
+    contexts = contexts_of(setting["prompt"], is_forked=is_forked)
+    engine.sample(contexts, SamplingConfig(), seed=0, stop_ids=setting["stops"])
+    return {"prefilled": engine.num_prefill_tokens, "sampled": engine.num_sampled_tokens}
+
+
+@torch.inference_mode()
+def run_generate(model: Any, setting: dict[str, Any]) -> dict[str, int]:
+    """Samples with transformers; returns how many tokens it prefilled and sampled."""
+    rows = [context.token_ids for context in contexts_of(setting["prompt"], is_forked=True)]
+    ids = torch.tensor(rows).repeat_interleave(GROUP_SIZE, dim=0)
+    stops = setting["stops"]
+    found = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=NUM_TOKENS,
+        min_new_tokens=None if stops else NUM_TOKENS,
+        eos_token_id=list(stops) or 1,
+        pad_token_id=0,
+    )[:, ids.shape[1] :]
+    is_stop = torch.isin(found, torch.tensor(stops, dtype=torch.long))
+    sampled = int((is_stop.cumsum(1) - is_stop.long() == 0).sum())
+    return {"prefilled": ids.numel(), "sampled": sampled}
+
+
+def run(setting: str, *, repeats: int = 5) -> list[dict[str, Any]]:
+    """Returns one row for each method and repeat, after a warm-up of each."""
+    model = build_model()
+    rows: list[dict[str, Any]] = []
+    for repeat in range(-1, repeats):
+        for method in METHODS:
+            begin = time.perf_counter()
+            if method == "generate":
+                counts = run_generate(model, SETTINGS[setting])
+            else:
+                counts = run_engine(model, SETTINGS[setting], is_forked=method == "engine")
+            seconds = time.perf_counter() - begin
+            if repeat >= 0:
+                rows.append({"setting": setting, "method": method, "seconds": seconds} | counts)
+    return rows
+
+
+def score(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Returns per setting the median tokens a second of each method, and their ratios."""
+    scores: dict[str, dict[str, float]] = {}
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        found: dict[str, float] = {}
+        for method in METHODS:
+            own = [row for row in rows if (row["setting"], row["method"]) == (setting, method)]
+            found[method] = statistics.median(row["sampled"] / row["seconds"] for row in own)
+            found[f"{method} prefilled"] = own[0]["prefilled"]
+        found["engine / generate"] = found["engine"] / found["generate"]
+        found["engine / no_fork"] = found["engine"] / found["no_fork"]
+        scores[setting] = found
+    return scores
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [row for name in args.settings for row in run(name, repeats=args.repeats)]
+    print(
+        "| setting | engine | no fork | generate | engine/generate | engine/no fork | prefilled |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, found in score(rows).items():
+        print(
+            f"| {name} | {found['engine']:,.0f} | {found['no_fork']:,.0f} | "
+            f"{found['generate']:,.0f} | {found['engine / generate']:.2f}x | "
+            f"{found['engine / no_fork']:.2f}x | {found['engine prefilled']:,.0f} of "
+            f"{found['generate prefilled']:,.0f} |"
+        )
+    print(f"tokens a second, median of {args.repeats}, one thread, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Does training through vLLM give the reward curve of the torch engine? Same settings, same seeds.
+
+GRPO and SRPO, a few iterations, several seeds on each engine; the samples differ (vLLM has random
+numbers of its own), so the curves are compared as means with their seed spread. Needs the vLLM
+environment:
+
+    .venv-vllm/bin/python -m benchmarks.engines.vllm_training --seeds 5 --iterations 5
+
+One vLLM process serves all runs: each run's fresh weights are loaded into it like an update.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reason_env.agents.engines import EngineConfig
+from reason_env.agents.engines.vllm.engine import VLLMEngine
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import METHODS
+from reason_env.agents.train import TrainConfig, Training
+from reason_env.env import EnvConfig
+
+SETTINGS = ("grpo", "srpo")
+ENGINES = ("torch", "vllm")
+REPORTED = (
+    "pass_rate",
+    "mismatch_mean",
+    "mismatch_max",
+    "mismatch_kl_behavior_policy",
+    "mismatch_effective_sample_fraction",
+    "engine_restarts",
+)
+
+
+def config_of(
+    method: str, engine: str, *, seed: int, iterations: int, problems: int
+) -> TrainConfig:
+    """Returns one run's settings: small, and on problems whose pass rate has room to rise."""
+    return TrainConfig(
+        method=METHODS[method](),
+        env=EnvConfig(levels=(8, 12), size=256),
+        eval=EvalConfig(num_problems=1, samples=1, k=1, greedy=False),
+        # At 1e-3 runs of both engines rise and collapse within five iterations: nothing to compare.
+        learner=LearnerConfig(learning_rate=3e-4),
+        problems_per_iteration=problems,
+        iterations=iterations,
+        engine=EngineConfig(kind=engine),  # pyright: ignore[reportArgumentType]
+        seed=seed,
+    )
+
+
+def run(
+    setting: str,
+    *,
+    seeds: int,
+    iterations: int,
+    problems: int,
+    shared: list[VLLMEngine],
+    on_row: Callable[[dict[str, Any]], None],
+) -> None:
+    """Gives one row an iteration, of each engine and seed in turn."""
+    for seed in range(seeds):
+        for engine in ENGINES:
+            config = config_of(setting, engine, seed=seed, iterations=iterations, problems=problems)
+            training = Training(config)
+            if isinstance(training.policy.engine, VLLMEngine):
+                if shared:
+                    training.policy.engine.close()
+                    shared[0].rebind(training.policy.model)
+                else:
+                    shared.append(training.policy.engine)
+                training.policy.engine = shared[0]
+            training.prepare()
+            for iteration in range(1, iterations + 1):
+                metrics, _ = training.iterate()
+                names = {name: metrics[f"rollout/{name}"] for name in REPORTED}
+                row = {"setting": setting, "engine": engine, "seed": seed, "iteration": iteration}
+                on_row(row | names)
+
+
+def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns per method and iteration the mean of each engine, and what separates them.
+
+    `difference` is of the means over seeds, `error` its standard error (the root of the sum of both
+    variances over the number of seeds), `spread` the range of the torch engine's seeds.
+    """
+    found: list[dict[str, Any]] = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        for iteration in sorted({row["iteration"] for row in rows}):
+            rates = {
+                engine: [
+                    row["pass_rate"]
+                    for row in rows
+                    if (row["setting"], row["iteration"], row["engine"])
+                    == (setting, iteration, engine)
+                ]
+                for engine in ENGINES
+            }
+            means = {engine: statistics.mean(rates[engine]) for engine in ENGINES}
+            errors = [statistics.variance(rates[engine]) / len(rates[engine]) for engine in ENGINES]
+            found.append(
+                {
+                    "setting": setting,
+                    "iteration": iteration,
+                    **means,
+                    "difference": means["vllm"] - means["torch"],
+                    "error": math.sqrt(sum(errors)),
+                    "spread": (min(rates["torch"]), max(rates["torch"])),
+                    "is_within": min(rates["torch"]) <= means["vllm"] <= max(rates["torch"]),
+                }
+            )
+    return found
+
+
+def main() -> None:
+    """Prints the table, and writes the rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--problems", type=int, default=16, help="an iteration")
+    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=SETTINGS)
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    shared: list[VLLMEngine] = []
+    rows: list[dict[str, Any]] = []
+
+    def on_row(row: dict[str, Any]) -> None:
+        rows.append(row)
+        if args.out is not None:
+            with args.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    try:
+        for setting in args.settings:
+            run(
+                setting,
+                seeds=args.seeds,
+                iterations=args.iterations,
+                problems=args.problems,
+                shared=shared,
+                on_row=on_row,
+            )
+    finally:
+        for engine in shared:
+            engine.close()
+    print("| method | iteration | torch | vLLM | difference | torch's seeds | within |")
+    print("|---|---|---|---|---|---|---|")
+    for item in score(rows):
+        low, high = item["spread"]
+        print(
+            f"| {item['setting']} | {item['iteration']} | {item['torch']:.3f} | "
+            f"{item['vllm']:.3f} | {item['difference']:+.3f} +- {item['error']:.3f} | "
+            f"{low:.3f} to {high:.3f} | {'yes' if item['is_within'] else 'no'} |"
+        )
+    for engine in ENGINES:
+        own = [row for row in rows if row["engine"] == engine]
+        print(
+            f"{engine}: mismatch mean {statistics.mean(r['mismatch_mean'] for r in own):.2e}, "
+            f"largest {max(r['mismatch_max'] for r in own):.2e}, KL "
+            f"{statistics.mean(r['mismatch_kl_behavior_policy'] for r in own):.2e}, smallest "
+            "effective sample fraction "
+            f"{min(r['mismatch_effective_sample_fraction'] for r in own):.6f}, restarts "
+            f"{sum(r['engine_restarts'] for r in own)}"
+        )
+
+
+if __name__ == "__main__":
+    main()

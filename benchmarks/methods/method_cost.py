@@ -1,0 +1,87 @@
+"""Claim: a method costs what its tokens cost. Seconds per generated token, against GRPO's.
+
+All methods run in one process and in turn, an iteration each a round, so that a noisy machine is
+noisy for all; the median round counts. Localisation (SRPO) is a small extra wave by design. What a
+method asks for at once is sampled in one batch: at the default of 256 sequences, GRPO's 32 groups
+of 8 fill one, and the 32 explanations that ExPO adds would be a second, small and slow one.
+
+    python -m benchmarks.methods.method_cost
+"""
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.methods import METHODS
+from reason_env.agents.methods.pope import POPEConfig
+from reason_env.agents.train import TrainConfig, Training
+from reason_env.env import EnvConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is timed."""
+
+    rounds: int = 5
+    problems: int = 32
+    max_batch_size: int = 512
+    levels: tuple[int, int] = (8, 12)
+
+
+SETTINGS = (Setting(),)
+
+
+def run(setting: Setting) -> list[dict[str, Any]]:
+    """Returns one row per method and round: seconds and generated tokens."""
+    torch.set_num_threads(1)
+    live = {name: _training(name, setting) for name in METHODS}
+    for training in live.values():
+        training.prepare()
+    rows: list[dict[str, Any]] = []
+    for number in range(setting.rounds + 1):
+        for name, training in live.items():
+            metrics, _ = training.iterate()
+            if number > 0:  # the first round warms up
+                rows.append(
+                    {
+                        "method": name,
+                        "seconds": metrics["time/iteration_s"],
+                        "tokens": metrics["rollout/sampled_tokens"],
+                    }
+                )
+    return rows
+
+
+def score(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns, per method, the median of seconds per token over GRPO's in the same round."""
+    costs = {
+        name: [row["seconds"] / row["tokens"] for row in rows if row["method"] == name]
+        for name in METHODS
+    }
+    return {
+        name: statistics.median(a / b for a, b in zip(own, costs["grpo"], strict=True))
+        for name, own in costs.items()
+    }
+
+
+def _training(name: str, setting: Setting) -> Training:
+    # Short searches: POPE's are made once, before training, and are not what is timed.
+    method = POPEConfig(hard_samples=2, probe_samples=2) if name == "pope" else METHODS[name]()
+    return Training(
+        TrainConfig(
+            method=method,
+            env=EnvConfig(levels=setting.levels, size=4 * setting.problems),
+            eval=EvalConfig(num_problems=1),
+            problems_per_iteration=setting.problems,
+            max_batch_size=setting.max_batch_size,
+        )
+    )
+
+
+if __name__ == "__main__":
+    for setting in SETTINGS:
+        for name, ratio in score(run(setting)).items():
+            print(f"{name:<6} {ratio:5.2f} x GRPO's seconds per generated token")

@@ -1,0 +1,112 @@
+"""The six methods and their control arms, a table a family: pass@1 and pass@k on hard problems.
+
+    python -m benchmarks.methods.method_table                what is missing of five seeds is run
+    python -m benchmarks.methods.method_table --published  the rows that docs/results.md is made of
+
+The runs are those of `benchmarks.claims` (`experiments.py`): in each family all arms have one base
+model, budget of generated tokens (searches, localisations, seeds and discarded tries included; a
+run ends with the iteration that reaches it, and what it used is in the table), learning rate, set
+of problems and evaluation on held-out hard problems; one seed of each arm has the same evaluation.
+Arms have one loss of policy tokens but where they are named for another.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims import experiments
+from benchmarks.claims.experiments import EXPERIMENTS, VARIATIONS
+from benchmarks.claims.published import published, rows
+from reason_env.agents.compare.statistics import Estimate, over_seeds, paired_difference
+
+Row = dict[str, Any]
+BASELINE = "grpo"
+FIGURES = ("pass_at_1", "pass_at_k")
+FAMILIES = (
+    "precedence",
+    "precedence, easy mixed in",
+    "precedence, foreign experts",
+    "inverse",
+    "inverse, foreign experts",
+    "chain",
+    *VARIATIONS,
+)
+"""Experiments, each a table."""
+
+
+def score(found: Sequence[Row]) -> dict[str, dict[str, Estimate | None]]:
+    """Returns, per arm: tokens, pass@1 and pass@k after, and the differences to GRPO; over seeds.
+
+    Intervals are 95 %, bootstrap over seeds; differences are paired by seed, None without a pair.
+    """
+    arms = list(dict.fromkeys(row["arm"] for row in found))
+
+    def values(arm: str, name: str) -> dict[int, float]:
+        return {row["seed"]: row[name] for row in found if row["arm"] == arm}
+
+    def lead(arm: str, name: str) -> Estimate | None:
+        return paired_difference(values(arm, name), values(BASELINE, name))
+
+    return {
+        arm: {
+            "tokens": over_seeds(values(arm, "tokens")),
+            **{name: over_seeds(values(arm, name)) for name in FIGURES},
+            **{
+                f"{name} - {BASELINE}": None if arm == BASELINE else lead(arm, name)
+                for name in FIGURES
+            },
+        }
+        for arm in arms
+    }
+
+
+def table(found: Sequence[Row]) -> str:
+    """Returns the scores as a Markdown table, the untrained policy first."""
+    scores = score(found)
+    names = list(next(iter(scores.values())))
+    lines = ["| arm | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    before = {
+        name: over_seeds({row["seed"]: row[f"first_{name}"] for row in found}) for name in FIGURES
+    }
+    empty = dict.fromkeys(names)
+    for arm, own in {"(before)": empty | before, **scores}.items():
+        cells = [_cell(name, own[name]) for name in names]
+        seeds = {row["seed"] for row in found if arm in (row["arm"], "(before)")}
+        lines.append(f"| {arm} | {len(seeds)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(name: str, value: Estimate | None) -> str:
+    if value is None:
+        return ""
+    if name == "tokens":
+        return f"{value.mean:,.0f}"
+    if value.low is None:
+        return f"{value.mean:.3f}"
+    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def main() -> None:
+    """Runs what is missing, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--preset", choices=("full", "quick"), default="full")
+    parser.add_argument("--seeds", type=int, help="seeds of each arm; the preset's if absent")
+    parser.add_argument("--out", type=Path, default=experiments.OUT)
+    parser.add_argument("--published", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    for name in FAMILIES:
+        if not given.published:
+            experiments.run(name, given.preset, seeds=given.seeds, out=given.out)
+        found = (
+            published(name)
+            if given.published
+            else rows(name, given.preset, seeds=given.seeds, out=given.out)
+        )
+        own = (EXPERIMENTS | VARIATIONS)[name]
+        print(f"### {name}\n\n`{own.source}`, {own.budget:,} generated tokens a run\n")
+        print(f"{table(found)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

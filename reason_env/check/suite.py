@@ -1,0 +1,116 @@
+"""check_reasoning_env(env): is this a sound reasoning environment? Nine checks, in this process.
+
+Gymnasium's checker looks at spaces and types; this one looks at what training relies on: that the
+reference answers score and nothing else does, that nothing privileged is observed, that a verdict
+depends on nothing but the response, and that a seed and a state decide everything.
+
+A stack on `ReasonEnv` is put to all of them; any other environment is adapted to a `ReasoningTask`,
+three methods (`tasks.py`). A check that cannot be made is reported as skipped, with the
+reason, never as passed.
+
+Not covered: whether the problems are any good, and verifiers that answers in the wild would fool
+(`benchmarks/verifier/attacks.py`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from reason_env.check.report import Check, CheckReport
+from reason_env.check.stacks import StackTask, actions_of, stack_checks
+from reason_env.check.tasks import (
+    Explained,
+    Forkable,
+    Importable,
+    ReasoningTask,
+    Repeatable,
+    check_reasoning_task,
+    general_checks,
+    instance_checks,
+)
+from reason_env.env import ReasonEnv
+from reason_env.errors import ConfigError
+from reason_env.snapshot import restore, snapshot
+
+__all__ = [
+    "Check",
+    "CheckReport",
+    "Explained",
+    "Forkable",
+    "Importable",
+    "ReasoningTask",
+    "Repeatable",
+    "StackTask",
+    "actions_of",
+    "check_env_id",
+    "check_reasoning_env",
+    "check_reasoning_task",
+]
+
+NO_BLANK = "not offered: only a stack on ReasonEnv can show itself without its reference"
+
+
+def check_reasoning_env(
+    env: gym.Env[Any, Any] | ReasoningTask, *, num_problems: int = 20, seed: int = 0
+) -> CheckReport:
+    """Returns the report on an environment; afterwards a stack is where it was.
+
+    Args:
+        env: Any stack on a `ReasonEnv` whose layers can be rewound; or any `ReasoningTask`, which
+            is put to what it offers (`Repeatable`, `Forkable`, `Importable`, `Explained`).
+        num_problems: Episodes that each check plays.
+        seed: Chooses problems and noise.
+
+    Raises:
+        ConfigError: It is neither.
+        StateError: A wrapper of it is not known to be rewindable.
+
+    >>> import gymnasium as gym, reason_env
+    >>> env = gym.make("MathReason-v0", problems="inverse", size=30)
+    >>> report = check_reasoning_env(env, num_problems=5)
+    >>> report.passed, len(report.checks)
+    (True, 9)
+    """
+    if not isinstance(env, gym.Env):
+        return _of_task(env, range(seed, seed + num_problems))
+    if not isinstance(env.unwrapped, ReasonEnv):
+        raise ConfigError(
+            f"env must be a stack on ReasonEnv, got {type(env.unwrapped).__name__}; for another "
+            "one write a ReasoningTask and pass that"
+        )
+    before, task = snapshot(env), StackTask(env)
+    try:
+        general = check_reasoning_task(
+            lambda: task, num_problems=num_problems, seed=seed, num_instances=1
+        ).checks
+        own = stack_checks(env, range(seed, seed + num_problems))
+    finally:
+        restore(env, before)
+    return CheckReport((*general, *own))
+
+
+def _of_task(task: object, seeds: Sequence[int]) -> CheckReport:
+    if not isinstance(task, ReasoningTask):
+        raise ConfigError(
+            f"env must be a Gymnasium environment or a ReasoningTask, got {type(task).__name__}; "
+            "give it begin(seed), respond(text) and reference()"
+        )
+    make = task.another if isinstance(task, Repeatable) else None
+    leak = Check(name="no solution in the observation", passed=None, detail=NO_BLANK)
+    return CheckReport((*general_checks(task, seeds), leak, *instance_checks(task, make, seeds)))
+
+
+def check_env_id(env_id: str, *, num_problems: int = 20, **arguments: Any) -> CheckReport:
+    """Returns the report on a registered environment; `reason-env check ENV_ID`.
+
+    Raises:
+        ConfigError: No such id, or it does not make a stack on `ReasonEnv`.
+    """
+    try:
+        env = gym.make(env_id, disable_env_checker=True, **arguments)
+    except gym.error.Error as error:
+        raise ConfigError(
+            f"env id must be registered, got {env_id!r}; {str(error).rstrip('.')}"
+        ) from error
+    return check_reasoning_env(env, num_problems=num_problems)

@@ -1,0 +1,22 @@
+"""The environment: a thin Gymnasium shell around `ReasonState` and `transition`."""
+
+from reason_env.env.arguments import COMMITMENT_SIGNS, commits, may_commit
+from reason_env.env.config import EnvConfig
+from reason_env.env.info import told_of
+from reason_env.env.reason_env import ReasonEnv
+from reason_env.env.reward import RewardConfig
+from reason_env.env.spaces import UnicodeText
+from reason_env.env.start import STARTS_OPTION, drawn
+
+__all__ = [
+    "COMMITMENT_SIGNS",
+    "STARTS_OPTION",
+    "EnvConfig",
+    "ReasonEnv",
+    "RewardConfig",
+    "UnicodeText",
+    "commits",
+    "drawn",
+    "may_commit",
+    "told_of",
+]

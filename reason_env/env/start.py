@@ -1,0 +1,116 @@
+"""Where an episode begins: from what `reset` is given to an open state of this environment."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reason_env.codec import Codec
+from reason_env.env.info import outcome_of
+from reason_env.errors import ConfigError, StateError, did_you_mean, shown
+from reason_env.problem import Problem, ProblemSet
+from reason_env.state import EpisodeRules, ReasonState, is_over
+
+RESET_OPTIONS = ("problem", "state")
+STARTS_OPTION = "starts"
+
+
+def drawn(problems: ProblemSet, rng: np.random.Generator) -> Problem:
+    """Returns a problem, each as likely as any other."""
+    return problems[int(rng.integers(len(problems)))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starts:
+    """Which states can be a start: those of these problems and this codec, open under the rules."""
+
+    problems: ProblemSet
+    codec: Codec
+    rules: EpisodeRules
+
+    def chosen(
+        self, options: Mapping[str, Any], rng: Callable[[], np.random.Generator]
+    ) -> ReasonState:
+        """Returns the state that `ReasonEnv.reset` begins with; see there for the options.
+
+        Args:
+            options: Of the reset.
+            rng: Gives the generator that draws the problem; called only where one is drawn.
+
+        Raises:
+            ConfigError: An unknown option, or a state together with another one.
+            StateError: A state of another problem set or codec, malformed, or already over.
+            UnknownNameError: No such problem.
+        """
+        unknown = [key for key in options if key not in (*RESET_OPTIONS, STARTS_OPTION)]
+        if unknown:
+            raise ConfigError(
+                f"reset options must be among {', '.join(RESET_OPTIONS)}, got {unknown[0]!r}"
+                f"{did_you_mean(str(unknown[0]), RESET_OPTIONS)}"
+            )
+        if "state" in options and len(options) > 1:
+            raise ConfigError(
+                "reset options must be a problem or a state, got both; a state holds its problem"
+                if "problem" in options
+                else "reset options must be a state or starts, got both; a state is the start"
+            )
+        if "state" in options:
+            return self.opened(options["state"])
+        if "problem" in options:
+            problem = self.problems.by_id(str(options["problem"]))
+        else:
+            problem = drawn(self.problems, rng())
+        initial = state = ReasonState(problem=problem, codec=self.codec)
+        for start in options.get(STARTS_OPTION, ()):
+            state = start(state)
+        return state if state is initial else self.opened(state)
+
+    def own(self, given: ReasonState | Mapping[str, Any] | str) -> ReasonState:
+        """Returns the state that `given` is or describes, open or over, as one of this environment.
+
+        Raises:
+            StateError: It is malformed, or of another codec or problem set.
+            UnknownNameError: No such problem.
+        """
+        state: object = given
+        if isinstance(given, str):
+            state = ReasonState.from_json(given, self.codec)
+        elif isinstance(given, Mapping):
+            state = ReasonState.from_dict(dict(given), self.codec)
+        if not isinstance(state, ReasonState):
+            raise StateError(
+                f"options['state'] must be a ReasonState, its dict or its JSON, got {shown(given)}"
+            )
+        if state.codec.codec_id != self.codec.codec_id:
+            raise StateError(
+                f"state must be of codec {self.codec.codec_id!r}, got {state.codec.codec_id!r}; "
+                "make it with this environment's codec"
+            )
+        known = self.problems.by_id(state.problem.problem_id)
+        if known != state.problem:
+            raise StateError(
+                f"state must hold this set's problem {known.problem_id!r}, got one with the same "
+                "id and other content; load the problem set that the state was made with"
+            )
+        return state
+
+    def opened(self, given: Any) -> ReasonState:
+        """Returns the state that `given` is or describes, which must be open.
+
+        Raises:
+            StateError: It is over, holds the end token, or is not of this environment.
+            UnknownNameError: No such problem.
+        """
+        state = self.own(given)
+        if state.verdict is None and self.codec.eos_id in state.response:
+            raise StateError(
+                f"an open state must not hold the end token {self.codec.eos_id}, got one that "
+                "does; cut() it first"
+            )
+        if is_over(state, self.rules):
+            raise StateError(
+                f"state must be open, got one that is over ({outcome_of(state, self.rules)}, "
+                f"{len(state.response)} of {self.rules.max_tokens} tokens); cut() it first"
+            )
+        return state

@@ -1,0 +1,1 @@
+"""Generated problem families, each with reference solutions and a step checker."""

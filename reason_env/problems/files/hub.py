@@ -1,0 +1,123 @@
+"""Problems from Hugging Face `datasets`: a name on the hub, or a local directory.
+
+A directory that `save_to_disk` wrote is opened as it is; any other directory, and every hub name,
+goes through `datasets.load_dataset`, which runs no code that a data set brings along (from its
+version 4; version 3 asks first). Rows are named by their index, counted from 0; the checks are
+those of files (`reason_env.problems.files.rows`).
+
+Not covered: streaming; a set is read whole, then cut at `limit`.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from reason_env.errors import ProblemError, did_you_mean, shown
+from reason_env.problem import ProblemSet
+from reason_env.problems.files.rows import (
+    RowFormat,
+    RowOptions,
+    Table,
+    check_limit,
+    problems_from_table,
+)
+
+
+def load_hub(
+    name: str,
+    *,
+    config: str | None = None,
+    split: str = "train",
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    revision: str | None = None,
+    allow_ungradable: bool = False,
+    row_format: RowFormat = "auto",
+    keep_marks: bool = False,
+) -> ProblemSet:
+    """Returns the problems of one split of a data set, in its order.
+
+    Args:
+        name: A hub name (`openai/gsm8k`) or a local directory. Its last part names the set.
+        config: Which configuration, where the data set has several.
+        split: Which split; also the second part of the default ids.
+        columns: Problem field -> column.
+        limit: Keep at most this many rows, from the first.
+        revision: Branch, tag or commit on the hub.
+        allow_ungradable: Keep rows whose answer cannot be graded against itself.
+        row_format: `auto` recognises GSM8K, `plain` never does, `gsm8k` demands it.
+        keep_marks: Leave GSM8K's calculator marks in the steps.
+
+    Raises:
+        ProblemError: `datasets` is missing, or the set, the split or a row cannot be used.
+        ConfigError: An argument is out of its range.
+    """
+    check_limit(limit)
+    options = RowOptions(
+        columns=columns,
+        row_format=row_format,
+        keep_marks=keep_marks,
+        allow_ungradable=allow_ungradable,
+    )
+    data = _dataset(name, config=config, split=split, revision=revision)
+    if limit is not None:
+        data = data.select(range(min(limit, len(data))))
+    rows: tuple[dict[str, Any], ...] = tuple(data)
+    path = Path(name)
+    source = path.resolve().name if path.is_dir() else name
+    table = Table(
+        name=name,
+        source=source,
+        columns=tuple(data.column_names),
+        rows=rows,
+        places=tuple(f"row {index}" for index in range(len(rows))),
+    )
+    return problems_from_table(table, set_name=Path(source).name, split=split, options=options)
+
+
+def _dataset(name: str, *, config: str | None, split: str, revision: str | None) -> Any:
+    try:
+        # By name, as Any: the library's types are only partly known.
+        datasets: Any = import_module("datasets")
+    except ImportError as error:
+        raise ProblemError(
+            f"data set {name!r} must have the datasets library to be read, got {error}; "
+            "install the extra: pip install 'reason-env[data]'"
+        ) from error
+    try:
+        if _is_saved(Path(name)):
+            if config is not None or revision is not None:
+                raise ProblemError(
+                    f"a directory of save_to_disk must be named without config and revision, got "
+                    f"config={config!r}, revision={revision!r}; leave them out"
+                )
+            return _split_of(datasets.load_from_disk(name), name, split)
+        return datasets.load_dataset(name, config, split=split, revision=revision)
+    except ProblemError:
+        raise
+    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        raise ProblemError(
+            f"data set {name!r} (config {config!r}, split {split!r}) must be loadable, got "
+            f"{type(error).__name__}: {shown(str(error))}; check its name, config and split, and "
+            "the connection"
+        ) from error
+
+
+def _is_saved(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def _split_of(data: Any, name: str, split: str) -> Any:
+    """Takes one split of what was saved: several by name, or one, which may not know its name."""
+    splits: dict[str, Any]
+    if isinstance(data, dict):
+        splits = {str(key): part for key, part in cast("dict[Any, Any]", data).items()}
+    else:
+        splits = {split if data.split is None else str(data.split): data}
+    if split not in splits:
+        raise ProblemError(
+            f"data set {name!r} must hold the split asked for, got {split!r}"
+            f"{did_you_mean(split, splits)}"
+        )
+    return splits[split]

@@ -1,0 +1,334 @@
+"""Where problems come from: one function for every source, and the table of sources.
+
+A source is a name, or a name and its argument: `chain`, `gsm8k:PATH`, `hub:NAME`, `file:PATH`,
+`mix:PARTS`, `reasoning_gym:NAME`; a path alone is a file. A family is imported when it is asked
+for, so that importing this package stays cheap. An argument that a source has no use for is an
+error, never ignored.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
+from reason_env.problem import ProblemSet
+from reason_env.problems.families.mix import make_mix
+from reason_env.problems.files import SUFFIXES, check_limit, has_split_file, load_file, load_hub
+from reason_env.problems.reasoning_gym import load_reasoning_gym
+from reason_env.problems.reference import answer_line, reference_response
+
+__all__ = [
+    "ProblemSource",
+    "answer_line",
+    "has_split_file",
+    "is_generated",
+    "load_file",
+    "load_hub",
+    "load_problems",
+    "load_reasoning_gym",
+    "problem_sources",
+    "reference_response",
+]
+
+GENERATORS = ("mix", "reasoning_gym")
+"""Sources with an argument that are generated, not read."""
+Levels = tuple[int, int]
+"""Inclusive (low, high)."""
+
+
+class Family(Protocol):
+    """What the module of a generated family exposes."""
+
+    def make(self, split: str, *, size: int | None, levels: Levels | None, seed: int) -> ProblemSet:
+        """Returns the family's problems of a split; None means the family's default."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemSource:
+    """One way to name problems, for `reason-env problems list`."""
+
+    name: str
+    """What is written before the colon, or alone."""
+    description: str
+    """One line."""
+    argument: str = ""
+    """What stands after the colon, in capitals; empty where nothing does."""
+    module: str = ""
+    """The family's module; empty for sources that read."""
+
+    @property
+    def usage(self) -> str:
+        """The name as it is written on the command line.
+
+        >>> [source.usage for source in problem_sources()][6:]
+        ['mix:PARTS', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]', 'reasoning_gym:NAME']
+        """
+        return f"{self.name}:{self.argument}" if self.argument else self.name
+
+
+_SOURCES: tuple[ProblemSource, ...] = (
+    ProblemSource(
+        name="chain",
+        description="generated: a long chain of register operations with few critical steps",
+        module="reason_env.problems.families.chain",
+    ),
+    ProblemSource(
+        name="inverse",
+        description="generated: inverse problems, easy to explain once the answer is known",
+        module="reason_env.problems.families.inverse",
+    ),
+    ProblemSource(
+        name="unlock",
+        description="a hard start of powers, and an easy rest",
+        module="reason_env.problems.families.unlock",
+    ),
+    ProblemSource(
+        name="precedence",
+        description="three expressions, and tempting wrong ways to read them",
+        module="reason_env.problems.families.precedence",
+    ),
+    ProblemSource(
+        name="equation",
+        description="a x + b - c = d, one term moved a step; fractions as answers",
+        module="reason_env.problems.families.equation",
+    ),
+    ProblemSource(
+        name="countdown",
+        description="reach a number from given digits; search, several right answers",
+        module="reason_env.problems.families.countdown",
+    ),
+    ProblemSource(
+        name="mix",
+        description="generated: families by weight, as in mix:unlock@1-3+unlock@8-10*3",
+        argument="PARTS",
+    ),
+    ProblemSource(
+        name="gsm8k",
+        description="GSM8K's own format: a .jsonl or .parquet file, or a directory of splits",
+        argument="PATH",
+    ),
+    ProblemSource(
+        name="file",
+        description="your problems: .jsonl, .json (lines) or .parquet; the bare path works too",
+        argument="PATH",
+    ),
+    ProblemSource(
+        name="hub",
+        description="a Hugging Face data set by name, or a local directory of one",
+        argument="NAME[:CONFIG]",
+    ),
+    ProblemSource(
+        name="reasoning_gym",
+        description="generated: a set of reasoning-gym, verified by its own scorer",
+        argument="NAME",
+    ),
+)
+
+
+def problem_sources() -> list[ProblemSource]:
+    """Returns every source that `load_problems` knows."""
+    return list(_SOURCES)
+
+
+def is_generated(name: str) -> bool:
+    """Returns whether a source makes as many problems as are asked for.
+
+    >>> is_generated("chain"), is_generated("mix:unlock@1-3"), is_generated("mine.jsonl")
+    (True, True, False)
+
+    Raises:
+        UnknownNameError: No such source.
+        ConfigError: It lacks its argument, or has one that it does not take.
+    """
+    source, _ = _parsed(name, None)
+    return bool(source.module) or source.name in GENERATORS
+
+
+def load_problems(
+    name: str,
+    path: str | Path | None = None,
+    *,
+    split: str = "train",
+    size: int | None = None,
+    levels: Levels | None = None,
+    seed: int = 0,
+    columns: Mapping[str, str] | None = None,
+    allow_ungradable: bool = False,
+) -> ProblemSet:
+    """Returns the problems of a source.
+
+    Args:
+        name: A family, `mix`, `gsm8k`, `file`, `hub` or `reasoning_gym` (the last five with an
+            argument after a colon, or in `path`), or the path of a file.
+        path: The argument of the last five, where the name does not hold it.
+        split: Which split. One file is one split: there it only names the ids.
+        size: How many problems a family or reasoning-gym makes; of a file or hub, at most the
+            first `size` (after `levels`).
+        levels: Inclusive (low, high).
+        seed: Which problems a family or reasoning-gym draws. A file draws nothing: 0.
+        columns: Problem field -> column, of files and hubs.
+        allow_ungradable: Keep rows of a file or hub whose answer does not grade as correct against
+            itself; a warning lists them.
+
+    Raises:
+        UnknownNameError: No such source; the message names the nearest.
+        ProblemError: The file, the data set or a row of it cannot be used.
+        ConfigError: An argument is out of its range, or this source has no use for it.
+    """
+    check_limit(size, "size")
+    if levels is not None and not 0 <= levels[0] <= levels[1]:
+        raise ConfigError(
+            f"levels must be (low, high) with 0 <= low <= high, got {levels!r}; "
+            "both ends are included"
+        )
+    source, argument = _parsed(name, path)
+    if source.module or source.name in GENERATORS:
+        _check_unused(source, columns, allow_ungradable)
+        return _generated(source, argument, split=split, size=size, levels=levels, seed=seed)
+    if seed != 0:
+        raise ConfigError(
+            f"seed must be 0 for {source.usage}, got {seed!r}; "
+            "only generated families draw problems"
+        )
+    limit = size if levels is None else None
+    problems = _read(
+        source,
+        argument,
+        split=split,
+        limit=limit,
+        columns=columns,
+        allow_ungradable=allow_ungradable,
+    )
+    return problems if levels is None else _of_levels(problems, argument, levels, size)
+
+
+def _check_unused(
+    source: ProblemSource, columns: Mapping[str, str] | None, allow_ungradable: bool
+) -> None:
+    if columns is not None:
+        raise ConfigError(
+            f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "
+            "they name the columns of files and hubs"
+        )
+    if allow_ungradable:
+        raise ConfigError(
+            f"allow_ungradable must be False for the family {source.name!r}, got True; "
+            "every answer of a family can be graded"
+        )
+
+
+def _generated(
+    source: ProblemSource,
+    argument: str,
+    *,
+    split: str,
+    size: int | None,
+    levels: Levels | None,
+    seed: int,
+) -> ProblemSet:
+    if source.name == "reasoning_gym":
+        return load_reasoning_gym(argument, split=split, size=size, levels=levels, seed=seed)
+    if source.name == "mix":
+        if levels is not None:
+            raise ConfigError(
+                f"levels must be None for mix:{argument}, got {levels!r}; give each part its own, "
+                "as in mix:unlock@1-3+unlock@8-10"
+            )
+        return make_mix(argument, split, size=size, seed=seed, make_family=_family)
+    return _family(source.name, split, size, levels, seed)
+
+
+def _family(
+    name: str, split: str, size: int | None, levels: Levels | None, seed: int
+) -> ProblemSet:
+    modules = {source.name: source.module for source in _SOURCES if source.module}
+    if name not in modules:
+        raise UnknownNameError(f"no family {name!r}{did_you_mean(name, modules)}")
+    family = cast("Family", import_module(modules[name]))
+    return family.make(split, size=size, levels=levels, seed=seed)
+
+
+def _parsed(name: str, path: str | Path | None) -> tuple[ProblemSource, str]:
+    table = {source.name: source for source in _SOURCES}
+    head, colon, tail = name.partition(":")
+    if head not in table:
+        if not _is_path(name):
+            raise UnknownNameError(
+                f"no problem source {name!r}; for a file give its path{did_you_mean(head, table)}"
+            )
+        head, colon, tail = "file", ":", name
+    source = table[head]
+    if not source.argument:
+        if colon or path is not None:
+            raise ConfigError(
+                f"problem source {head!r} must stand alone, got "
+                f"{shown(tail if colon else str(path))} with it; it reads no file"
+            )
+        return source, ""
+    if bool(tail) == (path is not None):
+        raise ConfigError(
+            f"problem source {head!r} must have one argument, got {name!r} and path "
+            f"{path if path is None else str(path)!r}; write {source.usage}"
+        )
+    return source, tail or str(path)
+
+
+def _is_path(name: str) -> bool:
+    looks = name.endswith(SUFFIXES) or "/" in name or os.sep in name
+    return looks or (name != "" and Path(name).exists())
+
+
+def _read(
+    source: ProblemSource,
+    argument: str,
+    *,
+    split: str,
+    limit: int | None,
+    columns: Mapping[str, str] | None,
+    allow_ungradable: bool,
+) -> ProblemSet:
+    if source.name == "hub":
+        hub_name, colon, config = argument.rpartition(":")
+        if not colon or Path(argument).is_dir():
+            hub_name, config = argument, ""
+        return load_hub(
+            hub_name,
+            config=config or None,
+            split=split,
+            columns=columns,
+            limit=limit,
+            allow_ungradable=allow_ungradable,
+        )
+    if source.name == "gsm8k":
+        return load_file(
+            argument,
+            split=split,
+            columns=columns,
+            limit=limit,
+            allow_ungradable=allow_ungradable,
+            set_name="gsm8k",
+            row_format="gsm8k",
+        )
+    return load_file(
+        argument, split=split, columns=columns, limit=limit, allow_ungradable=allow_ungradable
+    )
+
+
+def _of_levels(problems: ProblemSet, argument: str, levels: Levels, size: int | None) -> ProblemSet:
+    found = sorted({problem.level for problem in problems} - {0})
+    if not found:
+        raise ProblemError(
+            f"{argument} must have levels to be filtered by them, got none in {len(problems)} rows;"
+            " leave levels out, or map a column to level"
+        )
+    kept = [problem for problem in problems if levels[0] <= problem.level <= levels[1]]
+    if not kept:
+        raise ProblemError(
+            f"levels must leave at least one problem of {argument}, got {levels!r} where the rows "
+            f"have {found[0]} to {found[-1]}; widen them"
+        )
+    return ProblemSet(problems.name, tuple(kept[:size]))

@@ -1,0 +1,64 @@
+"""The MDP as values: states, the pure transition, prompts, guidance and cuts."""
+
+from reason_env.state.cuts import (
+    checked_fraction,
+    checker_cut,
+    entropy_cut,
+    last_cut,
+    steps_of_fraction,
+    uniform_cut,
+    with_reference_prefix,
+    with_response_of,
+)
+from reason_env.state.guidance import (
+    answer_guidance,
+    localisation_guidance,
+    mistakes_guidance,
+    next_step_guidance,
+    partial_solution_guidance,
+    solution_guidance,
+    text_guidance,
+)
+from reason_env.state.parts import (
+    Guidance,
+    TokenSource,
+    runs_of,
+    sources_of,
+    verdict_from_json,
+    verdict_to_json,
+)
+from reason_env.state.prompt import GUIDANCE_TEXTS, PromptTemplate
+from reason_env.state.reason_state import ReasonState
+from reason_env.state.transition import EpisodeRules, graded, is_over, is_truncated, transition
+
+__all__ = [
+    "GUIDANCE_TEXTS",
+    "EpisodeRules",
+    "Guidance",
+    "PromptTemplate",
+    "ReasonState",
+    "TokenSource",
+    "answer_guidance",
+    "checked_fraction",
+    "checker_cut",
+    "entropy_cut",
+    "graded",
+    "is_over",
+    "is_truncated",
+    "last_cut",
+    "localisation_guidance",
+    "mistakes_guidance",
+    "next_step_guidance",
+    "partial_solution_guidance",
+    "runs_of",
+    "solution_guidance",
+    "sources_of",
+    "steps_of_fraction",
+    "text_guidance",
+    "transition",
+    "uniform_cut",
+    "verdict_from_json",
+    "verdict_to_json",
+    "with_reference_prefix",
+    "with_response_of",
+]

@@ -1,0 +1,92 @@
+"""What to show beside the question: pure functions from a problem or state to `Guidance`.
+
+`strength` is the share that is shown, 0..1: of the steps (partial solution), of the wrong answers
+(mistakes, the newest), or of the characters (everything else), rounded up; 0 shows nothing. All of
+it is privileged: it reaches the policy through `state.with_guidance` alone, and
+`state.without_guidance()` takes it back.
+"""
+
+import math
+from collections.abc import Sequence
+
+from reason_env.problem import Problem
+from reason_env.state.cuts import checked_fraction
+from reason_env.state.parts import Guidance, GuidanceKind
+from reason_env.state.reason_state import ReasonState
+
+MAX_MISTAKE_CHARS = 64
+"""Longer wrong answers are not shown: a policy's text must not fill the prompt."""
+
+
+def answer_guidance(problem: Problem, strength: float = 1.0) -> Guidance | None:
+    """Returns the reference answer, or its first characters.
+
+    >>> problem = Problem(problem_id="t/train/0", question="?", answer="711")
+    >>> answer_guidance(problem).pieces, answer_guidance(problem, 0.4).pieces
+    (('711',), ('71',))
+    """
+    return text_guidance(problem.answer, strength, kind="answer")
+
+
+def text_guidance(
+    text: str, strength: float = 1.0, *, kind: GuidanceKind = "text"
+) -> Guidance | None:
+    """Returns the text, or its first characters, as one piece."""
+    shown = text[: _share(strength, len(text))]
+    return Guidance(kind, (shown,)) if shown else None
+
+
+def partial_solution_guidance(
+    problem: Problem, strength: float = 1.0, *, delimiter: str = "\n"
+) -> Guidance | None:
+    r"""Returns the first steps of the reference solution, each with its delimiter.
+
+    >>> problem = Problem(problem_id="t/train/0", question="?", answer="24", solution=("a", "b"))
+    >>> partial_solution_guidance(problem, 0.5).pieces
+    ('a\n',)
+    """
+    return solution_guidance(problem, _share(strength, len(problem.solution)), delimiter=delimiter)
+
+
+def solution_guidance(
+    problem: Problem, num_steps: int, *, delimiter: str = "\n"
+) -> Guidance | None:
+    """Returns the reference solution's first `num_steps` steps; None if there are none."""
+    steps = problem.solution[:num_steps]
+    pieces = tuple(step.removesuffix(delimiter) + delimiter for step in steps)
+    return Guidance("partial_solution", pieces) if pieces else None
+
+
+def next_step_guidance(state: ReasonState, strength: float = 1.0) -> Guidance | None:
+    """Returns the reference step after as many as the response has closed; None at the end."""
+    place = len(state.step_ends)
+    steps = state.problem.solution
+    if place >= len(steps):
+        return None
+    return text_guidance(steps[place].removesuffix(state.codec.step_delimiter), strength)
+
+
+def mistakes_guidance(answers: Sequence[str], strength: float = 1.0) -> Guidance | None:
+    """Returns the newest of the wrong answers, each once and on one line.
+
+    >>> mistakes_guidance(["35", "37", "35"]).pieces, mistakes_guidance(["35", "37"], 0.5).pieces
+    (('35', '37'), ('37',))
+    """
+    lines = (" ".join(answer.split()) for answer in answers)
+    distinct = tuple(dict.fromkeys(line for line in lines if 0 < len(line) <= MAX_MISTAKE_CHARS))
+    kept = distinct[len(distinct) - _share(strength, len(distinct)) :]
+    return Guidance("mistakes", kept) if kept else None
+
+
+def localisation_guidance(steps: Sequence[str], question: str = "First wrong step?") -> Guidance:
+    r"""Returns a chain's numbered steps and a question for its first wrong one, as one piece.
+
+    >>> localisation_guidance(("A:3+4 x=7\n", "#### 700")).pieces
+    ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)
+    """
+    numbered = [f"{index} {step.strip()}" for index, step in enumerate(steps, start=1)]
+    return Guidance("instruction", ("\n".join([*numbered, question]),))
+
+
+def _share(strength: float, size: int) -> int:
+    return math.ceil(round(checked_fraction(strength, "strength") * size, 9))

@@ -1,0 +1,129 @@
+"""What follows a ReasonState: the pure transition, and the rules that end an episode.
+
+The Gymnasium environment is a thin shell around `transition`. `ReasonState` and what it is made of
+are offered here too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reason_env.codec import check_token_ids
+from reason_env.errors import ConfigError, StateError
+from reason_env.state.parts import GUIDANCE_KINDS, SOURCES, Guidance, GuidanceKind, TokenSource
+from reason_env.state.reason_state import ReasonState
+from reason_env.verdict import Verdict
+
+__all__ = [
+    "GUIDANCE_KINDS",
+    "SOURCES",
+    "EpisodeRules",
+    "Grade",
+    "Guidance",
+    "GuidanceKind",
+    "ReasonState",
+    "TokenSource",
+    "graded",
+    "is_over",
+    "is_truncated",
+    "transition",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRules:
+    """What ends an episode; part of the environment, so a restored state ends as the original.
+
+    Budgets count the whole response, prefixes from resets and roll-ins included.
+    """
+
+    max_tokens: int = 512
+    """Tokens a response may have before it is truncated."""
+    max_steps: int = 64
+    """Reasoning steps a response may have before it is truncated."""
+    stop_at_answer: bool = True
+    r"""End with the first closed step after which an answer stands in a box or a `####` line; else
+    only at the end token. The first committed answer counts, so a response cannot spray several."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "max_steps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value!r}; raise the budget")
+
+
+Grade = Callable[[str, Any], Verdict]
+"""(response text, `problem.reference`) -> verdict; total."""
+
+
+def is_truncated(state: ReasonState, rules: EpisodeRules) -> bool:
+    """Returns whether a budget, and not an answer, has ended this state's episode."""
+    return state.verdict is None and (
+        len(state.response) >= rules.max_tokens or len(state.step_ends) >= rules.max_steps
+    )
+
+
+def is_over(state: ReasonState, rules: EpisodeRules) -> bool:
+    """Returns whether nothing can follow this state."""
+    return state.verdict is not None or is_truncated(state, rules)
+
+
+def transition(
+    state: ReasonState,
+    action: Sequence[int],
+    *,
+    rules: EpisodeRules,
+    grade: Grade,
+    has_answer: Callable[[str], bool],
+    close: bool = False,
+    source: TokenSource = "policy",
+) -> ReasonState:
+    """Returns the state after `action`, whatever pieces the same tokens come in.
+
+    Tokens are taken up to the first that ends the episode: the end token, the delimiter of a step
+    after which an answer stands (`stop_at_answer`), or a budget. What follows is not part of the
+    episode and is left out.
+
+    Args:
+        state: An open state (not over under `rules`).
+        action: Token ids, [T]; may be empty.
+        rules: Budgets and the stopping rule.
+        grade: Called once, when the episode ends with a verdict.
+        has_answer: Whether a response text holds a final answer.
+        close: If the tokens do not end the episode, end it as the policy's end token would: an end
+            token is added with source "env", unless a budget is used up.
+        source: Who wrote the tokens.
+    """
+    if is_over(state, rules):
+        raise StateError("an episode that is over must not be stepped; reset the environment first")
+    tokens = check_token_ids(state.codec, action)
+    eos = state.codec.eos_id
+    room = tokens[: rules.max_tokens - len(state.response)]
+    if eos in room:
+        room = room[: room.index(eos) + 1]
+    extended = state.extend(room, source)
+    for count in range(len(state.step_ends) + 1, len(extended.step_ends) + 1):
+        so_far = extended.response[: extended.step_ends[count - 1]]
+        answered = rules.stop_at_answer and has_answer(state.codec.decode(so_far))
+        if answered or count >= rules.max_steps:
+            if len(so_far) < len(extended.response):
+                extended = extended.cut(count)
+            return graded(extended, grade) if answered else extended
+    if room and room[-1] == eos:
+        return graded(extended, grade)
+    if close and not is_truncated(extended, rules):
+        return graded(extended.extend((eos,), "env"), grade)
+    return extended
+
+
+def graded(state: ReasonState, grade: Grade) -> ReasonState:
+    """Returns the open state with the verdict on its text."""
+    return ReasonState(
+        problem=state.problem,
+        codec=state.codec,
+        guidance=state.guidance,
+        response=state.response,
+        sources=state.sources,
+        verdict=grade(state.text, state.problem.reference),
+        step_ends=state.step_ends,
+    )

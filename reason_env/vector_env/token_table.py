@@ -1,0 +1,119 @@
+"""What each token can do to an episode, found once from the codec, so that arrays can say it.
+
+Whether a response can hold an answer is followed as a small automaton over the signs without which
+none is stated ("####", a box). Where the text of ids is the joined text of each, its states are how
+much of a sign the response ends with, and the last is "a sign stands": exact, so that nothing else
+is ever looked at. Other decoders may change what stands beside a token; there a token that holds a
+sign's first character makes a response suspect, until a step closes and shows none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec
+from reason_env.env import COMMITMENT_SIGNS
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+SIGN_PARTS: tuple[str, ...] = tuple(
+    sorted({sign[:size] for sign in COMMITMENT_SIGNS for size in range(len(sign))}, key=len)
+)
+"""Beginnings of signs, the empty one first: the states before the last."""
+_FIRSTS = {sign[0] for sign in COMMITMENT_SIGNS}
+_RESTS = tuple({sign[size:] for sign in COMMITMENT_SIGNS for size in range(1, len(sign))})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenTable:
+    """Arrays over the vocabulary."""
+
+    closes: Bools
+    """The token ends a reasoning step whatever stands before it, [vocab_size]."""
+    may_close: Bools
+    """Whether it ends one depends on what stands before it, [vocab_size]."""
+    next_sign: np.ndarray[Any, np.dtype[np.uint8]]
+    """The state after the token, by the state before it, [states, vocab_size]; 0 is "no sign"."""
+    suspect: int
+    """The first state in which a step that closes has to be looked at."""
+
+    @property
+    def seen(self) -> int:
+        """The state of a response that holds a sign, or may: the last; nothing leaves it."""
+        return len(self.next_sign) - 1
+
+
+def token_table(codec: Codec) -> TokenTable:
+    r"""Returns the table of a codec's tokens.
+
+    >>> from reason_env import ByteCodec
+    >>> table = token_table(ByteCodec())
+    >>> table.closes.nonzero()[0].tolist(), table.may_close.any(), table.next_sign.shape
+    ([10], np.False_, (13, 258))
+    >>> token_table(ByteCodec("\n\n")).may_close.nonzero()[0].tolist()
+    [10]
+    """
+    last = codec.step_delimiter[-1]
+    # A token may hold the last bytes of a character: alone it decodes to U+FFFD.
+    broken = "" if last.isascii() else "\ufffd"
+    texts = [codec.decode((token,)) for token in range(codec.vocab_size)]
+    candidates = np.array([last in text or text[:1] == broken != "" for text in texts])
+    closes = np.zeros(codec.vocab_size, dtype=np.bool_)
+    for token in np.flatnonzero(candidates).tolist():
+        closes[token] = codec.ends_step((token,))
+    is_joined = joins(codec)
+    next_sign = _followed(texts) if is_joined else _suspected(texts)
+    return TokenTable(
+        closes=closes,
+        may_close=candidates & ~closes,
+        next_sign=next_sign,
+        suspect=len(next_sign) - 1 if is_joined else 1,
+    )
+
+
+def joins(codec: Codec) -> bool:
+    """Returns whether ASCII text of ids is that of each id, joined.
+
+    Bytes beyond ASCII may make one character with their neighbours; no sign has any.
+    """
+    if type(codec) is HuggingFaceCodec:
+        return codec.token_bytes is not None
+    return type(codec) is ByteCodec
+
+
+def sign_state(text: str) -> int:
+    r"""Returns the state of a response that reads `text`, where ids are joined.
+
+    >>> [SIGN_PARTS[sign_state(text)] for text in ("2 x", "a \\bo", "###", "##x#")]
+    ['', '\\bo', '###', '#']
+    >>> sign_state("a #### 7") == len(SIGN_PARTS)
+    True
+    """
+    if any(sign in text for sign in COMMITMENT_SIGNS):
+        return len(SIGN_PARTS)
+    return next(
+        state for state in reversed(range(len(SIGN_PARTS))) if text.endswith(SIGN_PARTS[state])
+    )
+
+
+def _followed(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Returns the states of `sign_state` after each token."""
+    table = np.zeros((len(SIGN_PARTS) + 1, len(texts)), dtype=np.uint8)
+    for token, text in enumerate(texts):
+        if not text:
+            table[:, token] = range(len(table))
+        elif (
+            not _FIRSTS.isdisjoint(text)
+            or text.startswith(_RESTS)
+            or any(rest.startswith(text) for rest in _RESTS)
+        ):
+            table[:-1, token] = [sign_state(part + text) for part in SIGN_PARTS]
+    table[-1] = len(SIGN_PARTS)
+    return table
+
+
+def _suspected(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Returns three states: no sign, suspect, and a sign stands, which only a look can tell."""
+    holds = np.array([not _FIRSTS.isdisjoint(text) for text in texts], dtype=np.uint8)
+    return np.stack([holds, np.full_like(holds, 1), np.full_like(holds, 2)])

@@ -1,0 +1,167 @@
+r"""Separates what an answer is called from what it is: `x = 3`, `f(x) = x + 1`, `(p, q) = (3, 2)`.
+
+A chain `x = 5 + 2 = 7` gives its last side. One that lists several different plain numbers gives
+no answer at all (`1 = 2 = 3 = 7` is a spray), unless work between them supports the last one.
+Before an "approximately equal" sign stands the answer, after it a comment.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from reason_env.verify.comparing.forms import is_numeral
+from reason_env.verify.comparing.identity import number_value, same_value
+from reason_env.verify.comparing.regions import MINUS_INFINITY
+from reason_env.verify.comparing.sets import is_name
+from reason_env.verify.tree import INFINITY, Node
+
+MAX_ITEMS = 1500
+MAX_SIGNS = 6
+
+
+class WorkBudgetError(Exception):
+    """The comparison needs more work than one verdict may cost."""
+
+
+class Item(NamedTuple):
+    """One answer of a list: its value and its name, if it has one."""
+
+    value: Node
+    name: Node | None = None
+
+
+def named(node: Node) -> Item | None:
+    """Returns name and value of an answer; None if it is an equation, or a chain that gives
+    nothing.
+    """
+    if node.op != "rel":
+        return Item(node)
+    signs = str(node.value).split(",")
+    if any(sign not in ("=", "\\approx") for sign in signs):
+        return Item(node)
+    sides = node.args
+    if "\\approx" in signs:
+        at = signs.index("\\approx")
+        if at > 0 or not is_label(sides[0]):
+            comment = sides[at + 1]
+            sides = sides[: at + 1]
+            return _last(sides) if _is_near(sides[-1], comment) or at > 0 else None
+    return _last(sides)
+
+
+def _last(sides: tuple[Node, ...]) -> Item | None:
+    if len(sides) == 1:
+        return Item(sides[0])
+    name = sides[0] if is_label(sides[0]) else None
+    if name is None and len(sides) == 2 and is_label(sides[1]) and sides[1].op == "sym":
+        return Item(sides[0], sides[1])
+    rest = [side for side in sides if not is_label(side)] or [sides[-1]]
+    if name is None and not all(number_value(side) is not None for side in sides):
+        return None
+    return Item(rest[-1], name) if _supports(rest) else None
+
+
+def _supports(sides: list[Node]) -> bool:
+    """Returns whether the chain before its last side does not contradict it."""
+    last = sides[-1]
+    others = [side for side in sides[:-1] if is_numeral(side)]
+    if all(same_value(side, last) for side in others):
+        return True
+    worked = [side for side in sides[:-1] if not is_numeral(side)]
+    return any(same_value(side, last) is True for side in worked)
+
+
+def _is_near(value: Node, comment: Node) -> bool:
+    left, right = number_value(value), number_value(comment)
+    return left is None or right is None or abs(left - right) <= 0.02 * max(abs(left), abs(right))
+
+
+def is_label(node: Node) -> bool:
+    r"""Returns whether a side names something: `x`, `f(n)`, `AB`, `\frac{NO}{BO}`, `V_1 : V_2`, a
+    word.
+    """
+    if is_name(node) or node.op == "text":
+        return True
+    if node.op == "fn" and node.value == "abs":
+        return is_label(node.args[0])
+    if node.op in ("tuple", "ratio"):
+        return all(is_label(part) for part in node.args)
+    if node.op in ("mul", "div"):
+        return all(is_label(part) and _is_upper(part) for part in node.args)
+    return False
+
+
+def _is_upper(node: Node) -> bool:
+    return (
+        all(_is_upper(part) for part in node.args) if node.args else str(node.value)[:1].isupper()
+    )
+
+
+def items(node: Node) -> list[Node]:
+    """Returns the answers of a list or set, with every plus-or-minus written out.
+
+    Raises:
+        WorkBudgetError: There are more than `MAX_ITEMS`.
+    """
+    parts = node.args if node.op in ("list", "set") else (node,)
+    flat: list[Node] = []
+    for part in parts:
+        nested = items(part) if part.op in ("list", "set") else list(_expanded(part))
+        flat.extend(nested)
+        if len(flat) > MAX_ITEMS:
+            raise WorkBudgetError
+    return flat
+
+
+def without_domains(node: Node) -> Node:
+    r"""Returns a list without the parts that say where a letter comes from: `k \in \mathbb{Z}`."""
+    if node.op != "list":
+        return node
+    kept = tuple(part for part in node.args if not _is_domain(part))
+    return kept[0] if len(kept) == 1 else Node("list", kept or node.args, node.value)
+
+
+def _is_domain(node: Node) -> bool:
+    if node.op != "rel" or node.value != "\\in":
+        return False
+    place = node.args[1]
+    is_letter = place.op == "sym" and str(place.value).startswith("mathbb")
+    return is_letter or (place.op == "interval" and place.args == (MINUS_INFINITY, INFINITY))
+
+
+def _expanded(node: Node) -> Iterator[Node]:
+    count = _signs(node)
+    if not 0 < count <= MAX_SIGNS:
+        yield node
+        return
+    is_tied = any(True for _ in _marks(node, "mp"))
+    choices = [(1 << count) - 1, 0] if is_tied else range((1 << count) - 1, -1, -1)
+    for choice in choices:
+        yield _chosen(node, [bool(choice >> at & 1) for at in range(count)])
+
+
+def _marks(node: Node, *ops: str) -> Iterator[Node]:
+    if node.op in ops:
+        yield node
+    for part in node.args:
+        yield from _marks(part, *ops)
+
+
+def _signs(node: Node) -> int:
+    return sum(1 for _ in _marks(node, "pm", "mp"))
+
+
+def _chosen(node: Node, picks: list[bool]) -> Node:
+    if node.op in ("pm", "mp"):
+        is_plus = picks.pop(0) == (node.op == "pm")
+        inner = _chosen(node.args[0], picks)
+        return inner if is_plus else Node("neg", (inner,))
+    return Node(node.op, tuple(_chosen(part, picks) for part in node.args), node.value)
+
+
+def spread(node: Node) -> list[Node]:
+    """Returns `(f(n), g(n)) = (n, 1)` as `f(n) = n` and `g(n) = 1`; any other node as itself."""
+    if node.op == "rel" and node.value == "=" and all(side.op == "tuple" for side in node.args):
+        names, values = node.args[0].args, node.args[1].args
+        if len(names) == len(values) and all(is_label(name) for name in names):
+            return [Node("rel", pair, "=") for pair in zip(names, values, strict=True)]
+    return [node]

@@ -1,0 +1,50 @@
+"""Answers as trees, and their exact and numeric values."""
+
+from reason_env.verify.tree.exact import UndefinedError, modular, rational
+from reason_env.verify.tree.fields import DOUBLES, Field, is_real, long_field
+from reason_env.verify.tree.nodes import (
+    EMPTY_SET,
+    EULER,
+    IMAGINARY,
+    INFINITY,
+    ONE,
+    PI,
+    TEN,
+    Node,
+    add,
+    has_op,
+    multiply,
+    negative,
+    number,
+    substitute,
+    symbol,
+    symbols,
+    walk,
+)
+
+__all__ = [
+    "DOUBLES",
+    "EMPTY_SET",
+    "EULER",
+    "IMAGINARY",
+    "INFINITY",
+    "ONE",
+    "PI",
+    "TEN",
+    "Field",
+    "Node",
+    "UndefinedError",
+    "add",
+    "has_op",
+    "is_real",
+    "long_field",
+    "modular",
+    "multiply",
+    "negative",
+    "number",
+    "rational",
+    "substitute",
+    "symbol",
+    "symbols",
+    "walk",
+]

@@ -1,0 +1,161 @@
+"""Evaluates trees exactly: as a rational number, or modulo a prime. Every size is bounded first.
+
+The modular value is an identity test: two rational expressions that agree modulo 2^61 - 1 at
+pseudo-random points are equal, but for a chance of about (degree / 2^61) a point. The points
+depend on the names alone, so the verdict is the same in every process.
+"""
+
+import math
+import zlib
+from fractions import Fraction
+
+from reason_env.verify.tree.nodes import Node
+
+PRIME = 2**61 - 1
+MAX_BITS = 40_000
+"""Size of a numerator or denominator that is still evaluated."""
+MAX_FACTORIAL = 1000
+
+
+class UndefinedError(ArithmeticError):
+    """The tree has no value here: a division by zero, an unknown operation, or too large a
+    number.
+    """
+
+
+def rational(node: Node) -> Fraction | None:
+    """Returns the exact value of a rational constant; None if it is not one, or too large."""
+    try:
+        return _rational(node)
+    except UndefinedError:
+        return None
+
+
+def _rational(node: Node) -> Fraction:
+    if node.op == "num":
+        assert isinstance(node.value, Fraction), "a num node holds a Fraction"
+        return node.value
+    if node.op == "dec":
+        return Fraction(str(node.value))
+    if node.op not in _ARITHMETIC:
+        raise UndefinedError(node.op)
+    values = [_rational(part) for part in node.args]
+    return _bounded(_apply(node.op, values))
+
+
+_ARITHMETIC_TEXT = """
+    add mul div ratio neg pow percent mixed fact
+"""
+_ARITHMETIC = frozenset(_ARITHMETIC_TEXT.split())
+
+
+def _apply(op: str, values: list[Fraction]) -> Fraction:
+    if op in ("add", "mixed"):
+        total = values[0]
+        for value in values[1:]:
+            total = _bounded(total + value)
+        return total
+    if op == "mul":
+        total = values[0]
+        for value in values[1:]:
+            total = _bounded(total * value)
+        return total
+    if op in ("div", "ratio"):
+        if values[1] == 0:
+            raise UndefinedError("division by zero")
+        return values[0] / values[1]
+    if op == "pow":
+        return _power(values[0], values[1])
+    if op == "fact":
+        return _factorial(values[0])
+    return -values[0] if op == "neg" else values[0] / 100
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise UndefinedError("too large")
+    return value
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction:
+    if exponent.denominator != 1:
+        return _rational_root(base, exponent)
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if bits * abs(exponent.numerator) > MAX_BITS and abs(base) != 1:
+        raise UndefinedError("too large")
+    if abs(base) == 1:
+        return base if exponent.numerator % 2 else Fraction(1)
+    if base == 0 and exponent <= 0:
+        raise UndefinedError("a power of zero")
+    return base ** int(exponent)
+
+
+def _rational_root(base: Fraction, exponent: Fraction) -> Fraction:
+    degree = exponent.denominator
+    if base < 0 or degree != 2:
+        raise UndefinedError("not rational")
+    top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
+    if top * top != base.numerator or bottom * bottom != base.denominator:
+        raise UndefinedError("not rational")
+    return _power(Fraction(top, bottom), Fraction(exponent.numerator))
+
+
+def _factorial(value: Fraction) -> Fraction:
+    if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
+        raise UndefinedError("no factorial")
+    return Fraction(math.factorial(int(value)))
+
+
+def modular(node: Node, point: int) -> int:
+    """Returns the value modulo `PRIME` with pseudo-random variables; `UndefinedError` if it has
+    none.
+    """
+    op = node.op
+    if op == "num":
+        assert isinstance(node.value, Fraction), "a num node holds a Fraction"
+        return _residue(node.value)
+    if op == "sym":
+        seed = str(node.value)
+        return (zlib.crc32(f"{seed}{point}a".encode()) << 29) ^ zlib.crc32(
+            f"{point}{seed}".encode()
+        )
+    if op == "add":
+        return sum(modular(part, point) for part in node.args) % PRIME
+    if op in ("mul", "div", "ratio", "neg", "mixed", "percent"):
+        return _modular_product(op, [modular(part, point) for part in node.args])
+    if op == "pow":
+        exponent = rational(node.args[1])
+        if exponent is None or exponent.denominator != 1 or abs(exponent) > 10**6:
+            raise UndefinedError("no modular power")
+        base = modular(node.args[0], point)
+        if base == 0:
+            raise UndefinedError("a power of zero")
+        return pow(base, int(exponent), PRIME)
+    if op == "dec":
+        return _residue(Fraction(str(node.value)))
+    raise UndefinedError(op)
+
+
+def _modular_product(op: str, values: list[int]) -> int:
+    if op == "neg":
+        return -values[0] % PRIME
+    if op == "mixed":
+        return sum(values) % PRIME
+    if op == "percent":
+        return values[0] * pow(100, -1, PRIME) % PRIME
+    if op == "mul":
+        total = 1
+        for value in values:
+            total = total * value % PRIME
+        return total
+    if values[1] == 0:
+        raise UndefinedError("division by zero")
+    return values[0] * pow(values[1], -1, PRIME) % PRIME
+
+
+def _residue(value: Fraction) -> int:
+    if value.denominator == 1:
+        return value.numerator % PRIME
+    if value.denominator % PRIME == 0:
+        raise UndefinedError("the prime divides")
+    return value.numerator * pow(value.denominator, -1, PRIME) % PRIME

@@ -1,0 +1,159 @@
+"""One worker process and its pipes: spawned, asked, and killed when it does not answer.
+
+No signal handler is installed in the caller. A worker that answers nothing until the wall-clock
+limit (the last resort; the worker counts CPU time itself) gets SIGKILL.
+"""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, Literal
+
+from reason_env.verdict import Outcome
+from reason_env.verify.options import GradeOptions
+
+WALL_S = 30.0
+"""Wall-clock seconds of one comparison on a machine however busy: the last resort."""
+
+
+START_S = 120.0
+"""Wall-clock seconds in which a worker has to come up."""
+
+
+MAX_REPLY_BYTES = 65536
+
+
+Reply = tuple[Outcome, str]
+Tier = Literal["ours", "math_verify"]
+"""Who compares: sympy and math-verify where each serves us, or math-verify alone, as a peer."""
+
+
+Scored = tuple[Outcome, str, float | None]
+"""Outcome, reason, score: what a worker of a scorer finds."""
+
+
+SYMBOLIC = "symbolic"
+"""The program of the workers that compare; others are named after their scorer."""
+
+
+FIXED = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Of a scorer's process: generators that walk through sets of texts make the same entry in each,
+and threads take no address space."""
+
+
+_RAN_OUT: Scored = (Outcome.TIMEOUT, "the worker did not answer in time", None)
+
+
+_DIED: Scored = (Outcome.ERROR, "the worker died", None)
+
+
+class Worker:
+    """One spawned process and its pipes; used by one thread at a time."""
+
+    def __init__(self, program: str = SYMBOLIC) -> None:
+        """Spawns the process for `program` and does not wait for it."""
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "reason_env.verify.workers.worker", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            close_fds=True,
+            start_new_session=True,
+            env=os.environ | path | ({} if program == SYMBOLIC else FIXED),
+        )
+        self._buffer = b""
+        self._is_ready = False
+        self._job_id = 0
+
+    def compare(
+        self, response: str, reference: str, options: GradeOptions, tier: Tier = "ours"
+    ) -> Reply:
+        """Returns what the process found; TIMEOUT or ERROR (and a dead process) if it found
+        nothing.
+        """
+        job = {"tier": tier, "response": response, "reference": reference}
+        outcome, reason, _ = self._ask(job | {"options": asdict(options)})
+        return outcome, reason
+
+    def score(self, response: str, entry: str) -> Scored:
+        """Returns what the scorer that this is a worker of says; failures as `compare`."""
+        return self._ask({"tier": "score", "response": response, "entry": entry})
+
+    def _ask(self, job: dict[str, Any]) -> Scored:
+        if not self._is_ready:
+            self._is_ready = bool(self._line(START_S))
+            if not self._is_ready:
+                self.kill()
+                return (Outcome.ERROR, "the worker did not start", None)
+        self._job_id += 1
+        try:
+            self._write((json.dumps(job | {"id": self._job_id}) + "\n").encode())
+        except OSError:
+            self.kill()
+            return _DIED
+        return self._answer()
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Ends the process and its children with SIGKILL and reaps it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, 9)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _answer(self) -> Scored:
+        while True:
+            line = self._line(WALL_S)
+            if not line:
+                self.kill()
+                return _RAN_OUT if line is None else _DIED
+            message = json.loads(line)
+            if message["id"] == self._job_id:
+                return Outcome(message["outcome"]), str(message["reason"]), message.get("score")
+            # A job that died after it had answered is reported once more: that is no news.
+            if message["id"] > self._job_id:
+                self.kill()
+                return _DIED
+
+    def _write(self, data: bytes) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None, "the worker has a standard input"
+        view = memoryview(data)
+        while view:
+            view = view[pipe.write(view) or 0 :]
+
+    def _line(self, limit_s: float) -> bytes | None:
+        """Returns the next line; empty if the process ended, None if the limit passed."""
+        pipe = self._process.stdout
+        assert pipe is not None, "the worker has a standard output"
+        poller = select.poll()
+        poller.register(pipe, select.POLLIN)
+        deadline = time.monotonic() + limit_s
+        while b"\n" not in self._buffer:
+            left_ms = (deadline - time.monotonic()) * 1000
+            if left_ms <= 0 or not poller.poll(left_ms):
+                return None
+            piece = os.read(pipe.fileno(), MAX_REPLY_BYTES)
+            if not piece or len(self._buffer) > MAX_REPLY_BYTES:
+                return b""
+            self._buffer += piece
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line

@@ -1,0 +1,244 @@
+import json
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from reason_env.agents.compare import (
+    CompareConfig,
+    Comparison,
+    arms_of,
+    num_cores,
+    shared_settings,
+    tokens_of,
+)
+from reason_env.errors import CheckpointError
+
+# Stands for `reason-env train`: one line of metrics per start, and what a test asks of it.
+PROGRAM = """
+import json, os, pathlib, sys, time
+method, how, place = sys.argv[2], sys.argv[3], pathlib.Path(sys.argv[-1])
+begun = how == "--resume"
+if not begun:
+    config = json.loads(pathlib.Path(sys.argv[4]).read_text())
+    assert config["method"]["kind"] == method and config["max_generated_tokens"] == 1000
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps(config))
+config = json.loads((place / "config.json").read_text())
+threads = os.environ["OMP_NUM_THREADS"]
+print("started", how, "threads", threads, "pid", os.getpid(), flush=True)
+row = {"iteration": 1, "rollout/sampled_tokens_total": 600, "eval/pass_at_1": 0.25}
+with (place / "metrics.jsonl").open("a") as file:
+    file.write(json.dumps(row) + chr(10))
+if method == "expo":
+    print("out of luck", flush=True)
+    sys.exit(3)
+pause = place.parents[3] / "pause"
+while pause.exists():
+    time.sleep(0.02)
+"""
+
+
+def make(path, arms=("grpo", "lte"), **changes):
+    settings = {"sources": ("chain",), "num_seeds": 2, "budget": 1000} | changes
+    config = CompareConfig(arms=arms_of(list(arms), shared_settings()), **settings)
+    return Comparison.open_or_create(path, config)
+
+
+def events(comparison, **options):
+    seen = []
+    comparison.run(workers=2, on_progress=seen.append, program=PROGRAM, **options)
+    return [(own.run.arm, own.run.seed, own.status) for own in seen], seen
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_every_run_runs_seed_by_seed_with_one_thread_and_is_told_of(tmp_path):
+    comparison = make(tmp_path / "cmp")
+    order, seen = events(comparison)
+    begun = [own[:2] for own in dict.fromkeys(own for own in order if own[2] == "running")]
+    assert begun == [("grpo", 0), ("lte", 0), ("grpo", 1), ("lte", 1)]
+    assert sorted(own[:2] for own in order if own[2] == "finished") == sorted(begun)
+    last = seen[-1]
+    assert (last.tokens, last.pass_at_1) == (600, 0.25)
+    for run in comparison.runs:
+        assert run.is_finished
+        assert "threads 1 pid" in run.log_tail()
+
+
+def test_finished_runs_are_not_run_again(tmp_path):
+    comparison = make(tmp_path / "cmp")
+    events(comparison)
+    logs = {run: run.log.read_text() for run in comparison.runs}
+    order, _ = events(Comparison.open(comparison.path))
+    assert order == []
+    assert {run: run.log.read_text() for run in comparison.runs} == logs
+
+
+def test_a_failing_run_loses_no_other_and_is_tried_again(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("grpo", "expo"), num_seeds=1)
+    order, _ = events(comparison)
+    assert ("expo", 0, "failed") in order
+    assert ("grpo", 0, "finished") in order
+    run = comparison.runs[1]
+    assert run.end == {"status": "failed", "exit_status": 3}
+    assert run.log_tail(1) == "out of luck"
+    order, _ = events(comparison)
+    assert [own[2] for own in order if own[0] == "expo"][-1] == "failed"
+    assert "started --resume" in run.log.read_text()
+    assert not [own for own in order if own[0] == "grpo"]
+
+
+def test_a_run_whose_parent_was_killed_is_waited_for_and_not_written_by_two(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
+    (run,) = comparison.runs
+    pause = comparison.path / "pause"
+    pause.touch()
+    parent = os.fork()
+    if parent == 0:
+        comparison.run(workers=1, program=PROGRAM)
+        os._exit(0)
+    wait_for(lambda: "started" in run.log_tail())
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    orphan = int(run.log_tail(1).split()[-1])
+    os.kill(orphan, 0)  # still there
+    seen = []
+
+    def on_progress(progress):
+        seen.append(progress.status)
+        if len(seen) == 1:
+            assert run.log.read_text().count("started") == 1
+            pause.unlink()  # now the orphan ends
+
+    comparison.run(workers=1, program=PROGRAM, on_progress=on_progress)
+    assert run.is_finished
+    lines = run.log.read_text().splitlines()
+    assert [line.split()[1] for line in lines] == ["--from-config", "--resume"]
+    assert len({line.split()[-1] for line in lines}) == 2
+
+
+def test_a_killed_run_is_resumed(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
+    (run,) = comparison.runs
+    pause = comparison.path / "pause"
+    pause.touch()
+    killed = []
+
+    def on_progress(progress):
+        if not killed and "pid" in run.log_tail():
+            killed.append(int(run.log_tail(1).split()[-1]))
+            os.kill(killed[0], signal.SIGKILL)
+            pause.unlink()
+
+    comparison.run(workers=1, program=PROGRAM, on_progress=on_progress)
+    assert run.end == {"status": "failed", "exit_status": -9}
+    comparison.run(workers=1, program=PROGRAM)
+    assert run.is_finished
+    assert "started --resume" in run.log.read_text()
+
+
+def test_an_interrupted_comparison_ends_its_processes(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
+    (comparison.path / "pause").touch()
+    (run,) = comparison.runs
+
+    def on_progress(progress):
+        wait_for(lambda: "pid" in run.log_tail())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        comparison.run(workers=1, program=PROGRAM, on_progress=on_progress)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(run.log_tail(1).split()[-1]), 0)
+    assert run.end is None
+
+
+def test_two_processes_do_not_run_one_comparison(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
+
+    def on_progress(progress):
+        with pytest.raises(CheckpointError, match="a comparison must be run by one process"):
+            comparison.run(workers=1, program=PROGRAM)
+
+    comparison.run(workers=1, program=PROGRAM, on_progress=on_progress)
+
+
+def test_a_directory_keeps_its_settings(tmp_path):
+    comparison = make(tmp_path / "cmp")
+    assert make(tmp_path / "cmp").config == comparison.config
+    with pytest.raises(
+        CheckpointError,
+        match=r"must keep its settings, got others for '.*cmp': budget 1000 there and 2000 here; "
+        r"go on with the old one by --resume .*cmp, or give another --out",
+    ):
+        make(tmp_path / "cmp", budget=2000)
+    with pytest.raises(CheckpointError, match=r"absent there and .*, .* and \d+ more; go on"):
+        make(tmp_path / "cmp", arms=("grpo", "lte", "srpo"))
+    # A run's directory has a config.json too.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="must have a directory of its own"):
+        make(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(CheckpointError, match="must have a directory of its own"):
+        make(tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"a comparison must hold config\.json and runs/"):
+        Comparison.open(tmp_path / "other")
+
+
+def test_a_run_that_was_killed_before_it_began_begins_again(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
+    (run,) = comparison.runs
+    run.folder.mkdir(parents=True)
+    program = PROGRAM.replace("place.mkdir()", "place.mkdir(exist_ok=True)")
+    run.path.mkdir()
+    (run.path / "provenance.json").write_text("{}")  # RunDir writes it before config.json
+    comparison.run(workers=1, program=program)
+    assert "started --from-config" in run.log_tail()
+
+
+def test_tokens_are_those_of_the_last_row_that_tells_them():
+    rows = [{"iteration": 0}, {"rollout/sampled_tokens_total": 7}, {"iteration": 2}]
+    assert tokens_of(rows) == 7
+    assert tokens_of([]) == 0
+    assert 1 <= num_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.slow
+def test_compare_from_the_command_line_ends_with_table_sentences_and_report(tmp_path, capsys):
+    from reason_env.cli import main
+
+    words = [
+        "compare", "grpo", "grpo:zero_advantages=true", "--problems", "chain", "--seeds", "1",
+        "--budget", "600", "--levels", "3", "3", "--size", "8", "--problems-per-iteration", "2",
+        "--group-size", "2", "--eval.num-problems", "2", "--eval.samples", "1", "--eval.k", "1",
+        "--out", str(tmp_path / "cmp"),
+    ]  # fmt: skip
+    main(words)
+    first = capsys.readouterr().out
+    found = json.loads((tmp_path / "cmp" / "comparison.json").read_text())
+    assert [run["status"] for run in found["runs"]] == ["finished", "finished"]
+    assert all(600 <= run["tokens"] < 1200 for run in found["runs"])
+    for own in found["by_source"]["chain"]["arms"].values():
+        assert own["sentence"] in first
+    assert str(tmp_path / "cmp" / "report.html") in first
+    # Both saw the same problems in the same order.
+    problems = []
+    for arm in ("grpo", "grpo_zero_advantages=true"):
+        folder = tmp_path / "cmp" / "runs" / "chain" / arm / "seed_0" / "episodes"
+        text = (folder / "iteration_000001.jsonl").read_text()
+        rows = [json.loads(line) for line in text.splitlines()]
+        problems.append([row["state"]["problem"]["problem_id"] for row in rows])
+    assert problems[0] == problems[1]
+    main(words)
+    assert "finished:" not in capsys.readouterr().out
+    assert sys.exc_info() == (None, None, None)

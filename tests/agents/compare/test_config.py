@@ -1,0 +1,191 @@
+import json
+
+import pytest
+
+from reason_env.agents.compare import (
+    CompareConfig,
+    arm,
+    arms_of,
+    arms_of_file,
+    shared_settings,
+    slug,
+)
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.methods.lte import LTEConfig
+from reason_env.agents.methods.pope import POPEConfig
+from reason_env.agents.runs import config_json, differences, leaves
+from reason_env.agents.train import TrainConfig
+from reason_env.env import EnvConfig
+from reason_env.errors import ConfigError, UnknownNameError
+
+SHARED = shared_settings()
+
+
+def config(**changes):
+    return CompareConfig(
+        **({"arms": arms_of(["grpo", "lte"], SHARED), "sources": ("chain", "inverse")} | changes)
+    )
+
+
+def test_an_arm_is_a_method_with_options_of_the_method_or_of_the_run():
+    own = arm("pope:copies=guided_only,hard_samples=4,learner.learning_rate=1e-4", SHARED)
+    assert own.method == POPEConfig(copies="guided_only", hard_samples=4)
+    assert own.learner.learning_rate == 1e-4
+    assert own.eval == SHARED.eval
+
+
+def test_a_value_may_be_a_json_list_with_commas():
+    own = arm("grpo:learner.betas=[0.8,0.95],group_size=3", SHARED)
+    assert own.learner.betas == (0.8, 0.95)
+    assert own.method == GRPOConfig(group_size=3)
+
+
+def test_words_that_our_flags_write_are_read_and_dashes_are_underscores():
+    own = arm("grpo:zero-advantages=True,env.size=None", SHARED)
+    assert own.zero_advantages is True
+    assert own.env.size is None
+
+
+def test_a_key_of_the_method_goes_before_one_of_the_run():
+    own = arm("grpo:loss.clip_high=0.28", SHARED)
+    assert own.method.loss.clip_high == 0.28
+
+
+def test_shared_flags_of_the_method_reach_every_arm_that_has_them():
+    shared = TrainConfig(method=GRPOConfig(group_size=5))
+    assert arm("lte", shared).method == LTEConfig(group_size=5)
+    with pytest.raises(
+        UnknownNameError,
+        match=r"the flag --group-size must be a setting of every arm, got arm 'rrpo' without; .*"
+        r"METHOD:group_size=5",
+    ):
+        arm("rrpo", shared)
+
+
+def test_a_file_of_arms_says_what_differs(tmp_path):
+    path = tmp_path / "arms.json"
+    rows = {
+        "wide": {"method": {"kind": "grpo", "loss": {"clip_high": 0.3}}},
+        "slow": {"method": {"kind": "lte"}, "learner": {"learning_rate": 1e-5}},
+    }
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    found = arms_of_file(path, SHARED)
+    assert list(found) == ["wide", "slow"]
+    assert found["wide"].method.loss.clip_high == 0.3
+    assert found["wide"].method.loss.clip_low == GRPOConfig().loss.clip_low
+    assert found["slow"].learner.learning_rate == 1e-5
+    assert found["slow"].method == LTEConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("grppo", UnknownNameError, "no method 'grppo'; did you mean 'grpo'"),
+        ("grpo:groupsize=4", UnknownNameError, "no setting 'groupsize'.*did you mean 'group_size'"),
+        ("grpo:group_size", ConfigError, "an arm must be METHOD:KEY=VALUE,..., got"),
+        ("grpo:group_size=many", ConfigError, "group_size must be of type int, got 'many'"),
+        ("grpo:group_size=1", ConfigError, "group_size must be at least 2"),
+        ("srpo+lti", UnknownNameError, "no method 'lti'; did you mean 'lte'"),
+        (
+            "srpo+lte:srpo.nun_base=2",
+            UnknownNameError,
+            "no setting 'srpo.nun_base' in arm 'srpo.lte:.*'; did you mean 'srpo.num_base'",
+        ),
+        ("srpo+lte:gama=2", UnknownNameError, "no setting 'gama' in arm .*did you mean 'lte.gamma"),
+    ],
+)
+def test_an_arm_that_means_nothing_is_refused(text, error, message):
+    with pytest.raises(error, match=message):
+        arm(text, SHARED)
+
+
+def test_files_of_arms_that_mean_nothing_are_refused(tmp_path):
+    path = tmp_path / "arms.json"
+    with pytest.raises(ConfigError, match="--arms must name a file"):
+        arms_of_file(path, SHARED)
+    for text, message in [
+        ("{", "a file of arms must be JSON"),
+        ("[]", "a file of arms must be a JSON object of objects"),
+        ('{"a": {"method": {}}}', "arm 'a' must name its method"),
+        ('{"a": {"method": {"kind": "grpo"}, "sede": 1}}', "unknown key 'config.sede'"),
+    ]:
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=message):
+            arms_of_file(path, SHARED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_seeds": 0}, "num_seeds must be at least 1"),
+        ({"budget": 0}, "budget must be at least 1"),
+        ({"first_seed": -1}, "first_seed must be at least 0"),
+        ({"budget": 255}, "budget must hold an iteration, got 255 tokens where 'grpo' .* 256 resp"),
+        ({"level": 0.0}, "level must lie in 0..1"),
+        ({"level": 1.5}, "level must lie in 0..1"),
+        ({"arms": {}}, "at least one arm"),
+        ({"sources": ()}, "at least one problem source"),
+        ({"sources": ("chain", "chain")}, "must have a directory of its own"),
+        ({"sources": ("a/b", "a_b")}, "must have a directory of its own, got 'a/b' and 'a_b'"),
+        ({"arms": {"short": TrainConfig(iterations=3)}}, "must end by the comparison's budget"),
+    ],
+)
+def test_a_comparison_that_cannot_be_fair_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**changes)
+
+
+def test_the_smallest_budget_is_one_token_of_each_response_of_an_iteration():
+    assert config(budget=256).budget == 256  # 32 problems, 8 responses each
+    resets = arms_of(["rrpo:num_base=3,problems_per_iteration=5"], SHARED)
+    assert config(arms=resets, budget=15).budget == 15
+    with pytest.raises(ConfigError, match="samples at least 15 responses"):
+        config(arms=resets, budget=14)
+
+
+def test_an_arm_named_twice_is_refused():
+    with pytest.raises(ConfigError, match="an arm must be named once, got 'grpo' twice"):
+        arms_of(["grpo", "grpo"], SHARED)
+
+
+def test_a_run_has_its_source_its_seed_and_the_budget():
+    own = config(first_seed=3, num_seeds=2, budget=777)
+    assert list(own.seeds) == [3, 4]
+    run = own.run_config("inverse", "lte", 4)
+    assert (run.env.problems, run.seed, run.max_generated_tokens) == ("inverse", 4, 777)
+    assert run.method == LTEConfig()
+    assert own.baseline == "grpo"
+
+
+def test_a_stack_is_not_given_another_source():
+    spec = '{"id": "MathReason-v0", "kwargs": {"problems": "chain"}}'
+    import gymnasium as gym
+
+    import reason_env  # noqa: F401
+
+    spec = gym.make("MathReason-v0", problems="chain", split="train").spec.to_json()
+    stacked = TrainConfig(env=EnvConfig(stack=spec), iterations=SHARED.iterations)
+    own = config(arms={"grpo": stacked}, sources=("chain",))
+    assert own.run_config("chain", "grpo", 1).env == stacked.env
+
+
+def test_a_comparison_survives_json_and_its_hash_follows_every_setting():
+    own = config(level=0.25)
+    assert config_json.load(CompareConfig, config_json.dump(own)) == own
+    assert own.content_hash == config(level=0.25).content_hash
+    assert own.content_hash != config(level=0.5).content_hash
+    assert list(config_json.load(CompareConfig, config_json.dump(own)).arms) == ["grpo", "lte"]
+
+
+def test_names_become_directories():
+    assert slug("../x y") == "x_y"
+    assert slug("///") == "_"
+
+
+def test_differences_are_those_settings_alone_that_differ():
+    arms = {"a": GRPOConfig(), "b": GRPOConfig(group_size=4), "c": LTEConfig()}
+    found = differences(arms)
+    assert found["group_size"] == {"a": 8, "b": 4, "c": 8}
+    assert found["gamma"] == {"c": LTEConfig().gamma}
+    assert "loss.clip_low" not in found
+    assert leaves({"a": {}, "b": {"c": [1]}}) == {"a": {}, "b.c": [1]}

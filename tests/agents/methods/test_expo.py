@@ -1,0 +1,294 @@
+import json
+import logging
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import AdvantageConfig, LearnerConfig, LossConfig
+from reason_env.agents.methods.expo import ExPO, ExPOConfig
+from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
+from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.codec import ByteCodec
+from reason_env.env import EnvConfig
+from reason_env.errors import ConfigError, ProblemError
+from reason_env.problem import Problem, ProblemSet
+
+CODEC = ByteCodec()
+PROBLEM = Problem(
+    problem_id="toy/train/0", question="2*3*4=?", answer="24", solution=("2*3=6", "6*4=24")
+)
+BARE = Problem(problem_id="toy/train/1", question="1+1=?", answer="2")
+PROMPT, SHOWN = "2*3*4=?\n>", "2*3*4=?\nAnswer: 24\n>"
+RIGHT, WRONG = "#### 24$", "#### 20$"
+EXPLAINED = "6*4\n#### 24$"
+BASE, EXPLANATION = "0:toy/train/0", "0:toy/train/0/explanation"
+
+
+def ids(text):
+    return CODEC.encode(text.removesuffix("$")) + ((CODEC.eos_id,) if text.endswith("$") else ())
+
+
+def make(**changes):
+    config = {"group_size": 2, "advantage": AdvantageConfig(kind="mean")}
+    return ExPO(ExPOConfig(**(config | changes)))
+
+
+def run(method, script, *, problems=("toy/train/0",)):
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=ProblemSet("toy", (PROBLEM, BARE)),
+        format="tokens",
+        granularity="response",
+        max_tokens=30,
+    )
+    policy = ScriptedPolicy(script)
+    return rehearse(method, list(problems), env=env, policy=policy), policy
+
+
+def test_an_explanation_is_sampled_under_the_answer_and_trained_without_it():
+    found, policy = run(make(beta=0.5), {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
+    assert [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves] == [
+        [(BASE, "base", 2), (EXPLANATION, "explanation", 1)]
+    ]
+    assert [asked.text for asked in policy.asked] == [PROMPT, SHOWN]
+    assert [item.advantage for item in found.samples] == [0.5, -0.5, 0.5]
+    (sample,) = found.of_role("explanation")
+    assert sample.context_ids == ids(PROMPT)
+    assert sample.token_ids == ids(EXPLAINED)
+    assert sample.action_mask == (True,) * 12
+    # What the sampler said, under the answer: the gap between the contexts is reported.
+    assert sample.behavior_log_probs == scripted_log_probs(0, 12)
+    assert sample.group == EXPLANATION
+    assert found.num_sampled_tokens == 8 + 8 + 12
+
+
+def test_the_explanation_is_not_in_the_group_and_has_no_ratio_and_no_clip():
+    method = make(length="sum")
+    assert method.loss == method.config.loss
+    assert method.role_losses == {
+        "explanation": LossConfig(
+            policy_term="reinforce",
+            aggregation="seq_mean_token_sum",
+            importance_weight_cap=None,
+            own_total=True,
+        )
+    }
+    assert make().role_losses["explanation"].aggregation == "seq_mean_token_mean"
+    found, _ = run(make(beta=0.25), {PROMPT: [WRONG, WRONG], SHOWN: [EXPLAINED]})
+    # All wrong: the group has no signal, though the explanation is right.
+    assert [item.advantage for item in found.samples] == [0, 0, 0.25]
+
+
+@pytest.mark.parametrize(
+    "explanation",
+    [
+        WRONG,
+        "no answer$",
+        "1\n2\n3\n4\n5\n6\n7\n8\n9\n1\n2\n3\n4\n5\n6\n7\n8\n9\n",
+        "as the Answer given\n#### 24$",
+        "by THE HINT\n#### 24$",
+    ],
+    ids=["wrong", "none", "truncated", "betrayed", "betrayed in capitals"],
+)
+def test_an_explanation_that_fails_the_filter_is_not_trained_but_counted(explanation):
+    found, _ = run(make(), {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]})
+    assert [item.role for item in found.samples] == ["base", "base"]
+    assert found.num_sampled_tokens == 16 + min(30, len(explanation))
+    unfiltered, _ = run(make(filter_answers=False), {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]})
+    (sample,) = unfiltered.of_role("explanation")
+    assert sample.token_ids == ids(explanation)[:30]
+
+
+def test_the_words_that_betray_are_a_setting():
+    script = {PROMPT: [RIGHT, WRONG], SHOWN: ["Somebody SAID\n#### 24$"]}
+    assert run(make(), script)[0].of_role("explanation")
+    assert not run(make(betrayals=("body said",)), script)[0].of_role("explanation")
+
+
+def test_the_reference_solution_can_take_the_slot():
+    found, policy = run(make(explanations="expert", beta=0.5), {PROMPT: [RIGHT, WRONG]})
+    assert [asked.text for asked in policy.asked] == [PROMPT]
+    (sample,) = found.of_role("explanation")
+    assert sample.context_ids == ids(PROMPT)
+    assert sample.token_ids == ids("2*3=6\n6*4=24\n#### 24$")
+    assert sample.action_mask == (True,) * len(sample.token_ids)
+    assert sample.behavior_log_probs == (0.0,) * len(sample.token_ids)
+    assert sample.advantage == 0.5
+    assert sample.group == EXPLANATION
+
+
+def test_expert_explanations_leave_problems_without_a_solution_out_and_say_so(caplog):
+    both = ("toy/train/0", "toy/train/1")
+    with caplog.at_level(logging.WARNING):
+        found, _ = run(make(explanations="expert"), {PROMPT: [RIGHT, WRONG]}, problems=both)
+    assert caplog.messages == [
+        "ExPO with explanations 'expert' leaves out 1 of 2 problems without a reference solution: "
+        "toy/train/1"
+    ]
+    assert {item.group for item in found.samples} == {BASE, EXPLANATION}
+    with pytest.raises(ProblemError, match="reference solution, got none in 1; give a `solution`"):
+        run(make(explanations="expert"), {}, problems=("toy/train/1",))
+
+
+def test_a_self_explanation_needs_no_reference_solution():
+    script = {
+        "1+1=?\n>": ["#### 2$", "#### 3$"],
+        "1+1=?\nAnswer: 2\n>": ["#### 2$"],
+    }
+    found, _ = run(make(), script, problems=("toy/train/1",))
+    assert len(found.of_role("explanation")) == 1
+
+
+def test_an_explanation_is_sampled_anew_in_every_iteration():
+    method = make(beta=0.5)
+    for explanation in (EXPLAINED, RIGHT):
+        found, policy = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]})
+        assert [asked.text for asked in policy.asked] == [PROMPT, SHOWN]
+        assert found.of_role("explanation")[0].token_ids == ids(explanation)
+    assert method.state_dict() == {"iterations": 2, "known": {}}
+
+
+def test_refreshed_once_an_explanation_is_kept_and_not_asked_for_again():
+    method = make(refresh="once", beta=0.5)
+    first, _ = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
+    second, policy = run(method, {PROMPT: [WRONG, WRONG]})
+    assert [asked.text for asked in policy.asked] == [PROMPT]
+    assert second.of_role("explanation") == first.of_role("explanation")
+    assert len(second.of_role("explanation")) == 1
+
+
+def test_refreshed_once_an_explanation_that_fails_is_asked_for_again():
+    method = make(refresh="once")
+    run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [WRONG]})
+    assert method.known == {}
+    found, _ = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
+    assert len(found.of_role("explanation")) == 1
+
+
+def test_a_problem_that_comes_twice_has_one_explanation_for_each_time():
+    twice = ("toy/train/0", "toy/train/0")
+    method = make(refresh="once")
+    script = {PROMPT: [RIGHT, WRONG] * 2, SHOWN: [EXPLAINED, RIGHT]}
+    found, _ = run(method, script, problems=twice)
+    assert [item.token_ids for item in found.of_role("explanation")] == [ids(EXPLAINED), ids(RIGHT)]
+    found, _ = run(method, {PROMPT: [RIGHT, WRONG] * 2}, problems=twice)
+    assert [item.token_ids for item in found.of_role("explanation")] == [ids(RIGHT), ids(RIGHT)]
+
+
+def test_what_is_kept_survives_json():
+    method = make(refresh="once", beta=0.5, beta_iterations=4)
+    run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
+    again = make(refresh="once", beta=0.5, beta_iterations=4)
+    again.load_state_dict(json.loads(json.dumps(method.state_dict())))
+    assert again.state_dict() == method.state_dict()
+    script = {PROMPT: [RIGHT, WRONG]}
+    (one, _), (other, _) = run(method, script), run(again, script)
+    assert one.samples == other.samples
+    assert one.of_role("explanation")[0].advantage == 0.5 * 0.75
+    assert one.of_role("explanation")[0].behavior_log_probs == scripted_log_probs(0, 12)
+
+
+@pytest.mark.parametrize(
+    ("explanations", "contexts"), [("self", [2, 2, 1, 1]), ("expert", [1, 1, 1, 1])]
+)
+def test_beta_falls_to_zero_in_a_line_and_then_nothing_is_asked_for(explanations, contexts):
+    method = make(beta=0.5, beta_iterations=2, explanations=explanations)
+    weights, asked = [], []
+    for _ in range(4):
+        found, policy = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
+        weights.append([item.advantage for item in found.of_role("explanation")])
+        asked.append(len(policy.asked))
+    assert weights == [[0.5], [0.25], [], []]
+    assert asked == contexts
+
+
+def test_beta_stays_without_a_schedule_and_zero_is_grpo():
+    method = make(beta=0.3)
+    for _ in range(3):
+        run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
+        assert method.beta == 0.3
+    found, policy = run(make(beta=0.0), {PROMPT: [RIGHT, WRONG]})
+    assert [item.role for item in found.samples] == ["base", "base"]
+    assert len(policy.asked) == 1
+    found, _ = run(make(beta=0.0, explanations="expert"), {PROMPT: [RIGHT, WRONG]})
+    assert [item.role for item in found.samples] == ["base", "base"]
+
+
+def test_the_paper_s_numbers_are_the_defaults():
+    config = ExPOConfig()
+    assert (config.beta, config.beta_iterations) == (0.04, None)
+    assert (config.explanations, config.refresh, config.length, config.filter_answers) == (
+        "self",
+        "every_iteration",
+        "token_mean",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_size": 1}, "group_size must be at least 2, got 1"),
+        ({"beta": -0.1}, "beta must be finite and at least 0, got -0.1"),
+        ({"beta": float("inf")}, "beta must be finite and at least 0, got inf"),
+        ({"beta_iterations": 0}, "beta_iterations must be at least 1, got 0"),
+        ({"explanations": "own"}, "explanations must be one of self, expert, got 'own'"),
+        ({"refresh": "never"}, "refresh must be one of every_iteration, once, got 'never'"),
+        ({"length": "mean"}, "length must be one of token_mean, sum, got 'mean'"),
+    ],
+)
+def test_numbers_and_names_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        ExPOConfig(**changes)
+
+
+def test_a_run_that_was_killed_resumes_to_the_same_bits_with_its_explanations(tmp_path):
+    config = TrainConfig(
+        method=ExPOConfig(group_size=2, refresh="once", beta_iterations=5),
+        env=EnvConfig(levels=(3, 4), size=4, max_tokens=64),
+        eval=EvalConfig(num_problems=2, samples=1, k=1, greedy=False),
+        checkpoint=CheckpointConfig(every=1),
+        learner=LearnerConfig(learning_rate=2e-4),
+        iterations=2,
+        problems_per_iteration=4,
+        episodes_per_iteration=0,
+    )
+
+    class StopError(Exception):
+        pass
+
+    def stop(row):
+        if row["iteration"] == 2:
+            raise StopError
+
+    whole = Training(config)
+    with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
+        rows = train(whole, run_dir)
+    with (
+        RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
+        pytest.raises(StopError),
+    ):
+        train(Training(config), run_dir, on_row=stop)
+    with RunDir.open(tmp_path / "cut") as run_dir:
+        again = Training(config, checkpoint=latest_checkpoint(run_dir))
+        assert again.method.state_dict()["iterations"] == 1
+        run_dir.resume(again.iteration)
+        train(again, run_dir)
+    before, after = (item.policy.model.state_dict() for item in (whole, again))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    written = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
+    assert written[0] == written[1]
+    known = whole.method.state_dict()["known"]
+    assert known
+    assert again.method.state_dict()["known"] == known
+    # What is known is not sampled again; the update is reported by role.
+    assert rows[1]["rollout/num_trajectories/explanation"] == 4
+    assert rows[2].get("rollout/num_trajectories/explanation", 0) < 4
+    for name in ("tokens", "effective_sample_fraction", "chi_square", "kl_old_policy"):
+        for role in ("base", "explanation"):
+            assert np.isfinite(rows[2][f"update/{name}/{role}"])

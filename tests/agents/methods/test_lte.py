@@ -1,0 +1,242 @@
+from collections import Counter
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from reason_env.agents.learning import AdvantageConfig, LossConfig
+from reason_env.agents.methods.lte import LTE, LTEConfig, merged_group
+from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError
+from reason_env.problem import Problem, ProblemSet
+from reason_env.verdict import Outcome, Verdict
+from reason_env.verify import grade
+
+CODEC = ByteCodec()
+PROBLEMS = ProblemSet(
+    "toy",
+    (
+        Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24"),
+        Problem(problem_id="toy/train/1", question="1+1=?", answer="2"),
+    ),
+)
+PROMPT, OTHER = "2*3*4=?\n>", "1+1=?\n>"
+RIGHT = "#### 24$"
+ENDLESS = "1\n2\n3\n" * 6
+BASE = "0:toy/train/0"
+
+
+def ids(text):
+    return CODEC.encode(text.removesuffix("$")) + ((CODEC.eos_id,) if text.endswith("$") else ())
+
+
+def wrong(*numbers):
+    return [f"#### {number}$" for number in numbers]
+
+
+def run(script, *, problems=("toy/train/0",), seed=0, size=4, **config):
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=PROBLEMS,
+        format="tokens",
+        granularity="response",
+        max_tokens=20,
+    )
+    policy = ScriptedPolicy(script)
+    config = {"group_size": size, "advantage": AdvantageConfig(kind="mean")} | config
+    found = rehearse(LTE(LTEConfig(**config)), list(problems), env=env, policy=policy, seed=seed)
+    return found, policy
+
+
+def test_a_group_that_failed_is_tried_again_with_its_distinct_wrong_answers():
+    hinted = "2*3*4=?\nNot: 20, 23\n>"
+    found, policy = run(
+        {PROMPT: wrong(20, 23, 20, 23), hinted: ["#### 20$", "2*12\n#### 24$", "$", "#### 25$"]}
+    )
+    assert [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves] == [
+        [(BASE, "base", 4)],
+        [(BASE, "hinted", 4)],
+    ]
+    assert [asked.text for asked in policy.asked] == [PROMPT, hinted]
+    # One of the four failures is replaced; the other hinted episodes are dropped.
+    assert Counter(item.role for item in found.samples) == {"base": 3, "hinted": 1}
+    assert [item.advantage for item in found.samples] == [-0.25, -0.25, -0.25, 0.75]
+    (new,) = found.of_role("hinted")
+    assert new.context_ids == ids(PROMPT)
+    assert new.token_ids == ids("2*12\n#### 24$")
+    assert new.action_mask == (True,) * 13
+    assert new.behavior_log_probs == scripted_log_probs(1, 13)
+    assert new.group == BASE
+    assert found.num_sampled_tokens == 4 * 8 + 8 + 13 + 1 + 8
+
+
+def test_the_failure_that_is_replaced_is_a_random_one_and_the_rest_stay():
+    hinted = "2*3*4=?\nNot: 20, 21, 22, 23\n>"
+    script = {PROMPT: wrong(20, 21, 22, 23), hinted: [RIGHT, *wrong(1, 2, 3)]}
+    gone = Counter()
+    for seed in range(200):
+        found, _ = run(script, seed=seed)
+        kept = {CODEC.decode(item.token_ids)[-2:] for item in found.of_role("base")}
+        assert len(kept) == 3
+        (missing,) = {"20", "21", "22", "23"} - kept
+        gone[missing] += 1
+    # 50 each; four standard deviations of a count of 200 at 1/4 are 24.5.
+    assert all(26 <= gone[number] <= 74 for number in ("20", "21", "22", "23"))
+
+
+def test_a_group_with_one_success_is_left_alone():
+    found, policy = run({PROMPT: [*wrong(20, 23), RIGHT, "#### 20$"]})
+    assert len(found.waves) == len(policy.asked) == 1
+    assert [item.advantage for item in found.samples] == [-0.25, -0.25, 0.75, -0.25]
+    assert [item.behavior_log_probs for item in found.samples] == [
+        scripted_log_probs(number, 8) for number in range(4)
+    ]
+
+
+def test_hints_that_do_not_help_leave_the_group_as_it_was():
+    hinted = "2*3*4=?\nNot: 20\n>"
+    found, _ = run({PROMPT: wrong(20, 20, 20, 20), hinted: wrong(1, 2, 3, 4)})
+    assert [item.role for item in found.samples] == ["base"] * 4
+    assert [item.advantage for item in found.samples] == [0] * 4
+    assert [item.behavior_log_probs for item in found.samples] == [
+        scripted_log_probs(number, 8) for number in range(4)
+    ]
+
+
+def test_only_the_problems_that_failed_are_tried_again():
+    hinted = "1+1=?\nNot: 3\n>"
+    script = {
+        PROMPT: [RIGHT, *wrong(20, 20, 20)],
+        OTHER: wrong(3, 3, 3, 3),
+        hinted: ["#### 2$", "#### 2$", *wrong(3, 3)],
+    }
+    found, _ = run(script, problems=("toy/train/0", "toy/train/1"))
+    assert [[start.group for start in wave] for wave in found.waves] == [
+        [BASE, "1:toy/train/1"],
+        ["1:toy/train/1"],
+    ]
+    second = [item for item in found.samples if item.group == "1:toy/train/1"]
+    assert [item.role for item in second] == ["base", "base", "hinted", "hinted"]
+    assert [item.advantage for item in second] == [-0.5, -0.5, 0.5, 0.5]
+
+
+def test_if_all_hinted_episodes_are_right_one_failure_is_kept():
+    hinted = "2*3*4=?\nNot: 20\n>"
+    found, _ = run({PROMPT: wrong(20, 20, 20, 20), hinted: [RIGHT] * 4})
+    assert [item.role for item in found.samples] == ["base", "hinted", "hinted", "hinted"]
+    assert [item.advantage for item in found.samples] == [-0.75, 0.25, 0.25, 0.25]
+
+
+def test_a_group_that_was_truncated_as_a_whole_is_told_to_be_concise_alone():
+    hinted = "2*3*4=?\nBe concise.\n>"
+    found, policy = run({PROMPT: [ENDLESS] * 4, hinted: [RIGHT, ENDLESS, ENDLESS, ENDLESS]})
+    assert [item.outcome for item in found.groups[0].trajectories[:4]] == ["truncated"] * 4
+    assert policy.asked[1].text == hinted
+    (new,) = found.of_role("hinted")
+    assert new.context_ids == ids(PROMPT)
+    assert new.advantage == 0.75
+
+
+def test_a_group_that_was_truncated_in_part_is_told_both():
+    hinted = "2*3*4=?\nNot: 20\nBrief!\n>"
+    _, policy = run(
+        {PROMPT: [ENDLESS, "#### 20$", "no idea$", ENDLESS], hinted: [RIGHT] * 4}, concise="Brief!"
+    )
+    assert policy.asked[1].text == hinted
+
+
+def test_truncated_and_unanswered_alone_is_told_to_be_concise():
+    hinted = "2*3*4=?\nBe concise.\n>"
+    found, policy = run({PROMPT: [ENDLESS, "no$", "no$", "no$"], hinted: [RIGHT] * 4})
+    assert policy.asked[1].text == hinted
+    assert found.waves[1][0].role == "hinted"
+
+
+def test_a_group_without_any_answer_has_no_hint_and_is_sampled_again_as_it_is():
+    found, policy = run({PROMPT: ["no$"] * 4 + [RIGHT, "no$", "no$", "no$"]})
+    assert [asked.text for asked in policy.asked] == [PROMPT, PROMPT]
+    assert found.waves[1][0].role == "extra"
+    assert [item.role for item in found.samples] == ["base"] * 3 + ["extra"]
+
+
+def test_the_control_arm_samples_as_many_again_without_a_hint():
+    found, policy = run(
+        {PROMPT: [*wrong(20, 21, 22, 23), RIGHT, *wrong(5, 6), RIGHT]}, extra="unhinted"
+    )
+    assert [asked.text for asked in policy.asked] == [PROMPT, PROMPT]
+    assert [item.role for item in found.samples] == ["base", "base", "extra", "extra"]
+    assert [item.advantage for item in found.samples] == [-0.5, -0.5, 0.5, 0.5]
+    assert [item.behavior_log_probs for item in found.of_role("extra")] == [
+        scripted_log_probs(4, 8),
+        scripted_log_probs(7, 8),
+    ]
+    assert "extra" not in LTE(LTEConfig(extra="unhinted")).role_losses
+
+
+def test_failed_verifiers_are_neither_failures_nor_successes(monkeypatch):
+    from reason_env.env import reason_env as env_module
+
+    def failing(response, answer, options):
+        failed = Verdict(Outcome.TIMEOUT, "99", "")
+        return failed if "?" in response else grade(response, answer, options)
+
+    monkeypatch.setattr(env_module, "grade", failing)
+    hinted = "2*3*4=?\nNot: 20\n>"
+    found, policy = run(
+        {PROMPT: ["?#### 99$", *wrong(20, 20, 20)], hinted: ["?$", RIGHT, RIGHT, RIGHT]}
+    )
+    assert policy.asked[1].text == hinted  # what was not graded is no wrong answer
+    assert [item.role for item in found.samples] == ["base", "hinted", "hinted"]
+    assert [item.advantage for item in found.samples] == pytest.approx([-2 / 3, 1 / 3, 1 / 3])
+    found, policy = run({PROMPT: ["?$"] * 4})
+    assert len(policy.asked) == 1
+    assert found.samples == ()
+
+
+def test_merging_draws_nothing_where_nothing_was_found():
+    found, _ = run({PROMPT: [RIGHT, *wrong(1, 2, 3)]})
+    rng = np.random.default_rng(0)
+    assert merged_group(found.groups[0].trajectories, (), rng) == found.groups[0].trajectories
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+@pytest.mark.parametrize(
+    ("denominator", "against"),
+    [("hinted_old", "behavior"), ("one", "one"), ("unhinted_old", "old")],
+)
+def test_hinted_tokens_have_the_shaped_loss_in_the_same_denominators(denominator, against):
+    loss = LossConfig(clip_high=0.28, dual_clip=3.0, kl_coefficient=0.5)
+    method = LTE(LTEConfig(denominator=denominator, gamma=0.2, loss=loss))
+    assert method.loss == loss
+    assert method.role_losses == {
+        "hinted": LossConfig(
+            policy_term="shaped",
+            ratio_against=against,
+            shape_gamma=0.2,
+            clip_high=0.28,
+            importance_weight_cap=None,
+            kl_coefficient=0.5,
+        )
+    }
+    assert not method.role_losses["hinted"].own_total
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_size": 1}, "group_size must be at least 2, got 1"),
+        ({"gamma": 0.0}, "gamma must be above 0, got 0.0"),
+        ({"gamma": float("nan")}, "gamma must be above 0, got nan"),
+        (
+            {"denominator": "hinted"},
+            "denominator must be one of hinted_old, one, unhinted_old, got 'hinted'; "
+            "did you mean 'hinted_old'",
+        ),
+        ({"extra": "hint"}, "extra must be one of hinted, unhinted, got 'hint'; did you mean"),
+    ],
+)
+def test_numbers_and_names_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        LTEConfig(**changes)

@@ -1,0 +1,438 @@
+import logging
+from collections import Counter
+from dataclasses import replace
+
+import gymnasium as gym
+import pytest
+import torch
+
+from reason_env.agents.engines import EngineConfig
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import AdvantageConfig, LearnerConfig
+from reason_env.agents.methods.pope import POPE, POPEConfig, prefix_lengths
+from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
+from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train.fingerprint import preparation_fingerprint
+from reason_env.codec import ByteCodec
+from reason_env.env import EnvConfig
+from reason_env.errors import ConfigError, ProblemError, UnknownNameError
+from reason_env.problem import Problem, ProblemSet
+
+CODEC = ByteCodec()
+HARD = Problem(
+    problem_id="toy/train/0",
+    question="hard?",
+    answer="24",
+    solution=tuple(f"s{number}" for number in range(1, 17)),
+)
+EASY = Problem(problem_id="toy/train/1", question="easy?", answer="2", solution=("1+1=2",))
+BARE = Problem(problem_id="toy/train/2", question="bare?", answer="7")
+PROMPT, EASY_PROMPT = "hard?\n>", "easy?\n>"
+RIGHT, WRONG = "#### 24$", "#### 20$"
+BASE, GUIDED = "0:toy/train/0", "0:toy/train/0/guided"
+
+
+def ids(text):
+    return CODEC.encode(text.removesuffix("$")) + ((CODEC.eos_id,) if text.endswith("$") else ())
+
+
+def steps(count):
+    return "".join(f"s{number}\n" for number in range(1, count + 1))
+
+
+def guided(count):
+    return f"hard?\nBegin:\n{steps(count)}>"
+
+
+def make_env(problems=(HARD,)):
+    return gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=ProblemSet("toy", tuple(problems)),
+        format="tokens",
+        granularity="response",
+        max_tokens=40,
+    )
+
+
+def make(**changes):
+    return POPE(POPEConfig(**({"group_size": 2, "hard_samples": 3, "probe_samples": 2} | changes)))
+
+
+def run(script, method, *, problems=(HARD,)):
+    policy = ScriptedPolicy(script)
+    names = [problem.problem_id for problem in problems]
+    return rehearse(method, names, env=make_env(problems), policy=policy), policy
+
+
+def searched(length, *, plain=(), own=()):
+    """Returns the script of a search that first succeeds with `length` steps."""
+    script = {PROMPT: [WRONG] * 3 + list(plain)}
+    script |= {guided(count): [WRONG] * 2 for count in range(1, length)}
+    return script | {guided(length): [WRONG, RIGHT, *own]}
+
+
+def test_the_shortest_helpful_prefix_is_found_and_both_copies_are_trained():
+    method = make()
+    found, policy = run(searched(2, plain=[WRONG, RIGHT], own=[RIGHT, WRONG]), method)
+    assert method.prefixes == {"toy/train/0": 2}
+    assert [asked.text for asked in policy.asked] == [
+        PROMPT,
+        guided(1),
+        guided(2),
+        PROMPT,
+        guided(2),
+    ]
+    assert [(s.group, s.role, s.num_samples) for s in found.waves[0]] == [
+        (BASE, "base", 2),
+        (GUIDED, "guided", 2),
+    ]
+    assert len(found.waves) == 1
+    assert [item.advantage for item in found.samples] == [-0.5, 0.5, 0.5, -0.5]
+    third = found.samples[2]
+    # The guided copy is trained under its guided prompt; no token of the prefix is a response.
+    assert third.context_ids == ids(guided(2))
+    assert third.token_ids == ids(RIGHT)
+    assert third.action_mask == (True,) * 8
+    assert third.behavior_log_probs == scripted_log_probs(2, 8)
+    assert found.samples[0].behavior_log_probs == scripted_log_probs(3, 8)
+    assert third.role == "guided"
+
+
+def test_a_search_without_a_helpful_prefix_takes_the_first_quarter():
+    script = {PROMPT: [WRONG] * 5} | {guided(n): [WRONG] * 2 for n in (1, 2, 3)}
+    method = make()
+    run(script | {guided(4): [WRONG] * 4}, method)
+    assert method.prefixes == {"toy/train/0": 4}
+
+
+def test_a_search_happens_once_and_is_remembered():
+    method = make()
+    script = searched(1, plain=[WRONG, RIGHT] * 2, own=[RIGHT, WRONG] * 2)
+    run(script, method)
+    again = make()
+    again.load_state_dict(method.state_dict())
+    assert method.state_dict() == {"prefixes": {"toy/train/0": 1}}
+    policy = ScriptedPolicy({PROMPT: [WRONG] * 2, guided(1): [RIGHT] * 2})
+    rehearse(again, ["toy/train/0"], env=make_env(), policy=policy)
+    assert [asked.text for asked in policy.asked] == [PROMPT, guided(1)]
+
+
+def test_a_problem_that_the_base_policy_solves_is_not_hard():
+    script = searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2)
+    script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$"]
+    method = make()
+    found, policy = run(script, method, problems=(EASY, HARD))
+    assert method.prefixes == {"toy/train/1": 0, "toy/train/0": 1}
+    assert {item.group for item in found.samples} == {BASE, GUIDED}
+    assert Counter(asked.text for asked in policy.asked)[EASY_PROMPT] == 1
+
+
+def test_easy_problems_can_be_mixed_in_unguided():
+    script = searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2)
+    script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$", "#### 2$", "#### 3$"]
+    found, _ = run(script, make(easy="mix"), problems=(EASY, HARD))
+    assert [(s.group, s.role) for s in found.waves[0]] == [
+        ("0:toy/train/1", "base"),
+        ("1:toy/train/0", "base"),
+        ("1:toy/train/0/guided", "guided"),
+    ]
+    assert [item.advantage for item in found.samples[:2]] == [0.5, -0.5]
+
+
+def test_the_guided_copy_alone_is_an_option_and_leaves_mixed_problems_unguided():
+    script = searched(1, own=[RIGHT] * 2)
+    script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$", "#### 2$", "#### 3$"]
+    found, _ = run(script, make(copies="guided_only", easy="mix"), problems=(EASY, HARD))
+    assert [start.role for start in found.waves[0]] == ["base", "guided"]
+
+
+def test_problems_without_a_reference_solution_are_left_out_by_name_and_counted(caplog):
+    script = searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2)
+    with caplog.at_level(logging.WARNING):
+        found, policy = run(script, make(), problems=(BARE, HARD))
+    assert caplog.messages == [
+        "POPE leaves out 1 of 2 problems without a reference solution: toy/train/2"
+    ]
+    assert {item.group for item in found.samples} == {BASE, GUIDED}
+    assert all("bare" not in asked.text for asked in policy.asked)
+
+
+def test_at_most_five_left_out_problems_are_named(caplog):
+    many = [
+        Problem(problem_id=f"toy/train/{n}", question=f"bare{n}?", answer="7") for n in range(9, 15)
+    ]
+    script = searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2)
+    with caplog.at_level(logging.WARNING):
+        run(script, make(easy="mix"), problems=(HARD, *many))
+    names = ", ".join(f"toy/train/{n}" for n in range(9, 14))
+    assert caplog.messages == [
+        f"POPE leaves out 6 of 7 problems without a reference solution: {names}, ..."
+    ]
+
+
+def test_what_is_left_out_is_said_though_the_prefixes_are_known_from_before(tmp_path, caplog):
+    method = make(cache_dir=str(tmp_path))
+    method.fingerprint = lambda: "policy"
+    run(searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2), method, problems=(BARE, HARD))
+    again = make(cache_dir=str(tmp_path))
+    again.fingerprint = lambda: "policy"
+    loaded = make()
+    loaded.load_state_dict(method.state_dict())
+    for known in (again, loaded):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            run({guided(1): [RIGHT] * 2, PROMPT: [RIGHT] * 2}, known, problems=(BARE, HARD))
+        assert caplog.messages == [
+            "POPE leaves out 1 of 2 problems without a reference solution: toy/train/2"
+        ]
+
+
+def test_no_reference_solution_at_all_is_refused():
+    with pytest.raises(ProblemError, match="reference solution, got none in 1 "):
+        run({}, make(), problems=(BARE,))
+
+
+def test_no_hard_problem_is_refused():
+    script = {EASY_PROMPT: ["#### 2$"] * 3}
+    with pytest.raises(ProblemError, match=r"hard problems, got none among 1 .* within 3 samples"):
+        run(script, make(), problems=(EASY,))
+
+
+def test_a_hard_prefix_is_the_beginning_of_the_response_and_is_never_trained():
+    script = {
+        PROMPT: [WRONG] * 3 + [WRONG] * 2,
+        PROMPT + steps(1): [WRONG] * 2,
+        PROMPT + steps(2): [WRONG, RIGHT, RIGHT, WRONG],
+    }
+    found, _ = run(script, make(conditioning="response"))
+    assert set(found.waves[0][1].state.sources) == {"reference"}
+    sample = found.of_role("guided")[0]
+    assert sample.context_ids == ids(PROMPT)
+    assert sample.token_ids == ids(steps(2) + RIGHT)
+    assert sample.action_mask == (False,) * 6 + (True,) * 8
+    assert sample.behavior_log_probs == (0.0,) * 6 + scripted_log_probs(2, 8)
+    assert sample.advantage == 0.5
+
+
+def test_an_instruction_stands_after_the_prefix():
+    text = f"hard?\nBegin:\n{steps(1)}Do not restate.\n>"
+    script = {PROMPT: [WRONG] * 5, text: [RIGHT] * 4}
+    _, policy = run(script, make(instruction="Do not restate."))
+    assert [asked.text for asked in policy.asked] == [PROMPT, text, PROMPT, text]
+
+
+def test_each_problem_is_searched_on_its_own_grid_in_common_rounds():
+    short = Problem(
+        problem_id="toy/train/3", question="short?", answer="5", solution=tuple("abcdefgh")
+    )
+    script = searched(3, plain=[WRONG] * 2, own=[RIGHT] * 2)
+    script |= {"short?\n>": [WRONG] * 5, "short?\nBegin:\na\n>": ["#### 5$"] * 4}
+    method = make()
+    _, policy = run(script, method, problems=(short, HARD))
+    assert method.prefixes == {"toy/train/3": 1, "toy/train/0": 3}
+    asked = [item.text for item in policy.asked]
+    assert asked[2:4] == ["short?\nBegin:\na\n>", guided(1)]
+    assert asked[4:6] == [guided(2), guided(3)]
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "max_fraction", "grid", "lengths"),
+    [
+        (16, 0.25, 0.0625, (1, 2, 3, 4)),
+        (12, 0.25, 0.0625, (1, 2, 3)),
+        (32, 0.25, 0.0625, (2, 4, 6, 8)),
+        (5, 0.25, 0.0625, (1,)),
+        (1, 0.25, 0.0625, (1,)),
+        (16, 0.25, 0.15, (3, 4)),  # the quarter itself, though 4 is off the grid
+        (16, 0.25, 0.5, (4,)),
+        (4, 1.0, 0.3, (2, 3, 4)),
+        (10, 0.3, 0.1, (1, 2, 3)),  # 3 * 0.1 * 10 is 3.0000000000000004
+        (100, 0.29, 0.29, (29,)),  # 0.29 * 100 is 28.999999999999996
+    ],
+)
+def test_the_searched_lengths_lie_on_the_grid_up_to_the_largest(
+    num_steps, max_fraction, grid, lengths
+):
+    assert prefix_lengths(num_steps, max_fraction=max_fraction, grid=grid) == lengths
+
+
+def test_the_paper_s_numbers_are_the_defaults():
+    config = POPEConfig()
+    assert config.advantage.kind == "mean"
+    assert (1 - config.loss.clip_low, 1 + config.loss.clip_high) == (0.0, 5.0)
+    assert config.loss.aggregation == "seq_mean_token_sum"
+    assert config.loss.kl_coefficient == 0
+    assert (config.conditioning, config.copies, config.easy) == ("prompt", "both", "drop")
+    assert POPE(config).loss == config.loss
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_size": 1}, "group_size must be at least 2, got 1"),
+        ({"hard_samples": 0}, "hard_samples must be at least 1, got 0"),
+        ({"probe_samples": 0}, "probe_samples must be at least 1, got 0"),
+        ({"max_fraction": 0.0}, "max_fraction must be above 0, got 0.0"),
+        ({"grid": 0.0}, "grid must be above 0, got 0.0"),
+        ({"grid": 2.0}, "grid must lie in 0..1, got 2.0"),
+        ({"max_fraction": 25}, "max_fraction must lie in 0..1, got 25.0"),
+        ({"conditioning": "prefix"}, "conditioning must be one of prompt, response, got 'prefix'"),
+        ({"copies": "guided"}, "copies must be one of both, guided_only, got 'guided'; did you"),
+        ({"easy": "keep"}, "easy must be one of drop, mix, got 'keep'"),
+    ],
+)
+def test_numbers_and_names_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        POPEConfig(**changes)
+
+
+def test_a_run_that_was_killed_resumes_to_the_same_bits_without_searching_again(tmp_path):
+    config = TrainConfig(
+        method=POPEConfig(group_size=2, hard_samples=2, probe_samples=1),
+        env=EnvConfig(levels=(6, 8), size=6, max_tokens=64),
+        eval=EvalConfig(num_problems=2, samples=1, k=1, greedy=False),
+        checkpoint=CheckpointConfig(every=1),
+        learner=LearnerConfig(learning_rate=2e-4),
+        iterations=2,
+        problems_per_iteration=2,
+        episodes_per_iteration=0,
+    )
+
+    class StopError(Exception):
+        pass
+
+    def stop(row):
+        if row["iteration"] == 2:
+            raise StopError
+
+    whole = Training(config)
+    with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
+        train(whole, run_dir)
+    with (
+        RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
+        pytest.raises(StopError),
+    ):
+        train(Training(config), run_dir, on_row=stop)
+    with RunDir.open(tmp_path / "cut") as run_dir:
+        again = Training(config, checkpoint=latest_checkpoint(run_dir))
+        searched_before = again.sampled_tokens_total
+        assert again.iteration == 1
+        assert again.method.state_dict() == whole.method.state_dict()
+        run_dir.resume(again.iteration)
+        again.prepare()
+        assert again.sampled_tokens_total == searched_before
+        train(again, run_dir)
+    before, after = (item.policy.model.state_dict() for item in (whole, again))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    rows = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
+    assert rows[0] == rows[1]
+    assert whole.problem_ids == again.problem_ids
+
+
+def cached(folder, *, fingerprint="policy", **changes):
+    method = make(cache_dir=str(folder), **changes)
+    method.fingerprint = lambda: fingerprint
+    return method
+
+
+def test_a_search_is_made_once_and_found_again_with_its_tokens(tmp_path):
+    folder = tmp_path / "new" / "searches"
+    first = cached(folder)
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), first)
+    (file,) = folder.iterdir()
+    # 3 plain probes, then 2 with each of 1, 2 and 3 steps, 8 tokens each.
+    assert first.prepared_tokens == 0
+    second = cached(folder, copies="guided_only", advantage=AdvantageConfig(kind="rloo"))
+    found, policy = run({guided(3): [WRONG, RIGHT]}, second)
+    assert second.prefixes == first.prefixes == {"toy/train/0": 3}
+    assert second.prepared_tokens == 9 * 8
+    assert len(policy.asked) == 1
+    assert [start.role for start in found.waves[0]] == ["guided"]
+    assert list(folder.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ({"fingerprint": "another"}, (HARD,)),
+        ({"probe_samples": 3}, (HARD,)),
+        ({"hard_samples": 2}, (HARD,)),
+        ({"instruction": "Go on."}, (HARD,)),
+        ({"conditioning": "response"}, (HARD,)),
+        ({"max_fraction": 0.2}, (HARD,)),
+        ({"grid": 0.125}, (HARD,)),
+        ({}, (replace(HARD, answer="25"),)),
+        ({}, (HARD, EASY)),
+    ],
+)
+def test_another_policy_setting_or_problem_is_searched_again(tmp_path, changes, problems):
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), cached(tmp_path))
+    with pytest.raises((UnknownNameError, ConfigError), match="script"):
+        run({PROMPT: []}, cached(tmp_path, **changes), problems=problems)
+
+
+def test_a_resumed_run_pays_for_no_search_twice(tmp_path):
+    first = cached(tmp_path)
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), first)
+    again = cached(tmp_path)
+    again.load_state_dict(first.state_dict())
+    run({PROMPT: [WRONG, RIGHT], guided(3): [WRONG, RIGHT]}, again)
+    assert again.prepared_tokens == 0
+
+
+def test_a_damaged_search_and_an_unknown_policy_are_refused(tmp_path):
+    run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), cached(tmp_path))
+    (file,) = tmp_path.iterdir()
+    for text in ("{", '{"format": 9}', '{"format": 1, "values": [], "sampled_tokens": 1}'):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=r"must be as it was written, got .* remove it"):
+            run({}, cached(tmp_path))
+    with pytest.raises(ConfigError, match="cache_dir must be None without a policy's fingerprint"):
+        run({}, make(cache_dir=str(tmp_path)))
+
+
+def test_problems_without_a_solution_do_not_hinder_the_cache(tmp_path):
+    run(searched(2, plain=[WRONG] * 2, own=[WRONG] * 2), cached(tmp_path), problems=(BARE, HARD))
+    second = cached(tmp_path)
+    run({PROMPT: [WRONG] * 2, guided(2): [WRONG] * 2}, second, problems=(BARE, HARD))
+    assert second.prefixes == {"toy/train/0": 2}
+
+
+def fingerprint_of(training):
+    return preparation_fingerprint(training.config, training.policy)
+
+
+def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
+    def config(**changes):
+        method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1, **changes)
+        return TrainConfig(
+            method=method,
+            env=EnvConfig(levels=(6, 8), size=3, max_tokens=48),
+            eval=EvalConfig(num_problems=1),
+            problems_per_iteration=1,
+        )
+
+    def totals(training):
+        training.prepare()
+        return training.sampled_tokens_total, training.method.state_dict()
+
+    plain = totals(Training(config()))
+    again = config(cache_dir=str(tmp_path))
+    assert totals(Training(again)) == plain
+    assert len(list(tmp_path.iterdir())) == 1
+    training = Training(again)
+    assert totals(training) == plain
+    assert training.policy.engine.num_prefill_tokens == 0
+    with torch.no_grad():
+        next(iter(training.policy.model.parameters())).view(-1)[0] += 1e-3
+    assert fingerprint_of(training) != fingerprint_of(Training(again))
+    other = replace(again, seed=1)
+    assert fingerprint_of(Training(other)) != fingerprint_of(Training(again))
+    warm = replace(again, sampling=replace(again.sampling, temperature=0.9))
+    assert fingerprint_of(Training(warm)) != fingerprint_of(Training(again))
+    # Another engine draws other samples from the same seed. Only its name is needed here.
+    torch_fingerprint = fingerprint_of(training)
+    training.config = replace(training.config, engine=EngineConfig(kind="vllm"))
+    assert fingerprint_of(training) != torch_fingerprint

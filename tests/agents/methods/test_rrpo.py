@@ -1,0 +1,311 @@
+import math
+from collections import Counter
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from reason_env.agents.methods.rrpo import RRPO, RRPOConfig, read_draw
+from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError
+from reason_env.problem import Problem, ProblemSet
+from reason_env.state import ReasonState
+from reason_env.verdict import Outcome, Verdict
+from reason_env.verify import grade
+
+CODEC = ByteCodec()
+PROBLEM = Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24")
+PROMPT = "2*3*4=?\n>"
+RIGHT = "#### 24$"
+WRONG = "2*3=5\n5*4=20\n#### 20$"  # the seed: three steps
+OTHER = "#### 23$"  # a failure of one step
+FIRST_STEP, TWO_STEPS = "2*3=5\n", "2*3=5\n5*4=20\n"
+RESET = ["#### 24$", "#### 20$", "#### 20$", "#### 20$"]
+
+
+def ids(text):
+    return CODEC.encode(text.removesuffix("$")) + ((CODEC.eos_id,) if text.endswith("$") else ())
+
+
+def seed_of(kept, num_steps):
+    return next(n for n in range(999) if int(np.random.default_rng(n).integers(num_steps)) == kept)
+
+
+def run(script, *, seed=0, env=None, **config):
+    env = env or gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=ProblemSet("toy", (PROBLEM,)),
+        format="tokens",
+        granularity="response",
+        max_tokens=30,
+    )
+    policy = ScriptedPolicy(script)
+    found = rehearse(RRPO(RRPOConfig(**config)), ["toy/train/0"], env=env, policy=policy, seed=seed)
+    return found, policy
+
+
+def shape(found):
+    return [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves]
+
+
+BASE, RESETS = "0:toy/train/0", "0:toy/train/0/reset"
+
+
+def test_the_first_failure_is_the_seed_and_the_reset_group_is_its_own():
+    found, policy = run(
+        {PROMPT: [RIGHT, WRONG, OTHER, RIGHT, RIGHT], PROMPT + FIRST_STEP: RESET},
+        seed=seed_of(1, 3),
+    )
+    assert shape(found) == [[(BASE, "base", 5)], [(RESETS, "reset", 4)]]
+    (reset,) = found.waves[1]
+    assert reset.learn_from == reset.state
+    assert reset.state.text == FIRST_STEP
+    assert set(reset.state.sources) == {"reset"}
+    # Base: right, wrong, right, right: mean 3/4, population std sqrt(3)/4. Reset: mean 1/4.
+    root = math.sqrt(3)
+    assert [item.advantage for item in found.of_role("base")] == pytest.approx(
+        [1 / root, -root, 1 / root, 1 / root]
+    )
+    assert [item.advantage for item in found.of_role("reset")] == pytest.approx(
+        [root, -1 / root, -1 / root, -1 / root]
+    )
+    assert len(found.samples) == 8
+    assert [item.token_ids for item in found.of_role("base")] == [
+        ids(text) for text in (RIGHT, OTHER, RIGHT, RIGHT)
+    ]
+    # Number 1 is the seed: its log-probabilities are in no sample.
+    assert [item.behavior_log_probs for item in found.of_role("base")] == [
+        scripted_log_probs(number, 8) for number in (0, 2, 3, 4)
+    ]
+    second = found.of_role("reset")[1]
+    assert second.context_ids == ids(PROMPT)
+    assert second.token_ids == ids(FIRST_STEP + "#### 20$")
+    assert second.action_mask == (False,) * 6 + (True,) * 8
+    assert second.behavior_log_probs == (0.0,) * 6 + scripted_log_probs(1, 8)
+    assert found.num_sampled_tokens == 4 * 8 + 21 + 4 * 8
+    assert policy.asked[1].max_new_tokens == 30 - 6
+
+
+@pytest.mark.parametrize(
+    ("kept", "prefix"), [(0, ""), (1, FIRST_STEP), (2, TWO_STEPS)], ids=["k=1", "k=2", "k=3"]
+)
+def test_a_reset_keeps_the_steps_before_step_k(kept, prefix):
+    script = {PROMPT: [WRONG, *[RIGHT] * 4]}
+    script[PROMPT + prefix] = [*script.get(PROMPT + prefix, []), *RESET]
+    found, policy = run(script, seed=seed_of(kept, 3))
+    assert [asked.text for asked in policy.asked] == [PROMPT, PROMPT + prefix]
+    assert len(found.of_role("reset")) == 4
+    for item in found.of_role("reset"):
+        assert item.action_mask == (False,) * len(prefix) + (True,) * 8
+    assert shape(found)[1] == [(RESETS, "reset", 4)]
+
+
+def test_k_is_uniform_over_the_steps_of_the_seed():
+    found, _ = run({PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
+    seed = found.groups[0].trajectories[0]
+    rng = np.random.default_rng(7)
+    method = RRPO(RRPOConfig())
+    counts = Counter(method.kept_steps(seed, {}, rng) for _ in range(3000))
+    assert set(counts) == {0, 1, 2}
+    # Four standard deviations of a share of 1/3: 4 sqrt(2/9 / 3000) = 0.034.
+    assert all(abs(count / 3000 - 1 / 3) < 0.035 for count in counts.values())
+
+
+def test_the_reset_shows_what_the_start_shows_and_not_what_the_seed_was_shown():
+    found, _ = run({PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
+    (reset,) = found.waves[1]
+    assert reset.state == ReasonState(problem=PROBLEM, codec=CODEC).extend(ids(FIRST_STEP), "reset")
+
+
+def test_without_a_failure_in_twelve_tries_the_base_group_is_topped_up_to_eight():
+    found, _ = run({PROMPT: [RIGHT] * 12 + [RIGHT, WRONG, RIGHT, RIGHT]})
+    assert shape(found) == [
+        [(BASE, "base", 5)],
+        [(BASE, "base", 4)],
+        [(BASE, "base", 3)],
+        [(BASE, "top_up", 4)],
+    ]
+    assert [item.role for item in found.samples] == ["base"] * 4 + ["top_up"] * 4
+    # Tries 5 to 12 are discarded: counted, and not trained.
+    numbers = [0, 1, 2, 3, 12, 13, 14, 15]
+    lengths = [8, 8, 8, 8, 8, 21, 8, 8]
+    assert [item.behavior_log_probs for item in found.samples] == [
+        scripted_log_probs(number, length) for number, length in zip(numbers, lengths, strict=True)
+    ]
+    # One group of eight: seven of eight are right, population std sqrt(7)/8.
+    root = math.sqrt(7)
+    expected = [1 / root] * 5 + [-root] + [1 / root] * 2
+    assert [item.advantage for item in found.samples] == pytest.approx(expected)
+    assert found.num_sampled_tokens == 15 * 8 + 21
+
+
+def test_a_failure_in_a_later_wave_ends_the_tries_there_and_later_ones_are_discarded():
+    tries = [RIGHT] * 6 + [WRONG, OTHER, RIGHT]
+    found, _ = run({PROMPT: tries, PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
+    assert shape(found) == [[(BASE, "base", 5)], [(BASE, "base", 4)], [(RESETS, "reset", 4)]]
+    assert [item.behavior_log_probs for item in found.of_role("base")] == [
+        scripted_log_probs(number, 8) for number in range(4)
+    ]
+    assert all(item.advantage == 0 for item in found.of_role("base"))
+    assert len(found.samples) == 8
+    assert found.num_sampled_tokens == 8 * 8 + 21 + 4 * 8
+
+
+def test_the_loop_of_the_paper_stops_reading_where_it_would_stop_sampling():
+    script = {PROMPT: [RIGHT] * 6 + [WRONG, OTHER, RIGHT], PROMPT + FIRST_STEP: RESET}
+    found, _ = run(script, seed=seed_of(1, 3))
+    tries = found.groups[0].trajectories
+    draw = read_draw(tries, RRPOConfig())
+    assert (draw.base, draw.seed, draw.tries) == (tries[:4], tries[6], 7)
+    assert read_draw(tries[:6], RRPOConfig()).tries == 6
+    early = read_draw(tries[6:] + tries, RRPOConfig())
+    assert (early.base, early.seed, early.tries) == ((*tries[7:9], *tries[:2]), tries[6], 5)
+    short = read_draw(tries, RRPOConfig(max_tries=6))
+    assert (short.seed, short.tries) == (None, 6)
+
+
+def test_the_size_of_further_waves_is_a_setting_and_never_exceeds_the_tries():
+    found, _ = run({PROMPT: [RIGHT] * 15}, tries_per_wave=3, max_tries=7, num_base=3, num_reset=2)
+    assert [wave[0].num_samples for wave in found.waves] == [4, 3, 2]
+    assert found.waves[-1][0].role == "top_up"
+    assert len(found.samples) == 5
+
+
+def test_the_two_groups_have_their_own_sizes():
+    script = {PROMPT: [WRONG, RIGHT, RIGHT], PROMPT + FIRST_STEP: RESET}
+    found, _ = run(script, seed=seed_of(1, 3), num_base=2, num_reset=3)
+    assert shape(found) == [[(BASE, "base", 3)], [(RESETS, "reset", 3)]]
+    assert [item.role for item in found.samples] == ["base"] * 2 + ["reset"] * 3
+
+
+def test_the_extra_seed_policy_keeps_the_first_episodes_as_they_come():
+    tries = [OTHER, RIGHT, OTHER, RIGHT, RIGHT, RIGHT, WRONG, RIGHT, RIGHT]
+    script = {PROMPT: tries, PROMPT + FIRST_STEP: RESET}
+    found, _ = run(script, seed=seed_of(1, 3), seed_policy="extra")
+    assert shape(found) == [[(BASE, "base", 5)], [(BASE, "base", 4)], [(RESETS, "reset", 4)]]
+    assert [item.behavior_log_probs for item in found.of_role("base")] == [
+        scripted_log_probs(number, 8) for number in range(4)
+    ]
+    # Two of four are right: plus and minus one standard deviation.
+    assert [item.advantage for item in found.of_role("base")] == [-1.0, 1.0, -1.0, 1.0]
+    assert found.waves[2][0].state.text == FIRST_STEP
+
+
+def test_truncated_chains_are_failures_and_can_be_the_seed():
+    endless = "1\n2\n3" * 10
+    script = {PROMPT: [endless] * 5 + [RIGHT, OTHER, OTHER, OTHER]}
+    found, policy = run(script, seed=seed_of(0, 13))  # 12 closed steps in 30 tokens, one open
+    assert {item.outcome for item in found.groups[0].trajectories} == {"truncated"}
+    assert policy.asked[1].text == PROMPT
+    assert all(item.advantage == 0 for item in found.of_role("base"))
+    assert [len(item.token_ids) for item in found.of_role("base")] == [30] * 4
+    assert found.of_role("reset")[0].advantage == pytest.approx(math.sqrt(3))
+
+
+def test_an_episode_whose_verifier_failed_is_neither_base_nor_seed_but_a_try(monkeypatch):
+    from reason_env.env import reason_env as env_module
+
+    def failing(response, answer, options):
+        failed = Verdict(Outcome.TIMEOUT, None, "")
+        return failed if "?" in response else grade(response, answer, options)
+
+    monkeypatch.setattr(env_module, "grade", failing)
+    tries = ["?$", RIGHT, RIGHT, "?$", RIGHT, RIGHT, WRONG, OTHER, OTHER]
+    found, _ = run({PROMPT: tries, PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
+    assert shape(found) == [[(BASE, "base", 5)], [(BASE, "base", 4)], [(RESETS, "reset", 4)]]
+    numbers = [1, 2, 4, 5]
+    assert [item.behavior_log_probs for item in found.of_role("base")] == [
+        scripted_log_probs(number, 8) for number in numbers
+    ]
+    # Twelve tries, of which two are graded, both right: topped up to eight, no more tries.
+    found, _ = run({PROMPT: [RIGHT, RIGHT] + ["?$"] * 10 + [OTHER] * 6})
+    assert shape(found)[-1] == [(BASE, "top_up", 6)]
+    assert len(found.samples) == 8
+
+
+def test_a_reset_that_the_verifier_could_not_grade_is_left_out_of_its_group(monkeypatch):
+    from reason_env.env import reason_env as env_module
+
+    def failing(response, answer, options):
+        failed = Verdict(Outcome.TIMEOUT, None, "")
+        return failed if "?" in response else grade(response, answer, options)
+
+    monkeypatch.setattr(env_module, "grade", failing)
+    suffixes = ["?$", "#### 24$", "#### 20$", "#### 20$"]
+    found, _ = run(
+        {PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: suffixes}, seed=seed_of(1, 3)
+    )
+    root = math.sqrt(2)
+    expected = [root, -1 / root, -1 / root]
+    assert [item.advantage for item in found.of_role("reset")] == pytest.approx(expected)
+
+
+def test_several_problems_are_at_different_waves_without_mixing():
+    problems = ProblemSet(
+        "toy", (PROBLEM, Problem(problem_id="toy/train/1", question="1+1=?", answer="2"))
+    )
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=problems,
+        format="tokens",
+        granularity="response",
+    )
+    script = {
+        PROMPT: [OTHER, *[RIGHT] * 4, *RESET],
+        "1+1=?\n>": ["#### 2$"] * 8 + ["#### 3$"] + ["#### 2$"] * 4,
+    }
+    found = rehearse(
+        RRPO(RRPOConfig()),
+        ["toy/train/0", "toy/train/1"],
+        env=env,
+        policy=ScriptedPolicy(script),
+    )
+    other = "1:toy/train/1"
+    assert shape(found) == [
+        [(BASE, "base", 5), (other, "base", 5)],
+        [(RESETS, "reset", 4), (other, "base", 4)],
+        [(other + "/reset", "reset", 4)],
+    ]
+    assert Counter(item.group for item in found.samples) == {
+        BASE: 4,
+        RESETS: 4,
+        other: 4,
+        other + "/reset": 4,
+    }
+
+
+def test_the_paper_s_numbers_are_the_defaults():
+    config = RRPOConfig()
+    assert (config.num_base, config.num_reset, config.max_tries) == (4, 4, 12)
+    assert (config.advantage.kind, config.advantage.std, config.advantage.eps) == (
+        "grpo",
+        "population",
+        0.0,
+    )
+    assert (config.loss.policy_term, config.loss.aggregation) == (
+        "reinforce",
+        "seq_mean_token_mean",
+    )
+    assert config.loss.kl_coefficient == 0
+    assert config.loss.importance_weight_cap is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_base": 1}, "num_base must be at least 2, got 1; an episode alone"),
+        ({"num_reset": 1}, "num_reset must be at least 2, got 1; an episode alone"),
+        ({"max_tries": 4}, "max_tries must be above num_base, got 4 and 4; one more try"),
+        ({"tries_per_wave": 0}, "tries_per_wave must be at least 1, got 0"),
+        (
+            {"seed_policy": "first"},
+            "seed_policy must be one of first_failure, extra, got 'first'; choose",
+        ),
+    ],
+)
+def test_numbers_and_names_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        RRPOConfig(**changes)

@@ -1,0 +1,147 @@
+"""SFT on the reference: the one place where tokens that nobody sampled carry gradient."""
+
+import logging
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig
+from reason_env.agents.methods import build_method
+from reason_env.agents.methods.expo import ExPOConfig
+from reason_env.agents.methods.sft import SFTConfig
+from reason_env.agents.metrics import metric
+from reason_env.agents.rollout import source_metrics
+from reason_env.agents.scripted import ScriptedPolicy, rehearse
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError, ProblemError
+from reason_env.problem import Problem, ProblemSet
+
+CODEC = ByteCodec()
+PROBLEMS = (
+    Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24", solution=("2*3=6",)),
+    Problem(problem_id="toy/train/1", question="1+1=?", answer="2"),
+)
+PROMPT, RIGHT, WRONG = "2*3*4=?\n>", "#### 24$", "#### 20$"
+SOLUTION = (*CODEC.encode("2*3=6\n#### 24"), CODEC.eos_id)
+
+
+class UniformPolicy:
+    """Every one of 258 ids has the same probability; one parameter, so that it can be trained."""
+
+    def __init__(self):
+        self.codec = CODEC
+        self.device = torch.device("cpu")
+        self.model = torch.nn.Linear(1, 1).double()
+
+    def token_log_probs(
+        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+    ):
+        shift = 0.0 * self.model.weight.sum()
+        log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
+        return log_probs, torch.zeros_like(log_probs) if with_entropy else None
+
+    def mark_updated(self):
+        pass
+
+
+def rehearsed(config, problems=("toy/train/0",)):
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=ProblemSet("toy", PROBLEMS),
+        format="tokens",
+        granularity="response",
+        max_tokens=40,
+    )
+    method = build_method(config)
+    policy = ScriptedPolicy({PROMPT: [RIGHT, WRONG]})
+    return method, rehearse(method, list(problems), env=env, policy=policy)
+
+
+CONFIG = SFTConfig(group_size=2, weight=0.3, advantage=AdvantageConfig(kind="mean"))
+
+
+def test_the_reference_is_trained_beside_the_group_under_the_problem_alone():
+    _, found = rehearsed(CONFIG)
+    assert [(s.role, s.source, s.advantage) for s in found.samples] == [
+        ("base", "policy", 0.5),
+        ("base", "policy", -0.5),
+        ("reference", "reference", 0.3),
+    ]
+    sample = found.samples[2]
+    assert sample.context_ids == CODEC.encode(PROMPT)
+    assert sample.token_ids == SOLUTION
+    assert sample.action_mask == (True,) * len(SOLUTION)
+    assert sample.group == "0:toy/train/0/reference"
+    assert found.num_sampled_tokens == 16
+
+
+def learned(method, samples):
+    learner = Learner(
+        UniformPolicy(),
+        LearnerConfig(),
+        loss=method.loss,
+        role_losses=method.role_losses,
+        max_response_tokens=40,
+    )
+    return learner.update(samples, np.random.default_rng(0))
+
+
+def test_its_term_is_the_weight_times_the_mean_negative_log_likelihood():
+    method, found = rehearsed(CONFIG)
+    assert learned(method, found.samples[2:]).loss == pytest.approx(0.3 * math.log(258), rel=1e-12)
+    # Beside the group it is not diluted: the group's loss is added.
+    both, alone = learned(method, found.samples), learned(method, found.samples[:2])
+    assert both.loss == pytest.approx(alone.loss + 0.3 * math.log(258), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, ExPOConfig(group_size=2, explanations="expert")], ids=lambda c: c.kind
+)
+def test_an_update_is_reported_by_who_wrote_the_tokens(config):
+    method, found = rehearsed(config)
+    report = learned(method, found.samples)
+    assert set(report.metrics_by_source) == {"policy", "reference"}
+    # The reference was sampled by nobody: 0 is recorded, the policy gives each token 1/258.
+    reference = report.metrics_by_source["reference"]
+    assert reference["update/tokens"] == len(SOLUTION)
+    assert reference["update/behavior_gap_mean"] == pytest.approx(math.log(258), rel=1e-12)
+    assert report.metrics_by_source["policy"]["update/tokens"] == 16
+    written = source_metrics(report.metrics_by_source)
+    for name in ("ratio_mean", "effective_sample_fraction", "chi_square", "kl_old_policy"):
+        assert f"update/{name}/from_reference" in written
+    assert all(metric(name) for name in written)
+
+
+def test_nothing_is_reported_by_source_where_the_policy_wrote_everything():
+    method, found = rehearsed(CONFIG)
+    report = learned(method, found.samples[:2])
+    assert set(report.metrics_by_source) == {"policy"}
+    assert source_metrics(report.metrics_by_source) == {}
+
+
+def test_problems_without_a_reference_solution_are_left_out_by_name(caplog):
+    with caplog.at_level(logging.WARNING):
+        _, found = rehearsed(CONFIG, problems=("toy/train/1", "toy/train/0"))
+    assert caplog.messages == [
+        "SFT leaves out 1 of 2 problems without a reference solution: toy/train/1"
+    ]
+    assert len(found.samples) == 3
+    with pytest.raises(ProblemError, match="SFT must have problems with a reference solution, got"):
+        rehearsed(CONFIG, problems=("toy/train/1",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_size": 1}, "group_size must be at least 2, got 1"),
+        ({"weight": 0.0}, "weight must be above 0 and finite, got 0.0"),
+        ({"weight": math.inf}, "weight must be above 0 and finite, got inf"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        SFTConfig(**changes)

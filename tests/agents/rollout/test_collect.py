@@ -1,0 +1,228 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import reason_env
+from reason_env.agents.engines import Completion, SamplingConfig
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.methods.grpo import GRPO
+from reason_env.agents.rollout import Start, collect, initial_states, merged, training_sample
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError
+from reason_env.problem import Problem, ProblemSet
+
+CODEC = ByteCodec()
+PROBLEMS = ProblemSet(
+    "toy",
+    (
+        Problem(problem_id="toy/train/0", question="12*3=?", answer="36"),
+        Problem(problem_id="toy/train/1", question="10-4=?", answer="6"),
+    ),
+)
+RIGHT = "12*3=36\n#### 36"
+WRONG = "12*3=35\n#### 35"
+
+
+class ScriptedPolicy:
+    """Answers each context with the next texts of its script; every token has its own number."""
+
+    codec = CODEC
+    policy_version = 3
+
+    def __init__(self, script: dict[str, list[str]]) -> None:
+        self.script = script
+        self.contexts: list[str] = []
+
+    def sample(self, contexts, sampling, *, seed, stop_ids=None):
+        completions = []
+        for context in contexts:
+            text = CODEC.decode(context.token_ids)
+            self.contexts.append(text)
+            own = self.script[text][: context.num_samples]
+            completions.append(tuple(completed(item, context.max_new_tokens) for item in own))
+        return completions
+
+
+def completed(text: str, limit: int) -> Completion:
+    token_ids = tuple(CODEC.eos_id if char == "$" else CODEC.encode(char)[0] for char in text)
+    token_ids = token_ids[:limit]
+    log_probs = tuple(-(index + 1) / 8 for index in range(len(token_ids)))
+    return Completion(
+        token_ids=token_ids, log_probs=log_probs, is_finished=token_ids[-1] == CODEC.eos_id
+    )
+
+
+def make_env(**changes):
+    arguments = {"problems": PROBLEMS, "format": "tokens", "granularity": "response"}
+    return gym.make("MathReason-v0", disable_env_checker=True, **(arguments | changes))
+
+
+def start_of(env, problem_id, num_samples, **changes):
+    (state,) = initial_states(env, [problem_id], seed=0)
+    arguments = {"state": state, "num_samples": num_samples, "learn_from": state}
+    return Start(group=problem_id, **(arguments | changes))
+
+
+@pytest.mark.parametrize("granularity", ["token", "step", "response"])
+def test_every_granularity_collects_the_same_episodes(granularity):
+    env = make_env(granularity=granularity, max_tokens=20)
+    policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$", "no idea$", "12*3=36\n" * 4]})
+    wave = collect(
+        [start_of(env, "toy/train/0", 4)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
+    )
+    (group,) = wave.groups
+    assert [item.outcome for item in group.trajectories] == [
+        "correct",
+        "incorrect",
+        "no_answer",
+        "truncated",
+    ]
+    assert [item.episode_return for item in group.trajectories] == [1.0, 0.0, 0.0, 0.0]
+    assert [len(item.behavior_log_probs) for item in group.trajectories] == [16, 16, 8, 20]
+    assert group.trajectories[0].final_state.text == RIGHT
+    assert all(item.policy_version == 3 for item in group.trajectories)
+
+
+def test_tokens_that_the_environment_leaves_out_are_counted_but_not_trained():
+    env = make_env()
+    text = "#### 36\nand so on$"
+    policy = ScriptedPolicy({"12*3=?\n>": [text]})
+    wave = collect(
+        [start_of(env, "toy/train/0", 1)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
+    )
+    (trajectory,) = wave.trajectories
+    assert trajectory.is_success
+    assert trajectory.num_sampled_tokens == len(text)
+    assert len(trajectory.behavior_log_probs) == len("#### 36\n")
+    sample = training_sample(trajectory, 0.5)
+    assert CODEC.decode(sample.token_ids) == "#### 36\n"
+    assert sample.behavior_log_probs == tuple(-(index + 1) / 8 for index in range(8))
+
+
+def test_a_response_that_stops_without_its_end_token_is_closed_by_the_env_and_not_trained_there():
+    env = make_env()
+    policy = ScriptedPolicy({"12*3=?\n>": ["#### 36"]})
+    wave = collect(
+        [start_of(env, "toy/train/0", 1)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
+    )
+    (trajectory,) = wave.trajectories
+    sample = training_sample(trajectory, 0.5)
+    assert trajectory.is_success
+    assert sample.token_ids[-1] == CODEC.eos_id
+    assert sample.action_mask == (True,) * 7 + (False,)
+    assert sample.behavior_log_probs[-1] == 0.0
+
+
+def test_a_prefix_is_context_and_never_an_action():
+    env = make_env()
+    (state,) = initial_states(env, ["toy/train/0"], seed=0)
+    prefix = state.extend(CODEC.encode("12*3=36\n"), "reset")
+    policy = ScriptedPolicy({"12*3=?\n>12*3=36\n": ["#### 36$"]})
+    start = Start(state=prefix, num_samples=1, learn_from=prefix, group="g", role="reset")
+    wave = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    (trajectory,) = wave.trajectories
+    sample = training_sample(trajectory, -1.0)
+    assert trajectory.prefix_length == 8
+    assert sample.action_mask == (False,) * 8 + (True,) * 8
+    assert sample.behavior_log_probs[:9] == (0.0,) * 8 + (-1 / 8,)
+    assert sample.role == "reset"
+
+
+def test_guidance_is_sampled_under_and_not_trained_under():
+    env = make_env()
+    (state,) = initial_states(env, ["toy/train/0"], seed=0)
+    hinted = state.with_guidance(reason_env.Guidance("answer", ("36",)))
+    policy = ScriptedPolicy({"12*3=?\nAnswer: 36\n>": ["#### 36$"]})
+    start = Start(state=hinted, num_samples=1, learn_from=state, group="g", role="hinted")
+    wave = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    (trajectory,) = wave.trajectories
+    assert CODEC.decode(trajectory.prompt_ids) == "12*3=?\nAnswer: 36\n>"
+    sample = training_sample(trajectory, 1.0)
+    assert CODEC.decode(sample.context_ids) == "12*3=?\n>"
+
+
+def test_reward_wrappers_of_the_stack_act_on_the_return():
+    env = gym.wrappers.TransformReward(make_env(), lambda reward: 10 * reward - 1)
+    policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$"]})
+    wave = collect(
+        [start_of(env, "toy/train/0", 2)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
+    )
+    assert [item.episode_return for item in wave.trajectories] == [9.0, -1.0]
+
+
+def test_groups_keep_the_order_of_their_keys_and_merge_by_key():
+    env = make_env()
+    script = {"12*3=?\n>": [f"{RIGHT}$"], "10-4=?\n>": ["#### 6$"]}
+    starts = [start_of(env, "toy/train/1", 1), start_of(env, "toy/train/0", 1)]
+    waves = [
+        collect(starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=0)
+        for _ in range(2)
+    ]
+    assert [group.key for group in waves[0].groups] == ["toy/train/1", "toy/train/0"]
+    both = merged(waves)
+    assert [len(group.trajectories) for group in both.groups] == [2, 2]
+    assert both.sampling_s == pytest.approx(sum(wave.sampling_s for wave in waves))
+
+
+def test_grpo_gives_each_episode_its_advantage_within_its_own_group():
+    env = make_env()
+    policy = ScriptedPolicy(
+        {
+            "12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$", f"{WRONG}$", f"{WRONG}$"],
+            "10-4=?\n>": ["#### 6$"] * 4,
+        }
+    )
+    method = GRPO(GRPOConfig(group_size=4))
+    states = initial_states(env, ["toy/train/0", "toy/train/1"], seed=0)
+    starts = method.plan(states, np.random.default_rng(0))
+    wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    samples = method.training_samples(wave.groups, np.random.default_rng(0))
+    # mean 1/4, unbiased variance ((3/4)^2 + 3 (1/4)^2) / 3 = 1/4, so std 1/2, eps 1e-4.
+    expected = [0.75 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, 0, 0, 0, 0]
+    assert [sample.advantage for sample in samples] == pytest.approx(expected)
+    assert method.follow_up(wave.groups, np.random.default_rng(0)) == []
+
+
+def test_an_episode_whose_verifier_failed_is_in_no_group():
+    env = make_env()
+    policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$", f"{WRONG}$"]})
+    verdicts = iter([("timeout", 0.0), ("incorrect", 0.0), ("incorrect", 0.0)])
+    wave = collect(
+        [start_of(env, "toy/train/0", 3)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
+    )
+    from dataclasses import replace
+
+    from reason_env.agents.rollout import Group
+
+    failed = tuple(
+        replace(item, outcome=outcome, episode_return=value)
+        for item, (outcome, value) in zip(wave.trajectories, verdicts, strict=True)
+    )
+    group = Group(key="g", trajectories=failed)
+    short = Group(key="g", trajectories=failed[:2])
+    method = GRPO(GRPOConfig(group_size=3))
+    assert len(method.training_samples([group], np.random.default_rng(0))) == 2
+    assert method.training_samples([short], np.random.default_rng(0)) == []
+
+
+def test_a_text_environment_is_refused_because_ids_would_be_read_again():
+    env = gym.make("MathReason-v0", problems=PROBLEMS, format="text")
+    with pytest.raises(ConfigError, match="format 'tokens', got 'text'"):
+        collect([], env=env, policy=ScriptedPolicy({}), sampling=SamplingConfig(), seed=0)
+
+
+def test_another_environment_is_refused():
+    env = gym.make("CartPole-v1")
+    with pytest.raises(ConfigError, match="stack on ReasonEnv, got CartPoleEnv"):
+        collect([], env=env, policy=ScriptedPolicy({}), sampling=SamplingConfig(), seed=0)
+
+
+def test_a_policy_of_another_codec_is_refused():
+    env = make_env(codec=ByteCodec(";"))
+    with pytest.raises(ConfigError, match="must share a codec"):
+        collect([], env=env, policy=ScriptedPolicy({}), sampling=SamplingConfig(), seed=0)
+
+
+def test_a_group_size_of_one_is_refused():
+    with pytest.raises(ConfigError, match="group_size must be at least 2, got 1"):
+        GRPOConfig(group_size=1)

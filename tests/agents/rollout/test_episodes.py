@@ -1,0 +1,111 @@
+import pytest
+import torch
+
+from reason_env.agents.rollout import discarded_metrics, episode_rows, trained_rows, training_sample
+from reason_env.state import Guidance
+
+
+def rows_of(trajectories, limit=100, samples=(), rows=None, old=None):
+    rows = [None] * len(trajectories) if rows is None else rows
+    return episode_rows(trajectories, limit, samples=samples, rows=rows, old_log_probs=old or {})
+
+
+def test_samples_find_their_episodes_by_content_whatever_their_order_and_group(build):
+    state = build["problem_state"](1)
+    first, second, third = (
+        build["trajectory"](state, text, log_prob=value)
+        for text, value in (("a\n", -0.1), ("b\n", -0.2), ("a\n", -0.3))
+    )
+    samples = [training_sample(third, 0.5), training_sample(first, -0.5)]
+    assert trained_rows([first, second, third], samples) == [1, None, 0]
+
+
+def test_equal_episodes_take_one_sample_each(build):
+    state = build["problem_state"](1)
+    twins = [build["trajectory"](state, "a\n", index=at) for at in range(3)]
+    samples = [training_sample(twins[0], 0.5), training_sample(twins[1], 0.5)]
+    assert trained_rows(twins, samples) == [0, 1, None]
+
+
+def test_a_hinted_episode_is_found_by_the_prompt_that_it_is_trained_under(build):
+    state = build["problem_state"](1)
+    told = state.with_guidance(Guidance("mistakes", ("35",)))
+    item = build["trajectory"](told, "a\n", learn_from=state, role="hinted")
+    assert trained_rows([item], [training_sample(item, 1.0)]) == [0]
+    (row,) = rows_of([item])
+    assert row["hides_guidance"]
+    assert row["state"]["guidance"] == [["mistakes", ["35"]]]
+
+
+def test_discarded_tokens_are_those_of_answering_episodes_without_a_sample(build):
+    state = build["problem_state"](1)
+    items = [
+        build["trajectory"](state, "a\n"),  # 2 letters, the end and one that was left out
+        build["trajectory"](state, "abc\n"),
+        build["trajectory"](state, "abcdef\n", role="localise"),
+    ]
+    assert discarded_metrics(items, [0, None, None]) == {"rollout/discarded_tokens": 6}
+    assert discarded_metrics(items, [None, 0, None]) == {"rollout/discarded_tokens": 4}
+
+
+def test_whole_problems_are_kept_with_resets_that_came_later(build):
+    one, two, three = (build["problem_state"](number) for number in (1, 2, 3))
+    items = [build["trajectory"](state, "a\n", index=at) for at in (0, 1) for state in (one, two)]
+    items += [build["trajectory"](three, "a\n")]
+    kept = items[0].final_state.cut(1, source="reset")
+    items += [build["trajectory"](kept, "b\n", role="reset")]
+
+    def ids(limit):
+        rows = rows_of(items, limit)
+        return [(row["state"]["problem"]["problem_id"][-1], row["role"]) for row in rows]
+
+    assert ids(5) == [("1", "base"), ("1", "base"), ("1", "reset"), ("2", "base"), ("2", "base")]
+    assert ids(4) == [("1", "base"), ("1", "base"), ("1", "reset")]
+    assert ids(2) == [("1", "base"), ("1", "base")]  # a problem that alone is too large is cut
+    assert ids(0) == []
+
+
+def test_a_row_tells_steps_tokens_advantage_and_both_log_probabilities(build):
+    state = build["problem_state"](1)
+    item = build["trajectory"](state, "a\nbc\n", log_prob=-0.1234567891)
+    sample = training_sample(item, 0.75)
+    old = {0: torch.tensor([-0.5] * 6)}
+    (row,) = rows_of([item], samples=[sample], rows=[0], old=old)
+    assert row["pieces"] == ["a", "\n", "b", "c", "\n", ""]
+    assert row["step_ends"] == [2, 5]
+    assert row["advantage"] == 0.75
+    assert row["old_log_probs"] == [-0.5] * 6
+    assert row["behavior_log_probs"][:2] == [-0.123457, -0.124457]
+    assert row["sampled_tokens"] == 7
+    assert (row["start_tokens"], row["is_auxiliary"]) == (0, False)
+    (row,) = rows_of([item], samples=[sample], rows=[0])
+    assert (row["advantage"], row["old_log_probs"]) == (0.75, None)
+    (row,) = rows_of([item])
+    assert (row["advantage"], row["old_log_probs"]) == (None, None)
+
+
+def test_a_run_records_the_trainer_s_log_probabilities_where_there_is_a_gradient():
+    from reason_env.agents.evaluate import EvalConfig
+    from reason_env.agents.methods import GRPOConfig
+    from reason_env.agents.train import TrainConfig, Training
+    from reason_env.env import EnvConfig
+
+    config = TrainConfig(
+        method=GRPOConfig(group_size=4),
+        env=EnvConfig(levels=(3, 4), max_tokens=64, size=8),
+        eval=EvalConfig(num_problems=1, samples=1, k=1),
+        problems_per_iteration=3,
+        episodes_per_iteration=12,
+        iterations=1,
+    )
+    training = Training(config)
+    metrics, _ = training.iterate()
+    assert len(training.episodes) == 12
+    trained = [row for row in training.episodes if row["old_log_probs"] is not None]
+    assert trained
+    for row in training.episodes:
+        assert (row["old_log_probs"] is not None) == (row["advantage"] != 0)
+    for row in trained:
+        # One context and one set of weights: sampler and trainer differ by rounding alone.
+        assert row["old_log_probs"] == pytest.approx(row["behavior_log_probs"], abs=2e-3)
+    assert metrics["rollout/discarded_tokens"] == 0

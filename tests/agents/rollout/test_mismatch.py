@@ -1,0 +1,103 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reason_env.agents.engines import EngineConfig, MismatchConfig, SamplingConfig
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.methods import METHODS
+from reason_env.agents.rollout import mismatch_metrics
+from reason_env.agents.train import TrainConfig, Training
+from reason_env.env import EnvConfig
+from reason_env.errors import EngineError
+
+SAMPLING = SamplingConfig(temperature=0.8, top_k=12)
+
+
+def config(**mismatch):
+    return TrainConfig(
+        method=METHODS["grpo"](group_size=3),
+        env=EnvConfig(size=8, levels=(4, 4), max_tokens=64),
+        eval=EvalConfig(num_problems=1, samples=1, k=1),
+        sampling=SAMPLING,
+        problems_per_iteration=4,
+        iterations=1,
+        engine=EngineConfig(mismatch=MismatchConfig(**mismatch)),
+    )
+
+
+@pytest.fixture(scope="module")
+def training():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Training(config())
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def wave(training):
+    training.iteration = 1
+    return training._collect().trajectories
+
+
+def shifted(trajectories, gap):
+    return [
+        replace(item, behavior_log_probs=tuple(x - gap for x in item.behavior_log_probs))
+        for item in trajectories
+    ]
+
+
+def measured(training, trajectories, **numbers):
+    return mismatch_metrics(training.policy, trajectories, SAMPLING, MismatchConfig(**numbers))
+
+
+def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_truncation(training, wave):
+    found = measured(training, wave)
+    assert found["rollout/mismatch_max"] < 1e-4
+    assert found["rollout/mismatch_effective_sample_fraction"] == pytest.approx(1)
+    assert found["rollout/mismatch_alarm"] == 0
+    at_one = mismatch_metrics(training.policy, wave, SamplingConfig(), MismatchConfig())
+    assert at_one["rollout/mismatch_mean"] > 1e-3
+
+
+def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, wave):
+    found = measured(training, shifted(wave, 0.3), limit=0.4)
+    assert found["rollout/mismatch_mean"] == pytest.approx(0.3, abs=1e-4)
+    assert found["rollout/mismatch_kl_behavior_policy"] == pytest.approx(
+        math.exp(0.3) - 1.3, abs=1e-4
+    )
+    assert found["rollout/mismatch_alarm"] == 0
+
+
+def test_the_alarm_warns_or_stops(training, wave, caplog):
+    found = measured(training, shifted(wave, 0.3), limit=0.2)
+    assert found["rollout/mismatch_alarm"] == 1
+    assert "sampler and trainer must agree within 0.2 nats a token, got 0.3" in caplog.text
+    with pytest.raises(EngineError, match=r"agree within 0\.2 nats a token, got 0\.3"):
+        measured(training, shifted(wave, 0.3), limit=0.2, alarm="stop")
+
+
+def test_a_starts_own_temperature_stands_instead_of_the_runs(training, wave):
+    other = [replace(item, start=replace(item.start, temperature=0.5)) for item in wave]
+    assert measured(training, other)["rollout/mismatch_mean"] > 1e-3
+
+
+def test_only_some_episodes_are_scored_spread_over_the_groups(training, wave):
+    asked = []
+
+    class Listening:
+        def score(self, contexts, completions, sampling):
+            asked.extend(contexts)
+            return training.policy.score(contexts, completions, sampling)
+
+    mismatch_metrics(Listening(), wave, SAMPLING, MismatchConfig(sequences=5))
+    assert asked == [item.prompt_ids for item in wave[::3]]
+    assert measured(training, wave, sequences=0) == {}
+    assert measured(training, []) == {}
+
+
+def test_an_iteration_reports_the_mismatch_and_the_restarts(training):
+    metrics, _ = training.iterate()
+    assert metrics["rollout/mismatch_max"] < 1e-4
+    assert metrics["rollout/engine_restarts"] == 0

@@ -1,0 +1,106 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.methods.lte import LTEConfig
+from reason_env.agents.runs import CheckpointConfig, RunDir
+from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.env import EnvConfig
+from reason_env.errors import ConfigError
+
+
+def config(folder, **changes):
+    own = TrainConfig(
+        env=EnvConfig(size=4, levels=(2, 3), max_tokens=40),
+        eval=EvalConfig(
+            num_problems=2, samples=3, k=2, greedy=False, cache_dir=folder and str(folder)
+        ),
+        checkpoint=CheckpointConfig(),
+        iterations=1,
+        problems_per_iteration=2,
+        method=GRPOConfig(group_size=4),
+    )
+    return replace(own, **changes)
+
+
+def entries(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_arms_of_one_seed_share_the_evaluation_before_training(tmp_path, monkeypatch):
+    plain = Training(config(None)).first_metrics()
+    folder = tmp_path / "kept"
+    assert Training(config(folder)).first_metrics() == plain
+    assert len(entries(folder)) == 1
+    # Another method, learning rate and place in the comparison: measured alike, so not again.
+    other = config(folder, method=LTEConfig(), learner=LearnerConfig(learning_rate=1e-3))
+    again = Training(other)
+    monkeypatch.setattr(again, "evaluate", lambda: pytest.fail("it was measured again"))
+    assert again.first_metrics() == plain
+    assert len(entries(folder)) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"env": EnvConfig(size=4, levels=(2, 3), max_tokens=39)},
+        {"eval": {"samples": 4}},
+        {"eval": {"split": "validation"}},
+        {"eval": {"temperature": 0.9}},
+        {"max_batch_size": 5},
+    ],
+    ids=str,
+)
+def test_whatever_decides_an_evaluation_decides_its_entry(changes, tmp_path):
+    first = config(tmp_path)
+    Training(first).first_metrics()
+    if isinstance(changes.get("eval"), dict):
+        changes = {"eval": replace(first.eval, **changes["eval"])}
+    Training(replace(first, **changes)).first_metrics()
+    assert len(entries(tmp_path)) == 2
+
+
+def test_other_weights_have_another_entry(tmp_path):
+    trained = Training(config(tmp_path))
+    trained.first_metrics()
+    with_other = Training(config(tmp_path))
+    weight = next(with_other.policy.model.parameters())
+    weight.data[0, 0] += 1.0
+    with_other.first_metrics()
+    assert len(entries(tmp_path)) == 2
+
+
+def test_a_run_that_takes_an_entry_writes_what_it_would_have_written(tmp_path):
+    texts = []
+    for number, folder in enumerate((None, tmp_path / "kept", tmp_path / "kept")):
+        own = config(folder)
+        with RunDir.create(tmp_path / str(number), own, command=["test"]) as run:
+            train(Training(own), run)
+        texts.append((tmp_path / str(number) / "metrics.jsonl").read_text())
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_a_damaged_entry_is_refused_and_says_what_to_do(tmp_path):
+    Training(config(tmp_path)).first_metrics()
+    (name,) = entries(tmp_path)
+    for text in ("{", json.dumps({"rollout/pass_rate": 1.0}), "[]", "3"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigError, match="a kept evaluation must be as it was written, got"):
+            Training(config(tmp_path)).first_metrics()
+
+
+def test_without_problems_to_evaluate_on_nothing_is_kept(tmp_path):
+    own = config(tmp_path / "kept", env=EnvConfig(problems=str(_file(tmp_path))))
+    assert Training(own).first_metrics() == {}
+    assert not (tmp_path / "kept").exists()
+
+
+def _file(folder):
+    path = folder / "own.jsonl"
+    path.write_text('{"question": "1+1=?", "answer": "2"}\n{"question": "1+2=?", "answer": "3"}\n')
+    return path

@@ -1,0 +1,335 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.metrics import metric
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.runs import CheckpointConfig, RunDir, config_json, latest_checkpoint
+from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.codec import ByteCodec
+from reason_env.env import EnvConfig
+from reason_env.errors import ConfigError, ProblemError, UnknownNameError, VerifierError
+from reason_env.state import GUIDANCE_TEXTS
+
+
+def small(**changes):
+    """Returns a run of seconds: the base model on easy problems."""
+    arguments = {
+        "method": GRPOConfig(group_size=4),
+        "env": EnvConfig(levels=(3, 4), max_tokens=64),
+        "eval": EvalConfig(num_problems=8, samples=2, k=2, greedy=False),
+        "checkpoint": CheckpointConfig(every=1, keep_last=10),
+        "learner": LearnerConfig(learning_rate=2e-4, updates_per_iteration=2),
+        "iterations": 3,
+        "problems_per_iteration": 4,
+        "episodes_per_iteration": 2,
+    }
+    return TrainConfig(**(arguments | changes))
+
+
+def run_to_end(config, path, **options):
+    training = Training(config)
+    with RunDir.create(path, config, command=["test"]) as run:
+        return training, train(training, run, **options)
+
+
+def resumed(path, **options):
+    with RunDir.open(path) as run:
+        checkpoint = latest_checkpoint(run)
+        training = Training(run.config(TrainConfig), checkpoint=checkpoint)
+        run.resume(None if checkpoint is None else training.iteration)
+        return training, train(training, run, **options)
+
+
+def weights(training):
+    return {name: value.clone() for name, value in training.policy.model.state_dict().items()}
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill_at(iteration):
+    def on_row(row):
+        if row["iteration"] == iteration:
+            raise KilledError
+
+    return on_row
+
+
+@pytest.mark.parametrize("iteration", [0, 1, 2])
+def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, iteration):
+    config = small()
+    whole, _ = run_to_end(config, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        run_to_end(config, tmp_path / "killed", on_row=kill_at(iteration))
+    again, _ = resumed(tmp_path / "killed")
+    assert again.iteration == 3
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(again)[name]), name
+    for name in ("metrics.jsonl", "config.json", "episodes/iteration_000003.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    config = small(iterations=1)
+    first, rows = run_to_end(config, tmp_path / "run")
+    second, again = resumed(tmp_path / "run")
+    assert again == rows
+    assert all(torch.equal(v, weights(second)[n]) for n, v in weights(first).items())
+
+
+def test_zero_advantages_leave_every_weight_alone(tmp_path):
+    config = small(zero_advantages=True)
+    before = weights(Training(config))
+    training, rows = run_to_end(config, tmp_path / "run")
+    assert all(torch.equal(value, before[name]) for name, value in weights(training).items())
+    evaluated = [row["eval/pass_at_1"] for row in rows if "eval/pass_at_1" in row]
+    assert len(evaluated) == 2
+    assert evaluated[0] == evaluated[1]
+
+
+def test_grpo_lifts_the_pass_rate_and_zero_advantages_do_not(tmp_path):
+    config = small(
+        method=GRPOConfig(group_size=8),
+        env=EnvConfig(levels=(4, 8), max_tokens=128),
+        eval=EvalConfig(num_problems=60, samples=4, k=4, greedy=False),
+        checkpoint=CheckpointConfig(every=100),
+        learner=LearnerConfig(learning_rate=4e-4),
+        iterations=8,
+        problems_per_iteration=24,
+    )
+    _, rows = run_to_end(config, tmp_path / "learns")
+    _, flat = run_to_end(replace(config, zero_advantages=True), tmp_path / "flat")
+    before, after = rows[0], rows[-1]
+    assert after["eval/pass_at_1_low"] > before["eval/pass_at_1_high"]
+    assert flat[-1]["eval/pass_at_1"] == flat[0]["eval/pass_at_1"] == before["eval/pass_at_1"]
+    curve = [row["rollout/pass_rate"] for row in flat[1:]]
+    assert max(curve) - min(curve) < 0.25
+
+
+def test_two_runs_of_one_config_are_equal_and_another_seed_is_not(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run_to_end(small(iterations=1, seed=seed), tmp_path / name)
+    a, b, c = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_every_written_metric_is_in_the_table_and_outcomes_add_up(tmp_path):
+    _, rows = run_to_end(small(iterations=2), tmp_path / "run")
+    for row in rows:
+        for name in row:
+            if name != "iteration":
+                metric(name)
+    for row in rows[1:]:
+        outcomes = [value for name, value in row.items() if name.startswith("grade/")]
+        assert sum(outcomes) == pytest.approx(1.0)
+        assert row["rollout/num_trajectories"] == 16
+        assert row["update/behavior_gap_max"] < 1e-3
+    total = sum(row["rollout/sampled_tokens"] for row in rows[1:])
+    assert rows[-1]["rollout/sampled_tokens_total"] == total
+
+
+def test_the_last_checkpoint_is_a_model_that_loads_and_is_the_trained_one(tmp_path):
+    training, _ = run_to_end(small(iterations=1), tmp_path / "run")
+    model = tmp_path / "run" / "checkpoints" / "iteration_000001" / "model"
+    loaded = LanguageModelPolicy.load(str(model)).model.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in weights(training).items())
+
+
+def test_a_kl_term_needs_no_more_than_its_coefficient(tmp_path):
+    from reason_env.agents.learning import LossConfig
+
+    config = small(method=GRPOConfig(group_size=4, loss=LossConfig(kl_coefficient=0.1)))
+    _, rows = run_to_end(config, tmp_path / "run")
+    assert rows[-1]["update/num_updates_total"] > 0
+
+
+def test_a_deadline_ends_the_run_after_the_iteration_with_an_evaluation(tmp_path):
+    _, rows = run_to_end(small(iterations=50), tmp_path / "run", deadline=0.0)
+    assert rows[-1]["iteration"] == 1
+    assert rows[-1]["eval/pass_at_1"] is not None
+    assert (tmp_path / "run" / "checkpoints" / "iteration_000001").is_dir()
+
+
+def test_a_budget_of_tokens_ends_the_run_with_the_iteration_that_reaches_it(tmp_path):
+    _, rows = run_to_end(small(iterations=3), tmp_path / "all")
+    totals = [row["rollout/sampled_tokens_total"] for row in rows[1:]]
+    for budget, last in ((totals[1], 2), (totals[1] - 1, 2), (totals[0], 1)):
+        _, cut = run_to_end(
+            small(iterations=3, max_generated_tokens=budget), tmp_path / str(budget)
+        )
+        assert [row["iteration"] for row in cut] == list(range(last + 1))
+        assert cut[-1]["eval/pass_at_1"] is not None
+        assert cut[-1]["rollout/sampled_tokens_total"] == totals[last - 1]
+    again, rows = resumed(tmp_path / str(totals[0]))  # nothing is left to do
+    assert again.is_over
+    assert len(rows) == 2
+
+
+def test_a_preparation_that_spends_the_whole_budget_is_refused():
+    from reason_env.agents.methods.pope import POPEConfig
+
+    method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
+    env = EnvConfig(levels=(6, 8), size=2, max_tokens=48)
+    training = Training(small(method=method, env=env, max_generated_tokens=9))
+    with pytest.raises(ConfigError, match=r"must leave tokens to train with, got 9 and \d\d+ in"):
+        training.prepare()
+
+
+def searching(**changes):
+    from reason_env.agents.methods.pope import POPEConfig
+
+    method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
+    env = EnvConfig(levels=(6, 8), size=3, max_tokens=48)
+    return small(method=method, env=env, **changes)
+
+
+def test_a_preparation_is_made_once_told_of_and_written_beside_the_first_evaluation(tmp_path):
+    training, told = Training(searching(iterations=1, problems_per_iteration=1)), []
+    training.prepare(on_prepared=lambda *what: told.append(what))
+    assert told[0][:2] == (3, 3)
+    assert told[-1][2] == training.sampled_tokens_total > 0
+    with RunDir.create(tmp_path / "run", training.config, command=["test"]) as run:
+        rows = train(training, run)
+    prepared = rows[0]["rollout/preparation_tokens"]
+    assert prepared == told[-1][2]
+    assert rows[1]["rollout/sampled_tokens_total"] == prepared + rows[1]["rollout/sampled_tokens"]
+
+
+def test_a_preparation_that_is_out_of_time_says_how_far_it_came():
+    training = Training(searching(max_minutes=0.5))
+    with pytest.raises(ConfigError, match=r"must leave time to train, got 0\.5 and 0 of"):
+        training.prepare(deadline=0.0)
+
+
+def test_a_directory_has_the_splits_of_its_files_by_its_bare_path_too(tmp_path):
+    for name in ("train.jsonl", "test.parquet", "mine.jsonl"):
+        (tmp_path / name).write_text("")
+    known = {
+        str(tmp_path): True,
+        f"file:{tmp_path}": True,
+        f"gsm8k:{tmp_path}": True,
+        f"{tmp_path}/mine.jsonl": False,
+        f"file:{tmp_path}/mine.jsonl": False,
+        "chain": True,
+        "mix:chain@1-3": True,
+    }
+    assert {name: EnvConfig(problems=name).has_split("test") for name in known} == known
+    assert not EnvConfig(problems=str(tmp_path)).has_split("validation")
+
+
+def test_a_directory_without_a_test_split_is_trained_on_and_what_is_asked_for_must_be_there(
+    tmp_path,
+):
+    row = '{"question": "2+2", "answer": "4"}\n'
+    for name in ("train.jsonl", "validation.jsonl"):
+        (tmp_path / name).write_text(row, encoding="utf-8")
+
+    def evaluated(**changes):
+        config = small(env=EnvConfig(problems=str(tmp_path)), eval=EvalConfig(**changes))
+        return config.make_eval_env(ByteCodec())
+
+    assert evaluated() is None
+    assert evaluated(split="validation").unwrapped.problems[0].answer == "4"
+    with pytest.raises(ProblemError, match=r"must hold dev\.jsonl"):
+        evaluated(split="dev")
+
+
+def test_words_of_guidance_are_settings_and_end_their_line():
+    words = {"mistakes": "Not one of {pieces}.", "partial_solution": "So far:\n{pieces}"}
+    config = EnvConfig(guidance=words)
+    shown = config.make(ByteCodec()).unwrapped.prompt.guidance
+    assert shown["mistakes"] == "Not one of {pieces}.\n"
+    assert shown["partial_solution"] == "So far:\n{pieces}"
+    assert shown["answer"] == GUIDANCE_TEXTS["answer"]
+    assert config_json.load(EnvConfig, config_json.dump(config)) == config
+    with pytest.raises(UnknownNameError, match="no kind of guidance 'hint' among answer, mistakes"):
+        EnvConfig(guidance={"hint": "{pieces}"})
+    with pytest.raises(ConfigError, match=r"must hold \{pieces\} for every kind, missing"):
+        EnvConfig(guidance={"answer": "It is seven."})
+
+
+def test_episodes_hold_what_regrading_needs(tmp_path):
+    run_to_end(small(iterations=1), tmp_path / "run")
+    lines = (tmp_path / "run" / "episodes" / "iteration_000001.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    episode = json.loads(lines[0])
+    from reason_env.state import ReasonState
+    from reason_env.verify import grade
+
+    state = ReasonState.from_dict(episode["state"])
+    verdict = grade(state.text, state.problem.answer)
+    assert verdict.outcome.value == episode["outcome"]
+    sampled = [source for source in state.sources if source == "policy"]
+    assert len(sampled) == len(episode["behavior_log_probs"])
+
+
+def test_every_problem_comes_once_an_epoch_in_an_order_of_the_seed():
+    config = small(problems_per_iteration=3)
+    ids = [f"p{index}" for index in range(6)]
+    epochs = [config.chosen(ids, n) + config.chosen(ids, n + 1) for n in (1, 3)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == ids
+    assert epochs[0] != epochs[1]
+    assert epochs[0] == config.chosen(ids, 1) + config.chosen(ids, 2)
+    wrapped = small(problems_per_iteration=4).chosen(ids, 2)
+    assert len(set(wrapped[:2])) == 2
+
+
+def test_a_config_survives_json():
+    config = small(env=EnvConfig(levels=(2, 5), problems="inverse"), max_minutes=1.5)
+    assert config_json.load(TrainConfig, config_json.dump(config)) == config
+
+
+def test_a_verifier_that_fails_on_most_responses_stops_the_run(tmp_path, monkeypatch):
+    from reason_env.env import reason_env as env_module
+    from reason_env.verdict import Outcome, Verdict
+
+    monkeypatch.setattr(
+        env_module,
+        "grade",
+        lambda response, answer, options: Verdict(Outcome.TIMEOUT, None, "too slow"),
+    )
+    training = Training(small(iterations=1))
+    with pytest.raises(VerifierError, match="16 of 16 failed"):
+        training.iterate()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iterations": 0}, "iterations must be at least 1, got 0"),
+        ({"problems_per_iteration": 0}, "problems_per_iteration must be at least 1"),
+        ({"max_minutes": 0.0}, "max_minutes must be above 0"),
+        ({"max_generated_tokens": 0}, "max_generated_tokens must be at least 1, got 0"),
+        ({"max_ungraded_fraction": 1.5}, "max_ungraded_fraction must lie in 0..1, got 1.5"),
+        ({"episodes_per_iteration": -1}, "episodes_per_iteration must be at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        small(**changes)
+
+
+def test_greedy_sampling_is_refused_for_training():
+    from reason_env.agents.engines import SamplingConfig
+
+    with pytest.raises(ConfigError, match="temperature must be above 0 for training"):
+        small(sampling=SamplingConfig(temperature=0.0))
+
+
+def test_a_checkpoint_of_a_run_that_lost_its_metrics_is_refused(tmp_path):
+    run_to_end(small(iterations=1), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "torn")
+    (tmp_path / "torn" / "metrics.jsonl").write_text("")
+    from reason_env.errors import CheckpointError
+
+    with pytest.raises(CheckpointError, match="must reach iteration 1"):
+        resumed(tmp_path / "torn")
