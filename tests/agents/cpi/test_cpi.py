@@ -296,7 +296,6 @@ def test_a_run_killed_by_the_system_resumes_to_the_same_bits(tmp_path):
     fitted = [row for row in rows[1:] if row["cpi/kl_mixture"] is not None]
     assert fitted
     assert all(0 <= row["cpi/kl_mixture"] <= row["cpi/kl_interpolated"] for row in fitted)
-    assert (tmp_path / "whole" / "report.html").stat().st_size > 0
 
 
 def test_the_config_survives_json_and_names_the_run():
