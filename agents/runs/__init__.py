@@ -1,9 +1,20 @@
 """Run directories: config, provenance, metrics, episodes and checkpoints."""
 
-from reason_env.agents.runs.checkpoint import (CheckpointConfig, latest_checkpoint, load_checkpoint, save_checkpoint)
-from reason_env.agents.runs.config_tree import (Tree, differences, leaves, merged, set_leaf, tree_of)
-from reason_env.agents.runs.files import (check_free, iteration_paths, read_lines, write_shared, write_text)
-from reason_env.agents.runs.run_dir import (RunDir)
+from reason_env.agents.runs.checkpoint import (
+    CheckpointConfig,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from reason_env.agents.runs.config_tree import Tree, differences, leaves, merged, set_leaf, tree_of
+from reason_env.agents.runs.files import (
+    check_free,
+    iteration_paths,
+    read_lines,
+    write_shared,
+    write_text,
+)
+from reason_env.agents.runs.run_dir import RunDir
 
 __all__ = [
     "CheckpointConfig",

@@ -23,9 +23,17 @@ from typing import Any, Protocol
 
 from safetensors.torch import load_file, save_file
 
+from reason_env.agents.runs.files import (
+    PARTIAL,
+    iteration_name,
+    iteration_paths,
+    remove,
+    remove_partial,
+    sync_directory,
+    write_text,
+)
 from reason_env.agents.runs.run_dir import RunDir
-from reason_env.agents.runs.files import (PARTIAL, iteration_name, iteration_paths, remove, remove_partial, sync_directory, write_text)
-from reason_env.agents.runs.state_tree import (pack, unpack)
+from reason_env.agents.runs.state_tree import pack, unpack
 from reason_env.errors import CheckpointError, ConfigError
 
 CHECKPOINT_FORMAT = 1

@@ -23,10 +23,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reason_env.agents.runs import config_json
 from reason_env.agents.metrics import Number, metric
+from reason_env.agents.runs import config_json
+from reason_env.agents.runs.files import (
+    append_line,
+    check_free,
+    iteration_name,
+    iteration_paths,
+    read_lines,
+    remove,
+    remove_partial,
+    write_text,
+)
 from reason_env.agents.runs.provenance import provenance
-from reason_env.agents.runs.files import (append_line, check_free, iteration_name, iteration_paths, read_lines, remove, remove_partial, write_text)
 from reason_env.errors import CheckpointError, ConfigError, shown
 
 if TYPE_CHECKING:

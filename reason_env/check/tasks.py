@@ -194,7 +194,7 @@ def _replays(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
 def _global_generators(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
     # The global generators on purpose: they must come out as they went in, and decide nothing. They
     # go in as no episode leaves them, or one that seeds them anew each time would go unseen.
-    legacy: Any = np.random.mtrand._rand  
+    legacy: Any = np.random.mtrand._rand
     saved = random.getstate(), legacy.get_state()
 
     def begun(state: int) -> list[str]:
