@@ -143,42 +143,6 @@ def visited_states(
     return state_N
 
 
-def estimated_value(
-    mdp: TabularMDP,
-    policy_SA: Array,
-    *,
-    num: int,
-    rng: np.random.Generator,
-    restart_S: Array | None = None,
-    confidence: float = 0.95,
-) -> Interval:
-    """Returns the normalised value from mu with a normal-theory interval."""
-    simulator = Simulator(mdp, policy_SA)
-    state_N = draw_states(mdp.start_S if restart_S is None else restart_S, num, rng)
-    return mean_interval(stopped_rewards(simulator, state_N, rng), confidence)
-
-
-def advantage_samples(
-    simulator: Simulator,
-    policy_SA: Array,
-    new_policy_SA: Array,
-    state_N: Indices,
-    rng: np.random.Generator,
-) -> Array:
-    """Returns samples whose mean is the policy advantage, each in [-A R, A R], [N].
-
-    The action is uniform, as in the paper, so one sample serves any candidate:
-    `A * Qhat(s, a) * (pi'(a|s) - pi(a|s))`, A the number of actions.
-
-    Source: Kakade and Langford 2002, section 4.
-    """
-    num_actions = simulator.mdp.num_actions
-    action_N = rng.integers(num_actions, size=len(state_N))
-    q_N = action_samples(simulator, state_N, action_N, rng)
-    change_N = (new_policy_SA - policy_SA)[state_N, action_N]
-    return num_actions * q_N * change_N
-
-
 def mean_interval(sample_N: Array, confidence: float = 0.95) -> Interval:
     """Returns mean and normal-theory interval; needs a few hundred samples to be honest."""
     mean = float(sample_N.mean())
