@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reason_env.agents.methods import Method, MethodBase
+from reason_env.agents.methods import Method
 from reason_env.agents.rollout import Group, Start, Wave, merged
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -70,7 +70,7 @@ def drawn_restarts(
     try:
         starts, waves = method.plan(states, rng), list[Wave]()
         planned = list(starts)
-        while starts and _looks_back(method):
+        while starts and method.has_follow_up:
             waves.append(collect(starts))
             starts = method.follow_up(_groups(waves), rng)
             planned += starts
@@ -78,10 +78,6 @@ def drawn_restarts(
         method.load_state_dict(memory)
     tokens = sum(item.num_sampled_tokens for wave in waves for item in wave.trajectories)
     return [*base_restarts(states), *_of_mu(planned, len(states))], tokens
-
-
-def _looks_back(method: Method) -> bool:
-    return getattr(type(method), "follow_up", None) is not MethodBase.follow_up
 
 
 def _groups(waves: Sequence[Wave]) -> Sequence[Group]:
@@ -94,17 +90,16 @@ def _of_mu(planned: Sequence[Start], num_units: int) -> list[Restart]:
     for start in planned:
         if start.role in BASE_ROLES or start.is_auxiliary:
             continue
-        unit = _unit(start.group, num_units)
+        unit = _unit(start, num_units)
         key = (unit, start.group, start.learn_from.state_id)
         found.setdefault(key, Restart(state=start.learn_from, unit=unit, is_base=False))
     return list(found.values())
 
 
-def _unit(key: str, num_units: int) -> int:
-    number = key.partition(":")[0]
-    if not (number.isdecimal() and int(number) < num_units):
+def _unit(start: Start, num_units: int) -> int:
+    if start.draw is None or not 0 <= start.draw < num_units:
         raise ConfigError(
-            f"a method's group key must begin as group_key() writes it, got {key!r}; CPI finds by "
-            "it which draw of a problem a start belongs to"
+            f"a method's starts must have a draw in 0..{num_units - 1}, got {start.draw!r} in "
+            f"group {start.group!r}; set Start.draw to the index of the state in plan()"
         )
-    return int(number)
+    return start.draw

@@ -71,6 +71,7 @@ class ExPDPO(MethodBase):
     """Pairs of an explanation and the policy's own wrong chain."""
 
     roles = frozenset({"explanation", "chosen", "rejected"})
+    has_follow_up = False
 
     def __init__(self, config: ExPDPOConfig) -> None:
         self.config = config
@@ -150,7 +151,7 @@ class ExPDPO(MethodBase):
         starts = problem_starts(states, self.config.chains)
         if self.config.explanations == "expert":
             return starts
-        for index, state in enumerate(states):
+        for draw, state in enumerate(states):
             answer = answer_guidance(state.problem)
             assert answer is not None, "a problem has an answer"
             shown = state.with_guidance(answer)
@@ -159,7 +160,8 @@ class ExPDPO(MethodBase):
                     state=shown,
                     num_samples=self.config.explanation_samples,
                     learn_from=state,
-                    group=group_key(index, state) + EXPLANATION,
+                    group=group_key(draw, state) + EXPLANATION,
+                    draw=draw,
                     role="explanation",
                 )
                 starts.append(start)

@@ -25,7 +25,7 @@ from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
     check_names,
-    group_key,
+    problem_starts,
 )
 from reason_env.agents.methods.sft import likelihood, reference_sample, with_solution
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
@@ -84,6 +84,7 @@ class ExPO(MethodBase):
     """GRPO, and the log-likelihood of self-explanations."""
 
     roles = frozenset({"explanation"})
+    has_follow_up = False
 
     def __init__(self, config: ExPOConfig) -> None:
         self.config = config
@@ -130,11 +131,9 @@ class ExPO(MethodBase):
         """Returns the group of each problem, and one explanation where it is needed still."""
         self.iterations += 1
         starts: list[Start] = []
-        for index, state in enumerate(states):
-            key = group_key(index, state)
-            starts.append(
-                Start(state=state, num_samples=self.config.group_size, learn_from=state, group=key)
-            )
+        for start in problem_starts(states, self.config.group_size):
+            starts.append(start)
+            state = start.state
             answer = answer_guidance(state.problem)
             assert answer is not None, "a problem has an answer"
             shown = state.with_guidance(answer)
@@ -144,8 +143,9 @@ class ExPO(MethodBase):
                         state=shown,
                         num_samples=1,
                         learn_from=state,
-                        group=key + EXPLANATION,
+                        group=start.group + EXPLANATION,
                         role="explanation",
+                        draw=start.draw,
                     )
                 )
         return starts

@@ -38,6 +38,8 @@ class GRPOConfig:
 class GRPO(MethodBase):
     """The baseline row: start at the problem, no guidance, no follow-up."""
 
+    has_follow_up = False
+
     def __init__(self, config: GRPOConfig) -> None:
         self.config = config
 

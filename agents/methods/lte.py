@@ -122,6 +122,7 @@ class LTE(MethodBase):
                     learn_from=first.learn_from,
                     group=group.key,
                     role="hinted" if hints else "extra",
+                    draw=first.draw,
                 )
             )
         return starts

@@ -17,7 +17,7 @@ the grid of a sixteenth of the solution and the K of the search are our choice.
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -29,7 +29,7 @@ from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
     check_names,
-    group_key,
+    problem_starts,
 )
 from reason_env.agents.methods.search_cache import (
     Measured,
@@ -125,6 +125,7 @@ class POPE(MethodBase):
     """Guided and unguided copies of hard problems."""
 
     roles = frozenset({"guided"})
+    has_follow_up = False
 
     def __init__(self, config: POPEConfig) -> None:
         self.config = config
@@ -166,14 +167,16 @@ class POPE(MethodBase):
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Returns an unguided and, for hard problems, a guided start of each problem."""
         starts: list[Start] = []
-        for index, state in enumerate(states):
-            length = self.prefixes[state.problem.problem_id]
-            key = group_key(index, state)
+        for start in problem_starts(states, self.config.group_size):
+            length = self.prefixes[start.state.problem.problem_id]
             if length == 0 or self.config.copies == "both":
-                starts.append(self._start(state, key, self.config.group_size, "base"))
+                starts.append(start)
             if length > 0:
-                guided = self._guided(state, length)
-                starts.append(self._start(guided, key + GUIDED, self.config.group_size, "guided"))
+                guided = self._guided(start.state, length)
+                group = start.group + GUIDED
+                starts.append(
+                    replace(start, state=guided, learn_from=guided, group=group, role="guided")
+                )
         return starts
 
     def state_dict(self) -> dict[str, Any]:
@@ -246,8 +249,7 @@ class POPE(MethodBase):
     def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
         solvable = [state for state in states if self._is_solvable(state)]
         plain = [
-            self._start(state, state.problem.problem_id, self.config.hard_samples, "probe")
-            for state in solvable
+            _probe(state, state.problem.problem_id, self.config.hard_samples) for state in solvable
         ]
         solved = {group.key for group in collect(plain) if _has_success(group)}
         self.prefixes = {state.problem.problem_id: 0 for state in solvable}
@@ -259,11 +261,10 @@ class POPE(MethodBase):
         lengths = {key: self._lengths(state) for key, state in open_states.items()}
         for round_number in range(max((len(own) for own in lengths.values()), default=0)):
             probes = [
-                self._start(
+                _probe(
                     self._guided(open_states[key], own[round_number]),
                     key,
                     self.config.probe_samples,
-                    "probe",
                 )
                 for key, own in lengths.items()
                 if self.prefixes[key] == 0 and round_number < len(own)
@@ -296,8 +297,9 @@ class POPE(MethodBase):
             return guided
         return guided.with_guidance(Guidance("instruction", (self.config.instruction,)))
 
-    def _start(self, state: ReasonState, key: str, count: int, role: str) -> Start:
-        return Start(state=state, num_samples=count, learn_from=state, group=key, role=role)
+
+def _probe(state: ReasonState, key: str, count: int) -> Start:
+    return Start(state=state, num_samples=count, learn_from=state, group=key, role="probe")
 
 
 def _has_success(group: Group) -> bool:

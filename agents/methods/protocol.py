@@ -49,6 +49,11 @@ class Method(Protocol):
         ...
 
     @property
+    def has_follow_up(self) -> bool:
+        """False promises that `follow_up` always returns nothing."""
+        ...
+
+    @property
     def prepared_tokens(self) -> int:
         """Tokens of a preparation that was taken from a file."""
         ...
@@ -101,6 +106,9 @@ class MethodBase:
     seed; `build_method` sets it. None where nobody knows, and nothing is kept between runs."""
     prepared_tokens: int = 0
     """Tokens of a preparation that was taken from a file, counted as if they were generated now."""
+    has_follow_up = True
+    """False promises that `follow_up` always returns nothing: CPI then finds the states that the
+    method starts from without sampling."""
     is_first = True
     """False behind another method of a composition: the problems' own groups are not its."""
 
@@ -203,8 +211,14 @@ def is_own_group(group: Group) -> bool:
 def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Start]:
     """Returns one start a problem, each its own group, learned under what it was sampled under."""
     return [
-        Start(state=state, num_samples=num_samples, learn_from=state, group=group_key(index, state))
-        for index, state in enumerate(states)
+        Start(
+            state=state,
+            num_samples=num_samples,
+            learn_from=state,
+            group=group_key(draw, state),
+            draw=draw,
+        )
+        for draw, state in enumerate(states)
     ]
 
 

@@ -20,7 +20,7 @@ RRPO and the released code; the size of a further wave is our choice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
 
 import numpy as np
@@ -201,9 +201,6 @@ class RRPO(MethodBase):
             if seed is not None and key + RESET in known
         ]
 
-    def _tries(self, state: ReasonState, key: str, count: int, role: str = "base") -> Start:
-        return Start(state=state, num_samples=count, learn_from=state, group=key, role=role)
-
     def _next(self, group: Group, known: dict[str, Group], rng: np.random.Generator) -> list[Start]:
         """Returns what follows for one problem; nothing once its reset or top-up is there."""
         config = self.config
@@ -218,10 +215,18 @@ class RRPO(MethodBase):
         if draw.seed is not None and (not self.is_first or len(draw.base) == config.num_base):
             kept = self.kept_steps(draw.seed, known, rng)
             state = with_response_of(start.state, draw.seed.final_state, kept)
-            key = group.key + RESET
-            return [self._tries(state, key, config.num_reset, "reset")]
+            return [
+                replace(
+                    start,
+                    state=state,
+                    learn_from=state,
+                    num_samples=config.num_reset,
+                    group=group.key + RESET,
+                    role="reset",
+                )
+            ]
         if draw.tries < config.max_tries:
             count = min(config.tries_per_wave, config.max_tries - len(group.trajectories))
-            return [self._tries(start.state, group.key, count)]
+            return [replace(start, num_samples=count)]
         missing = config.num_base + config.num_reset - len(draw.base)
-        return [self._tries(start.state, group.key, missing, "top_up")]
+        return [replace(start, num_samples=missing, role="top_up")]

@@ -52,6 +52,7 @@ class SFT(MethodBase):
     """GRPO, and the imitation of the reference."""
 
     roles = frozenset({REFERENCE})
+    has_follow_up = False
 
     def __init__(self, config: SFTConfig) -> None:
         self.config = config

@@ -125,7 +125,8 @@ class SRPO(RRPO):
     def _localisation(self, group: Group) -> Start:
         seed = self.draw(group).seed
         assert seed is not None, "a localisation needs a failed chain"
-        state = seed.start.learn_from.cut(0).without_guidance()
+        tried = seed.start
+        state = tried.learn_from.cut(0).without_guidance()
         if self.config.show_answer:
             answer = answer_guidance(state.problem)
             assert answer is not None, "a problem has an answer"
@@ -138,6 +139,7 @@ class SRPO(RRPO):
             learn_from=state,
             group=group.key + LOCALISE,
             role="localise",
+            draw=tried.draw,
             is_auxiliary=True,
             temperature=self.config.localiser_temperature,
             max_new_tokens=self.config.max_localiser_tokens,

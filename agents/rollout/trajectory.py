@@ -36,6 +36,9 @@ class Start:
     outcome is in no pass rate, and it is never trained on."""
     temperature: float | None = None
     """Sampling temperature of these episodes; None takes the run's."""
+    draw: int | None = None
+    """Which of the states given to a method's `plan` the episodes belong to, from 0: an iteration
+    may draw a problem twice. None outside methods (evaluation, measurements)."""
     max_new_tokens: int | None = None
     """Fewer new tokens than the environment's budget leaves; None for all of them."""
 

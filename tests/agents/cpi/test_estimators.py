@@ -281,13 +281,13 @@ def test_auxiliary_starts_are_no_restarts_and_others_count_once(env):
     assert [one.is_base for one in found] == [True, False]
 
 
-def test_a_key_that_names_no_draw_is_refused(env):
+def test_a_start_without_a_draw_is_refused(env):
     states = initial_states(env, ["toy/train/0"], seed=0)
     method = build_method(GRPOConfig())
     (start,) = method.plan(states, np.random.default_rng(0))
-    for key in ("problem", "7:toy"):
-        method.plan = lambda s, r, key=key: [replace(start, group=key, role="reset")]
-        with pytest.raises(ConfigError, match="group key must begin as group_key"):
+    for draw in (None, -1, 1):
+        method.plan = lambda s, r, draw=draw: [replace(start, draw=draw, role="reset")]
+        with pytest.raises(ConfigError, match=r"a draw in 0\.\.0"):
             drawn_restarts(method, states, unsampled, np.random.default_rng(0))
 
 
