@@ -19,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from reason_env.env import reason_env_of
 from reason_env.errors import ConfigError, StateError, shown
 from reason_env.snapshot import Commit, pack_state
 from reason_env.wrappers.start import WatchingWrapper
@@ -143,7 +144,7 @@ def _played(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> tuple[list[Any], 
         "rewards": rewards,
         "terminated": terminated,
         "truncated": truncated,
-        "final_state": env.unwrapped.state.to_dict(),  # pyright: ignore[reportAttributeAccessIssue]
+        "final_state": reason_env_of(env).state.to_dict(),
     }
 
 

@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from reason_env.env import STARTS_OPTION, ReasonEnv
+from reason_env.env import STARTS_OPTION, reason_env_of
 from reason_env.errors import ConfigError
 from reason_env.snapshot import Commit, KeptGenerator, checked_rng, rng_to_json
 from reason_env.state import ReasonState, checked_fraction
@@ -25,26 +25,6 @@ from reason_env.tabular import TabularEnv
 
 CHILD = 0x5747
 """Keeps the wrappers' children of a seed apart from everybody else's."""
-
-
-def reason_env_below(env: gym.Env[Any, Any], name: str) -> ReasonEnv:
-    """Returns the environment below the wrappers.
-
-    Raises:
-        ConfigError: It is not a `ReasonEnv`.
-    """
-    inner = env.unwrapped
-    if isinstance(inner, TabularEnv):
-        raise ConfigError(
-            f"{name} must wrap a stack on ReasonEnv, got a TabularEnv, whose states are numbers: "
-            "without a text to show, to score or to choose; use ResetToState or PrefixRollin there"
-        )
-    if not isinstance(inner, ReasonEnv):
-        raise ConfigError(
-            f"{name} must wrap a stack on ReasonEnv, got {type(inner).__name__}; make it with "
-            "gym.make('MathReason-v0')"
-        )
-    return inner
 
 
 class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -64,7 +44,13 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._look_below(env)
 
     def _look_below(self, env: gym.Env[Any, Any]) -> None:
-        self.reason_env = reason_env_below(env, type(self).__name__)
+        if isinstance(env.unwrapped, TabularEnv):
+            raise ConfigError(
+                f"{type(self).__name__} must wrap a stack on ReasonEnv, got a TabularEnv, whose "
+                "states are numbers: without a text to show, to score or to choose; use "
+                "ResetToState or PrefixRollin there"
+            )
+        self.reason_env = reason_env_of(env)
 
     def ended(self, state: ReasonState) -> None:
         """Called with the last state of each episode; does nothing here."""

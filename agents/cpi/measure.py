@@ -21,8 +21,9 @@ from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.methods import Method
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import Start, Wave, collect, initial_states, reason_env_of
+from reason_env.agents.rollout import Start, Wave, collect, initial_states
 from reason_env.agents.statistics import Interval
+from reason_env.env import reason_env_of
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 

@@ -25,8 +25,9 @@ from reason_env.agents.cpi.estimators import Arms, Sampled, mean, sampled
 from reason_env.agents.cpi.restarts import Restart
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.policy import Policy
-from reason_env.agents.rollout import Trajectory, reason_env_of
+from reason_env.agents.rollout import Trajectory
 from reason_env.codec import Codec, step_ends
+from reason_env.env import reason_env_of
 from reason_env.state import ReasonState
 
 

@@ -15,9 +15,9 @@ from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.pretraining.formats import CONCISE, ERROR_RATES, FAMILIES
 from reason_env.agents.pretraining.pretrain import PretrainConfig
-from reason_env.agents.rollout import Start, Wave, collect, initial_states, reason_env_of
+from reason_env.agents.rollout import Start, Wave, collect, initial_states
 from reason_env.agents.statistics import pass_at_k
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, reason_env_of
 from reason_env.problem import ProblemSet
 from reason_env.state import (
     Guidance,

@@ -1,6 +1,6 @@
 """Collecting episodes through the environment, and their data."""
 
-from reason_env.agents.rollout.collect import Wave, collect, initial_states, merged, reason_env_of
+from reason_env.agents.rollout.collect import Wave, collect, initial_states, merged
 from reason_env.agents.rollout.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.rollout.metrics import (
     advantage_metrics,
@@ -31,7 +31,6 @@ __all__ = [
     "initial_states",
     "merged",
     "mismatch_metrics",
-    "reason_env_of",
     "role_metrics",
     "rollout_metrics",
     "signal_metrics",

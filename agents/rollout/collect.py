@@ -17,7 +17,7 @@ from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.policy import Policy
 from reason_env.agents.rollout.trajectory import Group, Start, Trajectory
 from reason_env.codec import Codec, step_ends
-from reason_env.env import ReasonEnv, commits
+from reason_env.env import ReasonEnv, commits, reason_env_of
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, transition
 from reason_env.verdict import Outcome, Verdict
@@ -39,31 +39,11 @@ class Wave:
         return tuple(item for group in self.groups for item in group.trajectories)
 
 
-def reason_env_of(env: gym.Env[Any, Any]) -> ReasonEnv:
-    """Returns the environment below the wrappers.
-
-    Raises:
-        ConfigError: It is not a `ReasonEnv`, or does not take token ids.
-    """
-    inner = env.unwrapped
-    if not isinstance(inner, ReasonEnv):
-        raise ConfigError(
-            f"env must be a stack on ReasonEnv, got {type(inner).__name__}; make it with "
-            "gym.make('MathReason-v0', format='tokens')"
-        )
-    if inner.layout.format != "tokens":
-        raise ConfigError(
-            "env must have format 'tokens', got 'text'; sampled ids are never written out and "
-            "read again: make it with format='tokens'"
-        )
-    return inner
-
-
 def initial_states(
     env: gym.Env[Any, Any], problem_ids: Sequence[str], *, seed: int
 ) -> list[ReasonState]:
     """Returns where the stack starts an episode of each problem, its start wrappers included."""
-    inner = reason_env_of(env)
+    inner = reason_env_of(env, format="tokens")
     states: list[ReasonState] = []
     for index, problem_id in enumerate(problem_ids):
         env.reset(seed=seed if index == 0 else None, options={"problem": problem_id})
@@ -88,7 +68,7 @@ def collect(
         sampling: The distribution to sample from.
         seed: Decides every sampled token.
     """
-    inner = reason_env_of(env)
+    inner = reason_env_of(env, format="tokens")
     _check_codec(policy, inner.codec)
     began = time.perf_counter()
     completions = _sampled(starts, inner, policy, sampling=sampling, seed=seed)
@@ -191,7 +171,7 @@ def _episode(
     completion: Completion,
     policy_version: int,
 ) -> Trajectory:
-    inner = reason_env_of(env)
+    inner = reason_env_of(env, format="tokens")
     env.reset(options={"state": start.state})
     episode_return, terminated, truncated, info = 0.0, False, False, {}
     for turn in _turns(completion.token_ids, start.state, inner):

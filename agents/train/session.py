@@ -31,7 +31,6 @@ from reason_env.agents.rollout import (
     initial_states,
     merged,
     mismatch_metrics,
-    reason_env_of,
     role_metrics,
     rollout_metrics,
     signal_metrics,
@@ -43,6 +42,7 @@ from reason_env.agents.train.cache import entry_path, read_entry, write_entry
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import evaluation_fingerprint, preparation_fingerprint
 from reason_env.agents.train.preparation import CountedCollect, OnPrepared
+from reason_env.env import reason_env_of
 from reason_env.errors import ModelError, VerifierError
 from reason_env.state import ReasonState, is_over
 

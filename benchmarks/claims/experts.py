@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from reason_env.agents.compare import slug
-from reason_env.agents.rollout import reason_env_of
 from reason_env.codec import ByteCodec
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, reason_env_of
 from reason_env.problem import Problem
 
 _REGISTER = re.compile(r"([A-Z]):(\d)([-+*/^])(\d) ([xyz])=(\d)")

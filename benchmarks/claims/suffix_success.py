@@ -9,8 +9,8 @@ from benchmarks.claims.experiments import EXPERIMENTS, Preset
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import Start, Trajectory, collect, initial_states, reason_env_of
-from reason_env.env import EnvConfig
+from reason_env.agents.rollout import Start, Trajectory, collect, initial_states
+from reason_env.env import EnvConfig, reason_env_of
 from reason_env.state import uniform_cut
 
 CLAIM = Claim(

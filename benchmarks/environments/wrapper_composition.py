@@ -27,8 +27,9 @@ import numpy as np
 
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import Start, Trajectory, collect, initial_states, reason_env_of
+from reason_env.agents.rollout import Start, Trajectory, collect, initial_states
 from reason_env.agents.statistics import Interval, pass_at_k_interval
+from reason_env.env import reason_env_of
 from reason_env.state import ReasonState
 from reason_env.wrappers.hint import Hint
 from reason_env.wrappers.prefix_rollin import PrefixRollin

@@ -19,10 +19,10 @@ import torch
 
 from reason_env.agents.methods.srpo import LOCALISE, SRPO, Localiser, SRPOConfig, named_step
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import Group, reason_env_of
+from reason_env.agents.rollout import Group
 from reason_env.agents.scripted import rehearse
 from reason_env.agents.statistics import Interval, wilson
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
 from reason_env.state import ReasonState

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +12,7 @@ from gymnasium.utils.env_match import check_environments_match
 from reason_env.check.hash_seeds import same_under_hash_seeds
 from reason_env.check.report import Check, made, need
 from reason_env.check.tasks import tasks_are_apart
-from reason_env.env import ReasonEnv
+from reason_env.env import ReasonEnv, reason_env_of
 from reason_env.problems import reference_response
 from reason_env.snapshot import restore, snapshot
 from reason_env.state import ReasonState
@@ -34,7 +34,7 @@ class StackTask:
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         self._env = env
-        self._inner = cast("ReasonEnv", env.unwrapped)
+        self._inner = reason_env_of(env)
 
     def begin(self, seed: int) -> str:
         """Starts an episode; returns the observation's text, or its ids as text."""
@@ -83,7 +83,7 @@ def actions_of(env: ReasonEnv, text: str) -> list[Any]:
 
 def _no_leak(env: gym.Env[Any, Any], seeds: Sequence[int]) -> str | None:
     """With another answer and no solution, the observation without guidance is the same."""
-    inner = cast("ReasonEnv", env.unwrapped)
+    inner = reason_env_of(env)
     for seed in seeds:
         env.reset(seed=seed)
         state = inner.state.without_guidance()

@@ -8,10 +8,9 @@ from rich.text import Text
 from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig, evaluate
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import reason_env_of
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, out, parsed
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, reason_env_of
 
 
 def run(words: list[str]) -> None:

@@ -3,7 +3,7 @@
 from reason_env.env.arguments import COMMITMENT_SIGNS, commits, may_commit
 from reason_env.env.config import EnvConfig
 from reason_env.env.info import told_of
-from reason_env.env.reason_env import ReasonEnv
+from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
 from reason_env.env.start import STARTS_OPTION, drawn
@@ -18,5 +18,6 @@ __all__ = [
     "commits",
     "drawn",
     "may_commit",
+    "reason_env_of",
     "told_of",
 ]

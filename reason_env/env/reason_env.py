@@ -341,3 +341,27 @@ class ReasonEnv(gym.Env[Any, Any]):
     def info_of(self, state: ReasonState) -> dict[str, Any]:
         """Returns the info that a reset to `state`, or a step that ends in it, gives."""
         return info_of(state, self.rules, self.prompt)
+
+
+def reason_env_of(env: gym.Env[Any, Any], *, format: Format | None = None) -> ReasonEnv:  # noqa: A002
+    """Return the `ReasonEnv` under a stack of wrappers.
+
+    Args:
+        env: The stack.
+        format: If given, the format that the environment must have.
+
+    Raises:
+        ConfigError: There is no `ReasonEnv`, or it has the other format.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, ReasonEnv):
+        raise ConfigError(
+            f"env must be a stack on ReasonEnv, got {type(inner).__name__}; make it with "
+            "gym.make('MathReason-v0')"
+        )
+    if format not in (None, inner.layout.format):
+        raise ConfigError(
+            f"env must have format {format!r}, got {inner.layout.format!r}; make it with "
+            f"format={format!r}"
+        )
+    return inner

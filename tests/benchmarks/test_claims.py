@@ -11,8 +11,8 @@ from benchmarks.claims.experiments import VARIATIONS as VARIED
 from benchmarks.claims.finding import Claim, difference, mean_of, paired_finding, verdict_of
 from benchmarks.claims.published import published
 from benchmarks.claims.variations import VARIATIONS
-from reason_env.agents.rollout import reason_env_of
 from reason_env.codec import ByteCodec
+from reason_env.env import reason_env_of
 
 MODULES = {name: importlib.import_module(f"benchmarks.claims.{name}") for name in CLAIMS}
 

@@ -7,9 +7,8 @@ from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import METHODS
-from reason_env.agents.rollout import reason_env_of
 from reason_env.agents.train import TrainConfig, Training
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, reason_env_of
 
 pytestmark = pytest.mark.vllm
 

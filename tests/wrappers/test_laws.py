@@ -332,7 +332,7 @@ def test_wrappers_survive_autoreset_in_vector_environments(kind, mode):
     "wrap", [ResetToState, PrefixRollin, Hint, Curriculum, RewardShaping, StartWrapper]
 )
 def test_a_wrapper_refuses_an_environment_that_does_not_reason(wrap):
-    with pytest.raises(ConfigError, match="must wrap a stack on ReasonEnv, got CartPoleEnv; make"):
+    with pytest.raises(ConfigError, match="env must be a stack on ReasonEnv, got CartPole"):
         wrap(gym.make("CartPole-v1"))
 
 
