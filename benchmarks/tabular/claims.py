@@ -17,8 +17,7 @@ import numpy as np
 from benchmarks.tabular import garnet
 from benchmarks.tabular.examples import Claim, example_claims, own_failure_claims, sampled_claims
 from benchmarks.tabular.margins import discounted_margins, horizon_margins
-from reason_env.agents.tabular.ablations import run_setting
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations import Row, run_setting
 from reason_env.agents.tabular.ablations.settings import garnet_name
 from reason_env.agents.tabular.sampled.slopes import fitted_slope
 

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reason_env.agents.tabular.ablations import SETTINGS, run_setting, write_run
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations import SETTINGS, Row, run_setting, write_run
 from reason_env.agents.tabular.ablations.scherrer import ARMS, BRANCHING, NUM_STATES, READINGS
 from reason_env.agents.tabular.ablations.settings import garnet_name
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations.rows import Row
 from reason_env.agents.tabular.ablations.scherrer import ARMS
 
 if TYPE_CHECKING:

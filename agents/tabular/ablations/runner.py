@@ -1,13 +1,12 @@
 """Runs settings over seeds, in parallel, and writes their rows and figures. Prints nothing."""
 
-import csv
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from reason_env.agents.tabular.ablations import figures
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations.rows import Row, write_csv
 from reason_env.agents.tabular.ablations.settings import setting
 from reason_env.errors import ConfigError
 
@@ -52,21 +51,6 @@ def write_run(name: str, rows: list[Row], directory: Path) -> tuple[Path, Path]:
     write_csv(rows, table)
     figures.write(setting(name).draw, rows, picture)
     return table, picture
-
-
-def write_csv(rows: list[Row], path: Path) -> None:
-    """Writes rows that all have the same columns; numbers keep every digit.
-
-    Raises:
-        ConfigError: There is no row.
-    """
-    if not rows:
-        raise ConfigError("rows must be at least 1, got none; run a setting first")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _finished(name: str, total: int, num_workers: int) -> Iterator[tuple[int, list[Row]]]:

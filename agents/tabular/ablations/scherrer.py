@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations.rows import Row
 from reason_env.agents.tabular.exact import (
     ActionFeatureChooser,
     Array,

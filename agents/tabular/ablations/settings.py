@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from reason_env.agents.tabular.ablations import ablations, coverage, figures, scherrer
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations import cpi, exploration, figures, resets, scherrer
+from reason_env.agents.tabular.ablations.rows import Row
 from reason_env.errors import UnknownNameError, did_you_mean
 
 
@@ -32,37 +32,37 @@ def garnet_name(num_states: int, reading: str = "value") -> str:
 SETTINGS: dict[str, Setting] = {
     "step_size": Setting(
         about="realised gain beside the bounds, over step sizes",
-        run=ablations.step_size,
+        run=cpi.step_size,
         draw=figures.step_size,
         num_seeds=50,
     ),
     "restart": Setting(
         about="the gap at which CPI stops, by restart distribution and its mismatch",
-        run=ablations.restart,
+        run=cpi.restart,
         draw=figures.restart,
         num_seeds=10,
     ),
     "coverage": Setting(
         about="random resets against the oracle, over p: samples and gain",
-        run=coverage.coverage,
+        run=resets.coverage,
         draw=figures.coverage,
         num_seeds=8,
     ),
     "localisation": Setting(
         about="what a reset is worth when the named step is off by -4..+4",
-        run=ablations.localisation,
+        run=resets.localisation,
         draw=figures.localisation,
         num_seeds=5,
     ),
     "chain": Setting(
         about="who escapes Kakade and Langford's chain, in how many transitions",
-        run=ablations.chain,
+        run=exploration.chain,
         draw=figures.chain,
         num_seeds=8,
     ),
     "curriculum": Setting(
         about="PSDP as a reverse curriculum on the combination lock",
-        run=ablations.curriculum,
+        run=exploration.curriculum,
         draw=figures.curriculum,
         num_seeds=20,
     ),

@@ -7,14 +7,14 @@ import pytest
 
 from reason_env.agents.tabular.ablations import (
     SETTINGS,
-    ablations,
-    coverage,
+    exploration,
+    resets,
     run_setting,
     scherrer,
     setting,
     write_run,
 )
-from reason_env.agents.tabular.ablations.runner import write_csv
+from reason_env.agents.tabular.ablations.rows import write_csv
 from reason_env.agents.tabular.sampled.slopes import fitted_slope
 from reason_env.errors import ConfigError, UnknownNameError
 
@@ -24,8 +24,8 @@ SMALL = [name for name in SETTINGS if "_100" not in name and "_200" not in name]
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(coverage, "CRITICAL_RATES", (0.02, 0.04))
-    monkeypatch.setattr(ablations, "CHAIN_LENGTHS", (4, 6))
+    monkeypatch.setattr(resets, "CRITICAL_RATES", (0.02, 0.04))
+    monkeypatch.setattr(exploration, "CHAIN_LENGTHS", (4, 6))
     monkeypatch.setattr(scherrer, "NUM_ITERATIONS", 10)
     monkeypatch.setattr(scherrer, "NUM_RUNS", {50: 2})
     monkeypatch.setattr(scherrer, "NUM_ACTIONS", (2,))
@@ -33,7 +33,7 @@ def _short(monkeypatch):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_setting_runs_repeats_and_writes_its_table_and_figure(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(coverage, "NUM_DRAWN", 5_000)
+    monkeypatch.setattr(resets, "NUM_DRAWN", 5_000)
     seen = []
     rows = run_setting(name, num_seeds=1, on_seed=lambda *event: seen.append(event))
     assert seen == [(name, 1, 1)]
@@ -55,7 +55,7 @@ def test_two_workers_give_the_rows_of_one_in_the_same_order():
 
 
 def test_the_exact_sample_count_is_what_drawn_resets_show():
-    rows = [row for row in coverage.coverage(1) if row["samples"] < 30_000]
+    rows = [row for row in resets.coverage(1) if row["samples"] < 30_000]
     ratio = np.array([row["sampled"] / row["samples"] for row in rows])
     # 200,000 resets measure a mean of three errors in 30,000 to 13 %, so its square to 26 %.
     assert len(ratio) >= 8

@@ -1,18 +1,19 @@
-"""Random resets against the credit-assignment oracle, over p: samples and gain, exact and drawn.
+"""What a reset is worth: random resets against a credit-assignment oracle, and an oracle that errs.
 
-What the theory says of samples depends on how a policy advantage is estimated, so four estimators
-are told apart: a verdict that is exact or noisy, a sample with or without a value baseline.
+The number of samples that a policy advantage needs depends on its estimator. `coverage` therefore
+compares four estimators: an exact or a noisy verdict, with or without a value baseline.
 
 Axes: S states, A actions, H steps, N samples.
 """
 
 import numpy as np
 
-from reason_env.agents.tabular.ablations.ablations import Row
+from reason_env.agents.tabular.ablations.rows import Row
 from reason_env.agents.tabular.exact import (
     Array,
     TabularMDP,
     bounds,
+    budgeted_gain,
     oracle_reset_step,
     random_reset_step,
     restarts,
@@ -20,11 +21,12 @@ from reason_env.agents.tabular.exact import (
 from reason_env.agents.tabular.exact import horizon as finite
 from reason_env.agents.tabular.sampled import Simulator, draw_states, returns_with_action
 from reason_env.agents.tabular.worlds import families
-from reason_env.tabular import reason_tree
+from reason_env.tabular import CRITICAL, reason_tree
 
 CRITICAL_RATES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 NUM_DRAWN = 200_000
 """Resets drawn to check the exact moments."""
+OFFSETS = range(-4, 5)
 
 
 def coverage(seed: int) -> list[Row]:
@@ -135,3 +137,40 @@ def _drawn_samples(
         return_N = return_N - old.value_HS[step_N, state_N]
     change_N = (candidate_HSA - old.policy_HSA)[step_N, state_N, action_N]
     return mdp.num_actions * return_N * change_N
+
+
+def localisation(seed: int) -> list[Row]:
+    """Returns what a reset is worth when the named step is off by -4..+4, exactly.
+
+    `advantage` is the best action's advantage where the reset lands; samples to see it grow as its
+    inverse square. The gain is that of one conservative step whose weight in each state is
+    proportional to how often the resets land there, with one budget of resets for all offsets.
+    In one world mistakes are final, in the other half of the wrong actions can be repaired.
+    """
+    return [
+        {"seed": seed, "repairable": share, "offset": shift} | _mislocated_step(seed, share, shift)
+        for share in (0.0, 0.5)
+        for shift in OFFSETS
+    ]
+
+
+def _mislocated_step(seed: int, repairable: float, offset: int) -> Row:
+    model = reason_tree(
+        num_steps=12,
+        num_actions=5,
+        critical_rate=0.15,
+        recoverable_fraction=repairable,
+        seed=seed,
+    )
+    mdp = TabularMDP.from_model(model, horizon=13)
+    policy_HSA = finite.checked_policy(mdp, families.tree_policy(model, right=0.4, repair=0.1))
+    old = finite.evaluate(mdp, policy_HSA)
+    threshold, budget = 0.05, 0.02
+    mu_HS = restarts.mislocated(mdp, policy_HSA, threshold=threshold, offset=offset)
+    is_clean_S = np.arange(mdp.num_states) % 4 <= CRITICAL
+    return {
+        "advantage": float((mu_HS * old.advantage_HSA.max(-1)).sum()),
+        "improvable": float(mu_HS[finite.is_improvable(old, threshold)].sum()),
+        "clean": float(mu_HS[:, is_clean_S].sum()),
+        "gain": budgeted_gain(mdp, policy_HSA, mu_HS, budget),
+    }
