@@ -1,11 +1,11 @@
-"""A policy of known completions, and one iteration of a method on it without a learner.
+"""A policy with scripted completions, and a dry run: one iteration of a method without the update.
 
-`ScriptedPolicy` satisfies the `Policy` protocol with a table instead of a model: what it says and
-with which log-probabilities is written down, so every group, reset, merge, advantage and mask that
-a method makes of it can be worked out by hand. A context without a script is an error that names
-the context, because a method that asks for an unforeseen context is what a test should find.
+`ScriptedPolicy` satisfies the `Policy` protocol with a table in place of a model. Completions and
+their log-probabilities are known in advance, so a test can work out by hand every group, reset,
+advantage and mask that a method produces. A context without a script raises an error that names the
+context, because a method that asks for an unexpected context is what a test should find.
 
-Not covered: the probabilities are not a distribution. They are numbers to be found again.
+Not covered: the log-probabilities do not form a distribution; they only identify their token.
 """
 
 import itertools
@@ -32,13 +32,13 @@ from reason_env.codec import ByteCodec, Codec
 from reason_env.errors import ConfigError, UnknownNameError, shown
 
 END = "$"
-"""Written at the end of a completion, stands for the end token."""
+"""At the end of a scripted completion: the codec's end token."""
 PROBABILITY_GRID = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One context that a scripted policy was asked for."""
+    """One context that a scripted policy sampled from."""
 
     text: str
     num_samples: int
@@ -47,9 +47,9 @@ class Asked:
 
 
 def scripted_log_probs(number: int, num_tokens: int) -> tuple[float, ...]:
-    """Returns the log-probabilities of a context's completion `number` (0, 1, ...), nats.
+    """Compute the log-probabilities, in nats, of completion `number` (0, 1, ...) of a context.
 
-    Exact in binary, and another number for each token of each completion.
+    Exact in binary, and different for each token of each completion.
 
     >>> scripted_log_probs(0, 3), scripted_log_probs(2, 1)
     ((-0.125, -0.25, -0.375), (-0.126953125,))
@@ -58,7 +58,7 @@ def scripted_log_probs(number: int, num_tokens: int) -> tuple[float, ...]:
 
 
 class ScriptedPolicy:
-    """Answers each context with the next texts of its script, in order, over all calls.
+    """Answers each context with the next completions of its script, in order across calls.
 
     >>> policy = ScriptedPolicy({"1+1=?": ["2$", "3$"]})
     >>> context = Context(token_ids=policy.codec.encode("1+1=?"), num_samples=1, max_new_tokens=9)
@@ -74,20 +74,20 @@ class ScriptedPolicy:
         *,
         policy_version: int = 0,
     ) -> None:
-        """Takes the table.
+        """Take the script.
 
         Args:
-            script: Context text -> completion texts; `END` last is the end token. A completion is
-                cut at the tokens that are asked for, and its log-probabilities are
-                `scripted_log_probs` of its place in the list.
+            script: Context text -> completion texts; a final `END` is the end token. A completion
+                is cut to the requested number of tokens; its log-probabilities are
+                `scripted_log_probs` of its index in the list.
             codec: The built-in byte codec if None.
-            policy_version: What its trajectories are marked with.
+            policy_version: The version that its trajectories record.
         """
         self.codec: Codec = ByteCodec() if codec is None else codec
         self.script = {text: tuple(completions) for text, completions in script.items()}
         self.policy_version = policy_version
         self.asked: list[Asked] = []
-        """Every context asked for, in order."""
+        """Every context sampled from, in order."""
         self._used = dict.fromkeys(self.script, 0)
 
     def sample(
@@ -98,7 +98,7 @@ class ScriptedPolicy:
         seed: int,
         stop_ids: tuple[int, ...] | None = None,
     ) -> list[tuple[Completion, ...]]:
-        """Returns the next completions of each context; the seed changes nothing.
+        """Return the next completions of each context; the seed has no effect.
 
         Raises:
             UnknownNameError: A context has no script.
@@ -113,8 +113,8 @@ class ScriptedPolicy:
         text = self.codec.decode(context.token_ids)
         if text not in self.script:
             raise UnknownNameError(
-                f"no script for context {shown(text)} among {len(self.script)}; write one, or see "
-                "why the method asks for it"
+                f"no script for context {shown(text)} among {len(self.script)}; add one, or check "
+                "why the method samples from it"
             )
         self.asked.append(
             Asked(
@@ -150,36 +150,36 @@ class ScriptedPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsal:
-    """What a method did in one iteration."""
+class DryRun:
+    """What a method planned, collected and would train on in one iteration."""
 
     waves: tuple[tuple[Start, ...], ...]
-    """The starts of `plan`, then those of each `follow_up` but the last, which has none."""
+    """The starts of `plan`, then those of each `follow_up` that returned any."""
     groups: tuple[Group, ...]
     samples: tuple[TrainingSample, ...]
 
     @property
     def num_sampled_tokens(self) -> int:
-        """Generated tokens, those that are not trained included."""
+        """Number of generated tokens, trained or not."""
         return sum(item.num_sampled_tokens for own in self.groups for item in own.trajectories)
 
     def of_role(self, role: str) -> tuple[TrainingSample, ...]:
-        """Returns the training samples of a role."""
+        """Select the training samples of a role."""
         return tuple(sample for sample in self.samples if sample.role == role)
 
 
-def rehearse(
+def dry_run(
     method: Method,
     problem_ids: Sequence[str],
     *,
     env: gym.Env[Any, Any],
     policy: Policy,
     seed: int = 0,
-) -> Rehearsal:
-    """Returns one iteration of a method on these problems: all of it but the update.
+) -> DryRun:
+    """Run one iteration of a method on these problems, without the update.
 
-    A model's policy can be rehearsed too: each wave has a seed of its own.
-    `prepare` is called first, so the method's own choice among the problems is what is planned.
+    Works with a language-model policy too: each round of sampling gets its own seed. `prepare` is
+    called first, so the method plans for the problems that it chose.
     """
     rng = np.random.default_rng(seed)
 
@@ -202,4 +202,4 @@ def rehearse(
         starts = method.follow_up(merged(found).groups, rng)
     groups = merged(found).groups
     samples = method.training_samples(groups, rng)
-    return Rehearsal(waves=tuple(waves), groups=groups, samples=tuple(samples))
+    return DryRun(waves=tuple(waves), groups=groups, samples=tuple(samples))

@@ -20,7 +20,7 @@ import torch
 from reason_env.agents.methods.srpo import LOCALISE, SRPO, Localiser, SRPOConfig, named_step
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Group
-from reason_env.agents.scripted import rehearse
+from reason_env.agents.scripted import dry_run
 from reason_env.agents.statistics import Interval, wilson
 from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError
@@ -75,7 +75,7 @@ def run(setting: Setting) -> list[Row]:
     for arm in setting.arms:
         config = SRPOConfig(localiser=arm, show_answer=setting.show_answer and arm == "self")
         method = SRPO(config, problems.checker)
-        found = rehearse(method, ids, env=env, policy=policy, seed=setting.seed)
+        found = dry_run(method, ids, env=env, policy=policy, seed=setting.seed)
         replies = {group.key: group for group in found.groups}
         for seed, group in method.resets(found.groups):
             reply = replies.get(seed.start.group + LOCALISE)

@@ -24,7 +24,7 @@ from reason_env.agents.methods.rrpo import RRPOConfig, paper_loss
 from reason_env.agents.methods.sft import SFTConfig
 from reason_env.agents.methods.srpo import SRPOConfig
 from reason_env.agents.runs import config_json
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.errors import CheckpointError, ConfigError, UnknownNameError
@@ -80,7 +80,7 @@ def run(method, script, *, problems=("toy/train/0",), seed=SEED, max_tokens=40):
         max_tokens=max_tokens,
     )
     policy = ScriptedPolicy(script)
-    return rehearse(method, list(problems), env=env, policy=policy, seed=seed), policy
+    return dry_run(method, list(problems), env=env, policy=policy, seed=seed), policy
 
 
 def shape(found):

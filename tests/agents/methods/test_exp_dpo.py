@@ -10,7 +10,7 @@ from reason_env.agents.learning import LearnerConfig, PairLearner
 from reason_env.agents.methods import ExPDPOConfig
 from reason_env.agents.methods.exp_dpo import ExPDPO
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.agents.train import TrainConfig, Training, train
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -51,7 +51,7 @@ def make_env():
 
 def run(method, script, problems=("toy/train/0",)):
     policy = ScriptedPolicy(script)
-    return rehearse(method, list(problems), env=make_env(), policy=policy), policy
+    return dry_run(method, list(problems), env=make_env(), policy=policy), policy
 
 
 def texts(found):
@@ -117,7 +117,7 @@ def test_online_pairs_are_sampled_anew_in_every_iteration():
     script = {PROMPT: [WRONG, WRONG, RIGHT, "#### 21$"], SHOWN: [EXPLAINED, RIGHT, RIGHT, RIGHT]}
     policy = ScriptedPolicy(script)
     first, second = (
-        rehearse(method, ["toy/train/0"], env=make_env(), policy=policy) for _ in range(2)
+        dry_run(method, ["toy/train/0"], env=make_env(), policy=policy) for _ in range(2)
     )
     assert [s.token_ids for s in first.samples] == [ids(EXPLAINED), ids(WRONG)]
     assert [s.token_ids for s in second.samples] == [ids(RIGHT), ids("#### 21$")]

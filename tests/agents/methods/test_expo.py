@@ -10,7 +10,7 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig, LossConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.agents.train import TrainConfig, Training, train
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -47,7 +47,7 @@ def run(method, script, *, problems=("toy/train/0",)):
         max_tokens=30,
     )
     policy = ScriptedPolicy(script)
-    return rehearse(method, list(problems), env=env, policy=policy), policy
+    return dry_run(method, list(problems), env=env, policy=policy), policy
 
 
 def test_an_explanation_is_sampled_under_the_answer_and_trained_without_it():

@@ -16,7 +16,7 @@ from reason_env.agents.rollout import (
     rollout_metrics,
     signal_metrics,
 )
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, UnknownNameError
 from reason_env.problem import Problem, ProblemSet
@@ -59,7 +59,7 @@ def sample(advantage, group="g"):
 def test_each_problem_is_a_group_and_every_token_is_trained_as_it_was_sampled():
     policy = ScriptedPolicy({FIRST: [WRONG, RIGHT, WRONG], SECOND: ["#### 6$"] * 3})
     method = GRPO(GRPOConfig(group_size=3, advantage=AdvantageConfig(kind="rloo")))
-    found = rehearse(method, ["toy/train/0", "toy/train/1"], env=make_env(), policy=policy)
+    found = dry_run(method, ["toy/train/0", "toy/train/1"], env=make_env(), policy=policy)
     assert [[(s.group, s.num_samples, s.role) for s in wave] for wave in found.waves] == [
         [("0:toy/train/0", 3, "base"), ("1:toy/train/1", 3, "base")]
     ]
@@ -77,7 +77,7 @@ def test_each_problem_is_a_group_and_every_token_is_trained_as_it_was_sampled():
 def test_a_problem_that_comes_twice_has_two_groups():
     policy = ScriptedPolicy({SECOND: ["#### 6$", "#### 7$", "#### 6$", "#### 6$"]})
     method = GRPO(GRPOConfig(group_size=2, advantage=AdvantageConfig(kind="mean")))
-    found = rehearse(method, ["toy/train/1", "toy/train/1"], env=make_env(), policy=policy)
+    found = dry_run(method, ["toy/train/1", "toy/train/1"], env=make_env(), policy=policy)
     assert [group.key for group in found.groups] == ["0:toy/train/1", "1:toy/train/1"]
     assert [item.advantage for item in found.samples] == [0.5, -0.5, 0, 0]
 
@@ -92,7 +92,7 @@ def test_an_episode_whose_verifier_failed_is_in_no_baseline(monkeypatch):
     monkeypatch.setattr(env_module, "grade", failing)
     policy = ScriptedPolicy({FIRST: [WRONG, "?$", RIGHT], SECOND: ["?$", "#### 6$", "?$"]})
     method = GRPO(GRPOConfig(group_size=3, advantage=AdvantageConfig(kind="mean")))
-    found = rehearse(method, ["toy/train/0", "toy/train/1"], env=make_env(), policy=policy)
+    found = dry_run(method, ["toy/train/0", "toy/train/1"], env=make_env(), policy=policy)
     assert [item.advantage for item in found.samples] == [-0.5, 0.5]
     assert {item.group for item in found.samples} == {"0:toy/train/0"}
 
@@ -135,7 +135,7 @@ def test_every_method_is_built_from_its_config_and_is_named_by_its_kind(name):
 
 def test_a_method_is_refused_that_asks_for_a_context_without_a_script():
     with pytest.raises(UnknownNameError, match=r"no script for context '10-4=\?\\n>' among 1;"):
-        rehearse(
+        dry_run(
             GRPO(GRPOConfig()),
             ["toy/train/1"],
             env=make_env(),
@@ -145,7 +145,7 @@ def test_a_method_is_refused_that_asks_for_a_context_without_a_script():
 
 def test_a_script_that_is_used_up_is_an_error():
     with pytest.raises(ConfigError, match="must hold 2 completions, got 1; write more"):
-        rehearse(
+        dry_run(
             GRPO(GRPOConfig(group_size=2)),
             ["toy/train/0"],
             env=make_env(),
@@ -200,7 +200,7 @@ def test_discarded_help_does_not_give_a_trained_group_signal():
 
     script = {FIRST: ["#### 20$", *[RIGHT] * 4]}
     script[FIRST] += [WRONG, RIGHT, WRONG, RIGHT]
-    found = rehearse(
+    found = dry_run(
         RRPO(RRPOConfig()), ["toy/train/0"], env=make_env(), policy=ScriptedPolicy(script)
     )
     # The base group is four right ones: its failure is the seed. The reset group has both.

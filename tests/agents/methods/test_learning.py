@@ -16,7 +16,7 @@ from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
-from reason_env.agents.scripted import ScriptedPolicy, rehearse
+from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.codec import ByteCodec
 from reason_env.problem import Problem, ProblemSet
 
@@ -80,7 +80,7 @@ def learned(samples, method, policy=None, **changes):
     return report, [learner.optimizer.state[p]["exp_avg"] / 0.1 for p in learner.parameters]
 
 
-def rehearsed(method, script):
+def dry_run_of(method, script):
     env = gym.make(
         "MathReason-v0",
         disable_env_checker=True,
@@ -90,20 +90,20 @@ def rehearsed(method, script):
         max_tokens=MAX_TOKENS,
     )
     policy = ScriptedPolicy(script)
-    return rehearse(method, ["toy/train/0"], env=env, policy=policy, seed=SEED), policy
+    return dry_run(method, ["toy/train/0"], env=env, policy=policy, seed=SEED), policy
 
 
 def rrpo():
     script = {PROMPT: [CHAIN, RIGHT, WRONG, RIGHT, RIGHT], PROMPT + "2*3=5\n": SUFFIXES}
     method = RRPO(RRPOConfig())
-    return method, rehearsed(method, script), "2*3=5\n"
+    return method, dry_run_of(method, script), "2*3=5\n"
 
 
 def srpo():
     localise = "2*3*4=?\nAnswer: 24\n1 2*3=5\n2 #### 20\nFirst wrong step?\n>"
     script = {PROMPT: [CHAIN, RIGHT, WRONG, RIGHT, RIGHT], PROMPT + "2*3=5\n": SUFFIXES}
     method = SRPO(SRPOConfig(show_answer=True))
-    return method, rehearsed(method, script | {localise: [r"\boxed{2}$"]}), "2*3=5\n"
+    return method, dry_run_of(method, script | {localise: [r"\boxed{2}$"]}), "2*3=5\n"
 
 
 def hard_pope():
@@ -111,20 +111,20 @@ def hard_pope():
     method = POPE(
         POPEConfig(group_size=2, hard_samples=2, probe_samples=1, conditioning="response")
     )
-    return method, rehearsed(method, script), "2*3=6\n"
+    return method, dry_run_of(method, script), "2*3=6\n"
 
 
 def lte(**changes):
     config = {"group_size": 2, "advantage": AdvantageConfig(kind="mean")}
     script = {PROMPT: [WRONG, "#### 23$"], "2*3*4=?\nNot: 20, 23\n>": [RIGHT, "#### 9$"]}
     method = LTE(LTEConfig(**(config | changes)))
-    return method, rehearsed(method, script), None
+    return method, dry_run_of(method, script), None
 
 
 def expo():
     script = {PROMPT: [WRONG, RIGHT], "2*3*4=?\nAnswer: 24\n>": ["6*4\n#### 24$"]}
     method = ExPO(ExPOConfig(group_size=2, beta=0.5))
-    return method, rehearsed(method, script), None
+    return method, dry_run_of(method, script), None
 
 
 def composed(*configs):
@@ -141,7 +141,7 @@ def srpo_lte():
         "2*3*4=?\nNot: 20, 23\n>": [RIGHT, "#### 9$"],
         PROMPT + "2*3=5\n": [RIGHT, WRONG],
     }
-    return method, rehearsed(method, script), "2*3=5\n"
+    return method, dry_run_of(method, script), "2*3=5\n"
 
 
 def hard_pope_rrpo():
@@ -152,7 +152,7 @@ def hard_pope_rrpo():
         PROMPT + "2*3=6\n": [RIGHT, WRONG, RIGHT, WRONG],
         PROMPT + "2*3=5\n": [RIGHT, WRONG],
     }
-    return method, rehearsed(method, script), "2*3=5\n"
+    return method, dry_run_of(method, script), "2*3=5\n"
 
 
 def lte_expo():
@@ -162,13 +162,13 @@ def lte_expo():
         "2*3*4=?\nAnswer: 24\n>": ["6*4\n#### 24$"],
         "2*3*4=?\nNot: 20, 23\n>": [RIGHT, "#### 9$"],
     }
-    return method, rehearsed(method, script), None
+    return method, dry_run_of(method, script), None
 
 
 def exp_dpo():
     method = build_method(ExPDPOConfig(chains=2, explanation_samples=1))
     script = {PROMPT: [WRONG, RIGHT], "2*3*4=?\nAnswer: 24\n>": ["6*4\n#### 24$"]}
-    return method, rehearsed(method, script), None
+    return method, dry_run_of(method, script), None
 
 
 def contains(ids, piece):

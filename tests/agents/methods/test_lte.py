@@ -6,7 +6,7 @@ import pytest
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig, merged_group
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
@@ -46,7 +46,7 @@ def run(script, *, problems=("toy/train/0",), seed=0, size=4, **config):
     )
     policy = ScriptedPolicy(script)
     config = {"group_size": size, "advantage": AdvantageConfig(kind="mean")} | config
-    found = rehearse(LTE(LTEConfig(**config)), list(problems), env=env, policy=policy, seed=seed)
+    found = dry_run(LTE(LTEConfig(**config)), list(problems), env=env, policy=policy, seed=seed)
     return found, policy
 
 

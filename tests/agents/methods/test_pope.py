@@ -11,7 +11,7 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig, prefix_lengths
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.agents.train import TrainConfig, Training, train
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.codec import ByteCodec
@@ -63,7 +63,7 @@ def make(**changes):
 def run(script, method, *, problems=(HARD,)):
     policy = ScriptedPolicy(script)
     names = [problem.problem_id for problem in problems]
-    return rehearse(method, names, env=make_env(problems), policy=policy), policy
+    return dry_run(method, names, env=make_env(problems), policy=policy), policy
 
 
 def searched(length, *, plain=(), own=()):
@@ -115,7 +115,7 @@ def test_a_search_happens_once_and_is_remembered():
     again.load_state_dict(method.state_dict())
     assert method.state_dict() == {"prefixes": {"toy/train/0": 1}}
     policy = ScriptedPolicy({PROMPT: [WRONG] * 2, guided(1): [RIGHT] * 2})
-    rehearse(again, ["toy/train/0"], env=make_env(), policy=policy)
+    dry_run(again, ["toy/train/0"], env=make_env(), policy=policy)
     assert [asked.text for asked in policy.asked] == [PROMPT, guided(1)]
 
 

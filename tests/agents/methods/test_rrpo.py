@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig, read_draw
-from reason_env.agents.scripted import ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
@@ -42,7 +42,7 @@ def run(script, *, seed=0, env=None, **config):
         max_tokens=30,
     )
     policy = ScriptedPolicy(script)
-    found = rehearse(RRPO(RRPOConfig(**config)), ["toy/train/0"], env=env, policy=policy, seed=seed)
+    found = dry_run(RRPO(RRPOConfig(**config)), ["toy/train/0"], env=env, policy=policy, seed=seed)
     return found, policy
 
 
@@ -257,7 +257,7 @@ def test_several_problems_are_at_different_waves_without_mixing():
         PROMPT: [OTHER, *[RIGHT] * 4, *RESET],
         "1+1=?\n>": ["#### 2$"] * 8 + ["#### 3$"] + ["#### 2$"] * 4,
     }
-    found = rehearse(
+    found = dry_run(
         RRPO(RRPOConfig()),
         ["toy/train/0", "toy/train/1"],
         env=env,

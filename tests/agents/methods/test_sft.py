@@ -14,7 +14,7 @@ from reason_env.agents.methods.expo import ExPOConfig
 from reason_env.agents.methods.sft import SFTConfig
 from reason_env.agents.metrics import metric
 from reason_env.agents.rollout import source_metrics
-from reason_env.agents.scripted import ScriptedPolicy, rehearse
+from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, ProblemSet
@@ -47,7 +47,7 @@ class UniformPolicy:
         pass
 
 
-def rehearsed(config, problems=("toy/train/0",)):
+def dry_run_of(config, problems=("toy/train/0",)):
     env = gym.make(
         "MathReason-v0",
         disable_env_checker=True,
@@ -58,14 +58,14 @@ def rehearsed(config, problems=("toy/train/0",)):
     )
     method = build_method(config)
     policy = ScriptedPolicy({PROMPT: [RIGHT, WRONG]})
-    return method, rehearse(method, list(problems), env=env, policy=policy)
+    return method, dry_run(method, list(problems), env=env, policy=policy)
 
 
 CONFIG = SFTConfig(group_size=2, weight=0.3, advantage=AdvantageConfig(kind="mean"))
 
 
 def test_the_reference_is_trained_beside_the_group_under_the_problem_alone():
-    _, found = rehearsed(CONFIG)
+    _, found = dry_run_of(CONFIG)
     assert [(s.role, s.source, s.advantage) for s in found.samples] == [
         ("base", "policy", 0.5),
         ("base", "policy", -0.5),
@@ -91,7 +91,7 @@ def learned(method, samples):
 
 
 def test_its_term_is_the_weight_times_the_mean_negative_log_likelihood():
-    method, found = rehearsed(CONFIG)
+    method, found = dry_run_of(CONFIG)
     assert learned(method, found.samples[2:]).loss == pytest.approx(0.3 * math.log(258), rel=1e-12)
     # Beside the group it is not diluted: the group's loss is added.
     both, alone = learned(method, found.samples), learned(method, found.samples[:2])
@@ -102,7 +102,7 @@ def test_its_term_is_the_weight_times_the_mean_negative_log_likelihood():
     "config", [CONFIG, ExPOConfig(group_size=2, explanations="expert")], ids=lambda c: c.kind
 )
 def test_an_update_is_reported_by_who_wrote_the_tokens(config):
-    method, found = rehearsed(config)
+    method, found = dry_run_of(config)
     report = learned(method, found.samples)
     assert set(report.metrics_by_source) == {"policy", "reference"}
     # The reference was sampled by nobody: 0 is recorded, the policy gives each token 1/258.
@@ -117,7 +117,7 @@ def test_an_update_is_reported_by_who_wrote_the_tokens(config):
 
 
 def test_nothing_is_reported_by_source_where_the_policy_wrote_everything():
-    method, found = rehearsed(CONFIG)
+    method, found = dry_run_of(CONFIG)
     report = learned(method, found.samples[:2])
     assert set(report.metrics_by_source) == {"policy"}
     assert source_metrics(report.metrics_by_source) == {}
@@ -125,13 +125,13 @@ def test_nothing_is_reported_by_source_where_the_policy_wrote_everything():
 
 def test_problems_without_a_reference_solution_are_left_out_by_name(caplog):
     with caplog.at_level(logging.WARNING):
-        _, found = rehearsed(CONFIG, problems=("toy/train/1", "toy/train/0"))
+        _, found = dry_run_of(CONFIG, problems=("toy/train/1", "toy/train/0"))
     assert caplog.messages == [
         "SFT leaves out 1 of 2 problems without a reference solution: toy/train/1"
     ]
     assert len(found.samples) == 3
     with pytest.raises(ProblemError, match="SFT must have problems with a reference solution, got"):
-        rehearsed(CONFIG, problems=("toy/train/1",))
+        dry_run_of(CONFIG, problems=("toy/train/1",))
 
 
 @pytest.mark.parametrize(

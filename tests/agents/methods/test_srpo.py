@@ -6,7 +6,7 @@ from reason_env.agents.methods import build_method
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig, named_step
 from reason_env.agents.rollout import rollout_metrics
-from reason_env.agents.scripted import Asked, ScriptedPolicy, rehearse, scripted_log_probs
+from reason_env.agents.scripted import Asked, ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
@@ -44,7 +44,7 @@ def run(reply, prefix, *, localise=LOCALISE, checker=None, tries=None, seed=0, *
         script[localise] = [reply]
     policy = ScriptedPolicy(script)
     method = SRPO(SRPOConfig(**config), checker)
-    return rehearse(method, ["toy/train/0"], env=env, policy=policy, seed=seed), policy
+    return dry_run(method, ["toy/train/0"], env=env, policy=policy, seed=seed), policy
 
 
 def test_the_policy_names_the_step_and_the_reset_keeps_those_before_it():
