@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--short", action="store_true", help="a table of one figure a claim")
     parser.add_argument("--score-only", action="store_true", help="run nothing")
     parser.add_argument(
-        "--published", action="store_true", help="run nothing, score the rows README is made of"
+        "--published", action="store_true", help="run nothing, score the published rows"
     )
     parser.add_argument("--publish", action="store_true", help="make them of these rows")
     given = parser.parse_args(words)
@@ -83,7 +83,7 @@ def table(findings: Mapping[str, Finding], *, is_short: bool = False) -> str:
 
     Args:
         findings: By name.
-        is_short: Only the first figure of each, as in README.
+        is_short: Only the first figure of each claim.
     """
     lines = ["| claim | paper | verdict | measured |", "|---|---|---|---|"]
     for item in findings.values():

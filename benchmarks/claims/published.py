@@ -1,7 +1,7 @@
-"""Rows: what a finished run of an experiment found; and those that README's tables are made of.
+"""Rows: what a finished run of an experiment found; and the published rows behind docs/results.md.
 
-The published rows lie beside this file, one JSON line a run, so that whoever reads the tables can
-score them again, and a test holds README to them. They are written by
+The published rows are in `published/`, one JSON line a run, so that a reader of the tables can
+score them again; a test checks the tables against them. They are written by
 
     python -m benchmarks.claims --publish
 """

@@ -1,7 +1,7 @@
 """The six methods and their control arms, a table a family: pass@1 and pass@k on hard problems.
 
     python -m benchmarks.methods.method_table                what is missing of five seeds is run
-    python -m benchmarks.methods.method_table --published  the rows that docs/results.md is made of
+    python -m benchmarks.methods.method_table --published  scores the published rows
 
 The runs are those of `benchmarks.claims` (`experiments.py`): in each family all arms have one base
 model, budget of generated tokens (searches, localisations, seeds and discarded tries included; a

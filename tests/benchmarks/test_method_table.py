@@ -80,7 +80,7 @@ def test_the_tables_of_the_page_are_what_the_published_rows_say(capsys, monkeypa
     table = benchmark("method_table")
     monkeypatch.setattr(sys, "argv", ["method_table", "--published"])
     table.main()
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results_tables.md").read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     assert printed.count("### ") == len(table.FAMILIES)
     assert printed.strip() in page
