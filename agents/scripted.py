@@ -21,12 +21,12 @@ from reason_env.agents.methods import Method
 from reason_env.agents.policy import Policy
 from reason_env.agents.rollout import (
     Group,
+    RolloutBatch,
     Start,
     TrainingSample,
-    Wave,
     collect,
     initial_states,
-    merged,
+    merge_batches,
 )
 from reason_env.codec import ByteCodec, Codec
 from reason_env.errors import ConfigError, UnknownNameError, shown
@@ -186,11 +186,11 @@ def dry_run(
     def collected(starts: Sequence[Start]) -> tuple[Group, ...]:
         own_seed = seed + 1000 * next(numbers)
         sampling = SamplingConfig()
-        wave = collect(starts, env=env, policy=policy, sampling=sampling, seed=own_seed)
-        found.append(wave)
-        return wave.groups
+        batch = collect(starts, env=env, policy=policy, sampling=sampling, seed=own_seed)
+        found.append(batch)
+        return batch.groups
 
-    found: list[Wave] = []
+    found: list[RolloutBatch] = []
     numbers = itertools.count()
     states = method.prepare(initial_states(env, problem_ids, seed=seed), collected)
     found.clear()
@@ -199,7 +199,7 @@ def dry_run(
     while starts:
         waves.append(tuple(starts))
         collected(starts)
-        starts = method.follow_up(merged(found).groups, rng)
-    groups = merged(found).groups
+        starts = method.follow_up(merge_batches(found).groups, rng)
+    groups = merge_batches(found).groups
     samples = method.training_samples(groups, rng)
     return DryRun(waves=tuple(waves), groups=groups, samples=tuple(samples))

@@ -42,7 +42,7 @@ def test_a_config_is_read(path):
     assert config.name == path.stem
     assert config.seed == 3
     if config.cpi is not None:
-        assert config.cpi.alpha == 0.375
+        assert config.cpi.step_size == 0.375
 
 
 def test_the_config_of_a_comparison_is_read():

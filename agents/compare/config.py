@@ -15,6 +15,7 @@ arms is a JSON object, label -> what differs from the shared settings.
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,11 +33,13 @@ from reason_env.agents.runs import (
     merged,
     set_leaf,
     tree_of,
+    with_current_keys,
 )
 from reason_env.agents.train import TrainConfig
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from reason_env.problems import is_generated
 
+_log = logging.getLogger(__name__)
 NO_LIMIT = 1_000_000
 """Iterations of a run that its budget ends."""
 _OPEN, _CLOSE = "[{", "]}"
@@ -128,7 +131,7 @@ def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
     """Returns a method with this loss of policy tokens; one that has none (exp-dpo) as it is.
 
     >>> from reason_env.agents.methods import GRPOConfig
-    >>> with_loss(method_config("srpo"), GRPOConfig().loss).loss.policy_term
+    >>> with_loss(method_config("srpo"), GRPOConfig().loss).loss.surrogate
     'clip'
     """
     if isinstance(method, ComposedConfig):
@@ -168,11 +171,17 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
         ConfigError: The text has another form, or a value another type.
     """
     name, _, options = text.partition(":")
-    tree = tree_of(_begun(name, shared, text))
+    begun = _begun(name, shared, text)
+    tree = tree_of(begun)
+    renamed = config_json.renamed_keys(begun) | config_json.renamed_keys(begun.method)
     parts = name.split("+") if "+" in name else []
     for key, value in _options(options, text):
         head, _, rest = key.partition(".")
         placed = f"methods.{parts.index(head)}.{rest}" if rest and head in parts else key
+        if placed in renamed:
+            name = renamed[placed].rpartition(".")[2]
+            _log.warning("in arm %r, %s is now named %s", text, key, name)
+            placed = renamed[placed]
         # Of the method if it has the key, else of the whole run.
         if not set_leaf(tree["method"], placed, value) and not set_leaf(tree, placed, value):
             known = _keys(tree, parts)
@@ -224,7 +233,8 @@ def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
             '"method": {"kind": "grpo"}'
         )
     base = _begun(str(method["kind"]), shared, label)
-    return config_json.load(TrainConfig, json.dumps(merged(tree_of(base), own)))
+    tree = merged(tree_of(base), with_current_keys(own, base))
+    return config_json.load(TrainConfig, json.dumps(tree))
 
 
 def _begun(name: str, shared: TrainConfig, arm: str) -> TrainConfig:

@@ -62,8 +62,8 @@ class CPIConfig:
     accept: Accept = "confident"
     """What is asked of the candidate. confident: the interval's lower limit is above 0. positive:
     the estimate is. always: nothing (a control)."""
-    alpha: float | None = None
-    """Step size, 0..1; 1 is the candidate itself. None: `tau / (2 R H)` with the lower limit."""
+    step_size: float | None = None
+    """alpha, 0..1; 1 is the candidate itself. None: `tau / (2 R H)` with the lower limit."""
     mixture: Mixture = "distill"
     """distill: KL to the mixture on sampled states. interpolate: (1 - alpha) w + alpha w'."""
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -97,7 +97,7 @@ class CPIConfig:
             )
         if not 0 < self.confidence < 1:
             raise ConfigError(f"confidence must lie between 0 and 1, got {self.confidence!r}")
-        for name in ("alpha", "beta"):
+        for name in ("step_size", "beta"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie in 0..1, got {value!r}")
@@ -105,8 +105,8 @@ class CPIConfig:
             raise ConfigError(f"horizon must be at least 1, got {self.horizon!r}")
         if not 0 < self.max_return < float("inf"):
             raise ConfigError(f"max_return must be above 0 and finite, got {self.max_return!r}")
-        if self.alpha is None and self.estimator == "step" and not self.roll_in:
+        if self.step_size is None and self.estimator == "step" and not self.roll_in:
             raise ConfigError(
-                "alpha must be given without roll_in, got None; the step size of the theory needs "
-                "the advantage over d_{pi,mu}"
+                "step_size must be given without roll_in, got None; the step size of the theory "
+                "needs the advantage over d_{pi,mu}"
             )

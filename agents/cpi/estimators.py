@@ -28,7 +28,7 @@ import numpy as np
 from reason_env.agents.cpi.restarts import Restart
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import Policy
-from reason_env.agents.rollout import Trajectory, Wave, collect
+from reason_env.agents.rollout import RolloutBatch, Trajectory, collect
 from reason_env.errors import ConfigError
 
 
@@ -68,7 +68,9 @@ class Arms:
     env: gym.Env[Any, Any]
     sampling: SamplingConfig
 
-    def wave(self, restarts: Sequence[Restart], num: int, policy: Policy, seed: int) -> Wave:
+    def collect(
+        self, restarts: Sequence[Restart], num: int, policy: Policy, seed: int
+    ) -> RolloutBatch:
         """Returns `num` episodes of a policy from each restart, a group each, in order."""
         starts = [restart.start(num, str(index)) for index, restart in enumerate(restarts)]
         return collect(starts, env=self.env, policy=policy, sampling=self.sampling, seed=seed)
@@ -78,7 +80,7 @@ def response_advantages(
     arms: Arms, restarts: Sequence[Restart], *, samples: int, seed: int
 ) -> Sampled:
     """Returns the estimate `response` with `samples` episodes a restart and policy."""
-    old, new = (arms.wave(restarts, samples, policy, seed) for policy in (arms.old, arms.new))
+    old, new = (arms.collect(restarts, samples, policy, seed) for policy in (arms.old, arms.new))
     values: list[float | None] = []
     for of_old, of_new in zip(old.groups, new.groups, strict=True):
         pairs = [
@@ -103,10 +105,10 @@ def weighted_advantages(
             "estimator 'response_weighted' must have untruncated sampling, got top_p "
             f"{arms.sampling.top_p!r} and top_k {arms.sampling.top_k!r}; use estimator 'response'"
         )
-    wave = arms.wave(restarts, samples, arms.old, seed)
-    weights = iter(_weights(arms, wave.trajectories))
+    batch = arms.collect(restarts, samples, arms.old, seed)
+    weights = iter(_weights(arms, batch.trajectories))
     values: list[float | None] = []
-    for group in wave.groups:
+    for group in batch.groups:
         own = [next(weights) for _ in group.trajectories]
         is_graded = [item.is_graded for item in group.trajectories]
         values.append(
@@ -115,7 +117,7 @@ def weighted_advantages(
                 [weight for weight, known in zip(own, is_graded, strict=True) if known],
             )
         )
-    return sampled(values, wave.trajectories)
+    return sampled(values, batch.trajectories)
 
 
 def weighted_advantage(returns: Sequence[float], weights: Sequence[float]) -> float | None:

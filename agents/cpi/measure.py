@@ -21,7 +21,7 @@ from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.methods import Method
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import Start, Wave, collect, initial_states
+from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
 from reason_env.agents.statistics import Interval
 from reason_env.env import reason_env_of
 from reason_env.errors import ConfigError
@@ -170,13 +170,13 @@ class Measurement:
         drawn = [problem_ids[int(at)] for at in rng.integers(len(problem_ids), size=num)]
         states: list[ReasonState] = initial_states(self.env, drawn, seed=_drawn_seed(rng))
 
-        def wave(starts: Sequence[Start]) -> Wave:
+        def sample(starts: Sequence[Start]) -> RolloutBatch:
             seed = _drawn_seed(rng)
             return collect(starts, env=self.env, policy=arms.old, sampling=self.sampling, seed=seed)
 
         if beta == 1:
             return base_restarts(states), 0
-        restarts, tokens = drawn_restarts(self.method, states, wave, rng)
+        restarts, tokens = drawn_restarts(self.method, states, sample, rng)
         of_mu = [one for one in restarts if not one.is_base]
         return (of_mu if beta == 0 and of_mu and not keep_base else restarts), tokens
 

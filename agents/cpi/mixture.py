@@ -74,18 +74,18 @@ def acting_with(model: nn.Module, weights: Weights) -> Iterator[None]:
         load_weights(model, own)
 
 
-def interpolated(old: Weights, new: Weights, alpha: float) -> Weights:
+def interpolated(old: Weights, new: Weights, step_size: float) -> Weights:
     """Returns (1 - alpha) old + alpha new; exactly `old` at 0 and `new` at 1.
 
     >>> old, new = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, -2.0])}
     >>> interpolated(old, new, 0.25)["w"].tolist()
     [1.5, 1.0]
     """
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"alpha must lie in 0..1, got {alpha!r}")
-    if alpha in (0, 1):
-        return {name: value.clone() for name, value in (new if alpha else old).items()}
-    return {name: torch.lerp(value, new[name], alpha) for name, value in old.items()}
+    if not 0 <= step_size <= 1:
+        raise ConfigError(f"step_size must lie in 0..1, got {step_size!r}")
+    if step_size in (0, 1):
+        return {name: value.clone() for name, value in (new if step_size else old).items()}
+    return {name: torch.lerp(value, new[name], step_size) for name, value in old.items()}
 
 
 def mixture_log_probs(old_NV: Tensor, new_NV: Tensor, log_odds_N: Tensor) -> Tensor:
@@ -118,13 +118,13 @@ def draw_begins(codec: Codec, sample: TrainingSample, level: Level) -> list[int]
     return begins
 
 
-def posterior_log_odds(log_ratios_N: Tensor, begins: Sequence[int], alpha: float) -> Tensor:
+def posterior_log_odds(log_ratios_N: Tensor, begins: Sequence[int], step_size: float) -> Tensor:
     """Returns the log odds that pi' is the policy in force before each token of one response, [N].
 
     Args:
         log_ratios_N: log pi'(token) - log pi(token) of each sampled token.
         begins: As `draw_begins` gives them.
-        alpha: Prior chance of pi', strictly between 0 and 1.
+        step_size: Prior chance of pi', strictly between 0 and 1.
 
     Posterior after a token twice as likely under pi': 0.25 * 2 / (0.25 * 2 + 0.75) = 0.4
 
@@ -134,7 +134,7 @@ def posterior_log_odds(log_ratios_N: Tensor, begins: Sequence[int], alpha: float
     """
     before_N = torch.cumsum(log_ratios_N, 0) - log_ratios_N
     since_N = before_N - before_N[torch.tensor(begins, device=before_N.device)]
-    return since_N + math.log(alpha / (1 - alpha))
+    return since_N + math.log(step_size / (1 - step_size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class Distiller:
         *,
         old: Weights,
         new: Weights,
-        alpha: float,
+        step_size: float,
         level: Level,
         temperature: float = 1.0,
         micro_batch_tokens: int = 4096,
@@ -169,18 +169,20 @@ class Distiller:
             samples: At least one.
             old: pi.
             new: pi'.
-            alpha: Strictly between 0 and 1.
+            step_size: Strictly between 0 and 1.
             level: What a policy is drawn for.
             temperature: Of all three policies.
             micro_batch_tokens: Padded tokens of one forward pass.
 
         Raises:
-            ConfigError: alpha is not strictly between 0 and 1.
+            ConfigError: step_size is not strictly between 0 and 1.
         """
-        if not 0 < alpha < 1:
-            raise ConfigError(f"alpha of a distillation must lie between 0 and 1, got {alpha!r}")
+        if not 0 < step_size < 1:
+            raise ConfigError(
+                f"step_size of a distillation must lie between 0 and 1, got {step_size!r}"
+            )
         self.policy, self.old, self.new = policy, old, new
-        self.alpha, self.temperature = alpha, temperature
+        self.step_size, self.temperature = step_size, temperature
         self.micro_batch_tokens = micro_batch_tokens
         self.batch = make_batch(samples, policy.codec.pad_id).to(policy.device)
         self.begins = [draw_begins(policy.codec, sample, level) for sample in samples]
@@ -199,7 +201,7 @@ class Distiller:
             TrainingError: The KL is not finite.
         """
         model = self.policy.model
-        begun = interpolated(self.old, self.new, self.alpha)
+        begun = interpolated(self.old, self.new, self.step_size)
         load_weights(model, begun)
         kl_interpolated = self.kl(self.held_out)
         self._optimise(config, rng)
@@ -256,7 +258,7 @@ class Distiller:
             sizes = [len(self.begins[row]) for row in rows]
             odds_n = torch.cat(
                 [
-                    posterior_log_odds(own_n, self.begins[row], self.alpha)
+                    posterior_log_odds(own_n, self.begins[row], self.step_size)
                     for row, own_n in zip(rows, ratios_n.split(sizes), strict=True)
                 ]
             )

@@ -1,7 +1,7 @@
 """Restart states drawn from a method's own start distribution, for measuring and not for training.
 
 Any method's starts can be mu: problems are drawn from D anew, the method plans and follows up as in
-training, and what it would have trained from is taken as a state. A method without a second wave
+training, and what it would have trained from is taken as a state. A method without a second batch
 has its starts before anything is sampled; the others must see episodes first, whose tokens count.
 
 A restart is the state that the tokens are *learned* under: the improved policy acts there. For
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from reason_env.agents.methods import Method
-from reason_env.agents.rollout import Group, Start, Wave, merged
+from reason_env.agents.rollout import Group, RolloutBatch, Start, merge_batches
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
 BASE_ROLES = ("base", "top_up")
 """Roles of episodes that begin at the problem as the environment starts it: D."""
-CollectWave = Callable[[Sequence[Start]], Wave]
+CollectBatch = Callable[[Sequence[Start]], RolloutBatch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def base_restarts(states: Sequence[ReasonState]) -> list[Restart]:
 def drawn_restarts(
     method: Method,
     states: Sequence[ReasonState],
-    collect: CollectWave,
+    collect: CollectBatch,
     rng: np.random.Generator,
 ) -> tuple[list[Restart], int]:
     """Returns the restarts of D and mu at these draws, and the tokens generated to find them.
@@ -63,25 +63,25 @@ def drawn_restarts(
     Args:
         method: Its starts are mu. Its memory is as before afterwards.
         states: Where the environment starts each draw of a problem.
-        collect: Samples a wave with the policy whose failures are restarted from.
+        collect: Samples a batch with the policy whose failures are restarted from.
         rng: Makes the method's choices.
     """
     memory = method.state_dict()
     try:
-        starts, waves = method.plan(states, rng), list[Wave]()
+        starts, batches = method.plan(states, rng), list[RolloutBatch]()
         planned = list(starts)
         while starts and method.has_follow_up:
-            waves.append(collect(starts))
-            starts = method.follow_up(_groups(waves), rng)
+            batches.append(collect(starts))
+            starts = method.follow_up(_groups(batches), rng)
             planned += starts
     finally:
         method.load_state_dict(memory)
-    tokens = sum(item.num_sampled_tokens for wave in waves for item in wave.trajectories)
+    tokens = sum(item.num_sampled_tokens for batch in batches for item in batch.trajectories)
     return [*base_restarts(states), *_of_mu(planned, len(states))], tokens
 
 
-def _groups(waves: Sequence[Wave]) -> Sequence[Group]:
-    return merged(waves).groups
+def _groups(batches: Sequence[RolloutBatch]) -> Sequence[Group]:
+    return merge_batches(batches).groups
 
 
 def _of_mu(planned: Sequence[Start], num_units: int) -> list[Restart]:

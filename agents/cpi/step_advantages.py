@@ -45,7 +45,7 @@ def step_advantages(
     """
     seeds = np.random.SeedSequence(seed).generate_state(4, np.uint64)
     first, second, third = (int(one >> 1) for one in seeds[:3])
-    rolled = arms.wave(restarts, 1, arms.old, first).trajectories if roll_in else ()
+    rolled = arms.collect(restarts, 1, arms.old, first).trajectories if roll_in else ()
     if roll_in:
         rng = np.random.default_rng(int(seeds[3]))
         chosen, lengths = _deviations(rolled, samples, rng)
@@ -130,16 +130,16 @@ def _compared(arms: Arms, states: Sequence[ReasonState], seed: int, rest_seed: i
     values: list[float | None] = [0.0] * len(states)
     if not differing:
         return Sampled(values=tuple(values), num_tokens=old_tokens + new_tokens, returns=())
-    wave = arms.wave(restarts, 1, _Recorded(inner.codec, whole), rest_seed)
+    batch = arms.collect(restarts, 1, _Recorded(inner.codec, whole), rest_seed)
     half = len(differing)
     for place, index in enumerate(differing):
-        old, new = wave.trajectories[place], wave.trajectories[half + place]
+        old, new = batch.trajectories[place], batch.trajectories[half + place]
         is_known = old.is_graded and new.is_graded
         values[index] = new.episode_return - old.episode_return if is_known else None
     rest_tokens = sum(
         len(one.token_ids) - len(step.token_ids) for one, step in zip(whole, steps, strict=True)
     )
-    found = sampled(values, wave.trajectories)
+    found = sampled(values, batch.trajectories)
     return replace(found, num_tokens=old_tokens + new_tokens + rest_tokens)
 
 

@@ -6,8 +6,8 @@
     alpha  = tau / (2 R H), tau the lower limit of A per step; or fixed
     pi     = (1 - alpha) pi + alpha pi', distilled or interpolated
 
-The method's loss is the sampled policy advantage itself: samples of pi, ratios pi'/pi. `alpha=1` is
-the method's own update behind an acceptance test.
+The method's loss is the sampled policy advantage: samples of pi, ratios pi'/pi. `step_size=1`
+is the method's own update behind an acceptance test.
 
 What is promised: `cpi/bound`, `bounds.mixture_horizon_gain` with the lower limit and the worst
 eps = R, is a gain from (1 - beta) mu + beta D, not from D, and of the mixture over whole policies
@@ -55,7 +55,7 @@ class Decision:
     """What becomes of a candidate."""
 
     is_accepted: bool
-    alpha: float
+    step_size: float
     """0 if rejected."""
     bound: float | None
     """Promised gain in return from the restarts; None where no theorem covers the estimator."""
@@ -66,27 +66,27 @@ def decide(advantage: Interval, config: CPIConfig, horizon: int) -> Decision:
 
     Tau 0.1 over 5 steps: alpha = 0.1 / (2 * 1 * 5)
 
-    >>> decide(Interval(0.2, 0.1, 0.3), CPIConfig(estimator="step"), 5).alpha
+    >>> decide(Interval(0.2, 0.1, 0.3), CPIConfig(estimator="step"), 5).step_size
     0.01
     >>> decide(Interval(0.2, 0.0, 0.4), CPIConfig(), 1).is_accepted
     False
     """
     trusted = advantage.estimate if config.accept == "positive" else advantage.low
     if config.accept != "always" and not trusted > 0:
-        return Decision(is_accepted=False, alpha=0.0, bound=None)
-    alpha = config.alpha
-    if alpha is None:
-        alpha = random_reset_step_size(
+        return Decision(is_accepted=False, step_size=0.0, bound=None)
+    step_size = config.step_size
+    if step_size is None:
+        step_size = random_reset_step_size(
             policy_advantage=trusted, max_return=config.max_return, horizon=horizon
         )
     bound = mixture_horizon_gain(
-        step_size=alpha,
+        step_size=step_size,
         policy_advantage=advantage.low,
         max_advantage=config.max_return,
         horizon=horizon,
     )
     has_theorem = config.estimator != "step" or config.roll_in
-    return Decision(is_accepted=True, alpha=alpha, bound=bound if has_theorem else None)
+    return Decision(is_accepted=True, step_size=step_size, bound=bound if has_theorem else None)
 
 
 class ConservativeUpdate:
@@ -147,22 +147,22 @@ class ConservativeUpdate:
         # The old policy until the test is passed, whatever happens on the way.
         load_weights(self.policy.model, old)
         measured = None
-        decision = Decision(is_accepted=False, alpha=0.0, bound=None)
+        decision = Decision(is_accepted=False, step_size=0.0, bound=None)
         if report.num_updates:
             measured = self.measurement.advantage(
                 old, new, problem_ids=problem_ids, beta=beta, seed=seeds[0]
             )
             decision = decide(measured.interval, self.config, self.measurement.horizon)
         distilled = None
-        if decision.alpha > 0:
-            distilled = self._step(samples, old, new, decision.alpha, seeds[1])
+        if decision.step_size > 0:
+            distilled = self._step(samples, old, new, decision.step_size, seeds[1])
         else:
             self.learner.load_state_dict(memory)
             self.policy.mark_updated(version)
         metrics = {
             **_measured_metrics(measured),
             "cpi/accepted": int(decision.is_accepted),
-            "cpi/alpha": decision.alpha,
+            "cpi/alpha": decision.step_size,
             "cpi/bound": decision.bound,
             "cpi/kl_mixture": None if distilled is None else distilled.kl,
             "cpi/kl_interpolated": None if distilled is None else distilled.kl_interpolated,
@@ -175,19 +175,19 @@ class ConservativeUpdate:
         samples: Sequence[TrainingSample],
         old: Weights,
         new: Weights,
-        alpha: float,
+        step_size: float,
         seed: int,
     ) -> Distilled | None:
         """Leaves the mixture in the policy; the optimizer goes on from the candidate's steps."""
-        if alpha == 1 or self.config.mixture == "interpolate":
-            load_weights(self.policy.model, interpolated(old, new, alpha))
+        if step_size == 1 or self.config.mixture == "interpolate":
+            load_weights(self.policy.model, interpolated(old, new, step_size))
             return None
         distiller = Distiller(
             self.policy,
             samples,
             old=old,
             new=new,
-            alpha=alpha,
+            step_size=step_size,
             level="step" if self.config.estimator == "step" else "response",
             temperature=self.temperature,
             micro_batch_tokens=self.learner.config.micro_batch_tokens,
@@ -205,7 +205,7 @@ class ConservativeUpdate:
         """Returns the gain of the policy as it is now over `old`."""
         if not self.config.realised_problems:
             return {}
-        if decision.alpha == 0:
+        if decision.step_size == 0:
             # The same weights: nothing to sample.
             start = restarts = Interval(0.0, 0.0, 0.0)
             num_tokens = 0
@@ -257,7 +257,7 @@ def reweighted(
 
 def _is_auxiliary(sample: TrainingSample, method: Method) -> bool:
     loss = method.role_losses.get(sample.role)
-    return loss is not None and loss.own_total
+    return loss is not None and loss.separate_normaliser
 
 
 def _measured_metrics(measured: Measured | None) -> dict[str, Number]:

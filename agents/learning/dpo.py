@@ -38,7 +38,7 @@ from reason_env.agents.learning.report import OptimizerStep, UpdateReport, updat
 from reason_env.agents.rollout import TrainingSample
 from reason_env.errors import ConfigError
 
-REPORTED = LossConfig(policy_term="reinforce", importance_weight_cap=None)
+REPORTED = LossConfig(surrogate="reinforce", importance_weight_cap=None)
 """What the statistics of tokens are reported for: no ratio is clipped, no weight is put."""
 
 

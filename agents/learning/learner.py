@@ -99,7 +99,8 @@ class Learner:
             temperature: That the samples were drawn at; the policy is trained at the same.
             max_response_tokens: The environment's budget, the constant of `seq_mean_token_sum`.
             role_losses: The loss of samples of a role, where it is not `loss`. Rows of all
-                roles share the denominators of one optimizer step, but those of `own_total`.
+                roles share the denominators of one optimizer step, except those whose loss has a
+                `separate_normaliser`.
 
         Raises:
             ConfigError: The temperature is not positive, or a loss needs a reference policy or a
@@ -215,7 +216,7 @@ class Learner:
 
     def _term(self, sample: TrainingSample, loss: LossConfig) -> str | None:
         """Returns the role whose own loss the sample has, "" for the main loss; see `_Work`."""
-        if not loss.own_total:
+        if not loss.separate_normaliser:
             return None
         return sample.role if sample.role in self.role_losses else ""
 

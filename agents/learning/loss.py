@@ -2,7 +2,7 @@
 
     loss = sum_BT w_BT (rho_BT term_BT + kl_coefficient kl_BT - entropy_coefficient entropy_BT)
 
-with w from `aggregate.py`, term from `policy_terms.py` and rho the truncated importance weight.
+with w from `aggregate.py`, term from `surrogate.py` and rho the truncated importance weight.
 What lies outside the action mask, nan and inf included, changes neither the loss nor its gradient.
 
 Axis letters: B sequences, T tokens. Not covered: sums over devices (the totals hold them), and
@@ -18,7 +18,12 @@ from torch import Tensor
 from reason_env.agents.learning.aggregate import LossTotals, token_weights
 from reason_env.agents.learning.loss_config import KlEstimator, LossConfig
 from reason_env.agents.learning.loss_metrics import row_statistics
-from reason_env.agents.learning.surrogate import MAX_LOG_RATIO, POLICY_TERMS, TermInput, exp_ratio
+from reason_env.agents.learning.surrogate import (
+    MAX_LOG_RATIO,
+    SURROGATES,
+    SurrogateInput,
+    exp_ratio,
+)
 from reason_env.errors import ConfigError
 
 __all__ = ["LossConfig", "LossOutput", "LossTotals", "kl_estimate", "policy_loss"]
@@ -91,13 +96,13 @@ def policy_loss(
     entropy_BT = inside(entropy_BT)
 
     log_ratio_BT = log_probs_BT - _denominator(config, old_BT, behavior_BT)
-    term = POLICY_TERMS[config.policy_term](
-        TermInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
+    surrogate = SURROGATES[config.surrogate](
+        SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
     )
     importance_BT = _importance_weights(config, old_BT, behavior_BT)
     weights_BT = token_weights(mask_BT, config.aggregation, totals, log_probs_BT.dtype)
 
-    policy = (weights_BT * importance_BT * term.loss_BT).sum()
+    policy = (weights_BT * importance_BT * surrogate.loss_BT).sum()
     kl = entropy = torch.zeros_like(policy)
     if ref_BT is not None and config.kl_coefficient > 0:
         kl_BT = kl_estimate(log_probs_BT, ref_BT.detach(), config.kl_estimator)
@@ -114,7 +119,7 @@ def policy_loss(
         rows=row_statistics(
             log_probs_BT=log_probs_BT.detach(),
             old_log_probs_BT=old_BT,
-            ratio_BT=term.ratio_BT,
+            ratio_BT=surrogate.ratio_BT,
             advantages_BT=advantages_BT,
             mask_BT=mask_BT,
             importance_BT=importance_BT,
@@ -150,9 +155,9 @@ def kl_estimate(log_probs_BT: Tensor, ref_log_probs_BT: Tensor, estimator: KlEst
 
 
 def _denominator(config: LossConfig, old_BT: Tensor, behavior_BT: Tensor | None) -> Tensor:
-    if config.ratio_against == "old":
+    if config.ratio_denominator == "old":
         return old_BT
-    if config.ratio_against == "one":
+    if config.ratio_denominator == "one":
         return torch.zeros_like(old_BT)
     assert behavior_BT is not None, "checked by _check_given"
     return behavior_BT.detach()
@@ -160,7 +165,7 @@ def _denominator(config: LossConfig, old_BT: Tensor, behavior_BT: Tensor | None)
 
 def _importance_weights(config: LossConfig, old_BT: Tensor, behavior_BT: Tensor | None) -> Tensor:
     cap = config.importance_weight_cap
-    if cap is None or config.ratio_against != "old":
+    if cap is None or config.ratio_denominator != "old":
         return torch.ones_like(old_BT)
     assert behavior_BT is not None, "checked by _check_given"
     gap_BT = old_BT - behavior_BT.detach()
@@ -177,8 +182,8 @@ def _check_given(
             config.needs_behavior,
             behavior_BT,
             "behavior_log_probs_BT",
-            "ratio_against='behavior'"
-            if config.ratio_against == "behavior"
+            "ratio_denominator='behavior'"
+            if config.ratio_denominator == "behavior"
             else "importance_weight_cap",
         ),
         (config.kl_coefficient > 0, ref_BT, "ref_log_probs_BT", "kl_coefficient"),

@@ -10,13 +10,13 @@ from typing import Literal, get_args
 
 from reason_env.errors import ConfigError, did_you_mean
 
-PolicyTerm = Literal["clip", "reinforce", "cispo", "gspo", "shaped"]
-RatioAgainst = Literal["old", "behavior", "one"]
+Surrogate = Literal["clip", "reinforce", "cispo", "gspo", "shaped"]
+RatioDenominator = Literal["old", "behavior", "one"]
 Aggregation = Literal["seq_mean_token_mean", "token_mean", "seq_mean_token_sum"]
 KlEstimator = Literal["k1", "k2", "k3"]
 ImportanceLevel = Literal["token", "sequence"]
 
-CLIPPED_TERMS = ("clip", "gspo", "cispo")
+CLIPPED_SURROGATES = ("clip", "gspo", "cispo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,19 +28,19 @@ class LossConfig:
     | GRPO | `aggregation="seq_mean_token_mean"`, `kl_coefficient=0.04` |
     | DAPO | `aggregation="token_mean"`, `clip_high=0.28` |
     | Dr.GRPO | `aggregation="seq_mean_token_sum"` |
-    | GSPO | `policy_term="gspo"`, `seq_mean_token_mean`, `clip_low=3e-4`, `clip_high=4e-4` |
-    | CISPO | `policy_term="cispo"`, `aggregation="token_mean"`, `clip_low=1`, `clip_high=4` |
-    | SRPO | `policy_term="reinforce"`, `aggregation="seq_mean_token_mean"` |
+    | GSPO | `surrogate="gspo"`, `seq_mean_token_mean`, `clip_low=3e-4`, `clip_high=4e-4` |
+    | CISPO | `surrogate="cispo"`, `aggregation="token_mean"`, `clip_low=1`, `clip_high=4` |
+    | SRPO | `surrogate="reinforce"`, `aggregation="seq_mean_token_mean"` |
 
     Raises:
         ConfigError: A number is out of its range, a name is unknown, or two settings contradict.
     """
 
-    policy_term: PolicyTerm = "clip"
+    surrogate: Surrogate = "clip"
     """clip: PPO's clipped surrogate. reinforce: -A log pi. cispo: -sg(clip(ratio)) A log pi.
     gspo: the clipped surrogate of a sequence's mean log-ratio. shaped: -A ratio / (ratio +
     shape_gamma)."""
-    ratio_against: RatioAgainst = "old"
+    ratio_denominator: RatioDenominator = "old"
     """The ratio's denominator. old: the trained policy before the iteration's first update, under
     the trained context. behavior: the sampler, under the sampling context. one: no denominator."""
     clip_low: float = 0.2
@@ -59,7 +59,7 @@ class LossConfig:
     importance_weight_cap: float | None = 2.0
     """Each policy term is multiplied by min(exp(old - behavior log-probability), cap), without
     gradient, because sampler and trainer never agree exactly; None: off. Only with
-    `ratio_against="old"`: the other ratios hold the sampler already, or leave it out on purpose.
+    `ratio_denominator="old"`: the others hold the sampler already, or leave it out on purpose.
     (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training".)"""
     importance_level: ImportanceLevel = "token"
     """token: a weight for each token. sequence: one for a row, exp of its summed log-ratio."""
@@ -71,7 +71,7 @@ class LossConfig:
     kl_times_ratio: bool = False
     """Multiply each token's estimate by the token's ratio, which makes the gradient of k1 and of k3
     that of the KL divergence itself (TRL's default, `use_bias_correction_kl`)."""
-    own_total: bool = False
+    separate_normaliser: bool = False
     """For the loss of one role: average its rows among themselves, so that it is a term added to
     the others' loss, not a share of it (ExPO's log-likelihood)."""
     entropy_coefficient: float = 0.0
@@ -80,16 +80,16 @@ class LossConfig:
     def __post_init__(self) -> None:
         self._check_names()
         self._check_numbers()
-        if self.dual_clip is not None and self.policy_term != "clip":
+        if self.dual_clip is not None and self.surrogate != "clip":
             raise ConfigError(
-                f"dual_clip must be None with policy_term {self.policy_term!r}, got "
+                f"dual_clip must be None with surrogate {self.surrogate!r}, got "
                 f"{self.dual_clip!r}; only the term 'clip' has a dual clip"
             )
 
     def _check_names(self) -> None:
         for name, kind in (
-            ("policy_term", PolicyTerm),
-            ("ratio_against", RatioAgainst),
+            ("surrogate", Surrogate),
+            ("ratio_denominator", RatioDenominator),
             ("aggregation", Aggregation),
             ("importance_level", ImportanceLevel),
             ("kl_estimator", KlEstimator),
@@ -123,9 +123,9 @@ class LossConfig:
     @property
     def needs_behavior(self) -> bool:
         """True if the loss reads the sampler's log-probabilities."""
-        if self.ratio_against == "old":
+        if self.ratio_denominator == "old":
             return self.importance_weight_cap is not None
-        return self.ratio_against == "behavior"
+        return self.ratio_denominator == "behavior"
 
     @property
     def trains_without_advantage(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from reason_env.agents.learning.loss_config import CLIPPED_TERMS, LossConfig
+from reason_env.agents.learning.loss_config import CLIPPED_SURROGATES, LossConfig
 from reason_env.agents.learning.surrogate import MAX_LOG_RATIO
 
 MAX_SUFFIX = "_max"
@@ -50,7 +50,7 @@ def row_statistics(
         "importance_weight": importance_BT,
     }
     maxima_BT = {"ratio": ratio_BT}
-    if config.importance_weight_cap is not None and config.ratio_against == "old":
+    if config.importance_weight_cap is not None and config.ratio_denominator == "old":
         sums_BT["importance_capped"] = importance_BT >= config.importance_weight_cap
     if behavior_log_probs_BT is not None:
         gap_BT = (old_log_probs_BT - behavior_log_probs_BT).abs()
@@ -71,11 +71,11 @@ def _clipped_tokens(
     ratio_BT: Tensor, advantages_BT: Tensor, config: LossConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     none_BT = torch.zeros_like(ratio_BT, dtype=torch.bool)
-    if config.policy_term not in CLIPPED_TERMS:
+    if config.surrogate not in CLIPPED_SURROGATES:
         return none_BT, none_BT, none_BT
     low_BT = ratio_BT < 1 - config.clip_low
     high_BT = ratio_BT > 1 + config.clip_high
-    if config.policy_term == "cispo":
+    if config.surrogate == "cispo":
         has_term_BT = advantages_BT != 0
         return low_BT & has_term_BT, high_BT & has_term_BT, none_BT
     dual_BT = none_BT

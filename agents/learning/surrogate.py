@@ -20,7 +20,7 @@ MAX_LOG_RATIO = 20.0
 """Nats."""
 
 
-class TermInput(NamedTuple):
+class SurrogateInput(NamedTuple):
     """What a policy term is computed from. All [B, T], zero outside the mask."""
 
     log_probs_BT: Tensor
@@ -32,7 +32,7 @@ class TermInput(NamedTuple):
     """bool."""
 
 
-class TermOutput(NamedTuple):
+class SurrogateOutput(NamedTuple):
     """A policy term's loss, and the ratio that it used. Both [B, T]."""
 
     loss_BT: Tensor
@@ -45,7 +45,7 @@ def exp_ratio(log_ratio: Tensor) -> Tensor:
     return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
-def clip_term(x: TermInput, config: LossConfig) -> TermOutput:
+def clip_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     """-min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A), with the dual clip where A < 0.
 
     The dual clip c limits the loss of a token with A < 0 to -c A, so that a ratio above c has no
@@ -60,10 +60,10 @@ def clip_term(x: TermInput, config: LossConfig) -> TermOutput:
     if config.dual_clip is not None:
         limit_BT = -config.dual_clip * x.advantages_BT
         loss_BT = torch.where(x.advantages_BT < 0, torch.minimum(loss_BT, limit_BT), loss_BT)
-    return TermOutput(loss_BT, ratio_BT.detach())
+    return SurrogateOutput(loss_BT, ratio_BT.detach())
 
 
-def gspo_term(x: TermInput, config: LossConfig) -> TermOutput:
+def gspo_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     """The clipped surrogate of s = exp(mean over the sequence of log_ratio), in its token form.
 
     Each token has s_t = sg(s) pi_t / sg(pi_t): the value s, and the gradient of its own log pi.
@@ -76,10 +76,10 @@ def gspo_term(x: TermInput, config: LossConfig) -> TermOutput:
     mean_log_ratio_B1 = x.log_ratio_BT.sum(dim=1, keepdim=True) / tokens_B1
     own_gradient_BT = x.log_probs_BT - x.log_probs_BT.detach()
     ratio_BT = exp_ratio(mean_log_ratio_B1.detach() + own_gradient_BT)
-    return TermOutput(_clipped(ratio_BT, x.advantages_BT, config), ratio_BT.detach())
+    return SurrogateOutput(_clipped(ratio_BT, x.advantages_BT, config), ratio_BT.detach())
 
 
-def cispo_term(x: TermInput, config: LossConfig) -> TermOutput:
+def cispo_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     """-sg(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi: a clipped token keeps its gradient.
 
     TRL's `epsilon_high` is the limit itself, 1 + clip_high, and it has no lower one (clip_low=1).
@@ -89,20 +89,20 @@ def cispo_term(x: TermInput, config: LossConfig) -> TermOutput:
     """
     ratio_BT = exp_ratio(x.log_ratio_BT).detach()
     weight_BT = ratio_BT.clamp(1 - config.clip_low, 1 + config.clip_high)
-    return TermOutput(-weight_BT * x.advantages_BT * x.log_probs_BT, ratio_BT)
+    return SurrogateOutput(-weight_BT * x.advantages_BT * x.log_probs_BT, ratio_BT)
 
 
-def reinforce_term(x: TermInput, config: LossConfig) -> TermOutput:
+def reinforce_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     """-A log pi: no ratio, no clip.
 
     Source:
         Williams 1992. As the loss of SRPO: arXiv 2605.25507 (its released code).
     """
     ratio_BT = exp_ratio(x.log_ratio_BT.detach())
-    return TermOutput(-x.advantages_BT * x.log_probs_BT, ratio_BT)
+    return SurrogateOutput(-x.advantages_BT * x.log_probs_BT, ratio_BT)
 
 
-def shaped_term(x: TermInput, config: LossConfig) -> TermOutput:
+def shaped_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     """-A ratio / (ratio + gamma), as -A sigmoid(log_ratio - log gamma): no clip, saturates at -A.
 
     Source:
@@ -111,7 +111,7 @@ def shaped_term(x: TermInput, config: LossConfig) -> TermOutput:
     """
     log_ratio_BT = x.log_ratio_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     share_BT = torch.sigmoid(log_ratio_BT - math.log(config.shape_gamma))
-    return TermOutput(-x.advantages_BT * share_BT, log_ratio_BT.detach().exp())
+    return SurrogateOutput(-x.advantages_BT * share_BT, log_ratio_BT.detach().exp())
 
 
 def _clipped(ratio_BT: Tensor, advantages_BT: Tensor, config: LossConfig) -> Tensor:
@@ -119,11 +119,11 @@ def _clipped(ratio_BT: Tensor, advantages_BT: Tensor, config: LossConfig) -> Ten
     return -torch.minimum(ratio_BT * advantages_BT, clipped_BT * advantages_BT)
 
 
-POLICY_TERMS: dict[str, Callable[[TermInput, LossConfig], TermOutput]] = {
-    "clip": clip_term,
-    "gspo": gspo_term,
-    "cispo": cispo_term,
-    "reinforce": reinforce_term,
-    "shaped": shaped_term,
+SURROGATES: dict[str, Callable[[SurrogateInput, LossConfig], SurrogateOutput]] = {
+    "clip": clip_surrogate,
+    "gspo": gspo_surrogate,
+    "cispo": cispo_surrogate,
+    "reinforce": reinforce_surrogate,
+    "shaped": shaped_surrogate,
 }
-"""The function of each `LossConfig.policy_term`."""
+"""The function of each `LossConfig.surrogate`."""

@@ -34,7 +34,7 @@ from reason_env.state import Guidance, ReasonState, mistakes_guidance
 Extra = Literal["hinted", "unhinted"]
 _log = logging.getLogger(__name__)
 Denominator = Literal["hinted_old", "one", "unhinted_old"]
-RATIO_AGAINST = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
+RATIO_DENOMINATOR = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +90,9 @@ class LTE(MethodBase):
         """Returns the shaped loss of hinted tokens, else as `loss`: they are of the same group."""
         shaped = replace(
             loss,
-            policy_term="shaped",
+            surrogate="shaped",
             shape_gamma=self.config.gamma,
-            ratio_against=RATIO_AGAINST[self.config.denominator],
+            ratio_denominator=RATIO_DENOMINATOR[self.config.denominator],
             importance_weight_cap=None,
             dual_clip=None,
         )

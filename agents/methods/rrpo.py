@@ -51,7 +51,7 @@ def paper_advantage() -> AdvantageConfig:
 def paper_loss() -> LossConfig:
     """Returns REINFORCE with a mean over each sequence: no ratio, no weight, no clip, no KL."""
     return LossConfig(
-        policy_term="reinforce", aggregation="seq_mean_token_mean", importance_weight_cap=None
+        surrogate="reinforce", aggregation="seq_mean_token_mean", importance_weight_cap=None
     )
 
 

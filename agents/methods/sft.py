@@ -94,10 +94,10 @@ class SFT(MethodBase):
 def likelihood(aggregation: Literal["seq_mean_token_mean", "seq_mean_token_sum"]) -> LossConfig:
     """Returns -A log pi, averaged over its own rows: a term added to the others' loss."""
     return LossConfig(
-        policy_term="reinforce",
+        surrogate="reinforce",
         aggregation=aggregation,
         importance_weight_cap=None,
-        own_total=True,
+        separate_normaliser=True,
     )
 
 

@@ -1,6 +1,6 @@
 """Collecting episodes through the environment, and their data."""
 
-from reason_env.agents.rollout.collect import Wave, collect, initial_states, merged
+from reason_env.agents.rollout.collect import RolloutBatch, collect, initial_states, merge_batches
 from reason_env.agents.rollout.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.rollout.metrics import (
     advantage_metrics,
@@ -20,16 +20,16 @@ from reason_env.agents.rollout.trajectory import (
 
 __all__ = [
     "Group",
+    "RolloutBatch",
     "Start",
     "TrainingSample",
     "Trajectory",
-    "Wave",
     "advantage_metrics",
     "collect",
     "discarded_metrics",
     "episode_rows",
     "initial_states",
-    "merged",
+    "merge_batches",
     "mismatch_metrics",
     "role_metrics",
     "rollout_metrics",

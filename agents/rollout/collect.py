@@ -2,7 +2,7 @@
 
 Every episode is `env.reset(options={"state": start.state})`, sampled tokens, `env.step(tokens)`, so
 whatever the user's stack does to rewards, budgets and recording happens here too. The responses of
-a wave are graded in parallel first; stepping the environment then finds each verdict ready.
+a batch are graded in parallel first; stepping the environment then finds each verdict ready.
 """
 
 import time
@@ -25,7 +25,7 @@ from reason_env.verify import grade_many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wave:
+class RolloutBatch:
     """What one call of `collect` brought, and what it took."""
 
     groups: tuple[Group, ...]
@@ -58,7 +58,7 @@ def collect(
     policy: Policy,
     sampling: SamplingConfig,
     seed: int,
-) -> Wave:
+) -> RolloutBatch:
     """Returns the episodes of all starts, as groups in the order in which their keys first occur.
 
     Args:
@@ -82,7 +82,7 @@ def collect(
                 env, start, index, completion=completion, policy_version=policy.policy_version
             )
             by_key.setdefault(start.group, []).append(trajectory)
-    return Wave(
+    return RolloutBatch(
         groups=tuple(Group(key=key, trajectories=tuple(own)) for key, own in by_key.items()),
         sampling_s=sampled - began,
         grading_s=graded - sampled,
@@ -90,17 +90,17 @@ def collect(
     )
 
 
-def merged(waves: Sequence[Wave]) -> Wave:
-    """Returns several waves as one; groups with equal keys become one group."""
+def merge_batches(batches: Sequence[RolloutBatch]) -> RolloutBatch:
+    """Returns several batches as one; groups with equal keys become one group."""
     by_key: dict[str, list[Trajectory]] = {}
-    for wave in waves:
-        for group in wave.groups:
+    for batch in batches:
+        for group in batch.groups:
             by_key.setdefault(group.key, []).extend(group.trajectories)
-    return Wave(
+    return RolloutBatch(
         groups=tuple(Group(key=key, trajectories=tuple(own)) for key, own in by_key.items()),
-        sampling_s=sum(wave.sampling_s for wave in waves),
-        grading_s=sum(wave.grading_s for wave in waves),
-        stepping_s=sum(wave.stepping_s for wave in waves),
+        sampling_s=sum(batch.sampling_s for batch in batches),
+        grading_s=sum(batch.grading_s for batch in batches),
+        stepping_s=sum(batch.stepping_s for batch in batches),
     )
 
 

@@ -6,7 +6,15 @@ from reason_env.agents.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from reason_env.agents.runs.config_tree import Tree, differences, leaves, merged, set_leaf, tree_of
+from reason_env.agents.runs.config_tree import (
+    Tree,
+    differences,
+    leaves,
+    merged,
+    set_leaf,
+    tree_of,
+    with_current_keys,
+)
 from reason_env.agents.runs.files import (
     check_free,
     iteration_paths,
@@ -31,6 +39,7 @@ __all__ = [
     "save_checkpoint",
     "set_leaf",
     "tree_of",
+    "with_current_keys",
     "write_shared",
     "write_text",
 ]

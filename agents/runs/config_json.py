@@ -6,19 +6,30 @@ apart by their `kind` field. Infinity is written as the text "inf", because JSON
 it; nan is refused, because it never equals itself. Not covered: enums, paths, lists, live objects.
 
 A key that is missing takes its default, so a hand-written file may be short. A key that is
-unknown is an error, so a misspelt setting never runs with its default.
+unknown is an error, so a misspelt setting never runs with its default. Old names of renamed fields
+(`RENAMED`) are read, and never written.
 """
 
 import dataclasses
 import functools
 import json
 import math
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from reason_env.errors import ConfigError, did_you_mean, shown
 
 C = TypeVar("C")
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "CPIConfig": {"alpha": "step_size"},
+    "LossConfig": {
+        "own_total": "separate_normaliser",
+        "policy_term": "surrogate",
+        "ratio_against": "ratio_denominator",
+    },
+}
+"""Config class -> old name of a field -> its name."""
 _HELP = "correct it, or copy the form from a config.json that `dump` wrote"
 
 
@@ -64,6 +75,33 @@ def load(cls: type[C], text: str) -> C:
     except json.JSONDecodeError as error:
         raise ConfigError(f"a config must be JSON, got {shown(text)}; {error}") from error
     return _read(cls, value, "config")
+
+
+def renamed_keys(config: Any, *, flat: Any = None, prefix: str = "") -> dict[str, str]:
+    """Map each old dotted key of a config and of the configs in it to the current key.
+
+    Args:
+        config: A config dataclass.
+        flat: Annotation of the fields whose name is no part of a key, as on the command line.
+        prefix: Put before every key.
+
+    >>> from reason_env.agents.learning import LossConfig
+    >>> renamed_keys(LossConfig(), prefix="loss.")["loss.policy_term"]
+    'loss.surrogate'
+    """
+    names = RENAMED.get(type(config).__name__, {})
+    found = {f"{prefix}{old}": f"{prefix}{new}" for old, new in names.items()}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        is_flat = flat is not None and flat in getattr(field.type, "__metadata__", ())
+        inner = prefix if is_flat else f"{prefix}{field.name}."
+        if dataclasses.is_dataclass(value):
+            found |= renamed_keys(value, flat=flat, prefix=inner)
+        elif isinstance(value, tuple):
+            for at, item in enumerate(value):
+                if dataclasses.is_dataclass(item):
+                    found |= renamed_keys(item, flat=flat, prefix=f"{inner}{at}.")
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -160,6 +198,12 @@ def _read_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} must be a JSON object, got {shown(value)}; {_HELP}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for old, new in RENAMED.get(cls.__name__, {}).items():
+        if old in value and new in value:
+            raise ConfigError(
+                f"{where} must hold {new!r} once, got its old name {old!r} too; leave {old!r} out"
+            )
+        value = {new if key == old else key: item for key, item in value.items()}
     for key in value:
         if key not in fields:
             raise ConfigError(f"unknown key '{where}.{key}'{did_you_mean(key, fields)}")

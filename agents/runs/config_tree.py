@@ -69,6 +69,23 @@ def merged(base: Tree, own: Tree) -> Tree:
     return result
 
 
+def with_current_keys(tree: Tree, config: Any) -> Tree:
+    """Return a tree for (a part of) this config with renamed fields under their current names.
+
+    >>> from reason_env.agents.methods import GRPOConfig
+    >>> with_current_keys({"loss": {"policy_term": "gspo"}}, GRPOConfig())
+    {'loss': {'surrogate': 'gspo'}}
+    """
+    names = config_json.RENAMED.get(type(config).__name__, {})
+    current = {names.get(key, key): value for key, value in tree.items()}
+    return {
+        key: with_current_keys(value, getattr(config, key, None))
+        if isinstance(value, dict)
+        else value
+        for key, value in current.items()
+    }
+
+
 def differences(configs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns dotted key -> label -> value, for keys that are not equal in all configs.
 

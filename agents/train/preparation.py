@@ -7,7 +7,7 @@ methods that search.
 import time
 from collections.abc import Callable, Sequence
 
-from reason_env.agents.rollout import Group, Start, Wave
+from reason_env.agents.rollout import Group, RolloutBatch, Start
 from reason_env.errors import ConfigError
 
 STARTS_AT_ONCE = 64
@@ -21,7 +21,7 @@ class CountedCollect:
 
     def __init__(
         self,
-        sample: Callable[[Sequence[Start]], Wave],
+        sample: Callable[[Sequence[Start]], RolloutBatch],
         *,
         max_tokens: int | None,
         max_minutes: float | None,
@@ -50,9 +50,9 @@ class CountedCollect:
         groups: list[Group] = []
         for begin in range(0, len(starts), STARTS_AT_ONCE):
             self._check_time(begin, len(starts))
-            wave = self.sample(starts[begin : begin + STARTS_AT_ONCE])
-            groups += wave.groups
-            self.add(sum(item.num_sampled_tokens for item in wave.trajectories))
+            batch = self.sample(starts[begin : begin + STARTS_AT_ONCE])
+            groups += batch.groups
+            self.add(sum(item.num_sampled_tokens for item in batch.trajectories))
             done = min(begin + STARTS_AT_ONCE, len(starts))
             self.on_prepared(done, len(starts), self.sampled_tokens)
         return groups

@@ -20,16 +20,16 @@ from reason_env.agents.methods import Method, build_method
 from reason_env.agents.metrics import Number
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import (
+    RolloutBatch,
     Start,
     TrainingSample,
     Trajectory,
-    Wave,
     advantage_metrics,
     collect,
     discarded_metrics,
     episode_rows,
     initial_states,
-    merged,
+    merge_batches,
     mismatch_metrics,
     role_metrics,
     rollout_metrics,
@@ -125,7 +125,7 @@ class Training:
         )
         seeds = np.random.default_rng(self.config.seed_of("preparation", 1))
         counted = CountedCollect(
-            lambda starts: self._wave(starts, seeds),
+            lambda starts: self._collect_batch(starts, seeds),
             max_tokens=self.config.max_generated_tokens if self.iteration == 0 else None,
             max_minutes=self.config.max_minutes,
             deadline=deadline,
@@ -182,34 +182,34 @@ class Training:
         report = self.evaluate()
         return {} if report is None else report.metrics
 
-    def iterate(self) -> tuple[dict[str, Number], Wave]:
+    def iterate(self) -> tuple[dict[str, Number], RolloutBatch]:
         """Collects and learns one iteration; returns its metrics and its episodes."""
         self.iteration += 1
         began = time.perf_counter()
         prefilled = self.policy.engine.num_prefill_tokens
         restarts = self.policy.engine.num_restarts
-        wave = self._collect()
+        batch = self._collect()
         collected = time.perf_counter()
         mismatch = mismatch_metrics(
-            self.policy, wave.trajectories, self.config.sampling, self.config.engine.mismatch
+            self.policy, batch.trajectories, self.config.sampling, self.config.engine.mismatch
         )
-        self.sampled_tokens_total += sum(item.num_sampled_tokens for item in wave.trajectories)
-        _check_verifier(wave.trajectories, self.config.max_ungraded_fraction)
-        samples = self.method.training_samples(wave.groups, self._rng("merging"))
+        self.sampled_tokens_total += sum(item.num_sampled_tokens for item in batch.trajectories)
+        _check_verifier(batch.trajectories, self.config.max_ungraded_fraction)
+        samples = self.method.training_samples(batch.groups, self._rng("merging"))
         if self.config.zero_advantages:
             samples = [replace(sample, advantage=0.0) for sample in samples]
         update: Mapping[str, Number] = {}
         if samples:
-            report, tested = self._updated(samples, wave)
+            report, tested = self._updated(samples, batch)
             update = {
                 **report.metrics,
                 **tested,
                 **role_metrics(report.metrics_by_role),
                 **source_metrics(report.metrics_by_source),
             }
-        rows = trained_rows(wave.trajectories, samples)
+        rows = trained_rows(batch.trajectories, samples)
         self.episodes = episode_rows(
-            wave.trajectories,
+            batch.trajectories,
             self.config.episodes_per_iteration,
             samples=samples,
             rows=rows,
@@ -217,9 +217,9 @@ class Training:
         )
         ended = time.perf_counter()
         return {
-            **(rollout_metrics(wave.groups) if wave.groups else NOTHING_SAMPLED),
-            **self.method.metrics(wave.groups),
-            **discarded_metrics(wave.trajectories, rows),
+            **(rollout_metrics(batch.groups) if batch.groups else NOTHING_SAMPLED),
+            **self.method.metrics(batch.groups),
+            **discarded_metrics(batch.trajectories, rows),
             "rollout/sampled_tokens_total": self.sampled_tokens_total,
             "rollout/prefilled_tokens": self.policy.engine.num_prefill_tokens - prefilled,
             "rollout/engine_restarts": self.policy.engine.num_restarts - restarts,
@@ -228,14 +228,14 @@ class Training:
             **signal_metrics(samples),
             **update,
             "update/num_updates_total": self.policy.policy_version,
-            "time/rollout_s": collected - began - wave.grading_s,
-            "time/grade_s": wave.grading_s,
+            "time/rollout_s": collected - began - batch.grading_s,
+            "time/grade_s": batch.grading_s,
             "time/update_s": ended - collected,
             "time/iteration_s": ended - began,
-        }, wave
+        }, batch
 
     def _updated(
-        self, samples: Sequence[TrainingSample], wave: Wave
+        self, samples: Sequence[TrainingSample], batch: RolloutBatch
     ) -> tuple[UpdateReport, Mapping[str, Number]]:
         """Trains on the samples, and puts the update to CPI's test where there is one."""
         if self.conservative is None:
@@ -247,7 +247,7 @@ class Training:
             seed=self.config.seed_of("conservative", self.iteration),
         )
         self.sampled_tokens_total += int(tested["cpi/tokens_advantage"] or 0)
-        collected = sum(item.num_sampled_tokens for item in wave.trajectories)
+        collected = sum(item.num_sampled_tokens for item in batch.trajectories)
         return report, {**tested, "cpi/tokens_candidate": collected}
 
     def _conservative(self) -> ConservativeUpdate | None:
@@ -262,20 +262,20 @@ class Training:
             sampling=self.config.sampling,
         )
 
-    def _collect(self) -> Wave:
-        """Collects the planned wave, then whatever the method asks for after seeing rewards."""
+    def _collect(self) -> RolloutBatch:
+        """Collects the planned batch, then whatever the method asks for after seeing rewards."""
         config = self.config
         ids = config.chosen(self.problem_ids, self.iteration)
         states = initial_states(self.env, ids, seed=config.seed_of("starts", self.iteration))
         rng, seeds = self._rng("starts"), self._rng("sampling")
         starts = self.method.plan(states, rng)
-        waves: list[Wave] = []
+        batches: list[RolloutBatch] = []
         while starts:
-            waves.append(self._wave(starts, seeds))
-            starts = self.method.follow_up(merged(waves).groups, rng)
-        return merged(waves)
+            batches.append(self._collect_batch(starts, seeds))
+            starts = self.method.follow_up(merge_batches(batches).groups, rng)
+        return merge_batches(batches)
 
-    def _wave(self, starts: Sequence[Start], seeds: np.random.Generator) -> Wave:
+    def _collect_batch(self, starts: Sequence[Start], seeds: np.random.Generator) -> RolloutBatch:
         return collect(
             starts,
             env=self.env,

@@ -83,13 +83,10 @@ class Experiment:
 
 _SEARCH = "hard_samples=4,probe_samples=4,grid=0.25"
 _CLIP = "loss.clip_low=0.2,loss.clip_high=0.2"
-_CLIPPED = (
-    f"loss.policy_term=clip,{_CLIP},loss.aggregation=token_mean,loss.importance_weight_cap=2.0"
-)
+_CLIPPED = f"loss.surrogate=clip,{_CLIP},loss.aggregation=token_mean,loss.importance_weight_cap=2.0"
 _POPE = f"pope:{_SEARCH},{_CLIP},loss.aggregation=token_mean"
 _PAPER = (
-    "loss.policy_term=reinforce,loss.aggregation=seq_mean_token_mean,"
-    "loss.importance_weight_cap=null"
+    "loss.surrogate=reinforce,loss.aggregation=seq_mean_token_mean,loss.importance_weight_cap=null"
 )
 
 SIX: dict[str, str] = {
@@ -177,7 +174,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         learning_rate=1e-3,
         arms={
             "rrpo": "rrpo",
-            "rrpo, accepted": 'rrpo:cpi={"alpha":1.0,"num_restarts":32,"realised_problems":0}',
+            "rrpo, accepted": 'rrpo:cpi={"step_size":1.0,"num_restarts":32,"realised_problems":0}',
         },
     ),
 }

@@ -70,8 +70,8 @@ def _differences(policy: LanguageModelPolicy, num_problems: int, seed: int) -> d
     found: dict[str, dict[str, Trajectory]] = {}
     for role in ("explain", "plain"):
         starts = [_start(state, role) for state in states]
-        wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
-        found[role] = {item.start.group: item for item in wave.trajectories}
+        batch = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
+        found[role] = {item.start.group: item for item in batch.trajectories}
 
     def log_probs(texts: Sequence[tuple[ReasonState, str, str]]) -> list[tuple[float, ...]]:
         contexts = [

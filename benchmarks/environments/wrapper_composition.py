@@ -94,8 +94,8 @@ def episodes(spec: str, policy: LanguageModelPolicy, seed: int) -> list[list[Tra
         Start(state=state, num_samples=NUM_SAMPLES, learn_from=state, group=problem_id)
         for problem_id, state in zip(ids, initial_states(env, ids, seed=seed), strict=True)
     ]
-    wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
-    return [list(group.trajectories) for group in wave.groups]
+    batch = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
+    return [list(group.trajectories) for group in batch.groups]
 
 
 def cell(family: str, name: str, spec: str, policy: LanguageModelPolicy) -> Cell:

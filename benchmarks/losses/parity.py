@@ -80,7 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "gspo": {
         "ours": {
-            "policy_term": "gspo",
+            "surrogate": "gspo",
             "clip_low": 0.03,
             "clip_high": 0.04,
             "aggregation": "seq_mean_token_mean",
@@ -91,7 +91,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gspo_far": {
         "inputs": FAR,
         "ours": {
-            "policy_term": "gspo",
+            "surrogate": "gspo",
             "clip_low": 0.2,
             "clip_high": 0.4,
             "aggregation": "seq_mean_token_mean",
@@ -102,7 +102,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cispo_upper": {
         "inputs": FAR,
         "ours": {
-            "policy_term": "cispo",
+            "surrogate": "cispo",
             "clip_low": 1.0,
             "clip_high": 0.28,
             "aggregation": "token_mean",
@@ -113,7 +113,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cispo_both": {
         "inputs": FAR,
         "ours": {
-            "policy_term": "cispo",
+            "surrogate": "cispo",
             "clip_low": 0.1,
             "clip_high": 0.28,
             "aggregation": "token_mean",
@@ -121,7 +121,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "verl": {"mode": "cispo", "low": 0.1, "high": 0.28},
     },
     "reinforce": {
-        "ours": {"policy_term": "reinforce", "aggregation": "seq_mean_token_mean"},
+        "ours": {"surrogate": "reinforce", "aggregation": "seq_mean_token_mean"},
         "verl": {"mode": "gpg", "aggregation": "seq-mean-token-mean"},
     },
     "importance_token": {
@@ -147,7 +147,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "gspo_importance": {
         "ours": {
-            "policy_term": "gspo",
+            "surrogate": "gspo",
             "clip_low": 0.03,
             "clip_high": 0.04,
             "aggregation": "seq_mean_token_mean",

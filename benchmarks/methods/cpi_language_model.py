@@ -58,9 +58,9 @@ class Setting:
 
 
 ARMS = {
-    "always": replace(_MEASURING, alpha=1.0, accept="always"),
-    "test": replace(_MEASURING, alpha=1.0),
-    "half": replace(_MEASURING, alpha=0.5),
+    "always": replace(_MEASURING, step_size=1.0, accept="always"),
+    "test": replace(_MEASURING, step_size=1.0),
+    "half": replace(_MEASURING, step_size=0.5),
     "bound": _MEASURING,
     "step": replace(_MEASURING, estimator="step", horizon=24, samples=4),
 }

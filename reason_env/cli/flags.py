@@ -1,15 +1,18 @@
 """What every command shares: the console that it prints on, and how flags become a config."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import tyro
 from rich.console import Console
 
+from reason_env.agents.runs import config_json
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 Arguments = Sequence[str]
 FLAT = tyro.conf.arg(name="")
 """Its fields are flags without a prefix."""
@@ -17,14 +20,27 @@ out = Console(soft_wrap=True)
 
 
 def parsed(kind: Any, words: Arguments, *, prog: str, default: Any = None) -> Any:
-    """Returns the config that the flags describe; tyro exits with status 2 on a wrong flag."""
+    """Read the config that the flags describe; tyro exits with status 2 on a wrong flag."""
+    default = kind() if default is None else default
+    renamed = config_json.renamed_keys(default, flat=FLAT)
     return tyro.cli(
         kind,
-        args=list(words),
+        args=[_current(word, renamed) for word in words],
         prog=f"reason-env {prog}",
-        default=kind() if default is None else default,
+        default=default,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
+
+
+def _current(word: str, renamed: Mapping[str, str]) -> str:
+    """Replace the old spelling of a renamed flag, with a warning."""
+    flag, equals, value = word.partition("=")
+    key = flag.removeprefix("--").replace("-", "_")
+    if not flag.startswith("--") or key not in renamed:
+        return word
+    current = f"--{renamed[key].replace('_', '-')}"
+    _log.warning("the flag %s is now %s", flag, current)
+    return current + equals + value
 
 
 def check_spec_alone(words: Arguments) -> None:

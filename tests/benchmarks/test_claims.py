@@ -215,7 +215,7 @@ def test_arms_of_an_experiment_have_one_loss_but_those_that_are_named_for_anothe
         # What a reinforce term never reads is not compared.
         is_paper = name.startswith("chain")
         kinds = {
-            (loss.policy_term, loss.aggregation, loss.importance_weight_cap)
+            (loss.surrogate, loss.aggregation, loss.importance_weight_cap)
             + (() if is_paper else (loss.clip_low, loss.clip_high))
             for loss in losses.values()
         }

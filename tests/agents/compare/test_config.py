@@ -10,6 +10,7 @@ from reason_env.agents.compare import (
     shared_settings,
     slug,
 )
+from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.methods.lte import LTEConfig
 from reason_env.agents.methods.pope import POPEConfig
@@ -49,6 +50,33 @@ def test_words_that_our_flags_write_are_read_and_dashes_are_underscores():
 def test_a_key_of_the_method_goes_before_one_of_the_run():
     own = arm("grpo:loss.clip_high=0.28", SHARED)
     assert own.method.loss.clip_high == 0.28
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("grpo:loss.policy_term=gspo", "loss.policy_term"),
+        ("grpo:loss.policy-term=gspo", "loss.policy_term"),
+        ("srpo+lte:srpo.loss.policy_term=gspo", "srpo.loss.policy_term"),
+    ],
+)
+def test_the_old_name_of_a_renamed_field_sets_it_with_a_warning(text, key, caplog):
+    own = arm(text, SHARED).method
+    loss = own.methods[0].loss if text.startswith("srpo+lte") else own.loss
+    assert loss.surrogate == "gspo"
+    assert [item.getMessage() for item in caplog.records] == [
+        f"in arm {text!r}, {key} is now named surrogate"
+    ]
+
+
+def test_old_names_inside_a_value_and_in_a_file_of_arms_are_read(tmp_path):
+    assert arm('grpo:cpi={"alpha":0.25}', SHARED).cpi == CPIConfig(step_size=0.25)
+    path = tmp_path / "arms.json"
+    method = {"kind": "grpo", "loss": {"policy_term": "gspo", "clip_low": 0.1}}
+    path.write_text(json.dumps({"a": {"method": method, "cpi": {"alpha": 0.25}}}))
+    own = arms_of_file(path, SHARED)["a"]
+    assert (own.method.loss.surrogate, own.method.loss.clip_low) == ("gspo", 0.1)
+    assert own.cpi == CPIConfig(step_size=0.25)
 
 
 def test_shared_flags_of_the_method_reach_every_arm_that_has_them():

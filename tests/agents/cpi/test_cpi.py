@@ -73,7 +73,7 @@ def measured(monkeypatch, low, estimate):
 
 
 @pytest.mark.parametrize(
-    ("accept", "low", "estimate", "is_accepted", "alpha"),
+    ("accept", "low", "estimate", "is_accepted", "step_size"),
     [
         ("confident", 0.1, 0.2, True, 0.1 / (2 * 2.0 * 5)),
         ("confident", 0.0, 0.2, False, 0.0),
@@ -82,20 +82,20 @@ def measured(monkeypatch, low, estimate):
         ("always", -0.3, -0.2, True, 0.0),
     ],
 )
-def test_what_is_trusted_decides_and_sets_the_step(accept, low, estimate, is_accepted, alpha):
+def test_what_is_trusted_decides_and_sets_the_step(accept, low, estimate, is_accepted, step_size):
     config = CPIConfig(accept=accept, estimator="step", max_return=2.0)
     found = decide(Interval(estimate, low, 0.5), config, 5)
     assert found.is_accepted is is_accepted
-    assert found.alpha == pytest.approx(alpha)
+    assert found.step_size == pytest.approx(step_size)
 
 
 def test_the_bound_is_the_theorem_s_with_the_lower_limit():
     # H 3, alpha 0.5, tau 0.4, R 2: 0.5 * (3 * 0.4 - 2 * 2 * (0 + 0.5 + 0.75))
-    config = CPIConfig(estimator="step", alpha=0.5, max_return=2.0)
+    config = CPIConfig(estimator="step", step_size=0.5, max_return=2.0)
     assert decide(Interval(0.6, 0.4, 0.8), config, 3).bound == pytest.approx(-1.9)
     # Whole responses: alpha A
-    assert decide(Interval(0.6, 0.4, 0.8), CPIConfig(alpha=0.5), 1).bound == pytest.approx(0.2)
-    without = CPIConfig(estimator="step", alpha=0.5, roll_in=False)
+    assert decide(Interval(0.6, 0.4, 0.8), CPIConfig(step_size=0.5), 1).bound == pytest.approx(0.2)
+    without = CPIConfig(estimator="step", step_size=0.5, roll_in=False)
     assert decide(Interval(0.6, 0.4, 0.8), without, 3).bound is None
 
 
@@ -163,7 +163,7 @@ def test_beta_weighs_the_starts_and_leaves_likelihood_terms_alone():
 def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
     plain, tested = (
         Training(small()),
-        Training(small(cpi={"alpha": 1.0, "accept": "always", "realised_problems": 0})),
+        Training(small(cpi={"step_size": 1.0, "accept": "always", "realised_problems": 0})),
     )
     for _ in range(2):
         plain.iterate()
@@ -178,14 +178,14 @@ def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
 
 @pytest.mark.parametrize(
     ("cpi", "low"),
-    [({}, 0.0), ({"alpha": 0.0, "accept": "always"}, -0.1), ({"alpha": 1.0}, -0.5)],
+    [({}, 0.0), ({"step_size": 0.0, "accept": "always"}, -0.1), ({"step_size": 1.0}, -0.5)],
 )
 def test_a_rejected_candidate_leaves_no_trace(monkeypatch, cpi, low):
     training = Training(small(cpi=cpi))
     monkeypatch.setattr(Measurement, "realised", None)
     measured(monkeypatch, 0.1, 0.2)
     monkeypatch.setattr(Measurement, "realised", lambda self, old, new, **options: (FOUND, FOUND))
-    training.conservative.config = CPIConfig(alpha=1.0, **QUICK)
+    training.conservative.config = CPIConfig(step_size=1.0, **QUICK)
     training.iterate()
     training.conservative.config = CPIConfig(**(QUICK | cpi))
     monkeypatch.setattr(Measurement, "realised", None)
@@ -214,7 +214,9 @@ FOUND = Measured(
 
 def test_interpolation_takes_half_of_the_way_to_the_candidate(monkeypatch):
     plain = Training(small())
-    training = Training(small(cpi={"alpha": 0.5, "mixture": "interpolate", "realised_problems": 0}))
+    training = Training(
+        small(cpi={"step_size": 0.5, "mixture": "interpolate", "realised_problems": 0})
+    )
     measured(monkeypatch, 0.1, 0.2)
     before = weights(training)
     row, _ = training.iterate()
@@ -237,7 +239,7 @@ def test_without_a_gradient_there_is_no_candidate_and_nothing_is_measured():
 
 @pytest.mark.parametrize(("method", "iterations"), [("srpo+lte", 1), ("expo", 2)])
 def test_any_method_s_starts_are_mu_and_all_tokens_are_counted(method, iterations):
-    cpi = {"alpha": 1.0, "accept": "always", "realised_restarts": True, "estimator": "step"}
+    cpi = {"step_size": 1.0, "accept": "always", "realised_restarts": True, "estimator": "step"}
     training = Training(small(method, cpi, env=EnvConfig(levels=(3, 4), max_tokens=64)))
     training.prepare()
     rows = [training.iterate()[0] for _ in range(iterations)]
@@ -273,7 +275,7 @@ def resumed(path):
 
 
 def test_a_run_killed_by_the_system_resumes_to_the_same_bits(tmp_path):
-    cpi = {"alpha": 0.5, "accept": "always", "distill": DistillConfig(updates=2, rows=2)}
+    cpi = {"step_size": 0.5, "accept": "always", "distill": DistillConfig(updates=2, rows=2)}
     config = small("grpo", cpi, iterations=2)
     whole, rows = run_to_end(config, tmp_path / "whole")
     child = os.fork()
@@ -299,7 +301,7 @@ def test_a_run_killed_by_the_system_resumes_to_the_same_bits(tmp_path):
 
 
 def test_the_config_survives_json_and_names_the_run():
-    config = small("srpo", {"alpha": 0.25, "distill": DistillConfig(rows=3)})
+    config = small("srpo", {"step_size": 0.25, "distill": DistillConfig(rows=3)})
     assert config_json.load(TrainConfig, config_json.dump(config)) == config
     assert config.name == "cpi"
     assert small("srpo").name == "srpo"
@@ -346,11 +348,11 @@ def test_the_advantage_of_steps_is_the_mean_over_the_horizon_of_what_was_graded(
         ({"realised_problems": 1}, r"realised_problems must be 0 \(off\) or at least 2"),
         ({"realised_samples": 0}, "realised_samples must be at least 1"),
         ({"confidence": 1.0}, r"confidence must lie between 0 and 1, got 1\.0"),
-        ({"alpha": 1.1}, r"alpha must lie in 0\.\.1, got 1\.1"),
+        ({"step_size": 1.1}, r"step_size must lie in 0\.\.1, got 1\.1"),
         ({"beta": -0.1}, r"beta must lie in 0\.\.1, got -0\.1"),
         ({"horizon": 0}, "horizon must be at least 1, got 0"),
         ({"max_return": 0.0}, "max_return must be above 0 and finite"),
-        ({"estimator": "step", "roll_in": False}, "alpha must be given without roll_in"),
+        ({"estimator": "step", "roll_in": False}, "step_size must be given without roll_in"),
         ({"estimator": "steps"}, "estimator must be one of .* did you mean 'step'"),
     ],
 )
@@ -379,9 +381,13 @@ def test_the_command_line_takes_any_method_s_starts(monkeypatch, tmp_path):
 
     made = []
     monkeypatch.setattr(command, "_new_run", lambda config, path, words: made.append(config))
-    command.run(["cpi", "--restart", "srpo", "--cpi.alpha", "1", "--num-reset", "3"])
+    command.run(["cpi", "--restart", "srpo", "--cpi.step-size", "1", "--num-reset", "3"])
     command.run(["cpi", "--cpi.estimator", "step", "--seed", "4"])
-    assert (made[0].method.kind, made[0].method.num_reset, made[0].cpi.alpha) == ("srpo", 3, 1.0)
+    assert (made[0].method.kind, made[0].method.num_reset, made[0].cpi.step_size) == (
+        "srpo",
+        3,
+        1.0,
+    )
     assert (made[1].method.kind, made[1].cpi, made[1].seed) == (
         "grpo",
         CPIConfig(estimator="step"),

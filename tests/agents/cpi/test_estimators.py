@@ -167,8 +167,8 @@ def test_without_roll_in_the_deviation_is_at_the_restart(env):
 def test_the_states_before_each_step_are_those_the_policy_acted_in(env):
     restart = at(env, "2*3=6\n")
     old = ScriptedPolicy({START + "2*3=6\n": ["6*4=24\n\n#### 24"]})
-    wave = collect([restart.start(1, "0")], env=env, policy=old, sampling=SamplingConfig(), seed=0)
-    states = step_states(wave.trajectories[0])
+    batch = collect([restart.start(1, "0")], env=env, policy=old, sampling=SamplingConfig(), seed=0)
+    states = step_states(batch.trajectories[0])
     texts = ["2*3=6\n", "2*3=6\n6*4=24\n", "2*3=6\n6*4=24\n\n"]
     assert [state.text for state in states] == texts
     assert set(states[-1].sources) == {"policy"}
@@ -177,8 +177,8 @@ def test_the_states_before_each_step_are_those_the_policy_acted_in(env):
 def test_no_state_is_left_after_a_step_that_answers(env):
     restart = at(env)
     old = ScriptedPolicy({START: ["2*3=6\n#### 24\nmore"]})
-    wave = collect([restart.start(1, "0")], env=env, policy=old, sampling=SamplingConfig(), seed=0)
-    assert [state.text for state in step_states(wave.trajectories[0])] == ["", "2*3=6\n"]
+    batch = collect([restart.start(1, "0")], env=env, policy=old, sampling=SamplingConfig(), seed=0)
+    assert [state.text for state in step_states(batch.trajectories[0])] == ["", "2*3=6\n"]
 
 
 def test_a_step_stops_at_the_end_token_and_at_whatever_ends_a_step_alone():
@@ -187,7 +187,7 @@ def test_a_step_stops_at_the_end_token_and_at_whatever_ends_a_step_alone():
 
 
 def unsampled(starts):
-    raise AssertionError("no wave was needed")
+    raise AssertionError("no batch was needed")
 
 
 def test_methods_without_a_second_wave_have_their_starts_for_nothing(env):
@@ -198,7 +198,7 @@ def test_methods_without_a_second_wave_have_their_starts_for_nothing(env):
     assert tokens == 0
 
 
-def waves(env, policy):
+def collect_with(env, policy):
     return partial(collect, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
 
 
@@ -215,7 +215,9 @@ def test_resets_are_restarts_of_their_draw(env):
         SRPOConfig(num_base=2, num_reset=2, max_tries=4, localiser="checker", offset=9),
         lambda problem, steps: 2,
     )
-    found, tokens = drawn_restarts(method, states, waves(env, policy), np.random.default_rng(0))
+    found, tokens = drawn_restarts(
+        method, states, collect_with(env, policy), np.random.default_rng(0)
+    )
     assert [(one.unit, one.is_base, one.state.text) for one in found] == [
         (0, True, ""),
         (1, True, ""),
@@ -233,7 +235,7 @@ def test_hints_are_not_in_the_state_that_a_method_learns_from(env):
     method = build_method(LTEConfig(group_size=2))
     shown = []
 
-    def wave(starts):
+    def sample(starts):
         shown.extend(starts)
         script = {
             "".join(chr(i) for i in env.unwrapped.prompt.token_ids(start.state)): [
@@ -246,7 +248,7 @@ def test_hints_are_not_in_the_state_that_a_method_learns_from(env):
             starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=0
         )
 
-    found, tokens = drawn_restarts(method, states, wave, np.random.default_rng(0))
+    found, tokens = drawn_restarts(method, states, sample, np.random.default_rng(0))
     assert shown[1].state.guidance
     assert [(one.unit, one.is_base, one.state.guidance) for one in found] == [
         (0, True, ()),
@@ -262,7 +264,7 @@ def test_measuring_leaves_the_method_s_memory_alone(env):
     drawn_restarts(method, states, unsampled, np.random.default_rng(0))
     assert method.state_dict() == before
     rrpo = build_method(RRPOConfig())
-    with pytest.raises(AssertionError, match="no wave"):
+    with pytest.raises(AssertionError, match="no batch"):
         drawn_restarts(rrpo, states, unsampled, np.random.default_rng(0))
 
 

@@ -70,10 +70,10 @@ def other(weights, seed=1, size=0.3):
     }
 
 
-def distiller(policy, level="response", alpha=0.5, **options):
+def distiller(policy, level="response", step_size=0.5, **options):
     old = copied_weights(policy.model)
     new = other(old)
-    return Distiller(policy, SAMPLES, old=old, new=new, alpha=alpha, level=level, **options)
+    return Distiller(policy, SAMPLES, old=old, new=new, step_size=step_size, level=level, **options)
 
 
 def equal(one, two):
@@ -91,7 +91,7 @@ def test_interpolation_is_the_line_between_the_weights():
     assert interpolated(old, new, 0.125)["w"].tolist() == [1.25, 1.5]
     assert equal(interpolated(old, new, 0.0), old)
     assert equal(interpolated(old, new, 1.0), new)
-    with pytest.raises(ConfigError, match=r"alpha must lie in 0\.\.1, got 1\.5"):
+    with pytest.raises(ConfigError, match=r"step_size must lie in 0\.\.1, got 1\.5"):
         interpolated(old, new, 1.5)
 
 
@@ -148,7 +148,7 @@ def test_distillation_lowers_the_kl_to_the_mixture_of_responses_that_were_not_fi
     assert found.kl == pytest.approx(made.kl([3]))
     # What it minimises is 0 at the mixture and nowhere else: at alpha near 1, pi' is nearly it.
     load_weights(policy.model, made.new)
-    near = Distiller(policy, SAMPLES, old=made.old, new=made.new, alpha=1 - 1e-6, level="token")
+    near = Distiller(policy, SAMPLES, old=made.old, new=made.new, step_size=1 - 1e-6, level="token")
     assert 0 <= near.kl([0, 1, 2, 3]) < 1e-4
     load_weights(policy.model, made.old)
     assert near.kl([0, 1, 2, 3]) > 0.1
@@ -156,7 +156,7 @@ def test_distillation_lowers_the_kl_to_the_mixture_of_responses_that_were_not_fi
 
 def test_the_kl_is_that_of_the_distributions_written_out():
     policy = tiny_policy()
-    made = distiller(policy, level="token", alpha=0.25, temperature=0.5)
+    made = distiller(policy, level="token", step_size=0.25, temperature=0.5)
     ids = torch.tensor([SAMPLES[0].context_ids + SAMPLES[0].token_ids])
 
     def probabilities(weights):
@@ -188,12 +188,12 @@ def test_a_fit_that_leads_away_leaves_the_interpolated_weights():
 def test_fewer_than_four_responses_are_measured_where_they_are_fitted():
     policy = tiny_policy()
     old = copied_weights(policy.model)
-    made = Distiller(policy, SAMPLES[:2], old=old, new=old, alpha=0.5, level="step")
+    made = Distiller(policy, SAMPLES[:2], old=old, new=old, step_size=0.5, level="step")
     assert made.held_out == made.fitted == [0, 1]
     assert made.kl([0, 1]) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_nothing_is_distilled_at_the_ends(alpha):
-    with pytest.raises(ConfigError, match="alpha of a distillation must lie between 0 and 1"):
-        distiller(tiny_policy(), alpha=alpha)
+@pytest.mark.parametrize("step_size", [0.0, 1.0])
+def test_nothing_is_distilled_at_the_ends(step_size):
+    with pytest.raises(ConfigError, match="step_size of a distillation must lie between 0 and 1"):
+        distiller(tiny_policy(), step_size=step_size)

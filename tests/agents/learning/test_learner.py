@@ -186,7 +186,7 @@ def test_one_update_on_policy_needs_one_forward_pass_and_is_reinforce():
     learner = learner_of(policy, loss=LossConfig(importance_weight_cap=None))
     report = update(learner, samples)
     assert [is_grad for is_grad, *_ in policy.forwards] == [True]
-    reinforce = LossConfig(policy_term="reinforce", importance_weight_cap=None)
+    reinforce = LossConfig(surrogate="reinforce", importance_weight_cap=None)
     assert_equal_all(last_gradient(learner), manual_gradient(other, samples, reinforce)[1])
     assert report.metrics["update/ratio_mean"] == 1.0
     assert report.metrics["update/kl_old_policy"] == 0.0
@@ -270,7 +270,7 @@ def test_only_the_update_without_advantages_is_skipped():
 
 def test_roles_can_have_losses_of_their_own_that_share_denominators():
     samples = make_samples((1.0, -0.5, 0.7, 0.4), roles=["base", "hinted", "hinted", "base"])
-    shaped = LossConfig(policy_term="shaped", ratio_against="behavior", shape_gamma=0.2)
+    shaped = LossConfig(surrogate="shaped", ratio_denominator="behavior", shape_gamma=0.2)
     loss = LossConfig(importance_weight_cap=None)
     policy, other = TinyPolicy(), TinyPolicy()
     learner = learner_of(policy, loss=loss, role_losses={"hinted": shaped}, micro_batch_tokens=1000)
@@ -494,11 +494,11 @@ def test_terms_with_equal_losses_are_averaged_each_over_its_own_role():
 
     def main_total(**changes):
         samples = make_samples([0.5, 0.25, 2.0], roles=["base", "base", "reset"])
-        loss = LossConfig(policy_term="reinforce", **changes)
+        loss = LossConfig(surrogate="reinforce", **changes)
         return update(learner_of(TinyPolicy(), loss=loss), samples).metrics["loss/total"]
 
     # A main loss with a total of its own is one term, whatever its roles.
-    assert main_total(own_total=True) == pytest.approx(main_total(), rel=1e-12)
+    assert main_total(separate_normaliser=True) == pytest.approx(main_total(), rel=1e-12)
     both = total("explanation", "reference")
     assert both == pytest.approx(total("explanation") + total("reference"), rel=1e-6)
     assert both != pytest.approx(total("explanation"), rel=0.1)

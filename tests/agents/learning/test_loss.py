@@ -100,7 +100,7 @@ def test_the_dual_clip_limits_only_negative_advantages():
 def test_cispo_keeps_the_gradient_of_clipped_tokens():
     # log pi = -2 + log r; weights clip(r, 0.9, 1.3) = 0.9, 1.2, 1.3; loss -w A log pi.
     out, gradient = evaluate(
-        [[0.5, 1.2, 1.5]], [[2.0]], policy_term="cispo", clip_low=0.1, clip_high=0.3
+        [[0.5, 1.2, 1.5]], [[2.0]], surrogate="cispo", clip_low=0.1, clip_high=0.3
     )
     terms = [
         -w * 2 * (-2 + math.log(r)) for w, r in zip((0.9, 1.2, 1.3), (0.5, 1.2, 1.5), strict=True)
@@ -115,7 +115,7 @@ def test_gspo_takes_the_geometric_mean_of_a_sequences_ratios():
     out, gradient = evaluate(
         [[0.5, 4.5], [0.6, 1.5]],
         [[2.0], [-3.0]],
-        policy_term="gspo",
+        surrogate="gspo",
         clip_low=0.1,
         clip_high=0.3,
         aggregation="seq_mean_token_mean",
@@ -129,7 +129,7 @@ def test_gspo_takes_the_geometric_mean_of_a_sequences_ratios():
 
 def test_reinforce_is_minus_advantage_times_log_probability():
     # log pi = -2 + log r; -2 (-2) = 4 and -2 (-2 + log 3)
-    out, gradient = evaluate([[1.0, 3.0]], [[2.0]], policy_term="reinforce")
+    out, gradient = evaluate([[1.0, 3.0]], [[2.0]], surrogate="reinforce")
     assert out.loss.item() == pytest.approx((4 + 4 - 2 * math.log(3)) / 2, rel=1e-12)
     torch.testing.assert_close(gradient, tensor([[-1.0, -1.0]]), rtol=1e-12, atol=0)
 
@@ -137,7 +137,7 @@ def test_reinforce_is_minus_advantage_times_log_probability():
 def test_the_shaped_term_saturates():
     # r = 0.3, gamma 0.1: 0.3 / 0.4 = 0.75; r = 0.1: 0.5. A = 2: -(1.5 + 1) / 2.
     # d/dlog r of r / (r + g) = r g / (r + g)^2 = 0.03 / 0.16 and 0.01 / 0.04.
-    out, gradient = evaluate([[0.3, 0.1]], [[2.0]], policy_term="shaped", shape_gamma=0.1)
+    out, gradient = evaluate([[0.3, 0.1]], [[2.0]], surrogate="shaped", shape_gamma=0.1)
     assert out.loss.item() == pytest.approx(-1.25, rel=1e-12)
     torch.testing.assert_close(gradient, tensor([[-0.1875, -0.25]]), rtol=1e-12, atol=0)
 
@@ -148,7 +148,7 @@ def test_the_ratio_is_taken_against_what_the_config_says(against, log_ratio):
     out, _ = evaluate(
         [[math.exp(0.5)]],
         [[-1.0]],
-        ratio_against=against,
+        ratio_denominator=against,
         importance_weight_cap=None,
         behavior_log_probs_BT=tensor([[-1.7]]),
     )
@@ -193,7 +193,7 @@ def test_a_sequence_importance_weight_is_the_capped_product_over_its_tokens():
 
 @pytest.mark.parametrize("against", ["behavior", "one"])
 def test_no_importance_weight_is_put_on_a_ratio_that_is_not_against_old(against):
-    rows, cap = random_rows(3), {"ratio_against": against}
+    rows, cap = random_rows(3), {"ratio_denominator": against}
     totals = LossTotals.of(rows["action_mask_BT"])
     out, _ = loss_and_gradient(rows, LossConfig(importance_weight_cap=0.5, **cap), totals)
     free, _ = loss_and_gradient(rows, LossConfig(importance_weight_cap=None, **cap), totals)
@@ -321,7 +321,7 @@ ALL_PARTS = {"kl_coefficient": 0.3, "entropy_coefficient": 0.1, "importance_weig
 def test_micro_batches_sum_to_the_whole(term, aggregation, seed, cut):
     rows = random_rows(seed)
     loss_config = LossConfig(
-        policy_term=term, aggregation=aggregation, clip_low=0.1, clip_high=0.3, **ALL_PARTS
+        surrogate=term, aggregation=aggregation, clip_low=0.1, clip_high=0.3, **ALL_PARTS
     )
     totals = LossTotals.of(rows["action_mask_BT"], max_tokens=9)
     whole, gradient = loss_and_gradient(rows, loss_config, totals)
@@ -348,7 +348,7 @@ def test_what_lies_outside_the_mask_changes_neither_loss_nor_gradient(
 ):
     rows = random_rows(1)
     loss_config = LossConfig(
-        policy_term=term, importance_level=level, aggregation=aggregation, **ALL_PARTS
+        surrogate=term, importance_level=level, aggregation=aggregation, **ALL_PARTS
     )
     totals = LossTotals.of(rows["action_mask_BT"], max_tokens=9)
     clean, clean_gradient = loss_and_gradient(rows, loss_config, totals)
@@ -385,7 +385,7 @@ def test_a_token_that_became_impossible_or_certain_keeps_float32_finite(term, lo
         old_BT,
         torch.full((1, 2), advantage),
         torch.ones(1, 2),
-        config=LossConfig(policy_term=term, kl_coefficient=0.1, kl_times_ratio=True),
+        config=LossConfig(surrogate=term, kl_coefficient=0.1, kl_times_ratio=True),
         totals=LossTotals(num_tokens=2, num_sequences=1),
         ref_log_probs_BT=old_BT,
         behavior_log_probs_BT=old_BT - log_ratio,
@@ -413,10 +413,8 @@ def test_on_policy_the_gradient_is_that_of_reinforce(term, aggregation):
     totals = LossTotals.of(rows["action_mask_BT"], max_tokens=9)
     for cap in (None, 1.2):
         changes = {"aggregation": aggregation, "importance_weight_cap": cap, "clip_high": 0.3}
-        _, gradient = loss_and_gradient(rows, LossConfig(policy_term=term, **changes), totals)
-        _, reinforce = loss_and_gradient(
-            rows, LossConfig(policy_term="reinforce", **changes), totals
-        )
+        _, gradient = loss_and_gradient(rows, LossConfig(surrogate=term, **changes), totals)
+        _, reinforce = loss_and_gradient(rows, LossConfig(surrogate="reinforce", **changes), totals)
         torch.testing.assert_close(gradient, reinforce, rtol=1e-12, atol=1e-15)
 
 
@@ -478,7 +476,7 @@ def test_cispo_counts_clipped_tokens_on_both_sides_of_either_sign():
     out, _ = evaluate(
         [[0.5, 1.5, 1.0]] * 3,
         [[2.0], [-3.0], [0.0]],
-        policy_term="cispo",
+        surrogate="cispo",
         clip_low=0.1,
         clip_high=0.3,
     )
@@ -516,12 +514,15 @@ def test_no_rows_give_no_metrics():
         ({"importance_weight_cap": 0.0}, "importance_weight_cap must be above 0"),
         ({"kl_coefficient": -1.0}, "kl_coefficient must be at least 0"),
         ({"entropy_coefficient": -1.0}, "entropy_coefficient must be at least 0"),
-        ({"policy_term": "cipso"}, "policy_term must be one of .* did you mean 'cispo'"),
+        ({"surrogate": "cipso"}, "surrogate must be one of .* did you mean 'cispo'"),
         ({"aggregation": "token_men"}, "aggregation must be one of .* did you mean 'token_mean'"),
-        ({"ratio_against": "new"}, "ratio_against must be one of old, behavior, one, got 'new'"),
+        (
+            {"ratio_denominator": "new"},
+            "ratio_denominator must be one of old, behavior, one, got 'new'",
+        ),
         ({"kl_estimator": "k4"}, "kl_estimator must be one of k1, k2, k3, got 'k4'"),
         ({"importance_level": "row"}, "importance_level must be one of token, sequence"),
-        ({"policy_term": "gspo", "dual_clip": 3.0}, "dual_clip must be None with policy_term"),
+        ({"surrogate": "gspo", "dual_clip": 3.0}, "dual_clip must be None with surrogate"),
     ],
 )
 def test_wrong_settings_are_refused(changes, message):
@@ -533,7 +534,10 @@ def test_wrong_settings_are_refused(changes, message):
     ("changes", "message"),
     [
         ({"importance_weight_cap": 2.0}, "behavior_log_probs_BT must be given with importance"),
-        ({"ratio_against": "behavior"}, "behavior_log_probs_BT must be given with ratio_against"),
+        (
+            {"ratio_denominator": "behavior"},
+            "behavior_log_probs_BT must be given with ratio_denominator",
+        ),
         ({"kl_coefficient": 0.1}, "ref_log_probs_BT must be given with kl_coefficient"),
         ({"entropy_coefficient": 0.1}, "entropy_BT must be given with entropy_coefficient"),
     ],

@@ -134,8 +134,8 @@ def test_srpo_then_lte_resets_from_the_seed_and_merges_into_what_srpo_leaves():
     assert method.loss == paper_loss()
     assert method.role_losses == {
         "hinted": LossConfig(
-            policy_term="shaped",
-            ratio_against="behavior",
+            surrogate="shaped",
+            ratio_denominator="behavior",
             aggregation="seq_mean_token_mean",
             importance_weight_cap=None,
         )
@@ -300,8 +300,8 @@ def test_lte_then_expo_merges_and_explains():
         ("explanation", 0.5),
     ]
     assert {s.context_ids for s in found.samples} == {ids(PROMPT)}
-    assert method.role_losses["explanation"].own_total
-    assert not method.role_losses["hinted"].own_total
+    assert method.role_losses["explanation"].separate_normaliser
+    assert not method.role_losses["hinted"].separate_normaliser
 
 
 def test_srpo_lte_and_expo_do_all_three():

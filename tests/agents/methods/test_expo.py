@@ -72,10 +72,10 @@ def test_the_explanation_is_not_in_the_group_and_has_no_ratio_and_no_clip():
     assert method.loss == method.config.loss
     assert method.role_losses == {
         "explanation": LossConfig(
-            policy_term="reinforce",
+            surrogate="reinforce",
             aggregation="seq_mean_token_sum",
             importance_weight_cap=None,
-            own_total=True,
+            separate_normaliser=True,
         )
     }
     assert make().role_losses["explanation"].aggregation == "seq_mean_token_mean"

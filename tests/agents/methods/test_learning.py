@@ -249,7 +249,7 @@ def test_explanations_add_their_term_and_change_the_group_s_gradient_not_at_all(
     for whole, one, other in zip(both, alone, added, strict=True):
         assert torch.allclose(whole, one + other, rtol=1e-10, atol=1e-14)
     # As a share of one loss the group's gradient would shrink.
-    shared = {"explanation": replace(method.role_losses["explanation"], own_total=False)}
+    shared = {"explanation": replace(method.role_losses["explanation"], separate_normaliser=False)}
     _, mixed = learned(found.samples, method, role_losses=shared)
     assert not all(
         torch.allclose(whole, one + other, rtol=1e-3)

@@ -212,15 +212,15 @@ def test_hinted_tokens_have_the_shaped_loss_in_the_same_denominators(denominator
     assert method.loss == loss
     assert method.role_losses == {
         "hinted": LossConfig(
-            policy_term="shaped",
-            ratio_against=against,
+            surrogate="shaped",
+            ratio_denominator=against,
             shape_gamma=0.2,
             clip_high=0.28,
             importance_weight_cap=None,
             kl_coefficient=0.5,
         )
     }
-    assert not method.role_losses["hinted"].own_total
+    assert not method.role_losses["hinted"].separate_normaliser
 
 
 @pytest.mark.parametrize(

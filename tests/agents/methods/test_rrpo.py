@@ -285,7 +285,7 @@ def test_the_paper_s_numbers_are_the_defaults():
         "population",
         0.0,
     )
-    assert (config.loss.policy_term, config.loss.aggregation) == (
+    assert (config.loss.surrogate, config.loss.aggregation) == (
         "reinforce",
         "seq_mean_token_mean",
     )

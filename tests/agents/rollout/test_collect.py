@@ -6,7 +6,7 @@ import reason_env
 from reason_env.agents.engines import Completion, SamplingConfig
 from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.methods.grpo import GRPO
-from reason_env.agents.rollout import Start, collect, initial_states, merged, training_sample
+from reason_env.agents.rollout import Start, collect, initial_states, merge_batches, training_sample
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
@@ -67,10 +67,10 @@ def start_of(env, problem_id, num_samples, **changes):
 def test_every_granularity_collects_the_same_episodes(granularity):
     env = make_env(granularity=granularity, max_tokens=20)
     policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$", "no idea$", "12*3=36\n" * 4]})
-    wave = collect(
+    batch = collect(
         [start_of(env, "toy/train/0", 4)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
     )
-    (group,) = wave.groups
+    (group,) = batch.groups
     assert [item.outcome for item in group.trajectories] == [
         "correct",
         "incorrect",
@@ -87,10 +87,10 @@ def test_tokens_that_the_environment_leaves_out_are_counted_but_not_trained():
     env = make_env()
     text = "#### 36\nand so on$"
     policy = ScriptedPolicy({"12*3=?\n>": [text]})
-    wave = collect(
+    batch = collect(
         [start_of(env, "toy/train/0", 1)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
     )
-    (trajectory,) = wave.trajectories
+    (trajectory,) = batch.trajectories
     assert trajectory.is_success
     assert trajectory.num_sampled_tokens == len(text)
     assert len(trajectory.behavior_log_probs) == len("#### 36\n")
@@ -102,10 +102,10 @@ def test_tokens_that_the_environment_leaves_out_are_counted_but_not_trained():
 def test_a_response_that_stops_without_its_end_token_is_closed_by_the_env_and_not_trained_there():
     env = make_env()
     policy = ScriptedPolicy({"12*3=?\n>": ["#### 36"]})
-    wave = collect(
+    batch = collect(
         [start_of(env, "toy/train/0", 1)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
     )
-    (trajectory,) = wave.trajectories
+    (trajectory,) = batch.trajectories
     sample = training_sample(trajectory, 0.5)
     assert trajectory.is_success
     assert sample.token_ids[-1] == CODEC.eos_id
@@ -119,8 +119,8 @@ def test_a_prefix_is_context_and_never_an_action():
     prefix = state.extend(CODEC.encode("12*3=36\n"), "reset")
     policy = ScriptedPolicy({"12*3=?\n>12*3=36\n": ["#### 36$"]})
     start = Start(state=prefix, num_samples=1, learn_from=prefix, group="g", role="reset")
-    wave = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
-    (trajectory,) = wave.trajectories
+    batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    (trajectory,) = batch.trajectories
     sample = training_sample(trajectory, -1.0)
     assert trajectory.prefix_length == 8
     assert sample.action_mask == (False,) * 8 + (True,) * 8
@@ -134,8 +134,8 @@ def test_guidance_is_sampled_under_and_not_trained_under():
     hinted = state.with_guidance(reason_env.Guidance("answer", ("36",)))
     policy = ScriptedPolicy({"12*3=?\nAnswer: 36\n>": ["#### 36$"]})
     start = Start(state=hinted, num_samples=1, learn_from=state, group="g", role="hinted")
-    wave = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
-    (trajectory,) = wave.trajectories
+    batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    (trajectory,) = batch.trajectories
     assert CODEC.decode(trajectory.prompt_ids) == "12*3=?\nAnswer: 36\n>"
     sample = training_sample(trajectory, 1.0)
     assert CODEC.decode(sample.context_ids) == "12*3=?\n>"
@@ -144,24 +144,24 @@ def test_guidance_is_sampled_under_and_not_trained_under():
 def test_reward_wrappers_of_the_stack_act_on_the_return():
     env = gym.wrappers.TransformReward(make_env(), lambda reward: 10 * reward - 1)
     policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$"]})
-    wave = collect(
+    batch = collect(
         [start_of(env, "toy/train/0", 2)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
     )
-    assert [item.episode_return for item in wave.trajectories] == [9.0, -1.0]
+    assert [item.episode_return for item in batch.trajectories] == [9.0, -1.0]
 
 
 def test_groups_keep_the_order_of_their_keys_and_merge_by_key():
     env = make_env()
     script = {"12*3=?\n>": [f"{RIGHT}$"], "10-4=?\n>": ["#### 6$"]}
     starts = [start_of(env, "toy/train/1", 1), start_of(env, "toy/train/0", 1)]
-    waves = [
+    batches = [
         collect(starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=0)
         for _ in range(2)
     ]
-    assert [group.key for group in waves[0].groups] == ["toy/train/1", "toy/train/0"]
-    both = merged(waves)
+    assert [group.key for group in batches[0].groups] == ["toy/train/1", "toy/train/0"]
+    both = merge_batches(batches)
     assert [len(group.trajectories) for group in both.groups] == [2, 2]
-    assert both.sampling_s == pytest.approx(sum(wave.sampling_s for wave in waves))
+    assert both.sampling_s == pytest.approx(sum(batch.sampling_s for batch in batches))
 
 
 def test_grpo_gives_each_episode_its_advantage_within_its_own_group():
@@ -175,19 +175,19 @@ def test_grpo_gives_each_episode_its_advantage_within_its_own_group():
     method = GRPO(GRPOConfig(group_size=4))
     states = initial_states(env, ["toy/train/0", "toy/train/1"], seed=0)
     starts = method.plan(states, np.random.default_rng(0))
-    wave = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
-    samples = method.training_samples(wave.groups, np.random.default_rng(0))
+    batch = collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    samples = method.training_samples(batch.groups, np.random.default_rng(0))
     # mean 1/4, unbiased variance ((3/4)^2 + 3 (1/4)^2) / 3 = 1/4, so std 1/2, eps 1e-4.
     expected = [0.75 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, 0, 0, 0, 0]
     assert [sample.advantage for sample in samples] == pytest.approx(expected)
-    assert method.follow_up(wave.groups, np.random.default_rng(0)) == []
+    assert method.follow_up(batch.groups, np.random.default_rng(0)) == []
 
 
 def test_an_episode_whose_verifier_failed_is_in_no_group():
     env = make_env()
     policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$", f"{WRONG}$"]})
     verdicts = iter([("timeout", 0.0), ("incorrect", 0.0), ("incorrect", 0.0)])
-    wave = collect(
+    batch = collect(
         [start_of(env, "toy/train/0", 3)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
     )
     from dataclasses import replace
@@ -196,7 +196,7 @@ def test_an_episode_whose_verifier_failed_is_in_no_group():
 
     failed = tuple(
         replace(item, outcome=outcome, episode_return=value)
-        for item, (outcome, value) in zip(wave.trajectories, verdicts, strict=True)
+        for item, (outcome, value) in zip(batch.trajectories, verdicts, strict=True)
     )
     group = Group(key="g", trajectories=failed)
     short = Group(key="g", trajectories=failed[:2])

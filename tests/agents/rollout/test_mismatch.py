@@ -36,7 +36,7 @@ def training():
 
 
 @pytest.fixture(scope="module")
-def wave(training):
+def batch(training):
     training.iteration = 1
     return training._collect().trajectories
 
@@ -52,17 +52,17 @@ def measured(training, trajectories, **numbers):
     return mismatch_metrics(training.policy, trajectories, SAMPLING, MismatchConfig(**numbers))
 
 
-def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_truncation(training, wave):
-    found = measured(training, wave)
+def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_top_k(training, batch):
+    found = measured(training, batch)
     assert found["rollout/mismatch_max"] < 1e-4
     assert found["rollout/mismatch_effective_sample_fraction"] == pytest.approx(1)
     assert found["rollout/mismatch_alarm"] == 0
-    at_one = mismatch_metrics(training.policy, wave, SamplingConfig(), MismatchConfig())
+    at_one = mismatch_metrics(training.policy, batch, SamplingConfig(), MismatchConfig())
     assert at_one["rollout/mismatch_mean"] > 1e-3
 
 
-def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, wave):
-    found = measured(training, shifted(wave, 0.3), limit=0.4)
+def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, batch):
+    found = measured(training, shifted(batch, 0.3), limit=0.4)
     assert found["rollout/mismatch_mean"] == pytest.approx(0.3, abs=1e-4)
     assert found["rollout/mismatch_kl_behavior_policy"] == pytest.approx(
         math.exp(0.3) - 1.3, abs=1e-4
@@ -70,20 +70,20 @@ def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, wave)
     assert found["rollout/mismatch_alarm"] == 0
 
 
-def test_the_alarm_warns_or_stops(training, wave, caplog):
-    found = measured(training, shifted(wave, 0.3), limit=0.2)
+def test_the_alarm_warns_or_stops(training, batch, caplog):
+    found = measured(training, shifted(batch, 0.3), limit=0.2)
     assert found["rollout/mismatch_alarm"] == 1
     assert "sampler and trainer must agree within 0.2 nats a token, got 0.3" in caplog.text
     with pytest.raises(EngineError, match=r"agree within 0\.2 nats a token, got 0\.3"):
-        measured(training, shifted(wave, 0.3), limit=0.2, alarm="stop")
+        measured(training, shifted(batch, 0.3), limit=0.2, alarm="stop")
 
 
-def test_a_starts_own_temperature_stands_instead_of_the_runs(training, wave):
-    other = [replace(item, start=replace(item.start, temperature=0.5)) for item in wave]
+def test_a_starts_own_temperature_stands_instead_of_the_runs(training, batch):
+    other = [replace(item, start=replace(item.start, temperature=0.5)) for item in batch]
     assert measured(training, other)["rollout/mismatch_mean"] > 1e-3
 
 
-def test_only_some_episodes_are_scored_spread_over_the_groups(training, wave):
+def test_only_some_episodes_are_scored_spread_over_the_groups(training, batch):
     asked = []
 
     class Listening:
@@ -91,9 +91,9 @@ def test_only_some_episodes_are_scored_spread_over_the_groups(training, wave):
             asked.extend(contexts)
             return training.policy.score(contexts, completions, sampling)
 
-    mismatch_metrics(Listening(), wave, SAMPLING, MismatchConfig(sequences=5))
-    assert asked == [item.prompt_ids for item in wave[::3]]
-    assert measured(training, wave, sequences=0) == {}
+    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=5))
+    assert asked == [item.prompt_ids for item in batch[::3]]
+    assert measured(training, batch, sequences=0) == {}
     assert measured(training, []) == {}
 
 

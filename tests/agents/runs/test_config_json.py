@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reason_env.agents.runs.config_json import dump, load
+from reason_env.agents.cpi import CPIConfig
+from reason_env.agents.learning import LossConfig
+from reason_env.agents.runs.config_json import RENAMED, dump, load
 from reason_env.errors import ConfigError
 
 
@@ -176,6 +178,28 @@ def test_a_value_that_its_annotation_does_not_describe_is_not_dumped():
     wrong: Any = "three"
     with pytest.raises(ConfigError, match=r"config\.seed must be of type int, got 'three'"):
         dump(Run(problems="a", seed=wrong))
+
+
+def test_old_names_of_renamed_fields_are_read_and_not_written():
+    text = '{"policy_term": "gspo", "ratio_against": "behavior", "own_total": true}'
+    loss = load(LossConfig, text)
+    assert loss == LossConfig(
+        surrogate="gspo", ratio_denominator="behavior", separate_normaliser=True
+    )
+    assert not set(json.loads(dump(loss))) & set(RENAMED["LossConfig"])
+    assert load(CPIConfig, '{"alpha": 0.25}') == CPIConfig(step_size=0.25)
+
+
+def test_a_field_under_both_of_its_names_is_refused():
+    with pytest.raises(ConfigError, match="config must hold 'step_size' once, got its old name"):
+        load(CPIConfig, '{"alpha": 0.25, "step_size": 0.25}')
+
+
+def test_each_renamed_field_is_one_of_its_config():
+    for cls in (CPIConfig, LossConfig):
+        names = {item.name for item in dataclasses.fields(cls)}
+        assert set(RENAMED[cls.__name__].values()) <= names
+        assert not set(RENAMED[cls.__name__]) & names
 
 
 def test_nan_is_not_dumped_because_it_never_reads_back_equal():

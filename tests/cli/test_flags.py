@@ -1,0 +1,47 @@
+"""Old spellings of renamed flags."""
+
+import pytest
+
+from reason_env.cli import train as command
+
+
+def configs(monkeypatch, *commands):
+    """Returns the configs that these commands would train with."""
+    made = []
+    monkeypatch.setattr(command, "_new_run", lambda config, path, words: made.append(config))
+    for words in commands:
+        command.run(list(words))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "old", "new", "value"),
+    [
+        ("cpi", "--cpi.alpha", "--cpi.step-size", "0.25"),
+        ("cpi", "--loss.policy-term", "--loss.surrogate", "gspo"),
+        ("grpo", "--loss.policy_term", "--loss.surrogate", "gspo"),
+        ("rrpo", "--loss.ratio-against", "--loss.ratio-denominator", "behavior"),
+        ("grpo", "--loss.own-total", "--loss.separate-normaliser", "True"),
+        (
+            "srpo+lte",
+            "--methods.1.loss.policy-term",
+            "--methods.1.loss.surrogate",
+            "reinforce",
+        ),
+    ],
+)
+def test_the_old_spelling_of_a_flag_sets_the_same_field_with_a_warning(
+    monkeypatch, caplog, method, old, new, value
+):
+    default, with_new = configs(monkeypatch, [method], [method, new, value])
+    assert not caplog.records
+    spaced, joined = configs(monkeypatch, [method, old, value], [method, f"{old}={value}"])
+    assert spaced == joined == with_new != default
+    assert [item.getMessage() for item in caplog.records] == [f"the flag {old} is now {new}"] * 2
+    assert {item.levelname for item in caplog.records} == {"WARNING"}
+
+
+def test_a_flag_is_renamed_only_where_its_config_stands(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        configs(monkeypatch, ["grpo", "--policy-term", "gspo"])
+    assert "policy-term" in capsys.readouterr().err
