@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTS ?=
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 
-.PHONY: demo test test-browser test-peers test-vllm check clean
+.PHONY: demo test test-browser test-peers test-vllm check package links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -16,7 +17,7 @@ demo: $(STAMP)
 		--eval.num-problems 40 --eval.samples 4 --eval.k 4 --eval.every 6
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 $(TESTS)
 
 # The report's page in headless Chromium; without one these tests are skipped, and say so.
 test-browser: $(STAMP)
@@ -38,8 +39,18 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -q -m "types or not types" tests/test_architecture.py tests/test_rooms.py tests/test_types.py
 	$(BIN)/python -m pytest -q --doctest-modules reason_env agents wrappers
 
+# Wheel and sdist: built without symbolic links, looked into, installed elsewhere, tested.
+package: $(STAMP)
+	bash .ci/package
+
+# Where git or an archive has no symbolic links, the editable install needs them made.
+links:
+	@for room in agents wrappers; do \
+		test -L reason_env/$$room || { rm -f reason_env/$$room; ln -s ../$$room reason_env/$$room; }; \
+	done
+
 # torch comes first and pinned: on machines without a GPU a plain range would fetch CUDA builds.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt | links
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
@@ -56,4 +67,4 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 	touch $(VLLM_STAMP)
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
