@@ -19,9 +19,7 @@ packages = {
 in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 assert in_wheel == packages, sorted(in_wheel ^ packages)[:10]
 with tarfile.open(sdist) as archive:
-    in_sdist = {
-        member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()
-    }
+    in_sdist = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
 # Only what concerns the repository itself, or names a folder without sources, is left out.
 left_out = {name for name in tracked if name not in in_sdist} - links
 assert all(name.startswith(".") for name in left_out), sorted(left_out)[:10]
