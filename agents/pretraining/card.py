@@ -15,7 +15,7 @@ from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.pretraining.formats import CONCISE, ERROR_RATES, FAMILIES
 from reason_env.agents.pretraining.pretrain import PretrainConfig
-from reason_env.agents.rollout import Start, Wave, collect, initial_states
+from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
 from reason_env.agents.statistics import pass_at_k
 from reason_env.env import EnvConfig, reason_env_of
 from reason_env.problem import ProblemSet
@@ -45,7 +45,7 @@ class Sampler:
     levels: tuple[int, int]
     num_problems: int
 
-    def sample(self, samples: int, guide: Guide | None = None) -> tuple[Wave, ProblemSet]:
+    def sample(self, samples: int, guide: Guide | None = None) -> tuple[RolloutBatch, ProblemSet]:
         """Returns the episodes of each problem, the guidance shown, and the problems."""
         env = EnvConfig(
             problems=self.family, split=self.split, size=self.num_problems, levels=self.levels
@@ -234,12 +234,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _pass_rate(wave: Wave) -> float:
+def _pass_rate(wave: RolloutBatch) -> float:
     return float(np.mean([item.is_success for item in wave.trajectories if item.is_graded]))
 
 
 def _localisation(
-    policy: LanguageModelPolicy, plain: Wave, problems: ProblemSet
+    policy: LanguageModelPolicy, plain: RolloutBatch, problems: ProblemSet
 ) -> tuple[float, float]:
     """Returns how often the model boxes the first wrong step of its own chain, and chance."""
     assert problems.checker is not None, "built-in families have a step checker"
