@@ -1,7 +1,6 @@
 """A stack as one JSON text, and back: the environment of an experiment.
 
-`stack_from_json` makes only what this table and Gymnasium's own wrappers name: a spec may come from
-anywhere, and an entry point is code that runs.
+Only specs that `reason_env.env.checked_spec` accepts are made.
 """
 
 import json
@@ -9,30 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
 
-from reason_env.errors import ConfigError, did_you_mean, shown
-from reason_env.wrappers.curriculum import Curriculum
-from reason_env.wrappers.hint import Hint
-from reason_env.wrappers.prefix_rollin import PrefixRollin
-from reason_env.wrappers.record_episodes import RecordEpisodes
-from reason_env.wrappers.reset_to_state import ResetToState
-from reason_env.wrappers.reward_shaping import RewardShaping
-from reason_env.wrappers.tabular_starts import TabularPrefixRollin, TabularResetToState
-
-WRAPPERS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
-    "Curriculum": Curriculum,
-    "Hint": Hint,
-    "PrefixRollin": PrefixRollin,
-    "RecordEpisodes": RecordEpisodes,
-    "ResetToState": ResetToState,
-    "RewardShaping": RewardShaping,
-}
-TABULAR_FORMS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
-    "TabularPrefixRollin": TabularPrefixRollin,
-    "TabularResetToState": TabularResetToState,
-}
-"""What two of them become on a `TabularEnv`."""
+from reason_env.env import checked_spec
+from reason_env.errors import ConfigError, shown
 
 
 def stack_to_json(env: gym.Env[Any, Any]) -> str:
@@ -67,38 +45,6 @@ def stack_from_json(text: str, **changes: Any) -> gym.Env[Any, Any]:
         ConfigError: The text is no spec, or names something that is not ours.
     """
     return gym.make(checked_spec(text), **changes)
-
-
-def checked_spec(text: str) -> EnvSpec:
-    """Returns the spec in a text, after making sure that it names no foreign code.
-
-    Raises:
-        ConfigError: The text is no spec, or names something that is not ours.
-    """
-    try:
-        spec = EnvSpec.from_json(text)
-        wrappers = [(item.name, item.entry_point, item.kwargs) for item in spec.additional_wrappers]
-    except (AttributeError, KeyError, TypeError, ValueError, gym.error.Error) as error:
-        raise ConfigError(
-            f"a spec must be JSON as env.spec.to_json() writes it, got {shown(text)}; {error}"
-        ) from error
-    known = gym.registry.get(spec.id)
-    if known is None or spec.entry_point != known.entry_point:
-        raise ConfigError(
-            f"a spec must be of a registered environment, got {spec.id!r} at "
-            f"{shown(spec.entry_point)}{did_you_mean(spec.id, gym.registry)}"
-        )
-    # A stored spec is not trusted with what the registry decides.
-    spec.vector_entry_point = known.vector_entry_point
-    for name, entry_point, _ in wrappers:
-        known_forms = WRAPPERS | TABULAR_FORMS
-        ours = name in known_forms and entry_point == f"{known_forms[name].__module__}:{name}"
-        if not ours and not str(entry_point).startswith("gymnasium.wrappers."):
-            raise ConfigError(
-                f"a spec's wrappers must be ours or Gymnasium's, got {name!r} at "
-                f"{shown(entry_point)}{did_you_mean(str(name), WRAPPERS)}"
-            )
-    return spec
 
 
 def stack_from_file(path: str | Path, **changes: Any) -> gym.Env[Any, Any]:

@@ -40,7 +40,6 @@ from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 from reason_env.state import PromptTemplate
-from reason_env.wrappers import checked_spec
 
 FAMILY_SIZE = 64
 """Training problems of a family where --size is not given: methods that measure each of them before
@@ -191,7 +190,6 @@ def _env(env: EnvConfig, spec: Path | None) -> tuple[EnvConfig, tuple[str, ...]]
             raise ConfigError(f"--env must name a file, got {str(spec)!r}; check the path")
         env = replace(env, stack=spec.read_text(encoding="utf-8"))
     if env.stack is not None:
-        checked_spec(env.stack)
         return env, (env.source,)
     sources = tuple(part.strip() for part in env.problems.split(",") if part.strip())
     if not sources:

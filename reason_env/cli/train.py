@@ -16,7 +16,6 @@ from reason_env.agents.train import TrainConfig, Training, train
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, Arguments, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
-from reason_env.wrappers import checked_spec
 
 PROGRESS_S = 15.0
 """Between the lines of a preparation."""
@@ -157,12 +156,6 @@ def _config_of(path: Path, method: str) -> TrainConfig:
     return config
 
 
-def _check_stack(config: TrainConfig) -> None:
-    """Raises if the spec of a stack, wherever it comes from, would run code that is not ours."""
-    if config.env.stack is not None:
-        checked_spec(config.env.stack)
-
-
 def _text_of(path: Path, flag: str) -> str:
     if not path.is_file():
         raise ConfigError(f"{flag} must name a file, got {str(path)!r}; check the path")
@@ -171,7 +164,6 @@ def _text_of(path: Path, flag: str) -> str:
 
 def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
     """Prepares, and only then writes: a run that is refused leaves no directory behind."""
-    _check_stack(config)
     place = path or _reserved_directory(config)
     try:
         check_free(place)
@@ -202,7 +194,6 @@ def _resume_run(path: Path, method: str) -> None:
                 f"--resume must name a run of {method!r}, got one of {config.name!r}; "
                 f"use: reason-env train {config.name} --resume {path}"
             )
-        _check_stack(config)
         training = Training(config, checkpoint=latest_checkpoint(run))
         command = ["reason-env", "train", method, "--resume", str(path)]
         run.resume(training.iteration, command=command, device=config.device)

@@ -6,15 +6,18 @@ from reason_env.env.info import told_of
 from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
+from reason_env.env.spec import WRAPPERS, checked_spec
 from reason_env.env.start import STARTS_OPTION, drawn
 
 __all__ = [
     "COMMITMENT_SIGNS",
     "STARTS_OPTION",
+    "WRAPPERS",
     "EnvConfig",
     "ReasonEnv",
     "RewardConfig",
     "UnicodeText",
+    "checked_spec",
     "commits",
     "drawn",
     "may_commit",

@@ -10,7 +10,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from reason_env.codec import Codec
 from reason_env.env.reward import RewardConfig
-from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
+from reason_env.env.spec import checked_spec
+from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
 from reason_env.problems import has_split_file, problem_sources
 from reason_env.state import GUIDANCE_TEXTS, PromptTemplate
 
@@ -54,9 +55,8 @@ class EnvConfig:
     """The reward of each outcome."""
 
     stack: str | None = None
-    """A wrapped environment as `env.spec.to_json()` writes it; then no other field is given. Its
-    entry points are run: a text from elsewhere goes through `wrappers.stack.checked_spec` first, as
-    the command line does."""
+    """A wrapped environment as `env.spec.to_json()` writes it; then no other field is given. Only
+    our wrappers and Gymnasium's own are accepted."""
 
     def __post_init__(self) -> None:
         for kind in self.guidance:
@@ -103,22 +103,16 @@ class EnvConfig:
         """Returns a new spec, which the caller may change.
 
         Raises:
-            ConfigError: The text is no spec of MathReason-v0 with a source of problems.
+            ConfigError: The text is no spec of MathReason-v0, or names foreign code.
         """
         if self.stack is None:
             spec = copy.deepcopy(gym.spec("MathReason-v0"))
             spec.kwargs = self._arguments()
             spec.disable_env_checker = True
             return spec
-        try:
-            spec = EnvSpec.from_json(self.stack)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(
-                f"an environment spec must be JSON as env.spec.to_json() writes it, got "
-                f"{shown(self.stack)}; {error}"
-            ) from error
+        spec = checked_spec(self.stack)
         if not str(spec.id).startswith("MathReason-"):
-            raise ConfigError(f"an environment spec must be of MathReason-v0, got {spec.id!r}")
+            raise ConfigError(f"a spec must be of MathReason-v0, got {spec.id!r}")
         spec.kwargs.setdefault("problems", "chain")
         spec.disable_env_checker = True
         return spec

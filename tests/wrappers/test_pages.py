@@ -8,11 +8,15 @@ from typing import get_args
 
 import pytest
 
+from reason_env import wrappers
+from reason_env.env import WRAPPERS as ENTRY_POINTS
 from reason_env.wrappers.hint import Kind
 from reason_env.wrappers.reset_to_state import CutName
 from reason_env.wrappers.schedules import Schedule
-from reason_env.wrappers.stack import WRAPPERS
 
+WRAPPERS = {
+    name: getattr(wrappers, name) for name in ENTRY_POINTS if not name.startswith("Tabular")
+}
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "wrappers").glob("*.md"))
 
 
