@@ -1,4 +1,4 @@
-"""Sampling: the engine protocol, the torch engine and vLLM."""
+"""Sampling engines: the protocol, the torch engine and the vLLM engines."""
 
 from reason_env.agents.engines.build import build_engine
 from reason_env.agents.engines.config import EngineConfig, MismatchConfig

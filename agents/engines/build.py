@@ -1,4 +1,4 @@
-"""The engine that a config names, for a model. vLLM's own package is not imported here."""
+"""Builds the engine that a config names. Does not import vLLM's package."""
 
 from typing import Any
 
@@ -25,18 +25,18 @@ def build_engine(
     context_length: int,
     max_batch_size: int,
 ) -> Engine:
-    """Returns the engine, which starts with its first wave.
+    """Build an engine; a vLLM engine starts at its first call of `sample`.
 
     Args:
-        config: Which engine.
-        model: Whose weights it samples from, as they are at each wave.
-        vocab_size: Ids below it are sampled.
+        config: Selects and configures the engine.
+        model: The model to sample from; each call of `sample` uses its current weights.
+        vocab_size: Only ids below this number are sampled.
         context_length: Tokens that the model can read.
         max_batch_size: Sequences sampled at once.
 
     Raises:
-        ConfigError: vLLM is asked for and not installed, or in a version that is not known here.
-        ModelError: The model has an adapter that vLLM does not serve.
+        ConfigError: The config asks for vLLM, which is missing or of an unsupported version.
+        ModelError: The model has an adapter that vLLM cannot serve.
     """
     if not config.is_vllm:
         return TorchEngine(model, vocab_size=vocab_size, max_batch_size=max_batch_size)
@@ -48,7 +48,7 @@ def build_engine(
         vocab_size=vocab_size,
         context_length=context_length,
         max_batch_size=max_batch_size,
-        # Of a server elsewhere nothing is known; its flags are its own.
+        # The hardware of a remote server is unknown; whoever starts it chooses its flags.
         is_cpu=not is_remote and (is_cpu_build() or not torch.cuda.is_available()),
     )
     backend = (ServerBackend if config.kind == "vllm_server" else LocalBackend)(config, facts)

@@ -1,7 +1,7 @@
-"""EngineConfig: which engine samples, what it may take, and how far it may differ from the trainer.
+"""EngineConfig: selects the engine, its resources, and how far it may differ from the trainer.
 
-One dataclass for all engines, because a run is moved from one to another by one word; fields that
-an engine does not read say so.
+All engines share one dataclass, so that changing `kind` moves a run to another engine. A field that
+only some engines read says so.
 """
 
 import math
@@ -17,19 +17,20 @@ ENGINES = ("torch", "vllm", "vllm_server")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MismatchConfig:
-    """How the sampler's log-probabilities are compared with the trainer's, each iteration.
+    """How each iteration compares the sampler's log-probabilities with the trainer's.
 
     Raises:
         ConfigError: A number is outside its range.
     """
 
     sequences: int = 32
-    """Episodes of an iteration that the trainer scores again before its update; 0 is off."""
+    """Episodes of each iteration that the trainer scores again before its update; 0 is off."""
     limit: float = 0.05
     """Mean |trainer - sampler|, nats a token, above which the alarm is raised. Rounding gives 1e-6
     in float32 and up to about 0.01 in bfloat16; stale weights or another temperature give more."""
     alarm: Literal["warn", "stop"] = "warn"
-    """What the alarm does beside `rollout/mismatch_alarm`: a logged warning, or end the run."""
+    """What the alarm does besides setting `rollout/mismatch_alarm`: log a warning, or end the
+    run."""
 
     def __post_init__(self) -> None:
         if self.sequences < 0:
@@ -42,7 +43,7 @@ class MismatchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """What samples for the policy: torch in this process, or vLLM (`docs/vllm.md`).
+    """Which engine samples for the policy: torch in this process, or vLLM (`docs/vllm.md`).
 
     Raises:
         ConfigError: A number is outside its range, or fields contradict each other.
@@ -54,36 +55,36 @@ class EngineConfig:
     kind: Annotated[
         Literal["torch", "vllm", "vllm_server"], tyro.conf.arg(name="engine", prefix_name=False)
     ] = "torch"
-    """torch: in this process. vllm: vLLM's LLM in a process of its own on this machine.
-    vllm_server: vLLM's HTTP server, on another GPU or machine. The fields of --engine.* are those
-    of the vLLM engines, but for --engine.mismatch.*"""
+    """torch: in this process. vllm: vLLM's LLM in a separate process on this machine.
+    vllm_server: vLLM's HTTP server, on another GPU or machine. Only the vLLM engines read the
+    other --engine.* flags, except --engine.mismatch.*"""
     deadline_s: float = 600.0
-    """Seconds for one wave (one call of `sample`, its weight update included), after which the
-    engine counts as hung."""
+    """Seconds for one call of `sample`, including its weight update; a slower engine counts as
+    hung."""
     start_s: float = 600.0
-    """Seconds for an engine to start, or for a server to be there."""
+    """Seconds for the engine to start, or for the server to become healthy."""
     max_restarts: int = 2
-    """Restarts for one wave; if the engine then fails again, the run ends with an error."""
+    """Restarts within one call of `sample`; one more failure ends the run with an error."""
     kv_cache_gb: float | None = None
     """GiB of the KV cache; None: 1 on a CPU, on a GPU what `gpu_memory_fraction` leaves."""
     gpu_memory_fraction: float = 0.4
-    """Share of the GPU that vLLM takes; the trainer needs the rest where they share one."""
+    """Fraction of the GPU's memory that vLLM takes; leave room for the trainer if they share it."""
     block_size: int = 32
-    """Tokens of a block of the KV cache: prefixes are shared by whole blocks."""
+    """Tokens in a block of the KV cache; the prefix cache shares whole blocks."""
     max_context_tokens: int | None = None
-    """Longest context with its new tokens that is asked for; None: what the model can read. The KV
-    cache must hold at least one such sequence."""
+    """Longest context including its new tokens; None: what the model can read. The KV cache must
+    hold at least one such sequence."""
     prefix_caching: bool = True
-    """Prefixes that contexts share are run once; emptied with every weight update."""
+    """Compute prefixes that contexts share only once; every weight update clears the cache."""
     threads: int = 1
     """CPU threads of an engine that runs on the CPU."""
     devices: str | None = None
-    """CUDA_VISIBLE_DEVICES of the engine's process; None: those of this process."""
+    """CUDA_VISIBLE_DEVICES of the engine's process; None: the same as this process."""
     sync_dir: str | None = None
-    """Folder through which weights go to the engine, which must see it under the same path; None:
-    a temporary one. A folder in memory (/dev/shm) is fastest."""
+    """Folder for the weights that the engine loads; the engine must see it under the same path.
+    None: a temporary folder. A folder in memory (/dev/shm) is fastest."""
     server_url: str | None = None
-    """vllm_server: a server that runs already, as http://host:8000; None starts one here."""
+    """vllm_server: address of a running server, such as http://host:8000; None starts one here."""
     mismatch: MismatchConfig = field(default_factory=MismatchConfig)
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class EngineConfig:
             return
         if self.kind != "vllm_server":
             raise ConfigError(
-                f"server_url must stand with engine vllm_server, got engine {self.kind!r}; "
+                f"server_url must be used with engine vllm_server, got engine {self.kind!r}; "
                 "use --engine vllm_server"
             )
         if not self.server_url.startswith(("http://", "https://")):
@@ -120,10 +121,10 @@ class EngineConfig:
         if self.sync_dir is None:
             raise ConfigError(
                 "sync_dir must be given with server_url, got None; name a folder that this "
-                "process writes and the server reads under the same path"
+                "process can write and the server can read under the same path"
             )
 
     @property
     def is_vllm(self) -> bool:
-        """True where vLLM samples."""
+        """Whether a vLLM engine samples."""
         return self.kind != "torch"

@@ -1,14 +1,15 @@
-"""Keys and values of many sequences that share prefixes, without copying what is shared.
+"""A KV cache for many sequences that share prefixes; it stores each shared prefix once.
 
-A group of G completions reads its context's keys G times a step if every sequence has a copy; at
-256 shared tokens that is most of the time of a small model on a CPU. Here the context's keys are
-held once, and all samples of a context attend to them in one matrix product. Attention over the
-shared and over a sequence's own columns is merged by their log-sum-exp, which is exact:
+If every sequence of a group had a copy of the context's keys, the group would read them G times a
+token; with 256 shared tokens that takes most of the time of a small model on a CPU. This cache
+stores the keys of a context once, and all samples of the context attend to them in one matrix
+product. Attention over the shared columns and over a sequence's own columns is merged by
+log-sum-exp, which is exact:
 
     softmax([a, b]) [U; V] = w softmax(a) U + (1 - w) softmax(b) V,  w = sigmoid(lse(a) - lse(b))
 
-Models of other kinds than `SHARED_PREFIX_MODELS`, with sliding windows, or in less than float32
-keep a copy for each sequence, and attend by their own means.
+Models outside `SHARED_PREFIX_MODELS`, with sliding windows, or with weights below float32 get one
+copy per sequence and use their own attention.
 
 Axis letters: P contexts, S sequences, G sequences of one context, H key-value heads, R query heads
 of a key-value head, L context columns, T own columns, D head size.
@@ -24,14 +25,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
 SHARED_PREFIX_MODELS = ("gpt2", "llama", "qwen2", "qwen3")
-"""Model types whose attention is plain softmax, called through transformers' AttentionInterface."""
+"""Model types with plain softmax attention, called through transformers' AttentionInterface."""
 IMPLEMENTATION = "reason_env_fork"
 FIRST_COLUMNS = 64
-"""Own columns a buffer begins with; it doubles when they are full."""
+"""Initial number of own columns in a buffer; a full buffer doubles."""
 
 
 def can_share_prefixes(model: Any) -> bool:
-    """Returns whether `shared_attention` computes what the model's own attention does."""
+    """Return whether `forked_attention` equals the model's own attention."""
     config = model.config
     layer_types = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
@@ -43,18 +44,18 @@ def can_share_prefixes(model: Any) -> bool:
 
 
 class ForkLayer(DynamicLayer):
-    """One layer's columns in buffers that grow by doubling; rows can be moved and dropped."""
+    """The columns of one layer, in buffers that grow by doubling; rows can move and be dropped."""
 
     def __init__(self, prefix: CacheLayerMixin, rows: Tensor | None) -> None:
-        """Begins after a prefill.
+        """Start from a prefilled layer.
 
         Args:
             prefix: Keys and values of the contexts, [P, H, L, D].
-            rows: [S], the context of each sequence, to copy it; None to share it.
+            rows: The context of each sequence, [S], to copy its columns; None to share them.
         """
         super().__init__()
-        assert prefix.keys is not None, "a fork begins after its prefill"
-        assert prefix.values is not None, "a fork begins after its prefill"
+        assert prefix.keys is not None, "a fork starts after its prefill"
+        assert prefix.values is not None, "a fork starts after its prefill"
         self.prefix_keys, self.prefix_values = prefix.keys, prefix.values
         self.length = 0
         if rows is not None:
@@ -63,7 +64,7 @@ class ForkLayer(DynamicLayer):
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """Writes new columns and returns the sequences' columns so far, without a copy."""
+        """Write new columns; return views of each sequence's own columns so far."""
         begin, end = self.length, self.length + key_states.shape[-2]
         self.keys = _wide_enough(self.keys, key_states, begin, end)
         self.values = _wide_enough(self.values, value_states, begin, end)
@@ -73,11 +74,11 @@ class ForkLayer(DynamicLayer):
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_seq_length(self) -> int:
-        """Columns written."""
+        """Return the number of columns written."""
         return self.length
 
     def keep_(self, num_rows: int, holes: Tensor, movers: Tensor) -> None:
-        """Moves rows `movers` into `holes`, then drops all but the first `num_rows`."""
+        """Move rows `movers` to `holes`, then keep only the first `num_rows` rows."""
         if self.keys is None or self.values is None:
             return
         self.keys[holes, :, : self.length] = self.keys[movers, :, : self.length]
@@ -86,7 +87,7 @@ class ForkLayer(DynamicLayer):
 
 
 def _wide_enough(buffer: Tensor | None, states: Tensor, begin: int, end: int) -> Tensor:
-    """Returns the buffer, or a wider one with its first `begin` columns, that holds `end`."""
+    """Return the buffer if it holds `end` columns, else a wider copy of its first `begin`."""
     if buffer is not None and end <= buffer.shape[2]:
         return buffer
     rows, heads, _, size = states.shape
@@ -97,18 +98,18 @@ def _wide_enough(buffer: Tensor | None, states: Tensor, begin: int, end: int) ->
 
 
 class ForkCache(Cache):
-    """The cache of a wave of sequences, forked from the prefill of their contexts."""
+    """The cache of a batch of sequences, forked from their prefilled contexts."""
 
     def __init__(
         self, prefix: Sequence[CacheLayerMixin], mask_PL: Tensor, rows_S: Tensor, *, is_shared: bool
     ) -> None:
-        """Forks.
+        """Fork the prefilled layers.
 
         Args:
             prefix: The prefilled layers.
             mask_PL: 1 on tokens, 0 on the padding before them.
-            rows_S: The context of each sequence; those of one context stand together.
-            is_shared: Whether sequences attend to one copy of their context.
+            rows_S: The context of each sequence, in ascending order.
+            is_shared: Whether all sequences of a context attend to one copy of it.
         """
         self.fork_layers = [ForkLayer(layer, None if is_shared else rows_S) for layer in prefix]
         super().__init__(layers=list(self.fork_layers))
@@ -116,13 +117,13 @@ class ForkCache(Cache):
         self.rows_S = rows_S
         starts = torch.searchsorted(rows_S, rows_S)
         self.places_S = torch.arange(len(rows_S), device=rows_S.device) - starts
-        """Index of each sequence within its context's."""
+        """Index of each sequence among the sequences of its context."""
         self.group_size = int(self.places_S.max()) + 1
         self.mask = mask_PL if is_shared else mask_PL[rows_S]
         self.bias_PL = _padding_bias(mask_PL) if is_shared else None
 
     def forward_args(self, num_new: int) -> dict[str, Any]:
-        """Returns the model's arguments that make it attend to what is cached and the new."""
+        """Return arguments with which the model attends to the cached and `num_new` new tokens."""
         if self.is_shared:
             return {"attention_mask": None, "fork_cache": self}
         ones = self.mask.new_ones((len(self.mask), num_new))
@@ -130,7 +131,7 @@ class ForkCache(Cache):
         return {"attention_mask": self.mask}
 
     def keep_(self, num_rows: int, holes: Tensor, movers: Tensor) -> None:
-        """Moves sequences `movers` into `holes`, then drops all but the first `num_rows`."""
+        """Move sequences `movers` to `holes`, then keep only the first `num_rows` sequences."""
         for layer in self.fork_layers:
             layer.keep_(num_rows, holes, movers)
         self.rows_S = kept_rows(self.rows_S, num_rows, holes, movers)
@@ -139,7 +140,7 @@ class ForkCache(Cache):
             self.mask = kept_rows(self.mask, num_rows, holes, movers)
             return
         contexts, rows = self.rows_S.unique(return_inverse=True)
-        # Copying at half size costs at most as much in all as the first copy did.
+        # Copying only when at most half are left: all copies together cost at most one full copy.
         if 2 * len(contexts) <= len(self.mask):
             self.rows_S, self.mask = rows, self.mask[contexts]
             self.bias_PL = _padding_bias(self.mask)
@@ -149,7 +150,7 @@ class ForkCache(Cache):
 
 
 def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Tensor:
-    """Returns the first `num_rows` rows after rows `movers` took the places `holes`.
+    """Return the first `num_rows` rows after moving rows `movers` to `holes`.
 
     >>> kept_rows(torch.tensor([10, 11, 12, 13]), 2, torch.tensor([1]), torch.tensor([3]))
     tensor([10, 13])
@@ -160,7 +161,7 @@ def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Ten
 
 
 def _padding_bias(mask_PL: Tensor) -> Tensor | None:
-    """Returns 0 on tokens and -inf on padding, or None if there is no padding."""
+    """Return 0 on tokens and -inf on padding, or None without padding."""
     if bool(mask_PL.all()):
         return None
     return torch.zeros(mask_PL.shape, device=mask_PL.device).masked_fill(mask_PL == 0, -torch.inf)
@@ -174,13 +175,14 @@ def forked_attention(
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one new token a sequence to its shared context and its own columns.
+    """Attend from one new token per sequence to its shared context and its own columns.
 
-    The signature is that of transformers' AttentionInterface; `key` and `value` are the own ones.
+    The signature is that of transformers' AttentionInterface; `key` and `value` hold the sequence's
+    own columns.
     """
     cache: ForkCache = kwargs["fork_cache"]
     scaling = kwargs.get("scaling")
-    assert attention_mask is None, "padding is masked by the cache"
+    assert attention_mask is None, "the cache masks the padding"
     layer = cache.fork_layers[module.layer_idx]
     size_S, num_heads, num_new, size_D = query.shape
     assert num_new == 1, "a fork samples one token at a time"
@@ -214,7 +216,7 @@ def forked_attention(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, bias_PL: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Returns attention [B, Q, D] and the log-sum-exp of its scores [B, Q, 1]."""
+    """Return attention [B, Q, D] and the log-sum-exp of its scores [B, Q, 1]."""
     scores = torch.bmm(query, key.transpose(1, 2))
     if bias_PL is not None:
         scores.view(len(bias_PL), -1, bias_PL.shape[1]).add_(bias_PL[:, None])
@@ -225,7 +227,7 @@ def _attend(
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """The mask of `forked_attention`: none, the cache knows the padding."""
+    """Build no mask for `forked_attention`: the cache masks the padding."""
 
 
 AttentionInterface.register(IMPLEMENTATION, forked_attention)
@@ -234,7 +236,7 @@ AttentionMaskInterface.register(IMPLEMENTATION, _no_mask)
 
 @contextmanager
 def attending(model: Any, cache: ForkCache) -> Iterator[None]:
-    """Makes the model attend the way that the cache needs, for a while."""
+    """Make the model use `forked_attention` inside the block, if the cache shares prefixes."""
     before = model.config._attn_implementation
     if cache.is_shared:
         model.config._attn_implementation = IMPLEMENTATION

@@ -1,4 +1,4 @@
-"""What a policy asks of the thing that samples for it, whether torch or a server runs the model."""
+"""Engine: the protocol that a policy samples through, whether torch or a server runs the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from reason_env.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What an engine sampled after one context, in one turn."""
+    """The tokens that an engine sampled after one context, in one turn."""
 
     token_ids: tuple[int, ...]
-    """[T], the end token included if it was sampled."""
+    """[T], including the end token if it was sampled."""
     log_probs: tuple[float, ...]
-    """[T], nats, of the distribution actually sampled from (temperature, top-p, top-k applied)."""
+    """[T], nats, under the distribution sampled from, after temperature, top-k and top-p."""
     is_finished: bool
-    """True if a stop token ended it, False if the token limit did."""
+    """True if a stop token ended the completion, False if the token limit did."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.log_probs):
@@ -25,21 +25,21 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Samples completions of contexts, token ids in and token ids out."""
+    """Samples completions of contexts; takes and returns token ids."""
 
     @property
     def num_prefill_tokens(self) -> int:
-        """Context tokens run through the model since the engine was made."""
+        """Context tokens run through the model since the engine was built."""
         ...
 
     @property
     def num_sampled_tokens(self) -> int:
-        """Tokens returned in completions since the engine was made."""
+        """Tokens returned in completions since the engine was built."""
         ...
 
     @property
     def num_restarts(self) -> int:
-        """Times that it was started again because it died or hung."""
+        """Restarts after the engine died or hung."""
         ...
 
     def sample(
@@ -50,12 +50,12 @@ class Engine(Protocol):
         seed: int,
         stop_ids: tuple[int, ...],
     ) -> list[tuple[Completion, ...]]:
-        """Returns `num_samples` completions of each context, in the order of the contexts.
+        """Sample `num_samples` completions of each context, in the order of the contexts.
 
         Args:
-            contexts: Checked by the caller: valid ids that fit the model's context.
-            sampling: The distribution that is drawn from, and whose log-probabilities are given.
+            contexts: The caller has checked that the ids are valid and fit the model's context.
+            sampling: The distribution that is sampled from, whose log-probabilities are recorded.
             seed: Equal seeds give equal completions.
-            stop_ids: A completion ends with the first of these, which it includes.
+            stop_ids: The first of these ids ends a completion and is its last token.
         """
         ...

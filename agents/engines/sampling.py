@@ -1,10 +1,9 @@
-"""What is sampled, and from which distribution: settings, contexts, and the log-probabilities.
+"""Contexts, sampling settings, and the distribution that tokens are drawn from.
 
-One function turns logits into the distribution that tokens are drawn from, and both sampling and
-scoring call it, so that recorded log-probabilities are those of the distribution actually used.
-The order is temperature, then top-k, then top-p of what is left. Both truncations keep every token
-whose logit reaches a threshold, so tokens with equal logits stay or go together, whatever the
-sort order.
+`processed_log_probs` turns logits into that distribution. Sampling and scoring both call it, so
+recorded log-probabilities are those of the distribution used. It applies temperature, then top-k,
+then top-p to the tokens that are left. Both truncations keep every token whose logit reaches a
+threshold, so tokens with equal logits are kept or cut together, whatever the sort order.
 
 Axis letters: B rows, V vocabulary.
 """
@@ -31,12 +30,12 @@ class SamplingConfig:
     """
 
     temperature: float = 1.0
-    """Logits are divided by it; 0 takes the likeliest token, and then the log-probabilities are
-    those of the untruncated distribution at temperature 1, since its own are all 0."""
+    """Divides the logits. 0 takes the likeliest token and records log-probabilities of the
+    untruncated distribution at temperature 1, because greedy ones would all be 0."""
     top_p: float = 1.0
-    """Keeps the likeliest tokens that together reach this probability, 0 < top_p <= 1; 1 is off."""
+    """Keep the likeliest tokens that together reach this probability, 0 < top_p <= 1; 1 is off."""
     top_k: int = 0
-    """Keeps this many likeliest tokens; 0 is off."""
+    """Keep this many of the likeliest tokens; 0 is off."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -55,32 +54,32 @@ class SamplingConfig:
 
     @property
     def is_greedy(self) -> bool:
-        """True where the likeliest token is taken."""
+        """Whether sampling takes the likeliest token."""
         return self.temperature == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One distinct context, and the completions that are wanted of it.
+    """The tokens to condition on, and how many completions to sample after them.
 
     Raises:
-        ConfigError: Nothing is asked for, or there is no token to condition on.
+        ConfigError: `num_samples` or `max_new_tokens` is below 1, or the context has no tokens.
 
     >>> Context(token_ids=(49, 43, 49, 61), num_samples=8, max_new_tokens=4).num_samples
     8
     """
 
     token_ids: tuple[int, ...]
-    """[P], what the completions are conditioned on: prompt and response so far."""
+    """[P], the prompt and the response so far."""
     num_samples: int
-    """Completions of it."""
+    """Completions to sample."""
     max_new_tokens: int
-    """Limit of each completion, in tokens, a stop token included."""
+    """Longest completion in tokens, including a stop token."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:
             raise ConfigError(
-                "a context must hold at least one token, got none; give the prompt a text"
+                "a context must hold at least one token, got none; give the prompt some text"
             )
         for name, value in (
             ("num_samples", self.num_samples),
@@ -93,10 +92,10 @@ class Context:
 
 
 def processed_log_probs(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Returns the log-probabilities [B, V], in nats, that `sampling` draws from.
+    """Compute the log-probabilities [B, V], in nats, of the distribution that `sampling` uses.
 
-    Tokens that are cut off have -inf. Computed in float32 or better. Greedy sampling has those of
-    the untruncated distribution at temperature 1.
+    Tokens that truncation removes get -inf. The computation runs in float32 or better. For greedy
+    sampling the distribution is the untruncated one at temperature 1.
 
     >>> logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
     >>> processed_log_probs(logits, SamplingConfig(top_k=3, top_p=0.8)).exp().round(decimals=4)
@@ -113,7 +112,7 @@ def processed_log_probs(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
 
 
 def _threshold(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Returns the smallest logit that is kept in each row, [B, 1]."""
+    """Return the smallest logit that each row keeps, [B, 1]."""
     size = logits_BV.shape[-1]
     top_k = min(sampling.top_k, size) if sampling.top_k else size
     likeliest = logits_BV.topk(top_k, dim=-1).values
@@ -126,16 +125,15 @@ def _threshold(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
-    """Returns one token per row [B] and its log-probability [B], in nats.
+    """Sample one token per row [B]; return the tokens and their log-probabilities [B], in nats.
 
-    The token is the first at which the cumulative probability exceeds the row's uniform number: one
-    random number per token, whatever the vocabulary, so that a row's tokens depend on its own
-    numbers only.
+    The token is the first at which the cumulative probability exceeds the row's uniform number. One
+    random number per token suffices for any vocabulary, and a row's tokens depend on no other row.
 
     Args:
         logits_BV: The model's logits, unprocessed.
         uniforms_B: float32 in 0 <= u < 1.
-        sampling: Which distribution is drawn from.
+        sampling: The distribution to draw from.
     """
     log_probs = processed_log_probs(logits_BV, sampling)
     if sampling.is_greedy:
@@ -143,27 +141,27 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: SamplingConfig) -> tup
     else:
         probs = log_probs.exp()
         cumulative = probs.cumsum(dim=-1)
-        # At most 1 - 2^-23 of the total, which float32 rounds to less than the total: the search
-        # ends inside the row, on a token whose probability is not 0.
+        # float32 rounds 1 - 2^-23 of the total to less than the total, so the search ends inside
+        # the row, on a token whose probability is not 0.
         target = uniforms_B.clamp(max=1 - 2**-23)[:, None] * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, target, right=True)
         if probs.is_cuda:
-            # Parallel sums are not quite monotone and may end on a token that was cut off.
+            # Parallel sums are not quite monotone and may select a token that truncation removed.
             is_possible = probs.gather(-1, tokens) > 0
             tokens = torch.where(is_possible, tokens, probs.argmax(dim=-1, keepdim=True))
     return tokens[:, 0], log_probs.gather(-1, tokens)[:, 0]
 
 
 def uniform_streams(seed: int, keys: list[tuple[int, int]], length: int) -> Tensor:
-    """Returns uniform numbers [len(keys), length], a counter-based stream for each key.
+    """Draw uniform numbers [len(keys), length] from one counter-based stream per key.
 
-    A stream depends on the seed and its key alone, so what a sequence draws depends neither on
-    its neighbours nor on how sequences are batched.
+    A stream depends only on the seed and its key, so a sequence's draws depend neither on other
+    sequences nor on how sequences are batched.
 
     Args:
-        seed: Any integer; its low 64 bits count.
+        seed: Any integer; only its low 64 bits matter.
         keys: (context index, sample index) of each sequence, below 2^32.
-        length: Numbers of each stream.
+        length: Numbers per stream.
 
     >>> both = uniform_streams(7, [(0, 0), (2, 1)], 3)
     >>> torch.equal(uniform_streams(7, [(2, 1)], 2)[0], both[1, :2])

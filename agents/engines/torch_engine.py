@@ -1,14 +1,14 @@
-"""Samples with plain torch: each distinct context is prefilled once, then its KV cache is forked.
+"""Samples with torch: prefills each distinct context once, then forks its KV cache.
 
-Contexts are left-padded, so that every sequence of a wave writes the same column of a preallocated
-cache. A sequence that ends leaves the batch at once: the last live row takes its place, which
-copies one row and not the cache.
+Contexts are left-padded, so that every sequence of a batch writes the same column of a preallocated
+cache. A sequence that ends leaves the batch at once: the last live row moves to its place, which
+copies one row, not the cache.
 
-Each sequence draws from its own counter-based stream (`uniform_streams`): what it samples depends
-on the seed, its context's index and its own index, not on its neighbours or `max_batch_size`,
-as far as floating point allows (other batch shapes move logits in the last bits).
+Each sequence draws from its own counter-based stream (`uniform_streams`). Its tokens depend on the
+seed, its context's index and its own index, not on other sequences or `max_batch_size`, as far as
+floating point allows: other batch shapes change the last bits of the logits.
 
-Not covered: models whose layers keep another state than keys and values (Mamba, linear attention).
+Not covered: models whose layers keep a state other than keys and values (Mamba, linear attention).
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,37 +36,37 @@ MAX_PREFILL_TOKENS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class _Prefill:
-    """Distinct contexts after their one pass through the model."""
+    """Distinct contexts after one forward pass."""
 
     layers: list[DynamicLayer]
     mask: Tensor
     """[P, L], 1 on tokens, 0 on the padding before them."""
     logits: Tensor
-    """[P, V], of the token after each context."""
+    """[P, V], for the token after each context."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """One completion to be sampled."""
+    """One completion to sample."""
 
     context: int
-    """Index into the caller's contexts."""
+    """Index of the context in the caller's order."""
     sample: int
     row: int
-    """Row of the wave's prefill."""
+    """Row of the context in the prefill."""
     limit: int
-    """Tokens."""
+    """Most tokens to sample."""
 
 
 class TorchEngine:
     """Samples from a causal language model by forking its KV cache."""
 
     def __init__(self, model: Any, *, vocab_size: int, max_batch_size: int = 256) -> None:
-        """Wraps a model; weights that change later are used as they are then.
+        """Wrap a model; each call of `sample` uses its current weights.
 
         Args:
             model: A `transformers` causal language model that takes `position_ids`.
-            vocab_size: Ids below it are sampled; those that only pad the embedding are not.
+            vocab_size: Only ids below this number are sampled; padding of the embedding is not.
             max_batch_size: Sequences sampled at once.
 
         Raises:
@@ -91,30 +91,30 @@ class TorchEngine:
         seed: int,
         stop_ids: tuple[int, ...],
     ) -> list[tuple[Completion, ...]]:
-        """Returns `num_samples` completions of each context; see `Engine.sample`."""
+        """Sample `num_samples` completions of each context; see `Engine.sample`."""
         found: dict[tuple[int, int], Completion] = {}
         is_stop = torch.zeros(self.vocab_size, dtype=torch.bool)
         is_stop[list(stop_ids)] = True
         is_stop = is_stop.to(self.model.device)
         with torch.inference_mode(), evaluating(self.model):
-            for distinct, sequences in self._waves(contexts):
+            for distinct, sequences in self._prefill_batches(contexts):
                 prefill = self._prefill(distinct)
                 for start in range(0, len(sequences), self.max_batch_size):
-                    wave = sequences[start : start + self.max_batch_size]
-                    found.update(self._sample_wave(prefill, wave, sampling, seed, is_stop))
+                    batch = sequences[start : start + self.max_batch_size]
+                    found.update(self._sample_batch(prefill, batch, sampling, seed, is_stop))
         self.num_sampled_tokens += sum(len(item.token_ids) for item in found.values())
         return [
             tuple(found[index, sample] for sample in range(context.num_samples))
             for index, context in enumerate(contexts)
         ]
 
-    def _waves(
+    def _prefill_batches(
         self, contexts: Sequence[Context]
     ) -> Iterator[tuple[list[tuple[int, ...]], list[_Sequence]]]:
-        """Yields distinct contexts with their sequences, `max_batch_size` sequences at once.
+        """Yield distinct contexts with their sequences, at most `max_batch_size` sequences at once.
 
-        Only a context with more samples than that has a longer list. Contexts of equal numbers of
-        samples and similar length stand together, so that little is padded.
+        A single context with more samples than that comes alone, with all of them. Contexts are
+        sorted by number of samples, then by length, to keep padding short.
         """
         same: dict[tuple[int, ...], list[int]] = {}
         for index, context in enumerate(contexts):
@@ -124,23 +124,23 @@ class TorchEngine:
             for token_ids, indices in same.items()
         }
         distinct: list[tuple[int, ...]] = []
-        wave: list[_Sequence] = []
+        batch: list[_Sequence] = []
         for token_ids in sorted(same, key=lambda ids: (counts[ids], len(ids))):
             indices, num_samples = same[token_ids], counts[token_ids]
-            if wave and len(wave) + num_samples > self.max_batch_size:
-                yield distinct, wave
-                distinct, wave = [], []
-            wave.extend(
+            if batch and len(batch) + num_samples > self.max_batch_size:
+                yield distinct, batch
+                distinct, batch = [], []
+            batch.extend(
                 _Sequence(index, sample, len(distinct), contexts[index].max_new_tokens)
                 for index in indices
                 for sample in range(contexts[index].num_samples)
             )
             distinct.append(token_ids)
-        if wave:
-            yield distinct, wave
+        if batch:
+            yield distinct, batch
 
     def _prefill(self, contexts: list[tuple[int, ...]]) -> _Prefill:
-        """Runs each context through the model once, in batches of `MAX_PREFILL_TOKENS`."""
+        """Run each context through the model once, `MAX_PREFILL_TOKENS` tokens at a time."""
         width = max(len(token_ids) for token_ids in contexts)
         device = self.model.device
         ids = torch.zeros((len(contexts), width), dtype=torch.long)
@@ -168,7 +168,7 @@ class TorchEngine:
         return _Prefill(_joined(caches), mask, torch.cat(logits))
 
     def _logits(self, ids: Tensor, positions: Tensor, cache: Cache, **masking: Any) -> Tensor:
-        """Returns the logits [B, V] after the last column, and extends the cache."""
+        """Compute the logits [B, V] after the last column and extend the cache."""
         output = self.model(
             input_ids=ids,
             position_ids=positions,
@@ -179,31 +179,31 @@ class TorchEngine:
         )
         return output.logits[:, -1, : self.vocab_size]
 
-    def _sample_wave(
+    def _sample_batch(
         self,
         prefill: _Prefill,
-        wave: list[_Sequence],
+        batch: list[_Sequence],
         sampling: SamplingConfig,
         seed: int,
         is_stop: Tensor,
     ) -> dict[tuple[int, int], Completion]:
-        """Returns the completions of one wave by (context index, sample index)."""
+        """Sample one batch; return its completions by (context index, sample index)."""
         device = self.model.device
-        steps = max(item.limit for item in wave)
-        keys = [(item.context, item.sample) for item in wave]
-        # Row t holds the numbers of position t, so that a step reads one contiguous row.
+        steps = max(item.limit for item in batch)
+        keys = [(item.context, item.sample) for item in batch]
+        # Row t holds the numbers of position t, so that each position reads one contiguous row.
         uniforms = uniform_streams(seed, keys, steps).T.contiguous().to(device)
-        token_ids = torch.zeros((steps, len(wave)), dtype=torch.long, device=device)
-        log_probs = torch.zeros((steps, len(wave)), device=device)
-        limits = torch.tensor([item.limit for item in wave], device=device)
-        rows = torch.tensor([item.row for item in wave], device=device)
+        token_ids = torch.zeros((steps, len(batch)), dtype=torch.long, device=device)
+        log_probs = torch.zeros((steps, len(batch)), device=device)
+        limits = torch.tensor([item.limit for item in batch], device=device)
+        rows = torch.tensor([item.row for item in batch], device=device)
         cache = ForkCache(
             prefill.layers, prefill.mask, rows, is_shared=can_share_prefixes(self.model)
         )
         positions = prefill.mask.sum(-1)[rows][:, None]
         logits = prefill.logits[rows]
         lengths = limits.clone()
-        live = torch.arange(len(wave), device=device)
+        live = torch.arange(len(batch), device=device)
         with attending(self.model, cache):
             for step in range(steps):
                 tokens, token_log_probs = draw(logits, uniforms[step, live], sampling)
@@ -229,7 +229,7 @@ class TorchEngine:
 
 
 def _joined(caches: list[list[DynamicLayer]]) -> list[DynamicLayer]:
-    """Returns the layers of prefill batches of one width as layers with all rows."""
+    """Concatenate the rows of prefill batches of equal width, layer by layer."""
     for first, *others in zip(*caches, strict=True):
         if others:
             first.keys = torch.cat([layer.keys for layer in (first, *others)])
@@ -244,7 +244,7 @@ def _completions(
     lengths: Tensor,
     is_stop: Tensor,
 ) -> dict[tuple[int, int], Completion]:
-    """Returns what was recorded in [steps, rows] as completions by key."""
+    """Convert recorded tokens and log-probabilities [steps, rows] to completions by key."""
     stopped = is_stop[token_ids[lengths - 1, torch.arange(len(keys), device=lengths.device)]]
     return {
         key: Completion(
@@ -265,7 +265,7 @@ def _completions(
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Switches dropout off for a while: a behavior log-probability has no noise."""
+    """Switch dropout off inside the block, so that log-probabilities have no noise."""
     was_training = model.training
     if was_training:
         model.eval()

@@ -1,4 +1,4 @@
-"""Keeps transformers quiet while a model is loaded or saved."""
+"""Silences transformers while it loads or saves a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Leaves out progress bars and load reports, which would break one-line messages."""
+    """Suppress progress bars and load reports, which would break one-line messages."""
     from transformers.utils import logging
 
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

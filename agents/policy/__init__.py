@@ -1,4 +1,4 @@
-"""The language-model policy: samples and scores."""
+"""The language-model policy: sampling, scoring and differentiable log-probabilities."""
 
 from reason_env.agents.policy.load import load_model
 from reason_env.agents.policy.policy import LanguageModelPolicy, Policy

@@ -1,4 +1,4 @@
-"""Finds and loads a language model and the codec of its ids, with one line for what is wrong."""
+"""Finds and loads a language model and its codec; reports a failure in one line."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from reason_env.errors import ConfigError, ModelError, did_you_mean, shown
 BASE_MODEL_DIR = Path(__file__).parents[1] / "base_model"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CODEC_KEY = "reason_env_codec"
-"""Key of a model's config.json; "bytes" means the built-in codec, so no tokenizer is needed."""
+"""Key in a model's config.json; the value "bytes" selects the built-in codec, not a tokenizer."""
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -25,7 +25,7 @@ TOKENIZER_FILES = (
 def load_model(
     name: str, *, dtype: str = "float32", step_delimiter: str = "\n"
 ) -> tuple[Any, Codec]:
-    """Returns the model on the CPU, and its codec; see `LanguageModelPolicy.load`."""
+    """Load a model on the CPU, and its codec; see `LanguageModelPolicy.load`."""
     if dtype not in DTYPES:
         raise ConfigError(
             f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}" + did_you_mean(dtype, DTYPES)
@@ -36,7 +36,11 @@ def load_model(
 
 
 def checked_device(device: str) -> torch.device:
-    """Returns the device, if it exists here."""
+    """Return the device.
+
+    Raises:
+        ConfigError: It is not a torch device, or does not exist on this machine.
+    """
     try:
         found = torch.device(device)
     except RuntimeError as error:
@@ -51,7 +55,12 @@ def checked_device(device: str) -> torch.device:
 
 
 def context_length_of(config: Any) -> int:
-    """Returns the tokens a model can attend to, after checking that the engine can serve it."""
+    """Return the tokens that a model can attend to.
+
+    Raises:
+        ModelError: A layer keeps a state other than keys and values, or the config states no
+            context length.
+    """
     text_config = config.get_text_config()
     layer_types = set(getattr(text_config, "layer_types", None) or ["full_attention"])
     other = sorted(layer_types - {"full_attention", "sliding_attention", "chunked_attention"})
@@ -70,12 +79,12 @@ def context_length_of(config: Any) -> int:
 
 
 def _model_place(name: str) -> str:
-    """Returns the directory or hub name that `name` stands for."""
+    """Resolve `name` to a directory or a hub name."""
     if name == "base":
         if not (BASE_MODEL_DIR / "config.json").is_file():
             raise ModelError(
-                "the shipped model 'base' must lie in agents/base_model, got no config.json there; "
-                "make it with `reason-env pretrain`"
+                "the shipped model 'base' must be in agents/base_model, got no config.json there; "
+                "train it with `reason-env pretrain`"
             )
         return str(BASE_MODEL_DIR)
     path = Path(name).expanduser()
@@ -89,8 +98,8 @@ def _model_place(name: str) -> str:
     # A hub name is `name` or `owner/name`; anything else can only mean a directory.
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise ModelError(
-            f"the model must be a directory, a hub name or 'base', got {shown(name)}, which is no "
-            "directory; check the path"
+            f"the model must be a directory, a hub name or 'base', got {shown(name)}, which is not "
+            "a directory; check the path"
         )
     return name
 
@@ -111,7 +120,7 @@ def _load_weights(name: str, place: str, dtype: torch.dtype) -> Any:
 
 
 def _load_codec_of(place: str, config: Any, step_delimiter: str) -> Codec:
-    """Returns the codec of a model: the built-in one where its config says so."""
+    """Load a model's codec: the built-in one if its config says so, else its tokenizer."""
     kind = getattr(config, CODEC_KEY, None)
     if kind == "bytes":
         return ByteCodec(step_delimiter)
@@ -121,7 +130,7 @@ def _load_codec_of(place: str, config: Any, step_delimiter: str) -> Codec:
             "remove it to use the directory's tokenizer"
         )
     directory = Path(place)
-    # transformers makes an empty tokenizer, silently, where the files are missing.
+    # transformers silently builds an empty tokenizer if the files are missing.
     if directory.is_dir() and not any((directory / file).is_file() for file in TOKENIZER_FILES):
         raise ModelError(
             f"a model directory must hold a tokenizer, got {shown(place)} without one; save one "

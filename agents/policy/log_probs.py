@@ -1,10 +1,10 @@
 """Log-probabilities of given tokens from logits, without a float32 copy of all logits.
 
-With 150,000 ids, the softmax that autograd saves would be the largest tensor of the whole training.
-Here the forward pass keeps two numbers a row beside the logits, and float32 copies are as large as
-a chunk. Rows that do not count are never read, so padding may hold anything, and its gradient is 0.
+With 150,000 ids, the softmax that autograd saves would be the largest tensor in training. Here the
+forward pass saves the logits and two numbers per row, and float32 copies are one chunk large.
+Masked rows are never read, so padding may hold any values, and its gradient is 0.
 
-Axis letters: B sequences, T tokens, V vocabulary, N rows of logits that count.
+Axis letters: B sequences, T tokens, V vocabulary, N unmasked rows of logits.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 MAX_CHUNK_LOGITS = 2**24
-"""Logits held in float32 at once."""
+"""Logits converted to float32 at once."""
 
 
 def next_token_log_probs(
@@ -25,10 +25,10 @@ def next_token_log_probs(
     vocab_size: int,
     with_entropy: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns log pi(token t | tokens before t) and the entropy there, [B, T], in nats.
+    """Compute log pi(token t | tokens before t) and its entropy, [B, T], in nats.
 
     log_probs_BT[b, t] = z[token t] - logsumexp(z), z = logits_BTV[b, t - 1, :vocab_size] /
-    temperature; 0 at t = 0 and where the mask is False at t. Both are differentiable.
+    temperature. Both results are differentiable, and 0 at t = 0 and where the mask is False.
 
     >>> logits = torch.tensor([[[0.5, 0.5], [0.2, 0.8], [0.0, 0.0]]]).log()
     >>> ids, mask = torch.tensor([[0, 1, 1]]), torch.tensor([[True, True, False]])
@@ -53,12 +53,12 @@ def next_token_log_probs(
 
 
 def _placed(values_N: Tensor, index_N: Tensor, shape: torch.Size) -> Tensor:
-    """Returns zeros of this shape with values at flat indices, differentiable."""
+    """Scatter values to flat indices of a zero tensor of this shape; differentiable."""
     return values_N.new_zeros(shape.numel()).index_put((index_N,), values_N).view(shape)
 
 
 class _GatheredLogSoftmax(torch.autograd.Function):
-    """One log-probability and the entropy for chosen rows of logits, in chunks of rows.
+    """The target's log-probability and the entropy for some rows of logits, in chunks of rows.
 
     With p = softmax(z), z = logits / temperature: d log p[y] / dz = 1[y] - p, and
     dH / dz[j] = -p[j] (log p[j] + H).

@@ -1,8 +1,8 @@
-"""A language model as a policy: it samples completions, scores them, and gives gradients.
+"""A language model as a policy: samples and scores completions, with gradients for training.
 
-The distribution is over the codec's ids only. Embeddings are often padded beyond the tokenizer's
-vocabulary; an id without text could be sampled there, and the environment could not decode it.
-Sampling, scoring and training all leave those ids out, so that their log-probabilities agree.
+The distribution covers the codec's ids only. Many models pad their embedding beyond the tokenizer's
+vocabulary; the environment could not decode an id from the padding. Sampling, scoring and training
+all exclude those ids, so that their log-probabilities agree.
 
 Axis letters: B sequences, T tokens, V vocabulary.
 """
@@ -35,17 +35,17 @@ __all__ = ["Context", "LanguageModelPolicy", "Policy", "SamplingConfig"]
 
 DEFAULT_BATCH_SIZE = 256
 MAX_SCORED_LOGITS = 2**26
-"""Logits that one forward pass of `score` computes, padding included."""
+"""Logits that one forward pass of `score` computes, including padding."""
 
 
 class Policy(Protocol):
-    """What collecting and evaluating ask of a policy; a scripted one fits too."""
+    """The protocol that rollouts and evaluation need; a scripted policy fits too."""
 
     codec: Codec
 
     @property
     def policy_version(self) -> int:
-        """Updates the policy has seen."""
+        """Number of updates so far."""
         ...
 
     def sample(
@@ -56,10 +56,10 @@ class Policy(Protocol):
         seed: int,
         stop_ids: tuple[int, ...] | None = None,
     ) -> list[tuple[Completion, ...]]:
-        """Returns `num_samples` completions of each context, in the order of the contexts.
+        """Sample `num_samples` completions of each context, in the order of the contexts.
 
         Args:
-            contexts: What is conditioned on, and how many completions of each.
+            contexts: The tokens to condition on, and how many completions to sample after them.
             sampling: Temperature and truncation.
             seed: Equal seeds give equal completions.
             stop_ids: A completion ends with the first of these; the codec's end token if None.
@@ -68,7 +68,7 @@ class Policy(Protocol):
 
 
 class LanguageModelPolicy:
-    """A causal language model with the codec of its ids."""
+    """A causal language model and its codec."""
 
     def __init__(
         self,
@@ -79,19 +79,19 @@ class LanguageModelPolicy:
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: Engine | None = None,
     ) -> None:
-        """Moves the model to the device and switches its dropout off.
+        """Move the model to the device and switch its dropout off.
 
         Args:
             model: A `transformers` causal language model that takes `position_ids`.
-            codec: Gives its ids their meaning.
+            codec: Encodes and decodes the model's ids.
             device: A torch device.
             max_batch_size: Sequences sampled at once.
-            engine: Samples; a `TorchEngine` of the model if None.
+            engine: Samples completions; a `TorchEngine` of the model if None.
 
         Raises:
-            ModelError: The codec has ids that the model does not, or the model states no context
-                length, or keeps another state than keys and values.
-            ConfigError: The device does not exist here.
+            ModelError: The codec has ids that the model lacks, or the model states no context
+                length, or keeps a state other than keys and values.
+            ConfigError: The device does not exist on this machine.
         """
         self.model = model.to(checked_device(device)).eval()
         self.codec = codec
@@ -120,19 +120,19 @@ class LanguageModelPolicy:
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: EngineConfig | None = None,
     ) -> "LanguageModelPolicy":
-        """Returns the policy of a model directory, a hub name, or "base", the shipped model.
+        """Load a policy from a model directory, a hub name, or "base", the shipped model.
 
         Args:
-            name: Where the model lies.
+            name: A model directory, a hub name, or "base".
             device: A torch device.
-            dtype: float32, bfloat16 or float16; of the weights.
+            dtype: Type of the weights: float32, bfloat16 or float16.
             step_delimiter: The text that ends a reasoning step.
             max_batch_size: Sequences sampled at once.
-            engine: What samples; torch if None.
+            engine: Selects the sampling engine; torch if None.
 
         Raises:
-            ModelError: No model, or no codec for it, can be loaded from there.
-            ConfigError: The device or the dtype does not exist here, or the engine's package.
+            ModelError: The model or its codec cannot be loaded.
+            ConfigError: The device, the dtype or the engine's package does not exist here.
         """
         checked_device(device)
         model, codec = load_model(name, dtype=dtype, step_delimiter=step_delimiter)
@@ -146,7 +146,7 @@ class LanguageModelPolicy:
         return cls(model, codec, device=device, max_batch_size=max_batch_size, engine=built)
 
     def save(self, directory: str | Path) -> None:
-        """Writes the model in Hugging Face's layout with what `load` needs; nothing is pickled."""
+        """Write the model in Hugging Face's layout, so that `load` can read it; without pickle."""
         if isinstance(self.codec, ByteCodec):
             setattr(self.model.config, CODEC_KEY, "bytes")
         with quiet_transformers():
@@ -156,16 +156,16 @@ class LanguageModelPolicy:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights are."""
+        """The device of the model's weights."""
         return self.model.device
 
     @property
     def policy_version(self) -> int:
-        """Updates the policy has seen."""
+        """Number of updates so far."""
         return self._policy_version
 
     def mark_updated(self, version: int | None = None) -> None:
-        """Counts one update, or takes the count of a checkpoint."""
+        """Increment the policy version, or set it to that of a checkpoint."""
         self._policy_version = self._policy_version + 1 if version is None else version
 
     def sample(
@@ -176,11 +176,11 @@ class LanguageModelPolicy:
         seed: int,
         stop_ids: tuple[int, ...] | None = None,
     ) -> list[tuple[Completion, ...]]:
-        """Returns `num_samples` completions of each context; see `Policy.sample`.
+        """Sample `num_samples` completions of each context; see `Policy.sample`.
 
         Raises:
-            ModelError: A context with its new tokens is longer than the model's context.
-            CodecError: An id lies outside the codec's vocabulary.
+            ModelError: A context and its new tokens do not fit the model's context.
+            CodecError: An id is outside the codec's vocabulary.
         """
         stops = (self.codec.eos_id,) if stop_ids is None else stop_ids
         check_token_ids(self.codec, stops)
@@ -192,7 +192,7 @@ class LanguageModelPolicy:
     def _check_length(self, num_context: int, num_new: int) -> None:
         if not num_context:
             raise ModelError(
-                "a context must hold at least one token, got none; give the prompt a text"
+                "a context must hold at least one token, got none; give the prompt some text"
             )
         if num_context + num_new > self.context_length:
             raise ModelError(
@@ -207,11 +207,11 @@ class LanguageModelPolicy:
         completions: Sequence[Sequence[int]],
         sampling: SamplingConfig,
     ) -> list[tuple[float, ...]]:
-        """Returns each completion token's log-probability, in nats, as sampling records it.
+        """Compute each completion token's log-probability, in nats, as sampling records it.
 
-        They agree to rounding. A truncation is a step, though: where the rounding of another batch
-        shape moves a token across its edge, that token has -inf here, and the others of its
-        position share one token's probability more or less.
+        The numbers agree with the recorded ones to rounding. Truncation is discontinuous, however:
+        if the rounding of another batch shape moves a token across the threshold, that token gets
+        -inf here, and the kept tokens at its position change by one token's probability.
 
         Args:
             contexts: Ids before each completion, at least one.
@@ -219,8 +219,8 @@ class LanguageModelPolicy:
             sampling: Temperature and truncation.
 
         Raises:
-            ModelError: A context with its completion is longer than the model's context.
-            CodecError: An id lies outside the codec's vocabulary.
+            ModelError: A context and its completion do not fit the model's context.
+            CodecError: An id is outside the codec's vocabulary.
         """
         pairs = [(tuple(a), tuple(b)) for a, b in zip(contexts, completions, strict=True)]
         for context, completion in pairs:
@@ -230,7 +230,7 @@ class LanguageModelPolicy:
         scores: list[tuple[float, ...]] = [()] * len(pairs)
         with evaluating(self.model):
             while order:
-                # Longest first: it sets the width, which the rest of the batch is padded to.
+                # Longest first: its width is the width of the batch.
                 width = sum(map(len, pairs[order[-1]]))
                 size = max(1, MAX_SCORED_LOGITS // (width * self.codec.vocab_size))
                 batch, order = order[-size:], order[:-size]
@@ -242,7 +242,7 @@ class LanguageModelPolicy:
     def _score_batch(
         self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]], sampling: SamplingConfig
     ) -> list[tuple[float, ...]]:
-        """Scores pairs of context and completion in one forward pass."""
+        """Score pairs of context and completion in one forward pass."""
         width = max(len(context) + len(completion) for context, completion in pairs)
         first = min(len(context) for context, _ in pairs) - 1
         ids = torch.zeros((len(pairs), width), dtype=torch.long)
@@ -270,16 +270,16 @@ class LanguageModelPolicy:
         temperature: float = 1.0,
         with_entropy: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns log pi(token t | tokens before t) and the entropy there, both differentiable.
+        """Compute log pi(token t | tokens before t) and its entropy, both differentiable.
 
-        log_probs_BT[b, t] = z[token t] - logsumexp(z), z = logits after token t-1 / temperature;
-        no truncation. Both are 0 at t = 0 and on padding, whatever the model gives there.
+        log_probs_BT[b, t] = z[token t] - logsumexp(z), z = logits after token t-1 / temperature,
+        without truncation. Both results are 0 at t = 0 and on padding.
 
         Args:
             token_ids_BT: Right-padded sequences.
             attention_mask_BT: 1 or True on tokens, 0 or False on padding.
             temperature: Above 0.
-            with_entropy: Whether to give the entropy, in nats, too.
+            with_entropy: Whether to compute the entropy, in nats; None takes its place if not.
 
         Raises:
             ConfigError: The temperature is not above 0.

@@ -1,4 +1,4 @@
-"""Tests of the real vLLM, which lives in an environment of its own: `make test-vllm`."""
+"""Tests of the real vLLM, which needs a separate environment: `make test-vllm`."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""A LoRA adapter as the light path: only the adapter travels, and never a stale one is used."""
+"""A LoRA adapter: updates send only the adapter, and samples never use an old one."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from reason_env.agents.policy.load import load_model
 pytestmark = pytest.mark.vllm
 
 
-def test_an_adapter_is_renewed_without_its_base_and_its_samples_are_its_own():
+def test_an_update_sends_only_the_adapter_and_samples_use_it():
     peft = pytest.importorskip("peft")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""vLLM's own HTTP server, started here: ids in and out, weights renewed, ended without a trace."""
+"""vLLM's HTTP server, started here: token ids, weight updates, recovery and a clean end."""
 
 import os
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_a_server_samples_as_torch_does_takes_new_weights_and_survives_kill_9():
         second = policy.sample(asked, SamplingConfig(), seed=2)
         assert gap(policy, asked, second) <= 1e-3
         assert (engine.num_weight_updates, engine.num_restarts) == (1, 0)
-        # The engine core below the server's front is killed; the front says so or falls silent.
+        # Kill the engine core; the server's front end then reports an error or stops answering.
         group = engine.backend.group
         cores = [
             pid

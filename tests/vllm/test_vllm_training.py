@@ -1,4 +1,4 @@
-"""Whole iterations of every method through the local engine, and its contexts token by token."""
+"""Full iterations of every method with the local engine; compares its contexts token by token."""
 
 import pytest
 import torch
@@ -23,25 +23,25 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def shared_engine():
-    """The one engine that runs."""
+    """The engine that all tests share."""
     made = []
     yield made
     for engine in made:
         engine.close()
 
 
-class Listening:
-    """An engine that notes what it was asked, and what came back."""
+class RecordingEngine:
+    """An engine that records its requests and completions."""
 
     def __init__(self, engine):
-        self.engine, self.waves = engine, []
+        self.engine, self.calls = engine, []
 
     def __getattr__(self, name):
         return getattr(self.engine, name)
 
     def sample(self, contexts, sampling, *, seed, stop_ids):
         found = self.engine.sample(contexts, sampling, seed=seed, stop_ids=stop_ids)
-        self.waves.append((list(contexts), found))
+        self.calls.append((list(contexts), found))
         return found
 
 
@@ -64,26 +64,26 @@ def config_of(name):
 def test_each_methods_starts_reach_the_engine_token_by_token(name, shared_engine):
     training = Training(config_of(name))
     if shared_engine:
-        # One process for all methods: it is given each one's weights with its first wave.
+        # One process for all methods: its next call loads the weights of this method's policy.
         training.policy.engine.close()
         shared_engine[0].rebind(training.policy.model)
     else:
         shared_engine.append(training.policy.engine)
     engine = shared_engine[0]
-    listening = training.policy.engine = Listening(engine)
+    recorder = training.policy.engine = RecordingEngine(engine)
     inner = reason_env_of(training.env)
     training.prepare()
-    listening.waves.clear()
+    recorder.calls.clear()
     restarts = engine.num_restarts
-    metrics, wave = training.iterate()
-    # What a Start asks for is its prompt and its response so far, in the order of the wave.
+    metrics, batch = training.iterate()
+    # The context of a Start is its prompt and its response so far.
     asked = [
         (context.token_ids, completion.token_ids)
-        for contexts, found in listening.waves
+        for contexts, found in recorder.calls
         for context, own in zip(contexts, found, strict=True)
         for completion in own
     ]
-    for item in wave.trajectories:
+    for item in batch.trajectories:
         state = item.start.state
         prompt = inner.prompt.token_ids(state)
         assert item.prompt_ids == prompt
@@ -97,7 +97,7 @@ def test_each_methods_starts_reach_the_engine_token_by_token(name, shared_engine
     assert metrics["rollout/mismatch_max"] <= 1e-3
     assert metrics["rollout/mismatch_alarm"] == 0
     assert metrics["rollout/engine_restarts"] == engine.num_restarts - restarts == 0
-    roles = {item.start.role for item in wave.trajectories}
+    roles = {item.start.role for item in batch.trajectories}
     expected = {
         "grpo": {"base"},
         "rrpo": {"base", "reset"},

@@ -1,4 +1,4 @@
-"""vLLM, in a process of its own or behind a server."""
+"""vLLM engines: `LLM` in a separate process, or vLLM's HTTP server."""
 
 from reason_env.agents.engines.vllm.engine import VLLMEngine
 from reason_env.agents.engines.vllm.local import LocalBackend

@@ -1,7 +1,8 @@
-"""Messages between the trainer and the engine's process: JSON with a length, over one socket.
+"""Channel: length-prefixed JSON messages between the trainer and the engine's process.
 
-JSON and not pickle: what an engine's process sends is never run. Python writes floats so that they
-read back exactly. Every wait has an end, also for a message that is too long to be written at once.
+JSON, not pickle, so that the trainer never executes what the engine's process sends. Python's JSON
+floats read back exactly. Sending and receiving both honour the deadline, also for a message that is
+too long for the socket's buffer.
 """
 
 import json
@@ -17,36 +18,36 @@ class Channel:
     """One end of a stream socket."""
 
     def __init__(self, sock: socket.socket) -> None:
-        """Takes the socket, which is the channel's from now on."""
+        """Take ownership of the socket."""
         self.socket = sock
 
     def send(self, message: dict[str, Any], *, deadline: float | None = None) -> None:
-        """Writes a message.
+        """Send a message.
 
         Args:
             message: JSON values only.
             deadline: `time.monotonic()` at which to give up; None waits forever.
 
         Raises:
-            TimeoutError: The other end does not read.
-            ConnectionError: The other end is gone.
+            TimeoutError: The other end did not read the message before the deadline.
+            ConnectionError: The other end is closed.
         """
         data = json.dumps(message).encode()
         self._wait_until(deadline)
         self.socket.sendall(_LENGTH.pack(len(data)) + data)
 
     def receive(self, *, deadline: float | None = None) -> dict[str, Any]:
-        """Returns the next message.
+        """Receive the next message.
 
         Raises:
-            TimeoutError: None came before the deadline.
-            ConnectionError: The other end is gone.
+            TimeoutError: No message arrived before the deadline.
+            ConnectionError: The other end is closed.
         """
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, deadline))
         return json.loads(self._read(length, deadline))
 
     def close(self) -> None:
-        """Closes this end; the other one then finds it gone."""
+        """Close this end; the other end then raises ConnectionError."""
         self.socket.close()
 
     def _read(self, length: int, deadline: float | None) -> bytes:
@@ -65,5 +66,5 @@ class Channel:
             return
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the deadline is over")
+            raise TimeoutError("the deadline has passed")
         self.socket.settimeout(left)

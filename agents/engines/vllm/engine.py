@@ -1,10 +1,10 @@
-"""vLLM behind the engine protocol: weights in step, failures survived, everything counted once.
+"""VLLMEngine: implements the engine protocol with vLLM, synchronises weights, survives failures.
 
-One wave is one call of `sample`: the weights' checksum is taken, new weights go to the engine with
-its prefix cache emptied, and all contexts are asked at once. Whatever fails on the way (a killed
-process, a hang, an answer from other weights) ends the engine; it is started again with the weights
-as they are now, and the whole wave is asked again with the same seeds. Only a wave that came back
-whole and was checked is counted.
+Each call of `sample` computes a checksum of the weights, sends changed weights to the engine, which
+clears its prefix cache, and requests all completions at once. After any failure (a killed process,
+a hang, a completion from other weights) the engine is killed and restarted with the current
+weights, and the whole call is repeated with the same seeds. Tokens are counted only after all
+completions have arrived and passed the checks.
 """
 
 import logging
@@ -20,8 +20,8 @@ from reason_env.agents.engines.vllm.requests import (
     Answer,
     EngineFailure,
     SampleRequest,
-    read_wave,
-    wave_requests,
+    read_completions,
+    sample_requests,
 )
 from reason_env.agents.engines.vllm.weights import WeightFiles, Weights
 from reason_env.errors import EngineError, ModelError
@@ -30,33 +30,33 @@ _log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
-    """A running vLLM, in whatever process. Every method may raise `EngineFailure`."""
+    """Controls one vLLM process or server. Every method may raise `EngineFailure`."""
 
     def start(self, weights: Weights) -> None:
-        """Starts it with these weights."""
+        """Start vLLM with these weights."""
         ...
 
-    def load(self, weights: Weights, *, invalidate: bool, deadline: float) -> None:
-        """Renews its weights and empties its prefix cache."""
+    def load(self, weights: Weights, *, deadline: float) -> None:
+        """Load new weights and clear the prefix cache."""
         ...
 
     def generate(
         self, requests: Sequence[SampleRequest], weights: Weights, *, deadline: float
     ) -> Answer:
-        """Samples; `deadline` is of `time.monotonic()`."""
+        """Sample completions; `deadline` is a value of `time.monotonic()`."""
         ...
 
     def stop(self) -> None:
-        """Ends it; nothing of it is left."""
+        """Stop vLLM and return when no process is left."""
         ...
 
     def kill(self) -> None:
-        """Ends it without asking."""
+        """Kill vLLM at once."""
         ...
 
 
 class VLLMEngine:
-    """Samples from a torch model's weights by vLLM."""
+    """Samples with vLLM from the weights of a torch model."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class VLLMEngine:
         vocab_size: int,
         context_length: int,
     ) -> None:
-        """Starts nothing: the first wave does, so that a policy that never samples costs nothing.
+        """Prepare the engine; the first call of `sample` starts vLLM.
 
         Args:
-            model: The trainer's, a `transformers` model or a PEFT model with a LoRA adapter; read
-                before each wave.
+            model: The trainer's model: a `transformers` model, or a PEFT model with a LoRA adapter.
+                Each call of `sample` reads its current weights.
             backend: Runs vLLM.
-            config: Deadlines, restarts, and where weights are written.
-            vocab_size: Ids below it are sampled.
+            config: Deadlines, restarts, and the folder for weights.
+            vocab_size: Only ids below this number are sampled.
             context_length: Tokens that the model can read.
         """
         self.backend, self.config = backend, config
@@ -90,11 +90,9 @@ class VLLMEngine:
         self.num_sampled_tokens = 0
         self.num_restarts = 0
         self.num_weight_updates = 0
-        """Times that new weights went to a running engine."""
-        self.invalidates_cache = True
-        """False only in the test that shows what a stale prefix cache does."""
+        """Times that a running engine loaded new weights."""
         self._loaded: Weights | None = None
-        """What the running engine holds; None where none runs."""
+        """Weights in the running engine; None if none runs."""
         self._finalizer = weakref.finalize(self, backend.stop)
 
     def sample(
@@ -105,73 +103,76 @@ class VLLMEngine:
         seed: int,
         stop_ids: tuple[int, ...],
     ) -> list[tuple[Completion, ...]]:
-        """Returns `num_samples` completions of each context; see `Engine.sample`.
+        """Sample `num_samples` completions of each context; see `Engine.sample`.
 
         Raises:
-            EngineError: The engine failed once more than `max_restarts` allows.
-            ModelError: A context is longer than `max_context_tokens`.
+            EngineError: The engine failed more than `max_restarts` times.
+            ModelError: A context and its new tokens are longer than `max_context_tokens`.
         """
         if not contexts:
             return []
         self._check(contexts)
-        requests = wave_requests(contexts, sampling, seed=seed, stop_ids=stop_ids)
+        requests = sample_requests(contexts, sampling, seed=seed, stop_ids=stop_ids)
         failures: list[str] = []
         while True:
             try:
-                completions, num_prefilled = self._wave(requests)
+                completions, num_prefilled = self._sample_once(requests)
                 break
             except EngineFailure as failure:
-                self._fail(failure, failures)
+                self._recover(failure, failures)
             except BaseException:
-                # Interrupted half-way: what is still on its way would answer the next wave.
-                self._drop()
+                # After an interrupt the next call would receive the pending answer of this one.
+                self._kill()
                 raise
         self.num_prefill_tokens += num_prefilled
         self.num_sampled_tokens += sum(len(c.token_ids) for own in completions for c in own)
         return completions
 
     def rebind(self, model: Any) -> None:
-        """Samples from another model of the same architecture from now on.
+        """Sample from another model of the same architecture from now on.
 
-        The running engine goes on: the model's weights are loaded into it with the next wave.
+        The engine keeps running; the next call of `sample` loads the new model's weights into it.
         """
         self.files.model = model
 
     def close(self) -> None:
-        """Ends the engine and removes its files."""
+        """Stop the engine and remove its files."""
         self._loaded = None
         self.backend.stop()
         self.files.close()
 
-    def _wave(self, requests: Sequence[SampleRequest]) -> tuple[list[tuple[Completion, ...]], int]:
+    def _sample_once(
+        self, requests: Sequence[SampleRequest]
+    ) -> tuple[list[tuple[Completion, ...]], int]:
+        """Synchronise the weights and sample; return completions and prefilled tokens."""
         weights = self.files.current()
         if self._loaded is None:
             self.backend.start(weights)
         deadline = time.monotonic() + self.config.deadline_s
         if self._loaded is not None and self._loaded.version != weights.version:
-            self.backend.load(weights, invalidate=self.invalidates_cache, deadline=deadline)
+            self.backend.load(weights, deadline=deadline)
             self.num_weight_updates += 1
         self._loaded = weights
         self.files.drop_old()
         answer = self.backend.generate(requests, weights, deadline=deadline)
-        completions = read_wave(
+        completions = read_completions(
             answer, requests, vocab_size=self.vocab_size, version=weights.version
         )
         return completions, answer.num_prefill_tokens
 
-    def _fail(self, failure: EngineFailure, failures: list[str]) -> None:
-        """Notes a failure and ends the engine, or gives up."""
+    def _recover(self, failure: EngineFailure, failures: list[str]) -> None:
+        """Kill the engine after a failure, so that it restarts; raise after too many failures."""
         failures.append(str(failure))
-        self._drop()
+        self._kill()
         if len(failures) > self.config.max_restarts:
             raise EngineError(
-                f"the engine must answer a wave within {self.config.max_restarts} restarts, got "
+                f"the engine must answer within {self.config.max_restarts} restarts, got "
                 f"{len(failures)} failures: {'; '.join(failures)[:2_000]}"
             ) from failure
         self.num_restarts += 1
-        _log.warning("the engine failed and is restarted, the wave is asked again: %s", failure)
+        _log.warning("the engine failed; restarting it and repeating the call: %s", failure)
 
-    def _drop(self) -> None:
+    def _kill(self) -> None:
         self._loaded = None
         self.backend.kill()
 

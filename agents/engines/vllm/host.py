@@ -1,9 +1,9 @@
-"""The engine's own process: vLLM's `LLM`, served over one socket. Run by `vllm_local.py`.
+"""The engine's process: serves vLLM's `LLM` over one socket. `local.py` runs it with `python -m`.
 
-vLLM is imported here and nowhere else, so what it does to a process (threads bound to cores,
-`torch.set_num_threads` replaced, environment variables) stays out of the trainer. And the trainer
-can wait with a deadline: where vLLM's engine is killed below `LLM.generate`, that call never comes
-back (seen with 0.32.0).
+Only this process imports vLLM, so that vLLM's changes to a process (threads bound to cores, a
+replaced `torch.set_num_threads`, environment variables) do not reach the trainer. A separate
+process also lets the trainer wait with a deadline: when vLLM's engine core is killed,
+`LLM.generate` never returns (seen with 0.32.0).
 """
 
 import importlib
@@ -19,14 +19,14 @@ _COMPUTED = "vllm:request_prefill_kv_computed_tokens"
 
 
 class Host:
-    """Answers the trainer's messages, one after another."""
+    """Answers the trainer's messages, one at a time."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.llm: Any = None
 
     def serve(self) -> None:
-        """Answers until the trainer says stop, or is gone."""
+        """Answer messages until the trainer sends "stop" or closes the socket."""
         while True:
             try:
                 message = self.channel.receive()
@@ -41,29 +41,29 @@ class Host:
         handlers = {"start": self.start, "load": self.load, "generate": self.generate}
         try:
             return handlers[operation](**message)
-        # The boundary of a process: whatever vLLM raises is told to the trainer, which decides.
+        # A process boundary: the trainer receives any error of vLLM and decides what to do.
         except Exception as error:  # noqa: BLE001
             return {"error": f"{type(error).__name__}: {error}"[:2_000]}
 
     def start(self, arguments: dict[str, Any], version: str) -> dict[str, Any]:
-        """Makes the LLM; its weights get this version."""
+        """Build the LLM and set the version of its weights."""
         vllm = _module("vllm")
         self.llm = vllm.LLM(**arguments)
         self.llm.update_weight_version(version)
         return {"pid": os.getpid(), "vllm": vllm.__version__}
 
-    def load(self, directory: str, version: str, invalidate: bool) -> dict[str, Any]:
-        """Loads the weights of a directory in place; empties the prefix cache with them."""
+    def load(self, directory: str, version: str) -> dict[str, Any]:
+        """Load weights in place and clear the prefix cache."""
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": directory})
-        if invalidate and not self.llm.reset_prefix_cache():
-            return {"error": "the prefix cache must be emptied with new weights, and was not"}
+        if not self.llm.reset_prefix_cache():
+            return {"error": "vLLM did not clear the prefix cache after loading new weights"}
         self.llm.update_weight_version(version)
         return {}
 
     def generate(
         self, requests: list[dict[str, Any]], adapter: dict[str, Any] | None
     ) -> dict[str, Any]:
-        """Samples; returns the choices of each request, and how many tokens were prefilled."""
+        """Sample; return the choices of each request and the number of prefilled tokens."""
         lora = None
         if adapter is not None:
             kind = _module("vllm.lora.request").LoRARequest
@@ -87,7 +87,7 @@ class Host:
 
 
 def _module(name: str) -> Any:
-    """Returns a module of vLLM, which is in no other environment than the engine's."""
+    """Import a module of vLLM by name, since type checkers run without vLLM."""
     return importlib.import_module(name)
 
 
@@ -104,7 +104,7 @@ def _choice(output: Any) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    """Serves the socket whose file descriptor is the only argument."""
+    """Serve the socket whose file descriptor is the only argument."""
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         Host(Channel(sock)).serve()
 

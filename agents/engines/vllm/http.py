@@ -1,4 +1,4 @@
-"""A small HTTP client for vLLM's server, and the reading of its answers. Standard library only."""
+"""An HTTP client for vLLM's server, and parsers for its answers. Standard library only."""
 
 import json
 import time
@@ -12,46 +12,46 @@ from reason_env.agents.engines.vllm.requests import Choice, EngineFailure
 from reason_env.errors import EngineError
 
 COMPUTED = "vllm:request_prefill_kv_computed_tokens_sum"
-"""Counter of the context tokens that were run, in `/metrics`."""
+"""Counter in `/metrics` of context tokens run through the model."""
 HEALTH_S = 5.0
-# Proxies of the environment are for other hosts than an engine's.
+# Ignore proxy variables in the environment: requests go straight to the server.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class HttpClient:
-    """Asks one server; what the network or the server does wrong becomes an `EngineFailure`."""
+    """Talks to one server; turns errors of the network or the server into `EngineFailure`."""
 
     def __init__(self, url: str) -> None:
-        """Takes the server's address, as http://host:8000."""
+        """Take the server's address, such as http://host:8000."""
         self.url = url.rstrip("/")
 
     def is_healthy(self) -> bool:
-        """Returns whether the server and its engine answer."""
+        """Return whether the server and its engine respond."""
         try:
-            self._text("/health", None, method="GET", timeout=HEALTH_S)
+            self._request("/health", None, method="GET", timeout=HEALTH_S)
         except EngineFailure:
             return False
         return True
 
     def get_text(self, path: str, *, deadline: float) -> str:
-        """Returns a page."""
-        return self._text(path, None, method="GET", timeout=_left(deadline))
+        """GET a path; return the text."""
+        return self._request(path, None, method="GET", timeout=_remaining_s(deadline))
 
     def get_json(self, path: str, *, deadline: float) -> dict[str, Any]:
-        """Returns a JSON object."""
+        """GET a path; return the JSON object."""
         return _object(self.get_text(path, deadline=deadline))
 
     def post(self, path: str, body: Mapping[str, Any] | None, *, deadline: float) -> dict[str, Any]:
-        """Sends a JSON object; returns the answer's, `{}` of an answer that is none.
+        """POST a JSON object; return the answer's JSON object, or `{}` for any other answer.
 
         Raises:
             EngineFailure: No answer came before the deadline, or the server failed.
-            EngineError: The server does not know the path, or refuses the request as wrong.
+            EngineError: The server rejects the path or the request (status 4xx).
         """
-        text = self._text(path, body, method="POST", timeout=_left(deadline))
+        text = self._request(path, body, method="POST", timeout=_remaining_s(deadline))
         return _object(text) if text.startswith("{") else {}
 
-    def _text(
+    def _request(
         self, path: str, body: Mapping[str, Any] | None, *, method: str, timeout: float
     ) -> str:
         data = None if body is None else json.dumps(body).encode()
@@ -68,46 +68,46 @@ class HttpClient:
             with error:
                 text = error.read().decode(errors="replace")
             if 400 <= error.code < 500:
-                raise _refused(path, error.code, text) from error
-            raise EngineFailure(f"{path} gave status {error.code}: {text[:500]}") from error
+                raise _rejection(path, error.code, text) from error
+            raise EngineFailure(f"{path} returned status {error.code}: {text[:500]}") from error
         except (OSError, HTTPException) as error:
-            raise EngineFailure(f"{path} gave no answer ({error!r})") from error
+            raise EngineFailure(f"no answer from {path} ({error!r})") from error
 
 
 def read_choices(answer: Mapping[str, Any]) -> tuple[Choice, ...]:
-    """Returns the completions of one answer of `/inference/v1/generate`, in order of `index`.
+    """Parse an answer of `/inference/v1/generate`; return its completions in order of `index`.
 
     Raises:
-        EngineFailure: The answer is not of that form.
+        EngineFailure: The answer has another form.
     """
     try:
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
         return tuple(_choice(choice) for choice in choices)
     except (KeyError, TypeError, ValueError) as error:
-        raise EngineFailure(f"its answer cannot be read ({error!r})") from error
+        raise EngineFailure(f"cannot read the server's answer ({error!r})") from error
 
 
 def num_prefilled(metrics: str) -> int:
-    r"""Returns the context tokens that the server has run since it started, from `/metrics`.
+    r"""Parse `/metrics`; return the context tokens that the server has run since it started.
 
     >>> num_prefilled('# HELP x\n' + COMPUTED + '{engine="0"} 40.0\n' + COMPUTED + '{e="1"} 2.0')
     42
 
     Raises:
-        EngineFailure: The counter is not there.
+        EngineFailure: The counter is missing.
     """
     lines = [line for line in metrics.splitlines() if line.startswith(COMPUTED)]
     if not lines:
-        raise EngineFailure(f"its /metrics must hold {COMPUTED}")
+        raise EngineFailure(f"/metrics has no counter {COMPUTED}")
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
 
 def _choice(choice: Mapping[str, Any]) -> Choice:
     token_ids = tuple(int(token) for token in choice["token_ids"])
     content = choice["logprobs"]["content"]
-    said = tuple(int(item["token_id"]) for item in content)
-    if said != token_ids:
-        raise ValueError("log-probabilities of other tokens than those sampled")
+    scored = tuple(int(item["token_id"]) for item in content)
+    if scored != token_ids:
+        raise ValueError("the log-probabilities belong to other tokens than the sampled ones")
     return Choice(
         token_ids=token_ids,
         log_probs=tuple(float(item["logprob"]) for item in content),
@@ -120,20 +120,20 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise EngineFailure(f"its answer is no JSON: {text[:200]!r}") from error
+        raise EngineFailure(f"the answer is not JSON: {text[:200]!r}") from error
     if not isinstance(value, dict):
-        raise EngineFailure(f"its answer is no JSON object: {text[:200]!r}")
+        raise EngineFailure(f"the answer is not a JSON object: {text[:200]!r}")
     return value
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise EngineFailure("it gave no answer in time")
-    return left
+def _remaining_s(deadline: float) -> float:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise EngineFailure("no answer before the deadline")
+    return remaining
 
 
-def _refused(path: str, status: int, text: str) -> EngineError:
-    """Returns the error for a request that the server will never take."""
+def _rejection(path: str, status: int, text: str) -> EngineError:
+    """Build the error for a request that the server rejects; repeating it would not help."""
     hint = "start it with VLLM_SERVER_DEV_MODE=1" if status == 404 else "see the server's log"
-    return EngineError(f"the server must take {path}, got status {status} ({text[:300]}); {hint}")
+    return EngineError(f"the server must accept {path}, got status {status} ({text[:300]}); {hint}")

@@ -1,4 +1,4 @@
-"""vLLM's LLM on this machine, in a process that can be waited for, killed and started again."""
+"""LocalBackend: runs vLLM's `LLM` in a process on this machine that can be killed and restarted."""
 
 import socket
 import sys
@@ -18,7 +18,7 @@ HOST_COMMAND = (sys.executable, "-m", "reason_env.agents.engines.vllm.host")
 
 
 class LocalBackend:
-    """The trainer's end of `host.py`."""
+    """The trainer's side of `host.py`."""
 
     def __init__(
         self,
@@ -27,30 +27,30 @@ class LocalBackend:
         *,
         command: Sequence[str] = HOST_COMMAND,
     ) -> None:
-        """Starts nothing yet.
+        """Store the settings; `start` runs the process.
 
         Args:
-            config: Memory, threads and times.
-            facts: Of the model.
-            command: What is run, with the number of its socket as last argument.
+            config: Memory, threads and time limits.
+            facts: Facts about the model.
+            command: The program to run; the number of its socket is added as the last argument.
         """
         self.config, self.facts, self.command = config, facts, tuple(command)
         self.engine_pid: int | None = None
-        """Process that runs vLLM, once it has started."""
+        """Id of the process that runs vLLM; None before it has started."""
         self._process: EngineProcess | None = None
         self._channel: Channel | None = None
 
     @property
     def group(self) -> int | None:
-        """Session of the engine's processes; None where none runs."""
+        """Session of the engine's processes; None if none runs."""
         return None if self._process is None else self._process.group
 
     def start(self, weights: Weights) -> None:
-        """Starts the engine with these weights.
+        """Start the engine with these weights.
 
         Raises:
-            EngineFailure: It died or did not start in time.
-            EngineError: vLLM refuses the model or the arguments.
+            EngineFailure: The engine died or did not start in time.
+            EngineError: vLLM rejects the model or the arguments.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -70,34 +70,29 @@ class LocalBackend:
         )
         self.engine_pid = int(reply["pid"])
 
-    def load(self, weights: Weights, *, invalidate: bool, deadline: float) -> None:
-        """Renews the weights, and empties the prefix cache unless told not to (a test)."""
+    def load(self, weights: Weights, *, deadline: float) -> None:
+        """Load new weights and clear the prefix cache."""
         self._ask(
-            {
-                "op": "load",
-                "directory": str(weights.directory),
-                "version": weights.version,
-                "invalidate": invalidate,
-            },
+            {"op": "load", "directory": str(weights.directory), "version": weights.version},
             deadline=deadline,
         )
 
     def generate(
         self, requests: Sequence[SampleRequest], weights: Weights, *, deadline: float
     ) -> Answer:
-        """Returns what was sampled for the requests."""
+        """Sample completions for the requests."""
         reply = self._ask(
             {
                 "op": "generate",
                 "requests": [request.to_json() for request in requests],
-                "adapter": adapter_json(weights),
+                "adapter": weights.adapter_json(),
             },
             deadline=deadline,
         )
         return _answer(reply)
 
     def stop(self) -> None:
-        """Ends the engine; returns when every process of it has ended or been killed."""
+        """Stop the engine; return when all of its processes have ended."""
         if self._process is None:
             return
         self._close_channel()
@@ -105,7 +100,7 @@ class LocalBackend:
         self._process = None
 
     def kill(self) -> None:
-        """Ends the engine without asking it."""
+        """Kill the engine at once."""
         if self._process is None:
             return
         self._close_channel()
@@ -125,35 +120,21 @@ class LocalBackend:
             self._channel.send(message, deadline=deadline)
             reply = self._channel.receive(deadline=deadline)
         except TimeoutError as error:
-            raise EngineFailure(f"it gave no answer to {operation!r} in time") from error
+            raise EngineFailure(f"no answer to {operation!r} before the deadline") from error
         except (OSError, ValueError) as error:
             raise EngineFailure(
-                f"it died at {operation!r} ({error}); its last words: {self._process.log_tail()}"
+                f"the engine died during {operation!r} ({error}); end of its log: "
+                f"{self._process.log_tail()}"
             ) from error
         if "error" not in reply:
             return reply
         if operation == "start":
-            # The same arguments would be refused again.
+            # vLLM would reject the same arguments again.
             raise EngineError(
                 f"vLLM must start with this model and these settings, got {reply['error']}; "
                 "see docs/vllm.md for memory and versions"
             )
-        raise EngineFailure(f"it answered {operation!r} with {reply['error']}")
-
-
-def adapter_json(weights: Weights) -> dict[str, Any] | None:
-    """Returns how the adapter is named in a request.
-
-    The name is another for each content: it is part of the keys of the prefix cache, so what an
-    old adapter computed is never found again.
-    """
-    if weights.adapter is None:
-        return None
-    return {
-        "name": f"{weights.version}-adapter-{weights.adapter_number}",
-        "number": weights.adapter_number,
-        "path": str(weights.adapter),
-    }
+        raise EngineFailure(f"the engine answered {operation!r} with {reply['error']}")
 
 
 def _answer(reply: dict[str, Any]) -> Answer:
@@ -174,4 +155,4 @@ def _answer(reply: dict[str, Any]) -> Answer:
             num_prefill_tokens=reply["num_prefill_tokens"],
         )
     except (KeyError, TypeError) as error:
-        raise EngineFailure(f"its answer cannot be read ({error!r})") from error
+        raise EngineFailure(f"cannot read the engine's answer ({error!r})") from error

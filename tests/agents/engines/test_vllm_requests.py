@@ -10,9 +10,9 @@ from reason_env.agents.engines.vllm.requests import (
     Answer,
     Choice,
     EngineFailure,
-    read_wave,
+    read_completions,
     request_seed,
-    wave_requests,
+    sample_requests,
 )
 from reason_env.errors import ConfigError
 
@@ -24,7 +24,7 @@ SAMPLING = SamplingConfig(temperature=0.7, top_p=0.9, top_k=3)
 
 
 def requests(*, stop_ids=(2, 9), seed=11):
-    return wave_requests(CONTEXTS, SAMPLING, seed=seed, stop_ids=stop_ids)
+    return sample_requests(CONTEXTS, SAMPLING, seed=seed, stop_ids=stop_ids)
 
 
 def choice(*token_ids, finish="stop"):
@@ -40,7 +40,7 @@ GOOD = (
 
 def read(choices):
     answer = Answer(choices=choices, num_prefill_tokens=0)
-    return read_wave(answer, requests(), vocab_size=10, version="1-a")
+    return read_completions(answer, requests(), vocab_size=10, version="1-a")
 
 
 def test_a_request_carries_ids_and_every_number_of_the_sampling():
@@ -65,21 +65,21 @@ def test_a_request_carries_ids_and_every_number_of_the_sampling():
 
 
 @given(st.integers(-(2**70), 2**70), st.integers(0, 5000), st.integers(0, 5000))
-def test_seeds_fit_vllm_and_requests_share_none_of_their_samples_seeds(seed, a, b):
+def test_seeds_fit_vllm_and_no_two_requests_share_a_samples_seed(seed, a, b):
     assert 0 <= request_seed(seed, a) < 2**62
     if a != b:
         assert abs(request_seed(seed, a) - request_seed(seed, b)) > 4096
 
 
-def test_equal_seeds_ask_for_the_same_and_other_seeds_for_others():
+def test_equal_seeds_give_equal_requests_and_other_seeds_give_others():
     assert requests(seed=4) == requests(seed=4)
     assert requests(seed=4)[0].params["seed"] != requests(seed=5)[0].params["seed"]
 
 
 def test_a_temperature_that_vllm_refuses_is_refused_before_anything_runs():
     with pytest.raises(ConfigError, match=r"at most 2 with vLLM, got 2\.5; .*--engine torch"):
-        wave_requests(CONTEXTS, SamplingConfig(temperature=2.5), seed=1, stop_ids=(2,))
-    assert wave_requests(CONTEXTS, SamplingConfig(temperature=2.0), seed=1, stop_ids=(2,))
+        sample_requests(CONTEXTS, SamplingConfig(temperature=2.5), seed=1, stop_ids=(2,))
+    assert sample_requests(CONTEXTS, SamplingConfig(temperature=2.0), seed=1, stop_ids=(2,))
 
 
 def test_completions_keep_the_stop_token_and_say_what_ended_them():
@@ -102,7 +102,7 @@ def test_a_stop_token_at_the_limit_counts_as_finished_whatever_vllm_calls_it():
         (replace(choice(3, 9), versions=("0-b",)), "from weights"),
         (replace(choice(3, 9), versions=("1-a", "0-b")), "from weights"),
         (replace(choice(3, 9), versions=()), "from weights"),
-        (choice(3, 9, finish="abort"), "ended by 'abort'"),
+        (choice(3, 9, finish="abort"), "finish reason 'abort'"),
         (choice(), "has 0 ids"),
         (choice(3, 3, 9), "has 3 ids"),
         (replace(choice(3, 9), log_probs=(-0.1,)), "1 log-probabilities"),
@@ -111,7 +111,7 @@ def test_a_stop_token_at_the_limit_counts_as_finished_whatever_vllm_calls_it():
         (replace(choice(3, 9), log_probs=(-0.1, math.nan)), "not finite"),
         (replace(choice(3, 9), log_probs=(-math.inf, -0.1)), "not finite"),
         (replace(choice(3, 9), log_probs=(-0.1, 0.1)), "above 0"),
-        (choice(2, 9), "goes on after a stop token"),
+        (choice(2, 9), "continues after a stop token"),
         (choice(3, finish="length"), "ended after 1 of 2 tokens"),
     ],
 )
@@ -127,12 +127,12 @@ def test_missing_requests_and_missing_samples_are_failures():
         read((GOOD[0][:1], GOOD[1]))
 
 
-def test_greedy_samples_are_asked_one_by_one_and_come_back_as_one_context():
-    asked = wave_requests(CONTEXTS, SamplingConfig(temperature=0), seed=1, stop_ids=(9,))
+def test_greedy_samples_are_requested_one_by_one_and_grouped_by_context():
+    asked = sample_requests(CONTEXTS, SamplingConfig(temperature=0), seed=1, stop_ids=(9,))
     assert [item.token_ids for item in asked] == [(5, 6, 7), (5, 6, 7), (8,)]
     assert {item.params["n"] for item in asked} == {1}
     answer = Answer(
         choices=((choice(3, 9),), (choice(4, 9),), (choice(5, 9),)), num_prefill_tokens=0
     )
-    found = read_wave(answer, asked, vocab_size=10, version="1-a")
+    found = read_completions(answer, asked, vocab_size=10, version="1-a")
     assert [[item.token_ids for item in own] for own in found] == [[(3, 9), (4, 9)], [(5, 9)]]

@@ -15,7 +15,7 @@ from reason_env.agents.engines.vllm.settings import ModelFacts
 from reason_env.agents.engines.vllm.weights import Weights
 from reason_env.errors import ConfigError, EngineError
 
-# Loaded by its path: test folders are no packages.
+# Loaded by its path, because test folders are not packages.
 _spec = importlib.util.spec_from_file_location(
     "fake_vllm_server", Path(__file__).with_name("fake_vllm_server.py")
 )
@@ -120,9 +120,7 @@ def test_new_weights_are_loaded_before_the_cache_is_emptied_and_the_version_set(
     assert {path for path, _ in server.asked} == {"/inference/v1/generate"}
 
 
-def test_a_server_that_was_restarted_between_two_waves_is_given_the_weights_again(
-    engine, server, tmp_path
-):
+def test_a_server_that_restarted_between_two_calls_gets_the_weights_again(engine, server, tmp_path):
     own = engine()
     whole = sample(own)
     server.drop()
@@ -131,7 +129,7 @@ def test_a_server_that_was_restarted_between_two_waves_is_given_the_weights_agai
     assert (own.num_restarts, own.num_sampled_tokens) == (1, 56)
 
 
-def test_a_server_that_fails_once_is_waited_for_and_asked_again(engine, server):
+def test_after_a_failure_the_trainer_waits_for_the_server_and_repeats_the_call(engine, server):
     own = engine()
     whole = sample(own)
     server.fail = {"/inference/v1/generate": [500], "/health": [503, 503]}
@@ -139,7 +137,7 @@ def test_a_server_that_fails_once_is_waited_for_and_asked_again(engine, server):
     assert (own.num_restarts, own.num_sampled_tokens) == (1, 56)
 
 
-def test_a_server_that_stays_broken_ends_the_run_with_its_words(engine, server):
+def test_a_server_that_stays_broken_ends_the_run_with_its_answer(engine, server):
     own = engine(max_restarts=1)
     server.fail = {"/inference/v1/generate": [500] * 8}
     with pytest.raises(EngineError, match=r"1 restarts, got 2 failures: .*status 500: as the test"):
@@ -149,7 +147,7 @@ def test_a_server_that_stays_broken_ends_the_run_with_its_words(engine, server):
 
 def test_a_server_without_the_weight_endpoints_is_refused_with_what_to_do(engine, server):
     server.fail = {"/collective_rpc": [404]}
-    with pytest.raises(EngineError, match=r"must take /collective_rpc, .*VLLM_SERVER_DEV_MODE=1"):
+    with pytest.raises(EngineError, match=r"must accept /collective_rpc, .*VLLM_SERVER_DEV_MODE=1"):
         sample(engine())
 
 
@@ -163,11 +161,11 @@ def test_a_server_of_an_unknown_version_is_refused(engine, server):
 
 def test_a_cache_that_was_not_emptied_is_a_failure(engine, server):
     server.reset_succeeds = False
-    with pytest.raises(EngineError, match="prefix cache was not emptied"):
+    with pytest.raises(EngineError, match="did not clear its prefix cache"):
         sample(engine(max_restarts=0))
 
 
-def test_no_server_at_all_is_said_after_the_time_to_start(engine, server):
+def test_a_missing_server_is_reported_after_the_time_to_start(engine, server):
     own = engine(max_restarts=0, start_s=0.2)
     own.backend.config = EngineConfig(
         kind="vllm_server", server_url="http://127.0.0.1:9", sync_dir="x", start_s=0.2
@@ -178,23 +176,23 @@ def test_no_server_at_all_is_said_after_the_time_to_start(engine, server):
         sample(own)
 
 
-def test_an_answer_that_never_comes_is_found_by_the_deadline(engine, server):
+def test_the_deadline_ends_the_wait_for_an_answer(engine, server):
     own = engine(deadline_s=0.5, max_restarts=0)
     slow = server.change
     server.change = lambda answer: (time.sleep(1.5), slow(answer))[1]
-    with pytest.raises(EngineError, match="gave no answer"):
+    with pytest.raises(EngineError, match="no answer"):
         sample(own)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: {"error": "x"}, "cannot be read"),
+        (lambda a: {"error": "x"}, "cannot read"),
         (lambda a: a | {"choices": a["choices"][:1]}, "1 of 3 completions"),
-        (lambda a: a | {"choices": [c | {"logprobs": None} for c in a["choices"]]}, "cannot be"),
+        (lambda a: a | {"choices": [c | {"logprobs": None} for c in a["choices"]]}, "cannot read"),
         (lambda a: a | {"choices": [c | {"token_ids": [3]} for c in a["choices"]]}, "other tokens"),
         (lambda a: a | {"choices": [c | {"weight_versions": []} for c in a["choices"]]}, "weights"),
-        (lambda a: [1], "no JSON object|cannot be read"),
+        (lambda a: [1], "not a JSON object|cannot read"),
     ],
 )
 def test_an_answer_of_another_form_is_a_failure(engine, server, change, message):
@@ -214,11 +212,11 @@ def test_an_adapter_is_loaded_by_a_new_name_and_the_old_one_is_unloaded(engine, 
     assert server.adapters == ["v1-adapter-2"]
     names = [body["model"] for path, body in server.asked if path == "/inference/v1/generate"]
     assert names == ["v1-adapter-1"] * 4 + ["v1-adapter-2"] * 2
-    # Its base weights stayed: only the first wave loaded any.
+    # Only the first call loaded base weights.
     assert [path for path, _ in server.asked].count("/collective_rpc") == 1
 
 
-def test_stopping_leaves_a_server_of_someone_else_alone(engine, server):
+def test_stopping_leaves_another_users_server_running(engine, server):
     own = engine()
     sample(own)
     own.close()
@@ -226,11 +224,11 @@ def test_stopping_leaves_a_server_of_someone_else_alone(engine, server):
     assert server.get("/health")[0] == 200
 
 
-def test_a_server_of_ours_that_cannot_start_says_its_last_words(tmp_path):
+def test_a_server_that_cannot_start_reports_the_end_of_its_log(tmp_path):
     config = EngineConfig(kind="vllm_server", start_s=20.0)
     backend = ServerBackend(
         config, FACTS, command=[sys.executable, "-S", "-c", "raise SystemExit('no such GPU')"]
     )
-    with pytest.raises(EngineFailure, match="its process ended; its last words: no such GPU"):
+    with pytest.raises(EngineFailure, match="the server ended; end of its log: no such GPU"):
         backend.start(FakeFiles(tmp_path).current())
     backend.stop()

@@ -416,9 +416,9 @@ def test_an_unknown_dtype_is_refused_with_its_near_match():
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path):
     missing = str(tmp_path / "nothing")
-    with pytest.raises(ModelError, match=r"which is no directory; check the path"):
+    with pytest.raises(ModelError, match=r"which is not a directory; check the path"):
         LanguageModelPolicy.load(missing)
-    with pytest.raises(ModelError, match=r"got './a/b', which is no directory"):
+    with pytest.raises(ModelError, match=r"got './a/b', which is not a directory"):
         LanguageModelPolicy.load("./a/b")
 
 
