@@ -12,7 +12,7 @@ import pytest
 from reason_env import ReasonState, restore
 from reason_env.agents.compare import CompareConfig
 from reason_env.agents.runs import RunDir, config_json, latest_checkpoint
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import TrainConfig, build_session, train
 from reason_env.moved import MOVED
 from reason_env.wrappers import stack_from_json
 
@@ -24,9 +24,9 @@ def test_a_run_killed_in_its_second_iteration_ends_as_the_uninterrupted_one(tmp_
     path = tmp_path / "run"
     shutil.copytree(WRITTEN / "run", path)
     with RunDir.open(path) as run:
-        training = Training(run.config(TrainConfig), checkpoint=latest_checkpoint(run))
-        run.resume(training.iteration)
-        rows = train(training, run)
+        session = build_session(run.config(TrainConfig), checkpoint=latest_checkpoint(run))
+        run.resume(session.iteration)
+        rows = train(session, run)
     lines = (WRITTEN / "metrics_to_the_end.jsonl").read_text(encoding="utf-8").splitlines()
     expected = [json.loads(line) for line in lines]
     assert len(rows) == len(expected) == 4

@@ -1,11 +1,17 @@
-"""One training run: its config, its live objects and the loop."""
+"""One training run: its config, its session of live objects, and the loop."""
 
 from reason_env.agents.train.config import TrainConfig
+from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
-from reason_env.agents.train.session import Training
+from reason_env.agents.train.preparation import prepare
+from reason_env.agents.train.session import Session, build_session
 
 __all__ = [
+    "Iteration",
+    "Session",
     "TrainConfig",
-    "Training",
+    "build_session",
+    "iterate",
+    "prepare",
     "train",
 ]

@@ -1,7 +1,7 @@
-"""Fingerprints: hashes of all that decides a measurement of the policy that a run starts with.
+"""Fingerprints: hashes of everything that decides what a run measures before training.
 
-Two runs with one fingerprint would measure the same, to the bit, so one of them may take the
-other's numbers (`eval_cache.py`, `methods/search_cache.py`), and an entry can never be out of date.
+Two runs with equal fingerprints would measure the same, to the bit, so one may reuse the other's
+numbers (`evaluation_cache.py`, `methods/search_cache.py`), and an entry never goes out of date.
 """
 
 import hashlib
@@ -17,28 +17,28 @@ from reason_env.problem import ProblemSet
 
 
 def preparation_fingerprint(config: TrainConfig, policy: LanguageModelPolicy) -> str:
-    """Returns the hash of what decides what a preparation samples, the starts apart."""
+    """Hash everything that decides what a preparation samples, except its starts."""
     return _hash(config, policy, "preparation", 1, config_json.dump(config.sampling))
 
 
 def evaluation_fingerprint(
     config: TrainConfig, policy: LanguageModelPolicy, problems: ProblemSet
 ) -> str:
-    """Returns the hash of what decides the evaluation before training.
+    """Hash everything that decides the evaluation before training.
 
     Args:
-        config: Of the run; its method and learner have no part in it.
-        policy: As it starts.
-        problems: That are evaluated on.
+        config: The run's; its method and learner are not hashed.
+        policy: Untrained.
+        problems: The evaluation problems.
     """
-    measured = config_json.dump(replace(config.eval, cache_dir=None))
-    return _hash(config, policy, "evaluation", 0, measured, problems.content_hash)
+    settings = config_json.dump(replace(config.eval, cache_dir=None))
+    return _hash(config, policy, "evaluation", 0, settings, problems.content_hash)
 
 
 def _hash(
     config: TrainConfig, policy: LanguageModelPolicy, stream: str, number: int, *parts: str
 ) -> str:
-    # The engine's kind too: equal seeds do not give equal samples across engines.
+    # The kind of engine counts too: equal seeds do not give equal samples across engines.
     machine = (config.engine.kind, config.device, config.dtype, config.max_batch_size)
     plain = (*machine, policy.codec.codec_id, config.seed_of(stream, number))
     digest = hashlib.sha256()
@@ -48,7 +48,7 @@ def _hash(
 
 
 def weights_hash(tensors: Mapping[str, torch.Tensor], digest: "hashlib._Hash") -> str:
-    """Returns the digest's hex value after all tensors: names, types, shapes and bytes.
+    """Add name, type, shape and bytes of every tensor to a digest and give its hex value.
 
     >>> one = {"w": torch.tensor([1.0])}
     >>> weights_hash(one, hashlib.sha256()) == weights_hash(one, hashlib.sha256())

@@ -1,7 +1,8 @@
-"""The loop, read top to bottom: choose problems, collect through the environment, learn, write.
+"""The training loop: prepare, evaluate, then iterate, write metrics and save checkpoints.
 
-Nothing random outlives an iteration (`TrainConfig.seed_of`) and every checkpoint holds the learner,
-so a run that is killed anywhere and resumed ends in the same weights and the same metrics.jsonl.
+Random streams are seeded per iteration (`TrainConfig.seed_of`) and every checkpoint holds the
+learner, so a run that is killed at any moment and resumed ends with the same weights and the same
+metrics.jsonl.
 """
 
 import time
@@ -10,60 +11,60 @@ from typing import Any
 
 from reason_env.agents.metrics import Number
 from reason_env.agents.runs import RunDir, save_checkpoint
-from reason_env.agents.train.session import Training
+from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
+from reason_env.agents.train.iterate import iterate
+from reason_env.agents.train.preparation import prepare
+from reason_env.agents.train.session import Session
 
 Row = dict[str, Any]
 OnRow = Callable[[Row], None]
 
 
 def train(
-    training: Training,
+    session: Session,
     run: RunDir,
     *,
     on_row: OnRow = lambda row: None,
     deadline: float | None = None,
 ) -> list[Row]:
-    """Runs the loop to its end and returns the rows of metrics.jsonl.
+    """Train until the session is over and return the rows of metrics.jsonl.
 
     Args:
-        training: As made, or as resumed from the run's newest checkpoint.
-        run: Created, or resumed at `training.iteration`.
-        on_row: Told of each row once it is written.
-        deadline: `time.monotonic()` after which no iteration starts; None for none.
+        session: Just built; to resume, from the run's newest checkpoint.
+        run: Just created, or resumed at `session.iteration`.
+        on_row: Called with each row once it is written.
+        deadline: `time.monotonic()` after which no iteration starts; None for no limit.
     """
-    config = training.config
-    training.prepare(deadline=deadline)
+    config = session.config
+    prepare(session, deadline=deadline)
     if run.last_iteration is None:
-        _write(run, 0, {**_prepared(training), **training.first_metrics()}, on_row)
-    while not training.is_over:
-        metrics, _ = training.iterate()
-        number = training.iteration
-        is_last = training.is_over or (deadline is not None and time.monotonic() > deadline)
+        tokens = session.sampled_tokens_total
+        prepared = {"rollout/preparation_tokens": tokens} if tokens else {}
+        _write(run, 0, {**prepared, **initial_metrics(session)}, on_row)
+    while not session.is_over:
+        found = iterate(session)
+        metrics, number = found.metrics, session.iteration
+        is_last = session.is_over or (deadline is not None and time.monotonic() > deadline)
         every = config.eval.every
         if is_last or (every and number % every == 0):
             began = time.perf_counter()
-            report = training.evaluate()
+            report = evaluate_policy(session)
             if report is not None:
                 metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
-        run.write_episodes(number, training.episodes)
+        run.write_episodes(number, found.episodes)
         _write(run, number, metrics, on_row)
         if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
             save_checkpoint(
                 run,
                 number,
-                training.policy,
-                training.learner.state_dict(),
-                training.progress,
+                session.policy,
+                session.learner.state_dict(),
+                session.progress,
                 config=config.checkpoint,
             )
         if is_last:
             break
     return run.read_metrics()
-
-
-def _prepared(training: Training) -> Row:
-    tokens = training.sampled_tokens_total
-    return {"rollout/preparation_tokens": tokens} if tokens else {}
 
 
 def _write(run: RunDir, iteration: int, metrics: Mapping[str, Number], on_row: OnRow) -> None:

@@ -1,23 +1,61 @@
-"""What a method samples to measure its problems before training: counted, and within the limits.
+"""Preparation: what a method samples before training to measure its problems and choose among them.
 
-The tokens of it are counted as training tokens: a budget that left them out would flatter the
-methods that search.
+Its tokens count as training tokens: a budget without them would favour methods that search.
 """
 
 import time
 from collections.abc import Callable, Sequence
 
-from reason_env.agents.rollout import Group, RolloutBatch, Start
+import numpy as np
+
+from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_states
+from reason_env.agents.train.collecting import collect_starts
+from reason_env.agents.train.session import Session
 from reason_env.errors import ConfigError
 
 STARTS_AT_ONCE = 64
-"""A limit that is overrun is noticed before all of it is spent."""
+"""Limits are checked after each batch of this many starts."""
 OnPrepared = Callable[[int, int, int], None]
-"""Is told how many starts of how many were sampled, and all tokens so far."""
+"""Called with the starts sampled, the starts planned, and all tokens so far."""
+
+
+def prepare(
+    session: Session,
+    *,
+    on_prepared: OnPrepared = lambda done, planned, tokens: None,
+    deadline: float | None = None,
+) -> None:
+    """Let the method measure its problems and choose those to train on; once per session.
+
+    Args:
+        session: Before its first iteration, or just resumed.
+        on_prepared: Called after every `STARTS_AT_ONCE` starts.
+        deadline: `time.monotonic()` after which sampling stops with an error; None for no limit.
+
+    Raises:
+        ConfigError: The preparation spent the whole budget, or all the time.
+    """
+    if session.is_prepared:
+        return
+    config = session.config
+    states = initial_states(session.env, session.problem_ids, seed=config.seed_of("preparation", 0))
+    seeds = np.random.default_rng(config.seed_of("preparation", 1))
+    counted = CountedCollect(
+        lambda starts: collect_starts(session, starts, seeds),
+        max_tokens=config.max_generated_tokens if session.iteration == 0 else None,
+        max_minutes=config.max_minutes,
+        deadline=deadline,
+        on_prepared=on_prepared,
+    )
+    chosen = session.method.prepare(states, counted)
+    counted.add(session.method.prepared_tokens)
+    session.sampled_tokens_total += counted.sampled_tokens
+    session.problem_ids = [state.problem.problem_id for state in chosen]
+    session.is_prepared = True
 
 
 class CountedCollect:
-    """`Collect` for a method's `prepare`: samples in pieces, counts, and ends at a limit."""
+    """`Collect` for a method's `prepare`: samples in batches, counts tokens, stops at a limit."""
 
     def __init__(
         self,
@@ -28,24 +66,24 @@ class CountedCollect:
         deadline: float | None,
         on_prepared: OnPrepared,
     ) -> None:
-        """Takes the run's limits.
+        """Take the run's limits.
 
         Args:
             sample: Collects the episodes of some starts.
-            max_tokens: The run's budget, of which something must be left; None for none.
-            max_minutes: What the deadline was made of, for the error's text.
-            deadline: `time.monotonic()` after which nothing more is sampled; None for none.
-            on_prepared: Told after every `STARTS_AT_ONCE` starts of a round.
+            max_tokens: The run's budget, which the preparation must not use up; None for no limit.
+            max_minutes: The limit that `deadline` comes from, for the error message.
+            deadline: `time.monotonic()` after which sampling stops; None for no limit.
+            on_prepared: Called after each batch of starts.
         """
         self.sample, self.on_prepared = sample, on_prepared
         self.max_tokens, self.max_minutes, self.deadline = max_tokens, max_minutes, deadline
         self.sampled_tokens = 0
 
     def __call__(self, starts: Sequence[Start]) -> Sequence[Group]:
-        """Returns the groups of all starts.
+        """Collect the groups of all starts.
 
         Raises:
-            ConfigError: The whole budget is spent, or all the time.
+            ConfigError: The whole budget, or all the time, is spent.
         """
         groups: list[Group] = []
         for begin in range(0, len(starts), STARTS_AT_ONCE):
@@ -58,7 +96,7 @@ class CountedCollect:
         return groups
 
     def add(self, num_tokens: int) -> None:
-        """Counts tokens, those of a measurement that was taken from a file included.
+        """Count generated tokens, also those of a measurement that was read from a cache.
 
         Raises:
             ConfigError: The whole budget is spent.

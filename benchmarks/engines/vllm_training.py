@@ -24,7 +24,7 @@ from reason_env.agents.engines.vllm.engine import VLLMEngine
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import METHODS
-from reason_env.agents.train import TrainConfig, Training
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
 
 SETTINGS = ("grpo", "srpo")
@@ -69,17 +69,17 @@ def run(
     for seed in range(seeds):
         for engine in ENGINES:
             config = config_of(setting, engine, seed=seed, iterations=iterations, problems=problems)
-            training = Training(config)
-            if isinstance(training.policy.engine, VLLMEngine):
+            session = build_session(config)
+            if isinstance(session.policy.engine, VLLMEngine):
                 if shared:
-                    training.policy.engine.close()
-                    shared[0].rebind(training.policy.model)
+                    session.policy.engine.close()
+                    shared[0].rebind(session.policy.model)
                 else:
-                    shared.append(training.policy.engine)
-                training.policy.engine = shared[0]
-            training.prepare()
+                    shared.append(session.policy.engine)
+                session.policy.engine = shared[0]
+            prepare(session)
             for iteration in range(1, iterations + 1):
-                metrics, _ = training.iterate()
+                metrics = iterate(session).metrics
                 names = {name: metrics[f"rollout/{name}"] for name in REPORTED}
                 row = {"setting": setting, "engine": engine, "seed": seed, "iteration": iteration}
                 on_row(row | names)

@@ -33,7 +33,7 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.cpi.config import DistillConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import method_config
-from reason_env.agents.train import TrainConfig, Training
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
 
 Row = dict[str, Any]
@@ -92,18 +92,18 @@ def run(setting: Setting) -> list[Row]:
         cpi=setting.cpi,
         seed=setting.seed,
     )
-    training = Training(config)
-    training.prepare()
+    session = build_session(config)
+    prepare(session)
     rows: list[Row] = []
-    while not training.is_over:
+    while not session.is_over:
         began = time.perf_counter()
-        metrics, _ = training.iterate()
+        metrics = iterate(session).metrics
         kept = {name: value for name, value in metrics.items() if name.startswith("cpi/")}
         rows.append(
             {
                 "arm": setting.arm,
                 "seed": setting.seed,
-                "iteration": training.iteration,
+                "iteration": session.iteration,
                 "pass_rate": metrics["rollout/pass_rate"],
                 "seconds": round(time.perf_counter() - began, 1),
                 **kept,

@@ -17,7 +17,7 @@ import torch
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import METHODS
 from reason_env.agents.methods.pope import POPEConfig
-from reason_env.agents.train import TrainConfig, Training
+from reason_env.agents.train import Session, TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
 
 
@@ -37,13 +37,13 @@ SETTINGS = (Setting(),)
 def run(setting: Setting) -> list[dict[str, Any]]:
     """Returns one row per method and round: seconds and generated tokens."""
     torch.set_num_threads(1)
-    live = {name: _training(name, setting) for name in METHODS}
-    for training in live.values():
-        training.prepare()
+    live = {name: _session(name, setting) for name in METHODS}
+    for session in live.values():
+        prepare(session)
     rows: list[dict[str, Any]] = []
     for number in range(setting.rounds + 1):
-        for name, training in live.items():
-            metrics, _ = training.iterate()
+        for name, session in live.items():
+            metrics = iterate(session).metrics
             if number > 0:  # the first round warms up
                 rows.append(
                     {
@@ -67,10 +67,10 @@ def score(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _training(name: str, setting: Setting) -> Training:
+def _session(name: str, setting: Setting) -> Session:
     # Short searches: POPE's are made once, before training, and are not what is timed.
     method = POPEConfig(hard_samples=2, probe_samples=2) if name == "pope" else METHODS[name]()
-    return Training(
+    return build_session(
         TrainConfig(
             method=method,
             env=EnvConfig(levels=setting.levels, size=4 * setting.problems),

@@ -12,7 +12,7 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.methods import METHODS, method_config
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import RunDir, check_free, config_json, latest_checkpoint
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import Session, TrainConfig, build_session, prepare, train
 from reason_env.cli import tables
 from reason_env.cli.flags import FLAT, Arguments, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
@@ -167,9 +167,9 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
     place = path or _reserved_directory(config)
     try:
         check_free(place)
-        training = Training(config)
+        session = build_session(config)
         began = time.monotonic()
-        _prepare(training, place, began)
+        _prepare(session, place, began)
     except BaseException:
         if path is None:
             place.rmdir()
@@ -181,9 +181,9 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
         command=command,
         device=config.device,
         seeds=seeds,
-        problem_sets=training.problem_sets,
+        problem_sets=session.problem_sets,
     ) as run:
-        _show_run(training, run, began)
+        _show_run(session, run, began)
 
 
 def _resume_run(path: Path, method: str) -> None:
@@ -194,13 +194,13 @@ def _resume_run(path: Path, method: str) -> None:
                 f"--resume must name a run of {method!r}, got one of {config.name!r}; "
                 f"use: reason-env train {config.name} --resume {path}"
             )
-        training = Training(config, checkpoint=latest_checkpoint(run))
+        session = build_session(config, checkpoint=latest_checkpoint(run))
         command = ["reason-env", "train", method, "--resume", str(path)]
-        run.resume(training.iteration, command=command, device=config.device)
-        out.print(f"resuming {path} after iteration {training.iteration}", highlight=False)
+        run.resume(session.iteration, command=command, device=config.device)
+        out.print(f"resuming {path} after iteration {session.iteration}", highlight=False)
         began = time.monotonic()
-        _prepare(training, path, began)
-        _show_run(training, run, began)
+        _prepare(session, path, began)
+        _show_run(session, run, began)
 
 
 def _reserved_directory(config: TrainConfig) -> Path:
@@ -221,10 +221,10 @@ def _deadline(config: TrainConfig, began: float) -> float | None:
     return None if config.max_minutes is None else began + 60 * config.max_minutes
 
 
-def _prepare(training: Training, path: Path, began: float) -> None:
+def _prepare(session: Session, path: Path, began: float) -> None:
     """Lets the method measure its problems, with a line of progress now and then."""
-    config = training.config
-    num_problems = len(training.problem_ids)
+    config = session.config
+    num_problems = len(session.problem_ids)
     out.print(
         Text(
             f"{config.name} on {config.env.source}: "
@@ -243,18 +243,18 @@ def _prepare(training: Training, path: Path, began: float) -> None:
                 highlight=False,
             )
 
-    training.prepare(on_prepared=on_prepared, deadline=_deadline(config, began))
-    if training.sampled_tokens_total and training.iteration == 0:
+    prepare(session, on_prepared=on_prepared, deadline=_deadline(config, began))
+    if session.sampled_tokens_total and session.iteration == 0:
         out.print(
-            f"prepared with {training.sampled_tokens_total:,} tokens: "
-            f"{len(training.problem_ids):,} of {num_problems:,} problems are trained on",
+            f"prepared with {session.sampled_tokens_total:,} tokens: "
+            f"{len(session.problem_ids):,} of {num_problems:,} problems are trained on",
             highlight=False,
         )
 
 
-def _show_run(training: Training, run: RunDir, began: float) -> None:
-    config = training.config
-    if training.eval_env is None:
+def _show_run(session: Session, run: RunDir, began: float) -> None:
+    config = session.config
+    if session.eval_env is None:
         out.print(
             f"no evaluation: {config.env.source} has no {config.eval.split} split; give "
             "--eval.problems FILE, or another --eval.split, to have one",
@@ -266,7 +266,7 @@ def _show_run(training: Training, run: RunDir, began: float) -> None:
             out.print(Text(tables.row_line(row, config.iterations)))
             status.update(f"iteration {row['iteration'] + 1} of {config.iterations} ...")
 
-        rows = train(training, run, on_row=on_row, deadline=_deadline(config, began))
+        rows = train(session, run, on_row=on_row, deadline=_deadline(config, began))
     if any(row.get("eval/pass_at_1") is not None for row in rows):
         out.print(tables.before_and_after(rows))
     last = rows[-1]

@@ -7,7 +7,7 @@ from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import METHODS
-from reason_env.agents.train import TrainConfig, Training
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig, reason_env_of
 
 pytestmark = pytest.mark.vllm
@@ -62,20 +62,21 @@ def config_of(name):
 
 @pytest.mark.parametrize("name", ["grpo", "rrpo", "srpo", "pope", "lte", "expo"])
 def test_each_methods_starts_reach_the_engine_token_by_token(name, shared_engine):
-    training = Training(config_of(name))
+    session = build_session(config_of(name))
     if shared_engine:
         # One process for all methods: its next call loads the weights of this method's policy.
-        training.policy.engine.close()
-        shared_engine[0].rebind(training.policy.model)
+        session.policy.engine.close()
+        shared_engine[0].rebind(session.policy.model)
     else:
-        shared_engine.append(training.policy.engine)
+        shared_engine.append(session.policy.engine)
     engine = shared_engine[0]
-    recorder = training.policy.engine = RecordingEngine(engine)
-    inner = reason_env_of(training.env)
-    training.prepare()
+    recorder = session.policy.engine = RecordingEngine(engine)
+    inner = reason_env_of(session.env)
+    prepare(session)
     recorder.calls.clear()
     restarts = engine.num_restarts
-    metrics, batch = training.iterate()
+    iteration = iterate(session)
+    metrics, batch = iteration.metrics, iteration.batch
     # The context of a Start is its prompt and its response so far.
     asked = [
         (context.token_ids, completion.token_ids)

@@ -25,7 +25,7 @@ from reason_env.agents.statistics import Interval
 from reason_env.agents.tabular.exact import TabularMDP, mixture_horizon_gain
 from reason_env.agents.tabular.exact import horizon as finite
 from reason_env.agents.tabular.exact.bounds import random_reset_gain
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare, train
 from reason_env.env import EnvConfig
 from reason_env.env.reward import RewardConfig
 from reason_env.errors import ConfigError
@@ -49,16 +49,16 @@ def small(method="grpo", cpi=None, **changes):
     return TrainConfig(**(arguments | changes))
 
 
-def weights(training):
-    return copied_weights(training.policy.model)
+def weights(session):
+    return copied_weights(session.policy.model)
 
 
 def equal(one, two):
     return all(torch.equal(value, two[name]) for name, value in one.items())
 
 
-def optimizer_tensors(training):
-    states = training.learner.state_dict()["optimizer"]["state"]
+def optimizer_tensors(session):
+    states = session.learner.state_dict()["optimizer"]["state"]
     return {(n, key): value for n, state in states.items() for key, value in state.items()}
 
 
@@ -162,12 +162,12 @@ def test_beta_weighs_the_starts_and_leaves_likelihood_terms_alone():
 
 def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
     plain, tested = (
-        Training(small()),
-        Training(small(cpi={"step_size": 1.0, "accept": "always", "realised_problems": 0})),
+        build_session(small()),
+        build_session(small(cpi={"step_size": 1.0, "accept": "always", "realised_problems": 0})),
     )
     for _ in range(2):
-        plain.iterate()
-        row, _ = tested.iterate()
+        iterate(plain)
+        row = iterate(tested).metrics
         assert (row["cpi/accepted"], row["cpi/alpha"]) == (1, 1.0)
         assert equal(weights(plain), weights(tested))
     assert equal(optimizer_tensors(plain), optimizer_tensors(tested))
@@ -181,26 +181,26 @@ def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
     [({}, 0.0), ({"step_size": 0.0, "accept": "always"}, -0.1), ({"step_size": 1.0}, -0.5)],
 )
 def test_a_rejected_candidate_leaves_no_trace(monkeypatch, cpi, low):
-    training = Training(small(cpi=cpi))
+    session = build_session(small(cpi=cpi))
     monkeypatch.setattr(Measurement, "realised", None)
     measured(monkeypatch, 0.1, 0.2)
     monkeypatch.setattr(Measurement, "realised", lambda self, old, new, **options: (FOUND, FOUND))
-    training.conservative.config = CPIConfig(step_size=1.0, **QUICK)
-    training.iterate()
-    training.conservative.config = CPIConfig(**(QUICK | cpi))
+    session.conservative.config = CPIConfig(step_size=1.0, **QUICK)
+    iterate(session)
+    session.conservative.config = CPIConfig(**(QUICK | cpi))
     monkeypatch.setattr(Measurement, "realised", None)
     measured(monkeypatch, low, 0.2)
     before, moments = (
-        weights(training),
-        {k: v.clone() for k, v in optimizer_tensors(training).items()},
+        weights(session),
+        {k: v.clone() for k, v in optimizer_tensors(session).items()},
     )
-    version, updates = training.policy.policy_version, training.learner.num_updates
+    version, updates = session.policy.policy_version, session.learner.num_updates
     assert moments
-    row, _ = training.iterate()
+    row = iterate(session).metrics
     assert row["update/num_updates"] > 0
-    assert equal(weights(training), before)
-    assert equal(moments, optimizer_tensors(training))
-    assert (training.policy.policy_version, training.learner.num_updates) == (version, updates)
+    assert equal(weights(session), before)
+    assert equal(moments, optimizer_tensors(session))
+    assert (session.policy.policy_version, session.learner.num_updates) == (version, updates)
     assert row["cpi/alpha"] == 0.0
     assert row["cpi/accepted"] == (cpi.get("accept") == "always")
     assert (row["cpi/realised"], row["cpi/realised_high"], row["cpi/tokens_realised"]) == (0, 0, 0)
@@ -213,26 +213,26 @@ FOUND = Measured(
 
 
 def test_interpolation_takes_half_of_the_way_to_the_candidate(monkeypatch):
-    plain = Training(small())
-    training = Training(
+    plain = build_session(small())
+    session = build_session(
         small(cpi={"step_size": 0.5, "mixture": "interpolate", "realised_problems": 0})
     )
     measured(monkeypatch, 0.1, 0.2)
-    before = weights(training)
-    row, _ = training.iterate()
-    plain.iterate()
+    before = weights(session)
+    row = iterate(session).metrics
+    iterate(plain)
     half = interpolated(before, weights(plain), 0.5)
-    assert equal(weights(training), half)
+    assert equal(weights(session), half)
     assert not equal(half, before)
     assert row["cpi/bound"] == pytest.approx(0.05)
     assert "cpi/realised" not in row
 
 
 def test_without_a_gradient_there_is_no_candidate_and_nothing_is_measured():
-    training = Training(small(cpi={"accept": "always"}, zero_advantages=True))
-    before = weights(training)
-    row, _ = training.iterate()
-    assert equal(weights(training), before)
+    session = build_session(small(cpi={"accept": "always"}, zero_advantages=True))
+    before = weights(session)
+    row = iterate(session).metrics
+    assert equal(weights(session), before)
     assert (row["cpi/accepted"], row["cpi/tokens_advantage"]) == (0, 0)
     assert row["rollout/sampled_tokens_total"] == row["cpi/tokens_candidate"]
 
@@ -240,9 +240,9 @@ def test_without_a_gradient_there_is_no_candidate_and_nothing_is_measured():
 @pytest.mark.parametrize(("method", "iterations"), [("srpo+lte", 1), ("expo", 2)])
 def test_any_method_s_starts_are_mu_and_all_tokens_are_counted(method, iterations):
     cpi = {"step_size": 1.0, "accept": "always", "realised_restarts": True, "estimator": "step"}
-    training = Training(small(method, cpi, env=EnvConfig(levels=(3, 4), max_tokens=64)))
-    training.prepare()
-    rows = [training.iterate()[0] for _ in range(iterations)]
+    session = build_session(small(method, cpi, env=EnvConfig(levels=(3, 4), max_tokens=64)))
+    prepare(session)
+    rows = [iterate(session).metrics for _ in range(iterations)]
     assert all(metric(name) for row in rows for name in row)
     total = sum(row["cpi/tokens_candidate"] + row["cpi/tokens_advantage"] for row in rows)
     assert rows[-1]["rollout/sampled_tokens_total"] == total
@@ -262,16 +262,16 @@ class KilledError(Exception):
 
 
 def run_to_end(config, path, **options):
-    training = Training(config)
+    session = build_session(config)
     with RunDir.create(path, config, command=["test"]) as run:
-        return training, train(training, run, **options)
+        return session, train(session, run, **options)
 
 
 def resumed(path):
     with RunDir.open(path) as run:
-        training = Training(run.config(TrainConfig), checkpoint=latest_checkpoint(run))
-        run.resume(training.iteration)
-        return training, train(training, run)
+        session = build_session(run.config(TrainConfig), checkpoint=latest_checkpoint(run))
+        run.resume(session.iteration)
+        return session, train(session, run)
 
 
 def test_a_run_killed_by_the_system_resumes_to_the_same_bits(tmp_path):
@@ -308,10 +308,10 @@ def test_the_config_survives_json_and_names_the_run():
 
 
 def measure(config):
-    training = Training(config)
-    own = weights(training)
-    return training.conservative.measurement.advantage(
-        own, own, problem_ids=training.problem_ids, beta=1.0, seed=0
+    session = build_session(config)
+    own = weights(session)
+    return session.conservative.measurement.advantage(
+        own, own, problem_ids=session.problem_ids, beta=1.0, seed=0
     )
 
 
@@ -367,7 +367,7 @@ def test_settings_that_do_not_suit_each_other_are_refused():
     with pytest.raises(ConfigError, match="distill learning_rate must be above 0"):
         DistillConfig(learning_rate=0.0)
     with pytest.raises(ConfigError, match=r"untruncated sampling, got top_p 0\.9 and top_k 0"):
-        Training(
+        build_session(
             small(
                 cpi={"estimator": "response_weighted", "samples": 2},
                 sampling=SamplingConfig(top_p=0.9),

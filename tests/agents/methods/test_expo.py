@@ -11,7 +11,7 @@ from reason_env.agents.learning import AdvantageConfig, LearnerConfig, LossConfi
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import TrainConfig, build_session, train
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
@@ -266,16 +266,16 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits_with_its_explanations(tm
         if row["iteration"] == 2:
             raise StopError
 
-    whole = Training(config)
+    whole = build_session(config)
     with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
         rows = train(whole, run_dir)
     with (
         RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
         pytest.raises(StopError),
     ):
-        train(Training(config), run_dir, on_row=stop)
+        train(build_session(config), run_dir, on_row=stop)
     with RunDir.open(tmp_path / "cut") as run_dir:
-        again = Training(config, checkpoint=latest_checkpoint(run_dir))
+        again = build_session(config, checkpoint=latest_checkpoint(run_dir))
         assert again.method.state_dict()["iterations"] == 1
         run_dir.resume(again.iteration)
         train(again, run_dir)

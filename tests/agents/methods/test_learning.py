@@ -350,12 +350,12 @@ def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplo
     """Room for the question alone: every guided start is too long, and none is asked for."""
     from reason_env.agents.evaluate import EvalConfig
     from reason_env.agents.methods import METHODS
-    from reason_env.agents.train import TrainConfig, Training
+    from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
     from reason_env.env import EnvConfig
     from reason_env.errors import ProblemError
 
     env = EnvConfig(levels=(12, 12), size=4, max_tokens=48, max_prompt_tokens=88)
-    training = Training(
+    session = build_session(
         TrainConfig(
             method=METHODS[method](), env=env, eval=EvalConfig(num_problems=1),
             problems_per_iteration=2,
@@ -363,10 +363,10 @@ def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplo
     )  # fmt: skip
     if method == "pope":
         with pytest.raises(ProblemError, match="whose beginning fits the prompt"):
-            training.prepare()
+            prepare(session)
         return
-    training.prepare()
-    _, wave = training.iterate()
+    prepare(session)
+    wave = iterate(session).batch
     roles = {item.start.role for item in wave.trajectories}
     assert roles == {"srpo": {"base", "reset"}, "lte": {"base", "extra"}, "expo": {"base"}}[method]
     assert method == "expo" or "too long" in caplog.text

@@ -12,7 +12,7 @@ from reason_env.agents.learning import AdvantageConfig, LearnerConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig, prefix_lengths
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import TrainConfig, build_session, prepare, train
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -307,21 +307,21 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits_without_searching_again(
         if row["iteration"] == 2:
             raise StopError
 
-    whole = Training(config)
+    whole = build_session(config)
     with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
         train(whole, run_dir)
     with (
         RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
         pytest.raises(StopError),
     ):
-        train(Training(config), run_dir, on_row=stop)
+        train(build_session(config), run_dir, on_row=stop)
     with RunDir.open(tmp_path / "cut") as run_dir:
-        again = Training(config, checkpoint=latest_checkpoint(run_dir))
+        again = build_session(config, checkpoint=latest_checkpoint(run_dir))
         searched_before = again.sampled_tokens_total
         assert again.iteration == 1
         assert again.method.state_dict() == whole.method.state_dict()
         run_dir.resume(again.iteration)
-        again.prepare()
+        prepare(again)
         assert again.sampled_tokens_total == searched_before
         train(again, run_dir)
     before, after = (item.policy.model.state_dict() for item in (whole, again))
@@ -400,8 +400,8 @@ def test_problems_without_a_solution_do_not_hinder_the_cache(tmp_path):
     assert second.prefixes == {"toy/train/0": 2}
 
 
-def fingerprint_of(training):
-    return preparation_fingerprint(training.config, training.policy)
+def fingerprint_of(session):
+    return preparation_fingerprint(session.config, session.policy)
 
 
 def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
@@ -414,25 +414,25 @@ def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
             problems_per_iteration=1,
         )
 
-    def totals(training):
-        training.prepare()
-        return training.sampled_tokens_total, training.method.state_dict()
+    def totals(session):
+        prepare(session)
+        return session.sampled_tokens_total, session.method.state_dict()
 
-    plain = totals(Training(config()))
+    plain = totals(build_session(config()))
     again = config(cache_dir=str(tmp_path))
-    assert totals(Training(again)) == plain
+    assert totals(build_session(again)) == plain
     assert len(list(tmp_path.iterdir())) == 1
-    training = Training(again)
-    assert totals(training) == plain
-    assert training.policy.engine.num_prefill_tokens == 0
+    session = build_session(again)
+    assert totals(session) == plain
+    assert session.policy.engine.num_prefill_tokens == 0
     with torch.no_grad():
-        next(iter(training.policy.model.parameters())).view(-1)[0] += 1e-3
-    assert fingerprint_of(training) != fingerprint_of(Training(again))
+        next(iter(session.policy.model.parameters())).view(-1)[0] += 1e-3
+    assert fingerprint_of(session) != fingerprint_of(build_session(again))
     other = replace(again, seed=1)
-    assert fingerprint_of(Training(other)) != fingerprint_of(Training(again))
+    assert fingerprint_of(build_session(other)) != fingerprint_of(build_session(again))
     warm = replace(again, sampling=replace(again.sampling, temperature=0.9))
-    assert fingerprint_of(Training(warm)) != fingerprint_of(Training(again))
+    assert fingerprint_of(build_session(warm)) != fingerprint_of(build_session(again))
     # Another engine draws other samples from the same seed. Only its name is needed here.
-    torch_fingerprint = fingerprint_of(training)
-    training.config = replace(training.config, engine=EngineConfig(kind="vllm"))
-    assert fingerprint_of(training) != torch_fingerprint
+    torch_fingerprint = fingerprint_of(session)
+    session.config = replace(session.config, engine=EngineConfig(kind="vllm"))
+    assert fingerprint_of(session) != torch_fingerprint

@@ -87,7 +87,7 @@ def test_a_row_tells_steps_tokens_advantage_and_both_log_probabilities(build):
 def test_a_run_records_the_trainer_s_log_probabilities_where_there_is_a_gradient():
     from reason_env.agents.evaluate import EvalConfig
     from reason_env.agents.methods import GRPOConfig
-    from reason_env.agents.train import TrainConfig, Training
+    from reason_env.agents.train import TrainConfig, build_session, iterate
     from reason_env.env import EnvConfig
 
     config = TrainConfig(
@@ -98,14 +98,14 @@ def test_a_run_records_the_trainer_s_log_probabilities_where_there_is_a_gradient
         episodes_per_iteration=12,
         iterations=1,
     )
-    training = Training(config)
-    metrics, _ = training.iterate()
-    assert len(training.episodes) == 12
-    trained = [row for row in training.episodes if row["old_log_probs"] is not None]
+    session = build_session(config)
+    found = iterate(session)
+    assert len(found.episodes) == 12
+    trained = [row for row in found.episodes if row["old_log_probs"] is not None]
     assert trained
-    for row in training.episodes:
+    for row in found.episodes:
         assert (row["old_log_probs"] is not None) == (row["advantage"] != 0)
     for row in trained:
         # One context and one set of weights: sampler and trainer differ by rounding alone.
         assert row["old_log_probs"] == pytest.approx(row["behavior_log_probs"], abs=2e-3)
-    assert metrics["rollout/discarded_tokens"] == 0
+    assert found.metrics["rollout/discarded_tokens"] == 0

@@ -8,7 +8,8 @@ from reason_env.agents.engines import EngineConfig, MismatchConfig, SamplingConf
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import METHODS
 from reason_env.agents.rollout import mismatch_metrics
-from reason_env.agents.train import TrainConfig, Training
+from reason_env.agents.train import TrainConfig, build_session, iterate
+from reason_env.agents.train.collecting import collect_iteration
 from reason_env.env import EnvConfig
 from reason_env.errors import EngineError
 
@@ -28,17 +29,17 @@ def config(**mismatch):
 
 
 @pytest.fixture(scope="module")
-def training():
+def session():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield Training(config())
+    yield build_session(config())
     torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
-def batch(training):
-    training.iteration = 1
-    return training._collect().trajectories
+def batch(session):
+    session.iteration = 1
+    return collect_iteration(session).trajectories
 
 
 def shifted(trajectories, gap):
@@ -48,21 +49,21 @@ def shifted(trajectories, gap):
     ]
 
 
-def measured(training, trajectories, **numbers):
-    return mismatch_metrics(training.policy, trajectories, SAMPLING, MismatchConfig(**numbers))
+def measured(session, trajectories, **numbers):
+    return mismatch_metrics(session.policy, trajectories, SAMPLING, MismatchConfig(**numbers))
 
 
-def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_top_k(training, batch):
-    found = measured(training, batch)
+def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_top_k(session, batch):
+    found = measured(session, batch)
     assert found["rollout/mismatch_max"] < 1e-4
     assert found["rollout/mismatch_effective_sample_fraction"] == pytest.approx(1)
     assert found["rollout/mismatch_alarm"] == 0
-    at_one = mismatch_metrics(training.policy, batch, SamplingConfig(), MismatchConfig())
+    at_one = mismatch_metrics(session.policy, batch, SamplingConfig(), MismatchConfig())
     assert at_one["rollout/mismatch_mean"] > 1e-3
 
 
-def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, batch):
-    found = measured(training, shifted(batch, 0.3), limit=0.4)
+def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(session, batch):
+    found = measured(session, shifted(batch, 0.3), limit=0.4)
     assert found["rollout/mismatch_mean"] == pytest.approx(0.3, abs=1e-4)
     assert found["rollout/mismatch_kl_behavior_policy"] == pytest.approx(
         math.exp(0.3) - 1.3, abs=1e-4
@@ -70,34 +71,34 @@ def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(training, batch
     assert found["rollout/mismatch_alarm"] == 0
 
 
-def test_the_alarm_warns_or_stops(training, batch, caplog):
-    found = measured(training, shifted(batch, 0.3), limit=0.2)
+def test_the_alarm_warns_or_stops(session, batch, caplog):
+    found = measured(session, shifted(batch, 0.3), limit=0.2)
     assert found["rollout/mismatch_alarm"] == 1
     assert "sampler and trainer must agree within 0.2 nats a token, got 0.3" in caplog.text
     with pytest.raises(EngineError, match=r"agree within 0\.2 nats a token, got 0\.3"):
-        measured(training, shifted(batch, 0.3), limit=0.2, alarm="stop")
+        measured(session, shifted(batch, 0.3), limit=0.2, alarm="stop")
 
 
-def test_a_starts_own_temperature_stands_instead_of_the_runs(training, batch):
+def test_a_starts_own_temperature_stands_instead_of_the_runs(session, batch):
     other = [replace(item, start=replace(item.start, temperature=0.5)) for item in batch]
-    assert measured(training, other)["rollout/mismatch_mean"] > 1e-3
+    assert measured(session, other)["rollout/mismatch_mean"] > 1e-3
 
 
-def test_only_some_episodes_are_scored_spread_over_the_groups(training, batch):
+def test_only_some_episodes_are_scored_spread_over_the_groups(session, batch):
     asked = []
 
     class Listening:
         def score(self, contexts, completions, sampling):
             asked.extend(contexts)
-            return training.policy.score(contexts, completions, sampling)
+            return session.policy.score(contexts, completions, sampling)
 
     mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=5))
     assert asked == [item.prompt_ids for item in batch[::3]]
-    assert measured(training, batch, sequences=0) == {}
-    assert measured(training, []) == {}
+    assert measured(session, batch, sequences=0) == {}
+    assert measured(session, []) == {}
 
 
-def test_an_iteration_reports_the_mismatch_and_the_restarts(training):
-    metrics, _ = training.iterate()
+def test_an_iteration_reports_the_mismatch_and_the_restarts(session):
+    metrics = iterate(session).metrics
     assert metrics["rollout/mismatch_max"] < 1e-4
     assert metrics["rollout/engine_restarts"] == 0

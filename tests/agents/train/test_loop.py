@@ -11,7 +11,7 @@ from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.metrics import metric
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import CheckpointConfig, RunDir, config_json, latest_checkpoint
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare, train
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, VerifierError
@@ -34,21 +34,21 @@ def small(**changes):
 
 
 def run_to_end(config, path, **options):
-    training = Training(config)
+    session = build_session(config)
     with RunDir.create(path, config, command=["test"]) as run:
-        return training, train(training, run, **options)
+        return session, train(session, run, **options)
 
 
 def resumed(path, **options):
     with RunDir.open(path) as run:
         checkpoint = latest_checkpoint(run)
-        training = Training(run.config(TrainConfig), checkpoint=checkpoint)
-        run.resume(None if checkpoint is None else training.iteration)
-        return training, train(training, run, **options)
+        session = build_session(run.config(TrainConfig), checkpoint=checkpoint)
+        run.resume(None if checkpoint is None else session.iteration)
+        return session, train(session, run, **options)
 
 
-def weights(training):
-    return {name: value.clone() for name, value in training.policy.model.state_dict().items()}
+def weights(session):
+    return {name: value.clone() for name, value in session.policy.model.state_dict().items()}
 
 
 class KilledError(Exception):
@@ -87,9 +87,9 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
 
 def test_zero_advantages_leave_every_weight_alone(tmp_path):
     config = small(zero_advantages=True)
-    before = weights(Training(config))
-    training, rows = run_to_end(config, tmp_path / "run")
-    assert all(torch.equal(value, before[name]) for name, value in weights(training).items())
+    before = weights(build_session(config))
+    session, rows = run_to_end(config, tmp_path / "run")
+    assert all(torch.equal(value, before[name]) for name, value in weights(session).items())
     evaluated = [row["eval/pass_at_1"] for row in rows if "eval/pass_at_1" in row]
     assert len(evaluated) == 2
     assert evaluated[0] == evaluated[1]
@@ -138,10 +138,10 @@ def test_every_written_metric_is_in_the_table_and_outcomes_add_up(tmp_path):
 
 
 def test_the_last_checkpoint_is_a_model_that_loads_and_is_the_trained_one(tmp_path):
-    training, _ = run_to_end(small(iterations=1), tmp_path / "run")
+    session, _ = run_to_end(small(iterations=1), tmp_path / "run")
     model = tmp_path / "run" / "checkpoints" / "iteration_000001" / "model"
     loaded = LanguageModelPolicy.load(str(model)).model.state_dict()
-    assert all(torch.equal(value, loaded[name]) for name, value in weights(training).items())
+    assert all(torch.equal(value, loaded[name]) for name, value in weights(session).items())
 
 
 def test_a_kl_term_needs_no_more_than_its_coefficient(tmp_path):
@@ -179,9 +179,9 @@ def test_a_preparation_that_spends_the_whole_budget_is_refused():
 
     method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
     env = EnvConfig(levels=(6, 8), size=2, max_tokens=48)
-    training = Training(small(method=method, env=env, max_generated_tokens=9))
+    session = build_session(small(method=method, env=env, max_generated_tokens=9))
     with pytest.raises(ConfigError, match=r"must leave tokens to train with, got 9 and \d\d+ in"):
-        training.prepare()
+        prepare(session)
 
 
 def searching(**changes):
@@ -193,21 +193,21 @@ def searching(**changes):
 
 
 def test_a_preparation_is_made_once_told_of_and_written_beside_the_first_evaluation(tmp_path):
-    training, told = Training(searching(iterations=1, problems_per_iteration=1)), []
-    training.prepare(on_prepared=lambda *what: told.append(what))
+    session, told = build_session(searching(iterations=1, problems_per_iteration=1)), []
+    prepare(session, on_prepared=lambda *what: told.append(what))
     assert told[0][:2] == (3, 3)
-    assert told[-1][2] == training.sampled_tokens_total > 0
-    with RunDir.create(tmp_path / "run", training.config, command=["test"]) as run:
-        rows = train(training, run)
+    assert told[-1][2] == session.sampled_tokens_total > 0
+    with RunDir.create(tmp_path / "run", session.config, command=["test"]) as run:
+        rows = train(session, run)
     prepared = rows[0]["rollout/preparation_tokens"]
     assert prepared == told[-1][2]
     assert rows[1]["rollout/sampled_tokens_total"] == prepared + rows[1]["rollout/sampled_tokens"]
 
 
 def test_a_preparation_that_is_out_of_time_says_how_far_it_came():
-    training = Training(searching(max_minutes=0.5))
+    session = build_session(searching(max_minutes=0.5))
     with pytest.raises(ConfigError, match=r"must leave time to train, got 0\.5 and 0 of"):
-        training.prepare(deadline=0.0)
+        prepare(session, deadline=0.0)
 
 
 def test_a_directory_has_the_splits_of_its_files_by_its_bare_path_too(tmp_path):
@@ -297,9 +297,9 @@ def test_a_verifier_that_fails_on_most_responses_stops_the_run(tmp_path, monkeyp
         "grade",
         lambda response, answer, options: Verdict(Outcome.TIMEOUT, None, "too slow"),
     )
-    training = Training(small(iterations=1))
+    session = build_session(small(iterations=1))
     with pytest.raises(VerifierError, match="16 of 16 failed"):
-        training.iterate()
+        iterate(session)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""The evaluation before training, kept in a file: the arms of a comparison begin alike.
+"""Cache files for the evaluation before training, which the arms of a comparison share.
 
 Every arm of a seed is evaluated before its first iteration with the same weights, problems and
-seed. The file's name is a hash of all that decides the outcome (`fingerprint.py`), so an entry is
-what a run would measure itself. Evaluation is in no budget, so nothing is owed for taking one.
+seed. A file is named by a hash of everything that decides the outcome (`fingerprint.py`), so an
+entry equals what the run would measure itself. Evaluation counts against no budget, so reusing an
+entry gives no arm an advantage.
 """
 
 import json
@@ -15,12 +16,12 @@ from reason_env.errors import ConfigError
 
 
 def entry_path(folder: str, fingerprint: str) -> Path:
-    """Returns where the evaluation with this fingerprint (`fingerprint.py`) is kept."""
+    """Name the file of the evaluation with this fingerprint."""
     return Path(folder) / f"evaluation-{fingerprint[:40]}.json"
 
 
 def read_entry(path: Path) -> dict[str, Number] | None:
-    """Returns the metrics of an entry; None where there is none.
+    """Read the metrics of an entry; None if there is none.
 
     Raises:
         ConfigError: The file is damaged.
@@ -33,12 +34,12 @@ def read_entry(path: Path) -> dict[str, Number] | None:
             raise ValueError("not the metrics of an evaluation")
     except ValueError as error:
         raise ConfigError(
-            f"a kept evaluation must be as it was written, got '{path}' damaged ({error}); "
-            "remove it"
+            f"a cached evaluation must be unchanged since it was written, got '{path}' damaged "
+            f"({error}); remove it"
         ) from error
     return entry
 
 
 def write_entry(path: Path, metrics: Mapping[str, Number]) -> None:
-    """Writes the entry whole: a killed run leaves none, and two runs at once leave one."""
+    """Write an entry atomically: a killed run leaves none, two concurrent runs leave one."""
     write_shared(path, json.dumps(dict(metrics)))

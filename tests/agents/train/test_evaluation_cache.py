@@ -8,7 +8,8 @@ from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.methods.lte import LTEConfig
 from reason_env.agents.runs import CheckpointConfig, RunDir
-from reason_env.agents.train import TrainConfig, Training, train
+from reason_env.agents.train import TrainConfig, build_session, evaluation, train
+from reason_env.agents.train.evaluation import initial_metrics
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
@@ -32,15 +33,17 @@ def entries(folder):
 
 
 def test_arms_of_one_seed_share_the_evaluation_before_training(tmp_path, monkeypatch):
-    plain = Training(config(None)).first_metrics()
+    plain = initial_metrics(build_session(config(None)))
     folder = tmp_path / "kept"
-    assert Training(config(folder)).first_metrics() == plain
+    assert initial_metrics(build_session(config(folder))) == plain
     assert len(entries(folder)) == 1
     # Another method, learning rate and place in the comparison: measured alike, so not again.
     other = config(folder, method=LTEConfig(), learner=LearnerConfig(learning_rate=1e-3))
-    again = Training(other)
-    monkeypatch.setattr(again, "evaluate", lambda: pytest.fail("it was measured again"))
-    assert again.first_metrics() == plain
+    again = build_session(other)
+    monkeypatch.setattr(
+        evaluation, "evaluate", lambda *_, **__: pytest.fail("it was measured again")
+    )
+    assert initial_metrics(again) == plain
     assert len(entries(folder)) == 1
 
 
@@ -58,20 +61,20 @@ def test_arms_of_one_seed_share_the_evaluation_before_training(tmp_path, monkeyp
 )
 def test_whatever_decides_an_evaluation_decides_its_entry(changes, tmp_path):
     first = config(tmp_path)
-    Training(first).first_metrics()
+    initial_metrics(build_session(first))
     if isinstance(changes.get("eval"), dict):
         changes = {"eval": replace(first.eval, **changes["eval"])}
-    Training(replace(first, **changes)).first_metrics()
+    initial_metrics(build_session(replace(first, **changes)))
     assert len(entries(tmp_path)) == 2
 
 
 def test_other_weights_have_another_entry(tmp_path):
-    trained = Training(config(tmp_path))
-    trained.first_metrics()
-    with_other = Training(config(tmp_path))
+    trained = build_session(config(tmp_path))
+    initial_metrics(trained)
+    with_other = build_session(config(tmp_path))
     weight = next(with_other.policy.model.parameters())
     weight.data[0, 0] += 1.0
-    with_other.first_metrics()
+    initial_metrics(with_other)
     assert len(entries(tmp_path)) == 2
 
 
@@ -80,23 +83,25 @@ def test_a_run_that_takes_an_entry_writes_what_it_would_have_written(tmp_path):
     for number, folder in enumerate((None, tmp_path / "kept", tmp_path / "kept")):
         own = config(folder)
         with RunDir.create(tmp_path / str(number), own, command=["test"]) as run:
-            train(Training(own), run)
+            train(build_session(own), run)
         texts.append((tmp_path / str(number) / "metrics.jsonl").read_text())
     assert texts[0] == texts[1] == texts[2]
 
 
 def test_a_damaged_entry_is_refused_and_says_what_to_do(tmp_path):
-    Training(config(tmp_path)).first_metrics()
+    initial_metrics(build_session(config(tmp_path)))
     (name,) = entries(tmp_path)
     for text in ("{", json.dumps({"rollout/pass_rate": 1.0}), "[]", "3"):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ConfigError, match="a kept evaluation must be as it was written, got"):
-            Training(config(tmp_path)).first_metrics()
+        with pytest.raises(
+            ConfigError, match="a cached evaluation must be unchanged since it was written, got"
+        ):
+            initial_metrics(build_session(config(tmp_path)))
 
 
 def test_without_problems_to_evaluate_on_nothing_is_kept(tmp_path):
     own = config(tmp_path / "kept", env=EnvConfig(problems=str(_file(tmp_path))))
-    assert Training(own).first_metrics() == {}
+    assert initial_metrics(build_session(own)) == {}
     assert not (tmp_path / "kept").exists()
 
 

@@ -1,0 +1,131 @@
+"""One iteration of training: collect episodes, update the policy, measure both."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reason_env.agents.metrics import Number
+from reason_env.agents.rollout import (
+    RolloutBatch,
+    TrainingSample,
+    Trajectory,
+    advantage_metrics,
+    discarded_metrics,
+    episode_rows,
+    mismatch_metrics,
+    role_metrics,
+    rollout_metrics,
+    signal_metrics,
+    source_metrics,
+    trained_rows,
+)
+from reason_env.agents.train.collecting import collect_iteration
+from reason_env.agents.train.session import Session
+from reason_env.errors import VerifierError
+
+NOTHING_SAMPLED: Mapping[str, Number] = {
+    "rollout/num_trajectories": 0,
+    "rollout/num_groups": 0,
+    "rollout/sampled_tokens": 0,
+}
+"""Rollout metrics of an iteration that trains on earlier samples only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """What one iteration collected and measured."""
+
+    batch: RolloutBatch
+    metrics: dict[str, Number]
+    episodes: list[dict[str, Any]]
+    """The first episodes as rows of `episodes/`, at most `episodes_per_iteration`."""
+
+
+def iterate(session: Session) -> Iteration:
+    """Collect episodes and train on them; advances the session by one iteration.
+
+    Raises:
+        VerifierError: The verifier failed on more than `max_ungraded_fraction` of the episodes.
+    """
+    config, engine = session.config, session.policy.engine
+    session.iteration += 1
+    began = time.perf_counter()
+    num_prefill_tokens, num_restarts = engine.num_prefill_tokens, engine.num_restarts
+    batch = collect_iteration(session)
+    collected = time.perf_counter()
+    trajectories = batch.trajectories
+    mismatch = mismatch_metrics(
+        session.policy, trajectories, config.sampling, config.engine.mismatch
+    )
+    session.sampled_tokens_total += _num_sampled_tokens(trajectories)
+    _check_verifier(trajectories, config.max_ungraded_fraction)
+    samples = session.method.training_samples(batch.groups, session.rng("merging"))
+    if config.zero_advantages:
+        samples = [replace(sample, advantage=0.0) for sample in samples]
+    update = _update(session, samples, trajectories) if samples else {}
+    rows = trained_rows(trajectories, samples)
+    episodes = episode_rows(
+        trajectories,
+        config.episodes_per_iteration,
+        samples=samples,
+        rows=rows,
+        old_log_probs=session.learner.old_log_probs if samples else {},
+    )
+    ended = time.perf_counter()
+    metrics = {
+        **(rollout_metrics(batch.groups) if batch.groups else NOTHING_SAMPLED),
+        **session.method.metrics(batch.groups),
+        **discarded_metrics(trajectories, rows),
+        "rollout/sampled_tokens_total": session.sampled_tokens_total,
+        "rollout/prefilled_tokens": engine.num_prefill_tokens - num_prefill_tokens,
+        "rollout/engine_restarts": engine.num_restarts - num_restarts,
+        **mismatch,
+        **advantage_metrics(samples),
+        **signal_metrics(samples),
+        **update,
+        "update/num_updates_total": session.policy.policy_version,
+        "time/rollout_s": collected - began - batch.grading_s,
+        "time/grade_s": batch.grading_s,
+        "time/update_s": ended - collected,
+        "time/iteration_s": ended - began,
+    }
+    return Iteration(batch=batch, metrics=metrics, episodes=episodes)
+
+
+def _update(
+    session: Session, samples: Sequence[TrainingSample], trajectories: Sequence[Trajectory]
+) -> dict[str, Number]:
+    """Update the policy, if the config has `cpi` only as far as its test accepts; give metrics."""
+    rng = session.rng("updates")
+    tested: dict[str, Number] = {}
+    if session.conservative is None:
+        report = session.learner.update(samples, rng)
+    else:
+        report, measured = session.conservative.update(
+            samples,
+            rng,
+            problem_ids=session.problem_ids,
+            seed=session.config.seed_of("conservative", session.iteration),
+        )
+        session.sampled_tokens_total += int(measured["cpi/tokens_advantage"] or 0)
+        tested = {**measured, "cpi/tokens_candidate": _num_sampled_tokens(trajectories)}
+    return {
+        **report.metrics,
+        **tested,
+        **role_metrics(report.metrics_by_role),
+        **source_metrics(report.metrics_by_source),
+    }
+
+
+def _num_sampled_tokens(trajectories: Sequence[Trajectory]) -> int:
+    return sum(item.num_sampled_tokens for item in trajectories)
+
+
+def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:
+    failed = sum(not item.is_graded for item in trajectories)
+    if failed > max_fraction * len(trajectories):
+        raise VerifierError(
+            f"the verifier must grade most responses, got {failed} of {len(trajectories)} failed; "
+            "see `reason` in the run's episodes, or raise max_ungraded_fraction"
+        )
