@@ -50,6 +50,8 @@ class PrefixRollin(StartWrapper):
     ('B:8*4 y=2\n', {'reference'})
     """
 
+    tabular_form = "TabularPrefixRollin"
+
     def __init__(
         self,
         env: gym.Env[Any, Any],

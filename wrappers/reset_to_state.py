@@ -27,7 +27,7 @@ from reason_env.state import (
     with_response_of,
 )
 from reason_env.wrappers.archive import Archive, Chain
-from reason_env.wrappers.start import StartWrapper, layers_below
+from reason_env.wrappers.start import StartWrapper, layers_of
 
 CutName = Literal["uniform", "entropy", "checker"]
 Cut = CutName | int | Callable[[ReasonState, np.random.Generator], int] | None
@@ -57,6 +57,8 @@ class ResetToState(StartWrapper):
     >B:8*4 y=2
     <BLANKLINE>
     """
+
+    tabular_form = "TabularResetToState"
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class ResetToState(StartWrapper):
             capacity=capacity,
         )
         self.cut, self.keep, self.pick = cut, keep, pick
-        below = [layer for layer in layers_below(env) if isinstance(layer, StartWrapper)]
+        below = [layer for layer in layers_of(env) if isinstance(layer, StartWrapper)]
         if pick == "any" and below:
             raise ConfigError(
                 "ResetToState(pick='any') must be the innermost start wrapper, got "

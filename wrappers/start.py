@@ -1,14 +1,14 @@
 """StartWrapper: the base of every wrapper that moves where an episode begins.
 
-A subclass writes one method, `start(state, rng) -> ReasonState`. Its function travels inwards with
-the reset's options, and the environment applies all of them, the innermost first, to the problem's
-initial state: one reset through the whole stack, whatever its depth, and nothing has changed if a
-start is refused.
+A subclass writes one method, `start(state, rng) -> state`. Its function travels inwards with the
+reset's options, and the environment applies all of them, the innermost first, to the problem's
+initial state. One reset therefore goes through the whole stack, whatever its depth, and a refused
+start changes nothing.
 
 Laws: `options={"state": s}` wins over every start wrapper; `options={"problem": id}` lets them act;
-at probability 0 the stack is the bare environment bit for bit, because a wrapper draws only from a
-generator of its own. That generator is seeded by `reset(seed=...)`, one child of the seed a
-wrapper, so that two of a kind in one stack do not draw the same.
+at probability 0 the stack equals the bare environment bit for bit, because each wrapper draws only
+from its own generator. `reset(seed=...)` seeds it with a child of the seed, one per wrapper, so
+that two wrappers of one class in a stack draw different numbers.
 """
 
 from typing import Any, ClassVar
@@ -19,80 +19,82 @@ from gymnasium.utils import RecordConstructorArgs
 
 from reason_env.env import STARTS_OPTION, reason_env_of
 from reason_env.errors import ConfigError
-from reason_env.snapshot import Commit, KeptGenerator, checked_rng, rng_to_json
+from reason_env.snapshot import Commit, LazyGenerator, checked_rng, rng_to_json
 from reason_env.state import ReasonState, checked_fraction
 from reason_env.tabular import TabularEnv
 
-CHILD = 0x5747
-"""Keeps the wrappers' children of a seed apart from everybody else's."""
+SPAWN_KEY = 0x5747
+"""Separates the wrappers' children of a seed from all others."""
 
 
 class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """A wrapper that sees how each episode ends, and can be written into a snapshot."""
+    """A wrapper that sees how each episode ends and can be saved in a snapshot."""
+
+    tabular_form: ClassVar[str] = "TabularResetToState or TabularPrefixRollin"
+    """What to use on a `TabularEnv`, for the message that refuses one."""
 
     def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            saved: The subclass's arguments, JSON-able where the stack is to be a spec.
+            saved: The subclass's arguments; JSON-able if the stack must have a spec.
         """
-        recorded = {key: _listed(value) for key, value in saved.items()}
-        # A policy that is rolled in is not copied.
+        recorded = {key: _as_json(value) for key, value in saved.items()}
+        # A policy among the arguments must not be copied.
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **recorded)
         gym.Wrapper.__init__(self, env)
-        self._look_below(env)
+        self._find_inner_env()
 
-    def _look_below(self, env: gym.Env[Any, Any]) -> None:
-        if isinstance(env.unwrapped, TabularEnv):
+    def _find_inner_env(self) -> None:
+        if isinstance(self.unwrapped, TabularEnv):
             raise ConfigError(
                 f"{type(self).__name__} must wrap a stack on ReasonEnv, got a TabularEnv, whose "
-                "states are numbers: without a text to show, to score or to choose; use "
-                "ResetToState or PrefixRollin there"
+                f"states are numbers without text; use {self.tabular_form} there"
             )
-        self.reason_env = reason_env_of(env)
+        self.reason_env = reason_env_of(self.env)
 
     def ended(self, state: ReasonState) -> None:
-        """Called with the last state of each episode; does nothing here."""
+        """Called with the last state of each episode; does nothing by default."""
 
     def memory(self) -> dict[str, Any]:
-        """Returns what the wrapper remembers, JSON-able; nothing here."""
+        """What the wrapper remembers, JSON-able; nothing by default."""
         return {}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        """Check what `memory` wrote; return the function that adopts it."""
         del data
         return lambda: None
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the stack; at an episode's end its last state is looked at."""
+        """Step the stack; at the end of an episode, call `ended` with its last state."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
             self.ended(self.reason_env.state)
         return obs, reward, terminated, truncated, info
 
     def to_snapshot(self) -> dict[str, Any]:
-        """Returns the memory, JSON-able; see `reason_env.snapshot.stack`."""
+        """The memory, JSON-able; see `reason_env.snapshot`."""
         return {"memory": self.memory()}
 
     def read_snapshot(self, data: dict[str, Any]) -> Commit:
-        """Checks what `to_snapshot` wrote; returns what makes it this wrapper's state."""
+        """Check what `to_snapshot` wrote; return the function that adopts it."""
         return self.read_memory(data["memory"])
 
 
 class DrawingWrapper(WatchingWrapper):
-    """A wrapper with a generator of its own, seeded by a child of the reset's seed."""
+    """A wrapper with its own random generator, seeded by a child of the reset's seed."""
 
-    _own_rng: Any = KeptGenerator()
+    _own_rng: Any = LazyGenerator()
 
     def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
-        """Wraps `env`; see `WatchingWrapper`."""
+        """Wrap `env`; see `WatchingWrapper`."""
         super().__init__(env, **saved)
-        self._place = sum(isinstance(layer, DrawingWrapper) for layer in layers_below(env))
+        self._depth = sum(isinstance(layer, DrawingWrapper) for layer in layers_of(env))
 
     @property
     def rng(self) -> np.random.Generator:
-        """The wrapper's generator; of fresh entropy until a reset is seeded."""
+        """The wrapper's generator; seeded from fresh entropy until a reset gives a seed."""
         rng = self._own_rng
         if rng is None:
             rng = self._own_rng = np.random.default_rng()
@@ -101,51 +103,37 @@ class DrawingWrapper(WatchingWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack; a seed also seeds the wrapper's own generator."""
+        """Reset the stack; a seed also seeds the wrapper's generator."""
         self.reseed(seed)
         return self.env.reset(seed=seed, options=options)
 
     def reseed(self, seed: int | None) -> None:
-        """Seeds the generator with this wrapper's child of `seed`, if there is a seed."""
+        """Seed the generator with this wrapper's child of `seed`; None leaves it as it is."""
         if seed is not None:
-            child = np.random.SeedSequence(seed, spawn_key=(CHILD, self._place))
+            child = np.random.SeedSequence(seed, spawn_key=(SPAWN_KEY, self._depth))
             self._own_rng = np.random.default_rng(child)
 
     def to_snapshot(self) -> dict[str, Any]:
-        """Returns the generator and the memory, JSON-able; see `reason_env.snapshot.stack`."""
-        rng = DrawingWrapper._own_rng.written(self) or rng_to_json(self.rng)
+        """The generator and the memory, JSON-able; see `reason_env.snapshot`."""
+        rng = DrawingWrapper._own_rng.as_text(self) or rng_to_json(self.rng)
         return {"rng": rng, "memory": self.memory()}
 
     def read_snapshot(self, data: dict[str, Any]) -> Commit:
-        """Checks what `to_snapshot` wrote; returns what makes it this wrapper's state."""
-        rng, remember = checked_rng(data["rng"]), self.read_memory(data["memory"])
+        """Check what `to_snapshot` wrote; return the function that adopts it."""
+        rng, commit_memory = checked_rng(data["rng"]), self.read_memory(data["memory"])
 
         def commit() -> None:
             self._own_rng = rng
-            remember()
+            commit_memory()
 
         return commit
 
 
 class StartWrapper(DrawingWrapper):
-    """Moves the start of an episode, with a probability; a subclass says where to."""
-
-    tabular_form: ClassVar[type["StartWrapper"] | None] = None
-    """What the class becomes on a `TabularEnv`; None where it is refused."""
-
-    def __new__(
-        cls, env: gym.Env[Any, Any] | None = None, *args: Any, **kwargs: Any
-    ) -> "StartWrapper":
-        """Makes the form that fits the environment below, as `pathlib.Path` does.
-
-        Without an environment, as copy and pickle call it, the class itself.
-        """
-        on_tabular = env is not None and isinstance(env.unwrapped, TabularEnv)
-        form: Any = cls.tabular_form if on_tabular else None
-        return super().__new__(form or cls)
+    """Moves the start of an episode with some probability; a subclass says where to."""
 
     def __init__(self, env: gym.Env[Any, Any], *, probability: float = 1.0, **saved: Any) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
@@ -156,22 +144,30 @@ class StartWrapper(DrawingWrapper):
         super().__init__(env, probability=self.probability, **saved)
         self.has_acted = False
 
-    def start(self, state: ReasonState, rng: np.random.Generator) -> ReasonState:
-        """Returns where to begin instead of `state`; `state` itself to leave it."""
+    def start(self, state: Any, rng: np.random.Generator) -> Any:
+        """Choose the state to start from.
+
+        Args:
+            state: Where the episode would start: a `ReasonState`, or a number on a `TabularEnv`.
+            rng: The wrapper's generator.
+
+        Returns:
+            Another state of the same kind, or `state` itself to leave the start as it is.
+        """
         raise NotImplementedError
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack; the start is moved unless the options hold a state."""
+        """Reset the stack and move its start, unless the options hold a state."""
         self.has_acted = False
         given = dict(options or {})
         if "state" in given:
             return super().reset(seed=seed, options=options)
-        given[STARTS_OPTION] = (self._begin, *given.get(STARTS_OPTION, ()))
+        given[STARTS_OPTION] = (self._moved, *given.get(STARTS_OPTION, ()))
         return super().reset(seed=seed, options=given)
 
-    def _begin(self, state: ReasonState) -> ReasonState:
+    def _moved(self, state: Any) -> Any:
         if self.probability < 1.0 and self.rng.random() >= self.probability:
             return state
         moved = self.start(state, self.rng)
@@ -179,11 +175,11 @@ class StartWrapper(DrawingWrapper):
         return moved
 
     def memory(self) -> dict[str, Any]:
-        """Returns whether the wrapper moved this episode's start."""
+        """Whether the wrapper moved this episode's start."""
         return {"has_acted": self.has_acted}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        """Check what `memory` wrote; return the function that adopts it."""
         has_acted = bool(data["has_acted"])
 
         def commit() -> None:
@@ -192,18 +188,18 @@ class StartWrapper(DrawingWrapper):
         return commit
 
 
-def layers_below(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
-    """Returns the layers of a stack, from the outside in, the environment included."""
+def layers_of(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+    """The layers of a stack from the outside in, the environment included."""
     layers: list[gym.Env[Any, Any]] = [env]
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)
     return layers
 
 
-def _listed(value: Any) -> Any:
-    """Returns the value as JSON reads it back: a tuple is a list."""
+def _as_json(value: Any) -> Any:
+    """The value as JSON reads it back: a tuple becomes a list."""
     if isinstance(value, (tuple, list)):
-        return [_listed(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in value.items()}
     return value

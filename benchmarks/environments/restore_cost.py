@@ -41,7 +41,7 @@ from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.record_episodes import RecordEpisodes
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
-from reason_env.wrappers.start import layers_below
+from reason_env.wrappers.start import layers_of
 
 TURNS = 9
 CALLS = {1: 32, 500: 2, 4000: 1}
@@ -95,7 +95,7 @@ def played(setting: Setting, env: gym.Env[Any, Any], seed: int) -> tuple[str, st
     """Returns snapshots in the middle of an episode: a step from where it is then, and there."""
     inner: Any = env.unwrapped
     env.reset(seed=seed)
-    for layer in layers_below(env):
+    for layer in layers_of(env):
         if isinstance(layer, (PrefixRollin, ResetToState)) and "chains" in setting.stack:
             for number in range(NUM_CHAINS - len(layer.archive)):
                 text = f"A:1+1 x=2 chain {number:02}\n" * 10

@@ -26,7 +26,7 @@ from reason_env.errors import ActionError, ConfigError, RenderModeError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.snapshot import (
     Commit,
-    KeptGenerator,
+    LazyGenerator,
     Settings,
     checked_rng,
     pack_state,
@@ -77,7 +77,7 @@ class ReasonEnv(gym.Env[Any, Any]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # pyright: ignore[reportIncompatibleVariableOverride]
-    _np_random: Any = KeptGenerator()
+    _np_random: Any = LazyGenerator()
 
     def __init__(
         self,
@@ -279,7 +279,7 @@ class ReasonEnv(gym.Env[Any, Any]):
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
-        rng = ReasonEnv._np_random.written(self) or rng_to_json(self.np_random)
+        rng = ReasonEnv._np_random.as_text(self) or rng_to_json(self.np_random)
         return {
             "settings": self._settings.text,
             "state": None if self._state is None else pack_state(self._state),

@@ -1,10 +1,10 @@
-"""A random generator as text, and an attribute that holds either.
+"""A random generator as text, and an attribute that holds either form.
 
-Most forks never draw: an episode that is played on from where it stands asks no generator for
-anything. So a restored generator stays text until somebody asks for it, and a generator that nobody
-asked for is written as the text that it still is.
+Most forks never draw: an episode that continues from its state asks no generator for a number. A
+restored generator therefore stays text until somebody reads it, and one that nobody has read is
+written as the text that it still is.
 
-Not covered: bit generators other than PCG64, which is what Gymnasium and numpy make.
+Not covered: bit generators other than PCG64, which Gymnasium and numpy use.
 """
 
 import re
@@ -21,7 +21,7 @@ _is_written = re.compile(rf"{_KIND} [0-9a-f]{{32}} [0-9a-f]{{31}}[13579bdf] [01]
 
 
 def rng_to_json(rng: np.random.Generator) -> str:
-    """Returns a generator's state: kind, state, increment, and the half of a draw left behind.
+    """Write a generator as kind, state, increment, and the unused half of its last draw.
 
     Raises:
         StateError: Its bit generator is not PCG64.
@@ -38,7 +38,7 @@ def rng_to_json(rng: np.random.Generator) -> str:
 
 
 def checked_rng(text: Any) -> str:
-    """Returns the text, which must be one that `rng_to_json` wrote.
+    """Return the text if `rng_to_json` could have written it.
 
     Raises:
         TypeError: It is no text.
@@ -50,7 +50,7 @@ def checked_rng(text: Any) -> str:
 
 
 def rng_from_json(text: str) -> np.random.Generator:
-    """Returns a new generator in the state that `rng_to_json` wrote.
+    """Make a generator in the state that `rng_to_json` wrote.
 
     Raises:
         TypeError: It is no text.
@@ -61,7 +61,7 @@ def rng_from_json(text: str) -> np.random.Generator:
     True
     """
     kind, state, inc, half, rest = checked_rng(text).split(" ")
-    bits: Any = np.random.PCG64(_UNSEEDED)
+    bits: Any = np.random.PCG64(_NO_SEED)
     bits.state = {
         "bit_generator": kind,
         "state": {"state": int(state, 16), "inc": int(inc, 16)},
@@ -71,48 +71,48 @@ def rng_from_json(text: str) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-class KeptGenerator:
-    """An attribute that is a generator or None, and can be set to a generator's text.
+class LazyGenerator:
+    """An attribute that holds a generator, a generator's text, or None.
 
-    Set to a text, it becomes the generator when it is first read.
+    A text becomes the generator at the first read.
 
     >>> class Dice:
-    ...     rng = KeptGenerator()
+    ...     rng = LazyGenerator()
     >>> first, second = Dice(), Dice()
     >>> first.rng = np.random.default_rng(5)
-    >>> second.rng = Dice.rng.written(first)
+    >>> second.rng = Dice.rng.as_text(first)
     >>> second.rng is not first.rng and second.rng.random() == first.rng.random()
     True
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Learns the attribute's name; its value has a place of its own in the object."""
-        self._place = f"_kept{name}"
+        """Choose the instance's key for the value."""
+        self._key = f"_lazy{name}"
 
     def __get__(self, instance: object, owner: type) -> Any:
-        """Returns the generator, made now if it is still text; None if there is none."""
+        """Read the generator, built from its text if necessary; None if there is none."""
         if instance is None:
             return self
-        kept = vars(instance).get(self._place)
-        if isinstance(kept, str):
-            kept = vars(instance)[self._place] = rng_from_json(kept)
-        return kept
+        value = vars(instance).get(self._key)
+        if isinstance(value, str):
+            value = vars(instance)[self._key] = rng_from_json(value)
+        return value
 
     def __set__(self, instance: object, value: np.random.Generator | str | None) -> None:
-        """Keeps a generator, or the checked text of one."""
-        vars(instance)[self._place] = value
+        """Store a generator, or the checked text of one."""
+        vars(instance)[self._key] = value
 
-    def written(self, instance: object) -> str | None:
-        """Returns the generator as text; None if there is none."""
-        kept = vars(instance).get(self._place)
-        return rng_to_json(kept) if isinstance(kept, np.random.Generator) else kept
+    def as_text(self, instance: object) -> str | None:
+        """Write the generator as text, without building it; None if there is none."""
+        value = vars(instance).get(self._key)
+        return rng_to_json(value) if isinstance(value, np.random.Generator) else value
 
 
-class _Unseeded(ISeedSequence):
-    """Seeds what is overwritten at once: hashing a seed costs more than the rest of a restore."""
+class _NoSeed(ISeedSequence):
+    """Zeros for a state that is overwritten at once: hashing a seed would dominate a restore."""
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
         return np.zeros(n_words, dtype)
 
 
-_UNSEEDED: Any = _Unseeded()
+_NO_SEED: Any = _NoSeed()

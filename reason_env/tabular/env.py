@@ -26,7 +26,7 @@ from reason_env.errors import (
     did_you_mean,
     shown,
 )
-from reason_env.snapshot import Commit, KeptGenerator, Settings, checked_rng, rng_to_json
+from reason_env.snapshot import Commit, LazyGenerator, Settings, checked_rng, rng_to_json
 from reason_env.tabular.model import (
     TabularModel,
     check_at_least,
@@ -44,7 +44,7 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
     """Samples episodes of a `TabularModel`; any state that is not terminal can be a start."""
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012, Gymnasium's own form
-    _np_random: Any = KeptGenerator()
+    _np_random: Any = LazyGenerator()
 
     def __init__(
         self, model: TabularModel, *, max_steps: int = 1000, render_mode: str | None = None
@@ -137,7 +137,7 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
 
     def to_snapshot(self) -> dict[str, Any]:
         """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
-        rng = TabularEnv._np_random.written(self) or rng_to_json(self.np_random)
+        rng = TabularEnv._np_random.as_text(self) or rng_to_json(self.np_random)
         return {
             "settings": self._settings.text,
             "state": self._state,

@@ -100,14 +100,13 @@ def test_masks_of_text_actions_are_refused():
 def test_ppo_learns_on_a_small_mdp_with_our_starts(kind):
     from stable_baselines3.common.env_util import make_vec_env
 
-    from reason_env.wrappers.prefix_rollin import PrefixRollin
-    from reason_env.wrappers.reset_to_state import ResetToState
+    from reason_env.wrappers import TabularPrefixRollin, TabularResetToState
 
     def tree():
         env = gym.make("ReasonTree-v0", num_steps=2, critical_rate=0.0)
         if kind == "reset":
-            return ResetToState(env, [4], keep="failures", probability=0.5)
-        return PrefixRollin(env, steps=1)
+            return TabularResetToState(env, [4], keep="failures", probability=0.5)
+        return TabularPrefixRollin(env, steps=1)
 
     envs = make_vec_env(tree, n_envs=2, seed=0)
     starts = {int(state) for _ in range(10) for state in envs.reset()}

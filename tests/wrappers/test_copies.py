@@ -11,6 +11,7 @@ from reason_env.wrappers.hint import Hint
 from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
+from reason_env.wrappers.tabular_starts import TabularResetToState
 
 
 def stack():
@@ -22,7 +23,7 @@ def stack():
 
 def tabular():
     env = gym.make("ReasonTree-v0", num_steps=3)
-    return ResetToState(env, states=[5, 3], probability=0.5, cut=None)
+    return TabularResetToState(env, states=[5, 3], probability=0.5, cut=None)
 
 
 def played(env):

@@ -21,6 +21,7 @@ from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
 from reason_env.wrappers.stack import stack_from_json, stack_to_json
+from reason_env.wrappers.tabular_starts import TabularPrefixRollin, TabularResetToState
 
 TREE = {"num_steps": 3, "critical_rate": 0.5, "ceiling": 0.9, "floor": 0.1}
 
@@ -30,16 +31,18 @@ def tree(**changes):
 
 
 WRAP = {
-    "reset": lambda env: ResetToState(env, [5, (0, 6, 10)], probability=0.6),
-    "failures": lambda env: ResetToState(env, keep="failures", probability=0.7, capacity=3),
-    "rollin": lambda env: PrefixRollin(env, steps=(0, 2), probability=0.8),
-    "policy": lambda env: PrefixRollin(env, lambda state, rng: int(rng.integers(4)), steps=2),
+    "reset": lambda env: TabularResetToState(env, [5, (0, 6, 10)], probability=0.6),
+    "failures": lambda env: TabularResetToState(env, keep="failures", probability=0.7, capacity=3),
+    "rollin": lambda env: TabularPrefixRollin(env, steps=(0, 2), probability=0.8),
+    "policy": lambda env: TabularPrefixRollin(
+        env, lambda state, rng: int(rng.integers(4)), steps=2
+    ),
 }
 SILENT = {
-    "probability 0": lambda env: ResetToState(env, [5], probability=0.0),
-    "an empty archive": ResetToState,
-    "a roll-in of probability 0": lambda env: PrefixRollin(env, steps=2, probability=0.0),
-    "a roll-in of no steps": lambda env: PrefixRollin(env, steps=0),
+    "probability 0": lambda env: TabularResetToState(env, [5], probability=0.0),
+    "an empty archive": TabularResetToState,
+    "a roll-in of probability 0": lambda env: TabularPrefixRollin(env, steps=2, probability=0.0),
+    "a roll-in of no steps": lambda env: TabularPrefixRollin(env, steps=0),
 }
 
 
@@ -120,7 +123,7 @@ def close(measured, exact, num):
 
 def test_a_roll_in_over_all_steps_starts_where_the_occupancy_is():
     """d_{pi,mu} of the policy that is rolled in, pi the reference's (POPE) or a learner's."""
-    env = PrefixRollin(tree(), steps=(0, 3))
+    env = TabularPrefixRollin(tree(), steps=(0, 3))
     model = env.unwrapped.model
     mdp = TabularMDP.from_model(model, horizon=4)
     reference_SA = np.eye(model.num_actions)[model.reference_action]
@@ -133,11 +136,11 @@ def test_a_roll_in_over_all_steps_starts_where_the_occupancy_is():
 
     own = finite.evaluate(mdp, policy_SA).occupancy_HS.mean(0)
     assert np.abs(own - exact).max() > 0.05
-    close(starts_of(PrefixRollin(tree(), acted, steps=(0, 3)), 4000, seed=1), own, 4000)
+    close(starts_of(TabularPrefixRollin(tree(), acted, steps=(0, 3)), 4000, seed=1), own, 4000)
 
 
 def test_the_return_after_a_roll_in_is_the_exact_value_of_its_starts():
-    env = PrefixRollin(tree(), steps=2)
+    env = TabularPrefixRollin(tree(), steps=2)
     model = env.unwrapped.model
     mdp = TabularMDP.from_model(model, horizon=4)
     policy_SA = families.tree_policy(model, right=0.5, repair=0.4)
@@ -165,7 +168,7 @@ def test_own_failures_cut_uniformly_are_the_restart_distribution_of_rrpo():
     mdp = TabularMDP.from_model(model, horizon=4)
     policy_SA = families.tree_policy(model, right=0.5, repair=0.4)
     exact = restarts.OwnFailures().distribution(mdp, policy_SA).sum(0)
-    env = ResetToState(tree(), keep="failures", capacity=4000)
+    env = TabularResetToState(tree(), keep="failures", capacity=4000)
     rng = np.random.default_rng(1)
     env.reset(seed=0)
     for _ in range(2500):
@@ -186,52 +189,78 @@ def test_cuts_choose_the_state_that_they_say():
     chain = (0, CRITICAL + 4, RECOVERABLE + 8)
     seen = []
     for cut in (None, 0, 1, 9, lambda states, rng: len(states) - 2):
-        env = ResetToState(tree(), [chain], cut=cut)
+        env = TabularResetToState(tree(), [chain], cut=cut)
         seen.append({int(env.reset(seed=seed)[0]) for seed in range(5)})
     assert seen == [{10}, {0}, {5}, {10}, {5}]
-    env = ResetToState(tree(), [chain])
+    env = TabularResetToState(tree(), [chain])
     assert {int(env.reset(seed=seed)[0]) for seed in range(40)} == set(chain)
-    env = ResetToState(tree(), [5], capacity=2)
+    env = TabularResetToState(tree(), [5], capacity=2)
     env.add([1, 6])
     env.add(WRONG)
     assert list(env.chains) == [(1, 6), (3,)]
 
 
 def test_a_roll_in_stops_in_the_last_open_state():
-    env = PrefixRollin(tree(critical_rate=0.0, ceiling=1.0), steps=9)
+    env = TabularPrefixRollin(tree(critical_rate=0.0, ceiling=1.0), steps=9)
     # The right answer, state 4 * 3, is open: its reward is still to come.
     assert env.reset(seed=0)[0] == 12
     assert env.step(0)[1:3] == (1.0, True)
 
 
 def test_a_stack_is_one_json_string():
-    env = PrefixRollin(ResetToState(tree(), [5, (0, 6)], cut=None, probability=0.5), steps=(0, 1))
+    env = TabularPrefixRollin(
+        TabularResetToState(tree(), [5, (0, 6)], cut=None, probability=0.5), steps=(0, 1)
+    )
     again = stack_from_json(stack_to_json(env))
     assert stack_to_json(again) == stack_to_json(env)
     assert [again.reset(seed=s)[0] for s in range(20)] == [env.reset(seed=s)[0] for s in range(20)]
-    assert isinstance(again.env, ResetToState)
+    assert isinstance(again.env, TabularResetToState)
 
 
-@pytest.mark.parametrize("wrap", [Hint, Curriculum, RewardShaping])
-def test_what_needs_a_text_is_refused_with_the_reason(wrap):
-    with pytest.raises(ConfigError, match="got a TabularEnv, whose states are numbers: without"):
+@pytest.mark.parametrize(
+    ("wrap", "instead"),
+    [
+        (ResetToState, "TabularResetToState"),
+        (PrefixRollin, "TabularPrefixRollin"),
+        (Hint, "TabularResetToState or TabularPrefixRollin"),
+        (Curriculum, "TabularResetToState or TabularPrefixRollin"),
+        (RewardShaping, "TabularResetToState or TabularPrefixRollin"),
+    ],
+)
+def test_a_wrapper_that_needs_texts_names_the_one_to_use(wrap, instead):
+    with pytest.raises(
+        ConfigError, match=f"got a TabularEnv, .* without text; use {instead} there"
+    ):
         wrap(tree())
+
+
+@pytest.mark.parametrize(
+    ("wrap", "instead"),
+    [
+        (TabularResetToState, "ResetToState"),
+        (lambda env: TabularPrefixRollin(env, steps=1), "PrefixRollin"),
+    ],
+)
+def test_a_tabular_wrapper_refuses_texts_and_names_the_one_to_use(wrap, instead):
+    with pytest.raises(ConfigError, match=f"stack on TabularEnv, got ReasonEnv; use {instead} for"):
+        wrap(gym.make("MathReason-v0", problems="chain", size=2))
 
 
 @pytest.mark.parametrize(
     ("wrap", "message"),
     [
-        (lambda env: ResetToState(env, cut="checker"), "have no texts to look at"),
-        (lambda env: ResetToState(env, cut=-1), "a number of steps, a function or None"),
-        (lambda env: ResetToState(env, keep="failure"), "did you mean 'failures'"),
-        (lambda env: ResetToState(env, capacity=0), "capacity must be at least 1, got 0"),
-        (lambda env: ResetToState(env, "chains.jsonl"), "states must be states or chains"),
-        (lambda env: ResetToState(env, probability=1.5), r"probability must lie in 0\.\.1"),
-        (PrefixRollin, "steps must be given on a TabularEnv"),
-        (lambda env: PrefixRollin(env, fraction=0.5), "got fraction; leave the rest out"),
-        (lambda env: PrefixRollin(env, "trajectory", steps=1), "got 'trajectory'; leave"),
-        (lambda env: PrefixRollin(env, steps=(2, 1)), "steps must be 0 <= low <= high"),
-        (lambda env: PrefixRollin(env, steps=0.5), "steps must be one whole number or two"),
+        (lambda env: TabularResetToState(env, cut="checker"), "have no texts to look at"),
+        (lambda env: TabularResetToState(env, cut=-1), "a number of steps, a function or None"),
+        (lambda env: TabularResetToState(env, keep="failure"), "did you mean 'failures'"),
+        (lambda env: TabularResetToState(env, capacity=0), "capacity must be at least 1, got 0"),
+        (lambda env: TabularResetToState(env, "chains.jsonl"), "states must be states or chains"),
+        (lambda env: TabularResetToState(env, probability=1.5), r"probability must lie in 0\.\.1"),
+        (
+            lambda env: TabularPrefixRollin(env, "trajectory", steps=1),
+            "a policy of state and generator .* got 'trajectory'",
+        ),
+        (lambda env: TabularPrefixRollin(env, steps=(2, 1)), "steps must be 0 <= low <= high"),
+        (lambda env: TabularPrefixRollin(env, steps=0.5), "steps must be one whole number or two"),
     ],
 )
 def test_arguments_that_speak_of_texts_are_refused(wrap, message):
@@ -246,13 +275,11 @@ def test_states_that_cannot_be_starts_are_refused():
         ("0", "integer"),
     ):
         with pytest.raises(StateError, match=message):
-            ResetToState(tree(), [state])
+            TabularResetToState(tree(), [state])
     with pytest.raises(StateError, match="at least one state, got none"):
-        ResetToState(tree(), [()])
-    env = ResetToState(tree(), [(0, 5)], cut=lambda chain, rng: 2)
+        TabularResetToState(tree(), [()])
+    env = TabularResetToState(tree(), [(0, 5)], cut=lambda chain, rng: 2)
     with pytest.raises(ConfigError, match=r"must return an index in 0\.\.1, got 2"):
         env.reset(seed=0)
     with pytest.raises(ConfigError, match="must be a state or starts, got both"):
         tree().reset(options={"state": 1, "starts": ()})
-    with pytest.raises(StateError, match=r"use ResetToState\(env, states"):
-        PrefixRollin(tree(), steps=1).add(3)
