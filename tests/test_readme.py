@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
 WITH_EXAMPLES = {
-    "compare.md", "cpi.md", "environment.md", "families.md", "losses.md", "methods.md",
+    "compare.md", "cpi.md", "environment.md", "families.md", "index.md", "losses.md", "methods.md",
     "results.md",
 }  # fmt: skip
 
