@@ -1,16 +1,15 @@
 r"""Compares two answers by the type of the reference: numbers, lists, regions, matrices, equations.
 
-True and False are decisions, None is "not known here". The reference decides the reading: (0,1)
-is an interval against an interval and a point against a point. A list is compared without regard
-to order, and a list is never equal to one of its items: neither a part of the solutions nor more
-than the solutions.
+True and False are decisions; None means that no rule here can tell. The type of the reference
+decides how the response is read: `(0,1)` is an interval if the reference is an interval, and a
+point if it is a point. Lists compare in any order, unless the options say otherwise. A list never
+equals one of its items, so that neither some of the solutions nor additional ones are accepted.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
 from reason_env.verify.comparing.equations import (
-    TURNED,
     difference,
     is_linked,
     names_agree,
@@ -35,24 +34,29 @@ from reason_env.verify.comparing.naming import (
 )
 from reason_env.verify.comparing.regions import Region, ordered
 from reason_env.verify.comparing.rounding import as_hundredths, is_close
-from reason_env.verify.comparing.sets import as_region, is_region
+from reason_env.verify.comparing.sets import MIRRORED, as_region, is_region
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.parsing import without_unit
 from reason_env.verify.tree import Node, has_op, number, rational
 
 MAX_COMPARISONS = 3000
+_REGIONS = frozenset(("interval", "tuple", "union", "minus", "set", "inter"))
 
 
 class Comparison:
-    """One comparison of a response's answer with a reference: the options and the work left."""
+    """Compares the answer of one response with one reference, within a budget of work."""
 
     def __init__(self, options: GradeOptions) -> None:
-        """Starts with a full budget."""
+        """Start with a full budget of `MAX_COMPARISONS`."""
         self.options = options
         self.left = MAX_COMPARISONS
 
     def same(self, found: Node, gold: Node) -> bool | None:
-        """Returns whether `found` gives the answer `gold`."""
+        """Decide whether the response's answer `found` equals the reference `gold`.
+
+        Raises:
+            WorkBudgetError: The comparison needs more than `MAX_COMPARISONS` steps.
+        """
         self.left -= 1
         if self.left < 0:
             raise WorkBudgetError
@@ -99,7 +103,7 @@ class Comparison:
             )
         return self._same_value(renamed(left, right), right.value)
 
-    def _same_value(  # noqa: PLR0911 - one type a line
+    def _same_value(  # noqa: PLR0911 - one type per line
         self, found: Node, gold: Node
     ) -> bool | None:
         if is_region(gold) or is_region(found):
@@ -147,7 +151,7 @@ class Comparison:
         if same:
             return True
         if same is None and is_numeral(gold):
-            # The response is a number too large to be written out, so it is not given as one.
+            # `found` is too large to evaluate, so it is not written as a plain number.
             return False
         if is_close(found, gold, self.options):
             return True
@@ -209,16 +213,16 @@ class Comparison:
         return True
 
     def _same_chain(self, found: Node, gold: Node) -> bool | None:
-        """Compares relations side by side, from either end, then as one inequality."""
+        """Compare relations side by side, then right to left, then as one inequality."""
         if found.op != "rel" or gold.op != "rel":
             return False
         left, right = str(found.value).split(","), str(gold.value).split(",")
         if left == right and self._in_order(found.args, gold.args):
             return True
-        turned = [TURNED.get(sign, sign) for sign in reversed(left)]
-        if turned == right and self._in_order(found.args[::-1], gold.args):
+        mirrored = [MIRRORED.get(sign, sign) for sign in reversed(left)]
+        if mirrored == right and self._in_order(found.args[::-1], gold.args):
             return True
-        if len(left) == 1 and len(right) == 1 and left[0] in TURNED and right[0] in TURNED:
+        if len(left) == 1 and len(right) == 1 and left[0] in MIRRORED and right[0] in MIRRORED:
             return same_inequality(found, gold)
         return False
 
@@ -253,16 +257,9 @@ def _spread(nodes: list[Node]) -> list[Node]:
 
 
 def _bare(node: Node) -> Node:
-    """Returns what a name in front of a region stands for: `D = (0, 1)` is the interval."""
+    """Drop the name in front of a region: `D = (0, 1)` becomes the interval."""
     if node.op == "rel" and node.value == "=":
         item = named(node)
-        if item is not None and item.value.op in (
-            "interval",
-            "tuple",
-            "union",
-            "minus",
-            "set",
-            "inter",
-        ):
+        if item is not None and item.value.op in _REGIONS:
             return item.value
     return node

@@ -1,9 +1,9 @@
-"""Decides two answer texts in this process where it can: the tiers before the worker.
+"""Compares two answer texts in this process: the tiers that need no worker.
 
-Cheap to dear: the same digits, two exact numbers, words, then the trees of both sides. A
-reference that is well formed but holds a command unknown to the reader goes to the worker; so do
-integrals, sums, limits and matrices that identity testing leaves open. A response that the reader
-cannot read is no answer.
+Runs tiers from cheapest to most expensive: equal digits, exact numbers, words, trees. A worker must
+decide if the reference is well formed but contains an unknown command, or if the identity tests
+cannot decide an integral, sum, limit or matrix. A response that the reader cannot parse is
+incorrect.
 """
 
 from reason_env.verdict import Outcome
@@ -29,17 +29,17 @@ from reason_env.verify.parsing import (
 from reason_env.verify.tree import Node, has_op, number
 
 MAX_ANSWER_CHARACTERS = 10_000
-"""A longer answer is compared as digits only."""
+"""Longer answers are compared as digits only."""
 
 Decision = tuple[Outcome, str]
 
 _OVER_BUDGET: Decision = (Outcome.TIMEOUT, "over the budget of work")
-SYMBOLIC = ("sum", "prod", "int", "lim", "deriv", "matrix")
+_SYMBOLIC = ("sum", "prod", "int", "lim", "deriv", "matrix")
 """Operations that the worker can evaluate and this process cannot."""
 
 
 def compare(response: str, reference: str, options: GradeOptions) -> Decision | None:
-    """Returns outcome and reason for two answer texts; None if a worker has to decide."""
+    """Compare two answer texts; return outcome and reason, or None if a worker must decide."""
     gold = reference_answer(reference)
     if not gold.strip():
         return Outcome.INCORRECT, "the reference is empty"
@@ -56,7 +56,7 @@ def compare(response: str, reference: str, options: GradeOptions) -> Decision | 
 
 
 def reference_answer(reference: str) -> str:
-    r"""Returns the answer that a reference holds: itself, or what its box or `####` line says.
+    r"""Extract the answer from a reference with a box or a `####` line; return others unchanged.
 
     >>> reference_answer(r"so $\boxed{7}$"), reference_answer("1+1=2\n#### 2")
     ('7', '2')
@@ -67,7 +67,7 @@ def reference_answer(reference: str) -> str:
 
 
 def _may_differ_in_form(response: str, gold: str) -> bool:
-    """Returns whether two unequal numbers may still be one answer: a list, a rounding, a rate."""
+    """Decide whether unequal numbers may still be equal answers: lists, roundings, percentages."""
     return any(mark in text for text in (response, gold) for mark in (",", ".", "%"))
 
 
@@ -104,7 +104,7 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
     except (WorkBudgetError, RecursionError):
         return _OVER_BUDGET
     if same is None:
-        is_symbolic = has_op(left, *SYMBOLIC) or has_op(right, *SYMBOLIC)
+        is_symbolic = has_op(left, *_SYMBOLIC) or has_op(right, *_SYMBOLIC)
         return None if is_symbolic else _OVER_BUDGET
     return (Outcome.CORRECT, "equal") if same else (Outcome.INCORRECT, "not equal")
 
@@ -112,7 +112,7 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
 def _as_grouped(
     response: str, gold: str, left: Node, right: Node, options: GradeOptions
 ) -> bool | None:
-    """Returns whether the answers are equal when `1,000,000` is a number and not a list."""
+    """Compare again with `1,000,000` as a number, where the trees have a list."""
     if "," not in response + gold:
         return False
     values = read_number(response), read_number(gold)

@@ -1,14 +1,14 @@
-"""Relates two answers that differ by letters, by sides or by a factor: equations, ratios, angles.
+"""Compares answers that may differ by letters, sides or a factor: equations, ratios, angles.
 
-An equation equals another up to a constant factor; an expression answers an equation of several
-variables that it solves for the one it leaves out. Only names that carry no meaning are exchanged:
-arguments of a function, an integer parameter beside pi, a constant of integration.
+Two equations are equal up to a constant factor. An expression answers an equation of several
+variables if it solves the equation for the one variable that it does not contain. Letters are
+renamed only where their name has no meaning: arguments of a function, an integer parameter next to
+pi, a constant of integration.
 """
 
-from collections.abc import Callable
-
-from reason_env.verify.comparing.identity import positive_factor, same_value
+from reason_env.verify.comparing.identity import same_value, sign_of_factor
 from reason_env.verify.comparing.naming import Item
+from reason_env.verify.comparing.sets import MIRRORED
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.tree import (
     PI,
@@ -23,32 +23,27 @@ from reason_env.verify.tree import (
     walk,
 )
 
-_PARAMETERS_TEXT = """
-    k n m t l s
-"""
-_PARAMETERS = frozenset(_PARAMETERS_TEXT.split())
-
-
-TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "\\ne": "\\ne"}
+_PARAMETERS = frozenset("knmtls")
 
 
 def difference(relation: Node) -> Node:
-    """Returns the left side minus the right side of an equation."""
+    """Subtract the right side of an equation from its left side."""
     return add(relation.args[0], negative(relation.args[1]))
 
 
 def same_inequality(found: Node, gold: Node) -> bool | None:
-    """Returns whether two inequalities are one up to a constant factor, whose sign turns it."""
-    factor = positive_factor(difference(found), difference(gold))
+    """Decide whether two inequalities are equal up to a factor; a negative one mirrors the sign."""
+    factor = sign_of_factor(difference(found), difference(gold))
     if factor is None or factor == 0:
         return factor if factor is None else False
     sign = str(found.value)
-    return (sign if factor > 0 else TURNED[sign]) == gold.value
+    return (sign if factor > 0 else MIRRORED[sign]) == gold.value
 
 
 def solves(expression: Node, difference: Node) -> bool | None:
-    """Returns whether an expression is the one variable that is linear in an equation of
-    several.
+    """Decide whether an expression solves `difference = 0` for the variable that it lacks.
+
+    The equation must have several variables and be linear in that one.
     """
     missing = symbols(difference) - symbols(expression)
     if (
@@ -65,8 +60,11 @@ def solves(expression: Node, difference: Node) -> bool | None:
     return same_value(substitute(difference, name, expression), number(0))
 
 
+_LETTERS = frozenset(("sym", "call", "sub"))
+
+
 def names_agree(left: Item, right: Item) -> bool:
-    """Returns whether two names can be one quantity: equal, missing, or one function's calls."""
+    """Decide whether two names can mean one quantity: equal, missing, or calls of one function."""
     if left.name is None or right.name is None or left.name == right.name:
         return True
     mine, theirs = left.name, right.name
@@ -79,11 +77,8 @@ def names_agree(left: Item, right: Item) -> bool:
     return mine.op != theirs.op and (mine.op not in _LETTERS or theirs.op not in _LETTERS)
 
 
-_LETTERS = frozenset(("sym", "call", "sub"))
-
-
 def _arguments_agree(mine: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
-    """Returns whether arguments are equal or letters that only stand for a number, as n in f(n)."""
+    """Decide whether arguments are equal, or lower-case letters such as n in f(n)."""
     return len(mine) == len(theirs) and all(
         a == b or (a.op == "sym" == b.op and str(a.value).islower() and str(b.value).islower())
         for a, b in zip(mine, theirs, strict=True)
@@ -91,12 +86,12 @@ def _arguments_agree(mine: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
 
 
 def is_linked(found: Node, gold: Node) -> bool:
-    """Returns whether two equations name different variables of one and the same relation."""
+    """Decide whether two equations solve one relation for different variables."""
     return symbols(found) == symbols(gold) and len(symbols(gold)) > 1
 
 
 def renamed(left: Item, right: Item) -> Node:
-    """Returns the response's value in the reference's letters: `f(m) = 2m` for `f(n) = 2n`."""
+    """Rename the response's arguments to the reference's: `f(m) = 2m` becomes `f(n) = 2n`."""
     value = left.value
     if left.name is None or right.name is None or left.name.op != "call" or right.name.op != "call":
         return value
@@ -106,7 +101,7 @@ def renamed(left: Item, right: Item) -> Node:
         if mine.op == "sym" == theirs.op
     ]
     mine = {name for name, _ in pairs}
-    # A letter of the response that is no argument must not become one: f(y) = x is no identity.
+    # A letter that is not an argument must not become one: f(y) = x does not answer f(x) = x.
     for name in symbols(value) & ({str(theirs.value) for _, theirs in pairs} - mine):
         value = substitute(value, name, Node("sym", (), f"free {name}"))
     for name in mine:
@@ -117,7 +112,7 @@ def renamed(left: Item, right: Item) -> Node:
 
 
 def same_angle(found: Node, gold: Node) -> tuple[Node, Node]:
-    """Returns both sides in one measure of angles; a missing degree sign is a missing unit."""
+    """Drop the degree sign that only one side has, unless the other is in radians (has pi)."""
     if (found.op == "degree") == (gold.op == "degree"):
         return found, gold
     other = gold if found.op == "degree" else found
@@ -127,7 +122,7 @@ def same_angle(found: Node, gold: Node) -> tuple[Node, Node]:
 
 
 def same_ratio(found: Node, gold: Node) -> bool | None:
-    """Returns whether two ratios of numbers are proportional; None if a term is not rational."""
+    """Decide whether two ratios of numbers are proportional; None if a term is not rational."""
     left, right = _terms(found), _terms(gold)
     if len(left) != len(right):
         return False
@@ -145,7 +140,7 @@ def _terms(node: Node) -> list[Node]:
 
 
 def with_parameter_of(found: Node, gold: Node) -> Node | None:
-    r"""Returns the response with its integer parameter renamed: `n\pi` for `k\pi`."""
+    r"""Rename the integer parameter of the response: `n\pi` becomes `k\pi`; None if it has none."""
     mine, theirs = symbols(found) - symbols(gold), symbols(gold) - symbols(found)
     if len(mine) != 1 or len(theirs) != 1 or not mine | theirs <= _PARAMETERS:
         return None
@@ -155,19 +150,19 @@ def with_parameter_of(found: Node, gold: Node) -> Node | None:
 
 
 def with_constant_of(found: Node, gold: Node, options: GradeOptions) -> Node | None:
-    """Returns the response with the constant of integration that the reference has."""
-    ends: Callable[[Node], list[Node]] = lambda n: [  # noqa: E731
-        part
-        for part in (n.args if n.op == "add" else ())
-        if part.op == "sym" and part.value in _CONSTANTS
-    ]
-    theirs = ends(gold)
+    """Give the response the reference's constant of integration; None if there is none to give."""
+    theirs = _constant_terms(gold)
     if len(theirs) != 1:
         return None
-    mine = ends(found)
+    mine = _constant_terms(found)
     if len(mine) == 1:
         return substitute(found, str(mine[0].value), theirs[0])
     return add(found, theirs[0]) if options.constant == "optional" and not mine else None
 
 
 _CONSTANTS = frozenset(("C", "c", "K", "C_1", "c_1", "C_0"))
+
+
+def _constant_terms(node: Node) -> list[Node]:
+    terms = node.args if node.op == "add" else ()
+    return [term for term in terms if term.op == "sym" and term.value in _CONSTANTS]

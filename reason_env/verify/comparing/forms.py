@@ -1,9 +1,9 @@
-r"""The form an answer must have: a response gives the answer and does not restate the problem.
+r"""Rejects responses that restate the problem instead of giving the answer.
 
 The rule is relative to the reference. A sum or product of plain numbers (`17 \times 23`), a
-factorial, a binomial coefficient, a logarithm of numbers, a closed sum, integral or limit is an
-instruction to compute unless the reference holds such a thing too. Fractions, mixed numbers,
-powers, roots and scientific notation are forms that answers are given in.
+factorial, a binomial coefficient, a logarithm of numbers, a closed sum, integral or limit is work
+left to do, unless the reference contains the same kind. Fractions, mixed numbers, powers, roots and
+scientific notation are finished answers.
 """
 
 from fractions import Fraction
@@ -11,27 +11,21 @@ from fractions import Fraction
 from reason_env.verify.comparing.identity import number_value
 from reason_env.verify.tree import TEN, Node, has_op, rational, walk
 
-_UNDONE_TEXT = """
-    sum prod int lim deriv
-"""
-_UNDONE = frozenset(_UNDONE_TEXT.split())
-_EXACT_FUNCTIONS_TEXT = """
-    binom abs floor ceil min max gcd lcm
-"""
-_EXACT_FUNCTIONS = frozenset(_EXACT_FUNCTIONS_TEXT.split())
+_UNDONE = frozenset(("sum", "prod", "int", "lim", "deriv"))
+_EXACT_FUNCTIONS = frozenset("binom abs floor ceil min max gcd lcm".split())
 
 
-def instructions(node: Node) -> set[str]:
-    """Returns the kinds of unfinished work in an answer.
+def unfinished_work(node: Node) -> set[str]:
+    """Collect the kinds of work that an answer leaves to do.
 
     >>> from reason_env.verify.parsing.grammar import parse_answer as read
-    >>> instructions(read("17*23")), instructions(read("3.1*10^5")), instructions(read("2+x"))
-    ({'arithmetic'}, set(), set())
+    >>> [unfinished_work(read(text)) for text in ("17*23", "3.1*10^5", "2+x")]
+    [{'arithmetic'}, set(), set()]
     """
     return {kind for part in walk(node) if (kind := _kind(part))}
 
 
-def _kind(node: Node) -> str:  # noqa: PLR0911 - one kind a line
+def _kind(node: Node) -> str:  # noqa: PLR0911 - one kind per line
     if node.op in _UNDONE:
         return node.op
     if node.op == "fact":
@@ -54,9 +48,7 @@ def _function_kind(node: Node) -> str:
 
 
 def is_numeral(node: Node) -> bool:
-    """Returns whether an answer is one plain rational number: what a response must then give
-    too.
-    """
+    """Decide whether an answer is one plain rational number, written out."""
     return node.op in ("num", "dec", "mixed") or (
         node.op in ("neg", "percent", "div", "degree", "quantity", "ratio")
         and all(is_numeral(part) for part in node.args)
@@ -64,12 +56,12 @@ def is_numeral(node: Node) -> bool:
 
 
 def restates(found: Node, gold: Node) -> bool:
-    """Returns whether a response holds work that its reference does not.
+    """Decide whether a response leaves work to do that its reference does not.
 
-    A function or constant in the response to an exact plain number is such work (log_2 8 for 3);
-    where the reference is a decimal it may be the exact value of it (2 pi for 6.283).
+    If the reference is a plain number, a function or constant is such work (log_2 8 for 3), unless
+    the reference is a decimal that rounds its value (6.283 for 2 pi).
     """
-    if instructions(found) - instructions(gold):
+    if unfinished_work(found) - unfinished_work(gold):
         return True
     if not is_numeral(gold) or (has_op(gold, "dec") and _is_rounding(gold, found)):
         return False
@@ -79,7 +71,7 @@ def restates(found: Node, gold: Node) -> bool:
 
 
 def _is_rounding(gold: Node, found: Node) -> bool:
-    """Returns whether a decimal is not the very value of what it may round."""
+    """Decide whether a decimal differs from the value that it may round."""
     exact, value = number_value(gold), number_value(found)
     return exact is None or value is None or abs(exact - value) > 1e-12 * abs(exact)
 
@@ -96,7 +88,7 @@ def _is_numeral(node: Node) -> bool:
 
 
 def _is_scientific(node: Node) -> bool:
-    """Returns whether a product is a decimal times a power of ten."""
+    """Decide whether a product is a decimal times a power of ten."""
     if node.op != "mul" or len(node.args) != 2:
         return False
     mantissa, power = node.args

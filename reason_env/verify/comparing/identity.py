@@ -1,8 +1,8 @@
-"""Decides whether two expressions are one value: exact, modular, then numeric identity testing.
+"""Decides whether two expressions have the same value by exact, modular and numeric tests.
 
-None means that no tier could tell. The numeric tier accepts only after agreement to 40 of 60
-digits at two points; it looks at real points first (so sqrt(x^2) is not x) and skips points where
-a side is not real, unless the imaginary unit occurs.
+None means that no test could tell. The numeric test accepts only if 40 of 60 digits agree at two
+points. It prefers points at which both sides are real (so sqrt(x^2) is not x), unless the imaginary
+unit occurs.
 """
 
 import math
@@ -24,17 +24,16 @@ from reason_env.verify.tree import (
 )
 
 POINTS = 6
-_SIFT = 1e-7
-_PRECISION_BITS = 190
-_AGREE = 1e-40
 MAX_NODES = 4000
-UNEVALUATED = ("sum", "prod", "int", "lim", "deriv")
-"""Operations that stand for themselves here: equal parts prove them equal, unequal parts prove
-nothing."""
+_DOUBLE_TOLERANCE = 1e-7
+_LONG_TOLERANCE = 1e-40
+_PRECISION_BITS = 190
+_UNEVALUATED = ("sum", "prod", "int", "lim", "deriv")
+"""Operations that are not evaluated: equal parts prove them equal, unequal parts prove nothing."""
 
 
-def same_value(left: Node, right: Node) -> bool | None:  # noqa: PLR0911 - one tier a line
-    """Returns whether two expressions are equal for all values of their variables; None if unknown.
+def same_value(left: Node, right: Node) -> bool | None:  # noqa: PLR0911 - one test per line
+    """Decide whether two expressions are equal for all values of their variables; None if unknown.
 
     >>> from reason_env.verify.parsing.grammar import parse_answer as read
     >>> same_value(read("(x+1)^2"), read("x^2+2x+1")), same_value(read("sin(2x)"), read("2 sin x"))
@@ -59,7 +58,7 @@ def same_value(left: Node, right: Node) -> bool | None:  # noqa: PLR0911 - one t
 
 
 def is_undefined(node: Node) -> bool:
-    """Returns whether a constant has no value at all: a division by zero, the logarithm of zero."""
+    """Decide whether a constant has no value: a division by zero, the logarithm of zero."""
     if symbols(node) or rational(node) is not None:
         return False
     try:
@@ -70,22 +69,20 @@ def is_undefined(node: Node) -> bool:
 
 
 def infinite_sign(node: Node) -> int:
-    """Returns 1 or -1 for plus or minus infinity, else 0."""
+    """Give 1 for plus infinity, -1 for minus infinity, 0 for anything else."""
     if node.op == "neg":
         return -infinite_sign(node.args[0])
     return int(node.op == "const" and node.value == "inf")
 
 
 def proportional(left: Node, right: Node) -> bool | None:
-    """Returns whether the quotient of two expressions is a constant that is not 0."""
+    """Decide whether the quotient of two expressions is a non-zero constant; None if unknown."""
     constant = _constant_quotient(left, right)
     return None if constant is None else constant != 0
 
 
 def _constant_quotient(left: Node, right: Node) -> complex | None:
-    """Returns the quotient of two expressions if it is constant, 0 if it is not, None if
-    unknown.
-    """
+    """Compute the quotient of two expressions: 0 if it is not constant, None if unknown."""
     quotients: list[complex] = []
     for point in range(POINTS):
         values = _pair(left, right, point)
@@ -101,8 +98,8 @@ def _constant_quotient(left: Node, right: Node) -> complex | None:
     return first if is_constant else 0
 
 
-def positive_factor(left: Node, right: Node) -> int | None:
-    """Returns the sign of the constant quotient of two expressions; 0 if it is not constant."""
+def sign_of_factor(left: Node, right: Node) -> int | None:
+    """Compute the sign of the constant quotient of two expressions; 0 if it is not constant."""
     constant = _constant_quotient(left, right)
     if constant is None:
         return None
@@ -110,7 +107,7 @@ def positive_factor(left: Node, right: Node) -> int | None:
 
 
 def number_value(node: Node) -> float | None:
-    """Returns the real value of a constant expression, as a double; None if it has none."""
+    """Evaluate a constant expression as a double; None if it has no real value."""
     if infinite_sign(node):
         return float("inf") * infinite_sign(node)
     if symbols(node) or any(is_opaque(part) for part in walk(node)):
@@ -125,7 +122,7 @@ def number_value(node: Node) -> float | None:
 
 
 def precise_value(node: Node) -> Fraction | None:
-    """Returns the value of a real constant to the long field's digits, or None.
+    """Evaluate a real constant to the digits of `long_field`; None if it has no real value.
 
     >>> precise_value(Node("dec", (), "0.5"))
     Fraction(1, 2)
@@ -146,7 +143,7 @@ def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None
         values = complex(evaluator.value(left)), complex(evaluator.value(right))
     except UndefinedError:
         return None
-    # Beyond this bound even the absolute value of a complex number overflows; nan fails as well.
+    # Beyond this bound the absolute value of a complex number overflows; nan fails the test too.
     is_finite = all(abs(part) < 1e150 for value in values for part in (value.real, value.imag))
     return values if is_finite else None
 
@@ -154,7 +151,7 @@ def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None
 def _numeric(left: Node, right: Node) -> bool | None:
     if sum(1 for _ in walk(left)) + sum(1 for _ in walk(right)) > MAX_NODES:
         return None
-    unequal = None if has_op(left, *UNEVALUATED) or has_op(right, *UNEVALUATED) else False
+    unequal = None if has_op(left, *_UNEVALUATED) or has_op(right, *_UNEVALUATED) else False
     is_constant = (
         not symbols(left) and not symbols(right) and not has_op(left, "sum", "int", "prod")
     )
@@ -169,20 +166,21 @@ def _numeric(left: Node, right: Node) -> bool | None:
             continue
         real = is_real(pair[0]), is_real(pair[1])
         if is_complex or all(real):
-            if abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1])):
+            if _differ(*pair):
                 return unequal
             good.append(point)
         elif not any(real) or is_constant:
-            if (
-                abs(pair[0] - pair[1]) > _SIFT * max(1.0, abs(pair[0]), abs(pair[1]))
-                and is_constant
-            ):
+            if is_constant and _differ(*pair):
                 return unequal
             complex_points.append(point)
     points = good or complex_points
     if not points:
         return None
     return all(_agrees(left, right, point) for point in points[:2])
+
+
+def _differ(a: complex, b: complex) -> bool:
+    return abs(a - b) > _DOUBLE_TOLERANCE * max(1.0, abs(a), abs(b))
 
 
 def _agrees(left: Node, right: Node, point: int) -> bool:
@@ -192,4 +190,6 @@ def _agrees(left: Node, right: Node, point: int) -> bool:
     except UndefinedError:
         return False
     scale = max(abs(a), abs(b))
-    return bool(scale < _AGREE or abs(a - b) <= _AGREE * scale or abs(a - b) < 1e-45)
+    return bool(
+        scale < _LONG_TOLERANCE or abs(a - b) <= _LONG_TOLERANCE * scale or abs(a - b) < 1e-45
+    )

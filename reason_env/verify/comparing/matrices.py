@@ -1,4 +1,4 @@
-r"""Computes matrices: sums, multiples and products of them."""
+"""Evaluates sums, multiples and products of matrices."""
 
 from reason_env.verify.tree import Node, add, multiply, negative, number, rational
 
@@ -6,9 +6,7 @@ MAX_PRODUCT_ENTRIES = 64
 
 
 def computed(node: Node) -> Node | None:
-    """Returns the matrix that sums, multiples and products of matrices give; None if they do not
-    fit.
-    """
+    """Evaluate an expression of matrices to one matrix; None if their shapes do not fit."""
     if node.op == "matrix":
         return node
     if node.op == "neg":

@@ -1,8 +1,8 @@
-r"""Separates what an answer is called from what it is: `x = 3`, `f(x) = x + 1`, `(p, q) = (3, 2)`.
+r"""Separates the name of an answer from its value: `x = 3`, `f(x) = x + 1`, `(p, q) = (3, 2)`.
 
-A chain `x = 5 + 2 = 7` gives its last side. One that lists several different plain numbers gives
-no answer at all (`1 = 2 = 3 = 7` is a spray), unless work between them supports the last one.
-Before an "approximately equal" sign stands the answer, after it a comment.
+The value of a chain `x = 5 + 2 = 7` is its last side. A chain of different plain numbers has no
+value (`1 = 2 = 3 = 7` guesses), unless an expression between them equals the last one. In
+`x = \pi \approx 3.14` the value comes before the "approximately equal" sign.
 """
 
 from collections.abc import Iterator
@@ -19,20 +19,18 @@ MAX_SIGNS = 6
 
 
 class WorkBudgetError(Exception):
-    """The comparison needs more work than one verdict may cost."""
+    """One comparison exceeds its budget of work."""
 
 
 class Item(NamedTuple):
-    """One answer of a list: its value and its name, if it has one."""
+    """The value of an answer, and its name if it has one."""
 
     value: Node
     name: Node | None = None
 
 
 def named(node: Node) -> Item | None:
-    """Returns name and value of an answer; None if it is an equation, or a chain that gives
-    nothing.
-    """
+    """Split an answer into name and value; None for an equation and for a chain without a value."""
     if node.op != "rel":
         return Item(node)
     signs = str(node.value).split(",")
@@ -61,7 +59,7 @@ def _last(sides: tuple[Node, ...]) -> Item | None:
 
 
 def _supports(sides: list[Node]) -> bool:
-    """Returns whether the chain before its last side does not contradict it."""
+    """Decide whether the last side of a chain agrees with the sides before it."""
     last = sides[-1]
     others = [side for side in sides[:-1] if is_numeral(side)]
     if all(same_value(side, last) for side in others):
@@ -76,9 +74,7 @@ def _is_near(value: Node, comment: Node) -> bool:
 
 
 def is_label(node: Node) -> bool:
-    r"""Returns whether a side names something: `x`, `f(n)`, `AB`, `\frac{NO}{BO}`, `V_1 : V_2`, a
-    word.
-    """
+    r"""Decide whether a side is a name: `x`, `f(n)`, `AB`, `\frac{NO}{BO}`, `V_1 : V_2`, a word."""
     if is_name(node) or node.op == "text":
         return True
     if node.op == "fn" and node.value == "abs":
@@ -97,7 +93,7 @@ def _is_upper(node: Node) -> bool:
 
 
 def items(node: Node) -> list[Node]:
-    """Returns the answers of a list or set, with every plus-or-minus written out.
+    """Flatten a list or set into its answers, and expand every plus-or-minus sign.
 
     Raises:
         WorkBudgetError: There are more than `MAX_ITEMS`.
@@ -113,7 +109,7 @@ def items(node: Node) -> list[Node]:
 
 
 def without_domains(node: Node) -> Node:
-    r"""Returns a list without the parts that say where a letter comes from: `k \in \mathbb{Z}`."""
+    r"""Drop the items of a list that only give the domain of a letter: `k \in \mathbb{Z}`."""
     if node.op != "list":
         return node
     kept = tuple(part for part in node.args if not _is_domain(part))
@@ -159,7 +155,7 @@ def _chosen(node: Node, picks: list[bool]) -> Node:
 
 
 def spread(node: Node) -> list[Node]:
-    """Returns `(f(n), g(n)) = (n, 1)` as `f(n) = n` and `g(n) = 1`; any other node as itself."""
+    """Split `(f(n), g(n)) = (n, 1)` into `f(n) = n` and `g(n) = 1`; other nodes stay whole."""
     if node.op == "rel" and node.value == "=" and all(side.op == "tuple" for side in node.args):
         names, values = node.args[0].args, node.args[1].args
         if len(names) == len(values) and all(is_label(name) for name in names):

@@ -1,9 +1,9 @@
-"""Evaluates trees numerically: complex doubles to sift, 60 decimal digits to decide.
+"""Evaluates trees numerically, in complex doubles or with 60 decimal digits.
 
-Functions that stay closed (integrals, sums, `f(x)`) become numbers too: a hash of their parts'
-values at the point, so that two integrals are equal when their integrands and limits are. Odd
-roots of negative numbers are real. Doubles come first and bound every size, so the long
-computation cannot blow up.
+Closed forms that are not evaluated (integrals, sums, `f(x)`) become numbers too: a hash of their
+parts' values at the point, so that two integrals are equal if their integrands and limits are. Odd
+roots of negative numbers are real. Evaluate in doubles first: they overflow where the long
+computation would take too much memory.
 """
 
 import functools
@@ -14,23 +14,24 @@ from typing import Any
 
 from reason_env.verify.tree import DOUBLES, Field, Node, UndefinedError, is_real, rational
 
-_OPAQUE_TEXT = """
-    call sub sum prod int lim deriv list tuple set rel text
-"""
-OPAQUE = frozenset(_OPAQUE_TEXT.split())
-"""Operations without a value: a hash of their parts stands for them."""
+_OPAQUE = frozenset("call sub sum prod int lim deriv list tuple set rel text".split())
+"""Operations that have no value of their own: a hash of their parts' values replaces it."""
 
 
 class Evaluator:
-    """One point: a value for each variable, in one field."""
+    """Evaluates trees at one point, which gives each variable a value."""
 
     def __init__(self, field: Field, point: int) -> None:
-        """Takes the field and the number of the point."""
+        """Set the field and the index of the point."""
         self.field = field
         self.point = point
 
     def value(self, node: Node) -> Any:
-        """Returns the value of a tree, or raises `UndefinedError`."""
+        """Evaluate a tree.
+
+        Raises:
+            UndefinedError: It has no value at this point.
+        """
         try:
             return self._value(node)
         except (ZeroDivisionError, OverflowError, ValueError, TypeError) as error:
@@ -95,7 +96,7 @@ class Evaluator:
         return 0.5 + zlib.crc32(self._digest(node).encode()) / 2**32
 
     def _digest(self, node: Node) -> str:
-        """Returns text that two closed functions share when their parts have equal values here."""
+        """Write a closed form as text; equal values of the parts at this point give equal text."""
         if not is_opaque(node):
             value = (
                 complex(Evaluator(DOUBLES, self.point).value(node)) if node.op != "const" else None
@@ -122,13 +123,13 @@ _ARITHMETIC: dict[str, Callable[[list[Any]], Any]] = {
 
 
 def is_opaque(node: Node) -> bool:
-    """Returns whether a node has no value but a hash of its parts' values."""
+    """Decide whether a node's value is a hash of the values of its parts."""
     if node.op == "fn":
         return node.value not in DOUBLES.functions and node.value != "binom"
-    return node.op in OPAQUE
+    return node.op in _OPAQUE
 
 
 def sample(name: str, point: int) -> float:
-    """Returns the value of a variable at a point: two in (0, 1), two in (1, 3), two negative."""
+    """Compute a variable's value: points 0 and 1 in (0, 1), 2 and 3 in (1, 3), others negative."""
     unit = (zlib.crc32(f"{name}/{point}".encode()) % 60000 + 2000) / 65536
     return unit if point < 2 else 1 + 2 * unit if point < 4 else -0.2 - 2 * unit

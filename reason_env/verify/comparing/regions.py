@@ -1,7 +1,7 @@
-"""Regions of a line: pieces with ends that are trees, and the arithmetic of such pieces.
+"""Regions of the real line: unions of intervals whose ends are trees, and their set operations.
 
-Where every end is a number, pieces are put in order and merged, so that one set has one form; where
-an end holds a letter they stay as written.
+If every end is a number, the intervals are sorted and merged, so that each set has one form. If an
+end contains a letter, they stay as written.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ MAX_PIECES = 64
 
 
 class Piece(NamedTuple):
-    """One interval: its ends and whether they belong to it."""
+    """One interval: its ends, and whether it contains them."""
 
     low: Node
     high: Node
@@ -22,20 +22,18 @@ class Piece(NamedTuple):
 
 
 class Region(NamedTuple):
-    """A set of numbers and, if one was named, the variable that ranges over it."""
+    """A union of intervals, and the variable that ranges over it if the text names one."""
 
     pieces: tuple[Piece, ...]
     variable: Node | None = None
 
 
 MINUS_INFINITY = Node("neg", (INFINITY,))
-
-
 LINE = Piece(MINUS_INFINITY, INFINITY, False, False)
 
 
 def ordered(region: Region) -> tuple[Piece, ...]:
-    """Returns the pieces in order with neighbours merged; as written if an end is not a number."""
+    """Sort and merge the pieces; return them as written if an end is not a number."""
     values = [(number_value(p.low), number_value(p.high)) for p in region.pieces]
     if any(low is None or high is None for low, high in values):
         return region.pieces
@@ -68,7 +66,7 @@ def _touch(left: Piece, right: Piece) -> bool:
 
 
 def without_points(left: Region, right: Region) -> Region | None:
-    """Returns the left region without the points of the right one."""
+    """Remove the points of the right region; None if it has more than points."""
     if any(piece.low != piece.high for piece in right.pieces):
         return None
     result = left
@@ -87,7 +85,7 @@ def without_points(left: Region, right: Region) -> Region | None:
 
 
 def intersection(left: Region, right: Region) -> Region | None:
-    """Returns what two regions share, or None if an end is not a number."""
+    """Intersect two regions; None if an end is not a number."""
     pieces: list[Piece] = []
     for a in left.pieces:
         for b in right.pieces:

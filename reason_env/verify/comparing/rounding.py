@@ -1,9 +1,8 @@
-"""Decides when a decimal stands for a number that it only rounds to, and what a tolerance forgives.
+"""Decides whether a decimal may be the rounding of an exact number, and applies the tolerance.
 
-A reference of three significant digits or more, with a decimal point, is taken for the rounding
-of an exact response (27/59 for 0.458); a decimal response has to be the reference's very number
-unless it shows so many digits that only the exact value can have given them. Percent signs move
-the point by two places.
+A decimal reference with enough significant digits accepts an exact response that rounds to it
+(27/59 for 0.458). A decimal response must equal the reference, unless it has so many digits that
+only the exact value can have produced them. A percent sign moves the point by two places.
 """
 
 import math
@@ -15,7 +14,7 @@ from reason_env.verify.tree import Node, has_op, number, rational, symbols
 
 
 def is_close(found: Node, gold: Node, options: GradeOptions) -> bool:
-    """Returns whether two unequal numbers are equal under the options."""
+    """Decide whether the options accept two unequal numbers as equal."""
     if symbols(found) or symbols(gold):
         return False
     left, right = number_value(found), number_value(gold)
@@ -23,12 +22,12 @@ def is_close(found: Node, gold: Node, options: GradeOptions) -> bool:
         return False
     if options.relative_tolerance and abs(left - right) <= options.relative_tolerance * abs(right):
         return True
-    if _stands_for(gold, found, options.reference_digits):
+    if _may_round(gold, found, options.reference_digits):
         return _rounds_to(found, gold)
-    return _stands_for(found, gold, options.response_digits) and _rounds_to(gold, found)
+    return _may_round(found, gold, options.response_digits) and _rounds_to(gold, found)
 
 
-def _stands_for(rounded: Node, exact: Node, least_digits: int) -> bool:
+def _may_round(rounded: Node, exact: Node, least_digits: int) -> bool:
     places = decimal_places(rounded)
     if not least_digits or places is None or places[0] < 1 or has_op(exact, "dec"):
         return False
@@ -46,7 +45,7 @@ def _rounds_to(exact: Node, rounded: Node) -> bool:
 
 
 def decimal_places(node: Node) -> tuple[int, int] | None:
-    """Returns digits after the point and significant digits of a decimal as written, else None.
+    """Count digits after the point and significant digits as written; None if not a decimal.
 
     >>> decimal_places(Node("percent", (Node("dec", (), "6.67"),)))
     (4, 3)
@@ -63,5 +62,5 @@ def decimal_places(node: Node) -> tuple[int, int] | None:
 
 
 def as_hundredths(node: Node) -> Node:
-    """Returns a number divided by 100."""
+    """Divide a number by 100."""
     return Node("mul", (node, number(Fraction(1, 100))))

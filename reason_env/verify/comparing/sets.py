@@ -1,7 +1,6 @@
-r"""Reads intervals, inequalities, unions and sets of points as one thing: a region of a line.
+r"""Converts intervals, inequalities, unions and sets of points to regions of the real line.
 
-`x < 5`, `(-\infty, 5)`, `\{x \mid x < 5\}` and `x \in (-\infty, 5)` are one region. With numbers
-as ends the pieces are put in order and merged; with letters they stay as written.
+`x < 5`, `(-\infty, 5)`, `\{x \mid x < 5\}` and `x \in (-\infty, 5)` give the same region.
 """
 
 from reason_env.verify.comparing.identity import infinite_sign, number_value
@@ -16,23 +15,24 @@ from reason_env.verify.comparing.regions import (
 )
 from reason_env.verify.tree import INFINITY, Node, number, rational, substitute, symbols
 
-_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "\\ne": "\\ne"}
+MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "\\ne": "\\ne"}
+"""Relation sign -> the sign of the same relation read from right to left."""
 
 
 def is_region(node: Node) -> bool:
-    """Returns whether the node can only be read as a region (not: a tuple, a list, a number)."""
+    """Decide whether a node can only be a region, and not a tuple, a list of numbers, a number."""
     if node.op == "list":
         return bool(node.args) and any(is_region(part) for part in node.args)
     if node.op == "add":
         return is_region(node.args[0])
     signs = str(node.value).split(",") if node.op == "rel" else []
     return node.op in ("interval", "union", "inter", "minus", "such") or any(
-        (sign in _FLIPPED and sign != "=") or sign == "\\in" for sign in signs
+        (sign in MIRRORED and sign != "=") or sign == "\\in" for sign in signs
     )
 
 
 def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape a line
-    """Returns the region that a node describes, or None if it describes none that is known."""
+    """Convert a node to a region; None if it has a shape that this module does not know."""
     if node.op in ("interval", "tuple"):
         return _interval(node)
     if node.op in ("union", "minus", "inter"):
@@ -105,7 +105,7 @@ def _relation(node: Node) -> Region | None:
     if signs == ["\\in"]:
         inner = as_region(node.args[1])
         return None if inner is None else Region(inner.pieces, node.args[0])
-    if any(sign not in _FLIPPED for sign in signs):
+    if any(sign not in MIRRORED for sign in signs):
         return None
     if len(signs) == 2:
         return _between(node.args, signs)
@@ -114,14 +114,14 @@ def _relation(node: Node) -> Region | None:
     left, right = node.args
     sign = signs[0]
     if is_name(right) and not is_name(left):
-        left, right, sign = right, left, _FLIPPED[sign]
+        left, right, sign = right, left, MIRRORED[sign]
     if is_name(left) and not symbols(left) & symbols(right):
         return _absolute(_ray(left, sign, right))
     return _linear(node, sign)
 
 
 def is_name(node: Node) -> bool:
-    """Returns whether a node can name a quantity: a letter, an indexed letter, `f(x)`, `|z|`."""
+    """Decide whether a node can name a quantity: a letter, an indexed letter, `f(x)`, `|z|`."""
     if node.op == "fn" and node.value == "abs":
         return is_name(node.args[0])
     return node.op in ("sym", "sub", "call")
@@ -142,14 +142,14 @@ def _ray(name: Node, sign: str, end: Node) -> Region:
 def _between(args: tuple[Node, ...], signs: list[str]) -> Region | None:
     low, name, high = args
     if all(sign[0] == ">" for sign in signs):
-        low, high, signs = high, low, [_FLIPPED[signs[1]], _FLIPPED[signs[0]]]
+        low, high, signs = high, low, [MIRRORED[signs[1]], MIRRORED[signs[0]]]
     if not is_name(name) or any(sign[0] != "<" for sign in signs):
         return None
     return _absolute(Region((Piece(low, high, signs[0] == "<=", signs[1] == "<="),), name))
 
 
 def _absolute(region: Region) -> Region | None:
-    """Returns the region of z for one of |z|."""
+    """Convert a region of |z| to the region of z; leave other regions as they are."""
     name = region.variable
     if name is None or name.op != "fn":
         return region
@@ -172,7 +172,7 @@ def _opposite(node: Node) -> Node:
 
 
 def _linear(node: Node, sign: str) -> Region | None:
-    """Returns the region of an inequality that is linear in its one variable."""
+    """Solve an inequality that is linear in its one variable."""
     names = {name for part in node.args for name in symbols(part)}
     if len(names) != 1:
         return None
@@ -186,5 +186,5 @@ def _linear(node: Node, sign: str) -> Region | None:
     if slope == 0 or at2 - at1 != slope or at5 - at0 != 5 * slope:
         return None
     if slope < 0:
-        sign = _FLIPPED[sign]
+        sign = MIRRORED[sign]
     return _ray(Node("sym", (), name), sign, number(-at0 / slope))

@@ -43,10 +43,7 @@ def _rational(node: Node) -> Fraction:
     return _bounded(_apply(node.op, values))
 
 
-_ARITHMETIC_TEXT = """
-    add mul div ratio neg pow percent mixed fact
-"""
-_ARITHMETIC = frozenset(_ARITHMETIC_TEXT.split())
+_ARITHMETIC = frozenset("add mul div ratio neg pow percent mixed fact".split())
 
 
 def _apply(op: str, values: list[Fraction]) -> Fraction:
