@@ -1,10 +1,10 @@
-"""The command line: the only place that prints, and the composition root. One file a command.
+"""The command line: one file a command. No other part of the project prints.
 
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
         | grade | check | tabular
 
-Flags come from the config dataclasses. A mistake of the caller is one line on standard error and
-exit status 2; nothing a policy writes can raise.
+Flags come from the config dataclasses. A mistake of the caller prints one line on standard error
+and exits with status 2.
 """
 
 import logging
@@ -24,22 +24,22 @@ COMMANDS = (
 )  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
-  reason-env train grpo --problems chain --model base    train; ends with a table and a curve
-  reason-env compare grpo rrpo lte --problems chain      same budget, several seeds, one report
+  reason-env train grpo --problems chain --model base    train a policy; writes report.html
+  reason-env compare grpo rrpo lte --problems chain      compare methods at equal tokens, with seeds
   reason-env report DIR ...                              report.html of a comparison, or of runs
   reason-env eval --model base --problems chain          pass@1 and pass@k with intervals
-  reason-env problems list | show SOURCE                 where problems come from, and what they are
+  reason-env problems list | show SOURCE                 list problem sources, show problems
   reason-env play --problems chain [--model base]        one episode, by you or by a model
-  reason-env pretrain --out DIR                          the base model from scratch
-  reason-env grade FILE.jsonl [--against math_verify]    outcomes of responses, and disagreements
-  reason-env check ENV_ID                                the quality suite on an environment
+  reason-env pretrain --out DIR                          train the base model from scratch
+  reason-env grade FILE.jsonl [--against math_verify]    grade responses, compare two graders
+  reason-env check ENV_ID                                run the quality suite on an environment
   reason-env tabular [SETTING ...]                       exact ablations of the theory, with figures
 
-Every command takes --help."""
+Every command has --help."""
 
 
 def main(arguments: Arguments | None = None) -> None:
-    """Runs one command and exits: 0 done, 2 a mistake of the caller, 130 interrupted."""
+    """Run one command; exit status 2 after a mistake of the caller, 130 after an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="reason-env: %(levelname)s: %(message)s")
     try:
@@ -49,7 +49,7 @@ def main(arguments: Arguments | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print(
-            "reason-env: interrupted; a run goes on with: reason-env train METHOD --resume RUN"
+            "reason-env: interrupted; to resume a run: reason-env train METHOD --resume RUN"
         )
         sys.exit(130)
 

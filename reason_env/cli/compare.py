@@ -34,60 +34,64 @@ from reason_env.agents.methods import method_name
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import write_text
 from reason_env.agents.train import TrainConfig
-from reason_env.cli.compare_view import Board, arm_table
-from reason_env.cli.flags import FLAT, check_spec_alone, out, parsed
+from reason_env.cli.board import Board
+from reason_env.cli.flags import FLAT, check_only, check_spec_alone, leading, out, parsed
+from reason_env.cli.tables import arm_table
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 from reason_env.state import PromptTemplate
 
 FAMILY_SIZE = 64
-"""Training problems of a family where --size is not given: methods that measure each of them before
-training (POPE) must be able to within a budget."""
+"""Training problems of a family without --size: few enough that methods which measure each problem
+before training (POPE) can do so within a budget."""
 
 
 def run(words: list[str]) -> None:
-    """Compares the arms that the leading words name."""
+    """Compare the arms that the leading words name."""
 
     @dataclass(frozen=True, kw_only=True)
     class Compare:
-        """Compares methods at one budget of generated tokens over paired seeds.
+        """Compare methods at an equal budget of generated tokens, over paired seeds.
 
         For example: reason-env compare grpo rrpo lte:gamma=0.2 --problems chain,inverse --seeds 5
 
         Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the
         baseline. Methods: grpo, rrpo, srpo, pope, lte, expo, exp-dpo, sft; srpo+lte joins two.
 
-        All flags but the first nine are of a run (see `reason-env train`), shared by all arms. It
-        ends with a table, a sentence an arm, and report.html. The same command again goes on.
+        The first nine flags describe the comparison; all others are those of `reason-env train`
+        and apply to every arm. The command prints a table and one sentence per arm, and writes
+        report.html. Run the same command again to continue an interrupted comparison.
         """
 
         config: Annotated[TrainConfig, FLAT] = field(default_factory=shared_settings)
         seeds: int = 5
-        """Runs of each arm: seeds --seed, --seed + 1, ... Families have 64 training problems if
-        --size is not given."""
+        """Runs of each arm, with seeds --seed, --seed + 1, ... Families have 64 training problems
+        unless --size is given."""
         budget: int = 500_000
-        """Generated tokens of each run, preparation, localisation and discarded ones included."""
+        """Generated tokens of each run, including preparation, localisation and discarded ones."""
         level: float | None = None
-        """pass@1 of "tokens to reach"; None takes the baseline's mean final pass@1."""
+        """The pass@1 of "tokens to reach"; None: the baseline's mean final pass@1."""
         workers: int | None = None
-        """Processes of one thread each; None for one a core."""
+        """Processes, each with one thread; None: one per core."""
         same_loss: bool = False
-        """Gives every arm the baseline's loss of policy tokens: a difference is then not the
-        loss's."""
+        """Use the baseline's loss of policy tokens in every arm, so that no difference comes from
+        the loss."""
         env_spec: Annotated[Path | None, tyro.conf.arg(name="env")] = None
-        """A wrapped environment as env.spec.to_json() writes it, instead of --problems."""
+        """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of
+        the environment."""
         arms: Path | None = None
-        """Arms from a JSON file, label -> what differs; after those of the words."""
+        """JSON file with more arms: label -> settings that differ."""
         out: Path | None = None
-        """Directory; named by the settings, below runs/, if None."""
+        """Directory; None: named by the settings, under runs/."""
         resume: Path | None = None
-        """Goes on with the comparison in this directory; only --workers may stand beside it."""
+        """Resume the comparison in this directory. Allows no other flag but --workers."""
 
-    names = _leading(words)
+    names = leading(words)
     given = parsed(Compare, words[len(names) :], prog="compare METHOD...", default=Compare())
     if given.resume is not None:
-        _check_alone(words)
+        advice = "a comparison keeps its settings: start another one"
+        check_only("--resume", words, advice=advice, also="--workers")
         comparison = Comparison.open(given.resume)
     else:
         if given.env_spec is not None:
@@ -99,21 +103,6 @@ def run(words: list[str]) -> None:
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers!r}")
     _show(comparison, workers)
-
-
-def _leading(words: list[str]) -> list[str]:
-    flags = (at for at, word in enumerate(words) if word.startswith("-"))
-    return words[: next(flags, len(words))]
-
-
-def _check_alone(words: list[str]) -> None:
-    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
-    others = [*_leading(words), *(flag for flag in flags if flag not in ("--resume", "--workers"))]
-    if others:
-        raise ConfigError(
-            f"--resume must stand alone, got {others[0]} too; a comparison keeps its settings: "
-            "start another one"
-        )
 
 
 def _config(given: Any, names: list[str]) -> CompareConfig:
@@ -129,7 +118,7 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
         arms |= arms_of_file(given.arms, shared)
     if not arms:
         raise ConfigError(
-            "compare must name its arms, the baseline first; for example: reason-env compare grpo "
+            "compare must name arms, the baseline first; for example: reason-env compare grpo "
             "rrpo lte --problems chain --seeds 5 --budget 500000"
         )
     if given.same_loss:
@@ -153,21 +142,21 @@ def _with_same_loss(arms: dict[str, TrainConfig], shared: TrainConfig) -> dict[s
     if not losses:
         raise ConfigError(
             f"--same-loss must have a baseline with a loss of policy tokens, got {baseline!r}; "
-            "name another arm first"
+            "put another arm first"
         )
     for label, own in arms.items():
-        # What the arm would have without words of its own.
+        # The arm without its own settings.
         plain = arm(method_name(own.method), shared)
         if label != baseline and losses_of(own.method) != losses_of(plain.method):
             raise ConfigError(
-                f"--same-loss must not stand beside an arm with a loss of its own, got {label!r}; "
+                f"--same-loss must not be given with an arm that sets its loss, got {label!r}; "
                 "leave one of them out"
             )
     return {k: replace(v, method=with_loss(v.method, losses[0])) for k, v in arms.items()}
 
 
 def _check_problems(config: CompareConfig) -> None:
-    """Raises before anything is run or written if training or test problems cannot be had."""
+    """Load all training and evaluation problems, to raise before anything is run or written."""
     checked: list[tuple[EnvConfig, EvalConfig]] = []
     for source in config.sources:
         for label in config.arms:
@@ -184,7 +173,7 @@ def _check_problems(config: CompareConfig) -> None:
 
 
 def _env(env: EnvConfig, spec: Path | None) -> tuple[EnvConfig, tuple[str, ...]]:
-    """Returns the environment that the arms share, and the problem sources to go through."""
+    """Read the environment that the arms share, and the problem sources."""
     if spec is not None:
         if not spec.is_file():
             raise ConfigError(f"--env must name a file, got {str(spec)!r}; check the path")
@@ -204,7 +193,7 @@ def _name(config: CompareConfig) -> str:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Takes SIGTERM, a service manager's way to stop us, as Ctrl-C: the runs' processes end too."""
+    """Treat SIGTERM, which service managers send, as Ctrl-C: the processes of the runs end too."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What every command shares: the console that it prints on, and how flags become a config."""
+"""The console that every command prints to, and how flags become a config."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from reason_env.errors import ConfigError
 _log = logging.getLogger(__name__)
 Arguments = Sequence[str]
 FLAT = tyro.conf.arg(name="")
-"""Its fields are flags without a prefix."""
+"""Makes the fields of a nested config flags without a prefix: --problems, not --env.problems."""
 out = Console(soft_wrap=True)
 
 
@@ -43,8 +43,39 @@ def _current(word: str, renamed: Mapping[str, str]) -> str:
     return current + equals + value
 
 
+def check_only(flag: str, words: Arguments, *, advice: str, also: str | None = None) -> None:
+    """Raise if another flag, or a word before the flags, is given with `flag`.
+
+    >>> check_only("--resume", ["--resume", "runs/x", "--workers=2"], advice="", also="--workers")
+
+    Args:
+        flag: The flag that allows no other.
+        words: The command's words.
+        advice: The end of the error message.
+        also: A flag that is allowed after all.
+
+    Raises:
+        ConfigError: Another one is given.
+    """
+    flags = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    others = [*leading(words), *(name for name in flags if name not in (flag, also))]
+    if others:
+        exception = f" except {also}" if also else ""
+        raise ConfigError(f"{flag} must be the only flag{exception}, got {others[0]} too; {advice}")
+
+
+def leading(words: Arguments) -> list[str]:
+    """Give the words before the first flag.
+
+    >>> leading(["grpo", "lte", "--seeds", "3"])
+    ['grpo', 'lte']
+    """
+    flags = (at for at, word in enumerate(words) if word.startswith("-"))
+    return list(words[: next(flags, len(words))])
+
+
 def check_spec_alone(words: Arguments) -> None:
-    """Raises if a flag of the environment stands beside --env, also one that says the default.
+    """Raise if a flag of the environment is given with --env, even with its default value.
 
     >>> check_spec_alone(["--env", "spec.json", "--seed", "1"])
 
@@ -56,6 +87,6 @@ def check_spec_alone(words: Arguments) -> None:
         name = word.partition("=")[0].removeprefix("--").partition(".")[0].replace("-", "_")
         if word.startswith("--") and name in own:
             raise ConfigError(
-                f"an environment given as a spec must stand alone, got {name} too; change the "
-                "spec's own arguments"
+                f"--env must replace every flag of the environment, got --{name.replace('_', '-')} "
+                "too; change the arguments in the spec"
             )

@@ -1,4 +1,4 @@
-"""What the command line shows: run rows, reports and problems as rich renderables, not printed."""
+"""Tables and lines that the commands print, as text and rich renderables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def row_line(row: Row, iterations: int) -> str:
-    """Returns one iteration as one line.
+    """Format one iteration as one line.
 
     >>> row_line({"iteration": 3, "rollout/pass_rate": 0.25, "rollout/sampled_tokens_total": 4096,
     ...           "time/iteration_s": 2.0}, 40)
@@ -42,7 +42,7 @@ def row_line(row: Row, iterations: int) -> str:
 
 
 def interval(row: Row, name: str) -> str:
-    """Returns an estimate with its 95 % limits.
+    """Format an estimate with its 95 % limits.
 
     >>> interval({"eval/pass_at_1": 0.5, "eval/pass_at_1_low": 0.4, "eval/pass_at_1_high": 0.6},
     ...          "eval/pass_at_1")
@@ -54,7 +54,7 @@ def interval(row: Row, name: str) -> str:
 
 
 def before_and_after(rows: Sequence[Row]) -> Table:
-    """Returns the table that ends a run: the first and the last evaluation, with 95 % intervals."""
+    """Tabulate the first and the last evaluation of a run, with 95 % intervals."""
     evaluated = [row for row in rows if row.get("eval/pass_at_1") is not None]
     first, last = evaluated[0], evaluated[-1]
     table = _table(
@@ -78,7 +78,7 @@ def _table(title: str) -> Table:
 
 
 def level_table(by_level: Mapping[int, tuple[int, float, float]], k: int) -> Table:
-    """Returns pass@1 and pass@k by level."""
+    """Tabulate pass@1 and pass@k by level."""
     table = _table("By level")
     for name in ("level", "problems", "pass@1", f"pass@{k}"):
         table.add_column(name, justify="right")
@@ -87,8 +87,53 @@ def level_table(by_level: Mapping[int, tuple[int, float, float]], k: int) -> Tab
     return table
 
 
+def arm_table(source: str, part: dict[str, Any], baseline: str) -> Table:
+    """Tabulate one problem source of a comparison, with 95 % bootstrap intervals over seeds.
+
+    Cells fold on a narrow terminal: a number that is cut off is a wrong number.
+    """
+    table = Table(
+        title=f"{source}: means over seeds, 95 % bootstrap intervals; differences to {baseline}",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    level = part["level"]
+    reach = "tokens to reach" if level is None else f"tokens to {level:.3f}"
+    for name in ("arm", "seeds", "pass@1", f"pass@{part['k']}", "area", reach, "difference"):
+        table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
+    for label, arm in part["arms"].items():
+        found = arm["tokens_to_level"]
+        middle = "-" if found["median"] is None else f"{found['median']:,.0f}"
+        against = (arm["differences"] or {}).get("final_pass_at_1")
+        table.add_row(
+            Text(label),
+            str(arm["num_seeds"]),
+            estimate_text(arm["final_pass_at_1"]),
+            estimate_text(arm["final_pass_at_k"]),
+            estimate_text(arm["area"]),
+            middle if level is None else f"{middle}\n({found['num_reached']}/{arm['num_seeds']})",
+            "" if against is None else estimate_text(against, sign="+"),
+        )
+    return table
+
+
+def estimate_text(estimate: dict[str, Any], sign: str = "") -> str:
+    """Format a mean with its limits on a second line; no limits if there are too few seeds.
+
+    >>> print(estimate_text({"mean": 0.5, "low": 0.25, "high": 0.75}, sign="+"))
+    +0.500
+    [+0.250, +0.750]
+    """
+    mean = f"{estimate['mean']:{sign}.3f}"
+    if estimate["low"] is None:
+        return mean
+    return f"{mean}\n[{estimate['low']:{sign}.3f}, {estimate['high']:{sign}.3f}]"
+
+
 def outcome_table(counts: Mapping[Outcome, int]) -> Table:
-    """Returns how many responses had each outcome."""
+    """Tabulate the number of responses with each outcome."""
     table = _table("Outcomes")
     for name in ("outcome", "responses", "share"):
         table.add_column(name, justify="left" if name == "outcome" else "right")
@@ -99,21 +144,21 @@ def outcome_table(counts: Mapping[Outcome, int]) -> Table:
 
 
 def graded_line(line: int, verdict: Verdict, answer: str, other: bool | None) -> str:
-    """Returns one graded row as one line.
+    """Format one graded row as one line.
 
     >>> graded_line(3, Verdict(Outcome.INCORRECT, "35", "different integers"), "36", None)
     "line 3: incorrect, '35' for '36' (different integers)"
     """
-    said = "" if other is None else f"; the other grader {'accepts' if other else 'refuses'} it"
+    peer = "" if other is None else f"; the other grader {'accepts' if other else 'refuses'} it"
     found = "no answer" if verdict.extracted is None else shown(verdict.extracted, 60)
     return (
         f"line {line}: {verdict.outcome.value}, {found} for {shown(answer, 60)} "
-        f"({verdict.reason}){said}"
+        f"({verdict.reason}){peer}"
     )
 
 
 def problem_text(problem: Problem) -> Text:
-    """Returns one problem with its reference, as plain text: brackets in it are not markup."""
+    """Format a problem with its reference, as plain text: its brackets are not markup."""
     lines = [f"{problem.problem_id}  (level {problem.level})", problem.question, ""]
     lines += [f"  {index:>2}  {step}" for index, step in enumerate(problem.solution, 1)]
     lines.append(f"  answer: {problem.answer}")

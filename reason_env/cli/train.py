@@ -1,4 +1,4 @@
-"""`reason-env train METHOD`: trains, shows every iteration, ends with a table and a report."""
+"""`reason-env train METHOD`: trains, shows every iteration, ends with a table and report.html."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -14,121 +14,101 @@ from reason_env.agents.report import write_report
 from reason_env.agents.runs import RunDir, check_free, config_json, latest_checkpoint
 from reason_env.agents.train import Session, TrainConfig, build_session, prepare, train
 from reason_env.cli import tables
-from reason_env.cli.flags import FLAT, Arguments, check_spec_alone, out, parsed
+from reason_env.cli.flags import FLAT, Arguments, check_only, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
 
 PROGRESS_S = 15.0
-"""Between the lines of a preparation."""
+"""Seconds between progress lines of a preparation."""
+COPY = (
+    "a run keeps its settings: copy its config.json, change it, and start a new run with "
+    "--from-config"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy; the run directory holds metrics, episodes, checkpoints and report.html."""
+
+    config: Annotated[TrainConfig, FLAT]
+    out: Path | None = None
+    """Run directory; None: a new one under runs/."""
+    resume: Path | None = None
+    """Resume the run in this directory. Allows no other flag."""
+    env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
+    """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of the
+    environment."""
+    from_config: Path | None = None
+    """Read every setting from this config.json. Allows no other flag but --out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCPI(Train):
+    """Conservative policy iteration: accept an update only if its measured advantage holds up."""
+
+    cpi: CPIConfig = field(default_factory=CPIConfig)
+    restart: str = "initial"
+    """The method whose starts are the restart distribution mu and whose loss trains the candidate:
+    a method's name, or initial (the problem itself, as grpo). Its own flags are available too."""
 
 
 def run(words: list[str]) -> None:
-    """Trains by the method that the first word names."""
+    """Train with the method that the first word names."""
     if not words or words[0].startswith("-"):
         raise ConfigError(
             f"train must name a method, one of {', '.join(METHODS)}, or several joined by '+'; "
             "for example: reason-env train grpo --problems chain --model base"
         )
-    method, rest = words[0], words[1:]
-    if method == "cpi":
-        _run_conservative(rest)
-        return
-    chosen = method_config(method)
-    rest = of_parts(rest, method)
-
-    @dataclass(frozen=True, kw_only=True)
-    class Train:
-        """Trains a policy; ends with a table, and a run directory that repeats and resumes it."""
-
-        config: Annotated[TrainConfig, FLAT]
-        out: Path | None = None
-        """Run directory; a new one below runs/ if None."""
-        resume: Path | None = None
-        """Goes on with the run in this directory; stands alone."""
-        env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
-        """A wrapped environment as env.spec.to_json() writes it; stands instead of the flags of
-        the environment."""
-        from_config: Path | None = None
-        """Takes every setting from this config.json; only --out may stand beside it."""
-
-    default = Train(config=TrainConfig(method=chosen))
-    given = parsed(Train, rest, prog=f"train {method}", default=default)
+    name, words = words[0], words[1:]
+    default, words = _default(name, words)
+    given = parsed(type(default), words, prog=f"train {name}", default=default)
     if given.resume is not None:
-        _alone(rest, {"--resume"})
-        _resume_run(given.resume, method)
+        check_only("--resume", words, advice=COPY)
+        _resume_run(given.resume, name)
         return
-    config = given.config
+    config = replace(given.config, cpi=given.cpi) if name == "cpi" else given.config
     if given.from_config is not None:
-        _alone(rest, {"--from-config", "--out"})
-        config = _config_of(given.from_config, method)
-    if given.env is not None:
-        check_spec_alone(rest)
-        spec = _text_of(given.env, "--env")
-        config = replace(config, env=replace(config.env, stack=spec))
-    _new_run(config, given.out, ["reason-env", "train", method, *rest])
-
-
-def _run_conservative(words: Arguments) -> None:
-    """Trains by any method's starts and loss, each update behind CPI's test."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class Train:
-        """Conservative policy iteration: each update of a method is taken if it holds up."""
-
-        config: Annotated[TrainConfig, FLAT]
-        cpi: CPIConfig = field(default_factory=CPIConfig)
-        restart: str = "initial"
-        """Whose starts are mu, and whose loss makes the candidate: a method's name, or initial (the
-        problem, as grpo). The method's own flags follow the name that stands here."""
-        out: Path | None = None
-        """Run directory; a new one below runs/ if None."""
-        resume: Path | None = None
-        """Goes on with the run in this directory; stands alone."""
-        env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
-        """A wrapped environment as env.spec.to_json() writes it; stands instead of the flags of
-        the environment."""
-        from_config: Path | None = None
-        """Takes every setting from this config.json; only --out may stand beside it."""
-
-    restart = _restart_of(words)
-    method = method_config("grpo" if restart == "initial" else restart)
-    default = Train(config=TrainConfig(method=method), restart=restart)
-    words = of_parts(words, restart)
-    given = parsed(Train, words, prog="train cpi", default=default)
-    if given.resume is not None:
-        _alone(words, {"--resume"})
-        _resume_run(given.resume, "cpi")
-        return
-    config = replace(given.config, cpi=given.cpi)
-    if given.from_config is not None:
-        _alone(words, {"--from-config", "--out"})
-        config = _config_of(given.from_config, "cpi")
+        check_only("--from-config", words, advice=COPY, also="--out")
+        config = _read_config(given.from_config, name)
     if given.env is not None:
         check_spec_alone(words)
-        spec = _text_of(given.env, "--env")
+        spec = _read_text(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
-    _new_run(config, given.out, ["reason-env", "train", "cpi", *words])
+    _new_run(config, given.out, ["reason-env", "train", name, *words])
 
 
-def of_parts(words: Arguments, method: str) -> list[str]:
-    """Returns the flags of several methods as their config has them, by place instead of name.
+def _default(name: str, words: Arguments) -> tuple[Train, list[str]]:
+    """Give the default settings of `train NAME`, and the words with the flags they define."""
+    if name != "cpi":
+        return Train(config=TrainConfig(method=method_config(name))), with_method_indices(
+            words, name
+        )
+    restart = _restart_of(words)
+    method = method_config("grpo" if restart == "initial" else restart)
+    return TrainCPI(config=TrainConfig(method=method), restart=restart), with_method_indices(
+        words, restart
+    )
 
-    >>> of_parts(["--lte.gamma", "0.2", "--seed", "1"], "srpo+lte")
+
+def with_method_indices(words: Arguments, method: str) -> list[str]:
+    """Replace the method's name in flags of a composition by its index in the config.
+
+    >>> with_method_indices(["--lte.gamma", "0.2", "--seed", "1"], "srpo+lte")
     ['--methods.1.gamma', '0.2', '--seed', '1']
     """
     names = method.split("+")
     if len(names) == 1:
         return list(words)
-    places = {f"--{name}": f"--methods.{place}" for place, name in enumerate(names)}
+    fields = {f"--{name}": f"--methods.{index}" for index, name in enumerate(names)}
 
-    def placed(word: str) -> str:
+    def replaced(word: str) -> str:
         head, dot, rest = word.partition(".")
-        return places.get(head, head) + dot + rest if dot else word
+        return fields.get(head, head) + dot + rest if dot else word
 
-    return [placed(word) for word in words]
+    return [replaced(word) for word in words]
 
 
 def _restart_of(words: Arguments) -> str:
-    """Returns the method that --restart names: it decides which flags there are."""
+    """Read the method that --restart names, which decides the available flags."""
     for index, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name == "--restart":
@@ -136,18 +116,8 @@ def _restart_of(words: Arguments) -> str:
     return "initial"
 
 
-def _alone(words: Arguments, allowed: set[str]) -> None:
-    flags = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
-    others = [flag for flag in flags if flag not in allowed]
-    if others:
-        raise ConfigError(
-            f"{' and '.join(sorted(allowed))} must stand alone, got {others[0]} too; a run keeps "
-            "its settings: copy its config.json, change it, and start a new run with --from-config"
-        )
-
-
-def _config_of(path: Path, method: str) -> TrainConfig:
-    config = config_json.load(TrainConfig, _text_of(path, "--from-config"))
+def _read_config(path: Path, method: str) -> TrainConfig:
+    config = config_json.load(TrainConfig, _read_text(path, "--from-config"))
     if config.name != method:
         raise ConfigError(
             f"--from-config must name a config of {method!r}, got one of {config.name!r}; "
@@ -156,14 +126,14 @@ def _config_of(path: Path, method: str) -> TrainConfig:
     return config
 
 
-def _text_of(path: Path, flag: str) -> str:
+def _read_text(path: Path, flag: str) -> str:
     if not path.is_file():
         raise ConfigError(f"{flag} must name a file, got {str(path)!r}; check the path")
     return path.read_text(encoding="utf-8")
 
 
 def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
-    """Prepares, and only then writes: a run that is refused leaves no directory behind."""
+    """Build and prepare the run before writing, so that a refused run leaves no directory."""
     place = path or _reserved_directory(config)
     try:
         check_free(place)
@@ -204,7 +174,7 @@ def _resume_run(path: Path, method: str) -> None:
 
 
 def _reserved_directory(config: TrainConfig) -> Path:
-    """Makes the next free directory: another run that starts now takes the one after."""
+    """Create the next free directory, so that runs that start together get different ones."""
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
     number = 1
     while True:
@@ -222,7 +192,7 @@ def _deadline(config: TrainConfig, began: float) -> float | None:
 
 
 def _prepare(session: Session, path: Path, began: float) -> None:
-    """Lets the method measure its problems, with a line of progress now and then."""
+    """Prepare the session, with a progress line every `PROGRESS_S` seconds."""
     config = session.config
     num_problems = len(session.problem_ids)
     out.print(
@@ -231,15 +201,15 @@ def _prepare(session: Session, path: Path, began: float) -> None:
             f"{num_problems} problems, model {config.model}, run {path}"
         )
     )
-    told = began
+    last_shown = began
 
     def on_prepared(done: int, planned: int, tokens: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > PROGRESS_S:
-            told = time.monotonic()
+        nonlocal last_shown
+        if time.monotonic() - last_shown > PROGRESS_S:
+            last_shown = time.monotonic()
             out.print(
                 f"preparing: {done:,} of {planned:,} starts, {tokens:,} tokens, "
-                f"{(told - began) / 60:.1f} minutes",
+                f"{(last_shown - began) / 60:.1f} minutes",
                 highlight=False,
             )
 
@@ -247,7 +217,7 @@ def _prepare(session: Session, path: Path, began: float) -> None:
     if session.sampled_tokens_total and session.iteration == 0:
         out.print(
             f"prepared with {session.sampled_tokens_total:,} tokens: "
-            f"{len(session.problem_ids):,} of {num_problems:,} problems are trained on",
+            f"training on {len(session.problem_ids):,} of {num_problems:,} problems",
             highlight=False,
         )
 
@@ -257,7 +227,7 @@ def _show_run(session: Session, run: RunDir, began: float) -> None:
     if session.eval_env is None:
         out.print(
             f"no evaluation: {config.env.source} has no {config.eval.split} split; give "
-            "--eval.problems FILE, or another --eval.split, to have one",
+            "--eval.problems FILE or another --eval.split to evaluate",
             highlight=False,
         )
     with out.status("evaluating before training ...") as status:

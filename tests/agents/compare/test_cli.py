@@ -13,7 +13,7 @@ from reason_env.agents.compare.summary import _loss_notes
 from reason_env.agents.methods import METHODS
 from reason_env.cli import compare as command
 from reason_env.cli import main
-from reason_env.cli.compare_view import arm_table
+from reason_env.cli.tables import arm_table
 
 ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
 
@@ -36,7 +36,7 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
         (["grpo", "--eval.problems", "chian"], "no problem source 'chian'"),
         (
             ["grpo", "--env", "spec.json", "--problems", "chain"],
-            "must stand alone, got problems too",
+            "must replace every flag of the environment, got --problems too",
         ),
         (["grpo", "--size", "0"], "size must be at least 1, got 0"),
         (["grpo", "--problems", "HERE/one.jsonl"], "must have problems to evaluate on, got none"),
@@ -45,9 +45,12 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
             ["exp-dpo", "grpo", "--same-loss", "True"],
             "--same-loss must have a baseline with a loss of policy tokens, got 'exp-dpo'",
         ),
-        ([], "compare must name its arms, the baseline first; for example: reason-env compare"),
+        ([], "compare must name arms, the baseline first; for example: reason-env compare"),
         (["grpo", "--max-generated-tokens", "9"], "use --budget alone"),
-        (["grpo", "--resume", "runs/x"], "--resume must stand alone, got grpo too"),
+        (
+            ["grpo", "--resume", "runs/x"],
+            "--resume must be the only flag except --workers, got grpo too",
+        ),
     ],
 )
 def test_a_newcomer_s_mistake_is_one_line_that_says_what_to_do(words, message, tmp_path, capsys):
@@ -163,7 +166,7 @@ def test_one_loss_and_a_loss_of_its_own_are_refused_together(monkeypatch, tmp_pa
     assert srpo.method.loss.clip_high == 0.3
     with pytest.raises(SystemExit):
         main(["compare", "grpo", *words[:1], *words[2:4], "--out", str(tmp_path / "b")])
-    said = "beside an arm with a loss of its own, got 'grpo:loss.clip_high=0.3'"
+    said = "with an arm that sets its loss, got 'grpo:loss.clip_high=0.3'"
     assert said in capsys.readouterr().err
 
 
