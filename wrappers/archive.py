@@ -75,7 +75,7 @@ class Archive:
         Raises:
             StateError: It is not of this problem set or codec, or holds the end token inside.
         """
-        state = self._env.own_state(trajectory)
+        state = self._env.read_state(trajectory)
         kept = None if entropies is None else tuple(map(float, entropies))
         self._put(self._checked(Chain(state=state.without_guidance(), entropies=kept)))
 
@@ -110,7 +110,7 @@ class Archive:
     def _read(self, row: list[Any]) -> Chain:
         state, entropies = row
         kept = None if entropies is None else tuple(map(float, entropies))
-        return self._checked(Chain(state=self._env.unpacked(state), entropies=kept, row=row))
+        return self._checked(Chain(state=self._env.unpack_state(state), entropies=kept, row=row))
 
     def _checked(self, chain: Chain) -> Chain:
         state, entropies = chain.state, chain.entropies

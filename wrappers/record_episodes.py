@@ -99,7 +99,7 @@ class RecordEpisodes(WatchingWrapper):
     def _write(self, *, terminated: bool, truncated: bool) -> None:
         row = {
             "format": RECORD_FORMAT,
-            "start": self.reason_env.unpacked(self._start).to_dict(),
+            "start": self.reason_env.unpack_state(self._start).to_dict(),
             "actions": [json.loads(action) for action in self._actions],
             "rewards": self._rewards,
             "terminated": terminated,

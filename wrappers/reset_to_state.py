@@ -138,7 +138,7 @@ class ResetToState(StartWrapper):
         Raises:
             StateError: It is no chain of this environment, or cannot be cut as the wrapper cuts.
         """
-        state = self.reason_env.own_state(trajectory)
+        state = self.reason_env.read_state(trajectory)
         if self.cut == "entropy" and entropies is None:
             raise StateError(
                 "a trajectory must come with its entropies where cut is 'entropy', got none; pass "

@@ -1,13 +1,13 @@
 """The environment: a thin Gymnasium shell around `ReasonState` and `transition`."""
 
-from reason_env.env.arguments import COMMITMENT_SIGNS, commits, may_commit
+from reason_env.env.commitment import COMMITMENT_SIGNS, commits, may_commit
 from reason_env.env.config import EnvConfig
-from reason_env.env.info import told_of
+from reason_env.env.info import verdict_fields
 from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
 from reason_env.env.spec import WRAPPERS, checked_spec
-from reason_env.env.start import STARTS_OPTION, drawn
+from reason_env.env.start import STARTS_OPTION, draw_problem
 
 __all__ = [
     "COMMITMENT_SIGNS",
@@ -19,8 +19,8 @@ __all__ = [
     "UnicodeText",
     "checked_spec",
     "commits",
-    "drawn",
+    "draw_problem",
     "may_commit",
     "reason_env_of",
-    "told_of",
+    "verdict_fields",
 ]

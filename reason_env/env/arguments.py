@@ -1,4 +1,4 @@
-"""What `ReasonEnv` is made from: its arguments, checked, and turned into the values it holds."""
+"""Check the arguments of `ReasonEnv` and build the values that it holds."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,44 +7,16 @@ from typing import Any, cast
 from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import load_problems
-from reason_env.verify import PRESETS, GradeOptions, extract_answer
-
-COMMITMENTS = GradeOptions(markers=("####",))
-COMMITMENT_SIGNS = ("####", "\\boxed", "\\fbox")
-"""A response without any of these commits to nothing."""
-_SIGN_BEGINNINGS = tuple(sign[:size] for sign in COMMITMENT_SIGNS for size in range(1, len(sign)))
+from reason_env.verify import PRESETS, GradeOptions
 
 
-def commits(response: str) -> bool:
-    r"""Returns whether a response so far states its answer by a box or a `####` line.
-
-    Phrases such as "the final answer is" count when a whole response is graded, but they do not
-    end an episode: prose says them on the way.
-
-    >>> commits("so it is 36\n"), commits("#### 36\n"), commits("the final answer is 36.\n")
-    (False, True, False)
-    """
-    return extract_answer(response, COMMITMENTS) is not None
-
-
-def may_commit(response: str) -> bool:
-    r"""Returns whether what stands here already can become part of a committed answer.
-
-    Where it does not, whatever comes later commits by a sign of its own.
-
-    >>> may_commit("so it is 36\n"), may_commit("#### \n"), may_commit("12 \\"), may_commit("2 x\n")
-    (False, True, True, False)
-    """
-    return any(sign in response for sign in COMMITMENT_SIGNS) or response.endswith(_SIGN_BEGINNINGS)
-
-
-def longest(problems: ProblemSet) -> Problem:
-    """Returns the problem with the longest question, in bytes."""
+def longest_problem(problems: ProblemSet) -> Problem:
+    """The problem with the longest question, in bytes."""
     return max(problems, key=lambda problem: len(problem.question.encode("utf-8", "replace")))
 
 
-def built(kind: Any, given: Any) -> Any:
-    """Returns `given` if it is a `kind` already, else one made of its fields."""
+def build(kind: Any, given: Any) -> Any:
+    """Build a `kind` from its fields; return `given` itself if it already is one."""
     if isinstance(given, kind):
         return given
     try:
@@ -55,7 +27,7 @@ def built(kind: Any, given: Any) -> Any:
         ) from error
 
 
-def problem_set(
+def load_problem_set(
     problems: str | Path | ProblemSet,
     split: str,
     size: int | None,
@@ -65,10 +37,10 @@ def problem_set(
     columns: Mapping[str, str] | None,
     allow_ungradable: bool,
 ) -> ProblemSet:
-    """Returns the set itself, or the one that its source and the other arguments name.
+    """Load the problems that a source names; a `ProblemSet` is returned as it is.
 
     Raises:
-        ConfigError: An argument is given that a `ProblemSet` has settled already, or is malformed.
+        ConfigError: An argument is malformed, or contradicts a given `ProblemSet`.
     """
     if isinstance(problems, ProblemSet):
         if size is not None or levels is not None or seed or columns or allow_ungradable:
@@ -94,8 +66,8 @@ def problem_set(
     )
 
 
-def grade_options(given: str | GradeOptions | Mapping[str, Any]) -> GradeOptions:
-    """Returns the preset of that name, the options themselves, or those with these fields."""
+def load_grade_options(given: str | GradeOptions | Mapping[str, Any]) -> GradeOptions:
+    """Build grade options from a preset's name or from fields."""
     if isinstance(given, str):
         if given not in PRESETS:
             raise ConfigError(
@@ -103,4 +75,4 @@ def grade_options(given: str | GradeOptions | Mapping[str, Any]) -> GradeOptions
                 f"{did_you_mean(given, PRESETS)}"
             )
         return PRESETS[given]()
-    return built(GradeOptions, given)
+    return build(GradeOptions, given)

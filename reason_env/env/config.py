@@ -1,4 +1,4 @@
-"""EnvConfig: which environment a policy trains in, by its arguments or as one spec string."""
+"""EnvConfig: the environment that a policy trains in, by its arguments or as one spec string."""
 
 import copy
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -18,18 +18,18 @@ from reason_env.state import GUIDANCE_TEXTS, PromptTemplate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvConfig:
-    """The environment, as `gym.make("MathReason-v0", ...)` takes it."""
+    """The arguments of `gym.make("MathReason-v0", ...)`."""
 
     problems: str = "chain"
     """A family, gsm8k:PATH, hub:NAME, or a .jsonl or .parquet file; `reason-env problems list`."""
     split: str = "train"
-    """Split of the training problems, where the source has splits."""
+    """Split of the training problems, if the source has splits."""
     size: int | None = None
     """Number of problems; None for all of a file, or the family's default."""
     levels: tuple[int, int] | None = None
     """Lowest and highest level, both included; None for all."""
     problem_seed: int = 0
-    """Chooses a family's problems."""
+    """Selects a family's problems."""
     max_tokens: int = 256
     """Tokens of a response, prefixes included, before it is truncated."""
     max_steps: int = 64
@@ -37,7 +37,7 @@ class EnvConfig:
     max_prompt_tokens: int = 1024
     """Longest prompt, tokens."""
     stop_at_answer: bool = True
-    """End an episode with the first closed step after which an answer stands."""
+    """End an episode with the first closed step that states an answer."""
     columns: dict[str, str] = field(default_factory=dict)
     """Problem field -> column of a file or hub set: `--columns question problem answer final`."""
     allow_ungradable: bool = False
@@ -49,8 +49,8 @@ class EnvConfig:
     system: str = ""
     """System message of chat prompts."""
     guidance: dict[str, str] = field(default_factory=dict)
-    """Words of guidance by its kind, {pieces} where its texts go, as in `--guidance mistakes "Do
-    not answer any of: {pieces}."`; kinds that are not named keep the base model's words."""
+    """Wording of each kind of guidance, with {pieces} for its texts, as in `--guidance mistakes "Do
+    not answer any of: {pieces}."`; other kinds keep the base model's wording."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The reward of each outcome."""
 
@@ -82,7 +82,7 @@ class EnvConfig:
         return self.problems if self.stack is None else str(self._spec().kwargs["problems"])
 
     def make(self, codec: Codec) -> gym.Env[Any, Any]:
-        """Returns the stack with format "tokens" and whole responses as actions."""
+        """Make the stack with format "tokens" and whole responses as actions."""
         spec = self._spec()
         if self.stack is not None:
             spec.kwargs |= {"granularity": "response", "format": "tokens"}
@@ -90,9 +90,9 @@ class EnvConfig:
         return gym.make(spec)
 
     def make_bare(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any]:
-        """Returns the environment below the wrappers, with other arguments where they are given.
+        """Make the environment without its wrappers, with `changes` of its arguments.
 
-        Policies are measured here: hints and prefixes are for training.
+        Policies are evaluated here: hints and prefixes are for training.
         """
         spec = self._spec()
         spec.additional_wrappers = ()
@@ -100,7 +100,7 @@ class EnvConfig:
         return gym.make(spec)
 
     def _spec(self) -> EnvSpec:
-        """Returns a new spec, which the caller may change.
+        """A new spec, which the caller may change.
 
         Raises:
             ConfigError: The text is no spec of MathReason-v0, or names foreign code.
@@ -138,7 +138,7 @@ class EnvConfig:
         }
 
     def _template(self) -> PromptTemplate:
-        # Guidance ends its line, whatever words it is given; the steps of a solution end theirs.
+        # Each guidance ends its line, whatever its wording; the steps of a solution already do.
         own = {
             kind: text if kind == "partial_solution" else text.rstrip("\n") + "\n"
             for kind, text in self.guidance.items()
@@ -146,7 +146,7 @@ class EnvConfig:
         return PromptTemplate(kind=self.prompt, system=self.system, guidance=GUIDANCE_TEXTS | own)
 
     def has_split(self, split: str) -> bool:
-        """Returns whether the source has this split to choose; one file has none."""
+        """Whether the source has this split; a single file has none."""
         head, colon, argument = self.source.partition(":")
         if colon and head in ("gsm8k", "file"):
             return has_split_file(Path(argument), split)

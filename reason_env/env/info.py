@@ -1,4 +1,4 @@
-"""What `ReasonEnv` says of a state beside the observation: its info, its outcome, its picture."""
+"""What `ReasonEnv` reports about a state: the info dict, the outcome, the rendered text."""
 
 from typing import Any
 
@@ -6,27 +6,27 @@ from reason_env.state import EpisodeRules, PromptTemplate, ReasonState, is_trunc
 from reason_env.verdict import Verdict
 
 
-def outcome_of(state: ReasonState, rules: EpisodeRules) -> str:
-    """Returns "open", "truncated", or the value of the verdict's `Outcome`."""
+def outcome_name(state: ReasonState, rules: EpisodeRules) -> str:
+    """The word "open" or "truncated", or the value of the verdict's `Outcome`."""
     if state.verdict is not None:
         return state.verdict.outcome.value
     return "truncated" if is_truncated(state, rules) else "open"
 
 
-def told_of(verdict: Verdict | None) -> tuple[bool, str, str]:
-    """Returns what info has as "success", "extracted" and "reason"."""
+def verdict_fields(verdict: Verdict | None) -> tuple[bool, str, str]:
+    """The info's "success", "extracted" and "reason"."""
     if verdict is None:
         return False, "", ""
     return verdict.is_correct, verdict.extracted or "", verdict.reason
 
 
 def info_of(state: ReasonState, rules: EpisodeRules, prompt: PromptTemplate) -> dict[str, Any]:
-    """Returns the info that a reset to `state`, or a step that ends in it, gives."""
-    success, extracted, reason = told_of(state.verdict)
+    """The info of a reset to `state` or of a step that ends in it."""
+    success, extracted, reason = verdict_fields(state.verdict)
     return {
         "problem_id": state.problem.problem_id,
         "level": state.problem.level,
-        "outcome": outcome_of(state, rules),
+        "outcome": outcome_name(state, rules),
         "success": success,
         "extracted": extracted,
         "reason": reason,
@@ -36,11 +36,11 @@ def info_of(state: ReasonState, rules: EpisodeRules, prompt: PromptTemplate) -> 
     }
 
 
-def rendered(state: ReasonState, rules: EpisodeRules) -> str:
-    """Returns question, guidance, numbered steps and verdict as text."""
+def render_text(state: ReasonState, rules: EpisodeRules) -> str:
+    """Question, guidance, numbered steps and verdict as text."""
     lines = [f"[{state.problem.problem_id}] {state.problem.question}"]
     lines += [f"  ({piece.kind}) {', '.join(piece.pieces)}" for piece in state.guidance]
     lines += [f"{index:>3}  {step.rstrip()}" for index, step in enumerate(state.steps, 1)]
     reason = "" if state.verdict is None else state.verdict.reason
-    lines.append(f"     {outcome_of(state, rules)}" + (f": {reason}" if reason else ""))
+    lines.append(f"     {outcome_name(state, rules)}" + (f": {reason}" if reason else ""))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the policy sees of a state: its prompt, and the response behind it, as text or as ids."""
+"""ObservationBuffer: the prompt and the response of the current state, as text or as ids."""
 
 import contextlib
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from reason_env.codec import Codec
-from reason_env.env.actions import Layout, Observation
+from reason_env.env.layout import Layout, Observation
 from reason_env.errors import ConfigError, StateError
 from reason_env.state import PromptTemplate, ReasonState
 
 
-class Screen:
-    """Shows one state at a time; a prompt that is shown already is not made again."""
+class ObservationBuffer:
+    """Holds the observation of one state and reuses its prompt while that stays the same."""
 
     def __init__(
         self,
@@ -23,12 +23,12 @@ class Screen:
         max_prompt_tokens: int,
         max_tokens: int,
     ) -> None:
-        """Makes one that shows nothing yet.
+        """Allocate an empty buffer.
 
         Args:
-            prompt: The prompt of each state.
-            codec: Of the states.
-            layout: Says whether texts or ids are shown.
+            prompt: Renders the prompt of each state.
+            codec: The codec of the states.
+            layout: Whether observations are texts or ids.
             max_prompt_tokens: Room for the prompt.
             max_tokens: Room for the response.
 
@@ -40,22 +40,26 @@ class Screen:
         self.width = max_prompt_tokens + max_tokens
         """Tokens of an observation."""
         self.prompt_ids: tuple[int, ...] = ()
-        """Of the state that is shown."""
+        """Of the current state."""
         self._prompt, self._max_prompt_tokens = prompt, max_prompt_tokens
-        self._shows_text = layout.format == "text"
+        self._is_text = layout.format == "text"
         self._pad_id = codec.pad_id
         self._state: ReasonState | None = None
         self._prompt_text = ""
-        self._ids = np.full(0 if self._shows_text else self.width, codec.pad_id, dtype=np.int32)
+        self._ids = np.full(0 if self._is_text else self.width, codec.pad_id, dtype=np.int32)
 
-    def checked(self, state: ReasonState) -> tuple[int, ...]:
-        """Returns the prompt's ids, which must have room; those shown where it is the same prompt.
+    def encode_prompt(self, state: ReasonState) -> tuple[int, ...]:
+        """Encode the state's prompt; return the current ids if it is the same prompt.
 
         Raises:
             StateError: The prompt is too long.
         """
-        now = self._state
-        if now is not None and now.problem is state.problem and now.guidance == state.guidance:
+        current = self._state
+        if (
+            current is not None
+            and current.problem is state.problem
+            and current.guidance == state.guidance
+        ):
             return self.prompt_ids
         prompt_ids = self._prompt.token_ids(state)
         if len(prompt_ids) > self._max_prompt_tokens:
@@ -66,37 +70,37 @@ class Screen:
             )
         return prompt_ids
 
-    def show(self, state: ReasonState, prompt_ids: tuple[int, ...]) -> None:
-        """Shows the state, whose prompt `checked` returned."""
-        is_other = self._state is None or prompt_ids is not self.prompt_ids or not prompt_ids
+    def set_state(self, state: ReasonState, prompt_ids: tuple[int, ...]) -> None:
+        """Replace the state; `prompt_ids` are from `encode_prompt`."""
+        is_new = self._state is None or prompt_ids is not self.prompt_ids or not prompt_ids
         self._state = state
         self.prompt_ids = prompt_ids
-        if is_other:
+        if is_new:
             self._prompt_text = self._prompt.text(state)
-        if self._shows_text:
+        if self._is_text:
             return
         size = len(prompt_ids)
-        if is_other:
+        if is_new:
             self._ids[:size] = prompt_ids
         self._ids[size:] = self._pad_id
         response: Any = state.response
-        # Numpy reads bytes more than twice as fast as a tuple; where they do not hold an id, that.
+        # Numpy reads bytes more than twice as fast as a tuple, if every id fits into a byte.
         with contextlib.suppress(ValueError):
             response = np.frombuffer(bytes(response), np.uint8)
         self._ids[size : size + len(response)] = response
 
-    def grow(self, state: ReasonState) -> None:
-        """Shows what follows the state that is shown: the same prompt, and a longer response."""
-        assert self._state is not None, "nothing follows where nothing is shown"
+    def extend_to(self, state: ReasonState) -> None:
+        """Advance to a successor of the current state: the same prompt and a longer response."""
+        assert self._state is not None, "set_state comes first"
         known = len(self._state.response)
         self._state = state
-        if not self._shows_text:
+        if not self._is_text:
             begin = len(self.prompt_ids)
             self._ids[begin + known : begin + len(state.response)] = state.response[known:]
 
     def observation(self) -> Observation:
-        """Returns the text, or a copy of the ids, [width], right-padded."""
-        if not self._shows_text:
+        """The text, or a copy of the ids, [width], right-padded."""
+        if not self._is_text:
             return self._ids.copy()
-        assert self._state is not None, "nothing is shown yet"
+        assert self._state is not None, "set_state comes first"
         return self._prompt_text + self._state.text

@@ -1,4 +1,4 @@
-"""RewardConfig: the verdict -> the reward. Nothing else in the environment makes reward."""
+"""RewardConfig: verdict -> reward, the only source of reward in the environment."""
 
 import math
 from dataclasses import dataclass, fields
@@ -12,8 +12,8 @@ from reason_env.verdict import Outcome, Verdict
 class RewardConfig:
     """Reward of the turn that ends an episode, by how it ended; every other turn gives 0.
 
-    A verifier that failed gives `ungraded`, which says nothing about the response: collectors
-    leave such episodes out of every group and count them.
+    A verifier that failed gives `ungraded`, which says nothing about the response; collectors drop
+    such episodes from their groups and count them.
     """
 
     correct: float = 1.0
@@ -32,12 +32,12 @@ class RewardConfig:
                 raise ConfigError(f"reward {item.name} must be finite, got {value!r}")
 
     def reward(self, state: ReasonState, rules: EpisodeRules) -> float:
-        """Returns the reward of having just reached `state`."""
+        """The reward of the turn that reached `state`."""
         is_open = state.verdict is None and not is_truncated(state, rules)
         return 0.0 if is_open else self.of_end(state.verdict)
 
     def of_end(self, verdict: Verdict | None) -> float:
-        """Returns the reward of an episode's end; the verdict is None where a budget ended it."""
+        """The reward of an episode's end; a verdict of None means that a budget ended it."""
         if verdict is None:
             return float(self.truncated)
         match verdict.outcome:

@@ -1,7 +1,7 @@
 """A Gymnasium text space that holds every string: LaTeX, any script, line ends, and the empty one.
 
-`gymnasium.spaces.Text` asks for a finite charset and most of them refuse `√2` or `""`. Here every
-code point is a character, indexed by its own number, so that flattening and the shared memory of
+`gymnasium.spaces.Text` needs a finite character set, and most sets refuse `√2` or `""`. Here every
+code point is a character whose index is its number, so that flattening and the shared memory of
 `AsyncVectorEnv` work without a table of a million entries.
 """
 
@@ -18,7 +18,7 @@ MAX_SAMPLE_CHARS = 32
 
 
 class _EveryCharacter(Sequence[str]):
-    """All code points in order, as both the set and the list that `Text` keeps."""
+    """All code points in order: both the set and the list that `Text` keeps."""
 
     def __len__(self) -> int:
         return NUM_CODE_POINTS
@@ -59,15 +59,15 @@ class UnicodeText(Text):
         super().__init__(max_length, min_length=0, charset=string.printable, seed=seed)
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """Returns at most 32 random printable characters; masks are not supported."""
+        """Draw at most 32 random printable characters; masks are not supported."""
         if mask is not None or probability is not None:
-            raise NotImplementedError("UnicodeText.sample takes no mask and no probability")
+            raise NotImplementedError("UnicodeText.sample supports no mask and no probability")
         length = int(self.np_random.integers(0, min(self.max_length, MAX_SAMPLE_CHARS) + 1))
         codes = self.np_random.integers(0, len(string.printable), size=length)
         return "".join(string.printable[code] for code in codes)
 
     def contains(self, x: Any) -> bool:
-        """Returns whether x is a string that is not too long."""
+        """Whether x is a string that is not too long."""
         return isinstance(x, str) and len(x) <= self.max_length
 
     @property
@@ -81,7 +81,7 @@ class UnicodeText(Text):
         return EVERY_CHARACTER
 
     def character_index(self, char: str) -> np.int32:
-        """Returns the code point's number."""
+        """The code point's number."""
         return np.int32(ord(char))
 
     def __repr__(self) -> str:
@@ -89,7 +89,7 @@ class UnicodeText(Text):
 
 
 class _LiveTexts(Sequence[str]):
-    """The texts in a shared memory, read when asked for; a deep copy is the tuple of them."""
+    """The texts in a shared memory, decoded at each access; a deep copy is a tuple."""
 
     def __init__(self, rows: np.ndarray[Any, Any]) -> None:
         self._rows = rows
@@ -112,8 +112,8 @@ class _LiveTexts(Sequence[str]):
         return tuple(self)
 
 
-# Gymnasium 1.4 reads the texts of `AsyncVectorEnv` once, before any is written, and shows them ever
-# after; arrays are views into the memory, so texts become one too.
+# Gymnasium 1.4 reads the texts of `AsyncVectorEnv` once, before any is written, and keeps returning
+# them. Arrays are views into the memory; this makes texts a view as well.
 @read_from_shared_memory.register(UnicodeText)
 def _read_live_texts(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:
     codes = np.frombuffer(shared_memory.get_obj(), dtype=np.int32)

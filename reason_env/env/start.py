@@ -1,4 +1,4 @@
-"""Where an episode begins: from what `reset` is given to an open state of this environment."""
+"""Turn the options of `reset` into the open state where an episode begins."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reason_env.codec import Codec
-from reason_env.env.info import outcome_of
+from reason_env.env.info import outcome_name
 from reason_env.errors import ConfigError, StateError, did_you_mean, shown
 from reason_env.problem import Problem, ProblemSet
 from reason_env.state import EpisodeRules, ReasonState, is_over
@@ -16,27 +16,27 @@ RESET_OPTIONS = ("problem", "state")
 STARTS_OPTION = "starts"
 
 
-def drawn(problems: ProblemSet, rng: np.random.Generator) -> Problem:
-    """Returns a problem, each as likely as any other."""
+def draw_problem(problems: ProblemSet, rng: np.random.Generator) -> Problem:
+    """Draw a problem uniformly."""
     return problems[int(rng.integers(len(problems)))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
-    """Which states can be a start: those of these problems and this codec, open under the rules."""
+class StartResolver:
+    """Finds start states: of these problems and this codec, and open under the rules."""
 
     problems: ProblemSet
     codec: Codec
     rules: EpisodeRules
 
-    def chosen(
+    def resolve(
         self, options: Mapping[str, Any], rng: Callable[[], np.random.Generator]
     ) -> ReasonState:
-        """Returns the state that `ReasonEnv.reset` begins with; see there for the options.
+        """Find the state that `ReasonEnv.reset` starts from.
 
         Args:
-            options: Of the reset.
-            rng: Gives the generator that draws the problem; called only where one is drawn.
+            options: As for `ReasonEnv.reset`.
+            rng: Returns the generator that draws the problem; called only for a draw.
 
         Raises:
             ConfigError: An unknown option, or a state together with another one.
@@ -56,21 +56,21 @@ class Starts:
                 else "reset options must be a state or starts, got both; a state is the start"
             )
         if "state" in options:
-            return self.opened(options["state"])
+            return self.read_open(options["state"])
         if "problem" in options:
             problem = self.problems.by_id(str(options["problem"]))
         else:
-            problem = drawn(self.problems, rng())
-        initial = state = ReasonState(problem=problem, codec=self.codec)
+            problem = draw_problem(self.problems, rng())
+        state = initial = ReasonState(problem=problem, codec=self.codec)
         for start in options.get(STARTS_OPTION, ()):
             state = start(state)
-        return state if state is initial else self.opened(state)
+        return state if state is initial else self.read_open(state)
 
-    def own(self, given: ReasonState | Mapping[str, Any] | str) -> ReasonState:
-        """Returns the state that `given` is or describes, open or over, as one of this environment.
+    def read(self, given: ReasonState | Mapping[str, Any] | str) -> ReasonState:
+        """Read a state, its dict or its JSON; check that it is of this problem set and codec.
 
         Raises:
-            StateError: It is malformed, or of another codec or problem set.
+            StateError: The state is malformed, or of another codec or problem set.
             UnknownNameError: No such problem.
         """
         state: object = given
@@ -95,14 +95,14 @@ class Starts:
             )
         return state
 
-    def opened(self, given: Any) -> ReasonState:
-        """Returns the state that `given` is or describes, which must be open.
+    def read_open(self, given: Any) -> ReasonState:
+        """Read a state as `read` does; it must be open.
 
         Raises:
-            StateError: It is over, holds the end token, or is not of this environment.
+            StateError: The state is over, holds the end token, or fails `read`.
             UnknownNameError: No such problem.
         """
-        state = self.own(given)
+        state = self.read(given)
         if state.verdict is None and self.codec.eos_id in state.response:
             raise StateError(
                 f"an open state must not hold the end token {self.codec.eos_id}, got one that "
@@ -110,7 +110,7 @@ class Starts:
             )
         if is_over(state, self.rules):
             raise StateError(
-                f"state must be open, got one that is over ({outcome_of(state, self.rules)}, "
+                f"state must be open, got one that is over ({outcome_name(state, self.rules)}, "
                 f"{len(state.response)} of {self.rules.max_tokens} tokens); cut() it first"
             )
         return state

@@ -1,4 +1,4 @@
-"""What `ReasonVectorEnv` is given by its callers, checked."""
+"""Check the arguments of `ReasonVectorEnv`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from reason_env.vector_env.token_table import Bools
 
 
 def autoreset_mode_of(given: str | AutoresetMode) -> AutoresetMode:
-    """Returns the mode that a name or a mode is.
+    """Convert a mode's name to the mode.
 
     >>> autoreset_mode_of("SameStep")
     <AutoresetMode.SAME_STEP: 'SameStep'>
@@ -23,11 +23,11 @@ def autoreset_mode_of(given: str | AutoresetMode) -> AutoresetMode:
 
 
 def checked_tokens(actions: Any, acts: Bools, vocab_size: int) -> np.ndarray[Any, Any]:
-    """Returns one id for each episode, 0 for those that do not act, [N].
+    """Check one id per episode; replace those of episodes that do not act by 0, [N].
 
     Raises:
-        ActionError: They are not one integer for each episode.
-        CodecError: The id of an episode that acts lies outside the vocabulary.
+        ActionError: The actions are not one integer for each episode.
+        CodecError: The id of an acting episode lies outside the vocabulary.
     """
     tokens = np.asarray(actions)
     if tokens.shape != acts.shape or tokens.dtype.kind not in "iu":
@@ -45,7 +45,7 @@ def checked_tokens(actions: Any, acts: Bools, vocab_size: int) -> np.ndarray[Any
 
 
 def seeds_of(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
-    """Returns a seed for each episode; of one number, episode i gets seed + i.
+    """A seed for each episode; from one number, episode i gets seed + i.
 
     >>> seeds_of(5, 2), seeds_of(None, 2)
     ([5, 6], [None, None])
@@ -62,7 +62,7 @@ def seeds_of(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int
 
 
 def reset_mask(given: Any, num_envs: int) -> Bools:
-    """Returns which episodes to reset, [N]; all of them where None is given."""
+    """The episodes to reset, [N]; None means all."""
     if given is None:
         return np.ones(num_envs, dtype=np.bool_)
     mask: np.ndarray[Any, Any] = np.asarray(given)

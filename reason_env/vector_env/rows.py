@@ -1,9 +1,9 @@
-"""EpisodeRows: token ids of many episodes as arrays, and what one more token does to each.
+"""EpisodeRows: token ids of many episodes as arrays, extended by one token at a time.
 
-A token appends, closes a step, or ends the episode: a whole vector of them is a few array
-operations, and `token_table.py` says which tokens can do what. Looked at alone are a token that may
-complete a step delimiter of several tokens, and a step that closes where an answer may stand. Who
-ends is decided here as `state.transition` decides it for one token.
+A token appends, closes a step, or ends the episode. A vector of tokens takes a few array
+operations, because `token_table.py` has classified every token. Two cases need a look at single
+episodes: a token that may complete a step delimiter of several tokens, and a closed step that may
+state an answer. Episodes end by the same rules as in `state.transition`.
 
 Axis letters: N episodes, W ids of a prompt and a response together.
 """
@@ -15,13 +15,13 @@ import numpy as np
 from reason_env.codec import Codec
 from reason_env.env import commits, may_commit
 from reason_env.state import EpisodeRules, ReasonState
-from reason_env.vector_env.token_table import Bools, joins, sign_state, token_table
+from reason_env.vector_env.token_table import Bools, decodes_by_joining, sign_state, token_table
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class EpisodeRows:
-    r"""N responses behind their prompts.
+    r"""N prompts, each followed by its response.
 
     >>> from reason_env import ByteCodec, Problem, ReasonState
     >>> codec = ByteCodec()
@@ -36,22 +36,22 @@ class EpisodeRows:
     """
 
     def __init__(self, num_envs: int, *, width: int, codec: Codec, rules: EpisodeRules) -> None:
-        """Makes rows that hold nothing yet.
+        """Allocate empty rows.
 
         Args:
             num_envs: N.
             width: W.
-            codec: Of the ids.
-            rules: What ends an episode.
+            codec: The codec of the ids.
+            rules: When an episode ends.
         """
         self._codec, self._rules = codec, rules
         self._table = token_table(codec)
-        self._is_joined = joins(codec)
+        self._is_joined = decodes_by_joining(codec)
         self.ids = np.full((num_envs, width), codec.pad_id, dtype=np.int32)
         self.num_tokens: Ints = np.zeros(num_envs, dtype=np.int64)
         """Tokens of each response, [N]."""
         self.num_steps: Ints = np.zeros(num_envs, dtype=np.int64)
-        """Steps of each, as `ReasonState.num_steps` counts them, [N]."""
+        """Steps of each response, as `ReasonState.num_steps` counts them, [N]."""
         self._prompt_sizes: Ints = np.zeros(num_envs, dtype=np.int64)
         self._closed: Ints = np.zeros(num_envs, dtype=np.int64)
         self._bounds: Ints = np.zeros(num_envs, dtype=np.int64)
@@ -59,7 +59,7 @@ class EpisodeRows:
         self._signs = np.zeros(num_envs, dtype=np.uint8)
 
     def begin(self, index: int, prompt_ids: np.ndarray[Any, Any], state: ReasonState) -> None:
-        """Writes the start of an episode over what stands in its row."""
+        """Overwrite a row with the start of an episode."""
         row, size = self.ids[index], len(prompt_ids)
         begun = size + len(state.response)
         row[begun : self._prompt_sizes[index] + self.num_tokens[index]] = self._codec.pad_id
@@ -77,15 +77,15 @@ class EpisodeRows:
             self.num_steps[index] = state.num_steps
 
     def append(self, tokens: Ints, acts: Bools) -> tuple[Bools, Bools, dict[int, str]]:
-        """Writes a token for each episode that acts.
+        """Append a token to each episode that acts.
 
         Args:
-            tokens: One id for each episode, [N]; any valid one where it does not act.
+            tokens: One valid id for each episode, [N]; ignored for those that do not act.
             acts: Which episodes act, [N].
 
         Returns:
-            Which episodes are over; which of them with an answer or the end token; and of those
-            that end by an answer, index -> response text.
+            Which episodes are over; which of them ended by an answer or the end token; and the
+            response text by index of those that ended by an answer.
         """
         counts, rules, table = self.num_tokens, self._rules, self._table
         rows = np.flatnonzero(acts)
@@ -112,20 +112,20 @@ class EpisodeRows:
         return is_graded | is_full | (acts & (counts >= rules.max_tokens)), is_graded, texts
 
     def response(self, index: int, first: int = 0) -> list[int]:
-        """Returns an episode's ids from the response's token `first` on."""
+        """The ids of a response from its token `first` on."""
         begin = int(self._prompt_sizes[index])
         return self.ids[index, begin + first : begin + int(self.num_tokens[index])].tolist()
 
     def text(self, index: int) -> str:
-        """Returns an episode's response."""
+        """The text of a response."""
         return self._codec.decode(self.response(index))
 
     def step_ends(self, index: int) -> tuple[int, ...]:
-        """Returns the token index just after each closed step of a response."""
+        """The token index just after each closed step of a response."""
         return tuple(self._ends[index, : self._closed[index]].tolist())
 
     def _committed(self, index: int) -> str | None:
-        """Returns the response whose step closes, if an answer stands in it."""
+        """The response text if its closed step states an answer, else None."""
         if self._signs[index] == self._table.seen:
             text = self.text(index)
             return text if commits(text) else None

@@ -1,10 +1,11 @@
-"""What each token can do to an episode, found once from the codec, so that arrays can say it.
+"""TokenTable: the effect of each token on an episode, computed once per codec, as arrays.
 
-Whether a response can hold an answer is followed as a small automaton over the signs without which
-none is stated ("####", a box). Where the text of ids is the joined text of each, its states are how
-much of a sign the response ends with, and the last is "a sign stands": exact, so that nothing else
-is ever looked at. Other decoders may change what stands beside a token; there a token that holds a
-sign's first character makes a response suspect, until a step closes and shows none.
+A small automaton tracks whether a response can hold an answer. It reads the signs that every answer
+needs ("####", a box). If the text of ids is the joined text of each id, its states are the part of
+a sign that the response ends with, and the last state is "holds a sign"; this is exact, and no text
+has to be decoded. Other decoders may change a token's text by its neighbours. With those, a token
+that holds the first character of a sign makes a response suspect, until a step closes and its text
+shows no sign.
 """
 
 from collections.abc import Sequence
@@ -30,22 +31,22 @@ class TokenTable:
     """Arrays over the vocabulary."""
 
     closes: Bools
-    """The token ends a reasoning step whatever stands before it, [vocab_size]."""
+    """The token ends a reasoning step after any other tokens, [vocab_size]."""
     may_close: Bools
-    """Whether it ends one depends on what stands before it, [vocab_size]."""
+    """Whether it ends one depends on the tokens before it, [vocab_size]."""
     next_sign: np.ndarray[Any, np.dtype[np.uint8]]
-    """The state after the token, by the state before it, [states, vocab_size]; 0 is "no sign"."""
+    """State before, token -> state after, [states, vocab_size]; 0 is "no sign"."""
     suspect: int
-    """The first state in which a step that closes has to be looked at."""
+    """From this state on, the text of a closed step must be decoded."""
 
     @property
     def seen(self) -> int:
-        """The state of a response that holds a sign, or may: the last; nothing leaves it."""
+        """The last state, which no token leaves: the response holds a sign, or may hold one."""
         return len(self.next_sign) - 1
 
 
 def token_table(codec: Codec) -> TokenTable:
-    r"""Returns the table of a codec's tokens.
+    r"""Compute the table of a codec.
 
     >>> from reason_env import ByteCodec
     >>> table = token_table(ByteCodec())
@@ -62,8 +63,8 @@ def token_table(codec: Codec) -> TokenTable:
     closes = np.zeros(codec.vocab_size, dtype=np.bool_)
     for token in np.flatnonzero(candidates).tolist():
         closes[token] = codec.ends_step((token,))
-    is_joined = joins(codec)
-    next_sign = _followed(texts) if is_joined else _suspected(texts)
+    is_joined = decodes_by_joining(codec)
+    next_sign = _exact_states(texts) if is_joined else _suspect_states(texts)
     return TokenTable(
         closes=closes,
         may_close=candidates & ~closes,
@@ -72,10 +73,10 @@ def token_table(codec: Codec) -> TokenTable:
     )
 
 
-def joins(codec: Codec) -> bool:
-    """Returns whether ASCII text of ids is that of each id, joined.
+def decodes_by_joining(codec: Codec) -> bool:
+    """Whether the ASCII text of ids is the joined text of each id.
 
-    Bytes beyond ASCII may make one character with their neighbours; no sign has any.
+    Bytes beyond ASCII may combine with their neighbours to one character; no sign has any.
     """
     if type(codec) is HuggingFaceCodec:
         return codec.token_bytes is not None
@@ -83,7 +84,7 @@ def joins(codec: Codec) -> bool:
 
 
 def sign_state(text: str) -> int:
-    r"""Returns the state of a response that reads `text`, where ids are joined.
+    r"""The automaton's state after `text`, if ids are decoded by joining.
 
     >>> [SIGN_PARTS[sign_state(text)] for text in ("2 x", "a \\bo", "###", "##x#")]
     ['', '\\bo', '###', '#']
@@ -97,8 +98,8 @@ def sign_state(text: str) -> int:
     )
 
 
-def _followed(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Returns the states of `sign_state` after each token."""
+def _exact_states(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The transition table of `sign_state`."""
     table = np.zeros((len(SIGN_PARTS) + 1, len(texts)), dtype=np.uint8)
     for token, text in enumerate(texts):
         if not text:
@@ -113,7 +114,7 @@ def _followed(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return table
 
 
-def _suspected(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Returns three states: no sign, suspect, and a sign stands, which only a look can tell."""
+def _suspect_states(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Three states: no sign, suspect, and "holds a sign", which only decoding can decide."""
     holds = np.array([not _FIRSTS.isdisjoint(text) for text in texts], dtype=np.uint8)
     return np.stack([holds, np.full_like(holds, 1), np.full_like(holds, 2)])

@@ -1,9 +1,9 @@
 """ReasonVectorEnv: many token-level episodes at once, equal to `SyncVectorEnv` step for step.
 
-`episode_rows.py` holds the ids and says which episodes end; here they are graded, told of and begun
-anew. What an episode's problem alone decides (prompt, first info) is kept for the problems drawn
-last, so that drawing one again renders and tokenizes nothing. States are kept as of the start, and
-completed when asked for. The tests compare everything said with `SyncVectorEnv`.
+`rows.py` holds the ids and decides which episodes end; this file grades, reports and resets them.
+`reset_cache.py` keeps the prompts and first infos of the latest problems, so that drawing a problem
+again renders and tokenizes nothing. A state is stored at the start of an episode and completed when
+it is read. The tests compare all outputs with `SyncVectorEnv`.
 
 Not covered: other granularities and formats (use `gym.make_vec(..., vectorization_mode="sync")`),
 wrappers of single environments (start wrappers act through `options={"starts": ...}` or per-episode
@@ -20,11 +20,11 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reason_env.env import ReasonEnv, told_of
+from reason_env.env import ReasonEnv, verdict_fields
 from reason_env.errors import ConfigError, StateError
 from reason_env.state import ReasonState
 from reason_env.vector_env.arguments import autoreset_mode_of, checked_tokens, reset_mask, seeds_of
-from reason_env.vector_env.reset_cache import Openings
+from reason_env.vector_env.reset_cache import ResetCache
 from reason_env.vector_env.rows import EpisodeRows
 from reason_env.vector_env.token_table import Bools
 from reason_env.verdict import Verdict
@@ -44,7 +44,7 @@ INFO_TYPES: dict[str, type] = {
 NO_INFO: dict[str, Any] = {
     name: None if kind is object else kind() for name, kind in INFO_TYPES.items()
 }
-"""What stands for an episode that an info does not speak of."""
+"""Placeholders for the episodes that an info does not cover."""
 
 
 class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -76,14 +76,15 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         format: str = "tokens",  # noqa: A002 - the public name
         **settings: Any,
     ) -> None:
-        """Makes the episodes; everything that can be wrong is found here.
+        """Build the episodes and check every argument.
 
         Args:
             num_envs: Number of episodes, at least 1.
-            autoreset_mode: When an episode that is over begins anew: "NextStep" (the next action is
-                not taken), "SameStep" (at once; the end is in `final_obs` and `final_info`), or
-                "Disabled" (`reset(options={"reset_mask": ...})`).
-            copy: Returns copies of the observations; False returns the array that goes on changing.
+            autoreset_mode: When an episode that is over is reset: "NextStep" (the next action is
+                ignored), "SameStep" (at once; `final_obs` and `final_info` hold the end), or
+                "Disabled" (by `reset(options={"reset_mask": ...})`).
+            copy: Return copies of the observations; False returns the array itself, which later
+                steps change.
             granularity: "token".
             format: "tokens".
             settings: As for `ReasonEnv`.
@@ -115,20 +116,20 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             codec=self.env.codec,
             rules=self.env.rules,
         )
-        self._openings = Openings(self.env)
+        self._reset_cache = ResetCache(self.env)
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._states: list[ReasonState] = []
         self._verdicts: list[Verdict | None] = [None] * num_envs
         self._infos: dict[str, np.ndarray[Any, Any]] = {
             name: np.zeros(num_envs, dtype=kind) for name, kind in INFO_TYPES.items()
         }
-        # These two are counted there.
+        # The same arrays: the rows count them.
         self._infos |= {"num_tokens": self._rows.num_tokens, "num_steps": self._rows.num_steps}
         self._is_over = np.zeros(num_envs, dtype=np.bool_)
 
     @property
     def states(self) -> tuple[ReasonState, ...]:
-        """Every episode's present state: values, which `options={"states": ...}` takes back."""
+        """The current state of each episode: values that `options={"states": ...}` accepts."""
         self._check_reset()
         self._states = [self._state(index) for index in range(self.num_envs)]
         return tuple(self._states)
@@ -139,17 +140,16 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts episodes.
+        """Start episodes.
 
         Args:
             seed: One seed (episode i gets seed + i) or one for each.
-            options: As for `ReasonEnv`, for every episode; {"states": [...]} has one state for
-                each, None where the problem is drawn; {"reset_mask": booleans} leaves the others as
-                they are.
+            options: As for `ReasonEnv`, for every episode. {"states": [...]} holds one state for
+                each, or None to draw its problem; {"reset_mask": booleans} resets only some.
 
         Raises:
-            ConfigError: Not one seed, state or boolean for each episode.
-            StateError: A state cannot be a start; episodes before it have been reset.
+            ConfigError: There is not one seed, state or boolean for each episode.
+            StateError: A state cannot be a start; the episodes before it are already reset.
         """
         seeds = seeds_of(seed, self.num_envs)
         given = dict(options or {})
@@ -164,11 +164,11 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             )
         for index in np.flatnonzero(mask).tolist():
             own = given if states is None or states[index] is None else {"state": states[index]}
-            self._begin(index, seeds[index], own)
+            self._reset_one(index, seeds[index], own)
         return self._observations(), self._infos_of(mask)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Takes one token in each episode.
+        """Take one token in each episode.
 
         Raises:
             ActionError: The actions are not one integer for each episode.
@@ -185,7 +185,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         tokens = checked_tokens(actions, acts, self.env.codec.vocab_size)
         rewards = np.zeros(self.num_envs)
         for index in np.flatnonzero(~acts).tolist():
-            self._begin(index, None, {})
+            self._reset_one(index, None, {})
         over, is_graded, texts = self._rows.append(tokens, acts)
         for index in np.flatnonzero(over).tolist():
             rewards[index] = self._end(index, texts.get(index), is_graded=bool(is_graded[index]))
@@ -197,7 +197,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self._observations(), rewards, is_graded, over & ~is_graded, infos
 
     def _end(self, index: int, text: str | None, *, is_graded: bool) -> float:
-        """Returns the reward of an episode that is over, after keeping how it ended."""
+        """Grade an episode that is over, record its end, and return its reward."""
         verdict = None
         if is_graded:
             reference = self._states[index].problem.reference
@@ -205,19 +205,19 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._verdicts[index] = verdict
         infos = self._infos
         infos["outcome"][index] = "truncated" if verdict is None else verdict.outcome.value
-        infos["success"][index], infos["extracted"][index], infos["reason"][index] = told_of(
+        infos["success"][index], infos["extracted"][index], infos["reason"][index] = verdict_fields(
             verdict
         )
         return self.env.reward_config.of_end(verdict)
 
     def _reset_over(self) -> dict[str, Any]:
-        """Begins anew what is over; returns how it ended."""
+        """Reset the episodes that are over; return their last observations and infos."""
         over = self._is_over.copy()
         final_obs = np.full(self.num_envs, None, dtype=object)
         final_info = self._infos_of(over)
         for index in np.flatnonzero(over).tolist():
             final_obs[index] = self._rows.ids[index].copy()
-            self._begin(index, None, {})
+            self._reset_one(index, None, {})
         self._is_over = np.zeros(self.num_envs, dtype=np.bool_)
         return {
             "final_obs": final_obs,
@@ -227,7 +227,7 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         }
 
     def _infos_of(self, mask: Bools) -> dict[str, Any]:
-        """Returns the infos where `mask` is True, in the form of Gymnasium's `_add_info`."""
+        """The infos of the masked episodes, in the form of Gymnasium's `_add_info`."""
         infos: dict[str, Any] = {}
         is_all = bool(mask.all())
         for name, values in self._infos.items():
@@ -235,29 +235,29 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             infos[f"_{name}"] = mask.copy()
         return infos
 
-    def _begin(self, index: int, seed: int | None, options: dict[str, Any]) -> None:
-        """Starts one episode."""
+    def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> None:
+        """Start one episode."""
         rng = self._rngs[index]
         if rng is None or seed is not None:
             rng, _ = seeding.np_random(seed)
-        opening = self._openings.chosen(options, rng)
+        start = self._reset_cache.get(options, rng)
         self._rngs[index] = rng
         if not self._states:
-            # Until the first reset is through, the other places hold what is never looked at.
-            self._states = [opening.state] * self.num_envs
-        self._states[index], self._verdicts[index] = opening.state, None
-        self._rows.begin(index, opening.prompt_ids, opening.state)
-        for values, value in zip(self._infos.values(), opening.info, strict=True):
+            # Placeholders, never read: the first reset covers every episode.
+            self._states = [start.state] * self.num_envs
+        self._states[index], self._verdicts[index] = start.state, None
+        self._rows.begin(index, start.prompt_ids, start.state)
+        for values, value in zip(self._infos.values(), start.info, strict=True):
             values[index] = value
         self._is_over[index] = False
 
     def _state(self, index: int) -> ReasonState:
-        """Returns an episode's present state."""
+        """The current state of an episode."""
         state = self._states[index]
         new = self._rows.response(index, len(state.response))
         if not new:
             return state
-        # Not extend(), which would look for the boundaries again.
+        # Not extend(), which would search for the step boundaries again.
         return ReasonState(
             problem=state.problem,
             codec=state.codec,

@@ -10,7 +10,7 @@ import pytest
 
 from reason_env.codec import ByteCodec
 from reason_env.env import ReasonEnv
-from reason_env.env.saved import MAX_KEPT, StateReader
+from reason_env.env.state_reader import MAX_CACHED, StateReader
 from reason_env.errors import StateError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.snapshot import pack_state, restore, rng_to_json, snapshot
@@ -141,23 +141,23 @@ def test_a_state_that_was_read_lately_is_given_out_again_and_only_that():
     ]
     reader = StateReader(TOY, CODEC)
     written = json.dumps(pack_state(one))
-    first = reader.read_again(json.loads(written))
+    first = reader.read_cached(json.loads(written))
     assert first == one
-    assert reader.read_again(json.loads(written)) is first
+    assert reader.read_cached(json.loads(written)) is first
     for other in others:
-        assert reader.read_again(json.loads(json.dumps(pack_state(other)))) == other
-        assert reader.read_again(json.loads(written)) == one
+        assert reader.read_cached(json.loads(json.dumps(pack_state(other)))) == other
+        assert reader.read_cached(json.loads(written)) == one
 
 
 def test_only_the_states_that_were_read_last_are_kept():
     reader = StateReader(TOY, CODEC)
     initial = ReasonState(problem=TOY[0], codec=CODEC)
-    packed = [pack_state(initial.extend((65 + place,))) for place in range(MAX_KEPT + 1)]
-    states = [reader.read_again(data) for data in packed[:-1]]
-    assert reader.read_again(packed[0]) is states[0]
-    reader.read_again(packed[-1])
-    assert reader.read_again(packed[0]) is states[0]
-    assert reader.read_again(packed[1]) is not states[1]
+    packed = [pack_state(initial.extend((65 + place,))) for place in range(MAX_CACHED + 1)]
+    states = [reader.read_cached(data) for data in packed[:-1]]
+    assert reader.read_cached(packed[0]) is states[0]
+    reader.read_cached(packed[-1])
+    assert reader.read_cached(packed[0]) is states[0]
+    assert reader.read_cached(packed[1]) is not states[1]
 
 
 def test_a_state_that_is_refused_is_not_kept():

@@ -11,7 +11,12 @@ from transformers import PreTrainedTokenizerFast
 
 from reason_env.codec import BYTE_OF_CHARACTER, ByteCodec, HuggingFaceCodec, byte_table
 from reason_env.env import COMMITMENT_SIGNS
-from reason_env.vector_env.token_table import SIGN_PARTS, joins, sign_state, token_table
+from reason_env.vector_env.token_table import (
+    SIGN_PARTS,
+    decodes_by_joining,
+    sign_state,
+    token_table,
+)
 
 CHARACTER_OF_BYTE = {byte: character for character, byte in BYTE_OF_CHARACTER.items()}
 
@@ -181,7 +186,7 @@ def test_the_states_are_the_beginnings_of_signs():
 def test_where_ids_are_not_joined_a_first_character_is_enough_to_be_suspect():
     codec = HuggingFaceCodec(tokenizer_of(decoders.WordPiece("##"), PIECES))
     table = token_table(codec)
-    assert not joins(codec)
+    assert not decodes_by_joining(codec)
     assert (table.suspect, table.seen) == (1, 2)
     holding = [i for i in range(codec.vocab_size) if set("#\\") & set(codec.decode((i,)))]
     assert table.next_sign[0].nonzero()[0].tolist() == holding
@@ -198,7 +203,7 @@ class OwnTokenizerCodec(HuggingFaceCodec):
 
 
 def test_only_codecs_that_are_known_to_join_are_taken_to():
-    assert joins(ByteCodec())
-    assert joins(CODEC)
-    assert not joins(OwnCodec())
-    assert not joins(OwnTokenizerCodec(tokenizer_of(decoders.ByteLevel(), PIECES)))
+    assert decodes_by_joining(ByteCodec())
+    assert decodes_by_joining(CODEC)
+    assert not decodes_by_joining(OwnCodec())
+    assert not decodes_by_joining(OwnTokenizerCodec(tokenizer_of(decoders.ByteLevel(), PIECES)))

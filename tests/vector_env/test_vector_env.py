@@ -13,7 +13,7 @@ from reason_env.errors import ActionError, CodecError, ConfigError, StateError, 
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import reference_response
 from reason_env.state import Guidance, ReasonState
-from reason_env.vector_env import reset_cache as openings
+from reason_env.vector_env import reset_cache
 from reason_env.vector_env.vector_env import INFO_TYPES, ReasonVectorEnv
 
 CODEC = ByteCodec()
@@ -407,26 +407,27 @@ def spoil(given) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_problems_that_are_no_longer_kept_are_opened_again(mode, monkeypatch):
-    monkeypatch.setattr(openings, "KEPT_PROBLEMS", 2)
+def test_a_reset_that_left_the_cache_is_computed_again(mode, monkeypatch):
+    monkeypatch.setattr(reset_cache, "MAX_PROBLEMS", 2)
     check_equal(native(3, mode), sync(3, mode), seed=12, steps=60)
 
 
-def test_openings_are_kept_for_the_problems_opened_last(monkeypatch):
-    monkeypatch.setattr(openings, "KEPT_PROBLEMS", 2)
-    kept = openings.Openings(ReasonEnv(TOY, granularity="token", format="tokens", **SETTINGS))
+def test_resets_are_cached_for_the_problems_reset_last(monkeypatch):
+    monkeypatch.setattr(reset_cache, "MAX_PROBLEMS", 2)
+    env = ReasonEnv(TOY, granularity="token", format="tokens", **SETTINGS)
+    cache = reset_cache.ResetCache(env)
     rng = np.random.default_rng(0)
-    first, second = (kept.chosen({"problem": TOY[i].problem_id}, rng) for i in (0, 1))
-    assert kept.chosen({"problem": TOY[1].problem_id}, rng) is second
-    kept.chosen({"problem": TOY[2].problem_id}, rng)
-    assert kept.chosen({"problem": TOY[1].problem_id}, rng) is second
-    again = kept.chosen({"problem": TOY[0].problem_id}, rng)
+    first, second = (cache.get({"problem": TOY[i].problem_id}, rng) for i in (0, 1))
+    assert cache.get({"problem": TOY[1].problem_id}, rng) is second
+    cache.get({"problem": TOY[2].problem_id}, rng)
+    assert cache.get({"problem": TOY[1].problem_id}, rng) is second
+    again = cache.get({"problem": TOY[0].problem_id}, rng)
     assert again is not first
     assert again.state == first.state
     assert again.prompt_ids.tolist() == list(CODEC.encode("?\n>"))
     hinted = first.state.with_guidance(Guidance("answer", ("7",)))
-    assert kept.chosen({"state": hinted}, rng).info[-1] == "Answer: 7\n"
-    assert kept.chosen({"problem": TOY[0].problem_id}, rng) is again
+    assert cache.get({"state": hinted}, rng).info[-1] == "Answer: 7\n"
+    assert cache.get({"problem": TOY[0].problem_id}, rng) is again
 
 
 def tokenizer_of(texts):

@@ -1,4 +1,4 @@
-"""Layout: what an action of `ReasonEnv` is, and how observations and actions are written."""
+"""Layout: what one action of `ReasonEnv` holds, and whether it is text or token ids."""
 
 import operator
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Observation = str | np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What an action is, and how observations and actions are written."""
+    """What one action holds (granularity), and how it and the observation are given (format)."""
 
     granularity: Granularity = "step"
     format: Format = "text"
@@ -35,11 +35,11 @@ class Layout:
                 )
 
     def spaces(self, codec: Codec, width: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        """Returns the spaces of observations and of actions.
+        """The observation space and the action space.
 
         Args:
-            codec: Gives the vocabulary.
-            width: Tokens of a prompt and a response together, at most.
+            codec: The vocabulary.
+            width: Most tokens of a prompt and a response together.
         """
         if self.format == "text":
             max_chars = width * codec.max_token_chars
@@ -50,7 +50,7 @@ class Layout:
         return observations, spaces.Sequence(spaces.Discrete(codec.vocab_size))
 
     def tokens(self, action: Action, codec: Codec) -> tuple[int, ...]:
-        """Returns the token ids of an action.
+        """The token ids of an action.
 
         Raises:
             ActionError: The action is not of this format.
