@@ -1,4 +1,4 @@
-"""Collecting episodes through the environment, and their data."""
+"""Collect episodes through the environment: starts, trajectories, training samples, metrics."""
 
 from reason_env.agents.rollout.collect import RolloutBatch, collect, initial_states, merge_batches
 from reason_env.agents.rollout.episodes import discarded_metrics, episode_rows, trained_rows

@@ -1,12 +1,13 @@
-"""collect(): starts -> episodes, through the environment. The act of rolling out, and nothing else.
+"""collect(): run the episodes of some starts through the environment.
 
-Every episode is `env.reset(options={"state": start.state})`, sampled tokens, `env.step(tokens)`, so
-whatever the user's stack does to rewards, budgets and recording happens here too. The responses of
-a batch are graded in parallel first; stepping the environment then finds each verdict ready.
+Each episode is `env.reset(options={"state": start.state})`, sampled tokens, `env.step(tokens)`, so
+the user's wrappers change rewards, enforce budgets and record here as anywhere. All responses of a
+batch are graded in parallel before the environment is stepped; stepping then reads the verdicts
+from the cache.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -26,7 +27,7 @@ from reason_env.verify import grade_many
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutBatch:
-    """What one call of `collect` brought, and what it took."""
+    """The episodes of one call of `collect`, or of several, and the seconds they took."""
 
     groups: tuple[Group, ...]
     sampling_s: float
@@ -42,7 +43,7 @@ class RolloutBatch:
 def initial_states(
     env: gym.Env[Any, Any], problem_ids: Sequence[str], *, seed: int
 ) -> list[ReasonState]:
-    """Returns where the stack starts an episode of each problem, its start wrappers included."""
+    """Reset the stack to each problem and give the states; start wrappers act."""
     inner = reason_env_of(env, format="tokens")
     states: list[ReasonState] = []
     for index, problem_id in enumerate(problem_ids):
@@ -59,31 +60,39 @@ def collect(
     sampling: SamplingConfig,
     seed: int,
 ) -> RolloutBatch:
-    """Returns the episodes of all starts, as groups in the order in which their keys first occur.
+    """Run the episodes of all starts; groups are in the order in which their keys first occur.
 
     Args:
-        starts: Where to begin, and how often.
+        starts: Where to begin, and how many episodes from there.
         env: Any stack on a `ReasonEnv` with format "tokens", at any granularity.
-        policy: Samples the completions of all starts in one call.
-        sampling: The distribution to sample from.
-        seed: Decides every sampled token.
+        policy: Samples the completions of all starts of one temperature in one call.
+        sampling: The distribution to sample from; a start may replace its temperature.
+        seed: Determines every sampled token, and names the trajectories: batches that are merged
+            need different seeds.
     """
     inner = reason_env_of(env, format="tokens")
     _check_codec(policy, inner.codec)
     began = time.perf_counter()
-    completions = _sampled(starts, inner, policy, sampling=sampling, seed=seed)
+    completions = _sample(starts, inner, policy, sampling=sampling, seed=seed)
     sampled = time.perf_counter()
-    grade_many(_answers(starts, completions, inner), inner.grade_options)
+    grade_many(_graded_pairs(starts, completions, inner), inner.grade_options)
     graded = time.perf_counter()
     by_key: dict[str, list[Trajectory]] = {}
+    number = 0
     for start, of_start in zip(starts, completions, strict=True):
         for index, completion in enumerate(of_start):
-            trajectory = _episode(
-                env, start, index, completion=completion, policy_version=policy.policy_version
+            trajectory = _run_episode(
+                env,
+                start,
+                index,
+                trajectory_id=f"{seed}/{number}",
+                completion=completion,
+                policy_version=policy.policy_version,
             )
             by_key.setdefault(start.group, []).append(trajectory)
+            number += 1
     return RolloutBatch(
-        groups=tuple(Group(key=key, trajectories=tuple(own)) for key, own in by_key.items()),
+        groups=_groups(by_key),
         sampling_s=sampled - began,
         grading_s=graded - sampled,
         stepping_s=time.perf_counter() - graded,
@@ -91,20 +100,24 @@ def collect(
 
 
 def merge_batches(batches: Sequence[RolloutBatch]) -> RolloutBatch:
-    """Returns several batches as one; groups with equal keys become one group."""
+    """Join several batches; groups with equal keys become one group."""
     by_key: dict[str, list[Trajectory]] = {}
     for batch in batches:
         for group in batch.groups:
             by_key.setdefault(group.key, []).extend(group.trajectories)
     return RolloutBatch(
-        groups=tuple(Group(key=key, trajectories=tuple(own)) for key, own in by_key.items()),
+        groups=_groups(by_key),
         sampling_s=sum(batch.sampling_s for batch in batches),
         grading_s=sum(batch.grading_s for batch in batches),
         stepping_s=sum(batch.stepping_s for batch in batches),
     )
 
 
-def _sampled(
+def _groups(by_key: Mapping[str, Sequence[Trajectory]]) -> tuple[Group, ...]:
+    return tuple(Group(key=key, trajectories=tuple(members)) for key, members in by_key.items())
+
+
+def _sample(
     starts: Sequence[Start],
     inner: ReasonEnv,
     policy: Policy,
@@ -112,14 +125,13 @@ def _sampled(
     sampling: SamplingConfig,
     seed: int,
 ) -> list[tuple[Completion, ...]]:
-    """Returns each start's completions; starts of one temperature are sampled in one call."""
+    """Sample the completions of each start, in one call for each temperature."""
     completions: dict[int, tuple[Completion, ...]] = {}
     for temperature in dict.fromkeys(start.temperature for start in starts):
         indices = [i for i, start in enumerate(starts) if start.temperature == temperature]
-        own = sampling if temperature is None else replace(sampling, temperature=temperature)
+        used = sampling if temperature is None else replace(sampling, temperature=temperature)
         contexts = [_context(starts[index], inner) for index in indices]
-        sampled = policy.sample(contexts, own, seed=seed)
-        completions |= zip(indices, sampled, strict=True)
+        completions |= zip(indices, policy.sample(contexts, used, seed=seed), strict=True)
     return [completions[index] for index in range(len(starts))]
 
 
@@ -140,10 +152,10 @@ def _check_codec(policy: Policy, codec: Codec) -> None:
         )
 
 
-def _answers(
+def _graded_pairs(
     starts: Sequence[Start], completions: Sequence[Sequence[Completion]], inner: ReasonEnv
 ) -> list[tuple[str, str]]:
-    """Returns the (response, reference) pairs that stepping the environment will grade."""
+    """Find the (response, reference) pairs that stepping the environment will grade."""
     pairs: list[tuple[str, str]] = []
 
     def note(response: str, answer: str) -> Verdict:
@@ -163,11 +175,12 @@ def _answers(
     return pairs
 
 
-def _episode(
+def _run_episode(
     env: gym.Env[Any, Any],
     start: Start,
     index: int,
     *,
+    trajectory_id: str,
     completion: Completion,
     policy_version: int,
 ) -> Trajectory:
@@ -181,19 +194,20 @@ def _episode(
             break
     final = inner.state
     begin = len(start.state.response)
-    taken = sum(source == "policy" for source in final.sources[begin:])
-    if taken > len(completion.log_probs):
+    num_kept = sum(source == "policy" for source in final.sources[begin:])
+    if num_kept > len(completion.log_probs):
         raise ConfigError(
-            "an env at token granularity must be given completions that end themselves, got one "
-            f"of {len(completion.log_probs)} tokens without its end; use granularity 'response'"
+            "an env at token granularity must get completions with an end token, got one of "
+            f"{len(completion.log_probs)} tokens without it; use granularity 'response'"
         )
     return Trajectory(
+        trajectory_id=trajectory_id,
         start=start,
         index=index,
         final_state=final,
         prompt_ids=inner.prompt.token_ids(start.state),
         learn_prompt_ids=inner.prompt.token_ids(start.learn_from),
-        behavior_log_probs=completion.log_probs[:taken],
+        behavior_log_probs=completion.log_probs[:num_kept],
         sampled_ids=completion.token_ids,
         episode_return=episode_return,
         is_success=bool(info["success"]),
@@ -203,10 +217,10 @@ def _episode(
 
 
 def _turns(tokens: tuple[int, ...], state: ReasonState, inner: ReasonEnv) -> list[Any]:
-    """Returns the actions that say these tokens at the environment's granularity.
+    """Split a completion into actions of the environment's granularity.
 
-    After the last token of a step- or token-level episode that is still open, the end of the
-    response is said too: by an empty action or the end token, as `close` does at response level.
+    A last action ends the response if it is still open then, as `close` does at response level: the
+    empty action at step level, the end token at token level.
     """
     if inner.layout.granularity == "response":
         return [tokens]
@@ -216,5 +230,5 @@ def _turns(tokens: tuple[int, ...], state: ReasonState, inner: ReasonEnv) -> lis
     whole = state.response + tokens
     known = len(state.response)
     bounds = [known, *step_ends(inner.codec, whole, begin=begin, known=known), len(whole)]
-    pieces = [whole[a:b] for a, b in pairwise(bounds) if b > a]
-    return [*pieces, ()]
+    steps = [whole[a:b] for a, b in pairwise(bounds) if b > a]
+    return [*steps, ()]

@@ -1,11 +1,8 @@
-"""What a run keeps of its episodes, and which of them were trained on.
+"""Select the episodes that a run writes, and tell which of them were trained.
 
-Samples do not name their episodes (a method may merge, drop or rename groups), so they are matched
-by content: trained prompt, response and behavior log-probabilities. Episodes that are equal in all
-three are interchangeable.
-
-Log-probabilities are kept to 1e-6 nats. What is written is bounded: whole problems, with all that
-was sampled for them, while they fit the limit; a problem that alone is larger is cut.
+A run writes a limited number of episodes: all episodes of the first problem, of the second, and so
+on, as long as they fit; a first problem that exceeds the limit is cut. Log-probabilities are
+rounded to 1e-6 nats.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,28 +19,24 @@ _DIGITS = 6
 def trained_rows(
     trajectories: Sequence[Trajectory], samples: Sequence[TrainingSample]
 ) -> list[int | None]:
-    """Returns, per trajectory, which of `samples` it became; None where it is not trained on."""
-    waiting: dict[tuple[Any, ...], list[int]] = {}
+    """Find the sample that each trajectory became: its number, or None if it is not trained."""
+    row_of: dict[str, int] = {}
     for row, sample in enumerate(samples):
-        sampled = zip(sample.behavior_log_probs, sample.action_mask, strict=True)
-        log_probs = tuple(value for value, is_sampled in sampled if is_sampled)
-        waiting.setdefault((sample.context_ids, sample.token_ids, log_probs), []).append(row)
-    rows: list[int | None] = []
-    for item in trajectories:
-        key = (item.learn_prompt_ids, item.final_state.response, item.behavior_log_probs)
-        own = waiting.get(key)
-        rows.append(own.pop(0) if own else None)
-    return rows
+        if sample.trajectory_id is not None:
+            row_of.setdefault(sample.trajectory_id, row)
+    ids = [item.trajectory_id for item in trajectories]
+    assert len(set(ids)) == len(ids), "batches of one iteration must be collected with other seeds"
+    return [row_of.get(name) for name in ids]
 
 
 def discarded_metrics(
     trajectories: Sequence[Trajectory], rows: Sequence[int | None]
 ) -> dict[str, Number]:
-    """Returns the tokens of answering episodes that are in no training sample.
+    """Count the tokens of answering episodes that no training sample holds.
 
     Args:
         trajectories: Of one iteration.
-        rows: `trained_rows` of them.
+        rows: Their `trained_rows`.
     """
     total = sum(
         item.num_sampled_tokens
@@ -61,44 +54,44 @@ def episode_rows(
     rows: Sequence[int | None],
     old_log_probs: Mapping[int, Tensor],
 ) -> list[dict[str, Any]]:
-    """Returns the episodes of the first problems as JSON-able dicts, at most `limit`.
+    """Convert the episodes of the first problems to JSON-able dicts, at most `limit`.
 
-    `old_log_probs` of an episode are the trainer's, under the prompt that is trained under and
-    before the update; with `behavior_log_probs` they give the ratio. They and `advantage` are null
-    where the episode is not trained on; they alone where it has no gradient.
+    An episode's `old_log_probs` are the trainer's before the update, under the prompt that the
+    tokens are trained under; `behavior_log_probs` are the sampler's. `advantage` is null if the
+    episode is not trained, `old_log_probs` also if the sample has no gradient.
 
     Args:
         trajectories: Of one iteration.
-        limit: Most episodes.
-        samples: What was trained, advantages as they were used.
-        rows: `trained_rows` of the two.
-        old_log_probs: Sample number -> [T] of its sampled tokens, nats (`Learner.old_log_probs`).
+        limit: Largest number of episodes.
+        samples: The trained samples, with the advantages that were used.
+        rows: `trained_rows` of the trajectories.
+        old_log_probs: Sample number -> [T], nats of the sampled tokens (`Learner.old_log_probs`).
     """
-    written: list[dict[str, Any]] = []
-    for at in _whole_problems(trajectories, limit):
-        row = rows[at]
+    episodes: list[dict[str, Any]] = []
+    for number in _whole_problems(trajectories, limit):
+        row = rows[number]
         advantage = None if row is None else samples[row].advantage
         old = None if row is None else _rounded(old_log_probs.get(row))
-        written.append(_row(trajectories[at]) | {"advantage": advantage, "old_log_probs": old})
-    return written
+        episode = _row(trajectories[number])
+        episodes.append(episode | {"advantage": advantage, "old_log_probs": old})
+    return episodes
 
 
 def _whole_problems(trajectories: Sequence[Trajectory], limit: int) -> list[int]:
-    """Returns positions of the episodes of the first problems, as many problems as fit whole."""
+    """Number the episodes of the first problems, as many problems as fit completely."""
     by_problem: dict[str, list[int]] = {}
-    for at, item in enumerate(trajectories):
-        by_problem.setdefault(item.start.state.problem.problem_id, []).append(at)
+    for number, item in enumerate(trajectories):
+        by_problem.setdefault(item.start.state.problem.problem_id, []).append(number)
     kept: list[int] = []
-    for own in by_problem.values():
-        if kept and len(kept) + len(own) > limit:
+    for numbers in by_problem.values():
+        if kept and len(kept) + len(numbers) > limit:
             break
-        kept += own
+        kept += numbers
     return kept[:limit]
 
 
 def _row(item: Trajectory) -> dict[str, Any]:
     state, codec = item.final_state, item.final_state.codec
-    hides = item.start.learn_from.guidance != item.start.state.guidance
     return {
         "group": item.start.group,
         "role": item.start.role,
@@ -109,7 +102,7 @@ def _row(item: Trajectory) -> dict[str, Any]:
         "policy_version": item.policy_version,
         "start_tokens": item.prefix_length,
         "sampled_tokens": item.num_sampled_tokens,
-        "hides_guidance": hides,
+        "hides_guidance": item.start.learn_from.guidance != item.start.state.guidance,
         "response": state.text,
         "step_ends": list(state.step_ends),
         "pieces": [codec.decode((token,)) for token in state.response],

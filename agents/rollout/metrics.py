@@ -1,7 +1,7 @@
-"""What a collection of episodes and its training samples come to, by names of `METRICS`.
+"""The metrics of collected episodes and of their training samples, by names of `METRICS`.
 
-Failed verdicts (timeout, error) are counted in `grade/`, and are in no mean of returns: a grader
-that failed is not a wrong answer.
+Failed verdicts (timeout, error) are counted in `grade/` and enter no mean of returns: a grader that
+failed is not a wrong answer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,15 +11,15 @@ from reason_env.agents.rollout.trajectory import Group, TrainingSample, Trajecto
 from reason_env.errors import ConfigError
 
 COUNTED = ("num_trajectories", "sampled_tokens", "completion_tokens_mean")
-"""What `rollout/` says of an auxiliary role."""
+"""The `rollout/` metrics that an auxiliary role has."""
 
 
 def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
-    """Returns the `rollout/`, `grade/` and group metrics of one collection.
+    """Compute the `rollout/`, `grade/` and group metrics of the groups of one iteration.
 
-    Names without a role are over all episodes that answer; auxiliary ones (localisation) are in the
-    token counts alone. Where any role but "base" occurs, every role has
-    its own names too, so that help given to the policy is not mistaken for its ability.
+    A name without a role covers all answering episodes; auxiliary ones (localisation) enter the
+    token counts only. If a role other than "base" occurs, every role has names with the role too,
+    so that the success of a policy with help is not mistaken for the success of the policy alone.
 
     Raises:
         ConfigError: There is no trajectory.
@@ -30,7 +30,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
     answering = [item for item in trajectories if not item.start.is_auxiliary]
     if not answering:
         raise ConfigError("groups must hold an episode that answers, got auxiliary ones only")
-    judged = [group for group in groups if not group.trajectories[0].start.is_auxiliary]
+    compared = [group for group in groups if not group.trajectories[0].start.is_auxiliary]
     roles = sorted({item.start.role for item in trajectories})
     per_role = [
         _role_metrics([item for item in trajectories if item.start.role == role], role)
@@ -41,41 +41,41 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
     return {
         **_episode_metrics(answering, ""),
         "rollout/sampled_tokens": sum(item.num_sampled_tokens for item in trajectories),
-        "rollout/num_groups": len(judged),
+        "rollout/num_groups": len(compared),
         "rollout/solved_problems": _num_solved(answering),
         "rollout/solved_problems_unaided": _num_solved(
             item for item in answering if _is_unaided(item)
         ),
         **{f"grade/{name}_fraction": outcomes.count(name) / len(outcomes) for name in OUTCOMES},
         "advantage/groups_without_signal_fraction": mean(
-            not has_signal(group) for group in judged if len(group.trajectories) > 1
+            not has_signal(group) for group in compared if len(group.trajectories) > 1
         ),
         **{name: value for metrics in per_role for name, value in metrics.items()},
     }
 
 
 def advantage_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
-    """Returns the metrics of the advantages; None where no sample is left to train on."""
+    """Compute the mean absolute advantage; None without samples."""
     return {"advantage/mean_abs": mean(abs(sample.advantage) for sample in samples)}
 
 
 def signal_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
-    """Returns the share of trained groups without signal; None where no group is left.
+    """Compute the share of trained groups whose advantages are all 0; None without such a group.
 
-    What is trained is not what was collected: a seed that is taken out, tries that are discarded
-    and hints that fail leave a group of equals behind.
+    Trained groups differ from collected ones: a method may remove the trajectory that it resets
+    from, discard tries, or replace failures, so that only equal returns remain.
     """
     groups: dict[str, list[float]] = {}
     for sample in samples:
         groups.setdefault(sample.group, []).append(sample.advantage)
-    without = [not any(own) for own in groups.values() if len(own) > 1]
+    without = [not any(advantages) for advantages in groups.values() if len(advantages) > 1]
     return {"advantage/trained_groups_without_signal_fraction": mean(without)}
 
 
 def role_metrics(by_role: Mapping[str, Mapping[str, float]]) -> dict[str, Number]:
-    """Returns an update's metrics over tokens by role; nothing where "base" is the only role.
+    """Name an update's metrics over tokens by role; nothing if "base" is the only role.
 
-    Only the role tells a ratio between two contexts from one between two policies.
+    A ratio between two contexts (hinted) and one between two policies differ only by the role.
 
     >>> role_metrics({"base": {"update/ratio_mean": 1.0}, "hinted": {"update/ratio_mean": 0.5}})
     {'update/ratio_mean/base': 1.0, 'update/ratio_mean/hinted': 0.5}
@@ -85,7 +85,7 @@ def role_metrics(by_role: Mapping[str, Mapping[str, float]]) -> dict[str, Number
 
 
 def source_metrics(by_source: Mapping[str, Mapping[str, float]]) -> dict[str, Number]:
-    """Returns an update's metrics over tokens by who wrote them; nothing where all is the policy's.
+    """Name an update's metrics over tokens by their writer; nothing if the policy wrote them all.
 
     >>> source_metrics({"policy": {"update/ratio_mean": 1.0}})
     {}
@@ -101,7 +101,7 @@ def source_metrics(by_source: Mapping[str, Mapping[str, float]]) -> dict[str, Nu
 
 
 def has_signal(group: Group) -> bool:
-    """Returns whether the graded returns of a group differ at all."""
+    """Tell whether the graded returns of a group differ."""
     return len({item.episode_return for item in group.graded}) > 1
 
 
@@ -114,7 +114,7 @@ def _is_unaided(item: Trajectory) -> bool:
 
 
 def _role_metrics(trajectories: Sequence[Trajectory], role: str) -> dict[str, Number]:
-    """Returns a role's metrics; without returns and passes where these mean nothing."""
+    """Compute a role's metrics; an auxiliary role has no returns and pass rate."""
     metrics = _episode_metrics(trajectories, f"/{role}")
     if not all(item.start.is_auxiliary for item in trajectories):
         return metrics

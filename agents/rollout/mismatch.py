@@ -1,13 +1,13 @@
-"""How far the sampler's log-probabilities are from the trainer's, before each update.
+"""Measure the gap between the sampler's and the trainer's log-probabilities before each update.
 
 The sampler (torch with a forked cache, vLLM, a server) and the trainer run the same weights through
-other kernels, in other batches, perhaps in another precision. The loss corrects what is left by
-truncated importance weights (`LossConfig.importance_weight_cap`); this measures how much there is
-to correct, under the context, temperature and truncation that the tokens were sampled with. An
-alarm above a limit is the sign of a fault: stale weights, a stale cache, another temperature.
+different kernels, in different batches, perhaps in different precision. The loss corrects the gap
+by truncated importance weights (`LossConfig.importance_weight_cap`). The gap is measured under the
+context, temperature and truncation that the tokens were sampled with. A gap above the limit
+indicates a fault: stale weights, a stale cache, another temperature.
 
-`update/behavior_gap_mean` is another number: over trained tokens, under the context they are
-learned in, which for hinted episodes is another one.
+`update/behavior_gap_mean` differs: it is over trained tokens, under the context that they are
+trained under, which for hinted episodes is not the sampling context.
 """
 
 import logging
@@ -30,23 +30,24 @@ def mismatch_metrics(
     sampling: SamplingConfig,
     config: MismatchConfig,
 ) -> dict[str, Number]:
-    """Returns the `rollout/mismatch_` metrics of some of the trajectories; `{}` of none.
+    """Compute the `rollout/mismatch_` metrics on some of the trajectories; `{}` if there are none.
 
     Args:
-        policy: With the weights that the trajectories were sampled from.
-        trajectories: Of one iteration; every n-th is scored, so that all groups are seen.
-        sampling: Of the run; a start's own temperature stands instead.
-        config: How many are scored, and the limit.
+        policy: Has the weights that the trajectories were sampled with.
+        trajectories: Of one iteration; every n-th is scored, so that all groups are covered.
+        sampling: Of the run; a start's own temperature replaces that of the run.
+        config: How many trajectories are scored, and the limit of the mean.
 
     Raises:
-        EngineError: The mean is above the limit, and the alarm is to stop the run.
+        EngineError: The mean is above the limit, and `config.alarm` is "stop".
     """
     sampled = [item for item in trajectories if item.behavior_log_probs]
     if not (sampled and config.sequences):
         return {}
     chosen = sampled[:: math.ceil(len(sampled) / config.sequences)]
-    pairs = [pair for item in chosen for pair in _pairs(policy, item, sampling)]
-    metrics = mismatch_of([trainer for trainer, _ in pairs], [sampler for _, sampler in pairs])
+    trainer = [value for scores in _scores(policy, chosen, sampling) for value in scores]
+    sampler = [value for item in chosen for value in item.behavior_log_probs]
+    metrics = mismatch_of(trainer, sampler)
     mean = metrics["rollout/mismatch_mean"]
     is_alarm = mean is not None and not mean <= config.limit
     if is_alarm:
@@ -62,12 +63,11 @@ def mismatch_metrics(
 
 
 def mismatch_of(trainer: Sequence[float], sampler: Sequence[float]) -> dict[str, Number]:
-    """Returns the metrics of log-probabilities of the same tokens, in nats.
+    """Compare two log-probabilities, in nats, of each of N tokens drawn from the sampler.
 
-    With d = trainer - sampler and r = exp(d), over tokens drawn from the sampler: mean and largest
-    |d|; k3 = mean (r - 1 - d), an estimate of KL(sampler || trainer); effective sample fraction
-    (sum r)^2 / (N sum r^2). A token that the trainer's own truncation would have cut off (-inf) is
-    counted apart and is in no mean.
+    With d = trainer - sampler and r = exp(d): mean and largest |d|; k3 = mean (r - 1 - d), an
+    estimate of KL(sampler || trainer); effective sample fraction (sum r)^2 / (N sum r^2). A token
+    that the trainer's truncation cuts off (-inf) is counted separately and enters no mean.
 
     >>> found = mismatch_of([-1.0, -2.5], [-1.0, -2.0])  # d = 0 and -0.5
     >>> found["rollout/mismatch_mean"], round(found["rollout/mismatch_kl_behavior_policy"], 4)
@@ -92,13 +92,16 @@ def mismatch_of(trainer: Sequence[float], sampler: Sequence[float]) -> dict[str,
     }
 
 
-def _pairs(
-    policy: LanguageModelPolicy, item: Trajectory, sampling: SamplingConfig
-) -> list[tuple[float, float]]:
-    """Returns (trainer, sampler) log-probabilities of the tokens that the policy sampled."""
-    own = item.start.temperature
-    used = sampling if own is None else replace(sampling, temperature=own)
-    context = item.prompt_ids + item.start.state.response
-    tokens = item.completion_ids[: len(item.behavior_log_probs)]
-    (scored,) = policy.score([context], [tokens], used)
-    return list(zip(scored, item.behavior_log_probs, strict=True))
+def _scores(
+    policy: LanguageModelPolicy, trajectories: Sequence[Trajectory], sampling: SamplingConfig
+) -> list[tuple[float, ...]]:
+    """Score the sampled tokens of each trajectory, in one call for each temperature."""
+    scores: dict[int, tuple[float, ...]] = {}
+    for temperature in dict.fromkeys(item.start.temperature for item in trajectories):
+        numbers = [i for i, x in enumerate(trajectories) if x.start.temperature == temperature]
+        chosen = [trajectories[number] for number in numbers]
+        contexts = [item.prompt_ids + item.start.state.response for item in chosen]
+        tokens = [item.completion_ids[: len(item.behavior_log_probs)] for item in chosen]
+        used = sampling if temperature is None else replace(sampling, temperature=temperature)
+        scores |= zip(numbers, policy.score(contexts, tokens, used), strict=True)
+    return [scores[number] for number in range(len(trajectories))]

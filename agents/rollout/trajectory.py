@@ -1,6 +1,6 @@
 """The values that flow through training: Start -> Trajectory -> Group -> TrainingSample.
 
-A type that exists is complete: nothing here waits to be filled. Each stage is another type.
+Each stage is another type, complete when it is constructed: no field is filled in later.
 Axis letters: T tokens of a response, G trajectories of a group.
 """
 
@@ -14,33 +14,33 @@ from reason_env.state import ReasonState, TokenSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where some episodes begin, and under which context their tokens are learned.
+    """Where some episodes begin, and under which context their tokens are trained.
 
     Raises:
-        ConfigError: No sample is asked for, or the trained response is not the sampled one.
+        ConfigError: A count is below 1, or `learn_from` holds another response than `state`.
     """
 
     state: ReasonState
-    """Sampled from this state: its prompt (with guidance) and its response so far."""
+    """The episodes continue this state: its prompt (with guidance) and its response so far."""
     num_samples: int
     """Episodes from this state."""
     learn_from: ReasonState
-    """The state whose prompt the tokens are trained under; `state` itself unless a method hides
-    its guidance. The response so far is the same."""
+    """The state whose prompt the tokens are trained under: `state` itself or, if a method hides the
+    guidance, a state with the same response and less guidance."""
     group: str
-    """Explicit key of the group that the episodes are compared in."""
+    """Key of the group whose members the episodes are compared with."""
     role: str = "base"
-    """What the episodes are for: "base", "reset", "hinted", ... Metrics are given per role."""
+    """Purpose of the episodes: "base", "reset", "hinted", ... Metrics are reported by role."""
     is_auxiliary: bool = False
-    """True where the return means nothing (a localisation reply): its tokens are counted, its
-    outcome is in no pass rate, and it is never trained on."""
+    """True if the return means nothing (a localisation reply): the tokens are counted, but the
+    outcome enters no pass rate, and the episode is never trained on."""
     temperature: float | None = None
-    """Sampling temperature of these episodes; None takes the run's."""
+    """Sampling temperature of these episodes; None: that of the run."""
     draw: int | None = None
     """Which of the states given to a method's `plan` the episodes belong to, from 0: an iteration
     may draw a problem twice. None outside methods (evaluation, measurements)."""
     max_new_tokens: int | None = None
-    """Fewer new tokens than the environment's budget leaves; None for all of them."""
+    """Limit of new tokens below what the environment's budget leaves; None: only the budget."""
 
     def __post_init__(self) -> None:
         if self.num_samples < 1:
@@ -56,47 +56,49 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
-    """The data of one episode, as the environment ended it."""
+    """The data of one finished episode."""
 
+    trajectory_id: str
+    """Unique in a run: the seed of the `collect` and a number within it."""
     start: Start
     index: int
-    """Which of the start's samples, 0..num_samples-1."""
+    """Number among the start's samples, 0..num_samples-1."""
     final_state: ReasonState
-    """Where the episode ended; its response begins with `start.state.response`."""
+    """State at the end of the episode; the response begins with `start.state.response`."""
     prompt_ids: tuple[int, ...]
-    """[P], the prompt that was sampled under (guidance included)."""
+    """[P], the prompt that the policy sampled under (guidance included)."""
     learn_prompt_ids: tuple[int, ...]
-    """[P'], the prompt that it is trained under."""
+    """[P'], the prompt that the tokens are trained under."""
     behavior_log_probs: tuple[float, ...]
-    """[T] nats, for the policy's tokens of this episode, in order."""
+    """[T] nats, of the tokens that the policy sampled in this episode, in order."""
     sampled_ids: tuple[int, ...]
-    """[S], what the engine generated, the tokens that the environment left out included."""
+    """[S], all generated tokens, with those that the environment dropped after the end."""
     episode_return: float
     """Sum of the environment's rewards."""
     is_success: bool
     outcome: str
     """`correct`, `incorrect`, `no_answer`, `timeout`, `error` or `truncated`."""
     policy_version: int
-    """Updates the sampling policy had seen."""
+    """Updates before the episode was sampled."""
 
     @property
     def num_sampled_tokens(self) -> int:
-        """S: what the episode cost."""
+        """S, the generated tokens that a budget counts."""
         return len(self.sampled_ids)
 
     @property
     def reply(self) -> str:
-        """All that was sampled, as text: what stands behind an answer too, unlike the response."""
+        """Everything that was sampled, as text; unlike the response, text after an answer too."""
         return self.final_state.codec.decode(self.sampled_ids)
 
     @property
     def prefix_length(self) -> int:
-        """Response tokens that were there at the start."""
+        """Response tokens of the start state."""
         return len(self.start.state.response)
 
     @property
     def completion_ids(self) -> tuple[int, ...]:
-        """[T'], what came after the start: the policy's tokens, then at most an env end token."""
+        """[T'], the tokens after the start: the policy's, then at most an end token of the env."""
         return self.final_state.response[self.prefix_length :]
 
     @property
@@ -106,7 +108,7 @@ class Trajectory:
 
     @property
     def is_graded(self) -> bool:
-        """False where the verifier failed: nothing is known, nothing is trained."""
+        """False if the verifier failed: the correctness is unknown, so nothing is trained."""
         return self.outcome not in ("timeout", "error")
 
 
@@ -119,13 +121,13 @@ class Group:
 
     @property
     def graded(self) -> tuple[Trajectory, ...]:
-        """Those whose return means something."""
+        """The trajectories whose return is known."""
         return tuple(item for item in self.trajectories if item.is_graded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSample:
-    """Tokens to train on, under which context, with which weight.
+    """Tokens to train on, the context they are trained under, and their weight.
 
     >>> sample = TrainingSample(
     ...     context_ids=(5, 6, 7), token_ids=(8, 9, 2), action_mask=(False, True, True),
@@ -135,7 +137,7 @@ class TrainingSample:
     """
 
     context_ids: tuple[int, ...]
-    """[P], the prompt trained under."""
+    """[P], the prompt that the tokens are trained under."""
     token_ids: tuple[int, ...]
     """[T], the response: prefix and completion."""
     action_mask: tuple[bool, ...]
@@ -147,8 +149,9 @@ class TrainingSample:
     role: str
     group: str
     source: TokenSource = "policy"
-    """Who wrote the tokens that are trained: the policy, but where a method imitates a reference
-    by an explicit option."""
+    """Who wrote the trained tokens: the policy, unless a method's option imitates a reference."""
+    trajectory_id: str | None = None
+    """The trajectory whose tokens these are; None if they are a reference's."""
 
     def __post_init__(self) -> None:
         if not len(self.token_ids) == len(self.action_mask) == len(self.behavior_log_probs):
@@ -163,12 +166,12 @@ class TrainingSample:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the sample as JSON can hold it."""
+        """Convert the sample to a JSON-able dict."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "TrainingSample":
-        """Returns the sample of `to_dict`'s value, after JSON or not."""
+        """Rebuild a sample from `to_dict`'s value, before or after JSON."""
         return cls(
             context_ids=tuple(value["context_ids"]),
             token_ids=tuple(value["token_ids"]),
@@ -178,24 +181,27 @@ class TrainingSample:
             role=value["role"],
             group=value["group"],
             source=value["source"],
+            # Absent in files of version 0.1.
+            trajectory_id=value.get("trajectory_id"),
         )
 
 
 def training_sample(trajectory: Trajectory, advantage: float) -> TrainingSample:
-    """Returns the sample that trains exactly the tokens which the policy sampled.
+    """Build the sample that trains exactly the tokens that the policy sampled.
 
-    Tokens of the start's prefix, and an end token that the environment added, are context only.
+    Tokens of the start's prefix and an end token that the environment added are context only.
     """
     prefix = trajectory.prefix_length
-    policy = [source == "policy" for source in trajectory.completion_sources]
+    is_sampled = tuple(source == "policy" for source in trajectory.completion_sources)
     log_probs = iter(trajectory.behavior_log_probs)
     return TrainingSample(
         context_ids=trajectory.learn_prompt_ids,
         token_ids=trajectory.final_state.response,
-        action_mask=(False,) * prefix + tuple(policy),
+        action_mask=(False,) * prefix + is_sampled,
         behavior_log_probs=(0.0,) * prefix
-        + tuple(next(log_probs) if sampled else 0.0 for sampled in policy),
+        + tuple(next(log_probs) if own else 0.0 for own in is_sampled),
         advantage=advantage,
         role=trajectory.start.role,
         group=trajectory.start.group,
+        trajectory_id=trajectory.trajectory_id,
     )

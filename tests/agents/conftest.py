@@ -1,5 +1,6 @@
 """Runs as `train` writes them, made in milliseconds: for tests of comparisons and reports."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from reason_env.state import Guidance, ReasonState
 from reason_env.verdict import Outcome, Verdict
 
 CODEC = ByteCodec()
+NUMBERS = itertools.count()
 
 
 def problem_state(number: int, *, question: str | None = None, steps: int = 5) -> ReasonState:
@@ -55,6 +57,7 @@ def trajectory(
     context = tuple(CODEC.encode(start.problem.question))
     shown = (7,) * len(start.guidance)
     return Trajectory(
+        trajectory_id=f"0/{next(NUMBERS)}",
         start=Start(
             state=start,
             num_samples=1,

@@ -26,6 +26,7 @@ def trajectory(outcome: str, *, reward: float, tokens: int = 2, cut_off: int = 0
     start = Start(state=STATE, num_samples=1, learn_from=STATE, group="g", role=role)
     ids = STATE.codec.encode("7" * tokens)
     return Trajectory(
+        trajectory_id="0/0",
         start=start,
         index=0,
         final_state=STATE.extend(ids),

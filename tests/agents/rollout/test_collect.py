@@ -83,6 +83,59 @@ def test_every_granularity_collects_the_same_episodes(granularity):
     assert all(item.policy_version == 3 for item in group.trajectories)
 
 
+class Turns(gym.Wrapper):
+    """Records what a wrapper sees of each turn."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.seen = []
+
+    def step(self, action):
+        found = self.env.step(action)
+        self.seen.append((CODEC.decode(action), found[2], found[3]))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("text", "seen", "outcome"),
+    [
+        # Left open by the sampler: the empty action ends the response, and it is graded.
+        (
+            RIGHT,
+            [("12*3=36\n", False, False), ("#### 36", False, False), ("", True, False)],
+            "correct",
+        ),
+        ("12*3=36\n", [("12*3=36\n", False, False), ("", True, False)], "no_answer"),
+        (f"{RIGHT}$", [("12*3=36\n", False, False), ("#### 36", True, False)], "correct"),
+    ],
+)
+def test_an_open_step_level_episode_is_closed_by_an_empty_action(text, seen, outcome):
+    env = Turns(make_env(granularity="step"))
+    batch = collect(
+        [start_of(env, "toy/train/0", 1)],
+        env=env,
+        policy=ScriptedPolicy({"12*3=?\n>": [text]}),
+        sampling=SamplingConfig(),
+        seed=0,
+    )
+    assert env.seen == seen
+    assert [item.outcome for item in batch.trajectories] == [outcome]
+
+
+def test_trajectories_are_named_by_the_seed_and_their_number():
+    env = make_env()
+    script = {"12*3=?\n>": [f"{RIGHT}$", f"{RIGHT}$"], "10-4=?\n>": ["#### 6$"]}
+    starts = [start_of(env, "toy/train/0", 2), start_of(env, "toy/train/1", 1)]
+    batches = [
+        collect(
+            starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=seed
+        )
+        for seed in (7, 8)
+    ]
+    ids = [item.trajectory_id for item in merge_batches(batches).trajectories]
+    assert ids == ["7/0", "7/1", "8/0", "8/1", "7/2", "8/2"]
+
+
 def test_tokens_that_the_environment_leaves_out_are_counted_but_not_trained():
     env = make_env()
     text = "#### 36\nand so on$"

@@ -1,7 +1,16 @@
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
-from reason_env.agents.rollout import discarded_metrics, episode_rows, trained_rows, training_sample
+from reason_env.agents.rollout import (
+    TrainingSample,
+    discarded_metrics,
+    episode_rows,
+    trained_rows,
+    training_sample,
+)
 from reason_env.state import Guidance
 
 
@@ -10,28 +19,55 @@ def rows_of(trajectories, limit=100, samples=(), rows=None, old=None):
     return episode_rows(trajectories, limit, samples=samples, rows=rows, old_log_probs=old or {})
 
 
-def test_samples_find_their_episodes_by_content_whatever_their_order_and_group(build):
+def test_samples_find_their_episodes_whatever_their_order_and_group(build):
     state = build["problem_state"](1)
-    first, second, third = (
-        build["trajectory"](state, text, log_prob=value)
-        for text, value in (("a\n", -0.1), ("b\n", -0.2), ("a\n", -0.3))
-    )
-    samples = [training_sample(third, 0.5), training_sample(first, -0.5)]
+    first, second, third = (build["trajectory"](state, text) for text in ("a\n", "b\n", "c\n"))
+    samples = [
+        replace(training_sample(third, 0.5), group="another"),
+        training_sample(first, -0.5),
+    ]
     assert trained_rows([first, second, third], samples) == [1, None, 0]
 
 
-def test_equal_episodes_take_one_sample_each(build):
+def test_episodes_of_equal_tokens_are_told_apart(build):
     state = build["problem_state"](1)
-    twins = [build["trajectory"](state, "a\n", index=at) for at in range(3)]
-    samples = [training_sample(twins[0], 0.5), training_sample(twins[1], 0.5)]
-    assert trained_rows(twins, samples) == [0, 1, None]
+    twins = [build["trajectory"](state, "a\n") for _ in range(3)]
+    samples = [training_sample(twins[2], 0.5), training_sample(twins[1], -0.5)]
+    rows = trained_rows(twins, samples)
+    assert rows == [None, 1, 0]
+    written = rows_of(twins, samples=samples, rows=rows)
+    assert [row["advantage"] for row in written] == [None, -0.5, 0.5]
 
 
-def test_a_hinted_episode_is_found_by_the_prompt_that_it_is_trained_under(build):
+def test_a_sample_of_a_reference_has_no_episode_though_its_tokens_are_equal(build):
+    item = build["trajectory"](build["problem_state"](1), "a\n")
+    imitated = replace(training_sample(item, 0.5), source="reference", trajectory_id=None)
+    assert trained_rows([item], [imitated]) == [None]
+
+
+def test_an_episode_with_two_samples_takes_the_first(build):
+    item = build["trajectory"](build["problem_state"](1), "a\n")
+    assert trained_rows([item], [training_sample(item, value) for value in (0.5, 0.25)]) == [0]
+
+
+def test_batches_with_equal_ids_are_refused(build):
+    item = build["trajectory"](build["problem_state"](1), "a\n")
+    with pytest.raises(AssertionError, match="collected with other seeds"):
+        trained_rows([item, item], [])
+
+
+def test_a_sample_keeps_its_episode_in_json_and_one_of_version_0_1_has_none(build):
+    sample = training_sample(build["trajectory"](build["problem_state"](1), "a\n"), 0.5)
+    plain = json.loads(json.dumps(sample.to_dict()))
+    assert TrainingSample.from_dict(plain) == sample
+    del plain["trajectory_id"]
+    assert TrainingSample.from_dict(plain) == replace(sample, trajectory_id=None)
+
+
+def test_a_row_tells_that_guidance_is_hidden_in_training(build):
     state = build["problem_state"](1)
     told = state.with_guidance(Guidance("mistakes", ("35",)))
     item = build["trajectory"](told, "a\n", learn_from=state, role="hinted")
-    assert trained_rows([item], [training_sample(item, 1.0)]) == [0]
     (row,) = rows_of([item])
     assert row["hides_guidance"]
     assert row["state"]["guidance"] == [["mistakes", ["35"]]]

@@ -8,6 +8,7 @@ from reason_env.agents.engines import EngineConfig, MismatchConfig, SamplingConf
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import METHODS
 from reason_env.agents.rollout import mismatch_metrics
+from reason_env.agents.rollout.mismatch import mismatch_of
 from reason_env.agents.train import TrainConfig, build_session, iterate
 from reason_env.agents.train.collecting import collect_iteration
 from reason_env.env import EnvConfig
@@ -96,6 +97,32 @@ def test_only_some_episodes_are_scored_spread_over_the_groups(session, batch):
     assert asked == [item.prompt_ids for item in batch[::3]]
     assert measured(session, batch, sequences=0) == {}
     assert measured(session, []) == {}
+
+
+def test_trajectories_of_one_temperature_are_scored_in_one_call_as_they_are_alone(session, batch):
+    calls = []
+
+    class Listening:
+        def score(self, contexts, completions, sampling):
+            found = session.policy.score(contexts, completions, sampling)
+            calls.append((sampling.temperature, len(contexts)))
+            return found
+
+    own = (None, 0.5, None, 1.5)
+    mixed = [
+        replace(item, start=replace(item.start, temperature=own[number % 4]))
+        for number, item in enumerate(batch)
+    ]
+    found = mismatch_metrics(Listening(), mixed, SAMPLING, MismatchConfig(sequences=100))
+    assert calls == [(0.8, 6), (0.5, 3), (1.5, 3)]
+    pairs = []
+    for item in mixed:
+        used = replace(SAMPLING, temperature=item.start.temperature or SAMPLING.temperature)
+        tokens = item.completion_ids[: len(item.behavior_log_probs)]
+        (alone,) = session.policy.score([item.prompt_ids], [tokens], used)
+        pairs += zip(alone, item.behavior_log_probs, strict=True)
+    expected = mismatch_of([a for a, _ in pairs], [b for _, b in pairs])
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_an_iteration_reports_the_mismatch_and_the_restarts(session):
