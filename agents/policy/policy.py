@@ -36,6 +36,8 @@ __all__ = ["Context", "LanguageModelPolicy", "Policy", "SamplingConfig"]
 DEFAULT_BATCH_SIZE = 256
 MAX_SCORED_LOGITS = 2**26
 """Logits that one forward pass of `score` computes, including padding."""
+MAX_SCORED_TOKENS = 1024
+"""Tokens of one forward pass of `score`, including padding: larger passes are slower on a CPU."""
 
 
 class Policy(Protocol):
@@ -232,7 +234,8 @@ class LanguageModelPolicy:
             while order:
                 # Longest first: its width is the width of the batch.
                 width = sum(map(len, pairs[order[-1]]))
-                size = max(1, MAX_SCORED_LOGITS // (width * self.codec.vocab_size))
+                max_tokens = min(MAX_SCORED_TOKENS, MAX_SCORED_LOGITS // self.codec.vocab_size)
+                size = max(1, max_tokens // width)
                 batch, order = order[-size:], order[:-size]
                 found = self._score_batch([pairs[index] for index in batch], sampling)
                 for index, numbers in zip(batch, found, strict=True):

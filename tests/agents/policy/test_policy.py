@@ -131,12 +131,20 @@ def test_scoring_agrees_with_sampling_under_top_p_but_on_its_edge(sampling):
     assert sum(gap > 1e-4 for gap in gaps) <= 1
 
 
-def test_scores_do_not_depend_on_the_batch(monkeypatch):
+@pytest.mark.parametrize("limit", ["MAX_SCORED_LOGITS", "MAX_SCORED_TOKENS"])
+def test_scores_do_not_depend_on_the_batch(monkeypatch, limit):
     policy, sampling = tiny_policy(), SamplingConfig(temperature=0.9)
     contexts, completions = [(1, 2, 3), (4,), (5, 6)], [(7, 8), (9, 10, 11, 12), ()]
     together = policy.score(contexts, completions, sampling)
-    monkeypatch.setattr(policy_module, "MAX_SCORED_LOGITS", 1)
+    sizes, score_batch = [], policy._score_batch
+    monkeypatch.setattr(policy_module, limit, 1)
+    monkeypatch.setattr(
+        policy,
+        "_score_batch",
+        lambda pairs, own: sizes.append(len(pairs)) or score_batch(pairs, own),
+    )
     alone = policy.score(contexts, completions, sampling)
+    assert sizes == [1, 1, 1]
     assert [len(numbers) for numbers in together] == [2, 4, 0]
     for one, other in zip(together, alone, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
