@@ -1,1 +1,1 @@
-"""Exact and sampled ablations of the theory on small MDPs; numpy only."""
+"""The theory on small MDPs: exact values, sampled estimates, ablations. Needs only numpy."""

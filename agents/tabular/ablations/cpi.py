@@ -32,7 +32,7 @@ STEP_SIZES = tuple(float(step) for step in np.geomspace(1e-4, 1.0, 17))
 
 
 def step_size(seed: int) -> list[Row]:
-    """Returns realised gain beside both lower bounds, over step sizes, on one Garnet."""
+    """Compute the realised gain and both lower bounds over step sizes, on one Garnet."""
     rng = np.random.default_rng([seed, 1])
     mdp = families.garnet(num_states=30, num_actions=4, branching=3, discount=0.9, rng=rng)
     old = evaluate(mdp, families.random_policy(mdp, rng))
@@ -70,10 +70,10 @@ def step_size(seed: int) -> list[Row]:
 
 
 def restart(seed: int) -> list[Row]:
-    """Returns the gap at which CPI stops, by restart distribution, beside its mismatch and bound.
+    """Compute the gap at which CPI stops, its mismatch and its bound, by restart distribution.
 
     CPI with a line search stops when no candidate has a policy advantage above 1e-4 of the largest
-    normalised value: below that, no budget of samples would tell it from 0.
+    normalised value; no realistic number of samples would distinguish a smaller one from 0.
     """
     rng = np.random.default_rng([seed, 2])
     worlds = {
@@ -107,12 +107,12 @@ def restart(seed: int) -> list[Row]:
                 step_rule=line_search_step,
                 stop_below=1e-4 * scale,
             )
-            one = evaluate(mdp, last.policy_SA, mu.distribution(mdp, last.policy_SA))
-            left = policy_advantage(one, greedy(one.action_value_SA))
+            final = evaluate(mdp, last.policy_SA, mu.distribution(mdp, last.policy_SA))
+            advantage = policy_advantage(final, greedy(final.action_value_SA))
             best_S = occupancy(mdp, best_SA)
-            ratio = mismatch(best_S, one.occupancy_S)
-            limit = bounds.optimality_gap(
-                optimal_policy_advantage=left, occupancy_mismatch=ratio, discount=mdp.discount
+            ratio = mismatch(best_S, final.occupancy_S)
+            gap_bound = bounds.optimality_gap(
+                optimal_policy_advantage=advantage, occupancy_mismatch=ratio, discount=mdp.discount
             )
             rows.append(
                 {
@@ -121,8 +121,8 @@ def restart(seed: int) -> list[Row]:
                     "restart": name,
                     "gap": (best - last.performance) / best,
                     "mismatch": ratio,
-                    "restart_mismatch": mismatch(best_S, one.restart_S),
-                    "bound": limit / best,
+                    "restart_mismatch": mismatch(best_S, final.restart_S),
+                    "bound": gap_bound / best,
                 }
             )
     return rows

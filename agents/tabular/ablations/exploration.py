@@ -1,4 +1,4 @@
-"""Exploration in hard chains: sampled CPI by restart distribution, and PSDP from a lock's end.
+"""Exploration: sampled CPI on Kakade and Langford's chain, and PSDP on the combination lock.
 
 Axes: S states, A actions, H steps, N samples.
 """
@@ -31,10 +31,11 @@ _MAX_TRANSITIONS = 20_000_000
 
 
 def chain(seed: int) -> list[Row]:
-    """Returns how many transitions sampled CPI needs to escape Kakade and Langford's chain.
+    """Count the transitions that sampled CPI needs to escape Kakade and Langford's chain.
 
-    Each attempt doubles the samples a call, the accuracy being what they allow, and the count
-    includes failed attempts. To escape is to reach half of the optimal value from the first state.
+    Each attempt doubles the samples per call and sets the accuracy that they allow; the count
+    includes failed attempts. A policy escapes if it has half of the optimal value from the first
+    state.
     """
     rows: list[Row] = []
     for length in CHAIN_LENGTHS:
@@ -73,12 +74,12 @@ def _attempt(
         critic=critic,
         step_size=0.5,
     )
-    for one in found:
-        if one.performance >= best / 2:
-            return one.num_transitions, True
+    for iterate in found:
+        if iterate.performance >= best / 2:
+            return iterate.num_transitions, True
         if critic.num_transitions > _MAX_TRANSITIONS:
             break
-    # The last evaluation, after which it stopped, is spent as well.
+    # Includes the last evaluation, after which the algorithm stopped.
     return critic.num_transitions, False
 
 
@@ -90,11 +91,11 @@ def _doubling(first: int, last: int) -> Iterator[int]:
 
 
 def curriculum(seed: int) -> list[Row]:
-    """Returns transitions to open a lock backwards from reference prefixes, and to see one success.
+    """Count the transitions to solve a lock backwards, and to see one success from the start.
 
-    Backwards is PSDP: at the last digit first, each action is tried once after the reference's own
-    prefix and finished by what was learned. From the start, the uniform policy's episodes are
-    counted until the first that pays: before it, no method that starts at D has any signal.
+    Backwards is PSDP: from the last digit to the first, it tries each action once after the
+    reference prefix and finishes with the policies learned so far. From the start, the count ends
+    with the uniform policy's first success; before that, a method that starts from D has no signal.
     """
     rows: list[Row] = []
     for length in LOCK_LENGTHS:
@@ -109,7 +110,7 @@ def curriculum(seed: int) -> list[Row]:
             place_N = np.full(mdp.num_actions, digit)
             return_N = returns_with_action(simulator, place_N.copy(), action_N, place_N, rng)
             policy_HSA[digit, digit] = greedy(return_N)
-            # A jammed lock pays nothing more, so an episode ends there.
+            # A wrong digit jams the lock and ends the episode.
             backwards += mdp.num_actions - 1 + (length - digit)
         success = float(mdp.num_actions) ** -length
         episodes = int(rng.geometric(success))

@@ -1,6 +1,7 @@
-"""One small figure for each ablation: rows of the CSV in, a PNG out.
+"""Draws one small figure per ablation, from the rows of its table to a PNG.
 
-Seeds are shown by their mean; what varies between seeds is in the CSV.
+The figures show means over seeds; the table has the rows of each seed. Only drawing imports
+matplotlib.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ Draw = Callable[[list[Row], "Figure"], None]
 
 
 def write(draw: Draw, rows: list[Row], path: Path) -> None:
-    """Draws the rows into a PNG of at most about 100 kB."""
+    """Draw the rows into a PNG of about 100 kB at most."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 3.4), dpi=90, layout="constrained")
@@ -30,7 +31,7 @@ def write(draw: Draw, rows: list[Row], path: Path) -> None:
 
 
 def step_size(rows: list[Row], figure: "Figure") -> None:
-    """Realised gain and the two lower bounds over step sizes."""
+    """Draw the realised gain and the two lower bounds over step sizes."""
     left, right = figure.subplots(1, 2)
     grid = [row for row in rows if row["rule"] == "grid"]
     for column, label in (
@@ -54,7 +55,7 @@ def step_size(rows: list[Row], figure: "Figure") -> None:
 
 
 def restart(rows: list[Row], figure: "Figure") -> None:
-    """Final gap and mismatch by restart distribution, one panel a world."""
+    """Draw final gap and mismatch by restart distribution, one column per world."""
     worlds = list(dict.fromkeys(str(row["world"]) for row in rows))
     names = list(dict.fromkeys(str(row["restart"]) for row in rows))
     top, bottom = figure.subplots(2, len(worlds), sharex=True)
@@ -72,7 +73,7 @@ def restart(rows: list[Row], figure: "Figure") -> None:
 
 
 def coverage(rows: list[Row], figure: "Figure") -> None:
-    """Samples to fixed confidence and gain per iteration over p, log axes."""
+    """Draw samples to fixed confidence and gain per iteration over p, on log axes."""
     left, right = figure.subplots(1, 2)
     arms = ((1, 0, "noisy verdict, no baseline"), (0, 1, "exact verdict, baseline"))
     mine = _where(rows, resets="random_still", noise=1, baseline=0)
@@ -93,7 +94,7 @@ def coverage(rows: list[Row], figure: "Figure") -> None:
 
 
 def localisation(rows: list[Row], figure: "Figure") -> None:
-    """Advantage and gain where a mislocated reset lands."""
+    """Draw advantage and gain of resets over the error of the located step."""
     left, right = figure.subplots(1, 2)
     for share, label in ((0.0, "mistakes are final"), (0.5, "half can be repaired")):
         mine = _where(rows, repairable=share)
@@ -108,7 +109,7 @@ def localisation(rows: list[Row], figure: "Figure") -> None:
 
 
 def chain(rows: list[Row], figure: "Figure") -> None:
-    """Transitions to escape K&L's chain, and who does."""
+    """Draw transitions to escape K&L's chain, and the fraction of seeds that escape."""
     left, right = figure.subplots(1, 2)
     for name, colour in (("initial", "C3"), ("uniform", "C0")):
         mine = _where(rows, restart=name)
@@ -124,7 +125,7 @@ def chain(rows: list[Row], figure: "Figure") -> None:
 
 
 def curriculum(rows: list[Row], figure: "Figure") -> None:
-    """PSDP backwards from reference prefixes against the first success from the start."""
+    """Draw the cost of PSDP backwards and of a first success from the start."""
     axes = figure.subplots()
     for column, label in (
         ("backwards_transitions", "PSDP, last digit first: the lock is solved"),
@@ -136,7 +137,7 @@ def curriculum(rows: list[Row], figure: "Figure") -> None:
 
 
 def garnet(rows: list[Row], figure: "Figure") -> None:
-    """Mean gap of each arm and its deviation between runs, one column a branching."""
+    """Draw each arm's mean gap and its deviation between runs, one column per branching."""
     figure.set_size_inches(7.2, 5.0)
     panels = figure.subplots(2, 3, sharex=True, sharey="row")
     num_actions = sorted({int(row["num_actions"]) for row in rows})
@@ -163,7 +164,7 @@ def _mean(rows: list[Row], column: str, **wanted: str) -> float:
 
 
 def _means(rows: list[Row], x_column: str, y_column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct x and the mean y of each."""
+    """Return the distinct x and the mean y of each."""
     x = np.array([float(row[x_column]) for row in rows])
     y = np.array([float(row[y_column]) for row in rows])
     distinct, index = np.unique(x, return_inverse=True)
@@ -171,7 +172,7 @@ def _means(rows: list[Row], x_column: str, y_column: str) -> tuple[np.ndarray, n
 
 
 def _by_rate(rows: list[Row], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean p and mean y of each rate of critical steps: p itself differs by seed."""
+    """Return mean p and mean y for each rate of critical steps, because p differs by seed."""
     return _means(rows, "critical_rate", "coverage")[1], _means(rows, "critical_rate", column)[1]
 
 

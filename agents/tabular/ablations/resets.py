@@ -1,4 +1,4 @@
-"""What a reset is worth: random resets against a credit-assignment oracle, and an oracle that errs.
+"""The value of resets: random resets, a credit-assignment oracle, and an oracle that errs.
 
 The number of samples that a policy advantage needs depends on its estimator. `coverage` therefore
 compares four estimators: an exact or a noisy verdict, with or without a value baseline.
@@ -30,17 +30,19 @@ OFFSETS = range(-4, 5)
 
 
 def coverage(seed: int) -> list[Row]:
-    """Returns samples and gain of random resets and of the oracle, over p.
+    """Compute samples and gain of random resets and of the oracle, over p.
 
-    The tree has two actions, of which the policy takes the right one about half of the time, so
-    that the advantage of a critical state hardly depends on how many there are. `noise` is a
-    verdict that is right three times of four; `baseline` subtracts the state's value from each
-    sample. `resets` is random with the greedy candidate, which moves everywhere; `random_still`
-    with one that moves only where it gains (as if the greedy choice were exact at ties); `oracle`.
+    The tree has two actions, and the policy takes the right one about half of the time, so that the
+    advantage of a critical state hardly depends on the number of critical states. With `noise` a
+    verdict is right three times out of four; `baseline` subtracts the state's value from each
+    sample. `resets` is `random` (the greedy candidate, which changes every state), `random_still`
+    (a candidate that changes only improvable states, as if the greedy choice kept the policy at
+    ties) or `oracle`.
 
-    `samples` puts the mean policy advantage three standard errors above 0, from the exact mean and
-    variance of a sample; `sampled` is the same from resets that were drawn. `worst_case` is what
-    the theory counts, by the range of a sample alone: Hoeffding's number for the sign of the mean.
+    `samples` is the number that puts the mean policy advantage three standard errors above 0, from
+    the exact mean and variance of a sample; `sampled` is the same number from drawn resets.
+    `worst_case` is the theory's number, which uses only the range of a sample: Hoeffding's number
+    for the sign of the mean.
     """
     return [
         _estimator(seed, rate, noise=noise, baseline=baseline, resets=resets)
@@ -86,7 +88,7 @@ def _estimator(seed: int, rate: float, *, noise: bool, baseline: bool, resets: s
 def coverage_world(
     critical_rate: float, *, noise: bool, seed: int
 ) -> tuple[TabularMDP, Array, float]:
-    """Returns the MDP, policy and threshold of `coverage`; length and policy vary with the seed."""
+    """Build the MDP, policy and threshold of `coverage`; length and policy vary with the seed."""
     rng = np.random.default_rng([seed, 6])
     num_steps = int(rng.integers(5, 9))
     model = reason_tree(
@@ -106,7 +108,7 @@ def coverage_world(
 def _exact_moments(
     old: finite.HorizonEvaluation, candidate_HSA: Array, restart_HS: Array, has_baseline: bool
 ) -> tuple[float, float]:
-    """Returns mean and variance of one sample of the policy advantage; returns must be 0 or 1."""
+    """Compute mean and variance of one policy-advantage sample; returns must be 0 or 1."""
     num_actions = candidate_HSA.shape[-1]
     weight_HSA = restart_HS[:, :, None] / num_actions
     factor_HSA = num_actions * (candidate_HSA - old.policy_HSA)
@@ -128,7 +130,7 @@ def _drawn_samples(
     rng: np.random.Generator,
     num: int,
 ) -> Array:
-    """Returns samples of the policy advantage from resets: cut, uniform action, then the policy."""
+    """Sample the policy advantage: reset, take a uniform action, then follow the policy."""
     simulator = Simulator(mdp, old.policy_HSA)
     step_N, state_N = np.divmod(draw_states(restart_HS.ravel(), num, rng), mdp.num_states)
     action_N = rng.integers(mdp.num_actions, size=num)
@@ -140,12 +142,13 @@ def _drawn_samples(
 
 
 def localisation(seed: int) -> list[Row]:
-    """Returns what a reset is worth when the named step is off by -4..+4, exactly.
+    """Compute the exact value of a reset that misses the improvable step by -4..+4 steps.
 
-    `advantage` is the best action's advantage where the reset lands; samples to see it grow as its
-    inverse square. The gain is that of one conservative step whose weight in each state is
-    proportional to how often the resets land there, with one budget of resets for all offsets.
-    In one world mistakes are final, in the other half of the wrong actions can be repaired.
+    `advantage` is the best action's advantage in the state of the reset; the samples needed to
+    detect it grow with its inverse square. `gain` is the gain of one conservative step whose weight
+    in each state is proportional to the resets there, with the same number of resets for all
+    offsets. In one world mistakes are final; in the other half of the wrong actions can be
+    repaired.
     """
     return [
         {"seed": seed, "repairable": share, "offset": shift} | _mislocated_step(seed, share, shift)

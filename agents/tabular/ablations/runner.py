@@ -1,4 +1,4 @@
-"""Runs settings over seeds, in parallel, and writes their rows and figures. Prints nothing."""
+"""Runs settings over seeds, in parallel, and writes their tables and figures. Prints nothing."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from reason_env.agents.tabular.ablations.settings import setting
 from reason_env.errors import ConfigError
 
 OnSeed = Callable[[str, int, int], None]
-"""(setting, seeds done, seeds in all)."""
+"""(setting, finished seeds, total seeds)."""
 
 
 def run_setting(
@@ -21,12 +21,12 @@ def run_setting(
     num_workers: int = 1,
     on_seed: OnSeed | None = None,
 ) -> list[Row]:
-    """Returns the rows of a setting, ordered by seed whatever order they finished in.
+    """Run a setting; return its rows in the order of the seeds.
 
     Args:
         name: One of `settings.SETTINGS`.
-        num_seeds: Seeds 0, 1, ...; the setting's own number if None.
-        num_workers: Processes; 1 runs in this one.
+        num_seeds: Number of seeds 0, 1, ...; the setting's default if None.
+        num_workers: Processes; 1 runs in this process.
         on_seed: Called after each seed.
 
     Raises:
@@ -46,7 +46,7 @@ def run_setting(
 
 
 def write_run(name: str, rows: list[Row], directory: Path) -> tuple[Path, Path]:
-    """Writes `<name>.csv` and `<name>.png` and returns their paths."""
+    """Write `<name>.csv` and `<name>.png`; return their paths."""
     table, picture = directory / f"{name}.csv", directory / f"{name}.png"
     write_csv(rows, table)
     figures.write(setting(name).draw, rows, picture)

@@ -1,13 +1,13 @@
 """Scherrer's comparison of approximate policy iteration schemes on Garnet problems.
 
 Cells: num_states 50, 100, 200; num_actions 2, 5, 10; branching 1, 2, 10; discount 0.99. Rewards
-belong to states and features to the problem, both uniform in 0..1; there are `num_states / 10`
-features. The greedy step is exact for a value that was blurred: 10 % noise, then projected on the
-features, weighted by mu (uniform) or d_{pi,mu}. Loss is the gap to optimal from uniform starts.
-CPI+ is CPI (its stopping rule too) with a line search over its own step times 1, 2, 4, ...
+depend on the state; each problem has `num_states / 10` features; both are uniform in 0..1. The
+greedy step is exact for an approximate value: the value with 10 % noise, projected on the features,
+weighted by mu (uniform) or d_{pi,mu}. The loss is the gap to optimal from uniform starts. CPI+ is
+CPI, with its stopping rule, and a line search over its own step times 1, 2, 4, ...
 
-The paper's words leave open what the noise is 10 % of, and where the algorithms begin: `READINGS`
-has three answers and two variants of our own. The uniform policy is the first.
+The paper does not say what the noise is 10 % of, nor where the algorithms start. `READINGS` has
+three readings of the noise and two variants of ours; the first policy is uniform.
 
 Source: Scherrer 2014, "Approximate Policy Iteration Schemes: A Comparison", arXiv 1405.2878,
 section 4 and appendix D.
@@ -47,7 +47,7 @@ BRANCHING = (1, 2, 10)
 ARMS = ("API", "API(0.1)", "CPI+", "CPI(0.1)", "NSPI(5)", "NSPI(10)", "NSPI(30)", "PSDP")
 NUM_ITERATIONS = 100
 NUM_RUNS = {50: 3, 100: 2, 200: 1}
-"""Runs of each arm on each Garnet, by its size; they differ in the noise. The paper has 30."""
+"""Runs of each arm on each Garnet, by size; they differ in the noise. The paper uses 30."""
 
 READINGS: dict[str, Callable[[Array, np.random.Generator], Chooser]] = {
     "value": lambda features, rng: ValueFeatureChooser(features, 0.1, rng, "value"),
@@ -56,12 +56,12 @@ READINGS: dict[str, Callable[[Array, np.random.Generator], Chooser]] = {
     "reward": lambda features, rng: ValueFeatureChooser(features, 0.1, rng, "reward"),
     "actions": lambda features, rng: ActionFeatureChooser(features, 0.1, rng),
 }
-"""What the noise is 10 % of: each value, the largest there could be, or one reward. `constant` is
-`value` with a constant among the features; `actions` fits the values of each action instead."""
+"""The scale of the 10 % noise: each value, the largest possible value, or one reward. `constant` is
+`value` with a constant feature; `actions` fits the values of each action instead."""
 
 
 def with_constant(features_SF: Array) -> Array:
-    """Returns the features with 1 in place of the first.
+    """Replace the first feature by the constant 1.
 
     >>> with_constant(np.array([[0.3, 0.4]])).tolist()
     [[1.0, 0.4]]
@@ -72,11 +72,12 @@ def with_constant(features_SF: Array) -> Array:
 def cells(
     seed: int, *, num_states: int, reading: str = "value", num_runs: int | None = None
 ) -> list[Row]:
-    """Returns one Garnet's rows for each of the nine cells of this size and each arm.
+    """Run each arm on one Garnet of each of the nine cells of this size; return one row per pair.
 
-    Columns: the gap of the first policy; the mean gap over iterations and runs; that of the last
-    ten iterations (`last_gap`) and its standard deviation over runs (`run_deviation`), each
-    iteration by itself; and after how many steps the arm stopped by itself, in the mean.
+    Columns: `first_gap`, the gap of the first policy; `mean_gap`, over iterations and runs;
+    `last_gap`, over the last ten iterations; `run_deviation`, the standard deviation over runs in
+    each of these iterations, averaged; `num_steps`, the mean number of steps before the arm
+    stopped.
     """
     rows: list[Row] = []
     runs = range(NUM_RUNS[num_states] if num_runs is None else num_runs)
@@ -109,20 +110,20 @@ def cells(
 
 
 def _curve(arm: str, mdp: TabularMDP, key: list[int], reading: str) -> tuple[list[float], int]:
-    """Returns the performance of each iteration and how many steps were taken."""
-    found = [one.performance for one in arm_iterates(arm, mdp, key, reading=reading)]
+    """Return the performance at each iteration, and the number of steps."""
+    found = [iterate.performance for iterate in arm_iterates(arm, mdp, key, reading=reading)]
     return found + found[-1:] * (NUM_ITERATIONS + 1 - len(found)), len(found) - 1
 
 
 def arm_iterates(
     arm: str, mdp: TabularMDP, key: list[int], *, reading: str = "value"
 ) -> Iterator[Iterate]:
-    """Returns an arm's iterates; every arm and run sees the same features, and noise of its own.
+    """Iterate an arm; all arms and runs share the features, each has separate noise.
 
     Args:
         arm: One of `ARMS`.
         mdp: The Garnet.
-        key: Seed; its last number is the run's.
+        key: Seed; its last number is the index of the run.
         reading: One of `READINGS`.
     """
     if reading not in READINGS:
@@ -136,31 +137,31 @@ def arm_iterates(
 
 
 def _iterates(arm: str, mdp: TabularMDP, critic: Critic) -> Iterator[Iterate]:
-    first, mu, many = uniform_policy(mdp), Uniform(), NUM_ITERATIONS
+    first, mu, total = uniform_policy(mdp), Uniform(), NUM_ITERATIONS
     if arm in ("API", "API(0.1)"):
         size = 1.0 if arm == "API" else 0.1
         return policy_iteration(
-            mdp, first, restart=mu, num_iterations=many, step_size=size, critic=critic
+            mdp, first, restart=mu, num_iterations=total, step_size=size, critic=critic
         )
     if arm in ("CPI+", "CPI(0.1)"):
         return conservative_policy_iteration(
             mdp,
             first,
             restart=mu,
-            num_iterations=many,
+            num_iterations=total,
             critic=critic,
             step_rule=doubling_step if arm == "CPI+" else fixed_step(0.1),
             stop_below=0.0 if arm == "CPI+" else -np.inf,
         )
     if arm == "PSDP":
-        return policy_search(mdp, first, restart=mu, num_iterations=many, critic=critic)
+        return policy_search(mdp, first, restart=mu, num_iterations=total, critic=critic)
     if arm not in ARMS:
         raise UnknownNameError(f"no arm {arm!r} among {len(ARMS)}{did_you_mean(arm, ARMS)}")
     return nonstationary_policy_iteration(
         mdp,
         first,
         restart=mu,
-        num_iterations=many,
+        num_iterations=total,
         num_policies=int(arm[5:-1]),
         critic=critic,
     )

@@ -1,4 +1,4 @@
-"""The named ablations: what each runs, over how many seeds, and how it is drawn."""
+"""The ablations by name: the function that runs each, its number of seeds, and its figure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from reason_env.errors import UnknownNameError, did_you_mean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One ablation as a value; `run` is pure, so seeds may run anywhere and in any order."""
+    """One ablation; `run` is pure, so seeds may run in any process and any order."""
 
     about: str
     run: Callable[[int], list[Row]]
@@ -21,7 +21,7 @@ class Setting:
 
 
 def garnet_name(num_states: int, reading: str = "value") -> str:
-    """Returns the name of the setting of a size and a reading of Scherrer's noise.
+    """Return the name of the setting with this size and this reading of Scherrer's noise.
 
     >>> garnet_name(50), garnet_name(100, "constant")
     ('garnet_50', 'garnet_100_constant')
@@ -31,7 +31,7 @@ def garnet_name(num_states: int, reading: str = "value") -> str:
 
 SETTINGS: dict[str, Setting] = {
     "step_size": Setting(
-        about="realised gain beside the bounds, over step sizes",
+        about="realised gain and its lower bounds, over step sizes",
         run=cpi.step_size,
         draw=figures.step_size,
         num_seeds=50,
@@ -49,13 +49,13 @@ SETTINGS: dict[str, Setting] = {
         num_seeds=8,
     ),
     "localisation": Setting(
-        about="what a reset is worth when the named step is off by -4..+4",
+        about="the value of a reset that misses the improvable step by -4..+4 steps",
         run=resets.localisation,
         draw=figures.localisation,
         num_seeds=5,
     ),
     "chain": Setting(
-        about="who escapes Kakade and Langford's chain, in how many transitions",
+        about="transitions to escape Kakade and Langford's chain, by restart distribution",
         run=exploration.chain,
         draw=figures.chain,
         num_seeds=8,
@@ -68,7 +68,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     **{
         garnet_name(num_states, reading): Setting(
-            about=f"Scherrer's nine cells of {num_states} states; the noise read as {reading!r}",
+            about=f"Scherrer's nine cells with {num_states} states and noise {reading!r}",
             run=partial(scherrer.cells, num_states=num_states, reading=reading),
             draw=figures.garnet,
             num_seeds=30,
@@ -80,10 +80,10 @@ SETTINGS: dict[str, Setting] = {
 
 
 def setting(name: str) -> Setting:
-    """Returns the setting of that name.
+    """Look up a setting by name.
 
     Raises:
-        UnknownNameError: There is none; the message has the nearest one.
+        UnknownNameError: There is no such setting; the message suggests the nearest name.
     """
     if name not in SETTINGS:
         raise UnknownNameError(

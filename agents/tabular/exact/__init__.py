@@ -1,7 +1,7 @@
-"""Exact values, policy improvement and bounds of finite MDPs."""
+"""Finite MDPs: exact values and occupancies, policy improvement, and its bounds."""
 
 from reason_env.agents.tabular.exact.bounds import mixture_horizon_gain, random_reset_step_size
-from reason_env.agents.tabular.exact.choose import (
+from reason_env.agents.tabular.exact.chooser import (
     ActionFeatureChooser,
     Chooser,
     ValueFeatureChooser,
@@ -29,7 +29,7 @@ from reason_env.agents.tabular.exact.mdp import (
     policy_advantage,
     uniform_policy,
 )
-from reason_env.agents.tabular.exact.plan import Plan
+from reason_env.agents.tabular.exact.nonstationary import NonstationaryPolicy
 from reason_env.agents.tabular.exact.resets import (
     budgeted_gain,
     oracle_reset_step,
@@ -53,7 +53,7 @@ __all__ = [
     "Evaluation",
     "ExactCritic",
     "Iterate",
-    "Plan",
+    "NonstationaryPolicy",
     "Restart",
     "TabularMDP",
     "Uniform",

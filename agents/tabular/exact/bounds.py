@@ -1,10 +1,12 @@
-"""What the papers promise, as functions: each bound with its source and with its assumptions.
+"""Lower bounds, step sizes and sample counts of the papers, each with its source and assumptions.
 
-All take plain numbers, so that a bound can be checked against exact figures, or fed with estimates.
-Discounted values are normalised, in `[0, R]` (see mdp.py); for a horizon, R bounds the return.
+All functions take numbers, so that a bound can be compared with exact values or computed from
+estimates. Discounted values are normalised, in `[0, R]` (see mdp.py); with a horizon, R bounds the
+return.
 
-Not covered: the constants of RRPO's and SRPO's own Theorem 1 (arXiv 2605.25507), which needs their
-model of a thought MDP. The pair for a horizon below is our stand-in, with its proof in words.
+Not covered: the constants of Theorem 1 in RRPO and SRPO (arXiv 2605.25507), which need the paper's
+model of a thought MDP. The two bounds for resets with a horizon below stand in for it, with a proof
+in words.
 """
 
 import math
@@ -16,7 +18,7 @@ from reason_env.errors import ConfigError, shown
 def mixture_gain(
     *, step_size: float, policy_advantage: float, max_advantage: float, discount: float
 ) -> float:
-    """Returns a lower bound on the gain from mu of `(1 - alpha) pi + alpha pi'`.
+    """Compute a lower bound on the gain from mu of `(1 - alpha) pi + alpha pi'`.
 
     `alpha / (1 - g) * (A - 2 * alpha * g * eps / (1 - g * (1 - alpha)))`.
 
@@ -40,7 +42,7 @@ def mixture_gain(
 
 
 def cpi_step_size(*, policy_advantage: float, max_reward: float, discount: float) -> float:
-    """Returns `(1 - discount) * A / (4 R)`, and 0 where the advantage is not positive.
+    """Compute `(1 - discount) * A / (4 R)`; 0 if the advantage is not positive.
 
     Source: Kakade and Langford 2002, Corollary 4.2.
 
@@ -52,7 +54,7 @@ def cpi_step_size(*, policy_advantage: float, max_reward: float, discount: float
 
 
 def cpi_gain(*, policy_advantage: float, max_reward: float) -> float:
-    """Returns `A**2 / (8 R)`: the gain from mu that `cpi_step_size` guarantees.
+    """Compute `A**2 / (8 R)`, the gain from mu that `cpi_step_size` guarantees.
 
     Source: Kakade and Langford 2002, Corollary 4.2.
     """
@@ -61,7 +63,7 @@ def cpi_gain(*, policy_advantage: float, max_reward: float) -> float:
 
 
 def cpi_num_calls(*, max_reward: float, accuracy: float) -> int:
-    """Returns `72 R**2 / accuracy**2`, the most improvement calls until CPI stops.
+    """Compute `72 R**2 / accuracy**2`, the maximum number of improvement calls before CPI stops.
 
     Each call gains at least `(accuracy / 3)**2 / (8 R)`, and the value stays in `[0, R]`.
 
@@ -72,25 +74,25 @@ def cpi_num_calls(*, max_reward: float, accuracy: float) -> int:
     """
     _check_max_reward(max_reward)
     _check_accuracy(accuracy)
-    # The quotient is a float just off an integer; 7200.000000000001 calls are 7200.
+    # Rounding may put the quotient just below an integer.
     return math.floor(72 * (max_reward / accuracy) ** 2 * (1 + 1e-12))
 
 
 def cpi_num_samples(
     *, value_range: float, max_reward: float, accuracy: float, failure: float
 ) -> int:
-    """Returns the samples of one estimate of CPI: `O(R**2 / eps**2 * log(R**2 / (delta eps**2)))`.
+    """Compute the samples for one estimate in CPI, `O(R**2 / eps**2 log(R**2 / (delta eps**2)))`.
 
-    All of the at most `72 R**2 / eps**2` estimates are to be within `eps / 3`, so each may fail
-    with that share of delta (`num_samples`). The paper leaves the constant open; this is the
-    constant of Hoeffding's inequality. What the chooser of candidates needs, it leaves open too.
+    All of the at most `72 R**2 / eps**2` estimates must be within `eps / 3`, so each may fail with
+    that share of delta (`num_samples`). The paper leaves the constant open; here it is the constant
+    of Hoeffding's inequality. The paper also leaves open how many samples the chooser needs.
 
     Args:
-        value_range: Width of the interval that holds one sample: `2 A R` for the paper's uniform
-            action, `2 R` where every action is tried in each state.
+        value_range: Width of the interval that contains one sample: `2 A R` for the paper's uniform
+            action, `2 R` if every action is tried in each state.
         max_reward: R.
         accuracy: eps.
-        failure: delta, the chance that any of the estimates is worse.
+        failure: delta, the probability that any of the estimates is worse.
 
     Source: Kakade and Langford 2002, section 4: the algorithm's step 2 and Theorem 4.4.
 
@@ -107,9 +109,10 @@ def cpi_num_samples(
 def optimality_gap(
     *, optimal_policy_advantage: float, occupancy_mismatch: float, discount: float
 ) -> float:
-    """Returns `OPT / (1 - discount) * ||d_{pi*,D} / d_{pi,mu}||_inf`: how far pi is from optimal.
+    """Compute `OPT / (1 - discount) * ||d_{pi*,D} / d_{pi,mu}||_inf`, a bound on the gap.
 
-    The gap is measured from D. `restart_gap` is its weaker form, which needs no occupancy of pi.
+    The gap is pi's distance to the optimal value from D. `restart_gap` is a weaker form without the
+    occupancy of pi.
 
     Args:
         optimal_policy_advantage: `max_pi' A_{pi,mu}(pi')`.
@@ -124,7 +127,7 @@ def optimality_gap(
 def restart_gap(
     *, optimal_policy_advantage: float, restart_mismatch: float, discount: float
 ) -> float:
-    """Returns `OPT / (1 - discount)**2 * ||d_{pi*,D} / mu||_inf`; infinite without support.
+    """Compute `OPT / (1 - discount)**2 * ||d_{pi*,D} / mu||_inf`; infinite without support.
 
     Source: Kakade and Langford 2002, Corollary 4.5.
 
@@ -142,7 +145,7 @@ def safe_gain(
     advantage_range: float,
     discount: float,
 ) -> float:
-    """Returns Pirotta's lower bound on the gain from mu of `(1 - alpha) pi + alpha pi'`.
+    """Compute Pirotta's lower bound on the gain from mu of `(1 - alpha) pi + alpha pi'`.
 
     `alpha * A / (1 - g) - alpha**2 * g * distance * range / (2 * (1 - g)**2)`.
 
@@ -163,7 +166,7 @@ def safe_gain(
 def safe_step_size(
     *, policy_advantage: float, policy_distance: float, advantage_range: float, discount: float
 ) -> float:
-    """Returns the step that maximises `safe_gain`: `(1 - g) A / (g * distance * range)`, at most 1.
+    """Compute the step that maximises `safe_gain`, `(1 - g) A / (g distance range)`, at most 1.
 
     Source: Pirotta et al. 2013, section 4 (unique-parameter safe policy iteration): the vertex of
     the parabola `safe_gain`.
@@ -181,9 +184,9 @@ def safe_step_size(
 
 
 def oracle_reset_step_size(*, threshold: float, max_return: float, horizon: int) -> float:
-    """Returns `tau / (2 R H)`, the step of credit assignment: it does not depend on p.
+    """Compute `tau / (2 R H)`, the step of credit assignment; it does not depend on p.
 
-    Source: our stand-in for arXiv 2605.25507, Theorem 1; see `oracle_reset_gain`.
+    Source: ours, in place of arXiv 2605.25507, Theorem 1; see `oracle_reset_gain`.
     """
     check_threshold(threshold)
     _check_max_reward(max_return)
@@ -191,18 +194,18 @@ def oracle_reset_step_size(*, threshold: float, max_return: float, horizon: int)
 
 
 def oracle_reset_gain(*, coverage: float, threshold: float, max_return: float) -> float:
-    """Returns `p tau**2 / (4 R)`: the gain when pi' is greedy in improvable states only.
+    """Compute `p tau**2 / (4 R)`, the guaranteed gain if pi' is greedy in improvable states only.
 
-    Proof: with probability at least `(1 - alpha)**h >= 1/2` no deviation has happened before step
-    h, so the mixture still meets the improvable states of pi: the gain is at least
+    Proof: with probability at least `(1 - alpha)**h >= 1/2` the mixture has not deviated before
+    step h and still visits the improvable states of pi. The gain is thus at least
     `alpha * H * p * tau / 2`.
 
     Args:
-        coverage: p, the chance that a uniformly drawn step of pi is improvable.
+        coverage: p, the probability that a uniformly drawn step of pi is improvable.
         threshold: tau, the advantage that makes a state improvable; at most R.
-        max_return: R, returns lie in `[0, R]`.
+        max_return: R; returns are in `[0, R]`.
 
-    Source: our stand-in for arXiv 2605.25507, Theorem 1.
+    Source: ours, in place of arXiv 2605.25507, Theorem 1.
 
     >>> oracle_reset_gain(coverage=0.1, threshold=0.5, max_return=1.0)
     0.00625
@@ -213,20 +216,20 @@ def oracle_reset_gain(*, coverage: float, threshold: float, max_return: float) -
 
 
 def random_reset_step_size(*, policy_advantage: float, max_return: float, horizon: int) -> float:
-    """Returns `Abar / (2 R H)`, the step of random resets; Abar is the mean over steps.
+    """Compute `Abar / (2 R H)`, the step of random resets; Abar is the mean over steps.
 
-    Source: our stand-in for arXiv 2605.25507, Theorem 1.
+    Source: ours, in place of arXiv 2605.25507, Theorem 1.
     """
     _check_max_reward(max_return)
     return min(1.0, max(0.0, policy_advantage) / (2 * max_return * horizon))
 
 
 def random_reset_gain(*, policy_advantage: float, max_return: float) -> float:
-    """Returns `Abar**2 / (4 R)`: the gain when pi' is greedy at every step.
+    """Compute `Abar**2 / (4 R)`, the guaranteed gain if pi' is greedy at every step.
 
-    In the worst case `Abar = p tau`, hence `p**2 tau**2 / (4 R)`, p times the oracle's.
+    In the worst case `Abar = p tau`, and the gain is `p**2 tau**2 / (4 R)`, p times the oracle's.
 
-    Source: our stand-in for arXiv 2605.25507, Theorem 1.
+    Source: ours, in place of arXiv 2605.25507, Theorem 1.
 
     >>> random_reset_gain(policy_advantage=0.5, max_return=1.0)
     0.0625
@@ -236,13 +239,13 @@ def random_reset_gain(*, policy_advantage: float, max_return: float) -> float:
 
 
 def greedy_horizon_gain(*, step_size: float, policy_advantage: float, horizon: int) -> float:
-    """Returns `alpha (1 - alpha)**(H - 1) H Abar`: the gain of a candidate that is nowhere worse.
+    """Compute `alpha (1 - alpha)**(H - 1) H Abar`, a lower bound on an exactly greedy step's gain.
 
-    An exactly greedy candidate has advantages >= 0 in every state, so no deviation ever costs, and
-    `alpha = 1 / H` gains a constant share of Abar. The small steps above are the price of not
-    knowing the advantages exactly, not of conservatism as such.
+    An exactly greedy candidate has advantages >= 0 in every state, so deviating never costs, and
+    `alpha = 1 / H` gains a constant fraction of Abar. The small steps above are thus needed only
+    because advantages are not known exactly.
 
-    Source: ours; the same argument as `oracle_reset_gain`, before its step is chosen.
+    Source: ours; the argument of `oracle_reset_gain` for any step size.
     """
     check_step_size(step_size)
     return step_size * (1 - step_size) ** (horizon - 1) * horizon * policy_advantage
@@ -251,11 +254,11 @@ def greedy_horizon_gain(*, step_size: float, policy_advantage: float, horizon: i
 def mixture_horizon_gain(
     *, step_size: float, policy_advantage: float, max_advantage: float, horizon: int
 ) -> float:
-    """Returns a lower bound on the gain of `(1 - alpha) pi + alpha pi'` over a horizon, any alpha.
+    """Compute a lower bound on the gain of `(1 - alpha) pi + alpha pi'` over a horizon.
 
-    `alpha * (H * Abar - 2 eps * sum_h (1 - (1 - alpha)**h))`, h = 0..H-1. With chance
-    `(1 - alpha)**h` no deviation has happened before step h, and the state is pi's own; otherwise
-    the advantage there is off by at most `2 eps`. It is linear in alpha for H = 1.
+    `alpha * (H * Abar - 2 eps * sum_h (1 - (1 - alpha)**h))`, h = 0..H-1. With probability
+    `(1 - alpha)**h` the mixture has not deviated before step h, and the state is distributed as
+    under pi; otherwise the advantage is wrong by at most `2 eps`. For H = 1 it is linear in alpha.
 
     Args:
         step_size: alpha, 0..1.
@@ -277,11 +280,11 @@ def mixture_horizon_gain(
 
 
 def search_gap(*, mismatches: list[float], errors: list[float]) -> float:
-    """Returns `sum_h C_h * err_h`: how far a PSDP policy is from optimal, in return.
+    """Compute `sum_h C_h * err_h`, a bound on the gap to optimal return of a PSDP policy.
 
     Args:
         mismatches: `||d_{pi*,h} / mu_h||_inf` for each step.
-        errors: `E_{s ~ mu_h} [max_a Q_h(s, a) - V_h(s)]` of the policy that was built.
+        errors: `E_{s ~ mu_h} [max_a Q_h(s, a) - V_h(s)]` of the PSDP policy, for each step.
 
     Source: Bagnell, Kakade, Ng and Schneider 2003, Theorem 1, with ratios for its distances.
     """
@@ -289,12 +292,12 @@ def search_gap(*, mismatches: list[float], errors: list[float]) -> float:
 
 
 def num_samples(*, value_range: float, accuracy: float, failure: float) -> int:
-    """Returns how many samples put a mean within `accuracy` with probability `1 - failure`.
+    """Compute how many samples put a mean within `accuracy` with probability `1 - failure`.
 
     `range**2 * ln(2 / failure) / (2 * accuracy**2)`, rounded up.
 
     Args:
-        value_range: Width of the interval that holds every sample.
+        value_range: Width of the interval that contains every sample.
         accuracy: Largest error of the mean.
         failure: Probability of a larger one.
 
@@ -309,14 +312,14 @@ def num_samples(*, value_range: float, accuracy: float, failure: float) -> int:
 
 
 def _times(factor: float, ratio: float) -> float:
-    """Returns the product, with 0 times an infinite mismatch as infinity: nothing is promised."""
+    """Multiply; 0 times an infinite mismatch is infinity, because the bound guarantees nothing."""
     return float("inf") if math.isinf(ratio) else factor * ratio
 
 
 def _check_max_reward(max_reward: float) -> None:
     if not max_reward > 0.0:
         raise ConfigError(
-            f"max_reward must be above 0, got {shown(max_reward)}; with no reward there is no gain"
+            f"max_reward must be above 0, got {shown(max_reward)}; without reward nothing can gain"
         )
 
 

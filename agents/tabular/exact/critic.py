@@ -1,8 +1,8 @@
-"""What an algorithm is told about the MDP: everything, or what samples show.
+"""Critic: the only source of information about the MDP for the algorithms of `improve.py`.
 
-Decision: the algorithms of `improve.py` ask a critic for a greedy candidate, for the advantages of
-a policy, and for the performance of mixtures; nothing else. `ExactCritic` computes the answers, and
-`SampledCritic` (sampled_critic.py) plays episodes for them. So each algorithm is written once.
+A critic evaluates policies, finds greedy candidates and compares mixtures. `ExactCritic` computes
+the answers; `SampledCritic` (`sampled/critic.py`) estimates them from episodes. Each algorithm is
+thus written once.
 
 Axes: S states, A actions.
 """
@@ -10,70 +10,70 @@ Axes: S states, A actions.
 from dataclasses import dataclass
 from typing import Protocol
 
-from reason_env.agents.tabular.exact.choose import Chooser, exact
+from reason_env.agents.tabular.exact.chooser import Chooser, exact_chooser
 from reason_env.agents.tabular.exact.mdp import Array, Evaluation, TabularMDP, evaluate, performance
-from reason_env.agents.tabular.exact.plan import Plan
+from reason_env.agents.tabular.exact.nonstationary import NonstationaryPolicy
 
 
 class Critic(Protocol):
-    """Answers about policies; `num_transitions` counts what was simulated for them so far."""
+    """Evaluates policies and finds greedy candidates."""
 
     @property
     def num_transitions(self) -> int:
-        """Transitions simulated so far; 0 for ever if nothing is."""
+        """Transitions simulated so far; always 0 if the critic simulates nothing."""
         ...
 
-    def greedy(self, mdp: TabularMDP, plan: Plan, restart_S: Array) -> Array:
-        """Returns a policy about greedy for acting once before the plan, in the states of mu."""
+    def greedy(self, mdp: TabularMDP, later: NonstationaryPolicy, restart_S: Array) -> Array:
+        """Find an approximately greedy policy for one step before `later`, in states from mu."""
         ...
 
     def evaluate(self, mdp: TabularMDP, policy_SA: Array, restart_S: Array) -> Evaluation:
-        """Returns values, advantages and d_{pi,mu} of a policy."""
+        """Compute values, advantages and d_{pi,mu} of a policy."""
         ...
 
     def candidate(self, mdp: TabularMDP, evaluation: Evaluation) -> Array:
-        """Returns a policy about greedy for the evaluation, under its d_{pi,mu}."""
+        """Find an approximately greedy policy for the evaluation, under its d_{pi,mu}."""
         ...
 
-    def again(self, mdp: TabularMDP, evaluation: Evaluation) -> Evaluation:
-        """Returns an evaluation of the same policy on which no candidate was chosen.
+    def reevaluate(self, mdp: TabularMDP, evaluation: Evaluation) -> Evaluation:
+        """Evaluate the same policy from samples that did not choose the candidate.
 
-        A candidate looks better than it is in the samples that it was chosen by.
+        The samples that choose a candidate overestimate its advantage.
         """
         ...
 
     def performances(self, mdp: TabularMDP, policies: list[Array], restart_S: Array) -> list[float]:
-        """Returns the normalised value of each policy from mu."""
+        """Compute the normalised value of each policy from mu."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ExactCritic:
-    """Linear algebra; the greedy choice itself may be approximate (`choose.py`)."""
+    """Evaluates exactly; the greedy choice may still be approximate (`chooser.py`)."""
 
-    choose: Chooser = exact
+    choose: Chooser = exact_chooser
 
     @property
     def num_transitions(self) -> int:
         """Always 0."""
         return 0
 
-    def greedy(self, mdp: TabularMDP, plan: Plan, restart_S: Array) -> Array:
-        """Returns the chooser's policy for the plan's value."""
-        return self.choose(mdp, plan.value_S, restart_S)
+    def greedy(self, mdp: TabularMDP, later: NonstationaryPolicy, restart_S: Array) -> Array:
+        """Return the chooser's policy for the value of `later`."""
+        return self.choose(mdp, later.value_S, restart_S)
 
     def evaluate(self, mdp: TabularMDP, policy_SA: Array, restart_S: Array) -> Evaluation:
-        """Returns the exact evaluation."""
+        """Evaluate exactly."""
         return evaluate(mdp, policy_SA, restart_S)
 
     def candidate(self, mdp: TabularMDP, evaluation: Evaluation) -> Array:
-        """Returns the chooser's policy for the value of the policy."""
+        """Return the chooser's policy for the value of the policy."""
         return self.choose(mdp, evaluation.value_S, evaluation.occupancy_S)
 
-    def again(self, mdp: TabularMDP, evaluation: Evaluation) -> Evaluation:
-        """Returns the same evaluation: nothing in it is chance."""
+    def reevaluate(self, mdp: TabularMDP, evaluation: Evaluation) -> Evaluation:
+        """Return the same evaluation, which has no sampling error."""
         return evaluation
 
     def performances(self, mdp: TabularMDP, policies: list[Array], restart_S: Array) -> list[float]:
-        """Returns the exact values."""
+        """Compute the exact values."""
         return [performance(mdp, policy_SA, restart_S) for policy_SA in policies]

@@ -1,11 +1,11 @@
-"""Exact values of an undiscounted MDP with a horizon; the names of `mdp.py`, a step axis first.
+"""Exact values of an undiscounted MDP with a horizon; same names as in `mdp.py`, with a step axis.
 
-A policy may differ from step to step, [H, S, A]. The return is the plain sum of H rewards; the
-bounds in R ask for a return in `[0, R]`, as a graded answer's is. "Mean" is over the H steps: the
-state met at a uniformly drawn step, which is what a random reset draws.
+A policy may differ from step to step, [H, S, A]. The return is the sum of H rewards; the bounds in
+R require a return in `[0, R]`, as for a graded answer. "Mean" averages over the H steps, that is
+over the state at a uniformly drawn step, which a random reset draws.
 
-The two candidates of the reset papers are here too: deviate at every step (random resets), or only
-where an oracle finds something to improve (credit assignment).
+The module also has the two candidates of the reset papers: greedy at every step (random resets), or
+only where an oracle finds an improvement (credit assignment).
 
 Axes: H steps, S states, A actions.
 """
@@ -21,11 +21,11 @@ from reason_env.tabular import check_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HorizonEvaluation:
-    """Everything exact about one policy of a finite-horizon MDP."""
+    """Values, advantages and occupancies of one policy of a finite-horizon MDP."""
 
     policy_HSA: Array
     value_HS: Array
-    """Expected sum of the rewards from step h on."""
+    """Expected sum of rewards from step h on."""
     action_value_HSA: Array
     advantage_HSA: Array
     occupancy_HS: Array
@@ -35,12 +35,12 @@ class HorizonEvaluation:
 
 
 def evaluate(mdp: TabularMDP, policy_HSA: Array, start_S: Array | None = None) -> HorizonEvaluation:
-    """Returns values by backward induction and occupancies by forward.
+    """Compute values by backward induction and occupancies by forward recursion.
 
     Args:
         mdp: An MDP with a horizon.
-        policy_HSA: The policy; [S, A] is taken for every step.
-        start_S: Where episodes begin; the MDP's start distribution if None.
+        policy_HSA: The policy; [S, A] is used for every step.
+        start_S: Distribution of the first state; the MDP's start distribution if None.
     """
     policy_HSA = checked_policy(mdp, policy_HSA)
     num_steps = len(policy_HSA)
@@ -63,7 +63,7 @@ def evaluate(mdp: TabularMDP, policy_HSA: Array, start_S: Array | None = None) -
 
 
 def occupancy(mdp: TabularMDP, policy_HSA: Array, start_S: Array) -> Array:
-    """Returns the probability of each state at each step, [H, S]."""
+    """Compute the probability of each state at each step, [H, S]."""
     policy_HSA = checked_policy(mdp, policy_HSA)
     occupancy_HS = np.empty(policy_HSA.shape[:2])
     state_S = start_S
@@ -74,9 +74,9 @@ def occupancy(mdp: TabularMDP, policy_HSA: Array, start_S: Array) -> Array:
 
 
 def visits_after(mdp: TabularMDP, policy_HSA: Array, restart_HS: Array) -> Array:
-    """Returns how often each step and state is met by episodes that begin at mu and go on, [H, S].
+    """Compute the expected visits to each step and state of episodes that start from mu, [H, S].
 
-    The sum is the mean number of steps an episode has left: what a reset costs to sample.
+    Their sum is the mean number of steps after a reset, which is the cost of sampling it.
     """
     policy_HSA = checked_policy(mdp, policy_HSA)
     visits_HS = restart_HS.copy()
@@ -87,7 +87,7 @@ def visits_after(mdp: TabularMDP, policy_HSA: Array, restart_HS: Array) -> Array
 
 
 def policy_advantage(evaluation: HorizonEvaluation, new_policy_HSA: Array) -> float:
-    """Returns the mean over steps of `E_{s ~ d_h} E_{a ~ pi'} A_h(s, a)`, Abar of the bounds."""
+    """Compute the mean over steps of `E_{s ~ d_h} E_{a ~ pi'} A_h(s, a)`, Abar of the bounds."""
     advantage_HS = (new_policy_HSA * evaluation.advantage_HSA).sum(-1)
     return float((evaluation.occupancy_HS * advantage_HS).sum(-1).mean())
 
@@ -95,7 +95,7 @@ def policy_advantage(evaluation: HorizonEvaluation, new_policy_HSA: Array) -> fl
 def performance_difference(
     mdp: TabularMDP, evaluation: HorizonEvaluation, new_policy_HSA: Array
 ) -> float:
-    """Returns `sum_h E_{s ~ d'_h} E_{a ~ pi'} A_h(s, a)`: the gain in return, an equality.
+    """Compute `sum_h E_{s ~ d'_h} E_{a ~ pi'} A_h(s, a)`, which equals the gain in return.
 
     Source: Kakade 2003, Lemma 5.2.1 (the finite-horizon form).
     """
@@ -105,29 +105,29 @@ def performance_difference(
 
 
 def improvable_coverage(evaluation: HorizonEvaluation, threshold: float) -> float:
-    """Returns pbar: the chance that a uniformly drawn step finds `max_a A_h(s, a) >= threshold`."""
+    """Compute pbar, the probability of `max_a A_h(s, a) >= threshold` at a uniform step h."""
     return float((evaluation.occupancy_HS * is_improvable(evaluation, threshold)).sum(-1).mean())
 
 
 def is_improvable(evaluation: HorizonEvaluation, threshold: float) -> np.ndarray:
-    """Returns where some action gains at least `threshold` (reward units), booleans [H, S]."""
+    """Return whether some action gains at least `threshold` (reward units), booleans [H, S]."""
     check_threshold(threshold)
     return evaluation.advantage_HSA.max(-1) >= threshold
 
 
 def everywhere_candidate(evaluation: HorizonEvaluation) -> Array:
-    """Returns the candidate of random resets: greedy at every step and state, [H, S, A]."""
+    """Return the candidate of random resets, greedy at every step and state, [H, S, A]."""
     return greedy(evaluation.action_value_HSA)
 
 
 def oracle_candidate(evaluation: HorizonEvaluation, threshold: float) -> Array:
-    """Returns the candidate of credit assignment: greedy only in improvable states, [H, S, A]."""
+    """Return the candidate of credit assignment, greedy only in improvable states, [H, S, A]."""
     chosen_HS = is_improvable(evaluation, threshold)
     return np.where(chosen_HS[:, :, None], everywhere_candidate(evaluation), evaluation.policy_HSA)
 
 
 def optimal_policy(mdp: TabularMDP) -> Array:
-    """Returns a deterministic optimal policy, by backward induction, [H, S, A]."""
+    """Compute a deterministic optimal policy by backward induction, [H, S, A]."""
     value_S = np.zeros(mdp.num_states)
     policy_HSA = np.empty((_num_steps(mdp), *mdp.reward_SA.shape))
     for step in reversed(range(len(policy_HSA))):
@@ -138,10 +138,10 @@ def optimal_policy(mdp: TabularMDP) -> Array:
 
 
 def checked_policy(mdp: TabularMDP, policy: Array) -> Array:
-    """Returns the policy with its step axis, after checking it.
+    """Check a policy and add the step axis if it has none.
 
     Raises:
-        ConfigError: The MDP has no horizon, or the array is no policy of it.
+        ConfigError: The MDP has no horizon, or the array is not a policy of the MDP.
     """
     shape = (_num_steps(mdp), *mdp.reward_SA.shape)
     if policy.shape not in (shape, shape[1:]):
@@ -156,7 +156,7 @@ def checked_policy(mdp: TabularMDP, policy: Array) -> Array:
 def _num_steps(mdp: TabularMDP) -> int:
     if mdp.horizon is None:
         raise ConfigError(
-            f"this quantity must have a horizon, got discount {shown(mdp.discount)} without one; "
+            f"this function needs a horizon, got discount {shown(mdp.discount)} without one; "
             "use the function of the same name in reason_env.agents.tabular.exact.mdp"
         )
     return mdp.horizon

@@ -1,12 +1,12 @@
 """A discounted or finite-horizon MDP as arrays, and its exact values, occupancies and advantages.
 
 Decisions. Discounted values are **normalised**, `V = (1 - discount) * sum_t discount**t * r_t`, so
-that they lie in `[0, R]` and an occupancy is a distribution over states (Kakade and Langford 2002).
-Everything is solved directly, not iterated, so "exact" is the solver's rounding. The same names for
-a finite horizon are in `horizon.py`.
+that they lie in `[0, R]` and a state occupancy is a distribution over states (Kakade and Langford
+2002). Linear systems are solved directly, so values are exact to the solver's rounding. The
+functions for a finite horizon have the same names and are in `horizon.py`.
 
-A restart distribution that misses a state the optimal policy visits has an infinite mismatch; it is
-returned as infinity, never hidden.
+A restart distribution that misses a state which the optimal policy visits has an infinite mismatch,
+and `mismatch` returns infinity.
 
 Axes: S states, A actions, H steps of the horizon.
 """
@@ -32,11 +32,11 @@ class TabularMDP:
     reward_SA: Array
     """Expected reward of an action."""
     start_S: Array
-    """The start distribution D, under which performance is measured."""
+    """The start distribution D, which defines performance."""
     discount: float = 1.0
-    """Discount, 0..1; below 1 unless there is a horizon."""
+    """Discount, 0..1; below 1 without a horizon."""
     horizon: int | None = None
-    """Number of steps of an episode; None for an infinite discounted one."""
+    """Number of steps in an episode; None for an infinite discounted one."""
 
     def __post_init__(self) -> None:
         if self.reward_SA.ndim != 2:
@@ -63,7 +63,7 @@ class TabularMDP:
     def from_model(
         cls, model: TabularModel, *, discount: float = 1.0, horizon: int | None = None
     ) -> "TabularMDP":
-        """Returns the model's MDP; its terminal states are absorbing with reward 0."""
+        """Build the MDP of a model; its terminal states are absorbing with reward 0."""
         return cls(
             transition_SAS=model.transition,
             reward_SA=model.reward,
@@ -84,7 +84,7 @@ class TabularMDP:
 
     @property
     def max_reward(self) -> float:
-        """R of the bounds, which ask for rewards in `[0, R]`.
+        """R of the bounds, which require rewards in `[0, R]`.
 
         Raises:
             ConfigError: A reward is negative.
@@ -99,7 +99,7 @@ class TabularMDP:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """Everything exact about one policy under one restart distribution."""
+    """Value, advantage and occupancy of one policy under one restart distribution."""
 
     policy_SA: Array
     value_S: Array
@@ -112,7 +112,7 @@ class Evaluation:
 
 
 def evaluate(mdp: TabularMDP, policy_SA: Array, restart_S: Array | None = None) -> Evaluation:
-    """Returns value, action value, advantage and occupancy; two linear solves.
+    """Compute value, action value, advantage and occupancy with two linear solves.
 
     Args:
         mdp: A discounted MDP.
@@ -136,9 +136,9 @@ def evaluate(mdp: TabularMDP, policy_SA: Array, restart_S: Array | None = None) 
 
 
 def policy_value(mdp: TabularMDP, policy_SA: Array) -> Array:
-    """Returns the normalised value of each state, [S].
+    """Compute the normalised value of each state, [S].
 
-    One state that pays 1 for ever has value 1, whatever the discount:
+    A single state with reward 1 has value 1 for any discount:
 
     >>> loop = TabularMDP(transition_SAS=np.ones((1, 1, 1)), reward_SA=np.ones((1, 1)),
     ...                   start_S=np.ones(1), discount=0.9)
@@ -151,34 +151,34 @@ def policy_value(mdp: TabularMDP, policy_SA: Array) -> Array:
 
 
 def action_value(mdp: TabularMDP, value_S: Array) -> Array:
-    """Returns `Q = (1 - discount) * r + discount * E V(next)`, normalised, [S, A]."""
+    """Compute `Q = (1 - discount) * r + discount * E V(next)`, normalised, [S, A]."""
     _check_discounted(mdp)
     return (1.0 - mdp.discount) * mdp.reward_SA + mdp.discount * (mdp.transition_SAS @ value_S)
 
 
 def occupancy(mdp: TabularMDP, policy_SA: Array, restart_S: Array | None = None) -> Array:
-    """Returns d_{pi,mu}: `(1 - discount) * sum_t discount**t * Pr(s_t = s)`, [S]."""
+    """Compute d_{pi,mu}: `(1 - discount) * sum_t discount**t * Pr(s_t = s)`, [S]."""
     check_policy(mdp, policy_SA)
     restart_S = mdp.start_S if restart_S is None else check_distribution(mdp, restart_S)
     return (1.0 - mdp.discount) * _solve(_system(mdp, policy_SA).T, restart_S)
 
 
 def performance(mdp: TabularMDP, policy_SA: Array, restart_S: Array | None = None) -> float:
-    """Returns the normalised value from the start distribution, or from a restart distribution."""
+    """Compute the normalised value from the start distribution, or from `restart_S`."""
     start_S = mdp.start_S if restart_S is None else check_distribution(mdp, restart_S)
     return float(start_S @ policy_value(mdp, policy_SA))
 
 
 def policy_advantage(evaluation: Evaluation, new_policy_SA: Array) -> float:
-    """Returns `A_{pi,mu}(pi') = E_{s ~ d_{pi,mu}} E_{a ~ pi'} A_pi(s, a)`."""
+    """Compute `A_{pi,mu}(pi') = E_{s ~ d_{pi,mu}} E_{a ~ pi'} A_pi(s, a)`."""
     advantage_S = (new_policy_SA * evaluation.advantage_SA).sum(-1)
     return float(evaluation.occupancy_S @ advantage_S)
 
 
 def performance_difference(mdp: TabularMDP, evaluation: Evaluation, new_policy_SA: Array) -> float:
-    """Returns `E_{s ~ d_{pi',mu}} E_{a ~ pi'} A_pi(s, a) / (1 - discount)`.
+    """Compute `E_{s ~ d_{pi',mu}} E_{a ~ pi'} A_pi(s, a) / (1 - discount)`.
 
-    It equals `performance(pi') - performance(pi)` from mu, whatever the two policies are.
+    It equals `performance(pi') - performance(pi)` from mu for any two policies.
 
     Source: Kakade and Langford 2002, Lemma 6.1.
     """
@@ -188,7 +188,7 @@ def performance_difference(mdp: TabularMDP, evaluation: Evaluation, new_policy_S
 
 
 def mismatch(target_S: Array, base_S: Array) -> float:
-    """Returns `max_s target(s) / base(s)`; infinity where the base misses a state of the target.
+    """Compute `max_s target(s) / base(s)`; infinity if the base misses a state of the target.
 
     >>> mismatch(np.array([0.5, 0.5]), np.array([0.8, 0.2]))
     2.5
@@ -203,7 +203,7 @@ def mismatch(target_S: Array, base_S: Array) -> float:
 
 
 def improvable_coverage(evaluation: Evaluation, threshold: float) -> float:
-    """Returns p_pi(tau): the chance under d_{pi,mu} of a state with `max_a A(s, a) >= threshold`.
+    """Compute p_pi(tau), the probability under d_{pi,mu} that `max_a A(s, a) >= threshold`.
 
     Raises:
         ConfigError: The threshold is not positive; every state has an action of advantage >= 0.
@@ -214,12 +214,12 @@ def improvable_coverage(evaluation: Evaluation, threshold: float) -> float:
 
 
 def optimal_policy(mdp: TabularMDP) -> Array:
-    """Returns a deterministic optimal policy, by exact policy iteration, [S, A]."""
+    """Compute a deterministic optimal policy by exact policy iteration, [S, A]."""
     policy_SA = greedy(mdp.reward_SA)
     while True:
         value_S = policy_value(mdp, policy_SA)
         q_SA = action_value(mdp, value_S)
-        # Only a real gain changes an action, or rounding would make two equal ones alternate.
+        # Change an action only for a gain above rounding, or two equal actions would alternate.
         gains_S = q_SA.max(-1) - value_S > _TIE * max(1.0, float(np.abs(value_S).max()))
         if not gains_S.any():
             return policy_SA
@@ -227,7 +227,7 @@ def optimal_policy(mdp: TabularMDP) -> Array:
 
 
 def greedy(action_value_SA: Array) -> Array:
-    """Returns the policy that takes the first best action; any leading axes, [..., S, A].
+    """Return the policy that takes the first best action, [..., S, A]; leading axes are allowed.
 
     >>> greedy(np.array([[0.0, 2.0, 2.0]])).tolist()
     [[0.0, 1.0, 0.0]]
@@ -237,22 +237,22 @@ def greedy(action_value_SA: Array) -> Array:
 
 
 def uniform_policy(mdp: TabularMDP) -> Array:
-    """Returns the policy that takes every action equally often, [S, A]."""
+    """Return the policy that takes every action with equal probability, [S, A]."""
     return np.full((mdp.num_states, mdp.num_actions), 1.0 / mdp.num_actions)
 
 
 def mix(policy: Array, new_policy: Array, step_size: float) -> Array:
-    """Returns the conservative update `(1 - step_size) * pi + step_size * pi'`.
+    """Return the mixture `(1 - step_size) * pi + step_size * pi'`, CPI's conservative update.
 
     Raises:
-        ConfigError: The step size lies outside 0..1, where the result is no policy.
+        ConfigError: The step size is outside 0..1.
     """
     check_step_size(step_size)
     return (1.0 - step_size) * policy + step_size * new_policy
 
 
 def check_step_size(step_size: float) -> None:
-    """Raises ConfigError unless CPI's alpha is in 0..1."""
+    """Raise ConfigError unless the step size, CPI's alpha, is in 0..1."""
     if not 0.0 <= step_size <= 1.0:
         raise ConfigError(
             f"step_size must be in 0..1, got {shown(step_size)}; a mixture needs a probability"
@@ -260,7 +260,7 @@ def check_step_size(step_size: float) -> None:
 
 
 def check_threshold(threshold: float) -> None:
-    """Raises ConfigError unless the improvement that counts is positive."""
+    """Raise ConfigError unless the threshold of an improvement is positive."""
     if not threshold > 0.0:
         raise ConfigError(
             f"threshold must be above 0, got {shown(threshold)}; "
@@ -269,7 +269,7 @@ def check_threshold(threshold: float) -> None:
 
 
 def check_policy(mdp: TabularMDP, policy_SA: Array) -> None:
-    """Raises ConfigError unless the array is a policy of this discounted MDP."""
+    """Raise ConfigError unless the array is a policy of this discounted MDP."""
     _check_discounted(mdp)
     if policy_SA.shape != mdp.reward_SA.shape:
         raise ConfigError(
@@ -280,7 +280,7 @@ def check_policy(mdp: TabularMDP, policy_SA: Array) -> None:
 
 
 def check_distribution(mdp: TabularMDP, restart_S: Array) -> Array:
-    """Returns a restart distribution after checking that it is one over this MDP's states."""
+    """Return the restart distribution; raise ConfigError unless it fits this MDP's states."""
     if restart_S.shape != mdp.start_S.shape:
         raise ConfigError(
             f"restart_S must have shape {mdp.start_S.shape!r}, got {restart_S.shape!r}; "
@@ -291,10 +291,10 @@ def check_distribution(mdp: TabularMDP, restart_S: Array) -> Array:
 
 
 def _system(mdp: TabularMDP, policy_SA: Array) -> Array:
-    """Returns `I - discount * P_pi`, [S, S]."""
-    # Its transpose is an M-matrix and dominated by its diagonal column by column, so elimination
-    # neither swaps rows nor subtracts: a state that cannot be reached has occupancy exactly 0,
-    # and `mismatch` may compare with 0.
+    """Build `I - discount * P_pi`, [S, S]."""
+    # The transpose is an M-matrix with a dominant diagonal in each column, so elimination neither
+    # swaps rows nor cancels: an unreachable state has occupancy exactly 0, and `mismatch` can
+    # compare with 0.
     policy_transition_SS = (policy_SA[:, None, :] @ mdp.transition_SAS)[:, 0]
     system_SS = -mdp.discount * policy_transition_SS
     system_SS.flat[:: mdp.num_states + 1] += 1.0
@@ -308,7 +308,7 @@ def _solve(system_SS: Array, right_S: Array) -> Array:
 def _check_discounted(mdp: TabularMDP) -> None:
     if mdp.horizon is not None:
         raise ConfigError(
-            f"this quantity must have an infinite horizon, got horizon {mdp.horizon}; "
+            f"this function needs an infinite horizon, got horizon {mdp.horizon}; "
             "use the function of the same name in reason_env.agents.tabular.exact.horizon"
         )
 
@@ -327,5 +327,5 @@ def _check_time(discount: float, horizon: int | None) -> None:
         raise ConfigError(f"horizon must be at least 1, got {horizon}; raise it, or give None")
     if discount != 1.0:
         raise ConfigError(
-            f"discount must be 1 with a horizon, got {shown(discount)}; choose one of the two"
+            f"discount must be 1 with a horizon, got {shown(discount)}; remove one of the two"
         )

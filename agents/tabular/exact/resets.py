@@ -1,9 +1,9 @@
 """Improvement by resets with a horizon: CPI-RR, CPI-CARO, and PSDP as a reverse curriculum.
 
-The two conservative steps differ in one thing. Random resets (RR) know only that a step is one of
-the chain's: the candidate is greedy everywhere, and its advantage is diluted by the steps where
-nothing can be gained. The credit-assignment oracle (CARO) says where something can be gained, and
-its step size does not shrink with how rare that is.
+The two conservative steps differ in the candidate. With random resets (RR) the candidate is greedy
+everywhere, and steps without a possible gain dilute its policy advantage. With a credit-assignment
+oracle (CARO) the candidate is greedy only in improvable states, and the step size does not shrink
+when such states are rare.
 
 Axes: H steps, S states, A actions.
 """
@@ -20,7 +20,7 @@ from reason_env.agents.tabular.exact.mdp import Array, TabularMDP, greedy, misma
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ResetStep:
-    """One conservative step, what it promised and what it brought."""
+    """A conservative step with its guaranteed and its realised gain."""
 
     policy_HSA: Array
     step_size: float
@@ -28,13 +28,13 @@ class ResetStep:
     """Lower bound on the gain in return from the start distribution."""
     realised_gain: float
     coverage: float
-    """p: chance that a uniformly drawn step of the old policy is improvable."""
+    """p: probability that a uniformly drawn step of the old policy is improvable."""
 
 
 def random_reset_step(
     mdp: TabularMDP, policy_HSA: Array, *, threshold: float, max_return: float = 1.0
 ) -> ResetStep:
-    """Returns CPI-RR's step: greedy everywhere, `alpha = Abar / (2 R H)`."""
+    """Take CPI-RR's step: a candidate that is greedy everywhere, `alpha = Abar / (2 R H)`."""
     old = finite.evaluate(mdp, policy_HSA)
     candidate_HSA = finite.everywhere_candidate(old)
     advantage = finite.policy_advantage(old, candidate_HSA)
@@ -55,7 +55,7 @@ def random_reset_step(
 def oracle_reset_step(
     mdp: TabularMDP, policy_HSA: Array, *, threshold: float, max_return: float = 1.0
 ) -> ResetStep:
-    """Returns CPI-CARO's step: greedy where it gains `threshold`, `alpha = tau / (2 R H)`."""
+    """Take CPI-CARO's step: greedy in improvable states only, `alpha = tau / (2 R H)`."""
     old = finite.evaluate(mdp, policy_HSA)
     candidate_HSA = finite.oracle_candidate(old, threshold)
     step_size = bounds.oracle_reset_step_size(
@@ -80,23 +80,23 @@ def _mixed(
 
 
 def budgeted_gain(mdp: TabularMDP, policy_HSA: Array, visits_HS: Array, budget: float) -> float:
-    """Returns the gain in return when each state moves towards greedy as often as it is met.
+    """Compute the gain in return if each state moves towards greedy in proportion to its visits.
 
-    The weight of a state is `budget * visits / occupancy`, at most 1: equal budgets spend equally
-    many visits, wherever they are.
+    The weight of a state is `budget * visits / occupancy`, at most 1. Equal budgets thus spend the
+    same number of visits, wherever these are.
 
     Args:
         mdp: An MDP with a horizon.
         policy_HSA: The policy.
-        visits_HS: Where the samples are; only their proportions count.
-        budget: Visits to spend, as a fraction of an episode's.
+        visits_HS: Visits to each step and state; only their proportions matter.
+        budget: Visits to spend, as a fraction of an episode's visits.
     """
     old = finite.evaluate(mdp, policy_HSA)
     share_HS = visits_HS / visits_HS.sum()
     weight_HS = np.divide(
         budget * share_HS, old.occupancy_HS, out=np.zeros_like(share_HS), where=share_HS > 0
     )
-    # Rare states may be met more often than the policy meets them, and need no more than all.
+    # Visits may exceed the occupancy of a rare state, but the weight of its mixture is at most 1.
     weight_HS1 = weight_HS.clip(max=1.0)[:, :, None]
     new_HSA = (1 - weight_HS1) * old.policy_HSA + weight_HS1 * finite.everywhere_candidate(old)
     return finite.evaluate(mdp, new_HSA).performance - old.performance
@@ -104,27 +104,27 @@ def budgeted_gain(mdp: TabularMDP, policy_HSA: Array, visits_HS: Array, budget: 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SearchStep:
-    """PSDP after one more step of the chain is chosen, from the last to the first."""
+    """PSDP after choosing the policy of one more step; it goes from the last step to the first."""
 
     step: int
-    """The step h whose policy was chosen last; h and all later steps are done."""
+    """The step h whose policy was chosen last; h and all later steps are fixed."""
     policy_HSA: Array
     performance: float
-    """Return from the start distribution, the old policy acting before step h."""
+    """Return from the start distribution, with the old policy acting before step h."""
 
 
 def reverse_policy_search(
     mdp: TabularMDP, policy_HSA: Array, restart_HS: Array
 ) -> Iterator[SearchStep]:
-    """Yields PSDP's policies: step H - 1 first, each chosen for what was chosen after it.
+    """Yield PSDP's policies; choose step H - 1 first, each step greedy for the later steps.
 
-    That is a reverse curriculum: the last step of a solution is learned first, then the one before
-    with a policy that already finishes. In a state that mu_h misses, the old policy stays.
+    This is a reverse curriculum: learn the last step of a solution first, then the one before it
+    with a policy that already finishes. In states that mu_h misses, the old policy stays.
 
     Args:
         mdp: An MDP with a horizon.
         policy_HSA: The old policy.
-        restart_HS: mu_h of each step, up to a factor; a row may be 0 where nothing is learned.
+        restart_HS: mu_h of each step, up to a factor; a row of zeros learns nothing at its step.
 
     Source: Bagnell, Kakade, Ng and Schneider 2003.
     """
@@ -141,7 +141,7 @@ def reverse_policy_search(
 
 
 def search_gap_bound(mdp: TabularMDP, policy_HSA: Array, restart_HS: Array) -> float:
-    """Returns `bounds.search_gap` of a policy: infinite where mu misses an optimal state."""
+    """Compute `bounds.search_gap` of a policy; infinite if mu misses an optimal state."""
     evaluation = finite.evaluate(mdp, policy_HSA)
     optimal_HS = finite.occupancy(mdp, finite.optimal_policy(mdp), mdp.start_S)
     error_HS = evaluation.advantage_HSA.max(-1)

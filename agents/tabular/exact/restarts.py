@@ -1,17 +1,17 @@
-"""Where episodes begin, as values: each method's restart distribution mu.
+"""Restart distributions: the state distribution mu from which each method starts episodes.
 
-| object | method | mu |
+| class | method | mu |
 |---|---|---|
 | `Initial` | GRPO | the start distribution D |
-| `Uniform` | Kakade and Langford's generic choice | every state alike |
-| `Occupancy` | POPE | where a reference policy goes |
-| `OwnFailures` | RRPO | a uniformly drawn state of the own failed chains |
-| `Improvable` | SRPO, CPI-CARO | the own states that a better action improves |
-| `Mixture` | the base group kept beside the resets | `(1 - weight) mu + weight D` |
+| `Uniform` | Kakade and Langford's generic choice | uniform over states |
+| `Occupancy` | POPE | the occupancy of a reference policy |
+| `OwnFailures` | RRPO | a uniformly drawn state of the policy's failed episodes |
+| `Improvable` | SRPO, CPI-CARO | the policy's states in which some action gains enough |
+| `Mixture` | resets and a base group | `(1 - weight) mu + weight D` |
 
-`distribution(mdp, policy)` returns [S] for a discounted MDP and [H, S] for one with a horizon (a
-state together with its step); each sums to 1. Where there is nothing to restart from (no failure,
-nothing improvable), the result is D, at step 0.
+`distribution(mdp, policy)` returns [S] for a discounted MDP and [H, S] for one with a horizon (step
+and state); it sums to 1. If there is nothing to restart from (no failure, no improvable state), it
+is D at step 0.
 
 Axes: H steps, S states, A actions.
 """
@@ -27,10 +27,10 @@ from reason_env.errors import ConfigError, shown
 
 
 class Restart(Protocol):
-    """Anything that says where episodes of a policy begin again."""
+    """A restart distribution that may depend on the current policy."""
 
     def distribution(self, mdp: TabularMDP, policy: Array) -> Array:
-        """Returns mu, [S] or [H, S], given the current policy."""
+        """Compute mu, [S] or [H, S], for the current policy."""
         ...
 
 
@@ -44,7 +44,7 @@ class Initial:
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """Every state (and step) alike: the agnostic choice, with a mismatch of at most S."""
+    """Uniform over states (and steps), with a mismatch of at most S."""
 
     def distribution(self, mdp: TabularMDP, policy: Array) -> Array:
         shape = _shape(mdp)
@@ -53,7 +53,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occupancy:
-    """The occupancy of a given policy, such as the reference solution's."""
+    """The occupancy of a fixed policy, such as the reference solution's policy."""
 
     reference: Array
     """The policy, [S, A] or [H, S, A]."""
@@ -64,15 +64,15 @@ class Occupancy:
 
 @dataclass(frozen=True, slots=True)
 class OwnFailures:
-    """States of the policy's failed episodes, each step of them alike.
+    """States of the policy's failed episodes, uniform over their steps.
 
-    An episode that passes s fails from there with probability `1 - V(s) / R`, whatever came before;
-    a discounted episode is one that stops with probability 1 - discount at each step and is paid
-    the reward it stops at.
+    An episode that visits s fails with probability `1 - V(s) / R`, whatever happened before. A
+    discounted episode stops with probability 1 - discount at each step and pays the reward of its
+    last step.
     """
 
     max_return: float = 1.0
-    """R: the (normalised) return of an episode that succeeds."""
+    """R: the (normalised) return of a successful episode."""
 
     def distribution(self, mdp: TabularMDP, policy: Array) -> Array:
         visits, value, _ = _visits(mdp, policy)
@@ -81,7 +81,7 @@ class OwnFailures:
 
 @dataclass(frozen=True, slots=True)
 class Improvable:
-    """States of the policy's own episodes in which some action gains at least `threshold`."""
+    """States of the policy's episodes in which some action gains at least `threshold`."""
 
     threshold: float
     """tau, in reward units (normalised for a discounted MDP)."""
@@ -96,7 +96,7 @@ class Improvable:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """`(1 - initial_weight) * base + initial_weight * D`: resets beside ordinary starts."""
+    """`(1 - initial_weight) * base + initial_weight * D`: resets mixed with ordinary starts."""
 
     base: Restart
     initial_weight: float
@@ -114,10 +114,11 @@ class Mixture:
 
 
 def mislocated(mdp: TabularMDP, policy: Array, *, threshold: float, offset: int) -> Array:
-    """Returns mu of an oracle that names a step `offset` after the improvable one, [H, S].
+    """Compute mu of an oracle that misses the improvable step by `offset` steps, [H, S].
 
-    The policy's own episode is cut `offset` steps after (before, if negative) a state in which some
-    action gains `threshold`; cuts outside the episode are moved to its first or last step.
+    The reset is `offset` steps after (before, if negative) a state of the policy's episode in which
+    some action gains `threshold`. An offset beyond the episode's ends becomes its first or last
+    step.
     """
     evaluation = finite.evaluate(mdp, policy)
     located_HS = Improvable(threshold).distribution(mdp, policy)
@@ -137,7 +138,7 @@ def mislocated(mdp: TabularMDP, policy: Array, *, threshold: float, offset: int)
 def _backwards(
     mdp: TabularMDP, evaluation: finite.HorizonEvaluation, step: int, after_S: Array
 ) -> Array:
-    """Returns the distribution at `step` of episodes that are in `after_S` one step later."""
+    """Compute the state distribution at `step`, given the distribution `after_S` one step later."""
     joint_SS = evaluation.occupancy_HS[step][:, None] * _policy_transition(
         mdp, evaluation.policy_HSA[step]
     )
@@ -151,12 +152,12 @@ def _policy_transition(mdp: TabularMDP, policy_SA: Array) -> Array:
 
 
 def _visits(mdp: TabularMDP, policy: Array) -> tuple[Array, Array, Array]:
-    """Returns visits (summing to 1), value, and largest advantage, each [S] or [H, S]."""
+    """Compute visits (summing to 1), values and largest advantages, each [S] or [H, S]."""
     if mdp.horizon is None:
-        one = evaluate(mdp, policy)
-        return one.occupancy_S, one.value_S, one.advantage_SA.max(-1)
-    many = finite.evaluate(mdp, policy)
-    return many.occupancy_HS / mdp.horizon, many.value_HS, many.advantage_HSA.max(-1)
+        old = evaluate(mdp, policy)
+        return old.occupancy_S, old.value_S, old.advantage_SA.max(-1)
+    old = finite.evaluate(mdp, policy)
+    return old.occupancy_HS / mdp.horizon, old.value_HS, old.advantage_HSA.max(-1)
 
 
 def _normalised(mdp: TabularMDP, weight: Array) -> Array:

@@ -1,7 +1,6 @@
-"""How far to go towards a candidate: the rules of CPI, CPI+, CPI(alpha) and safe policy iteration.
+"""Step-size rules of CPI, CPI+, CPI(alpha) and safe policy iteration.
 
-A rule sees an evaluation and knows not whether it is exact or sampled; its guarantee is as good as
-the evaluation's figures.
+A rule takes an evaluation, exact or sampled; its guarantee holds as far as the evaluation is right.
 
 Axes: S states, A actions.
 """
@@ -29,12 +28,12 @@ StepRule = Callable[[TabularMDP, Evaluation, Array], tuple[float, float]]
 def kakade_langford_step(
     mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array
 ) -> tuple[float, float]:
-    """Returns CPI's step and gain. Source: Kakade and Langford 2002, Corollary 4.2."""
+    """Compute CPI's step and gain. Source: Kakade and Langford 2002, Corollary 4.2."""
     return _conservative(mdp, policy_advantage(evaluation, candidate_SA))
 
 
 def cautious_step(error: float) -> StepRule:
-    """Returns CPI's rule for an advantage that is known to within `error`: it is taken off first.
+    """Build CPI's rule for an estimated advantage; it subtracts `error` from the advantage first.
 
     Source: Kakade and Langford 2002, section 4 (the algorithm), with a third of the accuracy.
     """
@@ -54,7 +53,7 @@ def _conservative(mdp: TabularMDP, advantage: float) -> tuple[float, float]:
 
 
 def safe_step(mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array) -> tuple[float, float]:
-    """Returns the step and gain of unique-parameter safe policy iteration. Source: Pirotta 2013."""
+    """Compute step and gain of unique-parameter safe policy iteration. Source: Pirotta 2013."""
     advantage_S = (candidate_SA * evaluation.advantage_SA).sum(-1)
     figures = {
         "policy_advantage": policy_advantage(evaluation, candidate_SA),
@@ -67,9 +66,9 @@ def safe_step(mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array) -> t
 
 
 def line_search(critic: Critic) -> StepRule:
-    """Returns CPI+'s rule: the best of the steps 1, 1/2, ..., 1/1024 from mu, or 0 if none gains.
+    """Build CPI+'s rule: the best of the steps 1, 1/2, ..., 1/1024 from mu, or 0 if none gains.
 
-    Its gain is what the critic measures; with samples it is an estimate, chosen to be large.
+    The critic measures the gain. With samples it is an estimate, biased upwards by the maximum.
     """
 
     def rule(mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array) -> tuple[float, float]:
@@ -89,7 +88,7 @@ line_search_step = line_search(ExactCritic())
 def doubling_step(
     mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array
 ) -> tuple[float, float]:
-    """Returns Scherrer's line search, exact: the best of CPI's own step times 1, 2, 4, ...
+    """Search the best of CPI's own step times 1, 2, 4, ..., with exact values.
 
     Source: Scherrer 2014 (arXiv 1405.2878), footnote 6.
     """
@@ -109,7 +108,7 @@ def doubling_step(
 
 
 def fixed_step(step_size: float) -> StepRule:
-    """Returns the rule of CPI(alpha), which always takes the same step and promises nothing."""
+    """Build the rule of CPI(alpha), which always takes the same step and guarantees no gain."""
     check_step_size(step_size)
 
     def rule(mdp: TabularMDP, evaluation: Evaluation, candidate_SA: Array) -> tuple[float, float]:

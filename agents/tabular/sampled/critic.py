@@ -1,12 +1,13 @@
-"""The critic that only plays episodes, and Kakade and Langford's algorithm with its sample counts.
+"""SampledCritic, which estimates from episodes, and Kakade and Langford's sampled CPI.
 
-Decision: in each drawn state every action is tried once and followed to the end of an episode. An
-MDP that restarts anywhere allows it, one draw then serves any candidate, and the estimate of a
-policy advantage is the paper's (a uniform action, weighted by the number of actions) with the
-chance of the action taken out: unbiased, within `[-R, R]` a state rather than `[-A R, A R]`.
+Decision: in each drawn state the critic tries every action once and simulates the rest of the
+episode, which is possible because the MDP restarts anywhere. One draw then serves every candidate.
+The paper draws one uniform action and weights it by the number of actions; trying all actions
+removes that variance: the estimate of a policy advantage is unbiased and within `[-R, R]` per state
+instead of `[-A R, A R]`.
 
-What was not met is not known: its estimates are 0, and a greedy candidate keeps the old policy
-wherever all actions look alike, so without a reward in sight nothing changes.
+Estimates in unvisited states are 0. A greedy candidate keeps the old policy wherever all estimates
+are equal, so without any sampled reward the policy does not change.
 
 Axes: N drawn states, S states, A actions.
 """
@@ -19,7 +20,7 @@ from reason_env.agents.tabular.exact import (
     Array,
     Evaluation,
     Iterate,
-    Plan,
+    NonstationaryPolicy,
     Restart,
     TabularMDP,
     bounds,
@@ -40,10 +41,10 @@ from reason_env.errors import ConfigError, shown
 
 
 class SampledCritic:
-    """Monte-Carlo answers, each from `num_samples` states; knows nothing of the arrays."""
+    """Estimates by Monte Carlo from `num_samples` states; uses the arrays only to simulate."""
 
     def __init__(self, num_samples: int, rng: np.random.Generator) -> None:
-        """Takes N, the states drawn for each answer, and the randomness of all of them."""
+        """Take N, the states drawn for each estimate, and the generator for all of them."""
         if num_samples < 1:
             raise ConfigError(f"num_samples must be at least 1, got {shown(num_samples)}; raise it")
         self._num_samples = num_samples
@@ -52,18 +53,18 @@ class SampledCritic:
 
     @property
     def num_transitions(self) -> int:
-        """Transitions simulated so far, for all answers together."""
+        """Transitions simulated so far, over all estimates."""
         return self._num_transitions
 
-    def greedy(self, mdp: TabularMDP, plan: Plan, restart_S: Array) -> Array:
-        """Returns the greedy policy for sampled values of the plan, in states drawn from mu."""
-        simulator = Simulator(mdp, np.stack(plan.policies))
+    def greedy(self, mdp: TabularMDP, later: NonstationaryPolicy, restart_S: Array) -> Array:
+        """Return the greedy policy for sampled values of `later`, in states drawn from mu."""
+        simulator = Simulator(mdp, np.stack(later.policies))
         state_N = draw_states(restart_S, self._num_samples, self._rng)
-        q_SA, _ = self._action_values(simulator, state_N, plan)
-        return _greedy_where_told(q_SA, plan.now)
+        q_SA, _ = self._action_values(simulator, state_N, later)
+        return _greedy_if_unequal(q_SA, later.first)
 
     def evaluate(self, mdp: TabularMDP, policy_SA: Array, restart_S: Array) -> Evaluation:
-        """Returns the evaluation as samples from d_{pi,mu} show it; 0 in states not met."""
+        """Estimate the evaluation from samples of d_{pi,mu}; 0 in unvisited states."""
         simulator = Simulator(mdp, policy_SA)
         state_N = visited_states(simulator, restart_S, self._num_samples, self._rng)
         q_SA, count_S = self._action_values(simulator, state_N, None)
@@ -78,15 +79,15 @@ class SampledCritic:
         )
 
     def candidate(self, mdp: TabularMDP, evaluation: Evaluation) -> Array:
-        """Returns the greedy policy for the sampled values, and the old one where none is known."""
-        return _greedy_where_told(evaluation.action_value_SA, evaluation.policy_SA)
+        """Return the greedy policy for the sampled values; the old one where they are equal."""
+        return _greedy_if_unequal(evaluation.action_value_SA, evaluation.policy_SA)
 
-    def again(self, mdp: TabularMDP, evaluation: Evaluation) -> Evaluation:
-        """Returns an evaluation of the same policy from fresh samples."""
+    def reevaluate(self, mdp: TabularMDP, evaluation: Evaluation) -> Evaluation:
+        """Evaluate the same policy from fresh samples."""
         return self.evaluate(mdp, evaluation.policy_SA, evaluation.restart_S)
 
     def performances(self, mdp: TabularMDP, policies: list[Array], restart_S: Array) -> list[float]:
-        """Returns mean stopped rewards; all policies meet the same chances, so they compare."""
+        """Estimate each policy's value with common random numbers, which cancel in differences."""
         seed = int(self._rng.integers(2**63))
         means: list[float] = []
         for policy_SA in policies:
@@ -98,13 +99,13 @@ class SampledCritic:
         return means
 
     def _action_values(
-        self, simulator: Simulator, state_N: Indices, plan: Plan | None
+        self, simulator: Simulator, state_N: Indices, later: NonstationaryPolicy | None
     ) -> tuple[Array, Array]:
-        """Returns the mean sample of each action in each state, and how often it was drawn."""
+        """Estimate the action values [S, A]; return them and the draws of each state [S]."""
         num_states, num_actions = simulator.mdp.reward_SA.shape
         state_X = np.repeat(state_N, num_actions)
         action_X = np.tile(np.arange(num_actions), len(state_N))
-        turns = None if plan is None else plan.turns()
+        turns = None if later is None else later.turns()
         q_X = action_samples(simulator, state_X, action_X, self._rng, turns)
         self._num_transitions += simulator.num_transitions
         count_S = np.bincount(state_N, minlength=num_states).astype(np.float64)
@@ -113,9 +114,9 @@ class SampledCritic:
         return sum_SA / np.maximum(count_S, 1.0)[:, None], count_S
 
 
-def _greedy_where_told(q_SA: Array, old_SA: Array) -> Array:
-    is_told_S = np.ptp(q_SA, axis=-1) > 0
-    return np.where(is_told_S[:, None], greedy(q_SA), old_SA)
+def _greedy_if_unequal(q_SA: Array, old_SA: Array) -> Array:
+    is_unequal_S = np.ptp(q_SA, axis=-1) > 0
+    return np.where(is_unequal_S[:, None], greedy(q_SA), old_SA)
 
 
 def sampled_cpi(
@@ -127,21 +128,21 @@ def sampled_cpi(
     critic: SampledCritic,
     step_size: float | None = None,
 ) -> Iterator[Iterate]:
-    """Yields Kakade and Langford's algorithm, until its own stopping rule ends it.
+    """Yield the policies of Kakade and Langford's algorithm until its stopping rule ends it.
 
-    The candidate is greedy for sampled action values; its advantage is estimated on fresh samples.
-    With estimate Ahat it stops below `2 accuracy / 3`, and else steps by
-    `(1 - discount) * (Ahat - accuracy / 3) / (4 R)`. With the samples of `theorem_critic`, with
-    probability `1 - failure` every step improves the value from mu and there are at most
-    `bounds.cpi_num_calls` of them.
+    The candidate is greedy for sampled action values; fresh samples estimate its advantage Ahat.
+    The algorithm stops if Ahat is below `2 accuracy / 3`; otherwise the step size is `(1 -
+    discount) * (Ahat - accuracy / 3) / (4 R)`. With `theorem_critic`, with probability `1 -
+    failure`, every step improves the value from mu, and there are at most `bounds.cpi_num_calls`
+    steps.
 
     Args:
         mdp: A discounted MDP with rewards in [0, R].
         policy_SA: The initial policy.
         restart: mu.
         accuracy: eps of the paper, in (normalised) reward units.
-        critic: Where samples come from, and how many.
-        step_size: A fixed step in place of the paper's; None for the paper's.
+        critic: Draws the samples.
+        step_size: A fixed step size; None for the paper's rule.
 
     Source: Kakade and Langford 2002, section 4.
     """
@@ -159,13 +160,13 @@ def sampled_cpi(
 def theorem_critic(
     mdp: TabularMDP, *, accuracy: float, failure: float, rng: np.random.Generator
 ) -> SampledCritic:
-    """Returns a critic with as many samples as Theorem 4.4 asks for (`bounds.cpi_num_samples`).
+    """Build a critic with the number of samples of Theorem 4.4 (`bounds.cpi_num_samples`).
 
     Args:
         mdp: An MDP with rewards in [0, R].
         accuracy: eps of the paper, in (normalised) reward units.
-        failure: delta of the paper: the chance that some estimate is off by more than eps / 3.
-        rng: Randomness.
+        failure: delta of the paper, the probability that any estimate errs by more than eps / 3.
+        rng: Generator of the samples.
     """
     reward = mdp.max_reward
     num_samples = bounds.cpi_num_samples(

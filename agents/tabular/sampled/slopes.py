@@ -1,6 +1,6 @@
-"""A power law's exponent with an interval, from points on log axes.
+"""Fits the exponent of a power law, with a confidence interval.
 
-The unit of resampling is the seed, so an interval says what another set of seeds would give.
+The bootstrap resamples seeds, so the interval covers the variation between sets of seeds.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ def fitted_slope(
     *,
     num_resamples: int = 1000,
 ) -> Interval:
-    """Returns the least-squares slope of log y in log x, with a 95 % interval over seeds.
+    """Fit the least-squares slope of log y over log x, with a 95 % interval over seeds.
 
     Raises:
-        ConfigError: A value is not positive, so that it has no logarithm.
+        ConfigError: A value is not positive and has no logarithm.
 
     >>> str(fitted_slope([1, 10, 1, 10], [2, 200, 3, 300], [0, 0, 1, 1]))
     '2.000 [2.000, 2.000]'

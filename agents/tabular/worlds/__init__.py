@@ -1,4 +1,4 @@
-"""Finite MDPs to compute in, and the tabular twin of a problem family."""
+"""Families of finite MDPs, and the tabular twin of a problem with a language-model policy."""
 
 from reason_env.agents.tabular.worlds.families import garnet
 

@@ -1,7 +1,7 @@
-"""Where tabular MDPs come from: the environments' own models, and families that need no shell.
+"""Families of tabular MDPs and their policies.
 
-`reason_tree`, `restart_chain` and `combination_lock` live in the core, because they are Gymnasium
-environments as well. A family here returns a `TabularMDP`.
+`reason_tree`, `restart_chain` and `combination_lock` are in `reason_env.tabular`, because they are
+also Gymnasium environments. The families here return a `TabularMDP`.
 
 Axes: S states, A actions.
 """
@@ -14,14 +14,14 @@ from reason_env.tabular import RECOVERABLE, TabularModel
 
 
 def two_state_plateau(*, discount: float = 0.9, first_share: float = 0.8) -> TabularMDP:
-    """Returns two states that pay 1 and 2 for staying; moving (action 1) pays nothing.
+    """Build two states with rewards 1 and 2 for staying and 0 for moving (action 1).
 
-    Under `plateau_policy` the first state is met four times as often, so a softmax gradient first
-    learns to stay there, at a value near 1, and waits long before it finds the 2.
+    `plateau_policy` visits the first state four times as often. A softmax gradient therefore first
+    learns to stay there, and its value remains near 1 for long before it finds the reward 2.
 
     Args:
         discount: The discount.
-        first_share: How often episodes begin in the first state, 0..1.
+        first_share: Probability that an episode starts in the first state, 0..1.
 
     Source: Kakade 2001 ("A Natural Policy Gradient"), figure 3; Kakade and Langford 2002,
     section 3.
@@ -36,7 +36,7 @@ def two_state_plateau(*, discount: float = 0.9, first_share: float = 0.8) -> Tab
 
 
 def plateau_policy(first_share: float = 0.8) -> Array:
-    """Returns the policy whose stationary distribution is (first_share, 1 - first_share), [2, 2].
+    """Build the policy with stationary distribution (first_share, 1 - first_share), [2, 2].
 
     >>> plateau_policy().tolist()
     [[0.8, 0.19999999999999996], [0.19999999999999996, 0.8]]
@@ -52,13 +52,13 @@ def garnet(
     discount: float = 0.99,
     rng: np.random.Generator,
 ) -> TabularMDP:
-    """Returns a random MDP: each action leads to `branching` states drawn without replacement.
+    """Draw a random MDP: each action leads to `branching` states drawn without replacement.
 
     Their probabilities are the gaps between `branching - 1` uniform cuts of 0..1. The reward
-    belongs to the state and is uniform in 0..1; the start distribution is uniform.
+    depends on the state only and is uniform in 0..1; the start distribution is uniform.
 
     Source: Archibald, McKinnon and Thomas 1995; Scherrer 2014 (arXiv 1405.2878), section 5. The
-    law of the rewards and of the start are our choice.
+    distributions of rewards and start are our choice.
     """
     if not 1 <= branching <= num_states:
         raise ConfigError(
@@ -82,10 +82,10 @@ def garnet(
 def dense_mdp(
     *, num_states: int, num_actions: int, discount: float = 0.9, rng: np.random.Generator
 ) -> TabularMDP:
-    """Returns a small random MDP that is as irregular as one can be, to test inequalities on.
+    """Draw a small, irregular random MDP for tests of inequalities.
 
-    Transition rows and the start come from a Dirichlet law with parameter 0.3, which has both
-    nearly deterministic and nearly uniform rows; rewards are uniform in 0..1.
+    Transition rows are Dirichlet(0.3), which gives nearly deterministic and nearly uniform rows;
+    the start is Dirichlet(1); rewards are uniform in 0..1.
     """
     law = np.full(num_states, 0.3)
     return TabularMDP(
@@ -97,14 +97,14 @@ def dense_mdp(
 
 
 def random_policy(mdp: TabularMDP, rng: np.random.Generator) -> Array:
-    """Returns a policy with a Dirichlet(0.5) row for each state, [S, A]."""
+    """Draw a policy with a Dirichlet(0.5) row for each state, [S, A]."""
     return rng.dirichlet(np.full(mdp.num_actions, 0.5), size=mdp.num_states)
 
 
 def noisy_reference(model: TabularModel, right_probability: float) -> Array:
-    """Returns the policy that takes the reference action with that probability, [S, A].
+    """Build the policy that takes the reference action with `right_probability`, [S, A].
 
-    The other actions share the rest. It is what a base model trained on noisy demonstrations is.
+    The other actions share the rest equally, as in a base model trained on noisy demonstrations.
     """
     if not 0.0 <= right_probability <= 1.0:
         raise ConfigError(
@@ -117,7 +117,7 @@ def noisy_reference(model: TabularModel, right_probability: float) -> Array:
 
 
 def tree_policy(model: TabularModel, *, right: float, repair: float = 0.0) -> Array:
-    """Returns a `reason_tree` policy with its own chances to be right and to repair, [S, A]."""
+    """Build a `reason_tree` policy from the probabilities to be right and to repair, [S, A]."""
     policy_SA = noisy_reference(model, right)
     repaired_SA = noisy_reference(model, repair)
     is_recoverable_S = np.arange(model.num_states) % 4 == RECOVERABLE
@@ -125,5 +125,5 @@ def tree_policy(model: TabularModel, *, right: float, repair: float = 0.0) -> Ar
 
 
 def reference_policy(model: TabularModel) -> Array:
-    """Returns the deterministic policy of the reference solution, [S, A]."""
+    """Build the deterministic policy of the reference solution, [S, A]."""
     return noisy_reference(model, 1.0)

@@ -1,15 +1,15 @@
-r"""The tabular twin of a `chain` problem: its step-level MDP with a real policy's own numbers.
+r"""The tabular twin of a `chain` problem: its step-level MDP and a language model's policy in it.
 
-A state is the text of the response so far, since a language model may react to all of it; an
-action is the next step. Of all texts, those are told apart that are well formed and echo the
-registers as they stand: one for each digit that the step can write. Everything else is the last
-action, `OTHER`, and leads to a lost state. After the last operation, action 0 states the registers
-as the answer and is paid 1 if that is the reference; `OTHER` is lost. So a wrong chain cannot be
-mended by a guess of the answer, which no reasoning policy should learn.
+A state is the text of the response so far, because a language model may condition on all of it; an
+action is the next step. The twin distinguishes the well-formed steps that echo the current
+registers, one for each digit that the step can write. All other texts are one action, `OTHER`,
+which leads to a lost state. After the last operation, action 0 gives the registers as the answer
+and gets reward 1 if they are the reference answer; `OTHER` is lost. Guessing the answer after a
+wrong step thus never succeeds, which no reasoning policy should learn.
 
-So values are exact but for the lost texts, which are counted as failures: the policy's true success
-lies between `performance` and `performance + lost`. Branches that the policy takes with less than
-`min_probability` are lost as well, unless they are right; 0 keeps all, 10**k after k steps.
+Values are exact except for lost texts, which count as failures: the policy's true success
+probability is between `performance` and `performance + lost`. Wrong branches that the policy takes
+with less than `min_probability` are lost as well; 0 keeps all of them, 10**k after k steps.
 
 Axes: S states, A actions (ten digits and OTHER), H steps.
 """
@@ -39,7 +39,7 @@ MAX_STATES = 1500
 
 
 class Scorer(Protocol):
-    """Returns the log-probability (nats) of each completion after its context."""
+    """Computes the log-probability (nats) of each completion after its context."""
 
     def __call__(
         self, contexts: Sequence[tuple[int, ...]], completions: Sequence[tuple[int, ...]]
@@ -48,27 +48,27 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Twin:
-    """A problem's MDP, the policy in it, and what each state is."""
+    """A problem's MDP, the policy in it, and the text of each state."""
 
     mdp: TabularMDP
     policy_SA: Array
     reference_SA: Array
-    """Carries out each operation rightly on the registers as they stand, and answers."""
+    """Applies each operation correctly to the current registers, then answers."""
     texts: tuple[str, ...]
-    """Response so far of each state; the last two are the lost state and the end."""
+    """Response so far in each state; the last two are the lost state and the end."""
     is_clean_S: np.ndarray
-    """True where no step is wrong yet."""
+    """True for states without a wrong step."""
 
     @property
     def performance(self) -> float:
-        """Probability that the policy succeeds without a lost text."""
+        """Probability of success within the twin; episodes that reach the lost state fail."""
         return finite.evaluate(self.mdp, self.policy_SA).performance
 
     @property
     def lost(self) -> float:
-        """Probability that the policy's episode is lost: what `performance` may leave out."""
+        """Probability of the lost state, by which `performance` may underestimate success."""
         last_S = finite.evaluate(self.mdp, self.policy_SA).occupancy_HS[-1]
-        # Every action but the first is lost in the last step, whatever the state.
+        # In the last step every action except the first is lost, in all states.
         return float(last_S @ (1.0 - self.policy_SA[:, 0]))
 
 
@@ -87,14 +87,14 @@ def chain_twin(
     prompt: PromptTemplate | None = None,
     min_probability: float = 0.0,
 ) -> Twin:
-    """Returns the twin of a problem of the `chain` family.
+    """Build the twin of a problem of the `chain` family.
 
     Args:
         problem: The problem.
-        score: The policy.
-        codec: Of the policy.
-        prompt: What the policy is shown; the default template if None.
-        min_probability: Wrong branches less likely than this are lost, 0..1.
+        score: Scores completions under the policy.
+        codec: The policy's codec.
+        prompt: The prompt template; the default one if None.
+        min_probability: Wrong branches below this probability are lost, 0..1.
 
     Raises:
         ConfigError: The tree has more than `MAX_STATES` states.
@@ -185,11 +185,11 @@ def _assembled(
 def method_rows(
     twin: Twin, *, threshold: float, budget: float = 0.02
 ) -> list[dict[str, float | str]]:
-    """Returns what each method's restarts are worth to this policy, one row a method.
+    """Compute the value of each method's restarts to this policy, one row per method.
 
     Columns: `signal`, the best action's advantage per step sampled after a restart, in return;
-    `clean`, the share of restarts with no wrong step before them; `steps`, sampled a restart;
-    `gain`, in return for a budget of sampled steps (see `budgeted_gain`).
+    `clean`, the fraction of restarts without a wrong step before them; `steps`, steps sampled per
+    restart; `gain`, in return for a budget of sampled steps (see `budgeted_gain`).
     """
     best_HS = finite.evaluate(twin.mdp, twin.policy_SA).advantage_HSA.max(-1)
     own = restarts.Improvable(threshold)
@@ -204,7 +204,7 @@ def method_rows(
     for name, mu in mus.items():
         mu_HS = mu.distribution(twin.mdp, twin.policy_SA)
         visits_HS = finite.visits_after(twin.mdp, twin.policy_SA, mu_HS)
-        # Lost and ended episodes sample nothing more.
+        # Lost and ended episodes sample no more steps.
         visits_HS[:, -2:] = 0.0
         rows.append(
             {
@@ -225,7 +225,7 @@ def _step_probabilities(
     score: Scorer,
     codec: Codec,
 ) -> Array:
-    """Returns the probability of each digit's well-formed step after each node, [N, 10]."""
+    """Compute the probability of each digit's well-formed step after each node, [N, 10]."""
     contexts = [(*prompt_ids, *codec.encode(node.text)) for node in layer for _ in range(10)]
     steps = [
         codec.encode(_step_text(node, operation, digit)) for node in layer for digit in range(10)

@@ -344,7 +344,7 @@ def test_a_saved_tokenizer_policy_loads_with_its_tokenizer(tmp_path):
 
 def test_base_is_the_shipped_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(load_model_module, "BASE_MODEL_DIR", tmp_path / "base_model")
-    with pytest.raises(ModelError, match=r"shipped model 'base' must lie in .*reason-env pretrain"):
+    with pytest.raises(ModelError, match=r"shipped model 'base' must be in .*reason-env pretrain"):
         LanguageModelPolicy.load("base")
     tiny_policy().save(tmp_path / "base_model")
     assert LanguageModelPolicy.load("base").context_length == 96

@@ -5,7 +5,7 @@ import pytest
 
 from reason_env.agents.tabular.exact import (
     ActionFeatureChooser,
-    Plan,
+    NonstationaryPolicy,
     TabularMDP,
     ValueFeatureChooser,
     cautious_step,
@@ -29,14 +29,14 @@ from reason_env.agents.tabular.exact import (
     uniform_policy,
 )
 from reason_env.agents.tabular.exact import horizon as finite
-from reason_env.agents.tabular.exact.choose import exact
+from reason_env.agents.tabular.exact.chooser import exact_chooser
 from reason_env.agents.tabular.exact.improve import (
     softmax,
     softmax_gradient,
     softmax_policy_gradient,
 )
 from reason_env.agents.tabular.exact.mdp import policy_value
-from reason_env.agents.tabular.exact.plan import Loop, only_step, preceded, stationary
+from reason_env.agents.tabular.exact.nonstationary import PolicyLoop, one_step, prepend, stationary
 from reason_env.agents.tabular.exact.resets import reverse_policy_search
 from reason_env.agents.tabular.worlds import families
 from reason_env.errors import ConfigError
@@ -63,7 +63,7 @@ def small(seed=0, **changes):
 
 
 def loop_value(mdp, policies):
-    return Loop(mdp, policies).plan().value_S
+    return PolicyLoop(mdp, policies).policy().value_S
 
 
 def last_of(iterates):
@@ -265,10 +265,10 @@ def test_a_loop_of_two_policies_pays_what_its_alternation_pays():
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5])
-def test_a_loop_that_policies_are_added_to_is_the_loop_of_the_last_ones(length):
+def test_a_loop_follows_the_last_policies_added_to_it(length):
     mdp, rng = small(7), np.random.default_rng(7)
     policies = [families.random_policy(mdp, rng) for _ in range(length)]
-    loop = Loop(mdp, policies)
+    loop = PolicyLoop(mdp, policies)
     for _ in range(3 * length + 2):
         policies = [families.random_policy(mdp, rng), *policies[:-1]]
         loop.add(policies[0])
@@ -277,28 +277,28 @@ def test_a_loop_that_policies_are_added_to_is_the_loop_of_the_last_ones(length):
         for index in reversed(range(300)):
             q = 0.1 * mdp.reward_SA + 0.9 * mdp.transition_SAS @ value
             value = (policies[index % length] * q).sum(-1)
-        plan = loop.plan()
-        assert plan.value_S == pytest.approx(value, abs=1e-12)
-        assert all(one is other for one, other in zip(plan.loop, policies, strict=True))
-        assert plan.now is policies[0]
+        sequence = loop.policy()
+        assert sequence.value_S == pytest.approx(value, abs=1e-12)
+        assert all(one is other for one, other in zip(sequence.loop, policies, strict=True))
+        assert sequence.first is policies[0]
 
 
-def test_plans_are_worth_what_their_policies_are_paid_in_turn():
+def test_the_value_of_a_sequence_is_the_reward_of_its_policies_in_turn():
     mdp = two_states()
     stay, go = np.array([[1.0, 0], [1, 0]]), np.array([[0.0, 1], [1, 0]])
     # From 0: go now is paid 0.2, then nothing more; stay first halves it. State 1 pays 1.
-    once = only_step(mdp, go)
+    once = one_step(mdp, go)
     assert once.value_S == pytest.approx([0.5 * 0.2, 0.5])
-    twice = preceded(mdp, stay, once)
+    twice = prepend(mdp, stay, once)
     assert twice.value_S == pytest.approx([0.5 * 0.1, 0.5 + 0.25])
     assert list(twice.turns()) == [0, 1]
-    assert twice.now is stay
-    for_ever = preceded(mdp, stay, stationary(mdp, go))
+    assert twice.first is stay
+    for_ever = prepend(mdp, stay, stationary(mdp, go))
     # Go for ever from 0: 0.5 * 0.2 + 0.5 * 1
     assert for_ever.value_S == pytest.approx([0.5 * 0.6, 1])
     turns = for_ever.turns()
     assert [next(turns) for _ in range(4)] == [0, 1, 1, 1]
-    loop = Plan(first=(go,), loop=(stay, go, go), value_S=np.zeros(2)).turns()
+    loop = NonstationaryPolicy(prefix=(go,), loop=(stay, go, go), value_S=np.zeros(2)).turns()
     assert [next(loop) for _ in range(8)] == [0, 1, 2, 3, 1, 2, 3, 1]
 
 
@@ -443,7 +443,7 @@ def test_a_feature_chooser_with_all_features_and_no_noise_is_exact_where_it_is_a
     value = policy_value(mdp, uniform_policy(mdp))
     choose = kind(np.eye(6), 0.0, rng)
     everywhere = np.ones(6) / 6
-    assert (choose(mdp, value, everywhere) == exact(mdp, value, everywhere)).all()
+    assert (choose(mdp, value, everywhere) == exact_chooser(mdp, value, everywhere)).all()
 
 
 def test_a_value_chooser_fits_the_value_under_its_weights_then_looks_one_step_ahead():
@@ -482,7 +482,7 @@ def test_an_action_chooser_fits_each_action_under_its_weights():
 def test_the_noise_of_a_value_chooser_has_the_width_of_its_scale(scale, width, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "reason_env.agents.tabular.exact.choose._fitted",
+        "reason_env.agents.tabular.exact.chooser._fitted",
         lambda features, target, weight: seen.append(target[:, 0]) or target,
     )
     value = np.array([0.3, 0.9])

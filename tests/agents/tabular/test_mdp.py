@@ -238,9 +238,9 @@ def test_policies_restarts_steps_and_thresholds_are_checked():
         mix(POLICY, POLICY, 1.01)
     with pytest.raises(ConfigError, match="threshold must be above 0, got 0"):
         improvable_coverage(evaluate(mdp, POLICY), 0)
-    with pytest.raises(ConfigError, match=r"must have an infinite horizon, got horizon 2; use"):
+    with pytest.raises(ConfigError, match=r"needs an infinite horizon, got horizon 2; use"):
         policy_value(horizon, POLICY)
-    with pytest.raises(ConfigError, match=r"must have a horizon, got discount 0\.5 without one"):
+    with pytest.raises(ConfigError, match=r"needs a horizon, got discount 0\.5 without one"):
         finite.evaluate(mdp, POLICY)
     with pytest.raises(ConfigError, match=r"policy_HSA must have shape \(2, 2, 2\), got \(3, 2\)"):
         finite.evaluate(horizon, np.full((3, 2), 0.5))

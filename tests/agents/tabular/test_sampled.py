@@ -11,7 +11,7 @@ from reason_env.agents.tabular.exact import (
 )
 from reason_env.agents.tabular.exact import horizon as finite
 from reason_env.agents.tabular.exact.mdp import action_value
-from reason_env.agents.tabular.exact.plan import only_step, preceded, stationary
+from reason_env.agents.tabular.exact.nonstationary import one_step, prepend, stationary
 from reason_env.agents.tabular.sampled import Simulator, draw_states, returns_with_action
 from reason_env.agents.tabular.sampled.estimates import (
     RowSampler,
@@ -111,9 +111,9 @@ def test_an_interval_is_the_mean_and_its_quantiles_of_the_standard_error():
 def test_episodes_of_several_policies_follow_their_turns_and_are_paid_nothing_after_the_last():
     mdp, policy, rng = world(3)
     other = families.random_policy(mdp, rng)
-    plan = preceded(mdp, policy, only_step(mdp, other))
-    for_ever = preceded(mdp, other, stationary(mdp, policy))
-    for one in (plan, for_ever):
+    ending = prepend(mdp, policy, one_step(mdp, other))
+    for_ever = prepend(mdp, other, stationary(mdp, policy))
+    for one in (ending, for_ever):
         simulator = Simulator(mdp, np.stack(one.policies))
         state_N = np.full(40_000, 4)
         reward_N = stopped_rewards(simulator, state_N, rng, one.turns())

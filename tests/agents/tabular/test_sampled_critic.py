@@ -23,7 +23,7 @@ from reason_env.agents.tabular.exact import (
     uniform_policy,
 )
 from reason_env.agents.tabular.exact.improve import softmax_policy_gradient
-from reason_env.agents.tabular.exact.plan import only_step, preceded, stationary
+from reason_env.agents.tabular.exact.nonstationary import one_step, prepend, stationary
 from reason_env.agents.tabular.exact.steps import line_search
 from reason_env.agents.tabular.sampled import SampledCritic, sampled_cpi
 from reason_env.agents.tabular.sampled.critic import theorem_critic
@@ -199,22 +199,22 @@ def test_an_evaluation_costs_the_transitions_that_its_episodes_last():
     assert critic.num_transitions / 20_000 == pytest.approx(38.7, rel=0.02)
 
 
-def test_sampled_values_of_a_plan_come_from_its_turns_and_from_mu():
+def test_sampled_values_of_a_sequence_follow_its_turns_and_start_from_mu():
     mdp, policy, _ = world(6)
     other = families.random_policy(mdp, np.random.default_rng(8))
     mu = np.array([0.5, 0.5, 0, 0, 0, 0])
-    for plan in (
-        preceded(mdp, policy, only_step(mdp, other)),
-        preceded(mdp, other, stationary(mdp, policy)),
+    for sequence in (
+        prepend(mdp, policy, one_step(mdp, other)),
+        prepend(mdp, other, stationary(mdp, policy)),
     ):
-        exact = ExactCritic().greedy(mdp, plan, mu)
-        found = SampledCritic(40_000, np.random.default_rng(0)).greedy(mdp, plan, mu)
+        exact = ExactCritic().greedy(mdp, sequence, mu)
+        found = SampledCritic(40_000, np.random.default_rng(0)).greedy(mdp, sequence, mu)
         assert (found[:2] == exact[:2]).all()
         # What mu misses is not known: the policy that acts now stays.
-        assert (found[2:] == plan.policies[0][2:]).all()
+        assert (found[2:] == sequence.policies[0][2:]).all()
 
 
-def test_a_plan_s_later_policies_decide_what_is_best_now():
+def test_the_later_policies_decide_which_action_is_best_now():
     # From 0, action 0 leads to 1 and action 1 to 2 for ever; 1 pays for action 0 and 2 for 1.
     transition = np.zeros((3, 2, 3))
     transition[0, [0, 1], [1, 2]] = 1
@@ -228,10 +228,10 @@ def test_a_plan_s_later_policies_decide_what_is_best_now():
     always = [np.tile(row, (3, 1)) for row in np.eye(2)]
     critic = SampledCritic(3000, np.random.default_rng(0))
     # Action 0 once, then 1 for ever: 0.8 by state 1, 0.8**2 / 0.2 = 3.2 by state 2
-    plan = preceded(mdp, always[0], stationary(mdp, always[1]))
-    assert critic.greedy(mdp, plan, mdp.start_S)[0].tolist() == [0, 1]
+    sequence = prepend(mdp, always[0], stationary(mdp, always[1]))
+    assert critic.greedy(mdp, sequence, mdp.start_S)[0].tolist() == [0, 1]
     # Action 0 once, then nothing more is paid: 0.8 against 0
-    only = only_step(mdp, always[0])
+    only = one_step(mdp, always[0])
     assert critic.greedy(mdp, only, mdp.start_S)[0].tolist() == [1, 0]
 
 
@@ -256,7 +256,7 @@ def test_a_fresh_evaluation_does_not_flatter_the_candidate_that_the_first_one_ch
         one = critic.evaluate(mdp, policy, mu)
         candidate = critic.candidate(mdp, one)
         first.append(policy_advantage(one, candidate))
-        fresh.append(policy_advantage(critic.again(mdp, one), candidate))
+        fresh.append(policy_advantage(critic.reevaluate(mdp, one), candidate))
         true.append(policy_advantage(evaluate(mdp, policy, mu), candidate))
     mean, error = means_and_errors(np.array(fresh) - true)
     assert abs(mean) < 4 * error
@@ -264,17 +264,17 @@ def test_a_fresh_evaluation_does_not_flatter_the_candidate_that_the_first_one_ch
     assert mean > 6 * error
 
 
-class SecondOpinion(SampledCritic):
-    """Chooses by samples, and knows the truth when it is asked again."""
+class ExactReevaluation(SampledCritic):
+    """Chooses by samples and reevaluates exactly."""
 
-    def again(self, mdp, evaluation):
+    def reevaluate(self, mdp, evaluation):
         self.chosen = self.candidate(mdp, evaluation)
         return evaluate(mdp, evaluation.policy_SA, evaluation.restart_S)
 
 
 def test_cpi_steps_and_stops_by_the_second_evaluation():
     mdp, policy, _ = world(9)
-    critic = SecondOpinion(20, np.random.default_rng(0))
+    critic = ExactReevaluation(20, np.random.default_rng(0))
     run = conservative_policy_iteration(
         mdp, policy, restart=restarts.Initial(), num_iterations=1, critic=critic
     )

@@ -1,10 +1,10 @@
-"""The greedy step of every algorithm, exact or approximate: the value of acting later -> policy.
+"""Greedy policy choosers, exact and approximate: from the value of the next states to a policy.
 
-CPI's theory needs only a chooser that is good *on average* under the states it is asked about. Two
-approximate ones see the values through a few random features, fitted under the given weights, with
-noise: `ValueFeatureChooser` fits the state values, as Scherrer (2014) does, and looks one step
-ahead exactly; `ActionFeatureChooser` fits the values of each action, as a learner without a model
-must. API, CPI and PSDP then differ in the weights they give.
+CPI's theory needs a chooser that is good *on average* under a given state distribution. The two
+approximate choosers fit noisy values with a few random features by weighted least squares:
+`ValueFeatureChooser` fits the state values, as Scherrer (2014) does, and then looks one step ahead
+exactly; `ActionFeatureChooser` fits the values of each action, as a learner without a model must.
+API, CPI and PSDP differ in the weights that they pass.
 
 Axes: S states, A actions, F features.
 """
@@ -19,27 +19,27 @@ from reason_env.errors import ConfigError, shown
 
 
 class Chooser(Protocol):
-    """Returns a policy [S, A] about greedy for a value, on average over the weights."""
+    """Returns a policy [S, A] that is approximately greedy for a value, on average by weight."""
 
     def __call__(self, mdp: TabularMDP, value_S: Array, weight_S: Array) -> Array: ...
 
 
-def exact(mdp: TabularMDP, value_S: Array, weight_S: Array) -> Array:
-    """Returns the greedy policy, whatever the weights."""
+def exact_chooser(mdp: TabularMDP, value_S: Array, weight_S: Array) -> Array:
+    """Return the greedy policy; ignores the weights."""
     return greedy(action_value(mdp, value_S))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueFeatureChooser:
-    """Greedy, by the exact model, for a weighted least-squares fit of noisy state values.
+    """Looks one step ahead, by the exact model, at a weighted fit of noisy state values.
 
-    The noise is uniform on `-noise..noise` times `scale`: the value itself, the largest value there
-    could be, or one reward (all normalised alike: of values in 0..1, one reward is 1 - discount).
+    The noise is uniform on `-noise..noise` times `scale`: the value itself, the largest possible
+    value, or one reward. All are normalised: if values lie in 0..1, one reward is 1 - discount.
     """
 
     features_SF: Array
     noise: float
-    """Half width of the noise, as a fraction of its scale."""
+    """Half width of the noise, as a fraction of the scale."""
     rng: np.random.Generator
     scale: Literal["value", "largest_value", "reward"] = "value"
 
@@ -61,11 +61,11 @@ class ValueFeatureChooser:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ActionFeatureChooser:
-    """Greedy for a weighted least-squares fit of noisy action values, one fit an action."""
+    """Greedy for a weighted least-squares fit of noisy action values, one fit per action."""
 
     features_SF: Array
     noise: float
-    """Half width of uniform noise, as a fraction of the values' range."""
+    """Half width of the uniform noise, as a fraction of the range of the values."""
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
@@ -86,4 +86,4 @@ def _fitted(features_SF: Array, target_SX: Array, weight_S: Array) -> Array:
 
 def _check_noise(noise: float) -> None:
     if not noise >= 0.0:
-        raise ConfigError(f"noise must be at least 0, got {shown(noise)}; 0.1 is Scherrer's")
+        raise ConfigError(f"noise must be at least 0, got {shown(noise)}; Scherrer uses 0.1")
