@@ -1,0 +1,29 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
+NOTEBOOKS = sorted(page for page in FOLDER.glob("*.md") if page.stem != "README")
+CELL = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
+END = "-- end of the cell --"
+
+
+def test_the_index_names_every_notebook():
+    named = re.findall(r"\]\((\w+\.md)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert sorted(named) == [page.name for page in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
+def test_a_notebook_prints_what_it_shows(page, tmp_path):
+    cells = CELL.findall(page.read_text(encoding="utf-8"))
+    assert any("assert " in code for code, _ in cells)
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text("".join(f'{code}\nprint("{END}")\n' for code, _ in cells), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(f"{END}\n") == [*(shown for _, shown in cells), ""]
