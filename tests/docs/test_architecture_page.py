@@ -30,7 +30,8 @@ def test_the_page_names_every_file_and_nothing_else():
         if path.name != "__init__.py"
         and not (folder == "reason_env" and path.relative_to(ROOT).parts[1] in LINKS)
     }
-    assert (named - there, there - named) == (set(), set())
+    assert sorted(named - there) == []
+    assert sorted(there - named) == []
 
 
 def test_every_path_of_the_page_is_there():
