@@ -8,11 +8,12 @@ in its place who wrote the trained tokens, where that is not always the policy:
 are sampled from. A value of None says that nothing was there to average.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reason_env.errors import UnknownNameError, did_you_mean
+from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
 from reason_env.verdict import Outcome
 
 Number = float | int | None
@@ -299,6 +300,25 @@ METRICS: dict[str, Metric] = {
     "time/iteration_s": _seconds("whole iteration"),
 }
 """name -> what it is. Names are `<stage>/<what>[_<unit>]`."""
+
+
+def register_metrics(metrics: Mapping[str, Metric]) -> None:
+    """Add metrics to `METRICS`, for a method that lives outside the library.
+
+    Raises:
+        ConfigError: A name is not `<stage>/<what>`, or `METRICS` gives it another meaning.
+    """
+    for name, value in metrics.items():
+        if not re.fullmatch(r"[a-z0-9_]+/[a-z0-9_]+", name):
+            raise ConfigError(
+                f"a metric's name must be <stage>/<what> in lower-case letters, digits and _, got "
+                f"{name!r}"
+            )
+        if METRICS.get(name, value) != value:
+            raise ConfigError(
+                f"a metric must have one meaning, got {name!r} with another one; rename it"
+            )
+    METRICS.update(metrics)
 
 
 def metric(name: str) -> Metric:

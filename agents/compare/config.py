@@ -24,7 +24,13 @@ from typing import Any
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LossConfig
-from reason_env.agents.methods import ComposedConfig, ExPDPOConfig, MethodConfig, method_config
+from reason_env.agents.methods import (
+    ComposedConfig,
+    MethodConfig,
+    method_config,
+    method_name,
+    parts_of,
+)
 from reason_env.agents.runs import (
     CheckpointConfig,
     Tree,
@@ -128,7 +134,9 @@ class CompareConfig:
 
 
 def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
-    """Returns a method with this loss of policy tokens; one that has none (exp-dpo) as it is.
+    """Return a method with this loss of policy tokens.
+
+    A method without such a loss (exp-dpo), or with a subclass of `LossConfig`, is unchanged.
 
     >>> from reason_env.agents.methods import GRPOConfig
     >>> with_loss(method_config("srpo"), GRPOConfig().loss).loss.surrogate
@@ -136,7 +144,7 @@ def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
     """
     if isinstance(method, ComposedConfig):
         return replace(method, methods=tuple(with_loss(own, loss) for own in method.methods))
-    return method if isinstance(method, ExPDPOConfig) else replace(method, loss=loss)
+    return replace(method, loss=loss) if type(_loss_of(method)) is LossConfig else method
 
 
 def losses_of(method: MethodConfig) -> tuple[LossConfig, ...]:
@@ -145,8 +153,13 @@ def losses_of(method: MethodConfig) -> tuple[LossConfig, ...]:
     >>> len(losses_of(method_config("srpo+lte"))), losses_of(method_config("exp-dpo"))
     (2, ())
     """
-    parts = method.methods if isinstance(method, ComposedConfig) else (method,)
-    return tuple(own.loss for own in parts if not isinstance(own, ExPDPOConfig))
+    losses = (_loss_of(own) for own in parts_of(method))
+    return tuple(loss for loss in losses if isinstance(loss, LossConfig))
+
+
+def _loss_of(method: MethodConfig) -> object:
+    """Return the field `loss` of a method's config; None if it has none."""
+    return getattr(method, "loss", None)
 
 
 def slug(name: str) -> str:
@@ -240,7 +253,7 @@ def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
 def _begun(name: str, shared: TrainConfig, arm: str) -> TrainConfig:
     """Returns a method's run, with what the shared flags change in theirs: it is meant for all."""
     tree, flags = tree_of(method_config(name)), tree_of(shared.method)
-    before = leaves(tree_of(type(shared.method)()))
+    before = leaves(tree_of(method_config(method_name(shared.method))))
     for key, value in leaves(flags).items():
         if value != before.get(key, value) and not set_leaf(tree, key, value):
             flag = f"--{key.replace('_', '-')}"

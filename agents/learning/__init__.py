@@ -8,6 +8,13 @@ from reason_env.agents.learning.learner_config import LearnerConfig
 from reason_env.agents.learning.loss import policy_loss
 from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
 from reason_env.agents.learning.report import UpdateReport
+from reason_env.agents.learning.surrogate import (
+    SurrogateFunction,
+    SurrogateInput,
+    SurrogateOutput,
+    exp_ratio,
+    register_surrogate,
+)
 
 __all__ = [
     "AdvantageConfig",
@@ -16,10 +23,15 @@ __all__ = [
     "LossConfig",
     "PairLearner",
     "PairLossConfig",
+    "SurrogateFunction",
+    "SurrogateInput",
+    "SurrogateOutput",
     "TokenBatch",
     "TrainablePolicy",
     "UpdateReport",
+    "exp_ratio",
     "group_advantages",
     "make_batch",
     "policy_loss",
+    "register_surrogate",
 ]

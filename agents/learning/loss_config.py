@@ -8,9 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from reason_env.agents.learning.surrogate import SURROGATES
 from reason_env.errors import ConfigError, did_you_mean
 
-Surrogate = Literal["clip", "reinforce", "cispo", "gspo", "shaped"]
 RatioDenominator = Literal["old", "behavior", "one"]
 Aggregation = Literal["seq_mean_token_mean", "token_mean", "seq_mean_token_sum"]
 KlEstimator = Literal["k1", "k2", "k3"]
@@ -36,7 +36,7 @@ class LossConfig:
         ConfigError: A number is out of its range, a name is unknown, or two settings contradict.
     """
 
-    surrogate: Surrogate = "clip"
+    surrogate: str = "clip"
     """clip: PPO's clipped surrogate. reinforce: -A log pi. cispo: -sg(clip(ratio)) A log pi.
     gspo: the clipped surrogate of a sequence's mean log-ratio. shaped: -A ratio / (ratio +
     shape_gamma)."""
@@ -87,14 +87,14 @@ class LossConfig:
             )
 
     def _check_names(self) -> None:
-        for name, kind in (
-            ("surrogate", Surrogate),
-            ("ratio_denominator", RatioDenominator),
-            ("aggregation", Aggregation),
-            ("importance_level", ImportanceLevel),
-            ("kl_estimator", KlEstimator),
+        for name, choices in (
+            ("surrogate", tuple(SURROGATES)),
+            ("ratio_denominator", get_args(RatioDenominator)),
+            ("aggregation", get_args(Aggregation)),
+            ("importance_level", get_args(ImportanceLevel)),
+            ("kl_estimator", get_args(KlEstimator)),
         ):
-            value, choices = getattr(self, name), get_args(kind)
+            value = getattr(self, name)
             if value not in choices:
                 raise ConfigError(
                     f"{name} must be one of {', '.join(choices)}, got {value!r}"

@@ -9,15 +9,28 @@ Axis letters: B sequences, T tokens.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from reason_env.agents.learning.loss_config import LossConfig
+from reason_env.errors import ConfigError
 
 MAX_LOG_RATIO = 20.0
 """Nats."""
+
+
+class SurrogateNumbers(Protocol):
+    """The fields of `LossConfig` that the surrogates here read."""
+
+    @property
+    def clip_low(self) -> float: ...
+    @property
+    def clip_high(self) -> float: ...
+    @property
+    def dual_clip(self) -> float | None: ...
+    @property
+    def shape_gamma(self) -> float: ...
 
 
 class SurrogateInput(NamedTuple):
@@ -45,7 +58,7 @@ def exp_ratio(log_ratio: Tensor) -> Tensor:
     return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
-def clip_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
+def clip_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
     """-min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A), with the dual clip where A < 0.
 
     The dual clip c limits the loss of a token with A < 0 to -c A, so that a ratio above c has no
@@ -63,7 +76,7 @@ def clip_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     return SurrogateOutput(loss_BT, ratio_BT.detach())
 
 
-def gspo_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
+def gspo_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
     """The clipped surrogate of s = exp(mean over the sequence of log_ratio), in its token form.
 
     Each token has s_t = sg(s) pi_t / sg(pi_t): the value s, and the gradient of its own log pi.
@@ -79,7 +92,7 @@ def gspo_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     return SurrogateOutput(_clipped(ratio_BT, x.advantages_BT, config), ratio_BT.detach())
 
 
-def cispo_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
+def cispo_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
     """-sg(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi: a clipped token keeps its gradient.
 
     TRL's `epsilon_high` is the limit itself, 1 + clip_high, and it has no lower one (clip_low=1).
@@ -92,7 +105,7 @@ def cispo_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     return SurrogateOutput(-weight_BT * x.advantages_BT * x.log_probs_BT, ratio_BT)
 
 
-def reinforce_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
+def reinforce_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
     """-A log pi: no ratio, no clip.
 
     Source:
@@ -102,7 +115,7 @@ def reinforce_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutpu
     return SurrogateOutput(-x.advantages_BT * x.log_probs_BT, ratio_BT)
 
 
-def shaped_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
+def shaped_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
     """-A ratio / (ratio + gamma), as -A sigmoid(log_ratio - log gamma): no clip, saturates at -A.
 
     Source:
@@ -114,12 +127,14 @@ def shaped_surrogate(x: SurrogateInput, config: LossConfig) -> SurrogateOutput:
     return SurrogateOutput(-x.advantages_BT * share_BT, log_ratio_BT.detach().exp())
 
 
-def _clipped(ratio_BT: Tensor, advantages_BT: Tensor, config: LossConfig) -> Tensor:
+def _clipped(ratio_BT: Tensor, advantages_BT: Tensor, config: SurrogateNumbers) -> Tensor:
     clipped_BT = ratio_BT.clamp(1 - config.clip_low, 1 + config.clip_high)
     return -torch.minimum(ratio_BT * advantages_BT, clipped_BT * advantages_BT)
 
 
-SURROGATES: dict[str, Callable[[SurrogateInput, LossConfig], SurrogateOutput]] = {
+SurrogateFunction = Callable[[SurrogateInput, Any], SurrogateOutput]
+"""(input, the run's `LossConfig`) -> loss and ratio of each token."""
+SURROGATES: dict[str, SurrogateFunction] = {
     "clip": clip_surrogate,
     "gspo": gspo_surrogate,
     "cispo": cispo_surrogate,
@@ -127,3 +142,15 @@ SURROGATES: dict[str, Callable[[SurrogateInput, LossConfig], SurrogateOutput]] =
     "shaped": shaped_surrogate,
 }
 """The function of each `LossConfig.surrogate`."""
+
+
+def register_surrogate(name: str, function: SurrogateFunction) -> None:
+    """Add a surrogate to `SURROGATES`, for a method that lives outside the library.
+
+    Its own numbers belong into a subclass of `LossConfig`, which the function receives.
+
+    Raises:
+        ConfigError: Another function has that name.
+    """
+    if SURROGATES.setdefault(name, function) is not function:
+        raise ConfigError(f"a surrogate must be registered once, got {name!r} twice; rename one")

@@ -5,16 +5,27 @@ from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
+from reason_env.agents.methods.pipeline import Part, is_problem_group
 from reason_env.agents.methods.pope import POPE, POPEConfig
-from reason_env.agents.methods.protocol import Method, MethodBase, check_names, group_key
-from reason_env.agents.methods.registry import (
-    METHODS,
-    ComposedConfig,
+from reason_env.agents.methods.protocol import (
+    Method,
+    MethodBase,
     MethodConfig,
-    SingleConfig,
+    check_names,
+    group_key,
+    problem_starts,
+)
+from reason_env.agents.methods.registry import (
+    AnyMethodConfig,
+    ComposedConfig,
+    MethodEntry,
     build_method,
     method_config,
+    method_entry,
     method_name,
+    method_names,
+    parts_of,
+    register_method,
 )
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
@@ -23,11 +34,11 @@ from reason_env.agents.methods.srpo import SRPO, SRPOConfig
 __all__ = [
     "GRPO",
     "LTE",
-    "METHODS",
     "POPE",
     "RRPO",
     "SFT",
     "SRPO",
+    "AnyMethodConfig",
     "Composed",
     "ComposedConfig",
     "ExPDPO",
@@ -39,14 +50,21 @@ __all__ = [
     "Method",
     "MethodBase",
     "MethodConfig",
+    "MethodEntry",
     "POPEConfig",
+    "Part",
     "RRPOConfig",
     "SFTConfig",
     "SRPOConfig",
-    "SingleConfig",
     "build_method",
     "check_names",
     "group_key",
+    "is_problem_group",
     "method_config",
+    "method_entry",
     "method_name",
+    "method_names",
+    "parts_of",
+    "problem_starts",
+    "register_method",
 ]

@@ -1,16 +1,16 @@
-"""ExP-DPO: the policy's explanation of the answer is preferred to its own wrong chain.
+"""ExP-DPO: prefer the policy's explanation of the answer to its own wrong chain.
 
-    chosen    c ~ pi(. | x, answer), which ends in the answer without betraying that it was given
+    chosen    c ~ pi(. | x, answer), which ends in the answer and does not betray that it was given
     rejected  y ~ pi(. | x), a wrong chain
-    loss      DPO's (`dpo.py`), both under the prompt x alone
+    L = - log sigmoid(beta (log pi(c|x) / pi_ref(c|x) - log pi(y|x) / pi_ref(y|x)))
 
-Online, explanation and chain are sampled anew for each problem of each iteration; offline, once for
-all problems by the starting policy, before training: then iterations sample nothing, and their
-number decides how long a run is.
+Both are trained under the prompt x without the answer (`dpo.py`). Online, explanation and chain are
+sampled in each iteration. Offline, the starting policy samples them once for all problems before
+training: iterations then sample nothing, and their number decides the length of a run.
 
-Source: arXiv 2507.02834, "Self-Explanation Policy Optimization". beta, the number of samples that a
-pair is sought in, and the filter are our choice [the paper does not tell]. The control arm puts the
-reference solution into the explanation's place.
+Source: arXiv 2507.02834, "Self-Explanation Policy Optimization". beta, the number of samples among
+which a pair is sought, and the filter are our choice [the paper does not say]. In the control arm
+the reference solution replaces the explanation.
 """
 
 import logging
@@ -23,17 +23,19 @@ import tyro
 
 from reason_env.agents.learning import PairLossConfig
 from reason_env.agents.methods.expo import BETRAYALS, EXPLANATION, Explanations, explains
+from reason_env.agents.methods.pipeline import is_problem_group
 from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
+    MethodConfig,
     check_names,
     group_key,
-    is_own_group,
     problem_starts,
 )
-from reason_env.agents.methods.sft import reference_sample, with_solution
+from reason_env.agents.methods.reference import reference_sample, with_solution
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, ProblemError
+from reason_env.problem import StepChecker
 from reason_env.state import ReasonState, answer_guidance
 
 Sampled = Literal["online", "offline"]
@@ -42,22 +44,24 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExPDPOConfig:
+class ExPDPOConfig(MethodConfig):
     """ExP-DPO's numbers."""
 
     kind: Annotated[Literal["exp-dpo"], tyro.conf.Suppress] = "exp-dpo"
     sampled: Sampled = "online"
-    """online: each iteration, by the policy as it is. offline: once, before training."""
+    """online: in each iteration, by the current policy. offline: once, before training."""
     chains: int = 4
-    """Episodes from the problem in which a wrong one is sought [the paper does not say]."""
+    """Episodes from the problem; the first wrong one is rejected [the paper gives no number]."""
     explanation_samples: int = 2
-    """Explanations of which the first good one is taken [the paper does not say]."""
+    """Explanations a problem; the first that passes the filter is chosen [the paper gives no
+    number]."""
     explanations: Explanations = "self"
-    """expert puts the reference solution into the explanation's place: the paper's control arm."""
+    """expert: the reference solution replaces the explanation, the paper's control arm."""
     filter_answers: bool = True
-    """Keep only explanations that end in the reference answer and do not betray it [not said]."""
+    """Keep only explanations that end in the reference answer and do not betray that it was given
+    [the paper does not say]."""
     betrayals: tuple[str, ...] = BETRAYALS
-    """An explanation that holds one of these (in any case) betrays that the answer was given."""
+    """Phrases (in any case) that betray that the answer was given."""
     loss: PairLossConfig = field(default_factory=PairLossConfig)
 
     def __post_init__(self) -> None:
@@ -68,29 +72,30 @@ class ExPDPOConfig:
 
 
 class ExPDPO(MethodBase):
-    """Pairs of an explanation and the policy's own wrong chain."""
+    """Train on pairs of an explanation and the policy's own wrong chain."""
 
+    config: ExPDPOConfig
     roles = frozenset({"explanation", "chosen", "rejected"})
     has_follow_up = False
 
-    def __init__(self, config: ExPDPOConfig) -> None:
-        self.config = config
+    def __init__(self, config: ExPDPOConfig, checker: StepChecker | None = None) -> None:
+        super().__init__(config, checker)
         self.known: dict[str, Pair] = {}
-        """problem id -> its pair, where pairs are sampled offline."""
+        """Problem id -> its pair, if pairs are sampled offline."""
         self.planned: tuple[str, ...] = ()
         """The problems of the iteration."""
 
     @property
     def pair_loss(self) -> PairLossConfig:
-        """DPO's."""
+        """DPO's loss."""
         return self.config.loss
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Returns the problems to train on; offline, those for which a pair was found.
+        """Keep the problems to train on; offline, those for which a pair was found.
 
         Raises:
-            ProblemError: There is none, or none with a reference solution where these are asked
-                for.
+            ProblemError: There is no such problem, or explanations are the expert's and no problem
+                has a reference solution.
         """
         if self.config.explanations == "expert":
             states = with_solution(states, "ExP-DPO with explanations 'expert'")
@@ -100,8 +105,8 @@ class ExPDPO(MethodBase):
             pairs = self._pairs(collect(self._starts(states)))
             self.known = {
                 state.problem.problem_id: pairs[key]
-                for index, state in enumerate(states)
-                if (key := group_key(index, state)) in pairs
+                for draw, state in enumerate(states)
+                if (key := group_key(draw, state)) in pairs
             }
         kept = [state for state in states if state.problem.problem_id in self.known]
         if not kept:
@@ -116,32 +121,31 @@ class ExPDPO(MethodBase):
         return kept
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns chains and explanations of each problem; nothing where pairs are known."""
+        """Start chains and explanations of each problem; offline, nothing."""
         self.planned = tuple(state.problem.problem_id for state in states)
         return [] if self.config.sampled == "offline" else self._starts(states)
 
     def training_samples(
         self, groups: Sequence[Group], rng: np.random.Generator
     ) -> list[TrainingSample]:
-        """Returns the pairs: chosen, rejected, chosen, ..."""
+        """Return the pairs, flattened: chosen, rejected, chosen, ..."""
         if self.config.sampled == "online":
             return [sample for pair in self._pairs(groups).values() for sample in pair]
-        numbered = enumerate(self.planned)
-        # A problem that comes twice in an iteration has two pairs of other groups.
+        # A problem that is drawn twice in an iteration gives two pairs, with different group keys.
         return [
-            replace(sample, group=f"{index}:{name}")
-            for index, name in numbered
+            replace(sample, group=f"{draw}:{name}")
+            for draw, name in enumerate(self.planned)
             for sample in self.known[name]
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the pairs that were sampled before training."""
+        """Return the pairs that were sampled before training."""
         return {
             "known": {name: [own.to_dict() for own in pair] for name, pair in self.known.items()}
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`'s value, so that a resumed run does not sample them again."""
+        """Restore the pairs, so that a resumed run does not sample them again."""
         self.known = {}
         for name, pair in state["known"].items():
             chosen, rejected = (TrainingSample.from_dict(own) for own in pair)
@@ -168,11 +172,11 @@ class ExPDPO(MethodBase):
         return starts
 
     def _pairs(self, groups: Sequence[Group]) -> dict[str, Pair]:
-        """Returns the pair of each own group that has both sides, by the group's key."""
-        explained = {group.key: group for group in groups if not is_own_group(group)}
+        """Return key -> pair, for each problem group with a chosen and a rejected response."""
+        explained = {group.key: group for group in groups if not is_problem_group(group)}
         pairs: dict[str, Pair] = {}
         for group in groups:
-            if not is_own_group(group):
+            if not is_problem_group(group):
                 continue
             wrong = next((item for item in group.graded if _is_wrong(item)), None)
             chosen = self._chosen(group, explained.get(group.key + EXPLANATION))

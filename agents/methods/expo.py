@@ -1,15 +1,15 @@
-"""ExPO (ExP-GRPO): the policy explains the reference answer, and learns to find the explanation.
+"""ExPO (ExP-GRPO): the policy explains the given answer, and learns to say that without it.
 
     c ~ pi_theta(. | x, answer)                      # one for every problem
     J = J_GRPO + beta log pi_theta(c, answer | x)    # the answer is hidden from the prompt
 
 The explanation is not in the group: it has no advantage, no ratio and no clip. It is an added
-term, averaged among explanations alone. Only explanations that end in the reference answer without
-betraying that it was given are kept.
+term, averaged over the explanations alone. Explanations are kept only if they end in the reference
+answer and do not betray that it was given.
 
 Source: arXiv 2507.02834, "Self-Explanation Policy Optimization"; beta 0.04 is the paper's (0.5 is
 worse than GRPO). One explanation a problem, a new one each iteration, the mean over its tokens and
-the filter are our choice. ExP-DPO is `exp_dpo.py`.
+the filter are our choice. ExP-DPO is in `exp_dpo.py`.
 """
 
 import math
@@ -21,15 +21,18 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
+from reason_env.agents.methods.pipeline import Part, role_of
 from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
+    MethodConfig,
     check_names,
     problem_starts,
 )
-from reason_env.agents.methods.sft import likelihood, reference_sample, with_solution
+from reason_env.agents.methods.reference import likelihood, reference_sample, with_solution
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError
+from reason_env.problem import StepChecker
 from reason_env.state import ReasonState, answer_guidance
 
 EXPLANATION = "/explanation"
@@ -40,7 +43,7 @@ BETRAYALS = ("given answer", "answer given", "provided answer", "answer provided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExPOConfig:
+class ExPOConfig(MethodConfig):
     """ExPO's numbers."""
 
     kind: Annotated[Literal["expo"], tyro.conf.Suppress] = "expo"
@@ -49,18 +52,19 @@ class ExPOConfig:
     beta: float = 0.04
     """Weight of the explanations' log-likelihood, in reward units per nat (a token)."""
     beta_iterations: int | None = None
-    """Iterations over which beta falls to 0, linearly; None keeps it."""
+    """Iterations over which beta falls to 0, linearly; None: beta is constant."""
     explanations: Explanations = "self"
-    """expert puts the reference solution into the slot: the paper's control arm."""
+    """expert: the reference solution replaces the explanation, the paper's control arm."""
     refresh: Refresh = "every_iteration"
-    """When a problem's explanation is sampled anew [the paper does not say]."""
+    """How often a problem's explanation is sampled [the paper does not say]."""
     length: Length = "token_mean"
-    """Mean over an explanation's tokens, or their sum over the response budget [not said]. For
-    beta times the plain sum, give `sum`, and a beta that is `max_tokens` times as large."""
+    """Mean over an explanation's tokens, or their sum over the response budget [the paper does not
+    say]. For beta times the plain sum, use `sum` and multiply beta by `max_tokens`."""
     filter_answers: bool = True
-    """Keep only explanations that end in the reference answer and do not betray it [not said]."""
+    """Keep only explanations that end in the reference answer and do not betray that it was given
+    [the paper does not say]."""
     betrayals: tuple[str, ...] = BETRAYALS
-    """An explanation that holds one of these (in any case) betrays that the answer was given."""
+    """Phrases (in any case) that betray that the answer was given."""
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 
@@ -81,54 +85,50 @@ class ExPOConfig:
 
 
 class ExPO(MethodBase):
-    """GRPO, and the log-likelihood of self-explanations."""
+    """GRPO plus the log-likelihood of self-explanations."""
 
+    config: ExPOConfig
     roles = frozenset({"explanation"})
     has_follow_up = False
 
-    def __init__(self, config: ExPOConfig) -> None:
-        self.config = config
+    def __init__(self, config: ExPOConfig, checker: StepChecker | None = None) -> None:
+        super().__init__(config, checker)
         self.known: dict[str, TrainingSample] = {}
-        """problem id -> its explanation, where `refresh` is "once"."""
+        """Problem id -> its explanation, if `refresh` is "once"."""
         self.iterations = 0
+        """Iterations planned so far."""
 
     @property
-    def advantage(self) -> AdvantageConfig:
-        """Among the episodes of a problem; explanations have none."""
-        return self.config.advantage
+    def part(self) -> Part:
+        """Explanations are compared with no other episode; they are added."""
+        return replace(super().part, compared=frozenset(), add=self.explanation_samples)
 
-    @property
-    def loss(self) -> LossConfig:
-        """The loss of the groups."""
-        return self.config.loss
-
-    @property
-    def role_losses(self) -> Mapping[str, LossConfig]:
-        """- beta log pi of the explanations, averaged among themselves."""
+    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
+        """Train explanations by -log pi, averaged over the explanations alone."""
         length = self.config.length
         mean = "seq_mean_token_mean" if length == "token_mean" else "seq_mean_token_sum"
         return {"explanation": likelihood(mean)}
 
     @property
     def beta(self) -> float:
-        """The weight in the iteration that is planned last."""
+        """The weight in the iteration that was planned last."""
         if self.config.beta_iterations is None:
             return self.config.beta
         left = 1.0 - (self.iterations - 1) / self.config.beta_iterations
         return self.config.beta * max(0.0, left)
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Returns every problem; with expert explanations, those with a reference solution.
+        """Keep every problem, or those with a reference solution for expert explanations.
 
         Raises:
-            ProblemError: Expert explanations are asked for, and no problem has a solution.
+            ProblemError: Explanations are the expert's, and no problem has a reference solution.
         """
         if self.config.explanations == "self":
             return states
         return with_solution(states, "ExPO with explanations 'expert'")
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns the group of each problem, and one explanation where it is needed still."""
+        """Start each problem's group, and one explanation if the problem still needs one."""
         self.iterations += 1
         starts: list[Start] = []
         for start in problem_starts(states, self.config.group_size):
@@ -137,7 +137,7 @@ class ExPO(MethodBase):
             answer = answer_guidance(state.problem)
             assert answer is not None, "a problem has an answer"
             shown = state.with_guidance(answer)
-            if self._is_asked(state.problem.problem_id) and self.fits(shown):
+            if self._needs_explanation(state.problem.problem_id) and self.fits(shown):
                 starts.append(
                     Start(
                         state=shown,
@@ -150,18 +150,15 @@ class ExPO(MethodBase):
                 )
         return starts
 
-    def further_samples(self, group: Group) -> list[TrainingSample]:
-        """Returns nothing: an explanation is compared with no other."""
-        return []
-
-    def added_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
-        """Returns the explanations that are kept, with beta as their weight."""
+    def explanation_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Make a sample of each explanation that is kept, with beta as its advantage."""
         explanations: list[TrainingSample] = []
-        known = dict(self.known)  # before this iteration: what is sampled now is added once
+        # As it was before this iteration, so that an explanation sampled now is added once.
+        known = dict(self.known)
         for group in groups:
             first = group.trajectories[0]
             name = first.start.learn_from.problem.problem_id
-            if first.start.role == "explanation":
+            if role_of(group) == "explanation":
                 if explains(
                     first,
                     betrayals=self.config.betrayals,
@@ -179,19 +176,19 @@ class ExPO(MethodBase):
             return []
         return [replace(sample, advantage=self.beta) for sample in explanations]
 
-    def _is_asked(self, problem_id: str) -> bool:
+    def _needs_explanation(self, problem_id: str) -> bool:
         is_self = self.config.explanations == "self"
         return is_self and self.beta > 0 and problem_id not in self.known
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the iterations so far and the explanations that are kept."""
+        """Return the number of iterations and the explanations that are kept."""
         return {
             "iterations": self.iterations,
             "known": {name: sample.to_dict() for name, sample in self.known.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`'s value."""
+        """Restore what `state_dict` returned."""
         self.iterations = int(state["iterations"])
         self.known = {
             str(name): TrainingSample.from_dict(own) for name, own in state["known"].items()
@@ -199,12 +196,12 @@ class ExPO(MethodBase):
 
 
 def explains(explanation: Trajectory, *, betrayals: Sequence[str], is_filtered: bool) -> bool:
-    """Returns whether an explanation ends in the reference answer without betraying it.
+    """Return whether an explanation ends in the reference answer and does not betray it.
 
     Args:
-        explanation: Sampled with the answer shown.
-        betrayals: Phrases that betray it, in any case.
-        is_filtered: False accepts every explanation that says something.
+        explanation: Sampled with the answer in the prompt.
+        betrayals: Phrases (in any case) that betray that the answer was given.
+        is_filtered: False accepts every explanation with a sampled token.
     """
     if not is_filtered:
         return bool(explanation.behavior_log_probs)

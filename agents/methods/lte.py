@@ -1,4 +1,4 @@
-"""LTE: a problem whose whole group failed is tried again, told its own wrong answers.
+"""LTE: a problem whose whole group failed is sampled again, with its wrong answers in the prompt.
 
     trigger:  all G returns of a problem are failures
     hint:     none truncated: the distinct wrong answers ("do not give these again");
@@ -9,8 +9,8 @@
               ratio = pi_theta(y | x without hint) / pi_old(y | x with hint), no clip;
               the rest as in GRPO
 
-Source: arXiv 2510.26109, "Learning to reason from Trial and Error". gamma 0.1 and the failure that
-is kept when G' = G are our choice; the hint's words are the prompt template's.
+Source: arXiv 2510.26109, "Learning to reason from Trial and Error". gamma 0.1 and keeping one
+failure when G' = G are our choice; the words of the hint come from the prompt template.
 """
 
 import logging
@@ -22,8 +22,10 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
+from reason_env.agents.methods.pipeline import Part
 from reason_env.agents.methods.protocol import (
     MethodBase,
+    MethodConfig,
     check_names,
     problem_starts,
 )
@@ -35,24 +37,25 @@ Extra = Literal["hinted", "unhinted"]
 _log = logging.getLogger(__name__)
 Denominator = Literal["hinted_old", "one", "unhinted_old"]
 RATIO_DENOMINATOR = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
+"""`LTEConfig.denominator` -> `LossConfig.ratio_denominator`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LTEConfig:
+class LTEConfig(MethodConfig):
     """LTE's numbers."""
 
     kind: Annotated[Literal["lte"], tyro.conf.Suppress] = "lte"
     group_size: int = 8
-    """Episodes a problem, and as many again where all of them fail (G)."""
+    """Episodes a problem, and as many again if all of them fail (G)."""
     extra: Extra = "hinted"
-    """unhinted is the paper's control arm GRPOExtra: the same extra episodes without a hint."""
+    """unhinted: the same extra episodes without a hint, the paper's control arm GRPOExtra."""
     gamma: float = 0.1
-    """Of f(x) = x / (x + gamma) on hinted tokens [the paper does not say]."""
+    """gamma of f(x) = x / (x + gamma) on hinted tokens [the paper gives no value]."""
     denominator: Denominator = "hinted_old"
-    """What the hinted ratio is divided by: the sampler under the hint (the paper), nothing, or the
-    old policy without the hint."""
+    """Denominator of the hinted ratio: the sampler under the hint (the paper), none, or the old
+    policy without the hint."""
     concise: str = "Be concise."
-    """The words for truncated episodes [ours]."""
+    """Instruction if an episode was truncated [our words]."""
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 
@@ -64,30 +67,18 @@ class LTEConfig:
 
 
 class LTE(MethodBase):
-    """Hints made of the policy's own mistakes; learned without them."""
+    """Sample with hints from the policy's own mistakes; train without the hints."""
 
+    config: LTEConfig
     roles = frozenset({"hinted", "extra"})
 
-    def __init__(self, config: LTEConfig) -> None:
-        self.config = config
-
     @property
-    def advantage(self) -> AdvantageConfig:
-        """Within the merged group."""
-        return self.config.advantage
+    def part(self) -> Part:
+        """Correct hinted episodes replace failures in the problem's group."""
+        return replace(super().part, swap=merged_group)
 
-    @property
-    def loss(self) -> LossConfig:
-        """The loss of unhinted tokens."""
-        return self.config.loss
-
-    @property
-    def role_losses(self) -> Mapping[str, LossConfig]:
-        """The shaped loss of hinted tokens, in the same denominators."""
-        return self.losses_beside(self.config.loss)
-
-    def losses_beside(self, loss: LossConfig) -> Mapping[str, LossConfig]:
-        """Returns the shaped loss of hinted tokens, else as `loss`: they are of the same group."""
+    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
+        """Shape the loss of hinted tokens; otherwise they have the loss of the group they join."""
         shaped = replace(
             loss,
             surrogate="shaped",
@@ -99,21 +90,23 @@ class LTE(MethodBase):
         return {"hinted": shaped}
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns one start a problem, as GRPO's."""
+        """Start `group_size` episodes at each problem, as GRPO does."""
         return problem_starts(states, self.config.group_size)
 
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
-        """Returns as many episodes again for each group that failed as a whole."""
+        """Start as many episodes again for each problem whose whole group failed."""
         starts: list[Start] = []
         for group in groups:
             first = group.trajectories[0].start
             is_done = any(item.start.role in self.roles for item in group.trajectories)
             if is_done or not _has_failed(group):
                 continue
-            # Without a wrong answer to tell (nothing was answered) the episodes are just more.
+            # A group without any answer has no wrong answers to show: it is sampled as it was.
             hints = self.hints(group) if self.config.extra == "hinted" else ()
             if hints and not self.fits(first.state.with_guidance(*hints)):
-                _log.warning("the hints of %s are too long to be shown", group.key)
+                _log.warning(
+                    "the hints of %s are too long to be shown; sampling without them", group.key
+                )
                 hints = ()
             starts.append(
                 Start(
@@ -128,7 +121,7 @@ class LTE(MethodBase):
         return starts
 
     def hints(self, group: Group) -> tuple[Guidance, ...]:
-        """Returns what a failed group is told: its wrong answers, to be concise, or both."""
+        """Return the guidance for a failed group: its wrong answers, to be concise, or both."""
         truncated = [item.outcome == "truncated" for item in group.graded]
         answers = [
             verdict.extracted
@@ -142,23 +135,16 @@ class LTE(MethodBase):
         pieces = () if mistakes is None else (mistakes,)
         return (*pieces, concise) if any(truncated) else pieces
 
-    def exchanged(
-        self, kept: tuple[Trajectory, ...], group: Group, rng: np.random.Generator
-    ) -> tuple[Trajectory, ...]:
-        """Returns the merged group; hinted episodes are learned without their hint."""
-        further = [item for item in group.trajectories if item.start.role in self.roles]
-        return merged_group(kept, further, rng)
-
 
 def merged_group(
-    kept: Sequence[Trajectory], further: Sequence[Trajectory], rng: np.random.Generator
+    episodes: Sequence[Trajectory], further: Sequence[Trajectory], rng: np.random.Generator
 ) -> tuple[Trajectory, ...]:
-    """Returns a failed group after further correct episodes have replaced failures at random.
+    """Replace failures of a failed group, at random, by further episodes that are correct.
 
-    A group in which nothing was added is returned as it is. At least one failure stays, or there
-    would be nothing to learn from.
+    At least one failure stays, because a group of successes alone gives no gradient. Without a
+    correct further episode the graded episodes stay as they are.
     """
-    base = [item for item in kept if item.is_graded]
+    base = [item for item in episodes if item.is_graded]
     found = [item for item in further if item.is_graded and item.is_success]
     found = found[: max(0, len(base) - 1)]
     replaced = set(rng.permutation(len(base))[: len(found)].tolist()) if found else set()

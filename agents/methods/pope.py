@@ -1,20 +1,19 @@
-"""POPE: hard problems are also tried with a short part of a reference solution in the prompt.
+"""POPE: hard problems are also sampled with a short part of a reference solution in the prompt.
 
     hard set: no success in K samples of the base policy
     i*(x):    the shortest prefix of the reference solution (up to a quarter) with a success in K
-              guided samples; if none has one, the first quarter
-    train on  x and x + prefix, 1:1, each its own group;  A = r - mean;  clip to [0, 5];
-              token sum over the response budget;  no KL
+              guided samples; the first quarter if no prefix has a success
+    train on  x and x + prefix, 1:1, each with its own group;  A = r - mean
+    L         = - sum over tokens of min(ratio A, clip(ratio, 0, 5) A) / response budget;  no KL
 
-The prefix stands in the user's prompt (a soft reset: the policy may restate it, skip it, or go
+The prefix is part of the user's prompt (a soft reset: the policy may restate it, skip it, or go
 back) and is never trained; the guided copy is trained under its guided prompt. Prefixes are
-searched once, before training, with the policy the run starts from; the search's tokens count.
+searched once, before training, with the starting policy; the search's tokens count.
 
 Source: arXiv 2601.18779, "Privileged On-Policy Exploration". The paper's K for the hard set is 128;
 the grid of a sixteenth of the solution and the K of the search are our choice.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,9 +27,11 @@ from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
+    MethodConfig,
     check_names,
     problem_starts,
 )
+from reason_env.agents.methods.reference import with_solution
 from reason_env.agents.methods.search_cache import (
     Measured,
     cache_path,
@@ -39,6 +40,7 @@ from reason_env.agents.methods.search_cache import (
 )
 from reason_env.agents.rollout import Group, Start
 from reason_env.errors import ConfigError, ProblemError
+from reason_env.problem import StepChecker
 from reason_env.state import (
     Guidance,
     ReasonState,
@@ -51,11 +53,10 @@ GUIDED = "/guided"
 Conditioning = Literal["prompt", "response"]
 Copies = Literal["both", "guided_only"]
 Easy = Literal["drop", "mix"]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class POPEConfig:
+class POPEConfig(MethodConfig):
     """POPE's numbers; the defaults are the paper's where it gives one."""
 
     kind: Annotated[Literal["pope"], tyro.conf.Suppress] = "pope"
@@ -66,22 +67,22 @@ class POPEConfig:
     probe_samples: int = 16
     """Guided samples of each prefix length in the search [the paper does not say]."""
     max_fraction: float = 0.25
-    """Largest part of the reference solution that is shown."""
+    """Largest fraction of the reference solution that is shown."""
     grid: float = 0.0625
-    """Spacing of the searched lengths, as a part of the solution [the paper does not say]."""
+    """Spacing of the searched lengths, as a fraction of the solution [the paper does not say]."""
     conditioning: Conditioning = "prompt"
-    """prompt: the prefix is guidance (the paper). response: it is the beginning of the policy's own
-    response, a hard prefix (an ablation)."""
+    """prompt: the prefix is guidance (the paper). response: the policy's response begins with it, a
+    hard prefix (an ablation)."""
     copies: Copies = "both"
     """Guided and unguided copies 1:1, or the guided one alone (an ablation)."""
     easy: Easy = "drop"
-    """Problems that are not hard: left out, or trained unguided beside (ray interference)."""
+    """Problems that are not hard: dropped, or mixed in unguided (an ablation, ray interference)."""
     instruction: str = ""
     """Shown with the prefix; the built-in base model needs none. "Do not restate ..." is the
     paper's ablation."""
     cache_dir: str | None = None
-    """Directory where searches are kept between runs; None keeps none. An entry is for one policy,
-    seed, environment and set of problems, and its tokens are counted as if it were made again."""
+    """Directory that keeps searches between runs; None: keep none. An entry is for one policy,
+    seed, environment and set of problems; its tokens count as if the run had searched."""
     advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(kind="mean"))
     loss: LossConfig = field(
         default_factory=lambda: LossConfig(
@@ -108,7 +109,7 @@ class POPEConfig:
 
 
 def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple[int, ...]:
-    """Returns the prefix lengths that are searched, in steps, shortest first; the longest is last.
+    """Return the prefix lengths to search, in steps, shortest first.
 
     The longest is `max_fraction` of the solution, at least one step, on the grid or not.
 
@@ -122,40 +123,37 @@ def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple
 
 
 class POPE(MethodBase):
-    """Guided and unguided copies of hard problems."""
+    """Train on guided and unguided copies of hard problems."""
 
+    config: POPEConfig
     roles = frozenset({"guided"})
     has_follow_up = False
 
-    def __init__(self, config: POPEConfig) -> None:
-        self.config = config
+    def __init__(self, config: POPEConfig, checker: StepChecker | None = None) -> None:
+        super().__init__(config, checker)
         self.prefixes: dict[str, int] = {}
-        """problem id -> steps shown; 0 for a problem that is not hard. Filled by `prepare`."""
+        """Problem id -> steps shown; 0 for a problem that is not hard. Filled by `prepare`."""
 
     @property
-    def has_own_groups(self) -> bool:
-        """False if hard problems have their guided copy alone."""
+    def samples_problems(self) -> bool:
+        """False if hard problems have only their guided copy."""
         return self.config.copies == "both"
 
-    @property
-    def advantage(self) -> AdvantageConfig:
-        """Among the episodes of one copy of a problem."""
-        return self.config.advantage
-
-    @property
-    def loss(self) -> LossConfig:
-        """The surrogate with a wide clip and a sum over tokens."""
-        return self.config.loss
-
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Returns the problems to train on, after finding the hard ones and their prefixes.
+        """Find the hard problems and their prefixes; return the problems to train on.
 
         Raises:
-            ProblemError: No problem has a reference solution, or none is hard.
+            ProblemError: No problem has a reference solution, or no problem is hard.
         """
-        self._check_solutions(states)
+        # Also if the prefixes are known, so that a resumed run logs which problems are left out.
+        solvable = with_solution(
+            states,
+            "POPE",
+            is_usable=lambda state: bool(self._lengths(state)),
+            rule="a reference solution that fits",
+        )
         if not self.prefixes:
-            self._measure(states, collect)
+            self._measure(states, solvable, collect)
         kept = [state for state in states if self._is_trained(state)]
         if not kept:
             raise ProblemError(
@@ -165,7 +163,7 @@ class POPE(MethodBase):
         return kept
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns an unguided and, for hard problems, a guided start of each problem."""
+        """Start an unguided and, if it is hard, a guided copy of each problem."""
         starts: list[Start] = []
         for start in problem_starts(states, self.config.group_size):
             length = self.prefixes[start.state.problem.problem_id]
@@ -180,15 +178,17 @@ class POPE(MethodBase):
         return starts
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the searched prefixes."""
+        """Return the searched prefixes."""
         return {"prefixes": dict(self.prefixes)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes the prefixes, so that a resumed run does not search again."""
+        """Restore the prefixes, so that a resumed run does not search again."""
         self.prefixes = {str(key): int(value) for key, value in state["prefixes"].items()}
 
-    def _measure(self, states: Sequence[ReasonState], collect: Collect) -> None:
-        """Searches the prefixes, or takes them from the cache, tokens included."""
+    def _measure(
+        self, states: Sequence[ReasonState], solvable: Sequence[ReasonState], collect: Collect
+    ) -> None:
+        """Search the prefixes, or read them and their number of tokens from the cache."""
         path = self._cache_path(states)
         known = None if path is None else read_measured(path)
         if known is not None:
@@ -202,15 +202,15 @@ class POPE(MethodBase):
             num_tokens += sum(t.num_sampled_tokens for g in groups for t in g.trajectories)
             return groups
 
-        self._search(states, counted)
+        self._search(solvable, counted)
         if path is not None:
             write_measured(path, Measured(values=self.prefixes, sampled_tokens=num_tokens))
 
     def _cache_path(self, states: Sequence[ReasonState]) -> Path | None:
-        """Returns the file of this search; None where none is kept.
+        """Return the cache file of this search; None without a cache.
 
         Raises:
-            ConfigError: A cache is asked for, and nobody says which policy is measured.
+            ConfigError: There is a cache directory, but no fingerprint of the policy.
         """
         config = self.config
         if config.cache_dir is None:
@@ -227,27 +227,7 @@ class POPE(MethodBase):
         )  # fmt: skip
         return cache_path(config.cache_dir, states, "pope", self.fingerprint(), repr(searched))
 
-    def _check_solutions(self, states: Sequence[ReasonState]) -> None:
-        """Says which problems are left out: also where the prefixes are known already."""
-        refused = [s.problem.problem_id for s in states if not self._is_solvable(s)]
-        if len(refused) == len(states):
-            raise ProblemError(
-                f"POPE must have problems with a reference solution, got none in {len(states)} "
-                "(whose beginning fits the prompt); give a `solution` column, or use another method"
-            )
-        if refused:
-            _log.warning(
-                "POPE leaves out %d of %d problems without a reference solution: %s",
-                len(refused),
-                len(states),
-                ", ".join(refused[:5]) + (", ..." if len(refused) > 5 else ""),
-            )
-
-    def _is_solvable(self, state: ReasonState) -> bool:
-        return bool(state.problem.solution) and bool(self._lengths(state))
-
-    def _search(self, states: Sequence[ReasonState], collect: Collect) -> None:
-        solvable = [state for state in states if self._is_solvable(state)]
+    def _search(self, solvable: Sequence[ReasonState], collect: Collect) -> None:
         plain = [
             _probe(state, state.problem.problem_id, self.config.hard_samples) for state in solvable
         ]

@@ -1,51 +1,62 @@
-"""What a method is: where episodes start, what follows, and what is trained. One small object each.
+"""What a method is: where episodes start, what is sampled next, and what is trained.
 
-The loop calls `prepare` once a run, then each iteration `plan`, `follow_up` with all groups so far
-until it returns nothing, and `training_samples`. A method says everything in these values: starts
-(with the context that is learned under), groups by explicit key, roles, and samples.
+The training loop calls `prepare` once a run. In each iteration it calls `plan`, then `follow_up`
+with all groups so far until that returns nothing, then `training_samples`.
 
-`MethodBase` holds the answers of a method that needs no preparation, no second wave and no memory.
-It makes the samples from three smaller questions, so that methods compose (`compose.py`): what is
-`kept` of a problem's own group, what is `exchanged` in it, and what a further group or the method
-itself adds. A problem's own group is the one that begins with an episode of the role "base".
+`MethodBase` is the base class of every method. It needs only a config and `plan`, and trains every
+group with the group's own advantages. A method that trains more or less overrides `part`, a value
+that says what it removes, swaps and adds (`pipeline.py`); because of it, methods compose
+(`compose.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from reason_env.agents.learning import AdvantageConfig, LossConfig, PairLossConfig, group_advantages
-from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
+from reason_env.agents.learning import AdvantageConfig, LossConfig, PairLossConfig
+from reason_env.agents.methods.pipeline import Part, training_samples
+from reason_env.agents.metrics import Number
+from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError, did_you_mean
+from reason_env.problem import StepChecker
 from reason_env.state import ReasonState
 
 Fits = Callable[[ReasonState], bool]
 """Whether the environment and the model can begin an episode at a state."""
 Fingerprint = Callable[[], str]
-"""Hash of everything that a measurement of the policy depends on, the states apart."""
+"""Hash of everything except the states that a measurement of the policy depends on."""
 Collect = Callable[[Sequence[Start]], Sequence[Group]]
-"""Samples some starts with the policy as it is; tokens are counted."""
-BASE = "base"
-"""The role of episodes that begin at the problem, as the environment starts it."""
+"""Samples some starts with the current policy; the run counts the tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodConfig:
+    """Base class of the methods' configs.
+
+    A subclass gives `kind` a default, the method's name, and adds the method's numbers.
+    """
+
+    kind: str
 
 
 class Method(Protocol):
-    """One row of the table: starts, guidance, training context, estimator and loss."""
+    """What the training loop needs of a method."""
 
     @property
     def loss(self) -> LossConfig:
-        """The update's loss, every number in it."""
+        """The loss of the update."""
         ...
 
     @property
     def role_losses(self) -> Mapping[str, LossConfig]:
-        """The loss of samples of a role, where it is another."""
+        """Role -> the loss of its samples, for roles whose loss is not `loss`."""
         ...
 
     @property
     def pair_loss(self) -> PairLossConfig | None:
-        """The loss of pairs of responses, in place of all others; None for none."""
+        """The loss of pairs of responses, which replaces all other losses; None for no pairs."""
         ...
 
     @property
@@ -55,161 +66,140 @@ class Method(Protocol):
 
     @property
     def prepared_tokens(self) -> int:
-        """Tokens of a preparation that was taken from a file."""
+        """Generated tokens of a preparation that was read from a file."""
         ...
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Returns the problems to train on, after whatever must be measured before training."""
+        """Measure what must be measured before training; return the problems to train on."""
         ...
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns the first wave's starts, given where the environment starts each problem."""
+        """Return the first starts of an iteration.
+
+        Args:
+            states: Where the environment starts each problem of the iteration.
+            rng: Makes the method's random choices.
+        """
         ...
 
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
-        """Returns further starts after seeing all groups so far; empty when there are none."""
+        """Return further starts, given all groups so far; empty if there are none."""
         ...
 
     def training_samples(
         self, groups: Sequence[Group], rng: np.random.Generator
     ) -> list[TrainingSample]:
-        """Returns which tokens are trained, under which context, with which advantage."""
+        """Return which tokens are trained, under which context, with which advantage."""
         ...
 
-    def metrics(self, groups: Sequence[Group]) -> dict[str, float | int | None]:
-        """Returns what only this method can measure of an iteration, by names of `METRICS`."""
+    def metrics(self, groups: Sequence[Group]) -> dict[str, Number]:
+        """Return the method's own metrics of an iteration, by names of `METRICS`."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what the method remembers between iterations, as JSON can hold it."""
+        """Return what the method remembers between iterations, as a JSON object."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`'s value."""
+        """Restore what `state_dict` returned."""
         ...
 
 
 class MethodBase:
-    """A method without preparation, further waves, other losses or memory.
-
-    A subclass has `advantage` and `loss`, `plan`, and whatever else it does otherwise.
-    """
+    """A method that trains every group as it is; a subclass adds `plan` and whatever differs."""
 
     roles: frozenset[str] = frozenset()
-    """Roles of the starts and samples that it adds beside "base"; no other method's in a
-    composition."""
-    fits: Fits = staticmethod(lambda state: True)
-    """Whether an episode can begin at a state; `build_method` sets it. Asked before guidance that
-    may be too long for the prompt or the model is put into a start."""
-    fingerprint: Fingerprint | None = None
-    """What a measurement of the policy depends on beside the states: weights, sampling, budgets,
-    seed; `build_method` sets it. None where nobody knows, and nothing is kept between runs."""
-    prepared_tokens: int = 0
-    """Tokens of a preparation that was taken from a file, counted as if they were generated now."""
+    """Roles of the method's starts and samples, "base" excluded. Two methods of a composition have
+    no role in common."""
     has_follow_up = True
     """False promises that `follow_up` always returns nothing: CPI then finds the states that the
     method starts from without sampling."""
+    fits: Fits = staticmethod(lambda state: True)
+    """Whether an episode can begin at a state; set by `build_method`. Check it before a start gets
+    guidance that may be too long for the prompt or the model."""
+    fingerprint: Fingerprint | None = None
+    """Hash of what a measurement of the policy depends on (weights, sampling, budgets, seed); set
+    by `build_method`. None if it is unknown, and then nothing is kept between runs."""
+    prepared_tokens: int = 0
+    """Generated tokens of a preparation that was read from a file; the run counts them."""
     is_first = True
-    """False behind another method of a composition: the problems' own groups are not its."""
+    """False after another method in a composition, which then samples the problem groups."""
 
-    @property
-    def has_own_groups(self) -> bool:
-        """True if it samples the problems themselves, in groups that other methods can share."""
-        return True
+    def __init__(self, config: Any, checker: StepChecker | None = None) -> None:
+        self.config = config
+        self.checker = checker
+        """The problems' step checker; None if they have none."""
 
     @property
     def advantage(self) -> AdvantageConfig:
-        """The estimator of the problems' own groups and of its further ones."""
-        raise NotImplementedError(f"{type(self).__name__} must have an advantage")
+        """The estimator of the problem groups and of the method's further groups."""
+        return self.config.advantage
 
     @property
     def loss(self) -> LossConfig:
-        """The loss of the problems' own groups."""
-        raise NotImplementedError(f"{type(self).__name__} must have a loss")
-
-    @property
-    def role_losses(self) -> Mapping[str, LossConfig]:
-        """Every role has the method's loss."""
-        return {}
-
-    def losses_beside(self, loss: LossConfig) -> Mapping[str, LossConfig]:
-        """Returns the losses of its roles where the problems' own groups have another `loss`."""
-        own = self.role_losses
-        return {role: own.get(role, self.loss) for role in self.roles}
+        """The loss of the problem groups."""
+        return self.config.loss
 
     @property
     def pair_loss(self) -> PairLossConfig | None:
-        """The loss of pairs of responses, in place of all others; None for none."""
+        """No pairs."""
         return None
 
+    @property
+    def samples_problems(self) -> bool:
+        """Whether the method plans problem groups, which other methods can share."""
+        return True
+
+    @property
+    def part(self) -> Part:
+        """Its share of the pipeline: all groups are trained, and nothing else."""
+        return Part(roles=self.roles, compared=self.roles, advantage=self.advantage)
+
+    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
+        """Return the loss of each of its roles in a run whose problem groups have `loss`.
+
+        A role that is left out has `loss`.
+        """
+        return dict.fromkeys(sorted(self.roles), self.loss)
+
+    @property
+    def role_losses(self) -> Mapping[str, LossConfig]:
+        """Role -> the loss of its samples, for roles whose loss is not `loss`."""
+        own = self.losses_with(self.loss)
+        return {role: loss for role, loss in own.items() if loss != self.loss}
+
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Returns every problem."""
+        """Train on every problem."""
         return states
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns the first wave's starts, given where the environment starts each problem."""
+        """Return the first starts of an iteration."""
         raise NotImplementedError(f"{type(self).__name__} must plan")
 
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
-        """Returns nothing."""
+        """Return no further starts."""
         return []
 
     def training_samples(
         self, groups: Sequence[Group], rng: np.random.Generator
     ) -> list[TrainingSample]:
-        """Returns the samples of each group in order, then those that the method adds itself."""
-        samples: list[TrainingSample] = []
-        for group in groups:
-            if is_own_group(group):
-                trained = self.exchanged(self.kept(group), group, rng)
-                samples += samples_of(trained, self.advantage)
-            else:
-                samples += self.further_samples(group)
-        return samples + self.added_samples(groups)
+        """Run the pipeline with this method alone."""
+        return training_samples([self.part], groups, rng)
 
-    def kept(self, group: Group) -> tuple[Trajectory, ...]:
-        """Returns which episodes from the problem itself it leaves in the problem's own group."""
-        return tuple(item for item in group.trajectories if item.start.role not in self.roles)
-
-    def exchanged(
-        self, kept: tuple[Trajectory, ...], group: Group, rng: np.random.Generator
-    ) -> tuple[Trajectory, ...]:
-        """Returns the own group that is trained: those kept, or others of `group` in their place.
-
-        Args:
-            kept: What `kept` has left (of all methods, in a composition).
-            group: All episodes of the group.
-            rng: Chooses.
-        """
-        return kept
-
-    def further_samples(self, group: Group) -> list[TrainingSample]:
-        """Returns the samples of a further group that it asked for: all, compared among them."""
-        return samples_of(group.trajectories, self.advantage)
-
-    def added_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
-        """Returns samples of no group."""
-        return []
-
-    def metrics(self, groups: Sequence[Group]) -> dict[str, float | int | None]:
-        """Returns what only this method can measure of an iteration, by names of `METRICS`."""
+    def metrics(self, groups: Sequence[Group]) -> dict[str, Number]:
+        """Return no metrics."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns nothing to remember."""
+        """Return nothing to remember."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes nothing."""
-
-
-def is_own_group(group: Group) -> bool:
-    """Returns whether a group is a problem's own, which all methods of a composition share."""
-    return group.trajectories[0].start.role == BASE
+        """Restore nothing."""
 
 
 def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Start]:
-    """Returns one start a problem, each its own group, learned under what it was sampled under."""
+    """Make one start a problem, each with its own group, trained under the sampled prompt."""
     return [
         Start(
             state=state,
@@ -222,30 +212,20 @@ def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Star
     ]
 
 
-def samples_of(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[TrainingSample]:
-    """Returns the samples of one group: each graded episode with its advantage among them.
-
-    Episodes whose verifier failed are in no group; fewer than two graded ones teach nothing.
-    """
-    graded = [item for item in trajectories if item.is_graded]
-    if len(graded) < 2:
-        return []
-    advantages = group_advantages([item.episode_return for item in graded], config)
-    return [
-        training_sample(item, float(advantage))
-        for item, advantage in zip(graded, advantages, strict=True)
-    ]
+def group_key(draw: int, state: ReasonState) -> str:
+    """Return the key of a problem group: one problem may be drawn twice in an iteration."""
+    return f"{draw}:{state.problem.problem_id}"
 
 
 def check_names(config: object, choices: Mapping[str, Sequence[str]]) -> None:
-    """Raises where a field of a config is none of its names.
+    """Check that fields of a config hold one of their names.
 
     Args:
         config: A method's config.
-        choices: Field -> the names it may have.
+        choices: Field -> the names that it may hold.
 
     Raises:
-        ConfigError: The first field that has another name, with the nearest.
+        ConfigError: A field holds another name; the message has the nearest one.
     """
     for name, known in choices.items():
         value = getattr(config, name)
@@ -254,8 +234,3 @@ def check_names(config: object, choices: Mapping[str, Sequence[str]]) -> None:
                 f"{name} must be one of {', '.join(known)}, got {value!r}"
                 f"{did_you_mean(str(value), known)}"
             )
-
-
-def group_key(index: int, state: ReasonState) -> str:
-    """Returns the key of the `index`-th problem of an iteration: a problem may come twice."""
-    return f"{index}:{state.problem.problem_id}"

@@ -1,60 +1,140 @@
-"""The methods, by name: one file each, one line here. Names joined by "+" are a composition."""
+"""The methods by name: the built-in ones, those of installed packages, those of this process.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+A method is a `MethodEntry`. The built-in ones are listed here, one line each. A package offers its
+own through the entry-point group `reason_env.methods`: the entry point's name is the method's, its
+value a `MethodEntry`. An entry point is loaded when its name is first looked up, so a package that
+fails to load breaks no other method. `register_method` adds an entry to this process alone: the
+subprocesses of `reason-env compare` do not know it.
+
+Names joined by "+" are a composition.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from reason_env.agents.learning import SurrogateFunction, register_surrogate
 from reason_env.agents.methods.compose import Composed, check_composition
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
-from reason_env.agents.methods.protocol import Fingerprint, Fits, Method, MethodBase
+from reason_env.agents.methods.protocol import Fingerprint, Fits, Method, MethodBase, MethodConfig
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
-from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
+from reason_env.agents.metrics import Metric, register_metrics
+from reason_env.agents.runs import ByKind
+from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import StepChecker
 
-SingleConfig = (
-    GRPOConfig
-    | RRPOConfig
-    | SRPOConfig
-    | POPEConfig
-    | LTEConfig
-    | ExPOConfig
-    | ExPDPOConfig
-    | SFTConfig
-)
-"""The union of the single methods' configs; `kind` tells them apart."""
-
-METHODS: dict[str, type[SingleConfig]] = {
-    "grpo": GRPOConfig,
-    "rrpo": RRPOConfig,
-    "srpo": SRPOConfig,
-    "pope": POPEConfig,
-    "lte": LTEConfig,
-    "expo": ExPOConfig,
-    "exp-dpo": ExPDPOConfig,
-    "sft": SFTConfig,
-}
-"""Name on the command line -> the config class."""
+ENTRY_POINTS = "reason_env.methods"
+"""Entry-point group in which packages offer methods."""
+RESERVED = ("composed", "cpi", "initial")
+"""Names that mean something else to a config or to the command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComposedConfig:
-    """Several methods in combination: `compose.py` says in which order what happens.
+class MethodEntry:
+    """One method, with everything that it adds to the library.
 
     Raises:
-        ConfigError: There is no method, one comes twice, or two contradict each other.
+        ConfigError: The config is no `MethodConfig`, or its `kind` is no name of a method.
+    """
+
+    config: type[MethodConfig]
+    """Frozen dataclass; the default of its field `kind` is the method's name."""
+    build: Callable[[Any, StepChecker | None], MethodBase]
+    """(config, the problems' step checker) -> the method; usually the method's class."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """Metrics that `MethodBase.metrics` returns and `METRICS` does not hold."""
+    surrogates: Mapping[str, SurrogateFunction] = field(default_factory=dict)
+    """Policy terms that `LossConfig.surrogate` may then name."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.config, type) and issubclass(self.config, MethodConfig)):
+            raise ConfigError(
+                f"a method's config must be a subclass of MethodConfig, got {shown(self.config)}"
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name) or self.name in RESERVED:
+            raise ConfigError(
+                f"the kind of {self.config.__name__} must have a default of lower-case letters, "
+                f"digits, - and _, other than {', '.join(RESERVED)}; got {self.name!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The method's name, on the command line and in files."""
+        kind = next(item for item in dataclasses.fields(self.config) if item.name == "kind")
+        return str(kind.default)
+
+
+def register_method(entry: MethodEntry) -> None:
+    """Add a method to this process, with its metrics and surrogates.
+
+    Raises:
+        ConfigError: A method, a metric or a surrogate of that name is already registered.
+    """
+    if entry.name in _REGISTERED:
+        raise ConfigError(
+            f"a method must be registered once, got {entry.name!r} twice; rename one of them"
+        )
+    _add_parts(entry)
+    _REGISTERED[entry.name] = entry
+
+
+def method_names() -> list[str]:
+    """List all methods, without loading those of installed packages."""
+    return list(dict.fromkeys([*_REGISTERED, *_installed()]))
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Find a method by its name.
+
+    Raises:
+        UnknownNameError: There is no method of that name.
+        ConfigError: Several packages offer the name, or its package fails to load.
+    """
+    points = _installed().get(name, ())
+    owners = [f"the package {_distribution(point)}" for point in points]
+    if name in _REGISTERED:
+        owners.insert(0, "this process")
+    if len(owners) > 1:
+        raise ConfigError(
+            f"a method must be registered once, got {name!r} from {' and '.join(owners)}; "
+            "uninstall or rename one of them"
+        )
+    if points:
+        return _loaded(points[0])
+    if name not in _REGISTERED:
+        raise UnknownNameError(f"no method {name!r}{did_you_mean(name, method_names())}")
+    return _REGISTERED[name]
+
+
+def _config_class(kind: str) -> type[MethodConfig]:
+    return ComposedConfig if kind == "composed" else method_entry(kind).config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedConfig(MethodConfig):
+    """Several methods in combination; `compose.py` says what happens in which order.
+
+    Raises:
+        ConfigError: There is no method, one occurs twice, or two contradict each other.
     """
 
     kind: Annotated[Literal["composed"], tyro.conf.Suppress] = "composed"
-    methods: tuple[SingleConfig, ...] = ()
-    """In order; the first samples the problems' own groups, and gives their estimator and loss."""
+    methods: tuple[
+        Annotated[MethodConfig, ByKind(lambda kind: method_entry(kind).config)], ...
+    ] = ()
+    """In order; the first samples the problem groups, and gives them its estimator and loss."""
 
     def __post_init__(self) -> None:
         names = [config.kind for config in self.methods]
@@ -64,41 +144,45 @@ class ComposedConfig:
                 f"a composition must name each method once, got {'+'.join(names)}; "
                 f"take one {twice[0]} out"
             )
-        check_composition({config.kind: _unchecked(config) for config in self.methods})
+        # What methods combine with depends on their configs alone; any checker serves.
+        check_composition(
+            {own.kind: _built(own, lambda problem, steps: None) for own in self.methods}
+        )
 
 
-MethodConfig = SingleConfig | ComposedConfig
-"""What `TrainConfig.method` may be."""
+AnyMethodConfig = Annotated[MethodConfig, ByKind(_config_class)]
+"""Annotation of a field that holds any method's config, a composition included."""
 
 
 def method_config(name: str) -> MethodConfig:
-    """Returns the default config of a method, or of several, in order, with "+" between them.
+    """Return the default config of a method, or of several joined by "+", in order.
 
     >>> method_config("srpo+lte").methods[1].kind
     'lte'
 
     Raises:
-        UnknownNameError: A name is no method's.
-        ConfigError: The methods have no meaning together.
+        UnknownNameError: There is no method of a name.
+        ConfigError: The methods cannot be combined.
     """
-    names = name.split("+")
-    for own in names:
-        if own not in METHODS:
-            raise UnknownNameError(f"no method {own!r}{did_you_mean(own, METHODS)}")
-    if len(names) == 1:
-        return METHODS[name]()
-    return ComposedConfig(methods=tuple(METHODS[own]() for own in names))
+    configs = [method_entry(part).config for part in name.split("+")]
+    defaults = tuple(
+        config(kind=part) for config, part in zip(configs, name.split("+"), strict=True)
+    )
+    return defaults[0] if len(defaults) == 1 else ComposedConfig(methods=defaults)
 
 
 def method_name(config: MethodConfig) -> str:
-    """Returns the name that `method_config` takes.
+    """Return the name that `method_config` takes.
 
     >>> method_name(method_config("pope+rrpo"))
     'pope+rrpo'
     """
-    if isinstance(config, ComposedConfig):
-        return "+".join(own.kind for own in config.methods)
-    return config.kind
+    return "+".join(part.kind for part in parts_of(config))
+
+
+def parts_of(config: MethodConfig) -> tuple[MethodConfig, ...]:
+    """Return the configs of the single methods in a config, in order."""
+    return config.methods if isinstance(config, ComposedConfig) else (config,)
 
 
 def build_method(
@@ -107,83 +191,78 @@ def build_method(
     fits: Fits | None = None,
     fingerprint: Fingerprint | None = None,
 ) -> Method:
-    """Returns the method that a config describes.
+    """Build the method that a config describes.
 
     Args:
-        config: One of the union.
+        config: Of a single method or of a composition.
         checker: The problems' step checker, for methods that can use one.
-        fits: Whether an episode can begin at a state; None where everything fits.
-        fingerprint: Hash of what a measurement of the policy depends on; None where nothing may be
-            kept between runs.
+        fits: Whether an episode can begin at a state; None if every state fits.
+        fingerprint: Hash of what a measurement of the policy depends on; None keeps no measurement
+            between runs.
 
     Raises:
-        ConfigError: A step checker is asked for, and there is none.
+        ConfigError: The method needs a step checker, and there is none.
     """
-    parts = _parts(config)
     built: dict[str, MethodBase] = {}
-    for own in parts:
-        method = _method(own, checker)
+    for part in parts_of(config):
+        method = built[part.kind] = _built(part, checker)
         if fits is not None:
             method.fits = fits
         method.fingerprint = fingerprint
-        built[own.kind] = method
-    return Composed(built) if len(built) > 1 else built[parts[0].kind]
+    return Composed(built) if len(built) > 1 else next(iter(built.values()))
 
 
-def _parts(config: MethodConfig) -> Sequence[SingleConfig]:
-    return config.methods if isinstance(config, ComposedConfig) else (config,)
+def _built(config: MethodConfig, checker: StepChecker | None) -> MethodBase:
+    return method_entry(config.kind).build(config, checker)
 
 
-def _unchecked(config: SingleConfig) -> MethodBase:
-    """Returns a method to be asked what it combines with; its checker is not needed for that."""
-    return _method(config, lambda problem, steps: None)
+def _add_parts(entry: MethodEntry) -> None:
+    register_metrics(entry.metrics)
+    for name, function in entry.surrogates.items():
+        register_surrogate(name, function)
 
 
-def _method(config: SingleConfig, checker: StepChecker | None) -> MethodBase:
-    match config:
-        case SRPOConfig():
-            method = SRPO(config, checker)
-        case RRPOConfig():
-            method = RRPO(config, checker)
-        case POPEConfig():
-            method = POPE(config)
-        case LTEConfig():
-            method = LTE(config)
-        case ExPOConfig():
-            method = ExPO(config)
-        case ExPDPOConfig():
-            method = ExPDPO(config)
-        case SFTConfig():
-            method = SFT(config)
-        case GRPOConfig():
-            method = GRPO(config)
-    return method
+@functools.cache
+def _installed() -> dict[str, tuple[EntryPoint, ...]]:
+    """Return name -> the entry points of installed packages, not loaded."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
 
 
-__all__ = [
-    "GRPO",
-    "LTE",
-    "METHODS",
-    "POPE",
-    "RRPO",
-    "SFT",
-    "SRPO",
-    "Composed",
-    "ComposedConfig",
-    "ExPDPO",
-    "ExPDPOConfig",
-    "ExPO",
-    "ExPOConfig",
-    "GRPOConfig",
-    "LTEConfig",
-    "Method",
-    "MethodConfig",
-    "POPEConfig",
-    "RRPOConfig",
-    "SFTConfig",
-    "SRPOConfig",
-    "SingleConfig",
-    "build_method",
-    "method_config",
-    "method_name",
-]
+@functools.cache
+def _loaded(point: EntryPoint) -> MethodEntry:
+    try:
+        entry = point.load()
+    except Exception as error:
+        raise ConfigError(
+            f"the method {point.name!r} of the package {_distribution(point)} must load, got "
+            f"{type(error).__name__}: {error}; mend {point.value!r}, or uninstall the package"
+        ) from error
+    if not isinstance(entry, MethodEntry) or entry.name != point.name:
+        found = f"the method {entry.name!r}" if isinstance(entry, MethodEntry) else shown(entry)
+        raise ConfigError(
+            f"the entry point {point.name!r} of the package {_distribution(point)} must be the "
+            f"MethodEntry of that name, got {found}; correct {point.value!r}"
+        )
+    _add_parts(entry)
+    return entry
+
+
+def _distribution(point: EntryPoint) -> str:
+    return "(unnamed)" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+
+
+_REGISTERED: dict[str, MethodEntry] = {}
+for _entry in (
+    MethodEntry(config=GRPOConfig, build=GRPO),
+    MethodEntry(config=RRPOConfig, build=RRPO),
+    MethodEntry(config=SRPOConfig, build=SRPO),
+    MethodEntry(config=POPEConfig, build=POPE),
+    MethodEntry(config=LTEConfig, build=LTE),
+    MethodEntry(config=ExPOConfig, build=ExPO),
+    MethodEntry(config=ExPDPOConfig, build=ExPDPO),
+    MethodEntry(config=SFTConfig, build=SFT),
+):
+    register_method(_entry)

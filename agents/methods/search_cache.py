@@ -1,9 +1,9 @@
 """A measurement of the starting policy, kept in a file between runs.
 
-The name of the file is a hash of everything that decides what would be measured: weights, sampling,
-environment and seed (`agents/train/fingerprint.py`), the states, and the method's own settings. So
-an entry is what the run would measure itself, and can never be out of date; entries are only added.
-Tokens are kept beside the values, because a run that takes them pays for them too.
+The file's name is a hash of everything that decides the measurement: weights, sampling, environment
+and seed (`agents/train/fingerprint.py`), the states, and the method's settings. So an entry holds
+what the run would measure, and never goes out of date; entries are only added. It also holds the
+tokens that the measurement generated, because a run that reads it counts them.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One entry."""
+    """One cached measurement."""
 
     values: dict[str, int]
-    """Problem id -> what was measured."""
+    """Problem id -> the measured value."""
     sampled_tokens: int
-    """Generated for it."""
+    """Tokens that the measurement generated."""
 
 
 def cache_path(folder: str, states: Sequence[ReasonState], *parts: str) -> Path:
-    """Returns where the measurement of these states under these settings is kept.
+    """Return the file for the measurement of these states under these settings.
 
     Args:
         folder: The cache directory.
         states: In the order in which they are measured, which decides the seeds.
-        parts: Fingerprint and settings.
+        parts: Fingerprint and settings, as text.
     """
     digest = hashlib.sha256()
     for part in (*parts, *(state.state_id for state in states)):
@@ -44,7 +44,7 @@ def cache_path(folder: str, states: Sequence[ReasonState], *parts: str) -> Path:
 
 
 def read_measured(path: Path) -> Measured | None:
-    """Returns the entry; None where there is none.
+    """Read an entry; None if the file does not exist.
 
     Raises:
         ConfigError: The file is damaged.
@@ -64,7 +64,7 @@ def read_measured(path: Path) -> Measured | None:
 
 
 def write_measured(path: Path, measured: Measured) -> None:
-    """Writes the entry whole: a killed run leaves none, and two runs at once leave one."""
+    """Write an entry atomically: a killed run leaves none, and two runs at once leave one."""
     entry = {
         "format": FORMAT,
         "values": measured.values,

@@ -1,17 +1,16 @@
-"""SFT on the reference: GRPO, and the log-likelihood of reference solutions beside it.
+"""SFT on the reference: GRPO plus the log-likelihood of the reference solutions.
 
     J = J_GRPO + weight log pi_theta(solution, answer | x)      mean over the solution's tokens
 
 A control arm, not a recommendation: POPE's paper reports that imitating the oracle's solutions
-harms exploration. It is the only method in which tokens that the policy did not sample carry
-gradient (with ExPO's `explanations="expert"`, its like in ExPO's slot). Behind another method of a
-composition it adds the term alone: `pope+sft`.
+harms exploration. Here, and with `explanations="expert"` in ExPO and ExP-DPO, tokens that the
+policy did not sample carry gradient; in no other method. After another method of a composition it
+adds its term alone: `pope+sft`.
 
-Source: the control of arXiv 2601.18779, "Privileged On-Policy Exploration"; the weight, the mean
-over tokens and training both at once are our choice [the paper trains them one after the other].
+Source: the control arm of arXiv 2601.18779, "Privileged On-Policy Exploration". The weight, the
+mean over tokens and training both at once are our choice [the paper imitates first].
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -20,18 +19,18 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.protocol import Collect, MethodBase, is_own_group, problem_starts
-from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory
-from reason_env.errors import ConfigError, ProblemError
-from reason_env.problems import reference_response
+from reason_env.agents.methods.pipeline import Part, is_problem_group
+from reason_env.agents.methods.protocol import Collect, MethodBase, MethodConfig, problem_starts
+from reason_env.agents.methods.reference import likelihood, reference_sample, with_solution
+from reason_env.agents.rollout import Group, Start, TrainingSample
+from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
 REFERENCE = "reference"
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SFTConfig:
+class SFTConfig(MethodConfig):
     """The numbers of SFT on the reference."""
 
     kind: Annotated[Literal["sft"], tyro.conf.Suppress] = "sft"
@@ -49,97 +48,35 @@ class SFTConfig:
 
 
 class SFT(MethodBase):
-    """GRPO, and the imitation of the reference."""
+    """GRPO plus imitation of the reference."""
 
+    config: SFTConfig
     roles = frozenset({REFERENCE})
     has_follow_up = False
 
-    def __init__(self, config: SFTConfig) -> None:
-        self.config = config
-
     @property
-    def advantage(self) -> AdvantageConfig:
-        """Among the episodes of a problem; solutions have none."""
-        return self.config.advantage
+    def part(self) -> Part:
+        """The reference solutions are added."""
+        return replace(super().part, add=self.references)
 
-    @property
-    def loss(self) -> LossConfig:
-        """The loss of the groups."""
-        return self.config.loss
-
-    @property
-    def role_losses(self) -> Mapping[str, LossConfig]:
-        """- weight log pi of the solutions, averaged among themselves."""
+    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
+        """Train the solutions by -log pi, averaged over the solutions alone."""
         return {REFERENCE: likelihood("seq_mean_token_mean")}
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Returns every problem that has a reference solution.
+        """Keep the problems that have a reference solution.
 
         Raises:
-            ProblemError: None has.
+            ProblemError: No problem has one.
         """
         return with_solution(states, "SFT")
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Returns one start a problem, as GRPO's."""
+        """Start `group_size` episodes at each problem, as GRPO does."""
         return problem_starts(states, self.config.group_size)
 
-    def added_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
-        """Returns the reference solution of each problem of the iteration."""
-        firsts = [group.trajectories[0] for group in groups if is_own_group(group)]
+    def references(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Make a sample of each problem's reference solution, with `weight` as its advantage."""
+        firsts = [group.trajectories[0] for group in groups if is_problem_group(group)]
         samples = [reference_sample(first, REFERENCE) for first in firsts]
         return [replace(sample, advantage=self.config.weight) for sample in samples]
-
-
-def likelihood(aggregation: Literal["seq_mean_token_mean", "seq_mean_token_sum"]) -> LossConfig:
-    """Returns -A log pi, averaged over its own rows: a term added to the others' loss."""
-    return LossConfig(
-        surrogate="reinforce",
-        aggregation=aggregation,
-        importance_weight_cap=None,
-        separate_normaliser=True,
-    )
-
-
-def with_solution(states: Sequence[ReasonState], name: str) -> list[ReasonState]:
-    """Returns the problems with a reference solution; how many have none is said once.
-
-    Raises:
-        ProblemError: None has.
-    """
-    kept = [state for state in states if state.problem.solution]
-    if not kept:
-        raise ProblemError(
-            f"{name} must have problems with a reference solution, got none in {len(states)}; "
-            "give a `solution` column, or use another method"
-        )
-    if len(kept) < len(states):
-        missing = [s.problem.problem_id for s in states if not s.problem.solution]
-        _log.warning(
-            "%s leaves out %d of %d problems without a reference solution: %s",
-            name,
-            len(missing),
-            len(states),
-            ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else ""),
-        )
-    return kept
-
-
-def reference_sample(trajectory: Trajectory, role: str) -> TrainingSample:
-    """Returns the reference solution of an episode's problem, as if it had been sampled.
-
-    Nothing sampled it: its behavior log-probabilities are 0, and the loss does not read them.
-    """
-    state = trajectory.start.learn_from
-    text = reference_response(state.problem, state.codec.step_delimiter)
-    token_ids = (*state.codec.encode(text), state.codec.eos_id)
-    return TrainingSample(
-        context_ids=trajectory.learn_prompt_ids,
-        token_ids=token_ids,
-        action_mask=(True,) * len(token_ids),
-        behavior_log_probs=(0.0,) * len(token_ids),
-        advantage=1.0,
-        role=role,
-        group=f"{trajectory.start.group}/{role}",
-        source="reference",
-    )

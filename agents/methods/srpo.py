@@ -1,14 +1,19 @@
 r"""SRPO: resets to the step before the first error, which the policy locates in its own chain.
 
-As RRPO, but k is not drawn: the same weights are shown the failed chain as numbered steps, are told
-that it is wrong (not what is right), and name the step where it goes wrong, `\boxed{N}` last, else
-the last "Step N", else 1; clipped to 1..T. The reply is sampled at temperature 0.3 and not trained.
+    k     = N of the last `\boxed{N}` in the reply, else of the last "Step N", else 1; in 1..T
+    reply ~ pi(. | x, source steps numbered 1..T, question) at temperature 0.3, not trained
+    reset = 4 suffixes ~ pi(. | x, source steps 1..k-1)
+    A = (r - mean) / population std, each group on its own;  L = - mean_i A_i mean_t log pi
 
-Control arms: the family's step checker in the policy's place ("checker"), a random step ("random"),
-an offset of some steps, and showing the reference answer to the localiser.
+Everything except k is RRPO's (`rrpo.py`). The prompt of the localisation says that the chain is
+wrong, but not what the right answer is.
 
-Source: arXiv 2605.25507, section on SRPO and the released code. The words of the question are our
-choice [the built-in base model's]; give your own with `--question` for a model that reads prose.
+Control arms: the family's step checker instead of the policy ("checker"), a random step ("random"),
+an offset in steps, and showing the reference answer to the localiser.
+
+Source: arXiv 2605.25507, "Credit Assignment with Resets in Language Model Reasoning", section on
+SRPO and the released code. The question's words are our choice, for the built-in base model; give
+other words with `--question` for a model that reads prose.
 """
 
 import logging
@@ -33,6 +38,7 @@ from reason_env.agents.methods.rrpo import (
     paper_advantage,
     paper_loss,
 )
+from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, Trajectory
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
@@ -52,14 +58,15 @@ class SRPOConfig(RRPOConfig):
 
     kind: Annotated[Literal["srpo"], tyro.conf.Suppress] = "srpo"  # pyright: ignore[reportIncompatibleVariableOverride]
     localiser: Localiser = "self"
-    """Who names the first wrong step: the policy, the family's step checker, or chance."""
+    """What names the first wrong step: the policy, the family's step checker, or a random draw."""
     offset: int = 0
-    """Steps that are kept more (above 0) or fewer (below 0) than the localiser says."""
+    """Steps that a reset keeps beyond those before the named step; below 0: it keeps fewer."""
     localiser_temperature: float = 0.3
+    """Sampling temperature of the reply."""
     max_localiser_tokens: int = 224
-    """Tokens of the reply, which may go through the steps one by one before it names one."""
+    """Most tokens of the reply, which may go through the steps one by one before it names one."""
     show_answer: bool = False
-    """Shows the reference answer to the localiser (the paper's oracle variant)."""
+    """Show the reference answer to the localiser (the paper's oracle variant)."""
     question: str = "First wrong step?"
     """Asked after the numbered steps [the paper does not print its prompt]."""
     advantage: AdvantageConfig = field(default_factory=paper_advantage)
@@ -79,30 +86,30 @@ class SRPOConfig(RRPOConfig):
 
 
 def named_step(reply: str, num_steps: int) -> int:
-    r"""Returns the 1-based step that a reply names, clipped to 1..num_steps; 1 where it names none.
+    r"""Return the 1-based step that a reply names, clipped to 1..num_steps; 1 if it names none.
 
     >>> named_step(r"Step 2 is fine. \boxed{3}", 5), named_step("step 2, no: Step 4", 5)
     (3, 4)
     >>> named_step("I cannot tell.", 5), named_step(r"\boxed{9}", 5)
     (1, 5)
     """
-    # Not the answer's extraction rule: a reply may quote the chain's own `####` line. It is read to
-    # its end, though the environment's response ends with the first answer.
+    # Not the extraction rule of answers: a reply may quote the chain's own `####` line, and it is
+    # read to its end although the environment's response ends with the first answer.
     named = _BOXED.findall(reply) or _STEP.findall(reply)
     return min(max(1, int(named[-1][:MAX_DIGITS])), num_steps) if named else 1
 
 
 class SRPO(RRPO):
-    """Resets before the first error that the policy itself names."""
+    """Resets to the step before the first error, which the policy names."""
 
-    config: SRPOConfig
+    config: SRPOConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     roles = frozenset({"reset", "top_up", "localise"})
 
     def __init__(self, config: SRPOConfig, checker: StepChecker | None = None) -> None:
-        """Takes the problems' step checker, which only `localiser="checker"` needs.
+        """Checks that `localiser="checker"` has a step checker.
 
         Raises:
-            ConfigError: The checker is asked for, and the problems have none.
+            ConfigError: The problems have no step checker.
         """
         if config.localiser == "checker" and checker is None:
             raise ConfigError(
@@ -119,19 +126,19 @@ class SRPO(RRPO):
         start = self._localisation(group)
         if self.fits(start.state):
             return [start]
-        _log.warning("a failed chain is too long to be shown to its localiser: %s", group.key)
+        _log.warning("a failed chain is too long for the localiser's prompt: %s", group.key)
         return starts
 
     def _localisation(self, group: Group) -> Start:
-        seed = self.draw(group).seed
-        assert seed is not None, "a localisation needs a failed chain"
-        tried = seed.start
+        source = self.read(group.trajectories).source
+        assert source is not None, "a localisation needs a failed chain"
+        tried = source.start
         state = tried.learn_from.cut(0).without_guidance()
         if self.config.show_answer:
             answer = answer_guidance(state.problem)
             assert answer is not None, "a problem has an answer"
             state = state.with_guidance(answer)
-        asked = localisation_guidance(seed.final_state.steps, self.config.question)
+        asked = localisation_guidance(source.final_state.steps, self.config.question)
         state = state.with_guidance(asked)
         return Start(
             state=state,
@@ -146,10 +153,10 @@ class SRPO(RRPO):
         )
 
     def kept_steps(
-        self, seed: Trajectory, groups: dict[str, Group], rng: np.random.Generator
+        self, source: Trajectory, groups: dict[str, Group], rng: np.random.Generator
     ) -> int:
-        """Returns k - 1 for the step k that the localiser names, moved by the offset."""
-        chain = seed.final_state
+        """Return k - 1 for the step k that the localiser names, moved by the offset."""
+        chain = source.final_state
         if self.config.localiser == "random":
             return uniform_cut(chain, rng)
         if self.config.localiser == "checker":
@@ -157,23 +164,23 @@ class SRPO(RRPO):
             wrong = self.checker(chain.problem, chain.steps)
             named = chain.num_steps if wrong is None else wrong
         else:
-            reply = groups.get(seed.start.group + LOCALISE)
+            reply = groups.get(source.start.group + LOCALISE)
             if reply is None:
                 return 0
             named = named_step(reply.trajectories[0].reply, chain.num_steps)
         return min(max(0, named - 1 + self.config.offset), last_cut(chain))
 
-    def metrics(self, groups: Sequence[Group]) -> dict[str, float | int | None]:
-        """Returns RRPO's, and how often the policy names the step that its chain goes wrong at."""
+    def metrics(self, groups: Sequence[Group]) -> dict[str, Number]:
+        """Measure RRPO's prefixes, and how often the policy names the first wrong step."""
         if self.checker is None:
             return {}
         known = {group.key: group for group in groups}
         resets = self.resets(groups)
         named: list[NamedStep] = []
-        for seed, _ in resets:
-            reply = known.get(seed.start.group + LOCALISE)
+        for source, _ in resets:
+            reply = known.get(source.start.group + LOCALISE)
             if reply is not None:
-                chain = seed.final_state
+                chain = source.final_state
                 step = named_step(reply.trajectories[0].reply, chain.num_steps)
                 named.append((chain, step))
         found = prefix_metrics(resets, self.checker)

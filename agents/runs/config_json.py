@@ -2,8 +2,9 @@
 
 The field annotations are the schema. They may be `bool`, `int`, `float`, `str`, `None`, `Literal`,
 tuples, dicts with `str` keys, dataclasses, and unions of these. Alternatives in a union are told
-apart by their `kind` field. Infinity is written as the text "inf", because JSON has no number for
-it; nan is refused, because it never equals itself. Not covered: enums, paths, lists, live objects.
+apart by their `kind` field; for `Annotated[Base, ByKind(find)]`, `find` returns the subclass of
+`Base` of a kind. Infinity is written as the text "inf", because JSON has no number for it; nan is
+refused, because it never equals itself. Not covered: enums, paths, lists, live objects.
 
 A key that is missing takes its default, so a hand-written file may be short. A key that is
 unknown is an error, so a misspelt setting never runs with its default. Old names of renamed fields
@@ -14,9 +15,9 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from reason_env.errors import ConfigError, did_you_mean, shown
 
@@ -31,6 +32,14 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 }
 """Config class -> old name of a field -> its name."""
 _HELP = "correct it, or copy the form from a config.json that `dump` wrote"
+
+
+@dataclasses.dataclass(frozen=True)
+class ByKind:
+    """In an annotation: the dataclass of a value is found by the value's `kind`."""
+
+    find: Callable[[str], Any]
+    """kind -> dataclass; raises for an unknown kind."""
 
 
 def dump(config: Any) -> str:
@@ -123,6 +132,8 @@ def _plain(value: Any) -> Any:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
+    if get_origin(kind) is Annotated:
+        kind = _unwrapped(kind, value, where)
     origin = get_origin(kind)
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where)
@@ -188,8 +199,23 @@ def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     raise ConfigError(f"{' or '.join(reasons)}; {_HELP}")
 
 
+def _unwrapped(annotated: Any, value: Any, where: str) -> Any:
+    """Return an annotation's type; with `ByKind`, the dataclass that the value's kind names."""
+    inner, *notes = get_args(annotated)
+    find = next((note.find for note in notes if isinstance(note, ByKind)), None)
+    if find is None:
+        return inner
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str):
+        raise ConfigError(
+            f"{where} must be a JSON object with the key 'kind', got {shown(value)}; {_HELP}"
+        )
+    return find(kind)
+
+
 def _kind_names(config: Any) -> tuple[str, ...]:
     kind = _hints(config).get("kind")
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     assert get_origin(kind) is Literal, f"{config.__name__} in a union needs a Literal `kind` field"
     return get_args(kind)
 
@@ -217,4 +243,4 @@ def _read_dataclass(cls: Any, value: Any, where: str) -> Any:
 
 @functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+    return get_type_hints(cls, include_extras=True)

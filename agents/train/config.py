@@ -16,7 +16,7 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.engines import EngineConfig, SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import GRPOConfig, MethodConfig, method_name
+from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig
@@ -40,7 +40,7 @@ STREAMS = (
 class TrainConfig:
     """One training run."""
 
-    method: Annotated[MethodConfig, FLAT] = field(default_factory=GRPOConfig)
+    method: Annotated[AnyMethodConfig, FLAT] = field(default_factory=GRPOConfig)
     env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
     sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
     learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)

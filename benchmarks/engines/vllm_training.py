@@ -23,7 +23,7 @@ from reason_env.agents.engines import EngineConfig
 from reason_env.agents.engines.vllm.engine import VLLMEngine
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import METHODS
+from reason_env.agents.methods import method_config
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
 
@@ -44,7 +44,7 @@ def config_of(
 ) -> TrainConfig:
     """Returns one run's settings: small, and on problems whose pass rate has room to rise."""
     return TrainConfig(
-        method=METHODS[method](),
+        method=method_config(method),
         env=EnvConfig(levels=(8, 12), size=256),
         eval=EvalConfig(num_problems=1, samples=1, k=1, greedy=False),
         # At 1e-3 runs of both engines rise and collapse within five iterations: nothing to compare.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.methods import METHODS
+from reason_env.agents.methods import method_config, method_names
 from reason_env.agents.methods.pope import POPEConfig
 from reason_env.agents.train import Session, TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
@@ -37,7 +37,7 @@ SETTINGS = (Setting(),)
 def run(setting: Setting) -> list[dict[str, Any]]:
     """Returns one row per method and round: seconds and generated tokens."""
     torch.set_num_threads(1)
-    live = {name: _session(name, setting) for name in METHODS}
+    live = {name: _session(name, setting) for name in method_names()}
     for session in live.values():
         prepare(session)
     rows: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ def score(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Returns, per method, the median of seconds per token over GRPO's in the same round."""
     costs = {
         name: [row["seconds"] / row["tokens"] for row in rows if row["method"] == name]
-        for name in METHODS
+        for name in method_names()
     }
     return {
         name: statistics.median(a / b for a, b in zip(own, costs["grpo"], strict=True))
@@ -69,7 +69,7 @@ def score(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def _session(name: str, setting: Setting) -> Session:
     # Short searches: POPE's are made once, before training, and are not what is timed.
-    method = POPEConfig(hard_samples=2, probe_samples=2) if name == "pope" else METHODS[name]()
+    method = POPEConfig(hard_samples=2, probe_samples=2) if name == "pope" else method_config(name)
     return build_session(
         TrainConfig(
             method=method,

@@ -9,7 +9,7 @@ import tyro
 from rich.text import Text
 
 from reason_env.agents.cpi import CPIConfig
-from reason_env.agents.methods import METHODS, method_config
+from reason_env.agents.methods import method_config, method_names
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import RunDir, check_free, config_json, latest_checkpoint
 from reason_env.agents.train import Session, TrainConfig, build_session, prepare, train
@@ -55,8 +55,8 @@ def run(words: list[str]) -> None:
     """Train with the method that the first word names."""
     if not words or words[0].startswith("-"):
         raise ConfigError(
-            f"train must name a method, one of {', '.join(METHODS)}, or several joined by '+'; "
-            "for example: reason-env train grpo --problems chain --model base"
+            f"train must name a method, one of {', '.join(method_names())}, or several joined by "
+            "'+'; for example: reason-env train grpo --problems chain --model base"
         )
     name, words = words[0], words[1:]
     default, words = _default(name, words)

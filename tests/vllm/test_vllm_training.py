@@ -6,7 +6,7 @@ import torch
 from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import METHODS
+from reason_env.agents.methods import method_config
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig, reason_env_of
 
@@ -47,8 +47,10 @@ class RecordingEngine:
 
 def config_of(name):
     sizes = {"group_size": 4, "hard_samples": 4, "probe_samples": 4}
-    known = METHODS[name].__dataclass_fields__
-    method = METHODS[name](**{key: size for key, size in sizes.items() if key in known})
+    known = type(method_config(name)).__dataclass_fields__
+    method = type(method_config(name))(
+        kind=name, **{key: size for key, size in sizes.items() if key in known}
+    )
     return TrainConfig(
         method=method,
         env=EnvConfig(size=8, levels=(8, 12)),

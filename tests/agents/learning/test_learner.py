@@ -11,7 +11,7 @@ from torch import nn
 from reason_env.agents.learning import Learner, LearnerConfig, LossConfig, make_batch
 from reason_env.agents.learning.aggregate import LossTotals
 from reason_env.agents.learning.loss import policy_loss
-from reason_env.agents.methods.sft import likelihood
+from reason_env.agents.methods.reference import likelihood
 from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import ByteCodec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError

@@ -473,7 +473,7 @@ def test_a_problem_without_a_reference_solution_is_left_out_of_the_whole_composi
     for order in ((POPE, RRPO), (POPE, SFTConfig())):
         with caplog.at_level(logging.WARNING):
             found, policy = run(composed(*order), script, problems=both)
-        assert "leaves out 1 of 2 problems without a reference solution: toy/train/1" in caplog.text
+        assert "leaves out 1 of 2 problems without a reference solution" in caplog.text
         assert not any(asked.text.startswith(OTHER) for asked in policy.asked)
         assert {s.group.partition("/")[0] for s in found.samples} == {"0:toy"}
 
@@ -501,14 +501,14 @@ def test_what_the_methods_remember_is_kept_by_name():
     [
         ((RRPO, SRPO), r"rrpo and srpo must not be combined, got rrpo\+srpo; both own the episodes "
                        "of reset, top_up"),
-        ((LTE, GRPO), r"grpo must stand first, got lte\+grpo; behind lte it adds nothing"),
+        ((LTE, GRPO), r"grpo must come first, got lte\+grpo; after lte it adds nothing"),
         (
             (POPEConfig(copies="guided_only"), RRPO),
             r"pope must sample the problems themselves to be combined, got pope\+rrpo; guided "
             "copies alone leave no group to share",
         ),
         ((RRPO, POPEConfig(copies="guided_only")), "pope must sample the problems themselves"),
-        ((GRPO, ExPDPOConfig()), r"exp-dpo must stand alone, got grpo\+exp-dpo; it learns from "
+        ((GRPO, ExPDPOConfig()), r"exp-dpo must be used alone, got grpo\+exp-dpo; it learns from "
                                  "pairs"),
         ((GRPO, EXPO, GRPO), r"must name each method once, got grpo\+expo\+grpo; take one grpo"),
         ((), "a composition must name at least one method, got none"),
@@ -543,12 +543,9 @@ def test_the_guard_of_fitting_prompts_and_the_step_checker_reach_every_part():
     assert [part.is_first for part in method.methods] == [True, False]
 
 
-def test_a_bare_method_says_what_it_misses():
-    for name in ("advantage", "loss"):
-        with pytest.raises(NotImplementedError, match=f"MethodBase must have a.* {name}"):
-            getattr(MethodBase(), name)
+def test_a_method_without_a_plan_says_so():
     with pytest.raises(NotImplementedError, match="MethodBase must plan"):
-        MethodBase().plan([], np.random.default_rng(0))
+        MethodBase(GRPO).plan([], np.random.default_rng(0))
 
 
 def test_the_command_line_takes_names_with_a_plus_and_flags_by_method(tmp_path):

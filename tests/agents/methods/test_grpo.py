@@ -4,9 +4,9 @@ import pytest
 
 from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.learning import AdvantageConfig
-from reason_env.agents.methods import METHODS, GRPOConfig, build_method
+from reason_env.agents.methods import GRPOConfig, build_method, method_config, method_names
 from reason_env.agents.methods.grpo import GRPO
-from reason_env.agents.methods.protocol import samples_of
+from reason_env.agents.methods.pipeline import samples_of
 from reason_env.agents.metrics import metric
 from reason_env.agents.rollout import (
     TrainingSample,
@@ -125,9 +125,9 @@ def test_grpo_has_no_preparation_no_other_losses_and_no_memory():
     assert method.loss is method.config.loss
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(method_names()))
 def test_every_method_is_built_from_its_config_and_is_named_by_its_kind(name):
-    config = METHODS[name]()
+    config = method_config(name)
     method = build_method(config)
     assert config.kind == name == type(method).__name__.lower().replace("expdpo", "exp-dpo")
     assert config.loss == (method.pair_loss or method.loss)

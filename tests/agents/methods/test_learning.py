@@ -349,7 +349,7 @@ def test_a_reset_s_loss_is_minus_the_advantage_times_the_suffix_s_mean_log_proba
 def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplog):
     """Room for the question alone: every guided start is too long, and none is asked for."""
     from reason_env.agents.evaluate import EvalConfig
-    from reason_env.agents.methods import METHODS
+    from reason_env.agents.methods import method_config
     from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
     from reason_env.env import EnvConfig
     from reason_env.errors import ProblemError
@@ -357,12 +357,12 @@ def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplo
     env = EnvConfig(levels=(12, 12), size=4, max_tokens=48, max_prompt_tokens=88)
     session = build_session(
         TrainConfig(
-            method=METHODS[method](), env=env, eval=EvalConfig(num_problems=1),
+            method=method_config(method), env=env, eval=EvalConfig(num_problems=1),
             problems_per_iteration=2,
         )
     )  # fmt: skip
     if method == "pope":
-        with pytest.raises(ProblemError, match="whose beginning fits the prompt"):
+        with pytest.raises(ProblemError, match="reference solution that fits"):
             prepare(session)
         return
     prepare(session)

@@ -153,7 +153,7 @@ def test_problems_without_a_reference_solution_are_left_out_by_name_and_counted(
     with caplog.at_level(logging.WARNING):
         found, policy = run(script, make(), problems=(BARE, HARD))
     assert caplog.messages == [
-        "POPE leaves out 1 of 2 problems without a reference solution: toy/train/2"
+        "POPE leaves out 1 of 2 problems without a reference solution that fits: toy/train/2"
     ]
     assert {item.group for item in found.samples} == {BASE, GUIDED}
     assert all("bare" not in asked.text for asked in policy.asked)
@@ -168,7 +168,7 @@ def test_at_most_five_left_out_problems_are_named(caplog):
         run(script, make(easy="mix"), problems=(HARD, *many))
     names = ", ".join(f"toy/train/{n}" for n in range(9, 14))
     assert caplog.messages == [
-        f"POPE leaves out 6 of 7 problems without a reference solution: {names}, ..."
+        f"POPE leaves out 6 of 7 problems without a reference solution that fits: {names}, ..."
     ]
 
 
@@ -185,12 +185,12 @@ def test_what_is_left_out_is_said_though_the_prefixes_are_known_from_before(tmp_
         with caplog.at_level(logging.WARNING):
             run({guided(1): [RIGHT] * 2, PROMPT: [RIGHT] * 2}, known, problems=(BARE, HARD))
         assert caplog.messages == [
-            "POPE leaves out 1 of 2 problems without a reference solution: toy/train/2"
+            "POPE leaves out 1 of 2 problems without a reference solution that fits: toy/train/2"
         ]
 
 
 def test_no_reference_solution_at_all_is_refused():
-    with pytest.raises(ProblemError, match="reference solution, got none in 1 "):
+    with pytest.raises(ProblemError, match="reference solution that fits, got none in 1; "):
         run({}, make(), problems=(BARE,))
 
 

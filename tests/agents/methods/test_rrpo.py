@@ -5,7 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from reason_env.agents.methods.rrpo import RRPO, RRPOConfig, read_draw
+from reason_env.agents.methods.rrpo import RRPO, RRPOConfig, read_tries
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
@@ -157,13 +157,13 @@ def test_the_loop_of_the_paper_stops_reading_where_it_would_stop_sampling():
     script = {PROMPT: [RIGHT] * 6 + [WRONG, OTHER, RIGHT], PROMPT + FIRST_STEP: RESET}
     found, _ = run(script, seed=seed_of(1, 3))
     tries = found.groups[0].trajectories
-    draw = read_draw(tries, RRPOConfig())
-    assert (draw.base, draw.seed, draw.tries) == (tries[:4], tries[6], 7)
-    assert read_draw(tries[:6], RRPOConfig()).tries == 6
-    early = read_draw(tries[6:] + tries, RRPOConfig())
-    assert (early.base, early.seed, early.tries) == ((*tries[7:9], *tries[:2]), tries[6], 5)
-    short = read_draw(tries, RRPOConfig(max_tries=6))
-    assert (short.seed, short.tries) == (None, 6)
+    tries_read = read_tries(tries, RRPOConfig())
+    assert (tries_read.base, tries_read.source, tries_read.num_read) == (tries[:4], tries[6], 7)
+    assert read_tries(tries[:6], RRPOConfig()).num_read == 6
+    early = read_tries(tries[6:] + tries, RRPOConfig())
+    assert (early.base, early.source, early.num_read) == ((*tries[7:9], *tries[:2]), tries[6], 5)
+    short = read_tries(tries, RRPOConfig(max_tries=6))
+    assert (short.source, short.num_read) == (None, 6)
 
 
 def test_the_size_of_further_waves_is_a_setting_and_never_exceeds_the_tries():

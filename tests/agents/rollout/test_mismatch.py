@@ -6,7 +6,7 @@ import torch
 
 from reason_env.agents.engines import EngineConfig, MismatchConfig, SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.methods import METHODS
+from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.rollout import mismatch_metrics
 from reason_env.agents.rollout.mismatch import mismatch_of
 from reason_env.agents.train import TrainConfig, build_session, iterate
@@ -19,7 +19,7 @@ SAMPLING = SamplingConfig(temperature=0.8, top_k=12)
 
 def config(**mismatch):
     return TrainConfig(
-        method=METHODS["grpo"](group_size=3),
+        method=GRPOConfig(group_size=3),
         env=EnvConfig(size=8, levels=(4, 4), max_tokens=64),
         eval=EvalConfig(num_problems=1, samples=1, k=1),
         sampling=SAMPLING,

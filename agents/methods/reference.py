@@ -1,0 +1,81 @@
+"""Reference solutions as training data, and the log-likelihood loss that imitates them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from reason_env.agents.learning import LossConfig
+from reason_env.agents.rollout import TrainingSample, Trajectory
+from reason_env.errors import ProblemError
+from reason_env.problems import reference_response
+from reason_env.state import ReasonState
+
+_log = logging.getLogger(__name__)
+
+
+def likelihood(aggregation: Literal["seq_mean_token_mean", "seq_mean_token_sum"]) -> LossConfig:
+    """Return the loss -A log pi, averaged over its own rows: a term added to the others' loss."""
+    return LossConfig(
+        surrogate="reinforce",
+        aggregation=aggregation,
+        importance_weight_cap=None,
+        separate_normaliser=True,
+    )
+
+
+def with_solution(
+    states: Sequence[ReasonState],
+    name: str,
+    *,
+    is_usable: Callable[[ReasonState], bool] = lambda state: True,
+    rule: str = "a reference solution",
+) -> list[ReasonState]:
+    """Drop problems without a usable reference solution, and log which.
+
+    Args:
+        states: The problems.
+        name: The method's name, for the messages.
+        is_usable: Whether the method can use the solution of a problem that has one.
+        rule: What a problem must have, for the messages.
+
+    Raises:
+        ProblemError: No problem has one.
+    """
+    kept = [state for state in states if state.problem.solution and is_usable(state)]
+    if not kept:
+        raise ProblemError(
+            f"{name} must have problems with {rule}, got none in {len(states)}; "
+            "give a `solution` column, or use another method"
+        )
+    if len(kept) < len(states):
+        usable = {state.state_id for state in kept}
+        missing = [s.problem.problem_id for s in states if s.state_id not in usable]
+        _log.warning(
+            "%s leaves out %d of %d problems without %s: %s",
+            name,
+            len(missing),
+            len(states),
+            rule,
+            ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else ""),
+        )
+    return kept
+
+
+def reference_sample(trajectory: Trajectory, role: str) -> TrainingSample:
+    """Make a sample of the reference solution of an episode's problem.
+
+    No policy sampled it: its behavior log-probabilities are 0, and the loss does not read them.
+    """
+    state = trajectory.start.learn_from
+    text = reference_response(state.problem, state.codec.step_delimiter)
+    token_ids = (*state.codec.encode(text), state.codec.eos_id)
+    return TrainingSample(
+        context_ids=trajectory.learn_prompt_ids,
+        token_ids=token_ids,
+        action_mask=(True,) * len(token_ids),
+        behavior_log_probs=(0.0,) * len(token_ids),
+        advantage=1.0,
+        role=role,
+        group=f"{trajectory.start.group}/{role}",
+        source="reference",
+    )
