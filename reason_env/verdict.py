@@ -1,25 +1,25 @@
-"""What grading found: five outcomes, because a grader that failed is not a wrong answer."""
+"""Outcome and Verdict: five outcomes, because a failed grader is not a wrong answer."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The five things that grading a response can find."""
+    """What grading a response can find."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
     NO_ANSWER = "no_answer"
     """The response holds no final answer that the extraction rules accept."""
     TIMEOUT = "timeout"
-    """The work or time budget of the comparison ran out: nothing is known about the answer."""
+    """The work or time budget of the comparison ran out; the answer may be right or wrong."""
     ERROR = "error"
-    """The verifier itself failed (a worker died, a library raised): nothing is known either."""
+    """The verifier failed (a worker died, a library raised); the answer may be right or wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One graded response.
+    """The record of one graded response.
 
     >>> Verdict(Outcome.CORRECT, "36", "equal integers").is_correct
     True
@@ -27,16 +27,16 @@ class Verdict:
 
     outcome: Outcome
     extracted: str | None = None
-    """The answer text taken from the response; None if there was none."""
+    """The answer text found in the response; None if there is none."""
     reason: str = ""
-    """One short sentence, for people: which rule decided."""
+    """The rule that decided, as one short sentence for people."""
     score: float | None = None
-    """What a scorer gave, 0..1, where one graded; only 1 is CORRECT."""
+    """The score of a scorer, 0..1, if one graded; only 1 is CORRECT."""
 
     def __post_init__(self) -> None:
         if self.extracted is not None:
-            object.__setattr__(self, "extracted", whole_characters(self.extracted))
-        object.__setattr__(self, "reason", whole_characters(self.reason))
+            object.__setattr__(self, "extracted", join_surrogates(self.extracted))
+        object.__setattr__(self, "reason", join_surrogates(self.reason))
 
     @property
     def is_correct(self) -> bool:
@@ -45,14 +45,14 @@ class Verdict:
 
     @property
     def is_graded(self) -> bool:
-        """True if the outcome says something about the response (not TIMEOUT, not ERROR)."""
+        """True if the outcome judges the response (not TIMEOUT, not ERROR)."""
         return self.outcome not in (Outcome.TIMEOUT, Outcome.ERROR)
 
 
-def whole_characters(text: str) -> str:
-    r"""Returns the text with each surrogate pair as its character, as JSON reads the pair back.
+def join_surrogates(text: str) -> str:
+    r"""Replace each surrogate pair by its character, as JSON does when it reads the pair.
 
-    >>> whole_characters("\ud83d\ude00 \ud83d") == "\U0001f600 \ud83d"
+    >>> join_surrogates("\ud83d\ude00 \ud83d") == "\U0001f600 \ud83d"
     True
     """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -1,7 +1,7 @@
-"""A state as short JSON, for snapshots: the problem by its id, the token ids as one text.
+"""A state as short JSON for snapshots: the problem by its id, the token ids as one text.
 
-`state.to_json()` is the form to keep and to send. This one is read many times faster, and belongs
-to one problem set and codec, which a snapshot compares first.
+`state.to_json()` is the form to store and to send. The packed form is read many times faster, but
+needs the same problem set and codec, which a snapshot compares first.
 """
 
 from binascii import a2b_base64, b2a_base64
@@ -16,8 +16,8 @@ from reason_env.problem import ProblemSet
 from reason_env.state import (
     Guidance,
     ReasonState,
-    runs_of,
-    sources_of,
+    expand_sources,
+    source_runs,
     verdict_from_json,
     verdict_to_json,
 )
@@ -27,7 +27,7 @@ _NUM_BYTES = 256
 
 
 def pack_ids(token_ids: Sequence[int]) -> str:
-    """Returns ids as their width in bytes and base64; 0 <= id < 2**32.
+    """Write ids as their width in bytes and base64; 0 <= id < 2**32.
 
     >>> pack_ids((72, 105)), pack_ids((72, 257)), unpack_ids('1SGk=', 258)
     ('1SGk=', '4SAAAAAEBAAA=', (72, 105))
@@ -40,11 +40,11 @@ def pack_ids(token_ids: Sequence[int]) -> str:
 
 
 def unpack_ids(text: str, vocab_size: int) -> tuple[int, ...]:
-    """Returns the ids that `pack_ids` wrote, all of them below `vocab_size`.
+    """Read what `pack_ids` wrote; every id must be below `vocab_size`.
 
     Raises:
         CodecError: An id lies outside the vocabulary.
-        ValueError: It is no such text.
+        ValueError: The text is no packed ids.
     """
     data = a2b_base64(text[1:], strict_mode=True)
     if text[:1] == _BYTE and vocab_size >= _NUM_BYTES:
@@ -61,30 +61,30 @@ def unpack_ids(text: str, vocab_size: int) -> tuple[int, ...]:
 
 
 def pack_state(state: ReasonState) -> list[Any]:
-    """Returns the state as a JSON-able list."""
+    """Write a state as a JSON-able list."""
     return [
         state.problem.problem_id,
         pack_ids(state.response),
-        runs_of(state.sources),
+        source_runs(state.sources),
         [piece.to_json() for piece in state.guidance],
         verdict_to_json(state.verdict),
     ]
 
 
 def unpack_state(data: Any, *, problems: ProblemSet, codec: Codec) -> ReasonState:
-    """Returns the state that `pack_state` wrote.
+    """Read what `pack_state` wrote.
 
     Args:
-        data: What it wrote, as JSON reads it.
-        problems: The set that the state's problem is of.
-        codec: The codec of its ids.
+        data: The list, as JSON reads it.
+        problems: The set that holds the state's problem.
+        codec: The codec of the ids.
 
     Raises:
         CodecError: An id lies outside the vocabulary.
-        LookupError: It is too short, or there is no such problem.
-        StateError: Guidance or writers are malformed.
-        TypeError: It is no such list.
-        ValueError: It is no such list.
+        LookupError: The list is too short, or there is no such problem.
+        StateError: Guidance or token sources are malformed.
+        TypeError: The data is no packed state.
+        ValueError: The data is no packed state.
     """
     problem_id, ids, runs, guidance, verdict = data
     response = unpack_ids(ids, codec.vocab_size)
@@ -93,6 +93,6 @@ def unpack_state(data: Any, *, problems: ProblemSet, codec: Codec) -> ReasonStat
         codec=codec,
         guidance=tuple(map(Guidance.from_json, guidance)),
         response=response,
-        sources=sources_of(runs, len(response)),
+        sources=expand_sources(runs, len(response)),
         verdict=verdict_from_json(verdict),
     )

@@ -1,15 +1,15 @@
 """snapshot(env), restore(env, snap): a whole stack as one JSON text, and back.
 
 The fork law: after `restore(e, snapshot(d))`, `e` continues exactly as `d` would, for any actions:
-observations, rewards, flags, infos, and every later reset, seeded or not; in another process too.
-Inside are the state, the random generators, and the counters and archives of our wrappers.
+observations, rewards, flags, infos and every later reset, seeded or not, in another process too. A
+snapshot holds the state, the random generators, and the counters and archives of our wrappers.
 
-A layer that is ours says itself what it holds (`to_snapshot`, `read_snapshot`). Gymnasium's own
-wrappers are listed here: those without memory, and those whose memory is a few plain attributes.
-Any other wrapper is refused, because a fork that forgets something would be worse than none.
+Our layers write and read their own part (`to_snapshot`, `read_snapshot`). Gymnasium's wrappers are
+listed here: those without memory, and those whose memory is a few plain attributes. Any other
+wrapper is refused, because a fork that forgets something would be worse than none.
 
-Not covered: settings (both stacks must be made alike; the environment's are compared, a wrapper's
-only by its class), the random generators of the spaces, and files that a recorder has written.
+Not covered: settings (both stacks must have equal ones; those of the environment are compared, of
+a wrapper only the class), random generators of spaces, and files that a recorder has written.
 """
 
 import ast
@@ -23,24 +23,9 @@ from typing import Any, Protocol, cast
 import gymnasium as gym
 
 from reason_env.errors import StateError, shown
-from reason_env.snapshot.generator import rng_from_json, rng_to_json
-
-__all__ = [
-    "REMEMBERED",
-    "STATELESS",
-    "Commit",
-    "Layer",
-    "Settings",
-    "get_state",
-    "restore",
-    "rng_from_json",
-    "rng_to_json",
-    "set_state",
-    "snapshot",
-]
 
 Commit = Callable[[], None]
-"""Makes a checked snapshot the layer's state; cannot fail."""
+"""Adopts a checked snapshot as the layer's state; cannot fail."""
 
 SNAPSHOT_FORMAT = 2
 _HEAD = f'{{"format":{SNAPSHOT_FORMAT},"digest":"'
@@ -50,7 +35,7 @@ _BODY_AT = len(_HEAD) + _NUM_DIGEST
 _OTHER_FORMAT = re.compile(r'\{"format":(\d{1,9}),')
 _PLAIN = {bool, int, type(None)}
 _Memory = tuple[str, ...] | None
-"""Of a wrapper of Gymnasium's, its attributes; None where a layer writes itself."""
+"""Attribute names of a Gymnasium wrapper; None for a layer with `to_snapshot`."""
 
 STATELESS: frozenset[str] = frozenset(
     {
@@ -67,34 +52,33 @@ STATELESS: frozenset[str] = frozenset(
         "TransformReward",
     }
 )
-"""Gymnasium's wrappers that remember nothing from call to call."""
+"""Gymnasium's wrappers that remember nothing between calls."""
 REMEMBERED: dict[str, tuple[str, ...]] = {
     "Autoreset": ("autoreset",),
     "OrderEnforcing": ("_has_reset",),
     "PassiveEnvChecker": ("checked_reset",),
     "TimeLimit": ("_elapsed_steps",),
 }
-"""Gymnasium's wrappers whose memory is these attributes, all of them whole numbers, booleans or
-None."""
+"""Gymnasium's wrappers whose memory is these attributes: whole numbers, booleans or None."""
 
 
 class Layer(Protocol):
-    """What an environment or wrapper of ours offers."""
+    """An environment or wrapper that can be saved and restored."""
 
     def to_snapshot(self) -> dict[str, Any]:
-        """Returns everything that decides what follows, JSON-able."""
+        """Everything that decides what follows, JSON-able."""
         ...
 
     def read_snapshot(self, data: dict[str, Any]) -> Commit:
-        """Checks what `to_snapshot` wrote, changing nothing; returns what makes it so."""
+        """Check what `to_snapshot` wrote, without a change; return the function that adopts it."""
         ...
 
 
 def snapshot(env: gym.Env[Any, Any]) -> str:
-    """Returns the whole stack's state as JSON.
+    """Write the state of a whole stack as JSON.
 
     Raises:
-        StateError: A wrapper of the stack is not known to be rewindable.
+        StateError: A wrapper of the stack cannot be saved.
 
     >>> import gymnasium as gym, reason_env
     >>> env = gym.make("MathReason-v0", problems="chain", levels=(2, 2))
@@ -110,12 +94,12 @@ def snapshot(env: gym.Env[Any, Any]) -> str:
 
 
 def restore(env: gym.Env[Any, Any], snap: str) -> None:
-    """Makes a stack's state the one that `snapshot` wrote of it, or of one made alike.
+    """Return a stack to a state that `snapshot` wrote, of it or of an equal stack.
 
-    Nothing is changed unless everything fits.
+    All layers are checked before any changes.
 
     Raises:
-        StateError: The text is damaged, or is of another stack, problem set or other settings.
+        StateError: The text is damaged, or of another stack, problem set or other settings.
     """
     given, written = _body(snap)
     layers = _layers(env)
@@ -123,41 +107,42 @@ def restore(env: gym.Env[Any, Any], snap: str) -> None:
     if names != given:
         raise StateError(
             f"snapshot must be of the stack {_arrow(names)}, got {_arrow(given)}; "
-            "make the environment as the one that it was taken of"
+            "build the same stack as the snapshot's"
         )
     commits = [_read(*layer, data) for layer, data in zip(layers, written, strict=True)]
     for commit in commits:
         commit()
 
 
-# One encoder: json.dumps makes another at each call.
+# One encoder, because json.dumps builds one at each call.
 _to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 get_state = snapshot
 set_state = restore
 
 
 class Settings:
-    """What an environment was made of, as far as it decides what follows.
+    """The settings of an environment, as far as they decide what follows a state.
 
     >>> Settings(max_steps=3).check(Settings(max_steps=4).text)
     Traceback (most recent call last):
         ...
     reason_env.errors.StateError: snapshot must be of an environment with max_steps 3, got 4; \
-make the environment as that one
+give the environment the same max_steps
     """
 
     def __init__(self, **values: Any) -> None:
-        """Keeps the settings; each value a Python literal."""
+        """Store the settings; each value must be a Python literal."""
         self._values = values
-        # Compared by every restore, and read only if it differs; without quotes for JSON to escape.
+        # Compared by each restore, and parsed only if it differs. Not JSON, whose quotes would be
+        # escaped inside the snapshot.
         self.text = repr(values)
 
     def check(self, text: Any) -> None:
-        """Compares with the text of another environment's settings.
+        """Compare with the text of another environment's settings.
 
         Raises:
-            StateError: They differ; it names the first that does.
-            ValueError: It is no such text.
+            StateError: A setting differs; the message names the first.
+            ValueError: The text is no settings.
         """
         if text == self.text:
             return
@@ -169,16 +154,16 @@ make the environment as that one
             if given[name] != own:
                 raise StateError(
                     f"snapshot must be of an environment with {name} {shown(own)}, got "
-                    f"{shown(given[name])}; make the environment as that one"
+                    f"{shown(given[name])}; give the environment the same {name}"
                 )
 
 
 def _layers(env: gym.Env[Any, Any]) -> list[tuple[str, Any, _Memory]]:
-    """Returns name, object and memory of each layer, from the outside in, all of them known."""
+    """Name, object and memory of each layer from the outside in; all must be known."""
     layers: list[tuple[str, Any, _Memory]] = []
     layer: gym.Env[Any, Any] = env
     while True:
-        name, memory = _kind(type(layer))
+        name, memory = _layer_kind(type(layer))
         layers.append((name, layer, memory))
         if not isinstance(layer, gym.Wrapper):
             return layers
@@ -186,15 +171,15 @@ def _layers(env: gym.Env[Any, Any]) -> list[tuple[str, Any, _Memory]]:
 
 
 @cache
-def _kind(kind: type) -> tuple[str, _Memory]:
+def _layer_kind(kind: type) -> tuple[str, _Memory]:
     name = kind.__name__
     if hasattr(kind, "to_snapshot") and hasattr(kind, "read_snapshot"):
         return name, None
     is_stock = kind.__module__.startswith("gymnasium.wrappers.")
     if not is_stock or (name not in STATELESS and name not in REMEMBERED):
         raise StateError(
-            f"every layer must be rewindable, got {name}, whose memory is not known; leave it out, "
-            "or give it to_snapshot() and read_snapshot()"
+            f"every layer must support snapshots, got {name}, whose memory is not known; leave it "
+            "out, or give it to_snapshot() and read_snapshot()"
         )
     return name, REMEMBERED.get(name, ())
 
@@ -213,7 +198,7 @@ def _read(name: str, layer: Any, memory: _Memory, data: dict[str, Any]) -> Commi
         if not _PLAIN.issuperset(map(type, values.values())):
             raise TypeError("a memory of whole numbers, booleans and None")
         if values.get("checked_reset"):
-            # It compares the first steps with a reset that another object made: nothing to check.
+            # Its first-step checks compare with a reset of this object, which did not happen here.
             values |= {"checked_step": True, "checked_data_reuse": True}
     except StateError:
         raise
@@ -226,7 +211,7 @@ def _read(name: str, layer: Any, memory: _Memory, data: dict[str, Any]) -> Commi
 
 
 def _body(snap: object) -> tuple[list[Any], list[Any]]:
-    """Returns the names of the layers and what each wrote."""
+    """The names of the layers, and what each wrote."""
     if (
         not isinstance(snap, str)
         or not snap.startswith(_HEAD)

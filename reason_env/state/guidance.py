@@ -1,9 +1,9 @@
-"""What to show beside the question: pure functions from a problem or state to `Guidance`.
+"""Build `Guidance` from a problem or a state: pure functions.
 
-`strength` is the share that is shown, 0..1: of the steps (partial solution), of the wrong answers
-(mistakes, the newest), or of the characters (everything else), rounded up; 0 shows nothing. All of
-it is privileged: it reaches the policy through `state.with_guidance` alone, and
-`state.without_guidance()` takes it back.
+`strength` is the share to show, 0..1, rounded up: of the steps (partial solution), of the wrong
+answers (mistakes, the newest), or of the characters (all other kinds). 0 shows nothing. Guidance is
+privileged: only `state.with_guidance` puts it into the prompt, and `state.without_guidance()`
+removes it.
 """
 
 import math
@@ -15,11 +15,11 @@ from reason_env.state.parts import Guidance, GuidanceKind
 from reason_env.state.reason_state import ReasonState
 
 MAX_MISTAKE_CHARS = 64
-"""Longer wrong answers are not shown: a policy's text must not fill the prompt."""
+"""Longer wrong answers are left out, so that a policy's text cannot fill the prompt."""
 
 
 def answer_guidance(problem: Problem, strength: float = 1.0) -> Guidance | None:
-    """Returns the reference answer, or its first characters.
+    """The reference answer, or its first characters.
 
     >>> problem = Problem(problem_id="t/train/0", question="?", answer="711")
     >>> answer_guidance(problem).pieces, answer_guidance(problem, 0.4).pieces
@@ -31,7 +31,7 @@ def answer_guidance(problem: Problem, strength: float = 1.0) -> Guidance | None:
 def text_guidance(
     text: str, strength: float = 1.0, *, kind: GuidanceKind = "text"
 ) -> Guidance | None:
-    """Returns the text, or its first characters, as one piece."""
+    """The text, or its first characters, as one piece."""
     shown = text[: _share(strength, len(text))]
     return Guidance(kind, (shown,)) if shown else None
 
@@ -39,7 +39,7 @@ def text_guidance(
 def partial_solution_guidance(
     problem: Problem, strength: float = 1.0, *, delimiter: str = "\n"
 ) -> Guidance | None:
-    r"""Returns the first steps of the reference solution, each with its delimiter.
+    r"""The first steps of the reference solution, each with its delimiter.
 
     >>> problem = Problem(problem_id="t/train/0", question="?", answer="24", solution=("a", "b"))
     >>> partial_solution_guidance(problem, 0.5).pieces
@@ -51,14 +51,14 @@ def partial_solution_guidance(
 def solution_guidance(
     problem: Problem, num_steps: int, *, delimiter: str = "\n"
 ) -> Guidance | None:
-    """Returns the reference solution's first `num_steps` steps; None if there are none."""
+    """The reference solution's first `num_steps` steps; None if there are none."""
     steps = problem.solution[:num_steps]
     pieces = tuple(step.removesuffix(delimiter) + delimiter for step in steps)
     return Guidance("partial_solution", pieces) if pieces else None
 
 
 def next_step_guidance(state: ReasonState, strength: float = 1.0) -> Guidance | None:
-    """Returns the reference step after as many as the response has closed; None at the end."""
+    """The reference step that follows the closed steps of the response; None at the end."""
     place = len(state.step_ends)
     steps = state.problem.solution
     if place >= len(steps):
@@ -67,7 +67,7 @@ def next_step_guidance(state: ReasonState, strength: float = 1.0) -> Guidance | 
 
 
 def mistakes_guidance(answers: Sequence[str], strength: float = 1.0) -> Guidance | None:
-    """Returns the newest of the wrong answers, each once and on one line.
+    """The newest of the wrong answers, each once and on one line.
 
     >>> mistakes_guidance(["35", "37", "35"]).pieces, mistakes_guidance(["35", "37"], 0.5).pieces
     (('35', '37'), ('37',))
@@ -79,7 +79,7 @@ def mistakes_guidance(answers: Sequence[str], strength: float = 1.0) -> Guidance
 
 
 def localisation_guidance(steps: Sequence[str], question: str = "First wrong step?") -> Guidance:
-    r"""Returns a chain's numbered steps and a question for its first wrong one, as one piece.
+    r"""A chain's numbered steps and a question for the first wrong one, as one piece.
 
     >>> localisation_guidance(("A:3+4 x=7\n", "#### 700")).pieces
     ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)

@@ -1,7 +1,6 @@
-"""What a state is made of beside its problem and its tokens: guidance, and who wrote each token.
+"""Guidance, token sources and verdicts as parts of a state, each with its JSON form.
 
-Each has its JSON form here. The forms are read strictly: what `state.from_dict` is given may come
-from anywhere.
+Reading is strict, because the input of `ReasonState.from_dict` may come from anywhere.
 """
 
 import operator
@@ -11,7 +10,7 @@ from itertools import takewhile
 from typing import Any, Literal, cast, get_args
 
 from reason_env.errors import StateError, shown
-from reason_env.verdict import Outcome, Verdict, whole_characters
+from reason_env.verdict import Outcome, Verdict, join_surrogates
 
 TokenSource = Literal["policy", "reference", "reset", "env"]
 """Who wrote a token: the acting policy, the reference solution, an earlier episode, the env."""
@@ -23,7 +22,7 @@ GUIDANCE_KINDS: tuple[str, ...] = get_args(GuidanceKind)
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """One typed piece of what the policy is shown beside the question.
+    """A typed piece of privileged text that the prompt shows with the question.
 
     >>> Guidance("mistakes", ("35", "37")).pieces
     ('35', '37')
@@ -31,7 +30,7 @@ class Guidance:
 
     kind: GuidanceKind
     pieces: tuple[str, ...]
-    """The texts: one for most kinds; the wrong answers for "mistakes"; steps for a partial one."""
+    """One text for most kinds; the wrong answers of "mistakes"; the steps of a partial solution."""
 
     def __post_init__(self) -> None:
         if self.kind not in GUIDANCE_KINDS:
@@ -45,20 +44,20 @@ class Guidance:
                 f"guidance pieces must be a non-empty tuple of texts, got {shown(self.pieces)}; "
                 "wrap a single text as (text,)"
             )
-        object.__setattr__(self, "pieces", tuple(map(whole_characters, self.pieces)))
+        object.__setattr__(self, "pieces", tuple(map(join_surrogates, self.pieces)))
 
     def to_json(self) -> list[Any]:
-        """Returns kind and pieces; `from_json` is its inverse."""
+        """Kind and pieces; `from_json` is the inverse."""
         return [self.kind, list(self.pieces)]
 
     @classmethod
     def from_json(cls, data: Any) -> "Guidance":
-        """Returns the guidance that `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
             StateError: The kind is unknown, or the pieces are no list of texts.
-            TypeError: It is no pair.
-            ValueError: It is no pair.
+            TypeError: The data is no pair.
+            ValueError: The data is no pair.
         """
         kind, pieces = data
         if not isinstance(pieces, list):
@@ -66,10 +65,10 @@ class Guidance:
         return cls(kind, tuple(cast("list[str]", pieces)))
 
 
-def runs_of(sources: Sequence[TokenSource]) -> list[list[Any]]:
-    """Returns who wrote the tokens as [writer, number of tokens] pairs.
+def source_runs(sources: Sequence[TokenSource]) -> list[list[Any]]:
+    """Run-length encode token sources as [writer, number of tokens] pairs.
 
-    >>> runs_of(("reset", "reset", "policy"))
+    >>> source_runs(("reset", "reset", "policy"))
     [['reset', 2], ['policy', 1]]
     """
     runs: list[list[Any]] = []
@@ -85,13 +84,13 @@ def runs_of(sources: Sequence[TokenSource]) -> list[list[Any]]:
     return runs
 
 
-def sources_of(runs: Any, num_tokens: int) -> tuple[TokenSource, ...]:
-    """Returns who wrote each of `num_tokens` tokens, as `runs_of` wrote it.
+def expand_sources(runs: Any, num_tokens: int) -> tuple[TokenSource, ...]:
+    """Expand the runs that `source_runs` wrote to one writer per token.
 
     Raises:
         StateError: A writer is unknown, or the runs do not add up.
-        TypeError: They are no pairs of a text and a whole number.
-        ValueError: They are no pairs.
+        TypeError: The runs are no pairs of a text and a whole number.
+        ValueError: The runs are no pairs.
     """
     pairs = [(str(name), operator.index(run)) for name, run in runs]
     if not {name for name, _ in pairs} <= set(SOURCES):
@@ -105,7 +104,7 @@ def sources_of(runs: Any, num_tokens: int) -> tuple[TokenSource, ...]:
 
 
 def verdict_to_json(verdict: Verdict | None) -> list[Any] | None:
-    """Returns outcome, extracted answer, reason and, if any, score; None for an open state."""
+    """Outcome, extracted answer, reason and, if any, score; None for an open state."""
     if verdict is None:
         return None
     score = [] if verdict.score is None else [verdict.score]
@@ -113,11 +112,11 @@ def verdict_to_json(verdict: Verdict | None) -> list[Any] | None:
 
 
 def verdict_from_json(data: Any) -> Verdict | None:
-    """Returns the verdict that `verdict_to_json` wrote.
+    """Read what `verdict_to_json` wrote.
 
     Raises:
-        LookupError: It has no outcome.
-        TypeError: It is no list of three or four.
+        LookupError: There is no outcome.
+        TypeError: The data is no list of three or four.
         ValueError: The outcome is unknown.
     """
     return None if data is None else Verdict(Outcome(data[0]), *data[1:])

@@ -1,11 +1,11 @@
-"""PromptTemplate: a state -> the exact prompt that the policy is conditioned on.
+"""PromptTemplate: state -> the exact prompt that the policy is conditioned on.
 
-The prompt holds the question and the guidance; the response so far follows it token by token and
-is never rendered again. Guidance goes before the question's end, so that a response always starts
-right after the same text. `PromptTemplate` is a value: two equal templates give equal prompts.
+The prompt holds the question and the guidance. The response so far follows token by token and is
+never rendered again. Guidance comes before the template's ending, so that every response starts
+after the same text. `PromptTemplate` is a value: two equal templates give equal prompts.
 
-Not covered: in a chat prompt, special tokens written out in a question are read as the tokenizer
-reads them.
+Not covered: special tokens written out in the question of a chat prompt; the tokenizer reads them
+as special tokens.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ GUIDANCE_TEXTS: dict[str, str] = {
     "instruction": "{pieces}\n",
     "text": "{pieces}\n",
 }
-"""The built-in base model's wording; "{pieces}" is where a guidance's texts go."""
+"""The built-in base model's wording; "{pieces}" stands for the texts of a guidance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    r"""How a problem and its guidance become the prompt.
+    r"""Renders a problem and its guidance as the prompt.
 
     >>> from reason_env import ByteCodec, Guidance, Problem, ReasonState
     >>> problem = Problem(problem_id="toy/train/0", question="12*3=?", answer="36")
@@ -39,8 +39,8 @@ class PromptTemplate:
     """
 
     kind: Literal["plain", "chat"] = "plain"
-    """"plain" joins the texts; "chat" puts them into one user message of the tokenizer's own
-    chat template and opens the assistant's turn."""
+    """"plain" joins the texts; "chat" puts them into one user message of the tokenizer's chat
+    template and opens the assistant's turn."""
     question: str = "{question}\n"
     """Text around the question."""
     guidance: Mapping[str, str] = field(default_factory=lambda: dict(GUIDANCE_TEXTS))
@@ -66,16 +66,16 @@ class PromptTemplate:
             )
 
     def text(self, state: ReasonState) -> str:
-        """Returns question and guidance as one text (for chat: the user message)."""
+        """Question and guidance as one text (for chat: the user message)."""
         question = self.question.replace("{question}", state.problem.question)
         body = question + self.guidance_text(state)
         return body + self.ending if self.kind == "plain" else body.rstrip("\n")
 
     def token_ids(self, state: ReasonState) -> tuple[int, ...]:
-        """Returns the prompt's ids, [P]; the policy's context is these, then `state.response`.
+        """The prompt's ids, [P]; the policy's context is these, then `state.response`.
 
         Raises:
-            ConfigError: A chat prompt is asked of a codec without a chat template.
+            ConfigError: The kind is "chat" and the codec has no chat template.
         """
         if self.kind == "plain":
             return state.codec.encode(self.text(state))
@@ -91,11 +91,11 @@ class PromptTemplate:
         rendered: Any = codec.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False
         )
-        # Not codec.encode: the template's own special tokens are meant here.
+        # Not codec.encode, which would write the template's special tokens as characters.
         return tuple(codec.tokenizer.encode(rendered, add_special_tokens=False))
 
     def guidance_text(self, state: ReasonState) -> str:
-        """Returns the guidance alone, as the prompt shows it; empty if there is none."""
+        """The guidance alone, as the prompt shows it; empty if there is none."""
         return "".join(self._piece_text(piece) for piece in state.guidance)
 
     def _piece_text(self, piece: Guidance) -> str:

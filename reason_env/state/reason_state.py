@@ -1,8 +1,8 @@
-"""ReasonState, the immutable value that an episode is made of.
+"""ReasonState: the immutable state of a reasoning episode.
 
-A state is a problem, the guidance shown beside it, and the response so far: token ids, each marked
-with who wrote it. Starting again from the middle, branching and hinting are all the same act:
-choose another state. What follows a state is `state.transition`.
+A state is a problem, the guidance in its prompt, and the response so far: token ids, each marked
+with who wrote it. Restarting from the middle, branching and hinting are one operation: choose
+another state. `transition` computes the next state.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from reason_env.state.parts import (
     SOURCES,
     Guidance,
     TokenSource,
-    runs_of,
-    sources_of,
+    expand_sources,
+    source_runs,
     verdict_from_json,
     verdict_to_json,
 )
 from reason_env.verdict import Verdict
 
 STATE_FORMAT = 1
-UNCOUNTED = (-1,)
+_NOT_SEARCHED = (-1,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +47,17 @@ class ReasonState:
 
     problem: Problem
     codec: Codec = field(compare=False, repr=False)
-    """Gives the ids their meaning; in JSON only its `codec_id` is written."""
+    """Maps ids to text; the JSON form holds only its `codec_id`."""
     guidance: tuple[Guidance, ...] = ()
     response: tuple[int, ...] = ()
     """Token ids of the response so far, [T]."""
     sources: tuple[TokenSource, ...] = ()
     """Who wrote each token, [T]."""
     verdict: Verdict | None = None
-    """What grading found; None while the episode is open (or was truncated)."""
-    step_ends: tuple[int, ...] = field(default=UNCOUNTED, compare=False, repr=False)
-    """Token index just after each closed step; found in `response` unless `extend` or `cut`, which
-    know it, state it."""
+    """What grading found; None while the episode is open, or if it was truncated."""
+    step_ends: tuple[int, ...] = field(default=_NOT_SEARCHED, compare=False, repr=False)
+    """Token index just after each closed step; searched in `response` unless given, as `extend` and
+    `cut` do."""
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.response):
@@ -65,7 +65,7 @@ class ReasonState:
                 f"sources must name one writer per token, got {len(self.sources)} for "
                 f"{len(self.response)} tokens; build states with extend()"
             )
-        if self.step_ends == UNCOUNTED:
+        if self.step_ends == _NOT_SEARCHED:
             object.__setattr__(self, "step_ends", step_ends(self.codec, self.response))
 
     def __hash__(self) -> int:
@@ -100,7 +100,7 @@ class ReasonState:
 
     @property
     def _bounds(self) -> tuple[int, ...]:
-        """0 and the index just after each step; an end token behind the last belongs to none."""
+        """0 and the index just after each step; a final end token belongs to no step."""
         size = len(self.response)
         while size and self.response[size - 1] == self.codec.eos_id:
             size -= 1
@@ -113,7 +113,7 @@ class ReasonState:
         return hashlib.sha256(self.to_json().encode("ascii")).hexdigest()[:32]
 
     def extend(self, tokens: Sequence[int], source: TokenSource = "policy") -> "ReasonState":
-        """Returns this state with `tokens` written by `source` at its end.
+        """Append `tokens`, written by `source`.
 
         Raises:
             StateError: The episode is over, or the source is unknown.
@@ -130,7 +130,7 @@ class ReasonState:
         response = self.response + new
         begin = self.step_ends[-1] if self.step_ends else 0
         more = step_ends(self.codec, response, begin=begin, known=len(self.response))
-        # Not replace(): an episode of single tokens calls this for every one of them.
+        # Not replace(), which is slower: an episode of single tokens calls this for each of them.
         return ReasonState(
             problem=self.problem,
             codec=self.codec,
@@ -141,11 +141,11 @@ class ReasonState:
         )
 
     def cut(self, step: int, source: TokenSource | None = None) -> "ReasonState":
-        """Returns the open state that holds the first `step` steps, without any end token.
+        """Keep the first `step` steps, as an open state without any end token.
 
         Args:
             step: Steps kept, 0..num_steps; 0 is the empty response.
-            source: If given, marks every kept token as written by it ("reset" for own chains).
+            source: If given, the writer of every kept token ("reset" for chains of the policy).
 
         Raises:
             StateError: `step` is negative or larger than the number of steps.
@@ -169,39 +169,39 @@ class ReasonState:
         )
 
     def with_guidance(self, *guidance: Guidance) -> "ReasonState":
-        """Returns this state with `guidance` shown after what is shown already."""
+        """Append guidance to the prompt."""
         return replace(self, guidance=self.guidance + guidance)
 
     def without_guidance(self) -> "ReasonState":
-        """Returns this state as a policy without any guidance sees it."""
+        """Remove all guidance from the prompt."""
         return replace(self, guidance=())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a JSON-able dict; the codec is written as its id."""
+        """The state as a JSON-able dict; the codec is written as its id."""
         return {
             "format": STATE_FORMAT,
             "problem": self.problem.to_dict(),
             "codec_id": self.codec.codec_id,
             "guidance": [piece.to_json() for piece in self.guidance],
             "response": list(self.response),
-            "sources": runs_of(self.sources),
+            "sources": source_runs(self.sources),
             "verdict": verdict_to_json(self.verdict),
         }
 
     def to_json(self) -> str:
-        """Returns canonical ASCII JSON: equal states give equal text in every process."""
+        """The state as canonical ASCII JSON: equal states give equal text in every process."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     @classmethod
     def from_json(cls, text: str, codec: Codec | None = None) -> "ReasonState":
-        """Returns the state that `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Args:
             text: The JSON text.
-            codec: The codec of the state; the built-in byte codec where None.
+            codec: The codec of the state; None for the built-in byte codec.
 
         Raises:
-            StateError: The text is not such a state, or was written with another codec.
+            StateError: The text is no such state, or was written with another codec.
         """
         try:
             data = json.loads(text)
@@ -213,7 +213,7 @@ class ReasonState:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], codec: Codec | None = None) -> "ReasonState":
-        """Returns the state that `to_dict` wrote; as `from_json`."""
+        """Read what `to_dict` wrote; see `from_json`."""
         known = codec or ByteCodec()
         try:
             if data["format"] != STATE_FORMAT:
@@ -232,7 +232,7 @@ class ReasonState:
                 codec=known,
                 guidance=tuple(map(Guidance.from_json, data["guidance"])),
                 response=response,
-                sources=sources_of(data["sources"], len(response)),
+                sources=expand_sources(data["sources"], len(response)),
                 verdict=verdict_from_json(data["verdict"]),
             )
         except StateError:

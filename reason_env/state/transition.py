@@ -1,7 +1,6 @@
-"""What follows a ReasonState: the pure transition, and the rules that end an episode.
+"""The pure transition of a ReasonState, and the rules that end an episode.
 
-The Gymnasium environment is a thin shell around `transition`. `ReasonState` and what it is made of
-are offered here too.
+The Gymnasium environment is a thin shell around `transition`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,31 +9,16 @@ from typing import Any
 
 from reason_env.codec import check_token_ids
 from reason_env.errors import ConfigError, StateError
-from reason_env.state.parts import GUIDANCE_KINDS, SOURCES, Guidance, GuidanceKind, TokenSource
+from reason_env.state.parts import TokenSource
 from reason_env.state.reason_state import ReasonState
 from reason_env.verdict import Verdict
-
-__all__ = [
-    "GUIDANCE_KINDS",
-    "SOURCES",
-    "EpisodeRules",
-    "Grade",
-    "Guidance",
-    "GuidanceKind",
-    "ReasonState",
-    "TokenSource",
-    "graded",
-    "is_over",
-    "is_truncated",
-    "transition",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRules:
-    """What ends an episode; part of the environment, so a restored state ends as the original.
+    """When an episode ends; part of the environment, so a restored state ends as the original.
 
-    Budgets count the whole response, prefixes from resets and roll-ins included.
+    Budgets count the whole response, including prefixes from resets and roll-ins.
     """
 
     max_tokens: int = 512
@@ -42,8 +26,8 @@ class EpisodeRules:
     max_steps: int = 64
     """Reasoning steps a response may have before it is truncated."""
     stop_at_answer: bool = True
-    r"""End with the first closed step after which an answer stands in a box or a `####` line; else
-    only at the end token. The first committed answer counts, so a response cannot spray several."""
+    r"""End with the first closed step that states an answer in a box or a `####` line; otherwise
+    only at the end token. The first answer counts, so a response cannot try several."""
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_steps"):
@@ -53,18 +37,18 @@ class EpisodeRules:
 
 
 Grade = Callable[[str, Any], Verdict]
-"""(response text, `problem.reference`) -> verdict; total."""
+"""(response text, `problem.reference`) -> verdict; never raises."""
 
 
 def is_truncated(state: ReasonState, rules: EpisodeRules) -> bool:
-    """Returns whether a budget, and not an answer, has ended this state's episode."""
+    """Whether a budget, and not an answer, has ended the episode."""
     return state.verdict is None and (
         len(state.response) >= rules.max_tokens or len(state.step_ends) >= rules.max_steps
     )
 
 
 def is_over(state: ReasonState, rules: EpisodeRules) -> bool:
-    """Returns whether nothing can follow this state."""
+    """Whether the episode has ended in this state."""
     return state.verdict is not None or is_truncated(state, rules)
 
 
@@ -78,20 +62,19 @@ def transition(
     close: bool = False,
     source: TokenSource = "policy",
 ) -> ReasonState:
-    """Returns the state after `action`, whatever pieces the same tokens come in.
+    """Append an action to a state; the result depends on the tokens, not on how they are split.
 
-    Tokens are taken up to the first that ends the episode: the end token, the delimiter of a step
-    after which an answer stands (`stop_at_answer`), or a budget. What follows is not part of the
-    episode and is left out.
+    Tokens are appended up to the first that ends the episode: the end token, the delimiter of a
+    step that states an answer (`stop_at_answer`), or a budget. The rest is dropped.
 
     Args:
         state: An open state (not over under `rules`).
         action: Token ids, [T]; may be empty.
         rules: Budgets and the stopping rule.
-        grade: Called once, when the episode ends with a verdict.
+        grade: Called once, if the episode ends with a verdict.
         has_answer: Whether a response text holds a final answer.
-        close: If the tokens do not end the episode, end it as the policy's end token would: an end
-            token is added with source "env", unless a budget is used up.
+        close: End the episode even if the tokens do not: append an end token with source "env",
+            unless a budget is used up.
         source: Who wrote the tokens.
     """
     if is_over(state, rules):
@@ -117,7 +100,7 @@ def transition(
 
 
 def graded(state: ReasonState, grade: Grade) -> ReasonState:
-    """Returns the open state with the verdict on its text."""
+    """Grade an open state and return it with the verdict."""
     return ReasonState(
         problem=state.problem,
         codec=state.codec,

@@ -93,7 +93,7 @@ def test_a_stack_that_cannot_be_rewound_is_refused():
     env = gym.wrappers.FrameStackObservation(
         ReasonEnv(TOY, granularity="token", format="tokens"), 2
     )
-    with pytest.raises(StateError, match="every layer must be rewindable, got FrameStack"):
+    with pytest.raises(StateError, match="every layer must support snapshots, got FrameStack"):
         check_reasoning_env(env)
 
 

@@ -12,7 +12,7 @@ from reason_env.errors import CodecError, StateError, UnknownNameError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.snapshot import pack_state, unpack_state
 from reason_env.snapshot.packed import pack_ids, unpack_ids
-from reason_env.state import Guidance, ReasonState, runs_of, sources_of
+from reason_env.state import Guidance, ReasonState, expand_sources, source_runs
 from reason_env.verdict import Outcome, Verdict
 
 CODEC = ByteCodec()
@@ -54,9 +54,9 @@ def test_a_state_comes_back_whole(parts, is_graded, row):
 
 
 @given(st.lists(SOURCES, max_size=12))
-def test_runs_of_writers_come_back(sources):
-    runs = runs_of(tuple(sources))
-    assert sources_of(runs, len(sources)) == tuple(sources)
+def test_source_runs_writers_come_back(sources):
+    runs = source_runs(tuple(sources))
+    assert expand_sources(runs, len(sources)) == tuple(sources)
     assert all(first[0] != second[0] for first, second in itertools.pairwise(runs))
 
 

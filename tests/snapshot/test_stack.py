@@ -436,7 +436,7 @@ def test_a_wrapper_whose_memory_is_unknown_is_refused():
     env = gym.wrappers.FrameStackObservation(stack((), "token", "tokens"), 2)
     for use in (snapshot, lambda env: restore(env, snapshot(stack(())))):
         with pytest.raises(
-            StateError, match="every layer must be rewindable, got FrameStackObserv"
+            StateError, match="every layer must support snapshots, got FrameStackObserv"
         ):
             use(env)
 
@@ -445,5 +445,5 @@ def test_a_foreign_wrapper_with_a_stock_name_is_refused():
     class TimeLimit(gym.Wrapper):
         pass
 
-    with pytest.raises(StateError, match="every layer must be rewindable, got TimeLimit"):
+    with pytest.raises(StateError, match="every layer must support snapshots, got TimeLimit"):
         snapshot(TimeLimit(stack(())))
