@@ -10,7 +10,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 
-.PHONY: demo test test-browser test-peers test-vllm check docs package links clean
+.PHONY: demo test test-slow test-browser test-peers test-vllm check docs package links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -21,6 +21,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 $(TESTS)
 
+# Tests longer than ten seconds.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
 # The report's page in headless Chromium; without one these tests are skipped, and say so.
 test-browser: $(STAMP)
 	$(BIN)/python -m pytest -q -m browser
@@ -28,7 +32,7 @@ test-browser: $(STAMP)
 # reasoning-gym (which builds a C extension) and Minari's collector (which wants jax).
 test-peers: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[reasoning-gym,minari-collector]'
-	$(BIN)/python -m pytest -q tests/problems/test_reasoning_gym.py tests/clients/test_minari.py
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/problems/test_reasoning_gym.py tests/clients/test_minari.py
 
 # vLLM for CPUs has an environment of its own: its pins contradict those of constraints.txt.
 test-vllm: $(VLLM_STAMP)

@@ -3,7 +3,6 @@
 Only specs that `reason_env.env.checked_spec` accepts are made.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +60,3 @@ def stack_from_file(path: str | Path, **changes: Any) -> gym.Env[Any, Any]:
             "stack_to_json(env)"
         ) from error
     return stack_from_json(text, **changes)
-
-
-def pretty_json(text: str) -> str:
-    """Returns a spec with line ends, for people and for diffs."""
-    return json.dumps(json.loads(text), indent=2, ensure_ascii=True) + "\n"

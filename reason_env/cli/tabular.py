@@ -7,26 +7,32 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from reason_env.agents.tabular.ablations import SETTINGS, run_setting, setting, write_run
-from reason_env.cli.flags import out, parsed
+from reason_env.agents.tabular.ablations import (
+    INSTALL_FIGURES,
+    SETTINGS,
+    has_matplotlib,
+    run_setting,
+    setting,
+    write_run,
+)
+from reason_env.cli.flags import leading, out, parsed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular:
-    """Runs ablations of the theory on small MDPs with exact values."""
+    """Run ablations of the theory on small MDPs with exact values."""
 
     seeds: int | None = None
-    """Seeds of each setting; its own number if None."""
+    """Seeds of each setting; None: the setting's default."""
     workers: int = os.cpu_count() or 1
     """Processes."""
     out: Path = Path("runs/tabular")
-    """Where <setting>.csv and <setting>.png go; they are written over."""
+    """Directory of <setting>.csv and <setting>.png, which are overwritten."""
 
 
 def run(words: list[str]) -> None:
-    """Runs the settings that the words before the flags name; lists them if there is none."""
-    names = [word for word in words if not word.startswith("-")]
-    names = names[: next((i for i, word in enumerate(words) if word.startswith("-")), len(words))]
+    """Run the settings named before the flags; list all settings if there are none."""
+    names = leading(words)
     given: Tabular = parsed(Tabular, words[len(names) :], prog="tabular SETTING...")
     if not names:
         for name, known in SETTINGS.items():
@@ -46,5 +52,7 @@ def run(words: list[str]) -> None:
                     t, completed=done, total=total
                 ),
             )
-        table, picture = write_run(name, rows, given.out)
-        out.print(Text(f"{name}: {len(rows)} rows, {table}, {picture}"))
+        paths = write_run(name, rows, given.out)
+        out.print(Text(f"{name}: {len(rows)} rows, {', '.join(map(str, paths))}"))
+    if not has_matplotlib():
+        out.print(Text(f"no figures without matplotlib: {INSTALL_FIGURES}"))

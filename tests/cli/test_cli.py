@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reason_env import cli
+from reason_env.errors import ConfigError
 
 ROWS = [
     {"question": "What is 12*3?", "answer": "36"},
@@ -315,6 +316,21 @@ def test_tabular_lists_its_settings_and_writes_rows_and_a_figure(capsys, tmp_pat
     assert (tmp_path / "curriculum.png").stat().st_size > 1000
     line = refused(capsys, "tabular", "curiculum")
     assert "did you mean 'curriculum'?" in line
+
+
+def test_tabular_without_matplotlib_writes_rows_and_says_how_to_get_figures(
+    capsys, tmp_path, monkeypatch
+):
+    from reason_env.agents.tabular.ablations import figures, setting
+
+    monkeypatch.setattr(figures, "find_spec", lambda name: None)
+    flags = ["--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
+    status, text, error = run(capsys, "tabular", "curriculum", *flags)
+    assert (status, error) == (0, "")
+    assert text.endswith("no figures without matplotlib: pip install 'reason-env[figures]'\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["curriculum.csv"]
+    with pytest.raises(ConfigError, match="a figure must be drawn with matplotlib, got none"):
+        figures.write(setting("curriculum").draw, [], tmp_path / "curriculum.png")
 
 
 def test_an_experiment_s_environment_is_one_spec_file(capsys, tmp_path):

@@ -72,8 +72,17 @@ def replay(env: ReasonEnv, problem: Problem) -> tuple[bool, bool]:
     return right == (1.0, True, False, True), wrong == (0.0, True, False, False)
 
 
-@pytest.mark.parametrize("granularity", ["token", "step", "response"])
-@pytest.mark.parametrize("split", SIZES)
+@pytest.mark.parametrize(
+    ("split", "granularity"),
+    [
+        ("test", "token"),
+        ("test", "step"),
+        ("test", "response"),
+        pytest.param("train", "token", marks=pytest.mark.slow),
+        ("train", "step"),
+        pytest.param("train", "response", marks=pytest.mark.slow),
+    ],
+)
 def test_every_solution_is_rewarded_and_no_solution_with_another_number(split, granularity):
     problems = problems_of(split)
     assert len(problems) == SIZES[split]

@@ -17,7 +17,6 @@ from reason_env.wrappers.record_episodes import RecordEpisodes
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
 from reason_env.wrappers.stack import (
-    pretty_json,
     stack_from_file,
     stack_from_json,
     stack_to_json,
@@ -85,7 +84,7 @@ def test_states_in_a_spec_are_json(wrap):
 
 def test_a_spec_file_makes_the_stack_and_arguments_may_be_replaced(wrap, tmp_path):
     path = tmp_path / "spec.json"
-    path.write_text(pretty_json(stack_to_json(made(["Hint", "PrefixRollin"], wrap))))
+    path.write_text(stack_to_json(made(["Hint", "PrefixRollin"], wrap)))
     env = stack_from_file(path, granularity="response", format="tokens")
     assert env.unwrapped.layout.granularity == "response"
     assert [spec.name for spec in env.spec.additional_wrappers][-2:] == ["Hint", "PrefixRollin"]

@@ -5,6 +5,7 @@ matplotlib.
 """
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,31 @@ import numpy as np
 
 from reason_env.agents.tabular.ablations.rows import Row
 from reason_env.agents.tabular.ablations.scherrer import ARMS
+from reason_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+INSTALL_FIGURES = "pip install 'reason-env[figures]'"
 Draw = Callable[[list[Row], "Figure"], None]
 
 
+def has_matplotlib() -> bool:
+    """Check for matplotlib, which the extra `figures` installs."""
+    return find_spec("matplotlib") is not None
+
+
 def write(draw: Draw, rows: list[Row], path: Path) -> None:
-    """Draw the rows into a PNG of about 100 kB at most."""
+    """Draw the rows into a PNG of at most about 100 kB.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    if not has_matplotlib():
+        raise ConfigError(
+            f"a figure must be drawn with matplotlib, got none installed; {INSTALL_FIGURES}"
+        )
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 3.4), dpi=90, layout="constrained")

@@ -45,12 +45,14 @@ def run_setting(
     return [row for seed in range(total) for row in rows_of_seed[seed]]
 
 
-def write_run(name: str, rows: list[Row], directory: Path) -> tuple[Path, Path]:
-    """Write `<name>.csv` and `<name>.png`; return their paths."""
+def write_run(name: str, rows: list[Row], directory: Path) -> list[Path]:
+    """Write `<name>.csv`, and `<name>.png` if matplotlib is installed; return their paths."""
     table, picture = directory / f"{name}.csv", directory / f"{name}.png"
     write_csv(rows, table)
+    if not figures.has_matplotlib():
+        return [table]
     figures.write(setting(name).draw, rows, picture)
-    return table, picture
+    return [table, picture]
 
 
 def _finished(name: str, total: int, num_workers: int) -> Iterator[tuple[int, list[Row]]]:

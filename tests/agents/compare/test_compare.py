@@ -96,6 +96,20 @@ def test_a_failing_run_loses_no_other_and_is_tried_again(tmp_path):
     assert not [own for own in order if own[0] == "grpo"]
 
 
+def test_a_failed_run_that_is_started_again_has_not_ended(tmp_path):
+    comparison = make(tmp_path / "cmp", arms=("expo",), num_seeds=1)
+    (run,) = comparison.runs
+    comparison.run(workers=1, program=PROGRAM)
+    assert run.end == {"status": "failed", "exit_status": 3}
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        comparison.run(workers=1, program=PROGRAM, on_progress=interrupt)
+    assert run.end is None
+
+
 def test_a_run_whose_parent_was_killed_is_waited_for_and_not_written_by_two(tmp_path):
     comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
     (run,) = comparison.runs

@@ -63,24 +63,36 @@ def kill_at(iteration):
     return on_row
 
 
+@pytest.fixture(scope="module")
+def three_iterations(tmp_path_factory):
+    """The session, rows and directory of an uninterrupted run."""
+    path = tmp_path_factory.mktemp("three") / "whole"
+    return *run_to_end(small(), path), path
+
+
+@pytest.fixture(scope="module")
+def one_iteration(tmp_path_factory):
+    """The same of a run of one iteration; a test that writes to the directory copies it."""
+    path = tmp_path_factory.mktemp("one") / "run"
+    return *run_to_end(small(iterations=1), path), path
+
+
 @pytest.mark.parametrize("iteration", [0, 1, 2])
-def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, iteration):
-    config = small()
-    whole, _ = run_to_end(config, tmp_path / "whole")
+def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, three_iterations, iteration):
+    whole, _, path = three_iterations
     with pytest.raises(KilledError):
-        run_to_end(config, tmp_path / "killed", on_row=kill_at(iteration))
+        run_to_end(small(), tmp_path / "killed", on_row=kill_at(iteration))
     again, _ = resumed(tmp_path / "killed")
     assert again.iteration == 3
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(again)[name]), name
     for name in ("metrics.jsonl", "config.json", "episodes/iteration_000003.jsonl"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+        assert (path / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path):
-    config = small(iterations=1)
-    first, rows = run_to_end(config, tmp_path / "run")
-    second, again = resumed(tmp_path / "run")
+def test_resuming_a_finished_run_changes_nothing(tmp_path, one_iteration):
+    first, rows, path = one_iteration
+    second, again = resumed(shutil.copytree(path, tmp_path / "run"))
     assert again == rows
     assert all(torch.equal(v, weights(second)[n]) for n, v in weights(first).items())
 
@@ -95,6 +107,7 @@ def test_zero_advantages_leave_every_weight_alone(tmp_path):
     assert evaluated[0] == evaluated[1]
 
 
+@pytest.mark.slow
 def test_grpo_lifts_the_pass_rate_and_zero_advantages_do_not(tmp_path):
     config = small(
         method=GRPOConfig(group_size=8),
@@ -114,16 +127,17 @@ def test_grpo_lifts_the_pass_rate_and_zero_advantages_do_not(tmp_path):
     assert max(curve) - min(curve) < 0.25
 
 
-def test_two_runs_of_one_config_are_equal_and_another_seed_is_not(tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+def test_two_runs_of_one_config_are_equal_and_another_seed_is_not(tmp_path, one_iteration):
+    for name, seed in (("b", 0), ("c", 1)):
         run_to_end(small(iterations=1, seed=seed), tmp_path / name)
-    a, b, c = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in "abc")
+    folders = (one_iteration[-1], tmp_path / "b", tmp_path / "c")
+    a, b, c = ((folder / "metrics.jsonl").read_bytes() for folder in folders)
     assert a == b
     assert a != c
 
 
-def test_every_written_metric_is_in_the_table_and_outcomes_add_up(tmp_path):
-    _, rows = run_to_end(small(iterations=2), tmp_path / "run")
+def test_every_written_metric_is_in_the_table_and_outcomes_add_up(three_iterations):
+    _, rows, _ = three_iterations
     for row in rows:
         for name in row:
             if name != "iteration":
@@ -137,9 +151,9 @@ def test_every_written_metric_is_in_the_table_and_outcomes_add_up(tmp_path):
     assert rows[-1]["rollout/sampled_tokens_total"] == total
 
 
-def test_the_last_checkpoint_is_a_model_that_loads_and_is_the_trained_one(tmp_path):
-    session, _ = run_to_end(small(iterations=1), tmp_path / "run")
-    model = tmp_path / "run" / "checkpoints" / "iteration_000001" / "model"
+def test_the_last_checkpoint_is_a_model_that_loads_and_is_the_trained_one(one_iteration):
+    session, _, path = one_iteration
+    model = path / "checkpoints" / "iteration_000001" / "model"
     loaded = LanguageModelPolicy.load(str(model)).model.state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in weights(session).items())
 
@@ -147,7 +161,8 @@ def test_the_last_checkpoint_is_a_model_that_loads_and_is_the_trained_one(tmp_pa
 def test_a_kl_term_needs_no_more_than_its_coefficient(tmp_path):
     from reason_env.agents.learning import LossConfig
 
-    config = small(method=GRPOConfig(group_size=4, loss=LossConfig(kl_coefficient=0.1)))
+    method = GRPOConfig(group_size=4, loss=LossConfig(kl_coefficient=0.1))
+    config = small(method=method, iterations=1)
     _, rows = run_to_end(config, tmp_path / "run")
     assert rows[-1]["update/num_updates_total"] > 0
 
@@ -159,8 +174,10 @@ def test_a_deadline_ends_the_run_after_the_iteration_with_an_evaluation(tmp_path
     assert (tmp_path / "run" / "checkpoints" / "iteration_000001").is_dir()
 
 
-def test_a_budget_of_tokens_ends_the_run_with_the_iteration_that_reaches_it(tmp_path):
-    _, rows = run_to_end(small(iterations=3), tmp_path / "all")
+def test_a_budget_of_tokens_ends_the_run_with_the_iteration_that_reaches_it(
+    tmp_path, three_iterations
+):
+    _, rows, _ = three_iterations
     totals = [row["rollout/sampled_tokens_total"] for row in rows[1:]]
     for budget, last in ((totals[1], 2), (totals[1] - 1, 2), (totals[0], 1)):
         _, cut = run_to_end(
@@ -192,15 +209,15 @@ def searching(**changes):
     return small(method=method, env=env, **changes)
 
 
-def test_a_preparation_is_made_once_told_of_and_written_beside_the_first_evaluation(tmp_path):
-    session, told = build_session(searching(iterations=1, problems_per_iteration=1)), []
-    prepare(session, on_prepared=lambda *what: told.append(what))
-    assert told[0][:2] == (3, 3)
-    assert told[-1][2] == session.sampled_tokens_total > 0
+def test_a_preparation_runs_once_reports_progress_and_is_in_the_first_row(tmp_path):
+    session, calls = build_session(searching(iterations=1, problems_per_iteration=1)), []
+    prepare(session, on_prepared=lambda *what: calls.append(what))
+    assert calls[0][:2] == (3, 3)
+    assert calls[-1][2] == session.sampled_tokens_total > 0
     with RunDir.create(tmp_path / "run", session.config, command=["test"]) as run:
         rows = train(session, run)
     prepared = rows[0]["rollout/preparation_tokens"]
-    assert prepared == told[-1][2]
+    assert prepared == calls[-1][2]
     assert rows[1]["rollout/sampled_tokens_total"] == prepared + rows[1]["rollout/sampled_tokens"]
 
 
@@ -257,9 +274,8 @@ def test_words_of_guidance_are_settings_and_end_their_line():
         EnvConfig(guidance={"answer": "It is seven."})
 
 
-def test_episodes_hold_what_regrading_needs(tmp_path):
-    run_to_end(small(iterations=1), tmp_path / "run")
-    lines = (tmp_path / "run" / "episodes" / "iteration_000001.jsonl").read_text().splitlines()
+def test_episodes_hold_what_regrading_needs(one_iteration):
+    lines = (one_iteration[-1] / "episodes" / "iteration_000001.jsonl").read_text().splitlines()
     assert len(lines) == 2
     episode = json.loads(lines[0])
     from reason_env.state import ReasonState
@@ -325,9 +341,8 @@ def test_greedy_sampling_is_refused_for_training():
         small(sampling=SamplingConfig(temperature=0.0))
 
 
-def test_a_checkpoint_of_a_run_that_lost_its_metrics_is_refused(tmp_path):
-    run_to_end(small(iterations=1), tmp_path / "run")
-    shutil.copytree(tmp_path / "run", tmp_path / "torn")
+def test_a_checkpoint_of_a_run_that_lost_its_metrics_is_refused(tmp_path, one_iteration):
+    shutil.copytree(one_iteration[-1], tmp_path / "torn")
     (tmp_path / "torn" / "metrics.jsonl").write_text("")
     from reason_env.errors import CheckpointError
 
