@@ -5,6 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from reason_env.verdict import Outcome
+from reason_env.verify import grade
 from reason_env.verify.comparing.identity import is_undefined, same_value
 from reason_env.verify.parsing.grammar import parse_answer
 from reason_env.verify.parsing.literals import read_number
@@ -99,6 +101,12 @@ def test_numbers_beyond_the_bounds_are_not_evaluated(text: str) -> None:
 )
 def test_plain_numbers_are_read_without_the_parser(text: str, value: Fraction | None) -> None:
     assert read_number(text) == value
+
+
+@pytest.mark.parametrize("text", [r"\text{ }", "\\text{\n\n}", "\\text{\t \t}"])
+def test_text_of_white_space_alone_is_no_answer(text: str) -> None:
+    assert grade(f"\\boxed{{{text}}}", "5").outcome is Outcome.INCORRECT
+    assert grade(f"\\boxed{{7{text}}}", "7").outcome is Outcome.CORRECT
 
 
 @pytest.mark.parametrize(

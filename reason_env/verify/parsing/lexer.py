@@ -156,7 +156,7 @@ _RULES: dict[str, list[tuple[Callable[[_Context], bool], Callable[[_Context], li
         (_always, lambda p: list(p.text)),
     ],
     "text": [
-        (lambda p: not p.text, _nothing),
+        (lambda p: not p.text.strip(), _nothing),
         (lambda p: p.text in FUNCTIONS and not (p.follows_digit and is_unit(p.text)), _itself),
         (lambda p: p.lower in WORDS and len(p.text) > 1, _known_word),
         (lambda p: p.follows_digit and is_unit(p.text), _quoted),
