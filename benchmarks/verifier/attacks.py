@@ -16,7 +16,6 @@ from reason_env.verify import grade
 from reason_env.verify.workers.pool import shared_pool
 
 MAX_WALL_S = 1.3
-MAX_MEMORY_MB = 512
 
 
 class Attack(NamedTuple):
@@ -254,7 +253,7 @@ def run(setting: Setting) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         canary = Path(folder) / "executed"
-        shared_pool().compare("x", "x", _DEFAULT)
+        shared_pool().compare("x", "x")
         for attack in attacks(str(canary)):
             start = time.perf_counter()
             verdict = grade(attack.response, attack.reference)
@@ -286,7 +285,7 @@ def score(rows: list[dict[str, object]]) -> dict[str, object]:
         "timeouts": sum(row["outcome"] == "timeout" for row in rows),
         "errors": sum(row["outcome"] == "error" for row in rows),
         "peak_mb": round(max(peak, children)),
-        "pool alive": alive and shared_pool().compare("x", "x", _DEFAULT)[0] == "correct",
+        "pool alive": alive and shared_pool().compare("x", "x")[0] == "correct",
     }
 
 
@@ -298,8 +297,6 @@ def main() -> None:
             print(row)
     print(score(rows))
 
-
-from reason_env.verify.options import DEFAULT as _DEFAULT  # noqa: E402
 
 if __name__ == "__main__":
     main()

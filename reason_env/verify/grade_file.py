@@ -1,7 +1,6 @@
-"""Grades a file of responses: one verdict a row, and the table that a person reads first.
+"""Grades a JSON Lines file of responses, and counts the outcomes.
 
-Rows are JSON objects, one a line, with a response and a reference answer under names that the
-caller gives. Nothing is printed here; the command line does that.
+Each row has a response and a reference answer, in columns that the caller names.
 """
 
 import json
@@ -18,25 +17,22 @@ from reason_env.verify.options import DEFAULT, GradeOptions
 from reason_env.verify.workers import shared_pool
 
 OtherGrader = Callable[[str, str], bool | None]
-"""Returns whether it accepts a response for an answer; None if it failed."""
+"""(response, answer) -> whether the grader accepts the response; None if it failed."""
 
 
 def by_math_verify(response: str, answer: str) -> bool | None:
-    """Returns whether math-verify, in a worker, accepts a response; None if it ran out or failed.
+    """Grade a response with math-verify in a worker; None if it ran out of time or failed.
 
     >>> by_math_verify("so it is $1/2$", "0.5")
     True
     """
-    outcome, _ = shared_pool().compare(response, answer, DEFAULT, "math_verify")
-    return None if outcome in _FAILURES else outcome is Outcome.CORRECT
-
-
-_FAILURES = (Outcome.TIMEOUT, Outcome.ERROR)
+    outcome, _ = shared_pool().compare(response, answer, "math_verify")
+    return None if outcome in (Outcome.TIMEOUT, Outcome.ERROR) else outcome is Outcome.CORRECT
 
 
 @dataclass(frozen=True, slots=True)
 class GradedRow:
-    """One row of a file with its verdict."""
+    """A row of a file, with its verdict."""
 
     line: int
     """Line number in the file, from 1."""
@@ -44,11 +40,11 @@ class GradedRow:
     answer: str
     verdict: Verdict
     other: bool | None = None
-    """What the other grader said; None if none was asked or it failed."""
+    """Whether the other grader accepts the response; None without one, or if it failed."""
 
     @property
     def is_disagreement(self) -> bool:
-        """True if another grader decided and this verdict says something else."""
+        """True if another grader decided differently."""
         return self.other is not None and self.other != self.verdict.is_correct
 
 
@@ -60,13 +56,13 @@ class GradedFile:
 
     @property
     def counts(self) -> dict[Outcome, int]:
-        """Rows by outcome, every outcome named."""
+        """Number of rows of each outcome, zeros included."""
         counted = Counter(row.verdict.outcome for row in self.rows)
         return {outcome: counted[outcome] for outcome in Outcome}
 
     @property
     def disagreements(self) -> tuple[GradedRow, ...]:
-        """The rows on which the other grader said something else."""
+        """The rows on which the other grader decided differently."""
         return tuple(row for row in self.rows if row.is_disagreement)
 
 
@@ -78,14 +74,14 @@ def grade_file(
     options: GradeOptions = DEFAULT,
     against: OtherGrader | None = None,
 ) -> GradedFile:
-    """Returns the verdicts for a JSONL file.
+    """Grade the responses of a JSON Lines file.
 
     Args:
-        path: The file, one JSON object a line; empty lines are skipped.
+        path: The file, with one JSON object per line; empty lines are skipped.
         response: Name of the column with the response.
         answer: Name of the column with the reference answer.
-        options: How answers are compared.
-        against: Another grader, a function of response and answer, asked for every row.
+        options: How to extract and compare answers.
+        against: Another grader, which grades every row too.
 
     Raises:
         ProblemError: A line is not a JSON object, or a column is missing or not text.

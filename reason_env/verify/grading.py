@@ -1,9 +1,9 @@
-"""The public functions: a response and a reference in, a `Verdict` out, and never an exception.
+"""Grades responses against references; returns a `Verdict` and never raises.
 
-The tiers are cheap to dear: the same text, the same exact number, the typed reader, a worker. A
-cache of decided pairs serves `grade` and `grade_many`; it is keyed by the final answer rather
-than by the whole response, so responses that end alike are decided once. TIMEOUT and ERROR are
-never kept, because another try may decide.
+Runs tiers from cheapest to most expensive: equal text, equal exact numbers, the typed reader, a
+worker. `grade` and `grade_many` share a cache whose key is the final answer rather than the whole
+response, so that responses with equal answers are compared once. The cache does not keep TIMEOUT
+and ERROR, because another attempt may succeed.
 """
 
 import os
@@ -21,17 +21,17 @@ from reason_env.verify.workers import shared_pool
 
 CACHE_PAIRS = 20_000
 CACHE_CHARACTERS = 2_000
-"""A longer answer is graded each time."""
+"""Longer answers are not cached."""
 
 _NO_ANSWER = Verdict(Outcome.NO_ANSWER, None, "no final answer was found")
 Reference = str | ScoredReference
-"""What a response is graded against: an answer, or the entry of a scorer."""
+"""A reference answer, or the entry of a scorer."""
 _Key = tuple[str, Reference, GradeOptions]
-"""Final answer of the response, reference, options: what a verdict depends on."""
+"""What a verdict depends on: final answer of the response, reference, options."""
 
 
 class _Cache:
-    """The decided pairs used last, under one lock."""
+    """Least-recently-used cache of verdicts, safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,15 +62,16 @@ class _Cache:
 
 _CACHE = _Cache()
 clear_cache = _CACHE.clear
-# Another thread may hold the lock at the moment of a fork.
-os.register_at_fork(after_in_child=_CACHE.renew_lock)
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold the lock at the moment of a fork.
+    os.register_at_fork(after_in_child=_CACHE.renew_lock)
 
 
 def grade(response: str, answer: Reference, options: GradeOptions = DEFAULT) -> Verdict:
-    r"""Returns the verdict on the final answer of a response; `answer` is the reference.
+    r"""Grade the final answer of a response against the reference `answer`.
 
-    The answer is looked for in the same way whoever decides on it. A scorer of somebody else's
-    always runs in a worker; it has found the answer correct where its score is 1, and nothing less.
+    Extraction is the same for reference answers and scorers. The scorer of another package runs in
+    a worker; only a score of 1 is correct.
 
     >>> grade(r"It is \boxed{\frac{1}{2}}.", "0.5").outcome
     <Outcome.CORRECT: 'correct'>
@@ -91,9 +92,9 @@ def grade(response: str, answer: Reference, options: GradeOptions = DEFAULT) -> 
 def grade_many(
     pairs: Sequence[tuple[str, Reference]], options: GradeOptions = DEFAULT
 ) -> list[Verdict]:
-    """Returns `grade` of each pair, in order; those that need a worker run in parallel.
+    """Grade each pair, in order; pairs that need a worker run in parallel.
 
-    Equal pairs are graded once, and `grade` finds all of them in the cache afterwards.
+    Equal pairs are graded once. Later calls of `grade` find the verdicts in the cache.
     """
     found = [extract_answer(response, options) for response, _ in pairs]
     keys = [(text, pair[1], options) for text, pair in zip(found, pairs, strict=True) if text]
@@ -105,7 +106,7 @@ def grade_many(
             waiting.append(key)
         else:
             decided[key] = verdict
-    _share_out(waiting, decided)
+    _decide_in_workers(waiting, decided)
     for key, verdict in decided.items():
         _CACHE.put(key, verdict)
     return [
@@ -115,7 +116,7 @@ def grade_many(
 
 
 def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
-    r"""Returns whether a reference answer grades as CORRECT against itself in a box.
+    r"""Decide whether a reference answer in a box grades as CORRECT against itself.
 
     >>> is_gradable("3,600"), is_gradable(r"\frac{1}{"), is_gradable("")
     (True, False, False)
@@ -125,7 +126,7 @@ def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
 
 
 def _in_process(key: _Key) -> Verdict | None:
-    """Returns the verdict of the tiers that need no worker, or None."""
+    """Run the tiers that need no worker; None if they cannot decide."""
     text, reference, options = key
     if isinstance(reference, ScoredReference):
         if reference.scorer != SCORER:
@@ -133,20 +134,20 @@ def _in_process(key: _Key) -> Verdict | None:
         outcome, reason, score = score_countdown(text, reference.entry)
         return Verdict(outcome, text, reason, score)
     decision = compare(text, reference, options)
-    return None if decision is None else Verdict(decision[0], key[0], decision[1])
+    return None if decision is None else Verdict(decision[0], text, decision[1])
 
 
 def _in_worker(key: _Key) -> Verdict:
-    text, reference, options = key
+    text, reference, _ = key
     if isinstance(reference, ScoredReference):
         outcome, reason, score = shared_pool(reference.scorer).score(text, reference.entry)
         return Verdict(outcome, text, reason, score)
-    outcome, reason = shared_pool().compare(text, reference, options)
+    outcome, reason = shared_pool().compare(text, reference)
     return Verdict(outcome, text, reason)
 
 
-def _share_out(waiting: list[_Key], decided: dict[_Key, Verdict]) -> None:
-    """Grades the waiting keys in as many threads as there are workers."""
+def _decide_in_workers(waiting: list[_Key], decided: dict[_Key, Verdict]) -> None:
+    """Grade the waiting keys in as many threads as there are workers."""
     todo = iter(waiting)
     lock = threading.Lock()
 

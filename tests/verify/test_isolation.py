@@ -39,14 +39,12 @@ def test_importing_the_package_loads_no_algebra_system() -> None:
 def test_a_worker_over_its_cpu_budget_is_a_timeout_and_the_pool_lives_on() -> None:
     pool = WorkerPool(size=1)
     try:
-        pool.compare("x", "x", DEFAULT)
+        pool.compare("x", "x")
         start = time.perf_counter()
-        outcome, reason = pool.compare(r"\int_0^1 \frac{\sin^{13} x}{x^7+x^3+1}\, dx", "y", DEFAULT)
+        outcome, reason = pool.compare(r"\int_0^1 \frac{\sin^{13} x}{x^7+x^3+1}\, dx", "y")
         assert outcome in (Outcome.TIMEOUT, Outcome.INCORRECT), reason
         assert time.perf_counter() - start < 8.0
-        assert (
-            pool.compare(r"\int_0^1 2x \, dx", r"\int_0^1 2t\, dt", DEFAULT)[0] is Outcome.CORRECT
-        )
+        assert pool.compare(r"\int_0^1 2x \, dx", r"\int_0^1 2t\, dt")[0] is Outcome.CORRECT
     finally:
         pool.close()
 
@@ -54,12 +52,12 @@ def test_a_worker_over_its_cpu_budget_is_a_timeout_and_the_pool_lives_on() -> No
 def test_a_killed_worker_is_an_error_and_the_next_comparison_gets_another() -> None:
     pool = WorkerPool(size=1)
     try:
-        pool.compare("x", "x", DEFAULT)
+        pool.compare("x", "x")
         (pid,) = pool.pids()
         os.kill(pid, signal.SIGSTOP)
         threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
-        assert pool.compare("x+1", "x", DEFAULT)[0] is Outcome.ERROR
-        assert pool.compare("x", "x", DEFAULT)[0] is Outcome.CORRECT
+        assert pool.compare("x+1", "x")[0] is Outcome.ERROR
+        assert pool.compare("x", "x")[0] is Outcome.CORRECT
         assert pool.pids() != [pid]
     finally:
         pool.close()
@@ -100,8 +98,7 @@ def test_a_forked_copy_of_the_caller_grades_with_workers_of_its_own() -> None:
 def test_the_interpreter_exits_at_once_with_warm_workers() -> None:
     code = (
         "from reason_env.verify.workers.pool import shared_pool\n"
-        "from reason_env.verify.options import DEFAULT\n"
-        "print(shared_pool().compare('x', 'x', DEFAULT)[0])"
+        "print(shared_pool().compare('x', 'x')[0])"
     )
     done = run_python(code)
     assert (done.stdout.strip(), done.stderr, done.returncode) == ("correct", "", 0)
@@ -111,8 +108,7 @@ def test_workers_end_when_the_caller_is_killed() -> None:
     code = (
         "import os, signal\n"
         "from reason_env.verify.workers.pool import shared_pool\n"
-        "from reason_env.verify.options import DEFAULT\n"
-        "shared_pool().compare('x', 'x', DEFAULT)\n"
+        "shared_pool().compare('x', 'x')\n"
         "print(*shared_pool().pids(), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -154,7 +150,7 @@ def children(pid: int) -> list[int]:
 def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_goes_on() -> None:
     pool = WorkerPool(size=1)
     try:
-        pool.compare("x", "x", DEFAULT)
+        pool.compare("x", "x")
         (pid,) = pool.pids()
         deadline = time.monotonic() + 10
         while children(pid) and time.monotonic() < deadline:
@@ -167,10 +163,10 @@ def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_goes_on() -> None
 
         killer = threading.Thread(target=kill_the_job)
         killer.start()
-        reply = pool.compare(SLOW, "y", DEFAULT)
+        reply = pool.compare(SLOW, "y")
         killer.join()
         assert reply == (Outcome.ERROR, "the worker died")
-        assert pool.compare("x", "x", DEFAULT)[0] is Outcome.CORRECT
+        assert pool.compare("x", "x")[0] is Outcome.CORRECT
         assert pool.pids() == [pid]
     finally:
         pool.close()
@@ -189,10 +185,10 @@ def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_goes_on(
     )
     pool = WorkerPool(size=1)
     try:
-        outcome, reason = pool.compare("x" * (MEMORY_BYTES // 4), "y", DEFAULT)
+        outcome, reason = pool.compare("x" * (MEMORY_BYTES // 4), "y")
         assert (outcome, reason) == (Outcome.ERROR, "the worker raised MemoryError")
         (pid,) = pool.pids()
-        assert pool.compare("x", "x", DEFAULT)[0] is Outcome.CORRECT
+        assert pool.compare("x", "x")[0] is Outcome.CORRECT
         assert pool.pids() == [pid]
     finally:
         pool.close()
@@ -206,31 +202,31 @@ def test_another_grader_that_runs_out_of_time_says_nothing() -> None:
 
 def test_a_silent_worker_is_a_timeout_and_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker()
-    worker.compare("x", "x", DEFAULT)
+    worker.compare("x", "x")
     monkeypatch.setattr(process_module, "WALL_S", 0.1)
     os.kill(worker.pid, signal.SIGSTOP)
-    assert worker.compare("x", "x", DEFAULT)[0] is Outcome.TIMEOUT
+    assert worker.compare("x", "x")[0] is Outcome.TIMEOUT
     assert not worker.is_alive
 
 
 def test_a_reply_to_another_job_is_never_taken() -> None:
     worker = Worker()
-    worker.compare("x", "x", DEFAULT)
+    worker.compare("x", "x")
     worker._buffer = b'{"id": 1, "outcome": "correct", "reason": "late"}\n'
-    outcome, reason = worker.compare("x+1", "x", DEFAULT)
+    outcome, reason = worker.compare("x+1", "x")
     assert (outcome, reason) != (Outcome.CORRECT, "late")
     assert outcome is Outcome.INCORRECT
     worker._buffer = b'{"id": 99, "outcome": "correct", "reason": "early"}\n'
-    assert worker.compare("x+1", "x", DEFAULT) == (Outcome.ERROR, "the worker died")
+    assert worker.compare("x+1", "x") == (Outcome.ERROR, "the worker died")
     assert not worker.is_alive
 
 
 def test_a_worker_that_died_between_two_jobs_is_an_error() -> None:
     worker = Worker()
-    worker.compare("x", "x", DEFAULT)
+    worker.compare("x", "x")
     os.kill(worker.pid, signal.SIGKILL)
     worker._process.wait()
-    assert worker.compare("x", "x", DEFAULT) == (Outcome.ERROR, "the worker died")
+    assert worker.compare("x", "x") == (Outcome.ERROR, "the worker died")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +238,7 @@ def test_a_worker_that_cannot_start_is_an_error(
 ) -> None:
     pool = WorkerPool(size=1)
     monkeypatch.setattr(sys, "executable", program)
-    outcome, said = pool.compare("x", "x", DEFAULT)
+    outcome, said = pool.compare("x", "x")
     pool.close()
     assert outcome is Outcome.ERROR
     assert said.startswith(reason)

@@ -1,10 +1,10 @@
-"""A pool of worker processes that any thread may use and that nothing can block.
+"""A pool of worker processes that every thread can use and that no comparison can block.
 
-Workers are spawned, never forked from the caller, because a trainer holds threads and devices that
-a fork would break. No signal handler is installed here. A worker that answers nothing until the
-wall-clock limit (the last resort; the worker counts CPU time itself) gets SIGKILL and another one
-takes its place. A forked copy of the caller starts workers of its own. At the exit of the
-interpreter they are killed; if the caller is killed, their closed standard input ends them.
+Workers are spawned and not forked, because a fork would break the threads and devices of a trainer.
+The pool installs no signal handler. It kills and replaces a worker that does not reply within the
+wall-clock limit (the last resort: a worker limits the CPU time of its jobs itself). A forked copy
+of the caller starts its own workers. The exit of the interpreter kills the workers; if the caller
+is killed, they end because their standard input closes.
 """
 
 import atexit
@@ -15,15 +15,14 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from reason_env.verdict import Outcome
-from reason_env.verify.options import GradeOptions
 from reason_env.verify.workers.process import SYMBOLIC, Reply, Scored, Tier, Worker
 
 
 class WorkerPool:
-    """At most `size` workers, started when first needed and kept warm."""
+    """At most `size` workers, started at the first use and kept for later ones."""
 
     def __init__(self, size: int, program: str = SYMBOLIC) -> None:
-        """Makes an empty pool of workers for `program`; nothing is spawned yet."""
+        """Create a pool without workers for `program`."""
         self.size = size
         self._program = program
         self._idle: list[Worker] = []
@@ -31,19 +30,17 @@ class WorkerPool:
         self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
 
-    def compare(
-        self, response: str, reference: str, options: GradeOptions, tier: Tier = "ours"
-    ) -> Reply:
-        """Runs one comparison in a worker, waiting for a free one."""
+    def compare(self, response: str, reference: str, tier: Tier = "ours") -> Reply:
+        """Run a comparison in the next free worker."""
 
         def ask(worker: Worker) -> Scored:
-            return (*worker.compare(response, reference, options, tier), None)
+            return (*worker.compare(response, reference, tier), None)
 
         outcome, reason, _ = self._asked(ask)
         return outcome, reason
 
     def score(self, response: str, entry: str) -> Scored:
-        """Runs one scoring in a worker, waiting for a free one."""
+        """Score a response in the next free worker."""
         return self._asked(lambda worker: worker.score(response, entry))
 
     def _asked(self, ask: Callable[[Worker], Scored]) -> Scored:
@@ -57,17 +54,13 @@ class WorkerPool:
             finally:
                 self._give_back(worker)
 
-    def warm_up(self) -> None:
-        """Starts one worker without waiting for it."""
-        self._give_back(self._take())
-
     def pids(self) -> list[int]:
-        """Returns the process ids of the living workers."""
+        """List the process ids of the live workers."""
         with self._lock:
             return [worker.pid for worker in self._all if worker.is_alive]
 
     def close(self) -> None:
-        """Kills every worker."""
+        """Kill every worker."""
         with self._lock:
             workers, self._all, self._idle = self._all, set(), []
         for worker in workers:
@@ -93,7 +86,7 @@ class WorkerPool:
                 self._idle.append(worker)
                 return
             self._all.discard(worker)
-            # The next one warms up while nobody waits; if none can start, the next call says so.
+            # Replace it while no caller waits; if that fails, the next call reports it.
             with contextlib.suppress(OSError):
                 fresh = Worker(self._program)
                 self._all.add(fresh)
@@ -101,14 +94,14 @@ class WorkerPool:
 
 
 class _Shared:
-    """The pools of this process: made at first use, forgotten (not killed) in a forked copy."""
+    """The pools of this process; a forked copy forgets them and does not kill their workers."""
 
     pools: ClassVar[dict[str, WorkerPool]] = {}
     lock = threading.Lock()
 
 
 def shared_pool(program: str = SYMBOLIC) -> WorkerPool:
-    """Returns the pool for `program` that all callers of this process share."""
+    """Return the pool for `program` that all callers in this process share."""
     with _Shared.lock:
         if program not in _Shared.pools:
             size = max(1, min(4, os.cpu_count() or 1))
@@ -117,7 +110,7 @@ def shared_pool(program: str = SYMBOLIC) -> WorkerPool:
 
 
 def close_shared_pool() -> None:
-    """Kills the workers of this process; the next comparison starts new ones."""
+    """Kill the workers of this process; the next comparison starts others."""
     with _Shared.lock:
         pools, _Shared.pools = _Shared.pools, {}
     for pool in pools.values():
@@ -128,5 +121,6 @@ def _forget() -> None:
     _Shared.pools, _Shared.lock = {}, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 atexit.register(close_shared_pool)

@@ -1,7 +1,6 @@
-"""One worker process and its pipes: spawned, asked, and killed when it does not answer.
+"""One worker process and its pipes: spawns it, sends jobs, kills it if it does not reply.
 
-No signal handler is installed in the caller. A worker that answers nothing until the wall-clock
-limit (the last resort; the worker counts CPU time itself) gets SIGKILL.
+Installs no signal handler in the caller.
 """
 
 import contextlib
@@ -11,52 +10,40 @@ import select
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from typing import Any, Literal
 
 from reason_env.verdict import Outcome
-from reason_env.verify.options import GradeOptions
 
 WALL_S = 30.0
-"""Wall-clock seconds of one comparison on a machine however busy: the last resort."""
+"""Wall-clock seconds for one job, after which the worker is killed; the last resort.
 
-
+The worker limits the CPU time of a job itself. This limit leaves room for a busy machine.
+"""
 START_S = 120.0
-"""Wall-clock seconds in which a worker has to come up."""
-
-
+"""Wall-clock seconds in which a worker must start."""
 MAX_REPLY_BYTES = 65536
-
 
 Reply = tuple[Outcome, str]
 Tier = Literal["ours", "math_verify"]
-"""Who compares: sympy and math-verify where each serves us, or math-verify alone, as a peer."""
-
-
+"""`ours`: sympy and math-verify, each for what it can decide. `math_verify`: math-verify alone."""
 Scored = tuple[Outcome, str, float | None]
-"""Outcome, reason, score: what a worker of a scorer finds."""
-
+"""Outcome, reason and score."""
 
 SYMBOLIC = "symbolic"
-"""The program of the workers that compare; others are named after their scorer."""
-
-
+"""The program of workers that compare answers; other programs have the name of their scorer."""
 FIXED = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""Of a scorer's process: generators that walk through sets of texts make the same entry in each,
-and threads take no address space."""
-
+"""Environment variables of a scorer's process: the order of Python sets of strings is the same in
+each, so that generators draw the same entries; and no thread pool takes address space."""
 
 _RAN_OUT: Scored = (Outcome.TIMEOUT, "the worker did not answer in time", None)
-
-
 _DIED: Scored = (Outcome.ERROR, "the worker died", None)
 
 
 class Worker:
-    """One spawned process and its pipes; used by one thread at a time."""
+    """One spawned process and its pipes; for one thread at a time."""
 
     def __init__(self, program: str = SYMBOLIC) -> None:
-        """Spawns the process for `program` and does not wait for it."""
+        """Spawn the process for `program` without waiting until it is ready."""
         path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "reason_env.verify.workers.worker", program],
@@ -72,18 +59,13 @@ class Worker:
         self._is_ready = False
         self._job_id = 0
 
-    def compare(
-        self, response: str, reference: str, options: GradeOptions, tier: Tier = "ours"
-    ) -> Reply:
-        """Returns what the process found; TIMEOUT or ERROR (and a dead process) if it found
-        nothing.
-        """
-        job = {"tier": tier, "response": response, "reference": reference}
-        outcome, reason, _ = self._ask(job | {"options": asdict(options)})
+    def compare(self, response: str, reference: str, tier: Tier = "ours") -> Reply:
+        """Compare two answers; TIMEOUT or ERROR, and a dead process, if it does not reply."""
+        outcome, reason, _ = self._ask({"tier": tier, "response": response, "reference": reference})
         return outcome, reason
 
     def score(self, response: str, entry: str) -> Scored:
-        """Returns what the scorer that this is a worker of says; failures as `compare`."""
+        """Score a response; fails as `compare` does."""
         return self._ask({"tier": "score", "response": response, "entry": entry})
 
     def _ask(self, job: dict[str, Any]) -> Scored:
@@ -111,7 +93,7 @@ class Worker:
         return self._process.pid
 
     def kill(self) -> None:
-        """Ends the process and its children with SIGKILL and reaps it."""
+        """Kill the process and its children, and reap it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, 9)
         self._process.wait()
@@ -128,7 +110,7 @@ class Worker:
             message = json.loads(line)
             if message["id"] == self._job_id:
                 return Outcome(message["outcome"]), str(message["reason"]), message.get("score")
-            # A job that died after it had answered is reported once more: that is no news.
+            # A job that died after its reply is reported a second time; ignore that.
             if message["id"] > self._job_id:
                 self.kill()
                 return _DIED
@@ -141,7 +123,7 @@ class Worker:
             view = view[pipe.write(view) or 0 :]
 
     def _line(self, limit_s: float) -> bytes | None:
-        """Returns the next line; empty if the process ended, None if the limit passed."""
+        """Read the next line; empty if the process ended, None after `limit_s` seconds."""
         pipe = self._process.stdout
         assert pipe is not None, "the worker has a standard output"
         poller = select.poll()

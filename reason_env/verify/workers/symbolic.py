@@ -1,12 +1,12 @@
 # pyright: basic, reportMissingTypeStubs=false
-# sympy and math-verify have no complete types: this file alone is checked in basic mode.
-"""What runs in the worker only: sympy on objects built from the trees, then math-verify on LaTeX.
+# sympy and math-verify have no complete types: basic mode for this file.
+"""Comparisons that only a worker runs: sympy on trees, and math-verify on LaTeX.
 
-Sympy never sees text: every object is built from a node of the reader's tree, with its size
-bounded. It serves what identity testing leaves open, integrals, sums, limits, derivatives and
-matrix powers. math-verify serves references with commands that the reader does not know. Its own
-clock is off (that needs signals of the main thread) and so is its plain-expression extraction,
-which would hand text to `parse_expr`.
+Sympy never parses text: its objects are built from trees, within bounds on their size. It decides
+what identity testing cannot: integrals, sums, limits, derivatives and matrix powers. math-verify
+decides references with commands that the reader does not know. Its timeout is off, because that
+needs signals of the main thread, and so is its extraction of plain expressions, which would pass
+text to `parse_expr`.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,10 @@ import sympy
 
 from reason_env.verdict import Outcome
 from reason_env.verify.comparing import named
-from reason_env.verify.options import GradeOptions
 from reason_env.verify.parsing import read
 from reason_env.verify.tree import Node, UndefinedError, rational
 
-# Annotated with int only; None switches its signals off.
+# Any: its annotation lacks the None that turns the timeout off.
 _parse: Any = math_verify.parse
 _LATEX = (math_verify.LatexExtractionConfig(),)
 MAX_EXPONENT = 1000
@@ -30,14 +29,13 @@ Decision = tuple[Outcome, str]
 
 
 def warm_up() -> None:
-    """Loads the tables that math-verify and sympy build at first use."""
-    decide(r"\int_0^1 2x dx", "1", GradeOptions())
-    decide(r"\mho(\frac{x}{2})", r"\mho(x/2)", GradeOptions())
+    """Load the tables that math-verify and sympy build at their first use."""
+    decide(r"\int_0^1 2x dx", "1")
+    decide(r"\mho(\frac{x}{2})", r"\mho(x/2)")
 
 
-def decide(response: str, reference: str, options: GradeOptions) -> Decision:
-    """Returns CORRECT, INCORRECT or TIMEOUT for two answer texts, and which rule said so."""
-    del options
+def decide(response: str, reference: str) -> Decision:
+    """Compare two answer texts; return outcome and reason."""
     left, right = read(response), read(reference)
     if left is not None and right is not None:
         return _by_sympy(left, right)
@@ -49,7 +47,7 @@ def decide(response: str, reference: str, options: GradeOptions) -> Decision:
 
 
 def by_math_verify(response: str, reference: str) -> Decision:
-    """Returns what math-verify alone says of a whole response, with its own extraction."""
+    """Compare a whole response by math-verify alone, which also extracts the answer."""
     found: list[Any] = _parse(response, _LATEX, parsing_timeout=None, raise_on_error=True)
     is_equal = math_verify.verify(_parsed(reference), found, timeout_seconds=None)
     return (Outcome.CORRECT if is_equal else Outcome.INCORRECT), "math-verify"
@@ -77,7 +75,11 @@ def _by_sympy(left: Node, right: Node) -> Decision:
 
 
 def build(node: Node) -> Any:
-    """Returns the sympy object of a tree, or raises `UndefinedError` for what has none."""
+    """Build the sympy object of a tree.
+
+    Raises:
+        UndefinedError: An operation has none, or a power is too large.
+    """
     if node.op == "sym":
         return sympy.Symbol(str(node.value), real=True)
     exact = rational(node)
@@ -149,9 +151,9 @@ _MAKERS: dict[str, Callable[..., Any]] = {
     "deriv": sympy.Derivative,
     "quantity": lambda a: a,
 }
-_PLAIN = "sin cos tan cot sec csc sinh cosh tanh coth sqrt floor"
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    name: getattr(sympy, name) for name in _PLAIN.split()
+    name: getattr(sympy, name)
+    for name in "sin cos tan cot sec csc sinh cosh tanh coth sqrt floor".split()
 } | {
     "ln": sympy.log,
     "abs": sympy.Abs,

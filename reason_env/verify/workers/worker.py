@@ -1,17 +1,18 @@
-"""The process that may hang or die: a warm parent that forks one child for each comparison.
+"""The main program of a worker: loads the libraries once and forks a child for each job.
 
-The caller spawns this module with pipes. It imports sympy and math-verify once and then forks a
-child per job, so a job starts in milliseconds, leaves nothing behind (every worker is recycled
-after one job) and its limits are its own: CPU seconds by `ITIMER_PROF`, whose default action ends
-the process even inside a long C operation, and address space by `RLIMIT_AS`. CPU time rather than
-wall time decides, so the verdict does not depend on the load of the machine.
+A job therefore starts in milliseconds, leaves nothing behind, and has its own limits: CPU seconds
+by `ITIMER_PROF`, whose default action ends the process even inside a long C operation, and address
+space by `RLIMIT_AS`. The limit is CPU time and not wall time, so that the verdict does not depend
+on the load of the machine.
 
-Protocol: one JSON object a line; the job `{"id", "tier", "response", "reference", "options"}` is
-answered by `{"id", "outcome", "reason"}`. Standard output is taken away from libraries first.
+A worker serves one program, named on its command line: `symbolic` (sympy and math-verify) or the
+scorer of another package. Protocol, one JSON object per line:
 
-A worker serves one program, named on its command line: `symbolic` (sympy and math-verify), or a
-scorer of somebody else's, whose job is `{"id", "tier", "response", "entry"}` and whose answer also
-has a `score`. The parent makes the entry, which costs no response any time; the child scores.
+- `symbolic`: `{"id", "tier", "response", "reference"}` -> `{"id", "outcome", "reason"}`;
+- scorer: `{"id", "tier", "response", "entry"}` -> `{"id", "outcome", "reason", "score"}`. The
+  parent builds the entry, so that this does not count towards the CPU time of a response.
+
+Standard output belongs to the protocol; libraries write to the null device.
 """
 
 import json
@@ -20,20 +21,18 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import fields
 from typing import Any
 
 from reason_env.verdict import Outcome
-from reason_env.verify.options import GradeOptions
 
 CPU_S = 0.8
-"""CPU seconds of one comparison."""
+"""CPU seconds of one job."""
 MEMORY_BYTES = 480 * 2**20
-"""Address space of one comparison, libraries included."""
+"""Address space of one job, with the libraries."""
 
 
 def main() -> None:
-    """Answers jobs from standard input until it closes; the program is the first argument."""
+    """Run jobs from standard input until it closes; the program is the first argument."""
     scorer = _scorer(sys.argv[1])
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -58,7 +57,7 @@ def main() -> None:
 
 
 def _scorer(program: str) -> Any:
-    """Returns the module of a scorer, None for `symbolic`."""
+    """Import the module of a scorer; None for `symbolic`."""
     if program == "symbolic":
         return None
     assert program == "reasoning_gym", "the pool starts known programs"
@@ -68,12 +67,12 @@ def _scorer(program: str) -> Any:
 
 
 def _run_child(job: dict[str, Any], replies: int, scorer: Any) -> None:
-    """Answers one job and ends the process: the only broad `except` stands here."""
+    """Run one job, reply, and end the process; the only place with a broad `except`."""
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        reply = _compared(job) if scorer is None else scorer.scored(job["response"], job["entry"])
+        reply = _compare(job) if scorer is None else scorer.scored(job["response"], job["entry"])
     except Exception as error:  # noqa: BLE001 - the sandbox boundary: any library may raise anything
         reply = {"outcome": Outcome.ERROR, "reason": f"the worker raised {type(error).__name__}"}
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -81,21 +80,12 @@ def _run_child(job: dict[str, Any], replies: int, scorer: Any) -> None:
     os._exit(0)
 
 
-def _compared(job: dict[str, Any]) -> dict[str, Any]:
+def _compare(job: dict[str, Any]) -> dict[str, Any]:
     from reason_env.verify.workers import symbolic
 
-    options = GradeOptions(
-        **{f.name: _tupled(job["options"][f.name]) for f in fields(GradeOptions)}
-    )
-    if job["tier"] == "math_verify":
-        outcome, reason = symbolic.by_math_verify(job["response"], job["reference"])
-    else:
-        outcome, reason = symbolic.decide(job["response"], job["reference"], options)
+    decide = symbolic.by_math_verify if job["tier"] == "math_verify" else symbolic.decide
+    outcome, reason = decide(job["response"], job["reference"])
     return {"outcome": outcome, "reason": reason}
-
-
-def _tupled(value: object) -> Any:
-    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 def _post_mortem(status: int) -> dict[str, str]:
