@@ -1,7 +1,7 @@
-"""Grading: is the final answer of a response the reference answer?
+"""Grading: decides whether the final answer of a response equals the reference answer.
 
-The two sides are not symmetric: the response comes from a policy and is data, whatever it holds;
-the reference comes from a problem set. Sympy and math-verify are loaded by worker processes only.
+The two sides are not symmetric: a response comes from a policy and may hold anything; a reference
+comes from a problem set. Only worker processes load sympy and math-verify.
 """
 
 from reason_env.verify.extraction import extract_answer

@@ -1,11 +1,10 @@
-r"""Finds the final answer in a response: one scan, linear in its length, never an exception.
+r"""Extracts the final answer from a response in one scan, linear in its length; never raises.
 
-The last complete `\boxed{...}` wins (`\fbox` too). Where a box was opened and none is complete
-there is no answer: an unreadable box never falls through to another number of the text. Boxes
-joined by "and", "or" or a comma are one list. Without a box, the last `####` line counts, then
-the last "final answer is". What stands inside `<think>...</think>`, or after an unclosed
-`<think>`, is not looked at; a `</think>` without a beginning (the prompt opened it) hides
-everything before it.
+The last complete `\boxed{...}` or `\fbox{...}` counts. If boxes are opened and none is complete,
+there is no answer: another number of the text never replaces an unreadable box. Boxes joined by
+"and", "or" or a comma form one list. Without a box, the last `####` line counts, then the last
+"final answer is". Text inside `<think>...</think>` or after an unclosed `<think>` is ignored; so is
+the text before a `</think>` that the prompt opened.
 
 Not covered: boxes without braces (`\boxed 7`), answers announced in other languages.
 """
@@ -17,26 +16,27 @@ from reason_env.verify.options import DEFAULT, GradeOptions
 
 _THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _BOX_OR_BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_JOINT = re.compile(
+_GAP = re.compile(
     r"(?:[\s$,;]|\\[\]\[(),;!: ]|\\q?quad|\\(?:text|mbox|mathrm)\{[^{}]{0,40}\}"
     r"|[a-z](?:_\{?\w{1,4}\}?)?\s?=|[a-z]{1,12}\b){1,12}",
     re.IGNORECASE,
 )
-_LOOSE_JOINT = re.compile(r"[^A-Za-z0-9]*|(?!.*\d).*\b(?:and|or)\b.*", re.DOTALL)
+_REFERENCE_GAP = re.compile(r"[^A-Za-z0-9]*|(?!.*\d).*\b(?:and|or)\b.*", re.DOTALL)
 _PERCENT = re.compile(r"[\s$]{0,3}(?:\\?%|percent\b|pct\b)")
-_JOINT_WORD = re.compile(r",|;|\b(?:and|or)\b", re.IGNORECASE)
+_CONNECTIVE = re.compile(r",|;|\b(?:and|or)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z<*\[]|\s*$)|<\|")
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so)\b[,:]?\s", re.IGNORECASE)
-_LIST_GAP = 60
+_MAX_GAP = 60
+"""Characters between two boxes of one list."""
 
 
 def extract_answer(
     response: str, options: GradeOptions = DEFAULT, *, is_reference: bool = False
 ) -> str | None:
-    r"""Returns the text of the final answer, or None if there is none.
+    r"""Extract the text of the final answer; None if there is none.
 
-    A reference may join its boxes by any sign, its last box may lack its end, and a percent sign
-    after the box belongs to it.
+    In a reference, any punctuation may join two boxes, the last box may be unclosed, and a percent
+    sign after the box belongs to it.
 
     >>> extract_answer(r"First \boxed{3}. No: \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'
@@ -90,9 +90,7 @@ def _boxed(text: str, first: int, is_reference: bool) -> str | None:
 
 
 def _unclosed(text: str, is_reference: bool) -> str | None:
-    r"""Returns what an open box holds: in a reference; or before the brace that a backslash
-    escaped.
-    """
+    r"""Take the content of an unclosed box: up to an escaped brace, or all of it in a reference."""
     at = max(text.rfind("boxed{"), text.rfind("fbox{"))
     rest = text[text.index("{", at) + 1 :] if at >= 0 else ""
     end = rest.find("\\}")
@@ -102,7 +100,7 @@ def _unclosed(text: str, is_reference: bool) -> str | None:
 
 
 def _joined(text: str, boxes: list[tuple[int, int, int]], is_reference: bool) -> str:
-    """Returns the last box, with those before it that only a list's joints separate from it."""
+    """Join the last box with the boxes before it that only commas or connectives separate."""
     start, left, right = boxes[-1]
     percent = _PERCENT.match(text, right + 1) if is_reference else None
     parts = [text[left:right] + (r"\%" if percent and "%" not in text[left:right] else "")]
@@ -110,17 +108,17 @@ def _joined(text: str, boxes: list[tuple[int, int, int]], is_reference: bool) ->
         if before >= start:
             continue
         gap = text[end + 1 : start]
-        if len(gap) > _LIST_GAP or not _joins(gap, is_reference):
+        if len(gap) > _MAX_GAP or not _is_list_gap(gap, is_reference):
             break
         parts.append(text[inner:end])
         start = before
     return ", ".join(reversed(parts))
 
 
-def _joins(gap: str, is_reference: bool) -> bool:
-    if is_reference and _LOOSE_JOINT.fullmatch(gap):
+def _is_list_gap(gap: str, is_reference: bool) -> bool:
+    if is_reference and _REFERENCE_GAP.fullmatch(gap):
         return True
-    return bool(_JOINT.fullmatch(gap) and _JOINT_WORD.search(gap))
+    return bool(_GAP.fullmatch(gap) and _CONNECTIVE.search(gap))
 
 
 def _after_hashes(text: str) -> str | None:
@@ -142,9 +140,8 @@ def _after_phrase(text: str, phrase: str) -> str | None:
 
 
 def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    return (
-        collections.deque(pattern.finditer(text), maxlen=1).pop() if pattern.search(text) else None
-    )
+    last = collections.deque(pattern.finditer(text), maxlen=1)
+    return last.pop() if last else None
 
 
 def _first_sentence(rest: str) -> str:

@@ -1,8 +1,8 @@
-"""What a grader may forgive: one frozen value, strict by default, with presets for known data sets.
+"""Options of grading: strict by default, with presets for known data sets.
 
-The default answers "is this the same mathematical object, given as an answer?". Everything a data
-set forgives beyond that (a bare number for a percentage, a rounded value) is a named field here, so
-that a changed reward is a changed configuration and never a changed regular expression.
+By default a response is correct if it gives the same mathematical object as the reference, in the
+form of an answer. Whatever a data set accepts beyond that (a bare number for a percentage, a
+rounded value) is a field here, so that a changed reward is visible as a changed configuration.
 """
 
 from dataclasses import dataclass
@@ -15,52 +15,55 @@ Percent = Literal["value", "sign_optional"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradeOptions:
-    """How an answer is looked for and compared.
+    """How grading extracts and compares an answer.
 
     >>> GradeOptions(percent="sign_optional").relative_tolerance
     0.0
     """
 
     markers: tuple[str, ...] = ("####", "final answer")
-    """Phrases that announce the answer where no box does; the first that occurs is used."""
+    """Phrases that announce the answer if there is no box; the first that occurs counts."""
     conclusion: bool = False
-    """Also accept the last sentence that concludes ("therefore", "thus"), without a marker."""
+    """Whether the last sentence with "therefore", "thus" or the like may give the answer."""
     percent: Percent = "value"
-    """`value`: 50% is 0.5 and nothing else. `sign_optional`: a bare 50 also answers 50%."""
+    """`value`: 50% equals only 0.5. `sign_optional`: 50 is also correct for 50%."""
     relative_tolerance: float = 0.0
-    """Largest |difference| / |reference| between two numbers that still counts as equal."""
+    """Largest |difference| / |reference| at which two numbers count as equal."""
     reference_digits: int = 3
-    """A decimal reference of this many significant digits stands for every exact form that rounds
-    to it (0.458 for 27/59); 0 is off. A decimal response is never rounded by this rule."""
+    """A decimal reference of at least this many significant digits accepts an exact response that
+    rounds to it (27/59 for 0.458); 0 turns this off. It never accepts a rounded response."""
     response_digits: int = 12
-    """A decimal response of this many significant digits answers the exact value that rounds to it
-    (0.0833333333333 for 1/12); 0 is off."""
+    """A decimal response of at least this many significant digits is correct for an exact reference
+    that rounds to it (0.0833333333333 for 1/12); 0 turns this off."""
     ordered: bool = False
-    """Compare a bare list (1, 2, 3) in order; tuples in parentheses always are."""
+    """Whether the order of a bare list `1, 2, 3` matters; that of tuples always does."""
     units: Literal["optional", "required"] = "optional"
-    """`optional`: a missing unit is forgiven, a wrong one never. `required`: no unit is wrong."""
+    """`optional`: a response may omit the unit, but not give a wrong one. `required`: it may not
+    omit it."""
     constant: Literal["required", "optional"] = "required"
     """Whether the response must have the `+ C` that the reference has."""
     forms: Literal["given", "any"] = "given"
-    """`given`: a response gives the answer; 17*23 for 391 is wrong. `any`: equal value is
-    enough."""
+    """`given`: a response must not leave work to do, such as 17*23 for 391. `any`: an equal value
+    is correct."""
 
     def __post_init__(self) -> None:
-        """Checks the ranges."""
+        """Check the ranges."""
         if not 0.0 <= self.relative_tolerance < 1.0:
             raise ConfigError(
                 f"relative_tolerance must be in [0, 1), got {shown(self.relative_tolerance)}"
             )
         for name in ("reference_digits", "response_digits"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be 0 (off) or more, got {getattr(self, name)!r}")
+                raise ConfigError(
+                    f"{name} must be at least 0 (0 turns it off), got {getattr(self, name)!r}"
+                )
 
 
 DEFAULT = GradeOptions()
 
 
 def gsm8k() -> GradeOptions:
-    """Returns the options for GSM8K: integers after `####`, nothing forgiven.
+    """Options for GSM8K, whose answers are integers after `####`: the default.
 
     >>> gsm8k() == GradeOptions()
     True
@@ -69,16 +72,16 @@ def gsm8k() -> GradeOptions:
 
 
 def competition() -> GradeOptions:
-    """Returns the options for MATH-like sets, whose references often leave out the percent sign."""
+    """Options for sets like MATH, whose references often omit the percent sign."""
     return GradeOptions(percent="sign_optional", constant="optional")
 
 
 def benchmark_text() -> GradeOptions:
-    """Returns the options for texts of models that were never told where to put the answer."""
+    """Options for responses to prompts that do not ask for a box or a marker."""
     return GradeOptions(
         markers=("####", "final answer", "answer is"), conclusion=True, percent="sign_optional"
     )
 
 
 PRESETS = {"strict": gsm8k, "gsm8k": gsm8k, "math": competition, "text": benchmark_text}
-"""Name on the command line -> the function that makes the options."""
+"""Name on the command line -> function that builds the options."""

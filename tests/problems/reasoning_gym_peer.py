@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 
-from reason_env.verify.scorers.reasoning_gym_scorer import entry_of, made
+from reason_env.verify.scorers.reasoning_gym_scorer import entry_of, generate
 
 
 def main():
@@ -20,7 +20,7 @@ def main():
     problems = []
     for name in request["sets"]:
         settings = {"levels": None, "options": {}, "seed": 77, "share": [0, 1, 2, 3]}
-        reply = made({"set": name, "size": request["size"], **settings})
+        reply = generate({"set": name, "size": request["size"], **settings})
         problems += [(name, row["answer"], row["entry"]) for row in reply["rows"]]
     rows = []
     for index, (name, answer, entry) in enumerate(problems):

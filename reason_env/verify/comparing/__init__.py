@@ -1,4 +1,4 @@
-"""Whether two answers are equal, kind by kind."""
+"""Comparison of two answers, by their type."""
 
 from reason_env.verify.comparing.compare import compare, reference_answer
 from reason_env.verify.comparing.naming import named

@@ -17,12 +17,12 @@ from reason_env.verify.parsing import (
     choice_value,
     is_text,
     is_unknown,
+    matches_sentence,
     normalized,
     read,
     read_number,
     same_digits,
     same_words,
-    says,
     special,
     trimmed,
 )
@@ -85,7 +85,7 @@ def _as_text(response: str, gold: str, options: GradeOptions) -> Decision | None
         if values[0] and values[1]:
             return compare(values[0], values[1], options)
         return Outcome.CORRECT, "the same choice"
-    if (is_text(gold) and same_words(response, gold)) or says(response, gold):
+    if (is_text(gold) and same_words(response, gold)) or matches_sentence(response, gold):
         return Outcome.CORRECT, "the same words"
     return None
 

@@ -1,16 +1,14 @@
-r"""Reads plain numbers, exactly and without a parser: the first tier, and the fast one.
+r"""Reads plain numbers exactly, without the parser: the first and fastest tier.
 
-A decimal comma, thousands separators (comma, thin space, `{,}`), percents, fractions, mixed
-numbers, currency and signs become a `Fraction`. "1,234" is a thousands separator and "1,22" a
-decimal comma: three digits in every later group decide; "1,3" is a list, because references are
-written so. What is not such a number is None: the reader's business. Digits are ASCII; other
-scripts' digits are text. Numbers beyond `MAX_DIGITS` are not evaluated.
+Integers, decimals, fractions, mixed numbers, percentages, currency and thousands separators
+(comma, thin space, `{,}`) become a `Fraction`; other text gives None. "1,234" is a thousands
+separator because every later group has three digits, and "1,22" is a decimal comma; but "1,3" is a
+list, because references write lists so. Digits of other scripts are text. Numbers of more than
+4000 digits give None.
 """
 
 import re
 from fractions import Fraction
-
-MAX_DIGITS = 4000
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 _GROUPED = re.compile(
@@ -32,7 +30,7 @@ _GAPS = re.compile(r"[^0-9.+-]")
 
 
 def read_number(text: str) -> Fraction | None:
-    r"""Returns the exact value of a plain number, or None if the text is not one.
+    r"""Read the exact value of a plain number; None if the text is not one.
 
     >>> read_number("-1,234.50"), read_number(r"2\frac{1}{3}"), read_number(r"50\%")
     (Fraction(-2469, 2), Fraction(7, 3), Fraction(1, 2))
@@ -46,7 +44,7 @@ def read_number(text: str) -> Fraction | None:
 
 
 def trimmed(text: str) -> str:
-    r"""Returns the text without the marks of mathematics mode, currency and the final full stop.
+    r"""Strip dollar signs of mathematics mode, currency signs and a final full stop.
 
     >>> trimmed(r" $\$12.$ ")
     '12'
@@ -62,7 +60,7 @@ def trimmed(text: str) -> str:
 
 
 def same_digits(left: str, right: str) -> bool:
-    """Returns whether two integers of any length are equal, without evaluating them."""
+    """Decide whether two integers of any length are equal, without evaluating them."""
     canonical = _canonical_digits(left)
     return canonical is not None and canonical == _canonical_digits(right)
 

@@ -1,4 +1,4 @@
-"""Takes units and percents off an answer: what is measured, in which unit, by which number."""
+"""Separates the number of a quantity from its unit."""
 
 from fractions import Fraction
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from reason_env.verify.tree import Node
 
 
 class Unit(NamedTuple):
-    """Dimension and factor of a unit; the dimension is empty for words that convert to nothing."""
+    """Dimension and factor of a unit; the dimension is empty if the words do not convert."""
 
     dimension: str
     factor: Fraction
@@ -19,7 +19,7 @@ NO_UNIT = Unit("", Fraction(1), "")
 
 
 def without_unit(node: Node) -> tuple[Node, Unit]:
-    """Returns the number of a quantity and its unit."""
+    """Split a quantity into its number and unit; other nodes have `NO_UNIT`."""
     if node.op == "neg" and node.args[0].op == "quantity":
         inner, unit = without_unit(node.args[0])
         return Node("neg", (inner,)), unit
@@ -28,8 +28,11 @@ def without_unit(node: Node) -> tuple[Node, Unit]:
     return node.args[0], read_unit(str(node.value))
 
 
+_RATES = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h"}
+
+
 def read_unit(words: str) -> Unit:
-    """Returns the unit that words like `cm ^2` or `square meters` name.
+    """Look up the unit that words like `cm ^2` or `square meters` name.
 
     >>> read_unit("square cm") == read_unit("cm ^2")._replace(words="square cm")
     True
@@ -42,9 +45,6 @@ def read_unit(words: str) -> Unit:
     if top is None or bottom is None:
         return Unit("", Fraction(1), words)
     return Unit(f"{top[0]}/{bottom[0]}", top[1] / bottom[1], words)
-
-
-_RATES = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h"}
 
 
 def _one_unit(words: str) -> tuple[str, Fraction] | None:

@@ -1,8 +1,9 @@
-r"""Reads an answer text into a tree: straight, or out of the sentence it stands in.
+r"""Parses the text of an answer into a tree, also if a sentence surrounds it.
 
-Mathematics between dollar signs is looked at first. In a sentence the part after its one "is" or
-"equals" is the answer; nothing else of a sentence is ever tried. A sentence that holds a number
-before it and does not deny that one, or that denies or changes the answer (`CHANGES`), gives none.
+Mathematics between dollar signs comes first. In a sentence, the answer is the part after its last
+"is" or "equals", or its only number; nothing else is tried. A sentence gives no answer if it has
+another number before that part which it does not deny, or if it denies or changes the answer
+(`CHANGES`).
 """
 
 import functools
@@ -18,19 +19,16 @@ from reason_env.verify.tree import Node
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _BOX = re.compile(r"\\+(?:boxed|fbox)\s*\{")
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_JOINTS_TEXT = """
-    and or percent percentage pct degrees degree
-"""
-_JOINTS = frozenset(_JOINTS_TEXT.split())
+_NOT_PROSE = frozenset("and or percent percentage pct degrees degree".split())
 _LEAD = re.compile(r".*\b(?P<copula>is|are|it's|equals|equal to)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL)
 _TAIL = re.compile(r"\s+(?:is|are|as)\s+(?:the|our|an|a)\s+\w+\s*\.?$|\s*\.\s*$")
 
 
 @functools.lru_cache(maxsize=4096)
 def read(text: str, *, is_reference: bool = False) -> Node | None:
-    r"""Returns the tree of an answer, or None if the text is not readable as mathematics.
+    r"""Parse an answer; None if the text is not readable as mathematics.
 
-    A reference is prose more often than a response may be: its last piece of mathematics counts.
+    A reference may be a longer sentence than a response: its last piece of mathematics counts.
 
     >>> read("Therefore $x \\geq 5$ is the solution.").value
     '>='
@@ -44,7 +42,7 @@ def read(text: str, *, is_reference: bool = False) -> Node | None:
 
 
 def is_unknown(text: str) -> bool:
-    """Returns whether an unreadable text may be well formed: a command was merely not known."""
+    """Decide whether a text is unreadable only because of an unknown command."""
     try:
         parse_answer(text)
     except UnknownCommandError:
@@ -55,7 +53,7 @@ def is_unknown(text: str) -> bool:
 
 
 def inner_text(text: str) -> str:
-    r"""Returns the text with boxes inside it as plain groups: `-\boxed{7}` is -7, not 7."""
+    r"""Replace boxes inside an answer by plain groups: `-\boxed{7}` is -7, not 7."""
     return _BOX.sub("{", text) if "box" in text else text
 
 
@@ -75,7 +73,7 @@ def _candidates(text: str, is_reference: bool) -> list[str]:
 
 
 def _after(lead: re.Match[str], text: str) -> list[str]:
-    """Returns what follows the last "is", with and without a tail; numbers before it are denied."""
+    """Take what follows the last "is", unless a number before it is not denied."""
     start, copula = 0, lead.start("copula")
     numbers = list(_LOOSE_NUMBER.finditer(text, 0, copula))
     for number in numbers:
@@ -89,7 +87,7 @@ def _after(lead: re.Match[str], text: str) -> list[str]:
 
 
 def _last_segment(segments: list[re.Match[str]], text: str, is_reference: bool) -> list[str]:
-    """Returns the last piece of mathematics of a sentence, if the sentence gives no other one."""
+    """Take the last piece of mathematics of a sentence, unless the sentence gives another one."""
     values = [next(group for group in found.groups() if group is not None) for found in segments]
     gap = text[segments[-2].end() : segments[-1].start()] if len(segments) > 1 else " is "
     is_only = _COPULA.search(gap) and not any(read_number(value) for value in values[:-1])
@@ -102,7 +100,7 @@ def _last_segment(segments: list[re.Match[str]], text: str, is_reference: bool) 
 
 
 def _only_number(text: str) -> list[str]:
-    """Returns the number of a sentence that holds exactly one and does not take it back."""
+    """Take the number of a sentence that has exactly one and does not deny or change it."""
     words = {word.lower() for word in _WORD.findall(text)}
     numbers = _NUMBER.findall(text)
     is_sentence = any(_is_prose(word) for word in words) and " " in text.strip()
@@ -110,10 +108,10 @@ def _only_number(text: str) -> list[str]:
         return []
     copula = _last_copula(text)
     at = text.index(numbers[0])
-    beside = _WORD.findall(text, min(copula, at), at) + _WORD.findall(text, at)[:2]
+    nearby = _WORD.findall(text, min(copula, at), at) + _WORD.findall(text, at)[:2]
     if (
         _DENIAL.search(text)
-        or CHANGES & {word.lower() for word in beside}
+        or CHANGES & {word.lower() for word in nearby}
         or _OPERATORS.search(text)
     ):
         return []
@@ -138,4 +136,4 @@ _COPULA = re.compile(r"\b(?:is|are|was|be|it's|equals|equal to|gives?|has|have)\
 
 def _is_prose(word: str) -> bool:
     lower = word.lower()
-    return lower not in _JOINTS and not is_unit(lower) and (len(lower) > 2 or lower in PROSE)
+    return lower not in _NOT_PROSE and not is_unit(lower) and (len(lower) > 2 or lower in PROSE)

@@ -1,7 +1,7 @@
 r"""Compares answers that are words: names, yes and no, odd and even, letters of a multiple choice.
 
-Words are compared whole and without case; `\text{}` and the parentheses around a choice are
-layout. A part of a sentence is not the sentence: a grader that takes it can be paid with "the".
+Whole words must be equal, without regard to case; `\text{}` and the parentheses around a choice are
+layout. Part of a sentence does not match the sentence, or "the" would match many references.
 """
 
 import re
@@ -42,7 +42,7 @@ _JOINTS = re.compile(r"[,;]|\band\b|\bor\b")
 
 
 def plain(text: str) -> str:
-    r"""Returns the text without layout.
+    r"""Strip the layout from a text.
 
     >>> plain(r"$\textbf{(C)}$")
     '(C)'
@@ -54,15 +54,13 @@ def plain(text: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Returns whether an answer is words: nothing but letters, digits and the signs of a
-    sentence.
-    """
+    """Decide whether an answer holds only letters, digits and punctuation, and a letter."""
     bare = plain(text)
     return bool(_TEXT.fullmatch(bare)) and any(c.isalpha() for c in bare)
 
 
 def same_words(left: str, right: str) -> bool:
-    """Returns whether two texts have the same words in order, without regard to case."""
+    """Decide whether two texts have the same words in order, without regard to case."""
     a, b = plain(left), plain(right)
     if a == b:
         return True
@@ -73,18 +71,20 @@ def same_words(left: str, right: str) -> bool:
 
 
 def _same_word(left: str, right: str) -> bool:
-    """Returns whether two words are equal; case counts in short ones, which may be products."""
+    """Compare two words; case matters in short ones, which may be products of variables."""
     if left == right:
         return True
     is_word = len(left) > 3 or left.lower() in _SHORT_WORDS
     return is_word and left.lower() == right.lower()
 
 
-def says(response: str, reference: str) -> bool:
-    """Returns whether a response is a reference sentence's predicate, or its list reordered.
+def matches_sentence(response: str, reference: str) -> bool:
+    """Decide whether a response is the last word of a sentence, or reorders its list of words.
 
-    >>> says("odd", "The function is odd."), says("circle and line", "line, circle")
-    (True, True)
+    >>> matches_sentence("odd", "The function is odd.")
+    True
+    >>> matches_sentence("circle and line", "line, circle")
+    True
     """
     if not _SENTENCE.search(reference):
         return False
@@ -101,7 +101,7 @@ def says(response: str, reference: str) -> bool:
 
 
 def choice(text: str) -> str | None:
-    """Returns the letter of a multiple choice, with or without its value, or None.
+    """Read the letter of a multiple choice, with or without its value; None if there is none.
 
     >>> choice("(C)"), choice("Option B."), choice("(D) 12"), choice("x")
     ('C', 'B', 'D', None)
@@ -115,7 +115,7 @@ def choice(text: str) -> str | None:
 
 
 def choice_value(text: str) -> str | None:
-    """Returns what stands beside the letter of a multiple choice, or None.
+    """Read the value after the letter of a multiple choice; None if there is none.
 
     >>> choice_value("(D) 12"), choice_value("D")
     ('12', None)
@@ -125,7 +125,7 @@ def choice_value(text: str) -> str | None:
 
 
 def special(text: str) -> str | None:
-    r"""Returns which set a phrase or sign means: "nothing", "infinite" or "reals"; else None.
+    r"""Classify a phrase or sign as "nothing", "infinite" or "reals"; None for any other.
 
     >>> special(r"\emptyset"), special("no solution"), special("all real numbers")
     ('nothing', 'nothing', 'reals')

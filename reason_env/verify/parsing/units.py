@@ -1,7 +1,7 @@
-"""The units of answers and how they convert: exact factors to one base unit of each dimension.
+"""Units of answers, with exact factors to the base unit of each dimension.
 
-A dollar has cents and is no euro; counted things convert to nothing: they are words.
-Temperatures are not converted.
+Each currency is a dimension. Counted things (apples, people) are units that do not convert; nor do
+temperatures.
 """
 
 from fractions import Fraction
@@ -31,14 +31,16 @@ _FACTORS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """Symbol -> dimension and factor."""
 
-_COUNTED_WORDS = """
+_COUNTED = frozenset(
+    """
     acre apple bag ball bin bit block book box boxe bus byte candie candy car cent child children
     coin cookie cube cubic cup digit dollar edge egg euro game hertz inch2 joule kmh kph marble
     mph newton page paper people percent person point pound rad radian revolution root ruble rupee
     side solution sq sqft square step student term ticket time turn unit usd vertex vertices volt
     watt way yuan
-"""
-_COUNTED = frozenset(_COUNTED_WORDS.split())
+    """.split()
+)
+"""Units that do not convert, in the singular."""
 
 
 def _singular(name: str) -> str:
@@ -46,13 +48,13 @@ def _singular(name: str) -> str:
 
 
 def is_unit(name: str) -> bool:
-    """Returns whether a lower-case word is a unit of the tables, in singular or plural."""
+    """Decide whether a lower-case word is a known unit, in the singular or plural."""
     single = _singular(name)
     return any(n in _FACTORS or n in _NAMES or n in _COUNTED for n in (name, single))
 
 
 def unit_factor(name: str) -> tuple[str, Fraction] | None:
-    """Returns dimension and factor of a unit that converts, or None for a counted thing.
+    """Look up dimension and factor of a unit; None if it does not convert.
 
     >>> unit_factor("km") == unit_factor("kilometers")
     True

@@ -1,4 +1,4 @@
-"""Scorers of problems that have several right answers."""
+"""Scorers of problems with several right answers."""
 
 from reason_env.verify.scorers.countdown import (
     SCORER,

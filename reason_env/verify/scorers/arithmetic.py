@@ -1,7 +1,7 @@
-"""The exact value of a short arithmetic expression, and the numbers that it is made of.
+"""Evaluates a short arithmetic expression exactly, and lists its numbers.
 
-Reads policy text: a grammar of four operations and parentheses, no evaluation by Python, bounded
-length and depth, ASCII digits, no signs, and None for everything that is not such an expression.
+The text comes from a policy: the grammar has four operations, parentheses and unsigned integers of
+ASCII digits; length and depth are bounded; Python evaluates nothing; any other text gives None.
 """
 
 import re
@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"\s*([0-9]{1,6}|[-+*/()])")
 
 
 def value_and_numbers(text: str) -> tuple[Fraction, tuple[int, ...]] | None:
-    """Returns what an expression is worth and its numbers in order; None if it is none.
+    """Evaluate an expression and list its numbers in order; None for any other text.
 
     >>> value_and_numbers("(9 - 3) * 4"), value_and_numbers("3*9/4")
     ((Fraction(24, 1), (9, 3, 4)), (Fraction(27, 4), (3, 9, 4)))

@@ -1,6 +1,6 @@
-"""The scorer of the `countdown` family: several expressions reach a number, all of them are right.
+"""The scorer of the `countdown` family: every expression that reaches the number is right.
 
-Pure and bounded arithmetic on a small grammar, so that it needs no worker.
+It runs in the caller's process, because its arithmetic is bounded.
 """
 
 import json
@@ -14,13 +14,13 @@ SCORER = "countdown"
 
 
 def countdown_reference(target: int, digits: Sequence[int]) -> ScoredReference:
-    """Returns what an answer is scored against."""
+    """Build the reference that answers are scored against."""
     entry = json.dumps({"digits": list(digits), "target": target}, separators=(",", ":"))
     return ScoredReference(scorer=SCORER, entry=entry)
 
 
 def score_countdown(answer: str, entry: str) -> tuple[Outcome, str, float]:
-    """Returns outcome, reason and score (1 or 0) of an answer.
+    """Score an answer; return outcome, reason and score (1 or 0).
 
     >>> reference = countdown_reference(31, [9, 3, 4])
     >>> score_countdown("(9*3)+4", reference.entry)
@@ -41,7 +41,7 @@ def score_countdown(answer: str, entry: str) -> tuple[Outcome, str, float]:
 
 
 def reaches(expression: str, target: int, digits: Sequence[int]) -> bool:
-    """Returns whether an expression is worth the target and uses exactly these digits.
+    """Decide whether an expression equals the target and uses exactly these digits.
 
     >>> reaches("(9*3)+4", 31, [9, 3, 4]), reaches("9*4-5", 31, [9, 3, 4]), reaches("31", 31, [31])
     (True, False, True)

@@ -1,16 +1,16 @@
 # pyright: basic, reportMissingTypeStubs=false, reportMissingImports=false
-# reasoning-gym has no complete types and need not be installed.
-"""reasoning-gym in processes of its own: makes entries, scores answers, and executes no answer.
+# reasoning-gym has no complete types, and may not be installed.
+"""Generates entries and scores answers with reasoning-gym, in separate processes; runs no answer.
 
-Nothing else imports it. An entry holds objects that JSON does not, so it is never sent: a short
-description (set, level, options, seed, index, and a hash of the question) makes it again. Five of
-its sets walk through Python sets of texts while they draw; these processes run with PYTHONHASHSEED
-0, where all sets draw the same entry each time.
+No other module imports reasoning-gym. An entry holds objects that JSON cannot, so processes
+exchange a short description (set, level, options, seed, index, and a hash of the question) from
+which they generate the entry again. Five of its sets iterate over Python sets of strings while they
+draw; therefore these processes run with PYTHONHASHSEED=0, which gives the same entry each time.
 
-Its scorers for four sets call `eval` on the answer, and for five `sympy.parse_expr`, which
-evaluates too: an answer such as `__import__("os").system(...)` would run. Here `eval` reads
-literals only, and `parse_expr` takes arithmetic only; an audit hook of the child that scores stops
-what is left.
+The scorers of four of its sets call `eval` on the answer, and those of five `sympy.parse_expr`,
+which evaluates too: an answer such as `__import__("os").system(...)` would run. Here `eval` accepts
+only literals and `parse_expr` only arithmetic, and an audit hook in the process that scores refuses
+everything else.
 """
 
 import ast
@@ -30,7 +30,7 @@ from typing import Any
 from reason_env.verdict import Outcome
 
 BLOCK = 1000
-"""Entries of one dataset object; a set that draws all of them at once stays cheap."""
+"""Entries of one dataset object; small, because some sets draw all of them at once."""
 
 EVALUATES = (
     "reasoning_gym.algorithmic.binary_matrix",
@@ -39,16 +39,16 @@ EVALUATES = (
     "reasoning_gym.algorithmic.string_insertion",
     "reasoning_gym.games.n_queens",
 )
-"""Modules whose scorer calls `eval` on the answer (number_sorting: on the entry's own)."""
+"""Modules whose scorer calls `eval` on the answer (number_sorting: on the reference answer)."""
 COMPUTES = "reasoning_gym.arithmetic.bitwise_arithmetic"
-"""The module whose scorer calls `eval` on the entry's own question."""
+"""The module whose scorer calls `eval` on the question."""
 _INTEGERS = re.compile(r"(?:0x[0-9a-fA-F]++|[0-9]++|<<|>>|[-+*&|^~()\s])*+")
 
 _ARITHMETIC = re.compile(
     r"(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++|(?:a?(?:sin|cos|tan)h?|sec|csc|cot|exp|log|ln|sqrt|Abs|pi|nan|oo"
     r"|[A-Za-z][0-9]*+)(?![A-Za-z0-9_])|[-+*/^(),\s])*+"
 )
-"""Numbers, names of one letter, functions of a calculator; no attribute, index, text or keyword."""
+"""Numbers, one-letter names and usual functions; no attribute, index, string or keyword."""
 _UNARY: dict[type[ast.unaryop], Callable[[int], int]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
@@ -69,26 +69,26 @@ _FORBIDDEN = (
     "os.posix_spawn", "os.spawn", "os.kill", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
     "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.putenv",
 )  # fmt: skip
-"""Audit events that no scorer has a use for."""
+"""Prefixes of audit events that no scorer needs to cause."""
 
 
 class UnreadableAnswerError(ValueError):
-    """An answer holds more than arithmetic, where the scorer evaluates it."""
+    """The scorer would evaluate an answer that holds more than arithmetic."""
 
 
 class _Child:
-    """What this process is: whether it scores an answer now, and reads arithmetic in doing so."""
+    """State of this process: whether it scores an answer, and whether it parses arithmetic now."""
 
     is_scoring = False
     is_reading = False
 
 
 def warm_up() -> None:
-    """Imports reasoning-gym with its evaluation of answers replaced."""
+    """Import reasoning-gym, and replace the functions that evaluate answers."""
     import sympy
     from sympy.parsing import sympy_parser
 
-    # Before the import: its modules take the name over.
+    # Before the import, because its modules import the name.
     guarded = _guarded(sympy_parser.parse_expr)
     sympy.parse_expr = sympy_parser.parse_expr = guarded
     import_module("reasoning_gym")
@@ -101,10 +101,10 @@ def warm_up() -> None:
 
 @lru_cache(maxsize=256)
 def entry_of(description: str) -> tuple[Any, dict[str, Any]]:
-    """Returns the dataset and the entry that `description` stands for.
+    """Generate the entry of a description again; return its dataset and the entry.
 
     Raises:
-        LookupError: This version of reasoning-gym makes another entry of it.
+        LookupError: This version of reasoning-gym generates another entry.
     """
     data = json.loads(description)
     source = _dataset(
@@ -121,10 +121,10 @@ def entry_of(description: str) -> tuple[Any, dict[str, Any]]:
 
 
 def scored(answer: str, description: str) -> dict[str, Any]:
-    """Returns outcome, reason and score of an answer; in a process that ends with it.
+    """Score an answer; for a process that ends afterwards, because the audit hook stays.
 
-    Some scorers raise ValueError where others give their lowest score, so that one, and no other
-    error, says that the answer cannot be read, which makes it wrong.
+    A ValueError of the scorer means that it cannot read the answer, which is then incorrect: some
+    scorers raise it where others give their lowest score. Other errors are failures of the scorer.
     """
     source, entry = entry_of(description)
     _Child.is_scoring = True
@@ -141,16 +141,19 @@ def scored(answer: str, description: str) -> dict[str, Any]:
 
 
 def question_hash(question: str) -> str:
-    """Returns 16 hex digits of a question, surrogates included."""
+    """Hash a question, which may hold surrogates, to 16 hex digits."""
     return hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def made(request: dict[str, Any]) -> dict[str, Any]:
-    """Returns rows (question, answer, level, entry) of different questions, or what was wrong.
+def generate(request: dict[str, Any]) -> dict[str, Any]:
+    """Generate rows (question, answer, level, entry) of different questions.
 
     Args:
-        request: set, levels (None, or low and high), options, seed, share (which of four parts of
-            all questions, as a list), size.
+        request: set, levels (None, or low and high), options, seed, share (list of the quarters of
+            all questions to draw from, 0..3), size.
+
+    Returns:
+        `rows` and `num_unsound`, or one key that names what is wrong with the request.
     """
     from reasoning_gym.factory import CURRICULA, DATASETS
 
@@ -206,7 +209,7 @@ def _dataset(name: str, level: int | None, options: str, seed: int, block: int) 
         return create_dataset(name, **given)
     curriculum = create_curriculum(name)
     curriculum.set_global_level(level - 1)
-    # The curriculum's values come last, and the options are to win.
+    # generate_configuration lets the curriculum override the options; apply them again.
     config = replace(curriculum.generate_configuration(given), **given)
     config.validate()
     return DATASETS[name][0](config=config)
@@ -234,7 +237,7 @@ def _guarded(parser: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _computed(text: str) -> int:
-    """Returns the value of integers and their operators; evaluates nothing else."""
+    """Evaluate integers and their operators; refuse everything else."""
     if not _INTEGERS.fullmatch(text):
         raise UnreadableAnswerError("a question must hold integer arithmetic only")
     return _integer(ast.parse(text.strip(), mode="eval").body)
@@ -269,7 +272,7 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 
 
 def main() -> None:
-    """Answers one request of `made` from standard input."""
+    """Run one request to `generate` from standard input."""
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     request = json.loads(sys.stdin.read())
@@ -279,9 +282,9 @@ def main() -> None:
         reply: dict[str, Any] = {"missing": error.name}
     else:
         try:
-            reply = made(request)
+            reply = generate(request)
         except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
-            # How its configurations and generators refuse.
+            # What its configurations and generators raise for options that they refuse.
             reply = {"refused": f"{type(error).__name__}: {error}"}
     with os.fdopen(replies, "w", encoding="ascii") as out:
         json.dump(reply, out)

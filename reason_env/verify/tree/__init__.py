@@ -1,4 +1,4 @@
-"""Answers as trees, and their exact and numeric values."""
+"""Trees of answers, and their exact and numeric values."""
 
 from reason_env.verify.tree.exact import UndefinedError, modular, rational
 from reason_env.verify.tree.fields import DOUBLES, Field, is_real, long_field

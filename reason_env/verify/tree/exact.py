@@ -1,8 +1,8 @@
-"""Evaluates trees exactly: as a rational number, or modulo a prime. Every size is bounded first.
+"""Evaluates trees exactly, as a rational number or modulo a prime, within bounds on every size.
 
-The modular value is an identity test: two rational expressions that agree modulo 2^61 - 1 at
-pseudo-random points are equal, but for a chance of about (degree / 2^61) a point. The points
-depend on the names alone, so the verdict is the same in every process.
+The value modulo 2^61 - 1 serves as an identity test: two different rational expressions agree at a
+pseudo-random point with probability of about degree / 2^61. The points depend only on the names of
+the variables, so that every process gives the same verdict.
 """
 
 import math
@@ -13,18 +13,16 @@ from reason_env.verify.tree.nodes import Node
 
 PRIME = 2**61 - 1
 MAX_BITS = 40_000
-"""Size of a numerator or denominator that is still evaluated."""
+"""Largest numerator or denominator that is evaluated."""
 MAX_FACTORIAL = 1000
 
 
 class UndefinedError(ArithmeticError):
-    """The tree has no value here: a division by zero, an unknown operation, or too large a
-    number.
-    """
+    """The tree has no value: division by zero, an unknown operation, or a number too large."""
 
 
 def rational(node: Node) -> Fraction | None:
-    """Returns the exact value of a rational constant; None if it is not one, or too large."""
+    """Evaluate a rational constant exactly; None if it is not one, or too large."""
     try:
         return _rational(node)
     except UndefinedError:
@@ -104,8 +102,10 @@ def _factorial(value: Fraction) -> Fraction:
 
 
 def modular(node: Node, point: int) -> int:
-    """Returns the value modulo `PRIME` with pseudo-random variables; `UndefinedError` if it has
-    none.
+    """Evaluate modulo `PRIME` at a pseudo-random point.
+
+    Raises:
+        UndefinedError: The tree has no value there.
     """
     op = node.op
     if op == "num":

@@ -1,6 +1,6 @@
 # pyright: basic, reportMissingTypeStubs=false
-# mpmath has no types, and one table serves both precisions: this file is checked in basic mode.
-"""Numbers of two precisions behind one interface: complex doubles, and 60 decimal digits."""
+# mpmath has no types, and one table serves both precisions: basic mode for this file.
+"""Complex numbers of two precisions with one interface: doubles, and 60 decimal digits."""
 
 import cmath
 import functools
@@ -15,7 +15,7 @@ DIGITS = 60
 
 
 class Field(NamedTuple):
-    """Numbers of one precision: how to make them, and the functions on them."""
+    """Numbers of one precision: their constructor, constants and functions."""
 
     make: Callable[[Any], Any]
     constants: dict[str, Any]
@@ -24,7 +24,7 @@ class Field(NamedTuple):
 
 
 def is_real(value: Any) -> bool:
-    """Returns whether the imaginary part is nothing but rounding."""
+    """Decide whether the imaginary part is only a rounding error."""
     return abs(value.imag) <= 1e-12 * max(1.0, abs(value.real))
 
 
@@ -53,7 +53,7 @@ def _double_gamma(value: complex) -> complex:
 
 
 def _table(module: Any, floor: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
-    """Returns the functions by name, over `cmath` or `mpmath`."""
+    """Collect the functions of `cmath` or `mpmath` by their names in a tree."""
     table: dict[str, Callable[..., Any]] = {
         name: getattr(module, name)
         for name in ["sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt"]
@@ -85,7 +85,7 @@ DOUBLES = Field(
 
 @functools.cache
 def long_field() -> Field:
-    """Returns the field of `DIGITS` decimal digits; loads mpmath when first needed."""
+    """Build the field of `DIGITS` decimal digits; loads mpmath at the first call."""
     import mpmath
 
     context = mpmath.MPContext()

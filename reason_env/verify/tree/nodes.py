@@ -1,7 +1,7 @@
-"""The typed tree that an answer is read into: immutable values, no text to execute.
+"""The tree of an answer: immutable values, and no text to execute.
 
-One node type with an operation name, because every walk (exact, modular, numeric, form) is a
-table over operations. Operations:
+There is one node type with an operation name, because every evaluation (exact, modular, numeric,
+form) is a table over operations. Operations:
 
 - expressions: num (Fraction), dec (a decimal as written), sym, const (pi, e, i, inf), add, mul,
   div, neg, pow, root (radicand, degree), fn (a known function), call (`f(x)`), sub (an index that
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 
 class Node(NamedTuple):
-    """One operation, its operands and, for leaves, its value."""
+    """An operation, its operands, and a value if the operation has one."""
 
     op: str
     args: tuple["Node", ...] = ()
@@ -26,25 +26,23 @@ class Node(NamedTuple):
 
 
 def number(value: int | Fraction) -> Node:
-    """Returns the leaf of an exact number."""
+    """Build the leaf of an exact number."""
     return Node("num", (), Fraction(value))
 
 
 def symbol(name: str) -> Node:
-    """Returns the leaf of a variable."""
+    """Build the leaf of a variable."""
     return Node("sym", (), name)
 
 
 def add(*terms: Node) -> Node:
-    """Returns the sum of the terms, flattened one level."""
+    """Build the sum of the terms, flattened one level."""
     flat = [part for term in terms for part in (term.args if term.op == "add" else (term,))]
     return flat[0] if len(flat) == 1 else Node("add", tuple(flat))
 
 
 def multiply(*factors: Node) -> Node:
-    """Returns the product of the factors, flattened one level; braces around a factor only
-    group.
-    """
+    """Build the product of the factors, flattened one level; braces around a factor only group."""
     if len(factors) > 1:
         factors = tuple(f.args[0] if f.op == "set" and len(f.args) == 1 else f for f in factors)
     flat = [
@@ -54,7 +52,7 @@ def multiply(*factors: Node) -> Node:
 
 
 def negative(node: Node) -> Node:
-    """Returns the node with the other sign; the sign of a number goes into the number."""
+    """Negate a node; a number changes its own sign."""
     if node.op == "num":
         assert isinstance(node.value, Fraction), "a num node holds a Fraction"
         return Node("num", (), -node.value)
@@ -62,7 +60,7 @@ def negative(node: Node) -> Node:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """Yields the node and all below it, without recursion."""
+    """Yield the node and all nodes below it, without recursion."""
     stack = [node]
     while stack:
         current = stack.pop()
@@ -71,18 +69,18 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def has_op(node: Node, *ops: str) -> bool:
-    """Returns whether one of the operations occurs in the tree."""
+    """Decide whether one of the operations occurs in the tree."""
     return any(part.op in ops for part in walk(node))
 
 
 def symbols(node: Node) -> set[str]:
-    """Returns the names of the free variables (bound ones are renamed with a leading #)."""
+    """Collect the names of the free variables (names of bound ones begin with #)."""
     names = {str(part.value) for part in walk(node) if part.op == "sym"}
     return {name for name in names if not name.startswith("#")}
 
 
 def substitute(node: Node, name: str, by: Node) -> Node:
-    """Returns the tree with a variable replaced."""
+    """Replace a variable in a tree."""
     if node.op == "sym":
         return by if node.value == name else node
     if not node.args:
@@ -91,7 +89,5 @@ def substitute(node: Node, name: str, by: Node) -> Node:
 
 
 PI, EULER, IMAGINARY, INFINITY = (Node("const", (), name) for name in ("pi", "e", "i", "inf"))
-ONE, TWO, TEN = number(1), number(2), number(10)
-HALF = number(Fraction(1, 2))
+ONE, TEN = number(1), number(10)
 EMPTY_SET = Node("set")
-"""Also what "no solution" and an empty list are read as."""
