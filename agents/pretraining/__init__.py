@@ -1,4 +1,4 @@
-"""The base model from scratch: demonstrations, training and its card."""
+"""Pretraining of the base model: noisy demonstrations, training, and the model card."""
 
 from reason_env.agents.pretraining.card import write_card
 from reason_env.agents.pretraining.pretrain import PretrainConfig, pretrain

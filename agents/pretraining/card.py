@@ -1,8 +1,8 @@
-"""The base model's card: what it was trained on, and what it can do, measured.
+"""Measures the base model and writes its card: training data and pass rates.
 
-Per family and level: pass@1 and pass@64 of plain problems. On the levels it was shown and on the
-hard split: what each kind of guidance changes, and how often the model names the first wrong step
-of its own failed chains, beside what a step named at random would score.
+Per family and level: pass@1 and pass@64 of plain problems. On the levels of the training data and
+on the hard split: pass@1 with each kind of guidance, and how often the model locates the first
+wrong step of its own failed chains, compared with a random step.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ LOCALISER_TOKENS = 224
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampler:
-    """What a figure is measured on."""
+    """Samples episodes of a policy on one set of problems."""
 
     policy: LanguageModelPolicy
     family: str
@@ -46,7 +46,7 @@ class Sampler:
     num_problems: int
 
     def sample(self, samples: int, guide: Guide | None = None) -> tuple[RolloutBatch, ProblemSet]:
-        """Returns the episodes of each problem, the guidance shown, and the problems."""
+        """Sample episodes of each problem, with guidance if given; return them and the problems."""
         env = EnvConfig(
             problems=self.family, split=self.split, size=self.num_problems, levels=self.levels
         ).make(self.policy.codec)
@@ -63,13 +63,13 @@ class Sampler:
                     role="eval",
                 )
             )
-        wave = collect(starts, env=env, policy=self.policy, sampling=SamplingConfig(), seed=1)
-        return wave, problems
+        batch = collect(starts, env=env, policy=self.policy, sampling=SamplingConfig(), seed=1)
+        return batch, problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guided:
-    """pass@1 on one set of problems, without and with each kind of guidance."""
+    """pass@1 on one set of problems, without guidance and with each kind of it."""
 
     plain: float
     partial_solution: float
@@ -77,24 +77,24 @@ class Guided:
     mistakes: float
     concise: float
     localisation: float
-    """Share of own failed chains whose first wrong step the model names."""
+    """Fraction of the model's failed chains in which it locates the first wrong step."""
     chance: float
-    """The same for a step named at random."""
+    """The same for a random step."""
 
 
 def level_figures(
     policy: LanguageModelPolicy, family: str, num_problems: int
 ) -> list[tuple[int, float, float]]:
-    """Returns (level, pass@1, pass@64) of test problems, up to the hard split's highest level."""
+    """Measure (level, pass@1, pass@64) on test problems, up to the hard split's highest level."""
     figures: list[tuple[int, float, float]] = []
     for level in range(1, FAMILIES[family].LEVELS.hard[1] + 1):
         levels = (level, level)
         sampler = Sampler(
             policy=policy, family=family, split="test", levels=levels, num_problems=num_problems
         )
-        wave, _ = sampler.sample(SAMPLES)
-        correct = [sum(item.is_success for item in group.graded) for group in wave.groups]
-        counts = [len(group.graded) for group in wave.groups]
+        batch, _ = sampler.sample(SAMPLES)
+        correct = [sum(item.is_success for item in group.graded) for group in batch.groups]
+        counts = [len(group.graded) for group in batch.groups]
         figures.append(
             (level, pass_at_k(correct, counts, k=1), pass_at_k(correct, counts, k=SAMPLES))
         )
@@ -102,7 +102,7 @@ def level_figures(
 
 
 def guided_figures(sampler: Sampler) -> Guided:
-    """Returns what guidance changes."""
+    """Measure pass@1 with each kind of guidance, and the accuracy of localisation."""
     plain, problems = sampler.sample(GUIDED_SAMPLES)
     wrong = {
         group.key: [
@@ -139,7 +139,7 @@ def write_card(
     command: str,
     num_problems: int,
 ) -> None:
-    """Measures the policy and writes `README.md` beside its weights."""
+    """Measure the policy and write `README.md` to the directory of its weights."""
     size = sum(parameter.numel() for parameter in policy.model.parameters())
     shown = config.demonstrations.highest_level
     lines = [
@@ -147,24 +147,24 @@ def write_card(
         "",
         f"A Qwen3-architecture model of {size:,} parameters over 258 ids (UTF-8 bytes, pad, end), "
         "trained from scratch on",
-        "demonstrations of the built-in families (`agents/pretraining/demonstrations.py`). It is a "
-        "laboratory animal, not a language model.",
+        "demonstrations of the built-in families (`agents/pretraining/demonstrations.py`). It is "
+        "for experiments with these families only.",
         "",
-        f"Made by: `{command}` ({config.num_batches:,} batches of {config.batch_size}).",
+        f"Trained by: `{command}` ({config.num_batches:,} batches of {config.batch_size}).",
         "",
-        "Demonstrations are wrong on purpose, at these rates (each family's `demonstration` "
-        "explains its keys):",
+        "Demonstrations contain errors at these rates (each family's `demonstration` explains its "
+        "keys):",
         "",
         *(
             f"* {family}: " + ", ".join(f"{symbol} {rate:g}" for symbol, rate in rates.items())
             for family, rates in ERROR_RATES.items()
         ),
         "",
-        "Formats, with their share of the demonstrations: "
+        "Formats, with their fraction of the demonstrations: "
         + ", ".join(f"{name} {share:g}" for name, share in config.demonstrations.formats.items())
-        + ". Levels shown, from 1 to: "
+        + ". Highest levels: "
         + ", ".join(f"{family} {level}" for family, level in shown.items())
-        + ". No question of the validation, test and hard splits occurs.",
+        + ". Questions of the validation, test and hard splits never occur.",
         "",
         *_level_tables(policy, num_problems),
         *_guided_table(policy, config, 4 * num_problems),
@@ -176,7 +176,7 @@ def _level_tables(policy: LanguageModelPolicy, num_problems: int) -> list[str]:
     figures = {family: level_figures(policy, family, num_problems) for family in FAMILIES}
     highest = max(len(rows) for rows in figures.values())
     lines = [
-        f"## Test problems by level: {num_problems} a level, {SAMPLES} samples a problem, "
+        f"## Test problems by level: {num_problems} per level, {SAMPLES} samples per problem, "
         "temperature 1",
         "",
     ]
@@ -198,12 +198,12 @@ def _guided_table(
 ) -> list[str]:
     titles = (
         "family", "levels", "none", "half the solution", "the answer", "own wrong answers",
-        "be concise", "first wrong step named", "by chance",
+        "be concise", "first wrong step located", "by chance",
     )  # fmt: skip
     lines = [
         f"## Guidance: pass@1, {num_problems} problems, {GUIDED_SAMPLES} samples each",
         "",
-        "The upper levels that were shown, of the test split; then the hard split.",
+        "First the upper levels of the training data, from the test split; then the hard split.",
         "",
         _row(titles),
         _row(["---"] * len(titles)),
@@ -234,14 +234,14 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _pass_rate(wave: RolloutBatch) -> float:
-    return float(np.mean([item.is_success for item in wave.trajectories if item.is_graded]))
+def _pass_rate(batch: RolloutBatch) -> float:
+    return float(np.mean([item.is_success for item in batch.trajectories if item.is_graded]))
 
 
 def _localisation(
     policy: LanguageModelPolicy, plain: RolloutBatch, problems: ProblemSet
 ) -> tuple[float, float]:
-    """Returns how often the model boxes the first wrong step of its own chain, and chance."""
+    """Measure how often the model boxes the first wrong step of its own chains, and chance."""
     assert problems.checker is not None, "built-in families have a step checker"
     contexts: list[Context] = []
     expected: list[int] = []

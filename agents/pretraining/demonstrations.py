@@ -1,15 +1,14 @@
-"""What the base model is pretrained on: noisy demonstrations of the built-in families.
+"""Draws the base model's pretraining data: noisy demonstrations of the built-in families.
 
-A small model that is merely undertrained on arithmetic hides every method's effect, because
-reinforcement then teaches sums. Here the arithmetic is a look-up that the model learns well, and
-the *choices* are bad at known rates (`demonstration_formats.ERROR_RATES`). What follows an error
-builds on it.
+If a small model were only undertrained on arithmetic, reinforcement would teach it sums and hide
+the effect of every method. Here the arithmetic is a look-up that the model learns well, and the
+*choices* are wrong at known rates (`formats.ERROR_RATES`). The steps after an error build on it.
 
-Besides plain problems the model sees the formats that the methods need: continue (or restate) a
-partial solution, explain a given answer, avoid listed answers, name the first wrong step, be
-concise. All of it is on levels up to `highest_level`; some problems of the highest are longer, by
-easy steps alone (`padding`), so that the hard split is beyond what was shown in choices, not in
-length. Questions of the validation, test and hard splits never occur.
+Besides plain problems, the data have the formats that the methods need: continue (or restate) a
+partial solution, explain a given answer, avoid listed answers, locate the first wrong step, be
+concise. Levels go up to `highest_level`. Some problems of the highest level have additional easy
+steps (`padding`), so that the hard split exceeds the data in choices but not in length. Questions
+of the validation, test and hard splits never occur.
 """
 
 import random
@@ -31,14 +30,14 @@ PADDED: dict[str, Callable[[int, random.Random, int], tuple[str, Trace]]] = {
     "unlock": unlock.draw,
     "precedence": precedence.draw,
 }
-"""Families that can draw a problem with more easy steps than its level has."""
+"""Families that can draw a problem with additional easy steps."""
 PADDED_SHARE = 0.2
-"""Of these families' demonstrations: how many are of the highest level with such steps."""
+"""Fraction of these families' demonstrations that are padded problems of the highest level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemonstrationConfig:
-    """Which demonstrations, how often."""
+    """The mixture of demonstrations."""
 
     families: Mapping[str, float] = field(
         default_factory=lambda: {
@@ -50,7 +49,7 @@ class DemonstrationConfig:
             "equation": 0.12,
         }
     )
-    """Share of each family."""
+    """Fraction of each family."""
     formats: Mapping[str, float] = field(
         default_factory=lambda: {
             "plain": 0.42,
@@ -61,7 +60,7 @@ class DemonstrationConfig:
             "concise": 0.03,
         }
     )
-    """Share of each format."""
+    """Fraction of each format."""
     highest_level: Mapping[str, int] = field(
         default_factory=lambda: {
             "chain": 12,
@@ -72,14 +71,14 @@ class DemonstrationConfig:
             "equation": 8,
         }
     )
-    """Highest level of each family that is shown; the lowest is 1."""
+    """Highest level of each family in the data; the lowest is 1."""
     checks: Checks = "operations"
-    """What a localisation writes of each step before its verdict: what its result should be, or
-    the operation, which is then carried out on the spot, and the result that the chain has."""
+    """What a localisation writes about each step before its verdict. results: the correct result.
+    operations: the operation with its correct result, then the result in the chain."""
     padding: Mapping[str, int] = field(
         default_factory=lambda: {"chain": 5, "inverse": 3, "unlock": 4, "precedence": 2}
     )
-    """Most easy steps that a padded problem of the highest level has more; none where absent."""
+    """Maximum number of additional easy steps in a padded problem; other families have none."""
 
     def __post_init__(self) -> None:
         for name in ("families", "highest_level"):
@@ -118,7 +117,7 @@ class DemonstrationConfig:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """One pretraining text: the model learns the response's tokens, given the prompt's."""
+    """One pretraining text; the loss covers the response's tokens, given the prompt."""
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
@@ -132,14 +131,14 @@ def demonstrate(
     rng: random.Random,
     progress: float = 1.0,
 ) -> Demonstration:
-    """Returns one random demonstration.
+    """Draw one random demonstration.
 
     Args:
         config: Families, formats, levels.
-        codec: Of the model.
-        prompt: How a state is written out.
-        rng: Draws everything.
-        progress: 0..1, the part of each family's levels that is open; level 2 always is.
+        codec: The model's codec.
+        prompt: The template that renders a state.
+        rng: Generator of all draws.
+        progress: 0..1, the fraction of each family's levels in use; levels 1 and 2 always are.
     """
     family = _choose(config.families, rng)
     form = _choose(config.formats, rng)

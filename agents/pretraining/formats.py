@@ -1,6 +1,6 @@
-"""Noisy demonstrations, one function a format: what is shown beside the question, and the response.
+"""Noisy demonstrations, one function per format: the guidance shown and the response.
 
-How wrong they are is said here, by family: `ERROR_RATES`, `SECOND_TRY`, `CHECK_RATES`.
+`ERROR_RATES`, `SECOND_TRY` and `CHECK_RATES` set the rates of errors by family.
 """
 
 import random
@@ -32,7 +32,7 @@ ERROR_RATES: dict[str, dict[str, float]] = {
     "countdown": {"insight": 0.02, "give up": 0.45, "sum": 0.01},
     "equation": {"sign": 0.40, "sum": 0.01},
 }
-"""How wrong a plain demonstration is, by family; a family's `demonstration` explains its keys."""
+"""Error rates of plain demonstrations; each family's `demonstration` explains its keys."""
 SECOND_TRY = {
     "precedence": {
         **ERROR_RATES["precedence"],
@@ -42,7 +42,7 @@ SECOND_TRY = {
         "sums": 0.25,
     }
 }
-"""The same for a demonstration that avoids listed answers, where it differs."""
+"""Error rates of demonstrations that avoid listed answers, for families in which they differ."""
 CHECK_RATES: dict[str, dict[str, float]] = {
     "chain": {"*": 0.15, "slip *": 0.15, "+": 0.06, "-": 0.06},
     "inverse": {"/": 0.15, "slip /": 0.15, "+": 0.06, "-": 0.06},
@@ -51,13 +51,13 @@ CHECK_RATES: dict[str, dict[str, float]] = {
     "countdown": {"give up": 0.35, "sum": 0.15},
     "equation": {"sign": 0.2, "sum": 0.1},
 }
-"""How wrong a chain is that is shown for its first wrong step to be named."""
+"""Error rates of chains in which the first wrong step is to be located."""
 RESTATE_SHARE = 0.75
-"""Of the demonstrations with a partial solution: how many write it out again before going on; the
-others are told not to."""
+"""Fraction of demonstrations with a partial solution that repeat it first; the others have the
+instruction not to."""
 REGISTER_FAMILIES = ("chain", "inverse", "unlock")
 ASIDE_SHARE = 0.12
-"""Of plain demonstrations: how many ramble, with asides between their steps."""
+"""Fraction of plain demonstrations with asides between their steps."""
 CONCISE = "Be concise."
 DO_NOT_RESTATE = "Do not restate."
 
@@ -74,7 +74,7 @@ Pair = tuple[tuple[Guidance, ...], str]
 
 
 def _plain(family: str, problem: Problem, rng: random.Random) -> Pair:
-    """An attempt; some ramble: an aside may stand before any of their steps."""
+    """Write an attempt; some have asides before their steps."""
     trace = _noisy(family, problem, rng)
     if rng.random() >= ASIDE_SHARE:
         return (), _written(trace.steps, trace.answer)
@@ -96,14 +96,14 @@ def _concise(family: str, problem: Problem, rng: random.Random) -> Pair:
 
 
 def _partial_solution(family: str, problem: Problem, rng: random.Random) -> Pair:
-    """The first steps are the reference's, written out again or not; the rest is noisy."""
+    """Show the first reference steps, then repeat them or continue; the rest is noisy."""
     shown = rng.randint(1, len(problem.solution))
     trace = _noisy(family, problem, rng, num_right=shown)
     piece = Guidance("partial_solution", tuple(f"{step}\n" for step in problem.solution[:shown]))
     if rng.random() < RESTATE_SHARE:
         return (piece,), _written(trace.steps, trace.answer)
-    told = Guidance("instruction", (DO_NOT_RESTATE,))
-    return (piece, told), _written(trace.steps[shown:], trace.answer)
+    instruction = Guidance("instruction", (DO_NOT_RESTATE,))
+    return (piece, instruction), _written(trace.steps[shown:], trace.answer)
 
 
 def _answer(family: str, problem: Problem, rng: random.Random) -> Pair:
@@ -111,7 +111,7 @@ def _answer(family: str, problem: Problem, rng: random.Random) -> Pair:
 
 
 def _mistakes(family: str, problem: Problem, rng: random.Random) -> Pair:
-    """Wrong answers of noisy demonstrations, if any; the response ends in none of them."""
+    """Show wrong answers of noisy demonstrations, if any; the response avoids all of them."""
     drawn = [_noisy(family, problem, rng).answer for _ in range(rng.randint(1, 8))]
     is_right = FAMILIES[family].is_right
     wrong = tuple(dict.fromkeys(text for text in drawn if not is_right(problem, text)))
@@ -128,9 +128,10 @@ def _mistakes(family: str, problem: Problem, rng: random.Random) -> Pair:
 def localise(
     family: str, problem: Problem, rng: random.Random, checks: Checks = "operations"
 ) -> Pair:
-    r"""A wrong chain; the response goes through its steps and boxes the first wrong one.
+    r"""Show a wrong chain; the response checks its steps in order and boxes the first wrong one.
 
-    1:3+4=7;7+ 2:7*3=1;4- \boxed{2} carries the operations out, beside what the chain says.
+    With `checks="operations"`, as in `1:3+4=7;7+ 2:7*3=1;4- \boxed{2}`, it writes for each step the
+    operation, its correct result, the chain's result, and a verdict.
     """
     while True:
         trace = FAMILIES[family].demonstration(problem, rng, CHECK_RATES[family])
@@ -150,10 +151,10 @@ def localise(
 
 
 def _checked(family: str, problem: Problem, index: int, shown: str, checks: Checks) -> str:
-    """Returns what is written of a step (from 0) of a chain that is right up to it.
+    """Write the check of a step (from 0) in a chain that is right before it.
 
-    What should stand there, as ":3+4=7", then what does, as ";7". Nothing in a family with many
-    right chains.
+    First the correct operation, such as ":3+4=7", then the chain's result, such as ";7". Empty in a
+    family with many right chains.
     """
     if family == "countdown":
         return ""

@@ -1,10 +1,10 @@
 """`reason-env pretrain`: trains the small base model from scratch on noisy demonstrations.
 
-Plain next-token training of a Qwen3-architecture model on the responses (prompts are context, not
-target), levels rising from easy to all over the first part of the run, AdamW with a cosine. Matrix
-products are in bfloat16; weights, attention (slow in bfloat16 on a CPU) and loss are in float32.
-Two cores and an hour are enough; see `agents/base_model/README.md` for what the shipped weights can
-do.
+Next-token training of a Qwen3-architecture model on the responses; prompts are context, not
+targets. The highest level rises from easy to all over the first part of the run. The optimizer is
+AdamW with a cosine schedule. Matrix products run in bfloat16; weights, attention (slow in bfloat16
+on a CPU) and loss are in float32. Training takes about an hour on two cores;
+`agents/base_model/README.md` lists the pass rates of the shipped weights.
 """
 
 import math
@@ -34,11 +34,11 @@ FLOAT32_ATTENTION = "reason_env_float32_sdpa"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig:
-    """How the base model is made; the defaults make the shipped one."""
+    """How to train the base model; `agents/base_model/README.md` has the commands for it."""
 
     num_batches: int = 7500
     batch_size: int = 64
-    """Demonstrations a batch."""
+    """Demonstrations per batch."""
     learning_rate: float = 2e-3
     warmup_batches: int = 100
     weight_decay: float = 0.01
@@ -48,9 +48,9 @@ class PretrainConfig:
     num_layers: int = 4
     num_heads: int = 4
     bf16: bool = True
-    """Multiplies matrices in bfloat16: nearly twice as fast on a CPU that has it, else slow."""
+    """Multiply matrices in bfloat16: nearly twice as fast on a CPU that supports it, else slow."""
     init: str | None = None
-    """Directory of a model to go on from, whose sizes count then; None builds a new one."""
+    """Directory of a model to continue from, which sets the sizes; None builds a new model."""
     seed: int = 0
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
 
@@ -70,7 +70,7 @@ class PretrainConfig:
 
 
 def build_model(config: PretrainConfig, codec: ByteCodec) -> Qwen3ForCausalLM:
-    """Returns a freshly initialised model; the only place that seeds torch's global generator."""
+    """Build a randomly initialised model; only this function seeds torch's global generator."""
     torch.manual_seed(config.seed)
     return Qwen3ForCausalLM(
         Qwen3Config(
@@ -93,11 +93,11 @@ def build_model(config: PretrainConfig, codec: ByteCodec) -> Qwen3ForCausalLM:
 def pretrain(
     config: PretrainConfig, *, on_batch: Callable[[int, float], None] | None = None
 ) -> Qwen3ForCausalLM:
-    """Returns the trained model.
+    """Train the model.
 
     Args:
-        config: Everything that decides the result.
-        on_batch: Called with the number of batches done and the last loss, nats a token.
+        config: All settings, including the seed.
+        on_batch: Called with the number of finished batches and the last loss, in nats a token.
     """
     codec = ByteCodec()
     if config.init is None:
@@ -148,7 +148,7 @@ AttentionInterface.register(FLOAT32_ATTENTION, _float32_attention)
 
 
 def _schedule(done: int, config: PretrainConfig) -> float:
-    """Returns the fraction of the learning rate: linear warm-up, then a cosine to a fiftieth."""
+    """Compute the learning-rate factor: linear warm-up, then a cosine down to 0.02."""
     if done < config.warmup_batches:
         return (done + 1) / config.warmup_batches
     span = max(1, config.num_batches - config.warmup_batches)
@@ -157,7 +157,7 @@ def _schedule(done: int, config: PretrainConfig) -> float:
 
 
 def _batches(config: PretrainConfig, codec: ByteCodec) -> Iterator[tuple[Any, Any]]:
-    """Yields (token ids [B, T], labels [B, T]); rows of a batch have similar lengths."""
+    """Yield (token ids [B, T], labels [B, T]); rows of a batch have similar lengths."""
     rng = random.Random(config.seed)
     prompt = PromptTemplate()
     chunk = 16

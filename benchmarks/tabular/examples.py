@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reason_env.agents.tabular.exact import (
+    Array,
     TabularMDP,
     bounds,
     conservative_policy_iteration,
@@ -41,7 +42,7 @@ def example_claims() -> Iterator[Claim]:
     """Yields the two examples of Kakade and Langford, and the number of CPI's calls."""
     worst = 0.0
     for length in range(2, 21):
-        step_SS = restart_chain(num_states=length).transition.mean(1)[:-1, :-1]
+        step_SS: Array = restart_chain(num_states=length).transition.mean(1)[:-1, :-1]
         hitting = np.linalg.solve(np.eye(length - 1) - step_SS, np.ones(length - 1))[0]
         worst = max(worst, abs(hitting / (3 * (2**length - length - 1)) - 1))
     yield Claim(

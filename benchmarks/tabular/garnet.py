@@ -148,9 +148,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="directory for CSV and figure")
     parser.add_argument("--rows", type=Path, nargs="+", help="CSV files to read; nothing is run")
     given = parser.parse_args(argv)
-    for path in given.rows or []:
+    tables: list[Path] = given.rows or []
+    sizes: list[int] = [] if tables else given.num_states
+    for path in tables:
         report(read(path), path.stem)
-    for num_states in [] if given.rows else given.num_states:
+    for num_states in sizes:
         name = garnet_name(num_states, given.reading)
         if name not in SETTINGS:
             parser.error(f"reading {given.reading} is run with 50 states, got {num_states}")

@@ -34,7 +34,7 @@ def run(setting: tuple[int, int, int]) -> dict[str, float]:
     policy = uniform_policy(mdp)
     iterates = conservative_policy_iteration(mdp, policy, restart=Initial(), num_iterations=100)
     next(iterates)
-    seconds = []
+    seconds: list[float] = []
     for _ in range(10):
         began = time.process_time()
         next(iterates)

@@ -102,9 +102,9 @@ class SampledCritic:
         self, simulator: Simulator, state_N: Indices, later: NonstationaryPolicy | None
     ) -> tuple[Array, Array]:
         """Estimate the action values [S, A]; return them and the draws of each state [S]."""
-        num_states, num_actions = simulator.mdp.reward_SA.shape
+        num_states, num_actions = simulator.mdp.num_states, simulator.mdp.num_actions
         state_X = np.repeat(state_N, num_actions)
-        action_X = np.tile(np.arange(num_actions), len(state_N))
+        action_X = np.tile(np.arange(num_actions, dtype=np.int64), len(state_N))
         turns = None if later is None else later.turns()
         q_X = action_samples(simulator, state_X, action_X, self._rng, turns)
         self._num_transitions += simulator.num_transitions

@@ -34,9 +34,12 @@ def fitted_slope(
     log_x, log_y = np.log(x), np.log(y)
     groups = [np.flatnonzero(seed == one) for one in np.unique(seed)]
     rng = np.random.default_rng(0)
+    resamples: list[list[int]] = rng.integers(
+        len(groups), size=(num_resamples, len(groups))
+    ).tolist()
     drawn = [
-        _slope(log_x, log_y, np.concatenate([groups[i] for i in picked]))
-        for picked in rng.integers(len(groups), size=(num_resamples, len(groups)))
+        _slope(log_x, log_y, np.concatenate([groups[index] for index in drawn_groups]))
+        for drawn_groups in resamples
     ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(_slope(log_x, log_y, np.arange(len(x))), float(low), float(high))
