@@ -1,4 +1,4 @@
-"""Advantages, batches, losses and the optimizer."""
+"""Advantages, batches of training samples, losses, and the learner that takes optimizer steps."""
 
 from reason_env.agents.learning.advantage import AdvantageConfig, group_advantages
 from reason_env.agents.learning.batch import TokenBatch, make_batch

@@ -1,8 +1,8 @@
-"""Advantages of one group: how much better each trajectory did than its own siblings.
+"""Advantages of one group: how much better each trajectory did than the others of its group.
 
-The baseline is the group itself, so no value function is learned. A group whose returns are all
-equal says nothing about which tokens to prefer: every baseline below gives it exactly zero, and the
-caller counts it. Only `kind="none"` has no baseline, and passes the returns through.
+The group is the baseline, so no value function is learned. A group whose returns are all equal
+tells nothing about which tokens to prefer: every baseline below gives exactly zero, and the caller
+counts such groups. Only `kind="none"` has no baseline and returns the returns.
 
 Axis letter: G trajectories of one group. Not covered: advantages per token or per reasoning step.
 """
@@ -21,12 +21,12 @@ AdvantageKind = Literal["grpo", "mean", "rloo", "pass_at_k", "none"]
 StdKind = Literal["unbiased", "population"]
 
 MIN_SPREAD = 1e-8
-"""Returns whose largest difference is not above this are equal (rounding, not signal)."""
+"""Returns that differ by at most this much count as equal (rounding, not signal)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvantageConfig:
-    """Which baseline is subtracted from a group's returns, and what they are divided by.
+    """The baseline that is subtracted from a group's returns, and the divisor.
 
     Raises:
         ConfigError: A name is unknown, or `eps` is negative or not finite.
@@ -34,13 +34,13 @@ class AdvantageConfig:
 
     kind: AdvantageKind = "grpo"
     """grpo: (r - mean) / (std + eps). mean: r - mean (Dr.GRPO). rloo: r - mean of the others.
-    pass_at_k: what r adds to the best of k, leave-one-out. none: r itself, no baseline."""
+    pass_at_k: gain of the best of k by r, leave-one-out. none: r itself, no baseline."""
     std: StdKind = "unbiased"
     """grpo only. unbiased: divides by G - 1 (TRL, verl). population: divides by G (SRPO)."""
     eps: float = 1e-4
     """grpo only: added to the standard deviation, reward units (TRL 1e-4, verl 1e-6, SRPO 0)."""
     k: int = 4
-    """pass_at_k only: samples of which the best counts; a group needs more than k."""
+    """pass_at_k only: the best of k samples counts; a group needs more than k."""
 
     def __post_init__(self) -> None:
         for name, choices in (("kind", get_args(AdvantageKind)), ("std", get_args(StdKind))):
@@ -56,23 +56,23 @@ class AdvantageConfig:
             raise ConfigError(f"advantage k must be at least 1, got {self.k!r}")
 
     def check_size(self, size: int, name: str) -> None:
-        """Raises where groups are too small to have an advantage.
+        """Refuse groups that are too small for this advantage.
 
         Args:
             size: Episodes of a group.
-            name: The field that holds it.
+            name: Name of the size in the error.
 
         Raises:
-            ConfigError: An episode alone, or not more than k of them.
+            ConfigError: The size is below 2, or not above k.
         """
         least = self.k + 1 if self.kind == "pass_at_k" else 2
         if size < least:
             raise ConfigError(
                 f"{name} must be at least {least}, got {size!r}; "
                 + (
-                    f"the best of {self.k} is compared with that of {self.k} others"
+                    f"the best of {self.k} samples is compared with the best of {self.k} others"
                     if self.kind == "pass_at_k"
-                    else "an episode alone has nothing to be compared with"
+                    else "a single episode cannot be compared"
                 )
             )
 
@@ -80,11 +80,11 @@ class AdvantageConfig:
 def group_advantages(
     returns_G: Sequence[float], config: AdvantageConfig | None = None
 ) -> NDArray[np.float64]:
-    """Returns the advantage of each trajectory of one group, [G].
+    """Compute the advantage of each trajectory of one group, [G].
 
-    A group of one trajectory, and one whose returns are all equal, gets zeros (verl instead gives
-    a lone trajectory its return as advantage, without a baseline). So does a group that failed
-    verdicts have left with k trajectories or fewer under pass_at_k.
+    All are zero if the group has one trajectory, if all returns are equal, or, under pass_at_k, if
+    failed verdicts leave k trajectories or fewer. (verl instead gives a single trajectory its
+    return, without a baseline.)
 
     pass_at_k, with S over all sets of k - 1 others and U over all sets of k others of i:
 
@@ -92,11 +92,11 @@ def group_advantages(
 
     The first mean, times k / G and summed over i, is an unbiased gradient of E[max of k samples]
     (for returns 0 and 1: of pass@k); the second does not depend on sample i, so it only lowers the
-    variance. k = 1 is rloo. Divide by no deviation: that would bias it.
+    variance. k = 1 is rloo. There is no division by the standard deviation: it would add bias.
 
     Args:
         returns_G: Returns of the graded trajectories, reward units.
-        config: Defaults to GRPO's.
+        config: GRPO's if None.
 
     Raises:
         ConfigError: There is no return, or one is not finite.
@@ -104,8 +104,8 @@ def group_advantages(
     Source:
         GRPO: Shao et al. 2024, arXiv 2402.03300, section 4.1.2. Dr.GRPO (no division): Liu et al.
         2025, arXiv 2503.20783. RLOO: Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740.
-        pass_at_k: Walder and Karkhanis 2025, arXiv 2505.15201 (leave-one-out form; the sums are
-        worked out here).
+        pass_at_k: Walder and Karkhanis 2025, arXiv 2505.15201 (leave-one-out form; the closed form
+        of the sums is derived here).
 
     >>> group_advantages([1.0, 0.0, 0.0, 0.0], AdvantageConfig(kind="mean")).tolist()
     [0.75, -0.25, -0.25, -0.25]
@@ -116,18 +116,9 @@ def group_advantages(
     """
     config = config or AdvantageConfig()
     values_G = _checked(returns_G)
-    if config.kind != "none" and not _spread_is_signal(values_G):
+    if config.kind != "none" and float(np.ptp(values_G)) <= MIN_SPREAD:
         return np.zeros_like(values_G)
     return BASELINES[config.kind](values_G, config)
-
-
-def has_signal(returns_G: Sequence[float]) -> bool:
-    """Returns whether a group's returns differ, so that some of its tokens can be preferred.
-
-    >>> has_signal([1.0, 0.0]), has_signal([0.0, 0.0]), has_signal([1.0]), has_signal([])
-    (True, False, False, False)
-    """
-    return len(returns_G) > 0 and _spread_is_signal(_checked(returns_G))
 
 
 def _checked(returns_G: Sequence[float]) -> NDArray[np.float64]:
@@ -135,7 +126,7 @@ def _checked(returns_G: Sequence[float]) -> NDArray[np.float64]:
     if values_G.ndim != 1 or values_G.size == 0:
         raise ConfigError(
             f"a group's returns must be a non-empty list of numbers, got shape {values_G.shape!r}; "
-            "leave a group without graded trajectories out"
+            "drop groups without graded trajectories"
         )
     num_bad = int(np.count_nonzero(~np.isfinite(values_G)))
     if num_bad:
@@ -144,10 +135,6 @@ def _checked(returns_G: Sequence[float]) -> NDArray[np.float64]:
             "drop these trajectories from their group"
         )
     return values_G
-
-
-def _spread_is_signal(values_G: NDArray[np.float64]) -> bool:
-    return float(np.ptp(values_G)) > MIN_SPREAD
 
 
 def _grpo(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
@@ -178,7 +165,7 @@ def _pass_at_k(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArra
 
 
 def _mean_best(sorted_N: NDArray[np.float64], k: int) -> float:
-    """Returns the mean, over all sets of k of the values, of the largest; ascending order."""
+    """Average the largest value of a set over all sets of k values; they are in ascending order."""
     # The j-th smallest (from 0) is the largest of comb(j, k - 1) sets.
     share_N = [math.comb(j, k - 1) / math.comb(len(sorted_N), k) for j in range(len(sorted_N))]
     return float(np.dot(sorted_N, share_N))

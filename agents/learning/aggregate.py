@@ -1,8 +1,8 @@
-"""How per-token losses become one number: as a weight for each token.
+"""Aggregation of per-token losses to one number, by a weight for each token.
 
-The weights are made from the totals of the whole optimizer step, never from the rows at hand.
-Therefore the losses of micro-batches, and their gradients, sum to those of the whole: nothing is
-rescaled afterwards.
+The weights are computed from the totals of the whole optimizer step, never from the rows of a
+micro-batch. The losses and gradients of micro-batches therefore sum to those of the step, without
+rescaling.
 
 Axis letters: B sequences, T tokens.
 """
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from reason_env.agents.learning.loss_config import Aggregation
-from reason_env.errors import ConfigError, did_you_mean
+from reason_env.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossTotals:
-    """The denominators of one optimizer step, over all its rows on all its devices.
+    """The denominators of one optimizer step, over all rows on all devices.
 
     Raises:
         ConfigError: A count is not positive.
@@ -32,7 +32,7 @@ class LossTotals:
     num_sequences: int
     """Rows that hold a sampled token. (verl counts likewise; TRL counts empty rows too.)"""
     max_tokens: int | None = None
-    """Response budget, tokens: the constant of `seq_mean_token_sum`; None: not known."""
+    """Response budget, tokens: the divisor of `seq_mean_token_sum`; None: unknown."""
 
     def __post_init__(self) -> None:
         for name in ("num_tokens", "num_sequences", "max_tokens"):
@@ -40,12 +40,12 @@ class LossTotals:
             if value is not None and value < 1:
                 raise ConfigError(
                     f"{name} of an optimizer step must be at least 1, got {value!r}; "
-                    "leave a step without sampled tokens out"
+                    "skip a step without sampled tokens"
                 )
 
     @classmethod
     def of(cls, action_mask_BT: Tensor, max_tokens: int | None = None) -> "LossTotals":
-        """Returns the totals of rows that are a whole optimizer step by themselves."""
+        """Count the totals of the rows of a whole optimizer step."""
         tokens_B = action_mask_BT.bool().sum(dim=1)
         return cls(
             num_tokens=int(tokens_B.sum()),
@@ -57,7 +57,7 @@ class LossTotals:
 def token_weights(
     action_mask_BT: Tensor, aggregation: Aggregation, totals: LossTotals, dtype: torch.dtype
 ) -> Tensor:
-    """Returns w_BT with which sum(w_BT * loss_BT) is the aggregated loss; 0 outside the mask.
+    """Compute w_BT such that sum(w_BT * loss_BT) is the aggregated loss; 0 outside the mask.
 
     With L_b tokens in sequence b, N tokens and S sequences in the whole optimizer step, and M the
     response budget:
@@ -67,7 +67,7 @@ def token_weights(
         seq_mean_token_sum     1 / (S M)
 
     Raises:
-        ConfigError: The name is unknown, or `seq_mean_token_sum` has no response budget.
+        ConfigError: `seq_mean_token_sum` has no response budget.
 
     Source:
         Shao et al. 2024, arXiv 2402.03300, eq. 3; Yu et al. 2025 (DAPO), arXiv 2503.14476, eq. 8;
@@ -83,15 +83,9 @@ def token_weights(
     if aggregation == "seq_mean_token_mean":
         tokens_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
         return mask_BT / (tokens_B1 * totals.num_sequences)
-    if aggregation == "seq_mean_token_sum":
-        if totals.max_tokens is None:
-            raise ConfigError(
-                "aggregation 'seq_mean_token_sum' must have a response budget to divide by, got "
-                "None; give max_tokens"
-            )
-        return mask_BT / (totals.num_sequences * totals.max_tokens)
-    choices = ("seq_mean_token_mean", "token_mean", "seq_mean_token_sum")
-    raise ConfigError(
-        f"aggregation must be one of {', '.join(choices)}, got {aggregation!r}"
-        + did_you_mean(aggregation, choices)
-    )
+    if totals.max_tokens is None:
+        raise ConfigError(
+            "aggregation 'seq_mean_token_sum' must have a response budget to divide by, got "
+            "None; give max_tokens"
+        )
+    return mask_BT / (totals.num_sequences * totals.max_tokens)

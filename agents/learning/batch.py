@@ -1,8 +1,8 @@
 """TokenBatch: training samples as tensors, padded on the right.
 
-The tokens of a row are its context, then its response; the action mask is True only on response
-tokens that the policy sampled, so that prompts, prefixes, padding and end tokens of the environment
-are context. Values outside the mask are zero here, and nothing downstream reads them.
+A row holds the context, then the response. The action mask is True only on response tokens that the
+policy sampled; prompts, prefixes and end tokens of the environment are context. Values outside the
+mask are zero, and the loss never reads them.
 
 Axis letters: B sequences, T tokens (context and response).
 """
@@ -34,11 +34,11 @@ class TokenBatch:
     token_ids_BT: Tensor
     """int64; the codec's pad id after a row's end."""
     attention_mask_BT: Tensor
-    """int64; 1 on the row's tokens, 0 on padding (the form that transformers' models take)."""
+    """int64; 1 on the row's tokens, 0 on padding (the form that transformers models expect)."""
     action_mask_BT: Tensor
-    """bool; True where the token at t was sampled by the policy in this episode."""
+    """bool; True if the policy sampled the token at t in this episode."""
     behavior_log_probs_BT: Tensor
-    """Nats, under the sampling context, of the token at t; 0 outside the action mask."""
+    """Nats, of the token at t under the sampling context; 0 outside the action mask."""
     advantages_BT: Tensor
     """Reward units (or standard deviations of them); 0 outside the action mask."""
 
@@ -48,11 +48,11 @@ class TokenBatch:
         return self.token_ids_BT.shape[0]
 
     def to(self, device: torch.device | str) -> "TokenBatch":
-        """Returns the batch on another device."""
+        """Copy the batch to another device."""
         return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def select(self, rows_b: Tensor) -> "TokenBatch":
-        """Returns the given rows, in that order, cut to the longest of them.
+        """Take these rows, in this order, cut to the longest of them.
 
         Args:
             rows_b: int64 row numbers, on the batch's device.
@@ -62,10 +62,10 @@ class TokenBatch:
         return replace(self, **cut)
 
     def split_rows(self, max_tokens: int) -> list[Tensor]:
-        """Returns row numbers of micro-batches that each hold at most `max_tokens` padded tokens.
+        """Split the row numbers into micro-batches of at most `max_tokens` tokens, with padding.
 
         Rows are taken from the longest to the shortest (ties in order), so that a micro-batch has
-        little padding. A row longer than `max_tokens` is a micro-batch of its own.
+        little padding. A row longer than `max_tokens` is a micro-batch alone.
 
         Raises:
             ConfigError: `max_tokens` is not positive.
@@ -83,14 +83,6 @@ class TokenBatch:
                 parts.append([row])
         return [torch.tensor(part, device=self.token_ids_BT.device) for part in parts]
 
-    def split(self, max_tokens: int) -> list["TokenBatch"]:
-        """Returns micro-batches of at most `max_tokens` padded tokens: the same set of rows.
-
-        Raises:
-            ConfigError: `max_tokens` is not positive.
-        """
-        return [self.select(rows_b) for rows_b in self.split_rows(max_tokens)]
-
 
 def make_batch(
     samples: Sequence[TrainingSample],
@@ -98,11 +90,11 @@ def make_batch(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> TokenBatch:
-    """Returns the samples as one batch on the CPU, row i from `samples[i]`.
+    """Pad the samples to one batch on the CPU, row i from `samples[i]`.
 
     Args:
         samples: At least one.
-        pad_id: Written after a row's end; never attended to.
+        pad_id: Fills a row after its end; never attended to.
         dtype: Of log-probabilities and advantages.
 
     Raises:
@@ -162,5 +154,5 @@ def _check_first_token(samples: Sequence[TrainingSample]) -> None:
     if num_bad:
         raise ConfigError(
             f"{num_bad} of {len(samples)} samples begin with a sampled token, which has no "
-            "probability without a token before it; give them a context of at least one token"
+            "probability without a preceding token; give them a context of at least one token"
         )

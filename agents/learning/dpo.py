@@ -1,17 +1,16 @@
-"""DPO: preferring one response to another of the same problem, without rewards.
+"""DPO: prefer one response to another of the same problem, without rewards.
 
     reward(y) = beta (log pi(y) - log pi_ref(y))
     margin    = reward(chosen) - reward(rejected)
     loss      = mean over pairs of - log sigmoid(margin)
 
-Log-probabilities are sums over the trained tokens of a response, under the context that it is
-trained in (never the one that it was sampled in). The reference policy is the one that the run
-starts from, and is never changed.
+Log-probabilities are sums over the trained tokens of a response, under the trained context (never
+the sampling context). The reference policy is the policy at the start of the run; it never changes.
 
-Pairs come as training samples, two by two: the chosen one, then the rejected one of the same group.
-Both rows of a pair stay in one micro-batch; their loss is divided by the pairs of the optimizer
-step, so micro-batches change nothing. A pair whose advantages are 0 is left out of the passes and
-stays in that number.
+A pair is two consecutive training samples of one group: the chosen, then the rejected one. Both
+rows of a pair are in one micro-batch, and the loss is divided by the number of pairs of the
+optimizer step, so that micro-batches change nothing. A pair with advantages 0 skips the passes but
+counts in that number.
 
 Source: Rafailov et al. 2023, "Direct Preference Optimization", arXiv 2305.18290, equation 7 (TRL's
 `loss_type="sigmoid"` without label smoothing).
@@ -39,19 +38,19 @@ from reason_env.agents.rollout import TrainingSample
 from reason_env.errors import ConfigError
 
 REPORTED = LossConfig(surrogate="reinforce", importance_weight_cap=None)
-"""What the statistics of tokens are reported for: no ratio is clipped, no weight is put."""
+"""The loss config for the statistics of tokens: without clipping and importance weights."""
 
 
 def dpo_margins(
     chosen_B: Tensor, rejected_B: Tensor, ref_chosen_B: Tensor, ref_rejected_B: Tensor, beta: float
 ) -> Tensor:
-    """Returns the difference of the implied rewards of each pair, [B].
+    """Compute the difference of the implicit rewards of each pair, [B].
 
     Args:
-        chosen_B: Nats, the trained policy's log-probability of each chosen response.
-        rejected_B: Of the rejected ones.
-        ref_chosen_B: The reference policy's.
-        ref_rejected_B: Of the rejected ones.
+        chosen_B: Log-probabilities of the chosen responses by the trained policy, nats.
+        rejected_B: Of the rejected responses, by the trained policy.
+        ref_chosen_B: Of the chosen responses, by the reference policy.
+        ref_rejected_B: Of the rejected responses, by the reference policy.
         beta: Scale, reward units per nat.
 
     >>> one = torch.tensor([1.0])
@@ -62,7 +61,7 @@ def dpo_margins(
 
 
 def dpo_loss(margins_B: Tensor) -> Tensor:
-    """Returns - log sigmoid(margin) of each pair, [B].
+    """Compute - log sigmoid(margin) of each pair, [B].
 
     >>> round(dpo_loss(torch.tensor([1.0])).item(), 4)  # log(1 + exp(-1))
     0.3133
@@ -81,7 +80,7 @@ class _Pairs:
 
 
 class PairLearner(Learner):
-    """Holds the optimizer of one policy that learns from pairs."""
+    """Trains one policy on pairs; owns the optimizer."""
 
     def __init__(
         self,
@@ -92,14 +91,14 @@ class PairLearner(Learner):
         ref_policy: TrainablePolicy,
         temperature: float = 1.0,
     ) -> None:
-        """Takes the policy to train, and the frozen one that it is compared with.
+        """Create the optimizer of the policy's trainable parameters.
 
         Args:
             policy: Trained in place.
-            config: Defaults to `LearnerConfig()`.
-            pair_loss: What is minimised.
+            config: `LearnerConfig()` if None.
+            pair_loss: The loss to minimise.
             ref_policy: Never changed.
-            temperature: That log-probabilities are taken at.
+            temperature: Of all log-probabilities.
         """
         super().__init__(
             policy, config, loss=REPORTED, ref_policy=ref_policy, temperature=temperature
@@ -107,15 +106,15 @@ class PairLearner(Learner):
         self.pair_loss = pair_loss
 
     def update(self, samples: Sequence[TrainingSample], rng: np.random.Generator) -> UpdateReport:
-        """Trains the policy on one iteration's pairs, each `config.epochs` times.
+        """Train the policy on one iteration's pairs, each `config.epochs` times.
 
         Args:
             samples: At least two: chosen, rejected, chosen, rejected, ...
-            rng: Splits the pairs; not drawn from if `updates_per_iteration` is 1.
+            rng: Splits the pairs; draws nothing if `updates_per_iteration` is 1.
 
         Raises:
-            ConfigError: The samples are no pairs, or one holds a number that is not finite.
-            TrainingError: A gradient is not finite; the update it belongs to is not taken.
+            ConfigError: The samples are no pairs, or a sample has a non-finite number.
+            TrainingError: A gradient is not finite; that optimizer step is not taken.
         """
         check_pairs(samples)
         num_pairs = len(samples) // 2
@@ -152,7 +151,7 @@ class PairLearner(Learner):
     def _pair_step(
         self, pairs: _Pairs, numbers: list[int], margins: list[Tensor]
     ) -> OptimizerStep | None:
-        """Takes one optimizer step on these pairs; returns None if none of them is active."""
+        """Take one optimizer step on these pairs; None if no pair is active."""
         active = [number for number in numbers if pairs.is_active[number]]
         if not active:
             return None
@@ -167,10 +166,10 @@ class PairLearner(Learner):
         return self._take_step(outputs)
 
     def _pair_parts(self, batch: TokenBatch, numbers: Sequence[int]) -> Iterator[list[int]]:
-        """Yields micro-batches of pairs, each of at most `micro_batch_tokens` padded tokens."""
+        """Yield micro-batches of pairs: at most `micro_batch_tokens` tokens, with padding."""
         lengths = batch.attention_mask_BT.sum(dim=1).view(-1, 2).amax(dim=1).tolist()
         part: list[int] = []
-        # From the longest: the first pair of a part sets its width.
+        # From the longest to the shortest: the first pair of a part sets its width.
         for number in sorted(numbers, key=lambda pair: -lengths[pair]):
             width = lengths[part[0]] if part else 0
             if part and 2 * width * (len(part) + 1) > self.config.micro_batch_tokens:
@@ -194,7 +193,7 @@ class PairLearner(Learner):
         ref_bt = pairs.ref_log_probs_BT[rows_b, :width]
         old_BT = pairs.old_log_probs_BT
         old_bt = log_probs_bt.detach() if old_BT is None else old_BT[rows_b, :width]
-        self._note_old(rows_b, old_bt, mask_bt)
+        self._keep_old(rows_b, old_bt, mask_bt)
 
         def summed(values_bt: Tensor) -> Tensor:
             # Zero outside the mask before the sum: padding holds arbitrary values.
@@ -238,26 +237,27 @@ class PairLearner(Learner):
 
 
 def check_pairs(samples: Sequence[TrainingSample]) -> None:
-    """Raises where samples are not two by two: a chosen one, then the rejected one of its group.
+    """Check that the samples are pairs of one group each, the chosen before the rejected one.
 
     Raises:
-        ConfigError: As said.
+        ConfigError: They are not.
     """
     if not samples or len(samples) % 2:
         raise ConfigError(
-            f"pairs must be samples two by two, got {len(samples)}; give chosen and rejected ones"
+            f"pairs must be an even number of samples above 0, got {len(samples)}; give each "
+            "chosen sample with its rejected one"
         )
     for chosen, rejected in zip(samples[0::2], samples[1::2], strict=True):
         roles = (chosen.role, rejected.role)
         if chosen.group != rejected.group or roles != ("chosen", "rejected"):
             raise ConfigError(
                 f"a pair must be a chosen and a rejected sample of one group, got {roles!r} of "
-                f"{chosen.group!r} and {rejected.group!r}; sort the samples"
+                f"{chosen.group!r} and {rejected.group!r}; put the two next to each other"
             )
 
 
 def margin_metrics(margins: Sequence[Tensor]) -> dict[str, float]:
-    """Returns the mean margin and the share of pairs that are ordered rightly; `{}` of none.
+    """Compute the mean margin and the fraction of positive margins; `{}` without pairs.
 
     >>> margin_metrics([torch.tensor([1.0, -0.5]), torch.tensor([0.25, 0.0])])
     {'update/pair_margin_mean': 0.1875, 'update/pair_accuracy': 0.5}

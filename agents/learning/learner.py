@@ -1,11 +1,11 @@
-"""The learner: from training samples to optimizer steps.
+"""The learner: take optimizer steps on training samples.
 
-Decisions. Rows that cannot have a gradient (advantage 0, no KL, no entropy) are left out of the
-model's passes, but stay in the loss's denominators: same gradient, less work. An update whose rows
-are all such is skipped, because Adam's momentum would move the weights without evidence. A gradient
-that is not finite is refused with an error, before the step: the weights, the optimizer and the
-counters are then as after the last good update. The old log-probabilities are the trainer's own,
-from before the iteration's first update; with one update they are those of its forward pass.
+Rows without a gradient (advantage 0, no KL, no entropy) skip the model's passes but count in the
+denominators of the loss: same gradient, less work. An update without any row with a gradient is
+skipped, because Adam's momentum would move the weights without evidence. A non-finite gradient
+raises an error before the step, so that weights, optimizer and counters stay as after the last good
+update. The old log-probabilities are the trainer's before the iteration's first update; a single
+update takes them from its own forward pass.
 
 Axis letters: B sequences, T tokens. Not covered: several devices.
 """
@@ -32,11 +32,11 @@ __all__ = ["Learner", "LearnerConfig", "TrainablePolicy", "UpdateReport"]
 
 
 class TrainablePolicy(Protocol):
-    """What the learner asks of a policy. A reference policy is only asked to score."""
+    """The part of a policy that the learner uses; a reference policy only scores."""
 
     @property
     def model(self) -> nn.Module:
-        """Its parameters that require a gradient are trained."""
+        """The learner trains the parameters that require a gradient."""
         ...
 
     @property
@@ -53,29 +53,30 @@ class TrainablePolicy(Protocol):
         temperature: float = 1.0,
         with_entropy: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns log pi(token t | tokens before t), and the entropy there if asked, in nats."""
+        """Compute log pi(token t | tokens before t) and, if asked, the entropy there, in nats."""
         ...
 
     def mark_updated(self) -> None:
-        """Is told of each optimizer step."""
+        """Called after each optimizer step; increments the policy version."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Work:
-    """One iteration's samples on the device, with what is fixed before its first update."""
+    """One iteration's samples on the device, and what stays fixed during its updates."""
 
     batch: TokenBatch
     losses: tuple[LossConfig, ...]
-    terms: tuple[str | None, ...]
-    """Rows with one term share denominators: None for those of no total of their own."""
+    normalisers: tuple[str | None, ...]
+    """Rows with equal values share the denominators of the loss; see `Learner._normaliser`."""
     is_active_B: Tensor
+    """True if the row can have a gradient."""
     old_log_probs_BT: Tensor | None
     ref_log_probs_BT: Tensor | None
 
 
 class Learner:
-    """Holds the optimizer of one policy."""
+    """Trains one policy; owns the optimizer."""
 
     def __init__(
         self,
@@ -88,18 +89,18 @@ class Learner:
         max_response_tokens: int | None = None,
         role_losses: Mapping[str, LossConfig] | None = None,
     ) -> None:
-        """Takes the policy to train, which stays the caller's.
+        """Create the optimizer of the policy's trainable parameters.
 
         Args:
             policy: Trained in place.
-            config: Defaults to `LearnerConfig()`.
-            loss: What is minimised; defaults to `LossConfig()`.
-            ref_policy: Never changed; needed where a loss has a KL term, otherwise it only reports
-                kl_policy_ref.
-            temperature: That the samples were drawn at; the policy is trained at the same.
-            max_response_tokens: The environment's budget, the constant of `seq_mean_token_sum`.
-            role_losses: The loss of samples of a role, where it is not `loss`. Rows of all
-                roles share the denominators of one optimizer step, except those whose loss has a
+            config: `LearnerConfig()` if None.
+            loss: The loss to minimise; `LossConfig()` if None.
+            ref_policy: Never changed; a loss with a KL term needs it, otherwise it only serves to
+                report kl_policy_ref.
+            temperature: Of sampling; the policy is trained at the same.
+            max_response_tokens: The environment's budget, the divisor of `seq_mean_token_sum`.
+            role_losses: Role -> loss of its samples; other roles have `loss`. Rows of all roles
+                share the denominators of an optimizer step, except rows whose loss has a
                 `separate_normaliser`.
 
         Raises:
@@ -114,8 +115,8 @@ class Learner:
         self.temperature, self.max_response_tokens = temperature, max_response_tokens
         self.num_updates = 0
         self.old_log_probs: dict[int, Tensor] = {}
-        """Sample number -> [T], the trainer's log-probabilities of its sampled tokens before the
-        last `update`, nats; only of samples that have a gradient."""
+        """Sample number -> [T] nats of its sampled tokens, by the trainer before the last `update`;
+        only samples that have a gradient."""
         self._check()
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
         if not self.parameters:
@@ -131,15 +132,15 @@ class Learner:
         )
 
     def update(self, samples: Sequence[TrainingSample], rng: np.random.Generator) -> UpdateReport:
-        """Trains the policy on one iteration's samples, each `config.epochs` times.
+        """Train the policy on one iteration's samples, each `config.epochs` times.
 
         Args:
             samples: At least one.
-            rng: Splits the samples; not drawn from if `updates_per_iteration` is 1.
+            rng: Splits the samples; draws nothing if `updates_per_iteration` is 1.
 
         Raises:
-            ConfigError: There is no sample, or one holds a number that is not finite.
-            TrainingError: A gradient is not finite; the update it belongs to is not taken.
+            ConfigError: There is no sample, or a sample has a non-finite number.
+            TrainingError: A gradient is not finite; that optimizer step is not taken.
         """
         num_parts = min(self.config.updates_per_iteration, max(1, len(samples)))
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
@@ -157,14 +158,14 @@ class Learner:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a bit-exact continuation needs beside the policy's weights."""
+        """Collect what a bit-exact continuation needs besides the policy's weights."""
         return {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`'s value.
+        """Continue from `state_dict`'s value.
 
         Raises:
-            CheckpointError: It is not a learner's state, or that of another model.
+            CheckpointError: The state is not a learner's, or belongs to another model.
         """
         try:
             optimizer, num_updates = state["optimizer"], int(state["num_updates"])
@@ -172,7 +173,7 @@ class Learner:
         except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"the learner's state must fit the policy's model, got {error}; "
-                "load the checkpoint that was written with this model"
+                "load a checkpoint of this model"
             ) from error
         self.num_updates = num_updates
 
@@ -205,7 +206,7 @@ class Learner:
         work = _Work(
             batch=batch,
             losses=losses,
-            terms=tuple(map(self._term, samples, losses)),
+            normalisers=tuple(map(self._normaliser, samples, losses)),
             is_active_B=torch.tensor(is_active, device=self.policy.device),
             old_log_probs_BT=None,
             ref_log_probs_BT=None,
@@ -214,15 +215,19 @@ class Learner:
         ref = self._score(self.ref_policy, work) if self.ref_policy is not None else None
         return replace(work, old_log_probs_BT=old, ref_log_probs_BT=ref)
 
-    def _term(self, sample: TrainingSample, loss: LossConfig) -> str | None:
-        """Returns the role whose own loss the sample has, "" for the main loss; see `_Work`."""
+    def _normaliser(self, sample: TrainingSample, loss: LossConfig) -> str | None:
+        """Name the rows that share denominators: a role, "" for the main loss, None for all others.
+
+        A loss with `separate_normaliser` is averaged over the rows of its role, or, if it is the
+        main loss, over the rows of all roles without another loss.
+        """
         if not loss.separate_normaliser:
             return None
         return sample.role if sample.role in self.role_losses else ""
 
     @torch.no_grad()
     def _score(self, policy: TrainablePolicy, work: _Work) -> Tensor:
-        """Returns a policy's log-probabilities of the active rows' tokens; 0 in other rows."""
+        """Score the tokens of the active rows with a policy; 0 in other rows."""
         scores_BT = torch.zeros_like(work.batch.behavior_log_probs_BT)
         for rows_b, part in self._parts(work.batch, work.is_active_B.nonzero()[:, 0]):
             log_probs_bt, _ = policy.token_log_probs(
@@ -232,34 +237,34 @@ class Learner:
         return scores_BT
 
     def _parts(self, batch: TokenBatch, rows_b: Tensor) -> Iterator[tuple[Tensor, TokenBatch]]:
-        """Yields micro-batches of these rows, each with its row numbers in the batch."""
+        """Yield micro-batches of these rows, each with its row numbers in the batch."""
         if not len(rows_b):
             return
         for part_b in batch.select(rows_b).split_rows(self.config.micro_batch_tokens):
             yield rows_b[part_b], batch.select(rows_b[part_b])
 
     def _step(self, work: _Work, rows_b: Tensor) -> OptimizerStep | None:
-        """Takes one optimizer step on these rows; returns None if none of them has a gradient."""
+        """Take one optimizer step on these rows; None if no row has a gradient."""
         active_b = rows_b[work.is_active_B[rows_b]]
         if not len(active_b):
             return None
         self.optimizer.zero_grad(set_to_none=True)
         outputs: list[tuple[list[int], LossOutput]] = []
-        # Each term has its own micro-batches; the shared totals make them one loss.
-        kinds = list(zip(work.losses, work.terms, strict=True))
-        for loss, term in dict.fromkeys(kinds[row] for row in active_b.tolist()):
-            is_own = [kinds[row] == (loss, term) for row in active_b.tolist()]
-            sharing_b = [row for row in rows_b.tolist() if work.terms[row] == term]
+        # Rows of one loss and normaliser form micro-batches; rows of one normaliser share totals.
+        kinds = list(zip(work.losses, work.normalisers, strict=True))
+        for loss, normaliser in dict.fromkeys(kinds[row] for row in active_b.tolist()):
+            is_of_kind = [kinds[row] == (loss, normaliser) for row in active_b.tolist()]
+            sharing_b = [row for row in rows_b.tolist() if work.normalisers[row] == normaliser]
             totals = LossTotals.of(work.batch.action_mask_BT[sharing_b], self.max_response_tokens)
-            own_b = active_b[torch.tensor(is_own, device=active_b.device)]
-            for part_b, part in self._parts(work.batch, own_b):
+            chosen_b = active_b[torch.tensor(is_of_kind, device=active_b.device)]
+            for part_b, part in self._parts(work.batch, chosen_b):
                 output = self._loss(work, part_b, part, loss, totals)
                 output.loss.backward()
                 outputs.append((part_b.tolist(), replace(output, loss=output.loss.detach())))
         return self._take_step(outputs)
 
     def _take_step(self, outputs: list[tuple[list[int], LossOutput]]) -> OptimizerStep:
-        """Takes the optimizer step of the gradient that these micro-batches have left."""
+        """Take the optimizer step with the accumulated gradient of these micro-batches."""
         grad_norm = self._clip_gradient()
         learning_rate = self._set_learning_rate()
         self.optimizer.step()
@@ -280,7 +285,7 @@ class Learner:
         width = log_probs_bt.shape[1]
         old_BT, ref_BT = work.old_log_probs_BT, work.ref_log_probs_BT
         old_bt = log_probs_bt.detach() if old_BT is None else old_BT[rows_b, :width]
-        self._note_old(rows_b, old_bt, part.action_mask_BT)
+        self._keep_old(rows_b, old_bt, part.action_mask_BT)
         return policy_loss(
             log_probs_bt,
             old_bt,
@@ -293,9 +298,9 @@ class Learner:
             entropy_BT=entropy_bt,
         )
 
-    def _note_old(self, rows_b: Tensor, old_bt: Tensor, mask_bt: Tensor) -> None:
-        for row, own_t, mask_t in zip(rows_b.tolist(), old_bt.cpu(), mask_bt.cpu(), strict=True):
-            self.old_log_probs[row] = own_t[mask_t]
+    def _keep_old(self, rows_b: Tensor, old_bt: Tensor, mask_bt: Tensor) -> None:
+        for row, old_t, mask_t in zip(rows_b.tolist(), old_bt.cpu(), mask_bt.cpu(), strict=True):
+            self.old_log_probs[row] = old_t[mask_t]
 
     def _clip_gradient(self) -> float:
         limit = self.config.max_grad_norm
@@ -306,7 +311,7 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)
             raise TrainingError(
                 f"the gradient norm must be finite, got {norm!r} in update {self.num_updates + 1}; "
-                "the update was not taken: lower the learning rate, or go on from a checkpoint"
+                "the update is not taken: lower the learning rate, or resume from a checkpoint"
             )
         return norm
 

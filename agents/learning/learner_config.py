@@ -1,4 +1,4 @@
-"""LearnerConfig: how an iteration's samples become optimizer steps; what is minimised is apart."""
+"""LearnerConfig: the optimizer and how it splits samples; the loss has its own config."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from reason_env.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerConfig:
-    """How an iteration's samples become optimizer steps (AdamW, linear warm-up, then constant).
+    """The optimizer steps of an iteration (AdamW; linear warm-up, then a constant rate).
 
     Raises:
         ConfigError: A number is out of its range.
@@ -23,16 +23,16 @@ class LearnerConfig:
     weight_decay: float = 0.0
     """Decoupled; each update multiplies the weights by 1 - learning_rate * weight_decay."""
     warmup_updates: int = 0
-    """Update n of the first ones has n / warmup_updates of the learning rate; 0: no warm-up."""
+    """Updates n = 1, ..., warmup_updates use n / warmup_updates of the learning rate; 0: off."""
     max_grad_norm: float | None = 1.0
     """Gradients of a larger Euclidean norm are scaled down to it; None: off."""
     updates_per_iteration: int = 1
-    """Optimizer steps that the samples are split into, at random, once an epoch."""
+    """Optimizer steps of an epoch; the samples are split at random."""
     epochs: int = 1
-    """Times each sample is used in its iteration."""
+    """How often each sample is used in its iteration."""
     micro_batch_tokens: int = 4096
-    """Padded tokens of one forward pass; changes memory and speed, not the gradient. On a CPU 2048
-    to 4096 are fastest (little padding, and caches hold them); on a GPU, what its memory holds."""
+    """Tokens of one forward pass, including padding; changes memory and speed, not the gradient. On
+    a CPU 2048 to 4096 are fastest (little padding, fits the caches); on a GPU, as many as fit."""
 
     def __post_init__(self) -> None:
         self._check_range("learning_rate", self.learning_rate, above=0)

@@ -1,12 +1,12 @@
-"""The policy loss: pure, over rows of one optimizer step or any part of them.
+"""The policy loss: a pure function of all rows of an optimizer step, or of some of them.
 
-    loss = sum_BT w_BT (rho_BT term_BT + kl_coefficient kl_BT - entropy_coefficient entropy_BT)
+    loss = sum_BT w_BT (rho_BT surrogate_BT + kl_coefficient kl_BT - entropy_coefficient entropy_BT)
 
-with w from `aggregate.py`, term from `surrogate.py` and rho the truncated importance weight.
-What lies outside the action mask, nan and inf included, changes neither the loss nor its gradient.
+with w from `aggregate.py`, the surrogate from `surrogate.py` and rho the truncated importance
+weight. Values outside the action mask, even nan and inf, change neither the loss nor its gradient.
 
-Axis letters: B sequences, T tokens. Not covered: sums over devices (the totals hold them), and
-losses that need pairs of responses (`dpo.py`).
+Axis letters: B sequences, T tokens. Not covered: sums over devices (the totals include them), and
+losses of pairs of responses (`dpo.py`).
 """
 
 from collections.abc import Mapping
@@ -31,18 +31,18 @@ __all__ = ["LossConfig", "LossOutput", "LossTotals", "kl_estimate", "policy_loss
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossOutput:
-    """The loss of some rows, and what to report of them."""
+    """The loss of some rows, in parts, and their statistics."""
 
     loss: Tensor
-    """Scalar with gradient; over the parts of an optimizer step these sum to its loss."""
+    """Scalar with gradient; the losses of the parts of an optimizer step sum to the step's loss."""
     policy: Tensor
-    """Scalar, detached: the policy term's share of the loss."""
+    """Scalar, detached: the surrogate's share of the loss."""
     kl: Tensor
-    """Scalar, detached: the KL term's share, its coefficient included."""
+    """Scalar, detached: the KL term's share, including the coefficient."""
     entropy: Tensor
-    """Scalar, detached: the entropy term's share, coefficient and minus sign included."""
+    """Scalar, detached: the entropy term's share, including coefficient and minus sign."""
     rows: Mapping[str, Tensor]
-    """Statistics by row, each [B], detached; `loss_metrics.summarize` makes metrics of them."""
+    """Statistics of each row, [B], detached; `loss_metrics.summarize` turns them into metrics."""
 
 
 def policy_loss(
@@ -57,13 +57,13 @@ def policy_loss(
     behavior_log_probs_BT: Tensor | None = None,
     entropy_BT: Tensor | None = None,
 ) -> LossOutput:
-    """Returns the loss of the rows, as their share of an optimizer step with these totals.
+    """Compute the rows' share of the loss of an optimizer step with these totals.
 
     Args:
         log_probs_BT: Nats, of the trained policy; carries the gradient.
-        old_log_probs_BT: Nats, before the iteration's first update; no gradient is taken.
-        advantages_BT: Of each token; no gradient is taken.
-        action_mask_BT: True (or 1) where the policy sampled the token.
+        old_log_probs_BT: Nats, before the iteration's first update; no gradient flows.
+        advantages_BT: Of each token; no gradient flows.
+        action_mask_BT: True (or 1) on tokens that the policy sampled.
         config: Which loss.
         totals: Of the whole optimizer step, not of these rows.
         ref_log_probs_BT: Nats, of the reference policy.
@@ -71,8 +71,8 @@ def policy_loss(
         entropy_BT: Nats, of the trained policy's distribution at each token.
 
     Raises:
-        ConfigError: The config asks for log-probabilities or an entropy that is not given, or for
-            an aggregation that the totals do not serve.
+        ConfigError: The config needs log-probabilities or an entropy that is not given, or an
+            aggregation needs a response budget that the totals lack.
 
     >>> zero, mask = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2)
     >>> config = LossConfig(clip_high=0.3, importance_weight_cap=None)
@@ -132,11 +132,11 @@ def policy_loss(
 
 
 def kl_estimate(log_probs_BT: Tensor, ref_log_probs_BT: Tensor, estimator: KlEstimator) -> Tensor:
-    """Returns an estimate of kl_policy_ref, KL(policy || reference), at each sampled token, nats.
+    """Estimate kl_policy_ref, KL(policy || reference), at each sampled token, in nats.
 
     With d = ref_log_probs - log_probs, for tokens sampled from the policy: k1 = -d (unbiased, may
-    be negative), k2 = d^2 / 2 (biased, its gradient is that of the KL on-policy), k3 = exp(d) - d
-    - 1 (unbiased, never negative; d is limited to +-20).
+    be negative), k2 = d^2 / 2 (biased; on-policy it has the gradient of the KL), k3 = exp(d) - d -
+    1 (unbiased, never negative; d is clamped to +-20).
 
     Source:
         Schulman 2020, "Approximating KL divergence". In GRPO: arXiv 2402.03300, eq. 4.
@@ -191,5 +191,5 @@ def _check_given(
     ):
         if is_needed and value is None:
             raise ConfigError(
-                f"{name} must be given with {reason}, got None; pass it or turn it off"
+                f"{name} must be given with {reason}, got None; pass it or change the config"
             )

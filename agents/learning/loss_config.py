@@ -1,7 +1,7 @@
-"""LossConfig: every number of the policy loss, by name, with its paper.
+"""LossConfig: every number of the policy loss, with its paper.
 
-One flat config, because the parts combine freely: a policy term, what its ratio is taken against,
-how tokens are averaged, and three optional additions (importance weight, KL, entropy).
+The config is flat, because the parts combine freely: a surrogate, the denominator of its ratio, the
+average over tokens, and three optional additions (importance weight, KL, entropy).
 """
 
 import math
@@ -21,7 +21,7 @@ CLIPPED_SURROGATES = ("clip", "gspo", "cispo")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
-    """What is minimised. The defaults are GRPO with DAPO's token mean, and a truncated weight.
+    """The loss to minimise; by default GRPO with DAPO's token mean and a truncated weight.
 
     | algorithm | settings |
     |---|---|
@@ -33,7 +33,7 @@ class LossConfig:
     | SRPO | `surrogate="reinforce"`, `aggregation="seq_mean_token_mean"` |
 
     Raises:
-        ConfigError: A number is out of its range, a name is unknown, or two settings contradict.
+        ConfigError: A number is out of range, a name is unknown, or two settings contradict.
     """
 
     surrogate: str = "clip"
@@ -41,41 +41,41 @@ class LossConfig:
     gspo: the clipped surrogate of a sequence's mean log-ratio. shaped: -A ratio / (ratio +
     shape_gamma)."""
     ratio_denominator: RatioDenominator = "old"
-    """The ratio's denominator. old: the trained policy before the iteration's first update, under
-    the trained context. behavior: the sampler, under the sampling context. one: no denominator."""
+    """old: the trained policy before the iteration's first update, under the trained context.
+    behavior: the sampler, under the sampling context. one: 1, so that the ratio is pi."""
     clip_low: float = 0.2
-    """Ratios below 1 - clip_low are clipped; 0..1, where 1 is no lower limit."""
+    """Ratios below 1 - clip_low are clipped; 0..1, and 1 means no lower limit."""
     clip_high: float = 0.2
-    """Ratios above 1 + clip_high are clipped; 1e9 is no upper limit."""
+    """Ratios above 1 + clip_high are clipped; 1e9 means no upper limit."""
     dual_clip: float | None = None
-    """clip only: upper limit of the ratio where the advantage is negative, above 1; None: off.
-    (Ye et al. 2019, arXiv 1912.09729; usually 3. TRL's `delta`, verl's `clip_ratio_c`.)"""
+    """clip only: upper limit of the ratio if the advantage is negative, above 1; None: off. (Ye
+    et al. 2019, arXiv 1912.09729; usually 3. TRL's `delta`, verl's `clip_ratio_c`.)"""
     shape_gamma: float = 0.1
     """shaped only: gamma of x / (x + gamma). (LUFFY: Yan et al. 2025, arXiv 2504.14945.)"""
     aggregation: Aggregation = "token_mean"
-    """How tokens are averaged over one optimizer step. seq_mean_token_mean: mean of a sequence,
-    mean over sequences (GRPO). token_mean: every token alike (DAPO). seq_mean_token_sum: sum of a
-    sequence over the response budget, mean over sequences (Dr.GRPO)."""
+    """Average over the tokens of one optimizer step. seq_mean_token_mean: mean within a sequence,
+    then over sequences (GRPO). token_mean: over all tokens (DAPO). seq_mean_token_sum: sum within a
+    sequence divided by the response budget, then mean over sequences (Dr.GRPO)."""
     importance_weight_cap: float | None = 2.0
-    """Each policy term is multiplied by min(exp(old - behavior log-probability), cap), without
+    """Multiply each token's surrogate by min(exp(old - behavior log-probability), cap), without
     gradient, because sampler and trainer never agree exactly; None: off. Only with
-    `ratio_denominator="old"`: the others hold the sampler already, or leave it out on purpose.
+    `ratio_denominator="old"`: "behavior" corrects for the sampler already, "one" on purpose not.
     (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training".)"""
     importance_level: ImportanceLevel = "token"
-    """token: a weight for each token. sequence: one for a row, exp of its summed log-ratio."""
+    """token: one weight a token. sequence: one a row, from the sum of its log-ratios."""
     kl_coefficient: float = 0.0
-    """Weight of kl_policy_ref in the loss, per nat; above 0 a reference policy is needed."""
+    """Weight of kl_policy_ref in the loss, per nat; above 0 needs a reference policy."""
     kl_estimator: KlEstimator = "k3"
     """With d = log pi_ref - log pi: k1 = -d, k2 = d^2 / 2, k3 = exp(d) - d - 1 (Schulman 2020).
-    The gradient of k1 is 0 in expectation unless it is multiplied by the ratio."""
+    The expected gradient of k1 is 0 unless it is multiplied by the ratio."""
     kl_times_ratio: bool = False
-    """Multiply each token's estimate by the token's ratio, which makes the gradient of k1 and of k3
-    that of the KL divergence itself (TRL's default, `use_bias_correction_kl`)."""
+    """Multiply each token's KL estimate by its ratio, which gives k1 and k3 the gradient of the KL
+    divergence (TRL's default, `use_bias_correction_kl`)."""
     separate_normaliser: bool = False
-    """For the loss of one role: average its rows among themselves, so that it is a term added to
-    the others' loss, not a share of it (ExPO's log-likelihood)."""
+    """In the loss of one role: average over the rows of this role alone, so that their loss is
+    added to that of the other rows, not averaged with it (ExPO's log-likelihood)."""
     entropy_coefficient: float = 0.0
-    """Weight of the policy's entropy (nats a token), which is subtracted from the loss."""
+    """Weight of the policy's entropy (nats a token), subtracted from the loss."""
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -83,7 +83,7 @@ class LossConfig:
         if self.dual_clip is not None and self.surrogate != "clip":
             raise ConfigError(
                 f"dual_clip must be None with surrogate {self.surrogate!r}, got "
-                f"{self.dual_clip!r}; only the term 'clip' has a dual clip"
+                f"{self.dual_clip!r}; only the surrogate 'clip' has a dual clip"
             )
 
     def _check_names(self) -> None:
@@ -129,20 +129,20 @@ class LossConfig:
 
     @property
     def trains_without_advantage(self) -> bool:
-        """True if a row whose advantage is 0 still has a gradient (from KL or entropy)."""
+        """True if a row with advantage 0 has a gradient (from KL or entropy)."""
         return self.kl_coefficient > 0 or self.entropy_coefficient > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairLossConfig:
-    """DPO's loss of a chosen and a rejected response (`dpo.py`).
+    """DPO's loss of a chosen and a rejected response.
 
     Raises:
         ConfigError: `beta` is not positive and finite.
     """
 
     beta: float = 0.1
-    """Scale of the implied reward, beta log(pi / pi_ref), per nat of a whole response."""
+    """Scale of the implicit reward beta log(pi / pi_ref) of a response, reward units per nat."""
 
     def __post_init__(self) -> None:
         if not 0 < self.beta < math.inf:

@@ -1,7 +1,7 @@
-"""What is reported of a loss: statistics by row, then numbers over any set of rows.
+"""The metrics of a loss: statistics of each row, then metrics over any set of rows.
 
-By row, because a group of rows (one role, one source, one micro-batch) is then summed without
-another pass: sums add, and maxima are taken.
+Statistics are kept by row, so that rows of one role, source or micro-batch can be combined without
+another pass through the model.
 
 Axis letters: B sequences, T tokens. Nothing here carries a gradient.
 """
@@ -15,7 +15,7 @@ from reason_env.agents.learning.loss_config import CLIPPED_SURROGATES, LossConfi
 from reason_env.agents.learning.surrogate import MAX_LOG_RATIO
 
 MAX_SUFFIX = "_max"
-"""Row statistics whose name ends so are maxima; all others are sums over a row's tokens."""
+"""Row statistics with this suffix are maxima; all others are sums over a row's tokens."""
 
 
 @torch.no_grad()
@@ -32,9 +32,9 @@ def row_statistics(
     entropy_BT: Tensor | None,
     config: LossConfig,
 ) -> dict[str, Tensor]:
-    """Returns sums (and maxima) over each row's sampled tokens, each [B].
+    """Compute sums and maxima over each row's sampled tokens, each [B].
 
-    All inputs are zero outside the mask, but for the two ratios, which are 1 there.
+    Outside the mask, `ratio_BT` and `importance_BT` are 1 and all other inputs 0.
     """
     low_BT, high_BT, dual_BT = _clipped_tokens(ratio_BT, advantages_BT, config)
     moved_BT = (log_probs_BT - old_log_probs_BT).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
@@ -85,7 +85,7 @@ def _clipped_tokens(
 
 
 def summarize(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-    """Returns the metrics of all rows of the parts together; `{}` of none.
+    """Compute the metrics over all rows of the parts; `{}` without parts.
 
     Means are over sampled tokens. effective_sample_fraction is (sum ratio)^2 / (N sum ratio^2),
     0..1; chi_square is mean (ratio - 1)^2; kl_old_policy is mean (r - 1 - log r) with
@@ -129,4 +129,4 @@ METRIC_NAMES = {
     "kl_policy_ref": "kl_policy_ref",
     "entropy": "entropy",
 }
-"""What the mean of a row statistic is called as a metric, after `update/`."""
+"""Row statistic -> name of its mean as a metric, after `update/`."""

@@ -1,7 +1,7 @@
-"""UpdateReport: what one iteration's optimizer steps did, as numbers by name.
+"""UpdateReport: the metrics of one iteration's optimizer steps.
 
-Means are over optimizer steps for what is of a step (loss, gradient norm), and over sampled tokens
-for what is of a token, whichever step it went through.
+Loss and gradient norm are means over optimizer steps; per-token metrics are means over the sampled
+tokens of all steps.
 """
 
 from collections.abc import Sequence
@@ -16,36 +16,36 @@ from reason_env.agents.rollout import TrainingSample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerStep:
-    """One optimizer step: its numbers, and the statistics of its rows."""
+    """One optimizer step: gradient norm, learning rate and losses."""
 
     grad_norm: float
     """Before clipping."""
     learning_rate: float
     outputs: list[tuple[list[int], LossOutput]]
-    """Of each micro-batch: its row numbers among the iteration's samples, and its loss."""
+    """For each micro-batch: row numbers among the iteration's samples, and the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateReport:
-    """What one iteration's updates did."""
+    """The metrics of one iteration's updates."""
 
     loss: float
     """Mean over the optimizer steps; 0 if all were skipped."""
     grad_norm: float
     """Mean over the optimizer steps, before clipping; 0 if all were skipped."""
     learning_rate: float
-    """Of the last optimizer step; 0 if all were skipped."""
+    """In the last optimizer step; 0 if all were skipped."""
     num_updates: int
     """Optimizer steps taken."""
     num_skipped: int
-    """Optimizer steps not taken, because no row had a gradient."""
+    """Optimizer steps skipped because no row had a gradient."""
     metrics: dict[str, float]
-    """`loss/...` and `update/...`; those over tokens cover the rows that went through the model,
-    and are absent if none did."""
+    """`loss/...` and `update/...`; per-token metrics cover the rows that went through the model
+    and are absent without such rows."""
     metrics_by_role: dict[str, dict[str, float]]
-    """The metrics over tokens for the rows of each role."""
+    """Per-token metrics of the rows of each role."""
     metrics_by_source: dict[str, dict[str, float]]
-    """The metrics over tokens for the rows whose trained tokens one source wrote."""
+    """Per-token metrics of the rows of each source (who wrote the trained tokens)."""
 
 
 def update_report(
@@ -55,13 +55,13 @@ def update_report(
     samples: Sequence[TrainingSample],
     active_rows_fraction: float,
 ) -> UpdateReport:
-    """Returns the report of one iteration.
+    """Summarize the optimizer steps of one iteration.
 
     Args:
-        steps: Those taken.
-        num_planned: Those taken and those skipped.
-        samples: The iteration's, in the order of the row numbers.
-        active_rows_fraction: Samples that can have a gradient, 0..1.
+        steps: The steps taken.
+        num_planned: Steps taken and skipped.
+        samples: Of the iteration, in the order of the row numbers.
+        active_rows_fraction: Fraction of samples that can have a gradient, 0..1.
     """
     outputs = [item for step in steps for item in step.outputs]
     count = max(1, len(steps))
@@ -97,7 +97,7 @@ def update_report(
 def _summaries(
     outputs: Sequence[tuple[list[int], LossOutput]], labels: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Returns the metrics over tokens for the rows of each label; `labels` are of all rows."""
+    """Compute the per-token metrics of the rows of each label; `labels` has one for each row."""
     by_label: dict[str, dict[str, float]] = {}
     for label in dict.fromkeys(labels):
         parts: list[dict[str, torch.Tensor]] = []

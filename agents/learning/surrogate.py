@@ -1,8 +1,8 @@
-"""The policy terms: what each sampled token adds to the loss, before weights and averaging.
+"""The surrogates: the policy loss of each sampled token, before weights and averaging.
 
-All take log-probabilities and advantages that are zero outside the mask, and return finite values
-there. Log-ratios are limited to +-20 nats (as in verl): beyond, exp overflows float32, and an
-infinite ratio on the side of a `minimum` that is not chosen still turns the gradient into nan.
+Log-probabilities and advantages must be zero outside the mask; the losses are finite there.
+Log-ratios are clamped to +-20 nats (as in verl): beyond, exp overflows float32, and an infinite
+ratio in the branch that `minimum` does not choose still makes the gradient nan.
 
 Axis letters: B sequences, T tokens.
 """
@@ -34,19 +34,19 @@ class SurrogateNumbers(Protocol):
 
 
 class SurrogateInput(NamedTuple):
-    """What a policy term is computed from. All [B, T], zero outside the mask."""
+    """The inputs of a surrogate. All [B, T], zero outside the mask."""
 
     log_probs_BT: Tensor
     """Nats, of the trained policy; carries the gradient."""
     log_ratio_BT: Tensor
-    """log_probs minus those of the ratio's denominator; carries the gradient."""
+    """log_probs minus the log-probabilities of the denominator; carries the gradient."""
     advantages_BT: Tensor
     mask_BT: Tensor
     """bool."""
 
 
 class SurrogateOutput(NamedTuple):
-    """A policy term's loss, and the ratio that it used. Both [B, T]."""
+    """The loss of each token and the ratio that it used. Both [B, T]."""
 
     loss_BT: Tensor
     ratio_BT: Tensor
@@ -54,15 +54,14 @@ class SurrogateOutput(NamedTuple):
 
 
 def exp_ratio(log_ratio: Tensor) -> Tensor:
-    """Returns exp(log_ratio), the log-ratio limited to +-20 nats."""
+    """Compute exp(log_ratio) with the log-ratio clamped to +-20 nats."""
     return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
 def clip_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
-    """-min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A), with the dual clip where A < 0.
+    """-min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A), with the dual clip if A < 0.
 
-    The dual clip c limits the loss of a token with A < 0 to -c A, so that a ratio above c has no
-    gradient.
+    The dual clip c limits the loss of a token with A < 0 to -c A: a ratio above c has no gradient.
 
     Source:
         Schulman et al. 2017 (PPO), arXiv 1707.06347, eq. 7. Unequal limits: Yu et al. 2025 (DAPO),
@@ -77,10 +76,10 @@ def clip_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutp
 
 
 def gspo_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
-    """The clipped surrogate of s = exp(mean over the sequence of log_ratio), in its token form.
+    """The clipped surrogate of s = exp(mean over the sequence of log_ratio), in the token form.
 
-    Each token has s_t = sg(s) pi_t / sg(pi_t): the value s, and the gradient of its own log pi.
-    With one advantage for a sequence, loss and gradient are those of the sequence form.
+    Each token has s_t = sg(s) pi_t / sg(pi_t): the value of s, and the gradient of log pi_t. If all
+    tokens of a sequence have one advantage, loss and gradient are those of the sequence form.
 
     Source:
         Zheng et al. 2025 (GSPO), arXiv 2507.18071, eq. 5 and 14.
@@ -95,7 +94,7 @@ def gspo_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutp
 def cispo_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
     """-sg(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi: a clipped token keeps its gradient.
 
-    TRL's `epsilon_high` is the limit itself, 1 + clip_high, and it has no lower one (clip_low=1).
+    TRL's `epsilon_high` is the limit 1 + clip_high; TRL has no lower limit (clip_low=1).
 
     Source:
         MiniMax 2025 (MiniMax-M1), arXiv 2506.13585, eq. 4 and 5.
@@ -141,7 +140,7 @@ SURROGATES: dict[str, SurrogateFunction] = {
     "reinforce": reinforce_surrogate,
     "shaped": shaped_surrogate,
 }
-"""The function of each `LossConfig.surrogate`."""
+"""The function for each `LossConfig.surrogate`."""
 
 
 def register_surrogate(name: str, function: SurrogateFunction) -> None:

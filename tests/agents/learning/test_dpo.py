@@ -195,6 +195,17 @@ def test_pairs_are_split_at_random_and_every_pair_is_used_once_an_epoch():
     assert [len(own.old_log_probs[row]) for row in range(6)] == [2, 2, 1, 5, 2, 3]
 
 
+@pytest.mark.parametrize(("updates", "epochs", "num_drawn"), [(1, 2, 0), (2, 2, 2), (9, 1, 1)])
+def test_the_generator_orders_the_pairs_once_an_epoch_if_there_are_several_updates(
+    updates, epochs, num_drawn
+):
+    rng, expected = np.random.default_rng(5), np.random.default_rng(5)
+    learner(updates_per_iteration=updates, epochs=epochs).update(PAIRS, rng)
+    for _ in range(num_drawn):
+        expected.permutation(len(PAIRS) // 2)
+    assert rng.random() == expected.random()
+
+
 def test_pairs_without_advantage_take_no_step_and_stay_in_the_mean():
     flat = [replace(item, advantage=0.0) for item in PAIRS]
     own = learner()
@@ -212,10 +223,10 @@ def test_pairs_without_advantage_take_no_step_and_stay_in_the_mean():
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        ([], "pairs must be samples two by two, got 0"),
-        (PAIRS[:3], "pairs must be samples two by two, got 3"),
+        ([], "pairs must be an even number of samples above 0, got 0"),
+        (PAIRS[:3], "pairs must be an even number of samples above 0, got 3"),
         (PAIRS[1::-1], r"a pair must be a chosen and a rejected sample of one group, got \('rej"),
-        ([PAIRS[0], PAIRS[3]], "of 'one' and 'two'; sort the samples"),
+        ([PAIRS[0], PAIRS[3]], "of 'one' and 'two'; put the two next to each other"),
     ],
 )
 def test_samples_that_are_no_pairs_are_refused(samples, message):

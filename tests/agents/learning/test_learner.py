@@ -239,6 +239,19 @@ def test_several_updates_split_the_samples_and_each_has_its_own_totals():
     assert report.metrics["update/tokens"] == sum(sum(s.action_mask) for s in samples)
 
 
+@pytest.mark.parametrize(("updates", "epochs", "num_drawn"), [(1, 2, 0), (2, 2, 2), (9, 1, 1)])
+def test_the_generator_orders_the_samples_once_an_epoch_if_there_are_several_updates(
+    updates, epochs, num_drawn
+):
+    rng, expected = np.random.default_rng(5), np.random.default_rng(5)
+    learner_of(TinyPolicy(), updates_per_iteration=updates, epochs=epochs).update(
+        make_samples(ADVANTAGES), rng
+    )
+    for _ in range(num_drawn):
+        expected.permutation(len(ADVANTAGES))
+    assert rng.random() == expected.random()
+
+
 def test_more_updates_than_samples_take_one_sample_each():
     learner = learner_of(TinyPolicy(), updates_per_iteration=8)
     assert update(learner, make_samples((1.0, -1.0))).num_updates == 2
