@@ -101,7 +101,7 @@ def test_returns_that_are_not_finite_are_counted():
 
 
 def test_an_empty_group_is_refused():
-    with pytest.raises(ConfigError, match=r"non-empty list of numbers, got shape \(0,\); leave a"):
+    with pytest.raises(ConfigError, match=r"non-empty list of numbers, got shape \(0,\); drop g"):
         group_advantages([])
 
 
@@ -164,7 +164,7 @@ def test_pass_at_k_of_too_few_is_nothing():
 
 
 def test_groups_that_are_too_small_for_the_estimator_are_refused():
-    with pytest.raises(ConfigError, match="group_size must be at least 5, got 4; the best of 4 samples is"):
+    with pytest.raises(ConfigError, match="group_size must be at least 5, got 4; the best of 4"):
         AdvantageConfig(kind="pass_at_k").check_size(4, "group_size")
     AdvantageConfig(kind="pass_at_k").check_size(5, "group_size")
     with pytest.raises(ConfigError, match="num_base must be at least 2, got 1; a single episode"):
