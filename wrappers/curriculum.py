@@ -1,10 +1,10 @@
 """Curriculum: choose problems by their measured pass rate.
 
-A problem is drawn with a weight of `p (1 - p)`, largest where half of its episodes succeed, which
-is where a group of samples carries the most signal. `p` is measured in the stack itself, by problem
-or by level: a running mean that forgets, beginning at one half, so what is unknown is tried.
+A problem is drawn with weight `p (1 - p)`, which is largest if half of its episodes succeed; a
+group of samples then carries the most signal. The wrapper measures `p` by problem or by level, as
+an exponential moving average that starts at one half, so that unknown problems are tried.
 
-Not covered: pass rates measured elsewhere; give them through `measured`.
+Not covered: pass rates measured elsewhere; pass them as `measured`.
 """
 
 from collections.abc import Mapping
@@ -41,16 +41,16 @@ class Curriculum(DrawingWrapper):
         memory: float = 0.9,
         measured: Mapping[str, float] | None = None,
     ) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            by: What has a pass rate: each "problem", or each "level".
-            probability: Of choosing at a reset; else the environment draws uniformly.
-            floor: Added to every weight, 0..1, so that nothing is forgotten; the largest weight
-                is 0.25.
-            memory: Share of the old pass rate that an episode leaves, 0..1.
-            measured: Pass rates to begin with, by problem id or level (as text).
+            by: Measure a pass rate for each "problem" or for each "level".
+            probability: Of choosing the problem at a reset; otherwise the draw is uniform.
+            floor: Added to every weight, 0..1, so that each problem keeps being drawn; `p (1 - p)`
+                is at most 0.25.
+            memory: Weight of the old pass rate in the moving average, 0..1.
+            measured: Initial pass rates by problem id or level (as text).
         """
         if by not in get_args(By):
             raise ConfigError(
@@ -72,54 +72,54 @@ class Curriculum(DrawingWrapper):
             measured=dict(rates),
         )
         self.by = by
-        places = [
+        keys = [
             self._key(problem.problem_id, problem.level) for problem in self.reason_env.problems
         ]
-        self._keys = sorted(set(places))
-        index = {key: place for place, key in enumerate(self._keys)}
+        self._keys = sorted(set(keys))
+        index = {key: position for position, key in enumerate(self._keys)}
         unknown = [key for key in rates if key not in index]
         if unknown:
             raise ConfigError(
                 f"measured must name a {by} of the set, got {shown(unknown[0])}"
                 f"{did_you_mean(unknown[0], self._keys)}"
             )
-        self._place_of = index
-        self._key_of_problem = np.array([index[key] for key in places])
+        self._index_of = index
+        self._key_of_problem = np.array([index[key] for key in keys])
         self._rates = np.array([rates.get(key, 0.5) for key in self._keys])
 
     @property
     def pass_rates(self) -> dict[str, float]:
-        """The measured pass rates; one half where nothing has been measured."""
+        """The measured pass rates; one half if nothing has been measured."""
         return dict(zip(self._keys, self._rates.tolist(), strict=True))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack; a problem is chosen unless the options hold one, or a state."""
+        """Reset the stack; choose the problem unless the options hold one, or a state."""
         self.reseed(seed)
         given = dict(options or {})
         if "problem" in given or "state" in given or not self._acts():
             return self.env.reset(seed=seed, options=options)
         weights = (self._rates * (1.0 - self._rates) + self.floor)[self._key_of_problem]
         total = weights.sum()
-        place = int(self.rng.choice(len(weights), p=weights / total if total else None))
-        given["problem"] = self.reason_env.problems[place].problem_id
+        chosen = int(self.rng.choice(len(weights), p=weights / total if total else None))
+        given["problem"] = self.reason_env.problems[chosen].problem_id
         return self.env.reset(seed=seed, options=given)
 
     def ended(self, state: ReasonState) -> None:
-        """Moves the pass rate towards what just happened."""
+        """Update the pass rate."""
         if state.verdict is not None and not state.verdict.is_graded:
             return
         is_success = state.verdict is not None and state.verdict.is_correct
-        place = self._place_of[self._key(state.problem.problem_id, state.problem.level)]
-        self._rates[place] += self.forgetting * (float(is_success) - self._rates[place])
+        index = self._index_of[self._key(state.problem.problem_id, state.problem.level)]
+        self._rates[index] += self.forgetting * (float(is_success) - self._rates[index])
 
     def memory(self) -> dict[str, Any]:
-        """Returns the pass rates."""
+        """The pass rates."""
         return {"rates": self._rates.tolist()}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        """Check what `memory` wrote; return the function that adopts it."""
         rates = np.array([float(rate) for rate in data["rates"]])
         if rates.shape != self._rates.shape:
             raise ValueError(f"{len(self._rates)} pass rates, got {len(rates)}")

@@ -1,8 +1,8 @@
-"""Hint: privileged text beside the question, at the start of an episode.
+"""Hint: adds privileged text to the prompt at the start of an episode.
 
-The text goes into the prompt through `state.with_guidance` and stands alone in
-`info["privileged_context"]`; the problem, the response and the reward do not change, so
-`state.without_guidance()` is the state that a policy without the hint sees.
+The text enters the prompt by `state.with_guidance`; `info["privileged_context"]` holds only it.
+The problem, the response and the reward do not change, so that `state.without_guidance()` is the
+state that a policy without the hint sees.
 
 A hint stays for the whole episode: a prompt that changed half-way would be another problem.
 """
@@ -30,11 +30,11 @@ from reason_env.wrappers.start import StartWrapper
 
 Kind = Literal["answer", "mistakes", "partial_solution", "next_step", "text"]
 MAX_MISTAKES = 8
-"""Wrong answers remembered of a problem, the newest."""
+"""Wrong answers kept for each problem, the newest."""
 
 
 class Hint(StartWrapper):
-    r"""Shows guidance in some episodes.
+    r"""Adds guidance in some episodes.
 
     >>> import gymnasium as gym, reason_env
     >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
@@ -52,17 +52,16 @@ class Hint(StartWrapper):
         strength: float = 1.0,
         text: str = "",
     ) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            kind: What is shown: the reference "answer"; the "mistakes" that were answered to this
-                problem in this stack; a "partial_solution", or the "next_step" after the steps
-                that the response has, of the reference; or a fixed "text".
-            trigger: "always"; "after_failure": where the problem's last episode failed; or a
+            kind: What to show: the reference "answer"; the "mistakes", which are the wrong answers
+                to this problem in this stack; a "partial_solution" of the reference; its
+                "next_step" after the steps of the response; or a fixed "text".
+            trigger: "always"; "after_failure", if the problem's last episode failed; or a
                 probability.
-            strength: Share that is shown, 0..1: of the steps, of the wrong answers, or of the
-                characters.
+            strength: Share to show, 0..1: of the steps, of the wrong answers, or of the characters.
             text: For kind "text".
         """
         if kind not in get_args(Kind):
@@ -86,7 +85,7 @@ class Hint(StartWrapper):
         self._has_failed: dict[str, bool] = {}
 
     def start(self, state: ReasonState, rng: np.random.Generator) -> ReasonState:
-        """Returns the state with guidance, if there is any to show."""
+        """Add the guidance, if there is any."""
         del rng
         problem_id = state.problem.problem_id
         if self.is_after_failure and not self._has_failed.get(problem_id, False):
@@ -97,7 +96,7 @@ class Hint(StartWrapper):
         return state if guidance is None else state.with_guidance(guidance)
 
     def ended(self, state: ReasonState) -> None:
-        """Remembers whether the problem was solved, and the wrong answer if not."""
+        """Record whether the problem was solved, and the wrong answer if not."""
         verdict, problem_id = state.verdict, state.problem.problem_id
         if verdict is not None and not verdict.is_graded:
             return
@@ -108,19 +107,19 @@ class Hint(StartWrapper):
             self._mistakes[problem_id] = [*others, verdict.extracted][-MAX_MISTAKES:]
 
     def memory(self) -> dict[str, Any]:
-        """Returns which problems failed, and their wrong answers."""
+        """The failed problems and their wrong answers."""
         return super().memory() | {"mistakes": self._mistakes, "failed": self._has_failed}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
-        remember = super().read_memory(data)
+        """Check what `memory` wrote; return the function that adopts it."""
+        commit_base = super().read_memory(data)
         mistakes = {
             str(key): [str(text) for text in data["mistakes"][key]] for key in data["mistakes"]
         }
         failed = {str(key): bool(data["failed"][key]) for key in data["failed"]}
 
         def commit() -> None:
-            remember()
+            commit_base()
             self._mistakes, self._has_failed = mistakes, failed
 
         return commit
@@ -138,7 +137,7 @@ class Hint(StartWrapper):
                 return text_guidance(self.text, self.strength)
 
     def _with_mistakes(self, state: ReasonState, answers: Sequence[str]) -> ReasonState:
-        """Shows as many as the prompt has room for: a policy's text must not end a run."""
+        """Show as many as fit into the prompt: a policy's text must not end a run."""
         inner = self.reason_env
         for first in range(len(answers)):
             guidance = mistakes_guidance(answers[first:], self.strength)
@@ -151,7 +150,7 @@ class Hint(StartWrapper):
 
 
 def _trigger(trigger: str | float) -> tuple[float, bool]:
-    """Returns the probability, and whether only problems that failed are helped."""
+    """The probability, and whether only problems that failed get a hint."""
     if isinstance(trigger, str):
         if trigger not in ("always", "after_failure"):
             raise ConfigError(

@@ -1,12 +1,12 @@
-"""PrefixRollin: begin part-way along a chain that somebody else wrote.
+"""PrefixRollin: starts part-way along a reference solution, a recorded chain or a policy's chain.
 
-Token-exact: the prefix is cut at a step's token boundary, each token marked with who wrote it, and
-nothing is ever written out and read again. With a policy as source this is classical
-roll-in/roll-out. With conditioning "prompt" the prefix is shown as guidance, so that the policy may
-restate, skip or backtrack; the response then starts empty.
+Prefixes are exact: they are cut at a step's token boundary, each token is marked with who wrote it,
+and nothing is decoded and encoded again. A policy as source gives classical roll-in/roll-out. With
+conditioning "prompt" the prefix is guidance, so that the policy may restate, skip or backtrack; the
+response then starts empty.
 
-Not covered: choosing prefixes by a language model's success before training (POPE's own search);
-the schedules do it in the episodes.
+Not covered: choosing prefixes by a language model's success before training (POPE's search); the
+schedules search during the episodes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,20 +64,19 @@ class PrefixRollin(StartWrapper):
         schedule: Schedule | str | dict[str, Any] | None = None,
         capacity: int = 1024,
     ) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            source: Who wrote the prefix: the "reference" solution, a remembered "trajectory" (the
-                stack's own successes and what `add` is given), or a policy that is rolled in.
+            source: Where prefixes come from: the "reference" solution; a stored "trajectory" (the
+                stack's own successes, and those passed to `add`); or a policy that rolls in.
             fraction: Lowest and highest share of the chain's steps, or one share; drawn uniformly.
-                (0, 1) where neither this nor `steps` is given.
+                (0, 1) if neither this nor `steps` is given.
             steps: The same as a number of steps.
-            conditioning: "response": the prefix is the beginning of the response. "prompt": it is
-                shown beside the question.
+            conditioning: "response": the prefix begins the response. "prompt": the prompt shows it.
             probability: Of acting at a reset, 0..1.
-            schedule: Decides where in the range, instead of chance.
-            capacity: Trajectories remembered (source "trajectory" only).
+            schedule: Chooses the place in the range, instead of a uniform draw.
+            capacity: Largest number of stored trajectories (source "trajectory" only).
         """
         self.low, self.high, self.is_share = _range(fraction, steps)
         for name, value, kinds in (
@@ -107,14 +106,14 @@ class PrefixRollin(StartWrapper):
         self._was_scheduled = False
 
     def add(self, trajectory: ReasonState | Mapping[str, Any] | str) -> None:
-        """Remembers a chain to take prefixes of; see `Archive.add`.
+        """Store a chain to take prefixes from; see `Archive.add`.
 
         Raises:
-            StateError: It is no chain of this environment, or the source is another one.
+            StateError: It is no chain of this environment, or `source` is not "trajectory".
         """
         if self.source != "trajectory":
             raise StateError(
-                f"source must be 'trajectory' for add(), got {shown(self.source)}; make "
+                f"source must be 'trajectory' for add(), got {shown(self.source)}; use "
                 "PrefixRollin(env, source='trajectory')"
             )
         self.archive.add(trajectory)
@@ -122,12 +121,12 @@ class PrefixRollin(StartWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack; the schedule counts an episode only if the wrapper was asked for it."""
+        """Reset the stack; the schedule counts the episode only if `start` is called."""
         self._was_scheduled = False
         return super().reset(seed=seed, options=options)
 
     def start(self, state: ReasonState, rng: np.random.Generator) -> ReasonState:
-        """Returns the state after a prefix."""
+        """Start after a prefix."""
         self._was_scheduled = self.schedule is not None
         share = float(rng.random()) if self.schedule is None else self._share(state)
         if self.source == "reference":
@@ -138,7 +137,7 @@ class PrefixRollin(StartWrapper):
         num_steps = min(self._count(share, chain.num_steps), last_cut(chain))
         prefix = chain.cut(num_steps).response
         known = len(state.response)
-        # A prefix begins with what the response has already, and says more.
+        # The prefix must extend the response.
         if len(prefix) <= known or prefix[:known] != state.response:
             return state
         if self.conditioning == "prompt":
@@ -146,19 +145,19 @@ class PrefixRollin(StartWrapper):
         return with_response_of(state, chain, num_steps)
 
     def ended(self, state: ReasonState) -> None:
-        """Tells the schedule, and remembers the stack's own success."""
+        """Update the schedule, and store the trajectory if it succeeded."""
         if state.verdict is not None and not state.verdict.is_graded:
             return
         is_success = state.verdict is not None and state.verdict.is_correct
         if self.schedule is not None and self._was_scheduled:
-            self._schedule_memory = self.schedule.noted(
+            self._schedule_memory = self.schedule.updated(
                 self._schedule_memory, state.problem.problem_id, is_success=is_success
             )
         if self.source == "trajectory" and is_success:
             self.archive.add(state)
 
     def memory(self) -> dict[str, Any]:
-        """Returns the schedule's memory and the archive."""
+        """The schedule's memory and the archive."""
         return super().memory() | {
             "schedule": self._schedule_memory,
             "was_scheduled": self._was_scheduled,
@@ -166,19 +165,20 @@ class PrefixRollin(StartWrapper):
         }
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
-        remember, archive = super().read_memory(data), self.archive.read(data["archive"])
+        """Check what `memory` wrote; return the function that adopts it."""
+        commit_base = super().read_memory(data)
+        archive = self.archive.from_json(data["archive"])
         schedule, was_scheduled = dict(data["schedule"]), bool(data["was_scheduled"])
 
         def commit() -> None:
-            remember()
+            commit_base()
             self.archive = archive
             self._schedule_memory, self._was_scheduled = schedule, was_scheduled
 
         return commit
 
     def _share(self, state: ReasonState) -> float:
-        assert self.schedule is not None, "asked for only where there is one"
+        assert self.schedule is not None, "called only with a schedule"
         return self.schedule.share(self._schedule_memory, state.problem.problem_id)
 
     def _after_reference(self, state: ReasonState, share: float) -> ReasonState:
@@ -190,13 +190,13 @@ class PrefixRollin(StartWrapper):
         return state if guidance is None else state.with_guidance(guidance)
 
     def _count(self, share: float, num_steps: int) -> int:
-        """Returns the number of steps at `share` of the range, of a chain of `num_steps`."""
+        """The number of steps at `share` of the range, for a chain of `num_steps`."""
         if self.is_share:
             return steps_of_fraction(self.low + share * (self.high - self.low), num_steps)
         width = int(self.high - self.low)
-        # Drawn, each whole number is as likely as any other; scheduled, the ends are reached.
-        place = int(share * (width + 1)) if self.schedule is None else round(share * width)
-        return min(int(self.low) + place, num_steps)
+        # A draw makes each number equally likely; a schedule must reach both ends of the range.
+        offset = int(share * (width + 1)) if self.schedule is None else round(share * width)
+        return min(int(self.low) + offset, num_steps)
 
     def _chain(self, state: ReasonState, rng: np.random.Generator) -> ReasonState | None:
         if self.source == "trajectory":
@@ -209,7 +209,7 @@ class PrefixRollin(StartWrapper):
 
 
 def _range(fraction: Range | None, steps: int | Sequence[int] | None) -> tuple[float, float, bool]:
-    """Returns lowest, highest and whether they are shares of the chain."""
+    """Lowest, highest, and whether they are shares of the chain."""
     if fraction is not None and steps is not None:
         raise ConfigError(
             f"fraction and steps must not both be given, got {shown(fraction)} and {shown(steps)}; "

@@ -1,23 +1,20 @@
-"""RecordEpisodes: each finished episode as one line of JSON, which replays.
+"""RecordEpisodes: writes each finished episode as one line of JSON, which can be replayed.
 
-A line holds the start state, the actions as they were given, the rewards, the flags and the last
-state; `replay(env, line)` plays it again on a stack and compares. Lines are appended in one write
-each, so several workers may share a file. The start state says everything that start wrappers did.
+A line holds the start state, the actions as given, the rewards, the flags and the last state;
+`replay(env, line)` plays the episode again on a stack and compares. Each line is appended by one
+write, so that several workers may share a file. The start state includes all that start wrappers
+did. `minari.py` converts a file to a Minari data set.
 
-`to_minari` makes a Minari data set of a file.
-
-Not covered: episodes that were left before their end (they are not written).
+Not covered: episodes that are reset before their end are not written.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 
 from reason_env.env import reason_env_of
 from reason_env.errors import ConfigError, StateError, shown
@@ -31,12 +28,12 @@ class RecordEpisodes(WatchingWrapper):
     """Writes episodes to a file."""
 
     def __init__(self, env: gym.Env[Any, Any], path: str | Path, *, every: int = 1) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            path: The .jsonl file; made with its folder where absent, appended to where present.
-            every: Writes each `every`-th finished episode, the first included.
+            path: The .jsonl file; created with its folder if absent, else appended to.
+            every: Write each `every`-th finished episode, the first included.
         """
         if every < 1:
             raise ConfigError(f"every must be at least 1, got {every!r}")
@@ -57,14 +54,14 @@ class RecordEpisodes(WatchingWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack and begins a record."""
+        """Reset the stack and begin a record."""
         obs, info = super().reset(seed=seed, options=options)
         self._start = pack_state(self.reason_env.state)
         self._actions, self._rewards = [], []
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the stack; a finished episode is written."""
+        """Step the stack; write the episode if it is finished."""
         obs, reward, terminated, truncated, info = super().step(action)
         self._actions.append(_action_text(action))
         self._rewards.append(float(reward))
@@ -75,7 +72,7 @@ class RecordEpisodes(WatchingWrapper):
         return obs, reward, terminated, truncated, info
 
     def memory(self) -> dict[str, Any]:
-        """Returns the record so far, and how many episodes have ended."""
+        """The record so far, and the number of finished episodes."""
         return {
             "num_ended": self._num_ended,
             "start": self._start,
@@ -84,7 +81,7 @@ class RecordEpisodes(WatchingWrapper):
         }
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        """Check what `memory` wrote; return the function that adopts it."""
         num_ended, start = int(data["num_ended"]), data["start"]
         actions, rewards = list(data["actions"]), [float(item) for item in data["rewards"]]
         if not (start is None or type(start) is list) or not set(map(type, actions)) <= {str}:
@@ -106,33 +103,30 @@ class RecordEpisodes(WatchingWrapper):
             "truncated": truncated,
             "final_state": self.reason_env.state.to_dict(),
         }
-        # Sorted, so that a record that a snapshot has been through is written alike.
+        # Sorted, so that a record that passed through a snapshot gives the same line.
         line = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, line.encode("ascii"))
-        finally:
-            os.close(handle)
+        with self.path.open("ab", buffering=0) as file:
+            file.write(line.encode("ascii"))
 
 
 def read_episodes(path: str | Path) -> list[dict[str, Any]]:
-    """Returns the episodes of a file, in the order in which they ended."""
+    """Read the episodes of a file, in the order in which they ended."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def replay(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> None:
-    """Plays a recorded episode again.
+    """Play a recorded episode again and compare.
 
     Raises:
         StateError: Rewards, flags or the last state differ from the record.
     """
-    _, played = _played(env, row)
-    _check_replay(played, row)
+    _, played = play(env, row)
+    check_replay(played, row)
 
 
-def _played(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Returns the observations of an episode played again, and how it went."""
+def play(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Play a recorded episode; return its observations, and what `check_replay` compares."""
     first, _ = env.reset(options={"state": row["start"]})
     observations, rewards = [first], list[float]()
     terminated = truncated = False
@@ -148,7 +142,8 @@ def _played(env: gym.Env[Any, Any], row: Mapping[str, Any]) -> tuple[list[Any], 
     }
 
 
-def _check_replay(seen: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+def check_replay(seen: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """Raise StateError unless the replayed episode equals the record."""
     for name, value in seen.items():
         if value != row[name]:
             raise StateError(
@@ -157,68 +152,9 @@ def _check_replay(seen: Mapping[str, Any], row: Mapping[str, Any]) -> None:
             )
 
 
-def to_minari(
-    path: str | Path,
-    env: gym.Env[Any, Any],
-    dataset_id: str,
-    *,
-    about: Mapping[str, str] | None = None,
-) -> Any:
-    """Returns the recorded episodes as a `minari.MinariDataset`, kept where Minari keeps its own.
-
-    Each episode is played again on `env`, for the observations that a record does not hold.
-
-    Args:
-        path: A file that `RecordEpisodes` wrote.
-        env: A stack that replays it, with single ids as actions (granularity "token", format
-            "tokens"); its spec is written into the data set.
-        dataset_id: `[namespace/]name-v0`, as Minari names data sets.
-        about: Minari's `algorithm_name`, `author`, `author_email`, `code_permalink`, `description`.
-
-    Raises:
-        ConfigError: Minari is not installed, or the actions are not single ids.
-        StateError: An episode does not replay, or there is none.
-    """
-    try:
-        import minari
-        from minari.data_collector import EpisodeBuffer
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"Minari must be installed, got no module {error.name!r}; "
-            "pip install 'reason-env[minari]'"
-        ) from error
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise ConfigError(
-            f"actions must be single ids for Minari, got {type(env.action_space).__name__}; "
-            "record with granularity='token', format='tokens'"
-        )
-    rows = read_episodes(path)
-    if not rows:
-        raise StateError(f"{str(path)!r} must hold at least one episode, got none")
-    episodes: list[Any] = []
-    for index, row in enumerate(rows):
-        observations, played = _played(env, row)
-        _check_replay(played, row)
-        size = len(row["actions"])
-        episodes.append(
-            EpisodeBuffer(
-                id=index,
-                observations=observations,
-                actions=[np.int64(action) for action in row["actions"]],
-                rewards=row["rewards"],
-                terminations=[False] * (size - 1) + [row["terminated"]],
-                truncations=[False] * (size - 1) + [row["truncated"]],
-            )
-        )
-    told: dict[str, Any] = dict(about or {})
-    return minari.create_dataset_from_buffers(
-        dataset_id, episodes, env=env, eval_env=env, data_format="arrow", **told
-    )
-
-
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _action_text(action: Any) -> str:
-    """Returns a text, one id or a list of ids as JSON; a snapshot need not read each id again."""
+    """A text, one id or a list of ids as JSON, which a snapshot need not read id by id."""
     return _to_json(action if isinstance(action, str) else np.asarray(action).tolist())

@@ -1,8 +1,8 @@
-"""ResetToState: begin from saved states, or from cuts of recorded chains.
+"""ResetToState: starts from saved states, or from cuts of recorded chains.
 
-The archive starts with `states` and can be fed while training: by `add(trajectory)`, or by itself
-with the stack's own failures or successes (`keep`). Of a chain only the response is used: what it
-was shown beside the question stays behind, and the new start keeps what inner wrappers show.
+The archive starts with `states` and grows during training: by `add(trajectory)`, or with the
+stack's own failures or successes (`keep`). Only the response of a chain is used: its guidance is
+dropped, and the new start keeps the guidance of inner wrappers.
 
 Not covered: self-localised cuts (SRPO), which sample; a method computes the step and passes it.
 """
@@ -39,7 +39,7 @@ KEPT: dict[str, tuple[bool, ...]] = {
     "successes": (True,),
     "all": (False, True),
 }
-"""Whether an episode succeeded, of those that `keep` takes in."""
+"""`keep` -> the values of `info["success"]` to add."""
 
 
 class ResetToState(StartWrapper):
@@ -71,23 +71,22 @@ class ResetToState(StartWrapper):
         pick: Pick = "problem",
         capacity: int = 1024,
     ) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            states: What the archive begins with: states, their dicts or JSON; or a JSONL file of
-                such, or of episodes as `RecordEpisodes` writes them.
+            states: Initial content of the archive: states, their dicts or JSON; or a JSONL file of
+                these, or of episodes as `RecordEpisodes` writes them.
             probability: Of acting at a reset, 0..1.
-            cut: How many steps of a chain are kept: "uniform" over 0..T-1; before the step of
-                highest "entropy"; before the first one that the step "checker" finds wrong; a
-                number (at most T-1 are kept); a function of state and generator; None: the state
-                as it is, which must be open.
-            keep: Which of the stack's own finished episodes the archive takes in; they come
-                without entropies, so cut "entropy" cuts them uniformly.
-            pick: "problem": a chain of the problem that the reset is about, and nothing happens
-                where there is none. "any": whichever chain, its problem with it, unless
-                the reset names a problem.
-            capacity: Chains that the archive holds; the oldest makes room.
+            cut: How many steps of a chain to keep: "uniform" over 0..T-1; those before the step of
+                highest "entropy"; those before the first step that the "checker" finds wrong; a
+                number (at most T-1); a function of state and generator; None for the whole
+                state, which must be open.
+            keep: Which of the stack's own finished episodes to add. They have no entropies, so
+                that cut "entropy" cuts them uniformly.
+            pick: "problem": a chain of the reset's problem; without one, the start stays. "any":
+                a chain of any problem, unless the reset names a problem.
+            capacity: Largest number of chains; the newest replaces the oldest.
         """
         _check_choice("cut", cut, get_args(CutName))
         _check_choice("keep", keep, get_args(Keep))
@@ -110,13 +109,13 @@ class ResetToState(StartWrapper):
         if pick == "any" and below:
             raise ConfigError(
                 "ResetToState(pick='any') must be the innermost start wrapper, got "
-                f"{type(below[0]).__name__} below it, whose start would be lost with the problem; "
+                f"{type(below[0]).__name__} below it, whose start it would discard; "
                 "wrap it first, or use pick='problem'"
             )
         if cut is None and keep != "none":
             raise ConfigError(
-                f"keep must be 'none' where cut is None, got {keep!r}; an episode that has ended "
-                "must be cut to be a start"
+                f"keep must be 'none' if cut is None, got {keep!r}; a finished episode must be cut "
+                "before it can be a start"
             )
         if cut == "checker" and self.reason_env.problems.checker is None:
             raise ConfigError(
@@ -133,22 +132,22 @@ class ResetToState(StartWrapper):
         trajectory: ReasonState | Mapping[str, Any] | str,
         entropies: Sequence[float] | None = None,
     ) -> None:
-        """Takes a chain into the archive; see `Archive.add`.
+        """Add a chain to the archive; see `Archive.add`.
 
         Raises:
-            StateError: It is no chain of this environment, or cannot be cut as the wrapper cuts.
+            StateError: It is no chain of this environment, or `cut` cannot cut it.
         """
         state = self.reason_env.read_state(trajectory)
         if self.cut == "entropy" and entropies is None:
             raise StateError(
-                "a trajectory must come with its entropies where cut is 'entropy', got none; pass "
+                "a trajectory must come with its entropies if cut is 'entropy', got none; pass "
                 "add(trajectory, entropies=...)"
             )
         eos_id = self.reason_env.codec.eos_id
         is_open = not is_over(state, self.reason_env.rules) and eos_id not in state.response
         if self.cut is None and not is_open:
             raise StateError(
-                "a state must be open where cut is None, got one that has ended; give the wrapper "
+                "a state must be open if cut is None, got one that has ended; give the wrapper "
                 "a cut, or cut() the state"
             )
         self.archive.add(state, entropies)
@@ -156,12 +155,12 @@ class ResetToState(StartWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack; `options={"problem": id}` keeps the archive to that problem."""
+        """Reset the stack; `options={"problem": id}` allows only that problem's chains."""
         self._has_problem = "problem" in (options or {})
         return super().reset(seed=seed, options=options)
 
     def start(self, state: ReasonState, rng: np.random.Generator) -> ReasonState:
-        """Returns a chain's first steps as the start."""
+        """Start from the first steps of a drawn chain."""
         problem_id = state.problem.problem_id
         is_any = self.pick == "any" and not self._has_problem
         chains = self.archive.chains if is_any else self.archive.of_problem(problem_id)
@@ -172,7 +171,7 @@ class ResetToState(StartWrapper):
         return with_response_of(own, chain.state, self._num_steps(chain, rng))
 
     def ended(self, state: ReasonState) -> None:
-        """Takes the finished episode in, if it is of the kind that is kept."""
+        """Add the finished episode if `keep` includes its kind."""
         if state.verdict is not None and not state.verdict.is_graded:
             return
         is_success = state.verdict is not None and state.verdict.is_correct
@@ -180,15 +179,16 @@ class ResetToState(StartWrapper):
             self.archive.add(state)
 
     def memory(self) -> dict[str, Any]:
-        """Returns the archive."""
+        """The archive."""
         return super().memory() | {"archive": self.archive.to_json()}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
-        remember, archive = super().read_memory(data), self.archive.read(data["archive"])
+        """Check what `memory` wrote; return the function that adopts it."""
+        commit_base = super().read_memory(data)
+        archive = self.archive.from_json(data["archive"])
 
         def commit() -> None:
-            remember()
+            commit_base()
             self.archive = archive
 
         return commit
@@ -215,8 +215,8 @@ class ResetToState(StartWrapper):
 def _checked_count(count: int, most: int) -> int:
     if not 0 <= count <= most:
         raise ConfigError(
-            f"cut must return a number of steps in 0..{most}, got {count!r}; the last step is "
-            "always written anew"
+            f"cut must return a number of steps in 0..{most}, got {count!r}; the policy always "
+            "rewrites the last step"
         )
     return count
 
@@ -236,7 +236,7 @@ def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def _plain(item: Any) -> Any:
-    """Returns a state as a JSON-able dict, so that a spec holds it."""
+    """The state as a JSON-able dict, for the spec."""
     if isinstance(item, ReasonState):
         return item.to_dict()
     return json.loads(item) if isinstance(item, str) else dict(item)

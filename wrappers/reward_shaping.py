@@ -1,14 +1,14 @@
-"""RewardShaping: format, length, step and progress terms, added to the verdict's reward.
+"""RewardShaping: adds format, length, step and progress terms to the verdict's reward.
 
-The progress term is potential-based: `discount * Phi(next) - Phi(state)`, where Phi is `progress`
-times the share of the reference solution that the response follows, and 0 where an episode is over.
-Summed over an episode (discounted) it is exactly `-Phi(start)`, whatever the policy does, so the
-best policy stays the best. The other terms are opinions, and can change it.
+The progress term is potential-based: `discount * Phi(next) - Phi(state)`. Phi is `progress` times
+the share of the reference solution that the response follows, and 0 once the episode is over. Its
+discounted sum over an episode is exactly `-Phi(start)` for every policy, so that the best policy
+stays the best. The other terms are preferences and can change it.
 
 Source: Ng, Harada & Russell 1999, theorem 1.
 
-`info["success"]` does not change; `info["shaping"]` is what was added. A truncated episode ends:
-its potential is 0 too, and nothing is bootstrapped from it.
+`info["success"]` does not change; `info["shaping"]` is the added reward. A truncated episode also
+ends with potential 0, and nothing is bootstrapped from it.
 """
 
 import math
@@ -24,7 +24,7 @@ from reason_env.wrappers.start import WatchingWrapper
 
 
 class RewardShaping(WatchingWrapper):
-    r"""Adds to the reward.
+    r"""Adds terms to the reward.
 
     >>> import gymnasium as gym, reason_env
     >>> env = gym.make("MathReason-v0", problems="chain", split="test", levels=(2, 2))
@@ -48,15 +48,15 @@ class RewardShaping(WatchingWrapper):
         progress: float = 0.0,
         discount: float = 1.0,
     ) -> None:
-        """Wraps `env`.
+        """Wrap `env`.
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            format_bonus: Added where an episode ends with an answer that can be read, right or not.
-            token_penalty: Taken for each token of an action.
-            step_penalty: Taken for each reasoning step that an action closes.
-            progress: Size of the potential, in reward units.
-            discount: Of the learner, 0..1; the progress term is invariant for this one only.
+            format_bonus: Added if an episode ends with an answer that can be read, right or wrong.
+            token_penalty: Subtracted for each token of an action.
+            step_penalty: Subtracted for each reasoning step that an action closes.
+            progress: Scale of the potential, in reward units.
+            discount: The learner's discount, 0..1; the progress term needs the same.
         """
         self.format_bonus = _checked(format_bonus, "format_bonus")
         self.token_penalty = _checked(token_penalty, "token_penalty")
@@ -75,11 +75,11 @@ class RewardShaping(WatchingWrapper):
 
     @property
     def is_off(self) -> bool:
-        """Whether every term is 0: then the wrapper changes nothing."""
+        """Whether every term is 0, so that the wrapper changes nothing."""
         return not (self.format_bonus or self.token_penalty or self.step_penalty or self.progress)
 
     def potential(self, state: ReasonState) -> float:
-        """Returns Phi of an open state: `progress` times the share of right leading steps."""
+        """Phi of an open state: `progress` times the share of right leading steps."""
         expected = state.problem.solution
         if not self.progress or not expected:
             return 0.0
@@ -93,13 +93,13 @@ class RewardShaping(WatchingWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the stack; the potential begins at the start state's."""
+        """Reset the stack and compute the start state's potential."""
         obs, info = super().reset(seed=seed, options=options)
         self._potential = self.potential(self.reason_env.state)
         return obs, info if self.is_off else info | {"shaping": 0.0}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the stack and adds the terms."""
+        """Step the stack and add the terms."""
         before = self.reason_env.state
         obs, reward, terminated, truncated, info = super().step(action)
         if self.is_off:
@@ -115,11 +115,11 @@ class RewardShaping(WatchingWrapper):
         return obs, float(reward) + shaping, terminated, truncated, info | {"shaping": shaping}
 
     def memory(self) -> dict[str, Any]:
-        """Returns the potential of the present state."""
+        """The potential of the current state."""
         return {"potential": self._potential}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
-        """Checks what `memory` wrote; returns what makes it the wrapper's own."""
+        """Check what `memory` wrote; return the function that adopts it."""
         potential = float(data["potential"])
 
         def commit() -> None:

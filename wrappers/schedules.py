@@ -1,8 +1,8 @@
-"""How much of a prefix is given, as training goes on: frozen configs with pure functions.
+"""Schedules of `PrefixRollin`, the share of a prefix over training: frozen configs, pure functions.
 
-Each schedule answers `share(memory, problem_id)`, a number in 0..1 that `PrefixRollin` maps onto
-its own range, and `noted(memory, problem_id, is_success)`, the memory after an episode that began
-there. The memory is a JSON-able dict that the wrapper keeps, so that a snapshot holds it.
+Each schedule computes `share(memory, problem_id)`, a number in 0..1 that `PrefixRollin` maps to its
+range, and `updated(memory, problem_id, is_success)`, the memory after an episode that started
+there. The memory is a JSON-able dict in the wrapper, so that a snapshot holds it.
 
 Not covered: schedules over wall-clock time or tokens; they would not replay.
 """
@@ -28,19 +28,19 @@ class Constant:
         checked_fraction(self.value, "value")
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """Returns the share."""
+        """The share."""
         del memory, problem_id
         return self.value
 
-    def noted(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """Returns the memory as it is."""
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory, unchanged."""
         del problem_id, is_success
         return memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """From one share to another over a number of episodes, then the last one.
+    """Moves linearly from one share to another over a number of episodes, then stays.
 
     >>> schedule = Linear(begin=1.0, end=0.2, episodes=4)
     >>> [round(schedule.share({"episodes": done}, ""), 2) for done in (0, 1, 2, 4, 9)]
@@ -58,12 +58,12 @@ class Linear:
         _check_count("episodes", self.episodes)
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """Returns the share after the episodes so far."""
+        """The share after the episodes so far."""
         del problem_id
         return self.begin + (self.end - self.begin) * self._progress(memory)
 
-    def noted(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """Returns the memory with one more episode."""
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory with one more episode."""
         del problem_id, is_success
         return memory | {"episodes": memory.get("episodes", 0) + 1}
 
@@ -89,23 +89,23 @@ class Cosine:
         Linear(begin=self.begin, end=self.end, episodes=self.episodes)
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """Returns the share after the episodes so far."""
+        """The share after the episodes so far."""
         del problem_id
         progress = min(1.0, memory.get("episodes", 0) / self.episodes)
         return self.end + (self.begin - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
-    def noted(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """Returns the memory with one more episode."""
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory with one more episode."""
         del problem_id, is_success
         return memory | {"episodes": memory.get("episodes", 0) + 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reverse:
-    """Slides the start from the end to the beginning, stage by stage, as success allows.
+    """Moves the start from the end of the chain to its beginning in stages.
 
-    Stage s of S gives the share 1 - s/S; a stage is over when `pass_rate` of its last `window`
-    episodes succeeded.
+    Stage s of S gives the share 1 - s/S. A stage ends when the pass rate of its last `window`
+    episodes reaches `pass_rate`.
 
     Source: R3, arXiv 2402.05808 (stages; the rule that ends one is ours).
     """
@@ -121,17 +121,17 @@ class Reverse:
         checked_fraction(self.pass_rate, "pass_rate")
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """Returns the stage's share."""
+        """The share of the current stage."""
         del problem_id
         return 1.0 - memory.get("stage", 0) / self.stages
 
-    def noted(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """Returns the memory with the episode, in the next stage if this one is over."""
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory with the episode, in the next stage if this one has ended."""
         del problem_id
         stage: int = memory.get("stage", 0)
         recent: list[bool] = [*memory.get("recent", ()), is_success][-self.window :]
-        enough = len(recent) == self.window and sum(recent) >= self.pass_rate * self.window
-        if enough and stage < self.stages:
+        is_over = len(recent) == self.window and sum(recent) >= self.pass_rate * self.window
+        if is_over and stage < self.stages:
             return {"stage": stage + 1, "recent": []}
         return {"stage": stage, "recent": recent}
 
@@ -140,9 +140,9 @@ class Reverse:
 class BinarySearch:
     """Searches, for each problem, the share at which it is solved at the wanted rate.
 
-    After `samples` episodes at the middle of [low, high], a pass rate of at least `pass_rate` takes
-    the lower half, any other the upper; the interval opens again downwards once it is narrower than
-    `tolerance`, since the policy gets better.
+    After `samples` episodes at the middle of [low, high], a pass rate of at least `pass_rate`
+    selects the lower half, any other the upper half. Once the interval is narrower than
+    `tolerance`, `low` returns to 0, because the policy improves.
 
     Source: AdaBack, arXiv 2506.18110.
     """
@@ -159,12 +159,12 @@ class BinarySearch:
             raise ConfigError(f"tolerance must lie between 0 and 1, got {self.tolerance!r}")
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """Returns the middle of the problem's interval."""
+        """The middle of the problem's interval."""
         low, high, _ = memory.get(problem_id, (0.0, 1.0, []))
         return (low + high) / 2
 
-    def noted(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """Returns the memory with the episode, the interval halved if there are enough."""
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory with the episode, and the interval halved after enough of them."""
         low, high, seen = memory.get(problem_id, (0.0, 1.0, []))
         seen = [*seen, is_success]
         if len(seen) >= self.samples:
@@ -180,10 +180,10 @@ class BinarySearch:
 class ShortestHelpful:
     """Searches, for each problem, the shortest share with a success, upwards on a grid.
 
-    The grid is 0, 1/size, ... up to `longest`. Each place is tried `samples` times; the first
-    success stays for good. Where none works, the last place stays.
+    The grid is 0, 1/size, ... up to `longest`. Each point gets `samples` episodes, and the search
+    ends at the first success. Without any, it stays at the last point.
 
-    Source: POPE, arXiv 2601.18779 (there a search before training; here it runs in the episodes).
+    Source: POPE, arXiv 2601.18779 (there a search before training, here during the episodes).
     """
 
     kind: Literal["shortest_helpful"] = "shortest_helpful"
@@ -197,17 +197,17 @@ class ShortestHelpful:
         checked_fraction(self.longest, "longest")
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """Returns the place on the grid that the problem's search has come to."""
+        """The grid point of the problem's search."""
         return min(memory.get(problem_id, (0, 0))[0] / self.size, self.longest)
 
-    def noted(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """Returns the memory with the episode: found, tried again, or one place further."""
-        place, tried = memory.get(problem_id, (0, 0))
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory with the episode: found, try again, or one point further."""
+        point, tried = memory.get(problem_id, (0, 0))
         if tried < 0 or is_success:
-            return memory | {problem_id: [place, -1]}
+            return memory | {problem_id: [point, -1]}
         if tried + 1 < self.samples:
-            return memory | {problem_id: [place, tried + 1]}
-        return memory | {problem_id: [place + 1, 0]}
+            return memory | {problem_id: [point, tried + 1]}
+        return memory | {problem_id: [point + 1, 0]}
 
 
 Schedule = Constant | Linear | Cosine | Reverse | BinarySearch | ShortestHelpful
@@ -222,7 +222,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 def schedule_of(given: Schedule | str | dict[str, Any]) -> Schedule:
-    """Returns the schedule that a config, a kind, or a dict with a "kind" names.
+    """Build a schedule from its kind, or from a dict with a "kind"; a schedule stays as it is.
 
     >>> schedule_of({"kind": "linear", "episodes": 10}).episodes
     10

@@ -1,6 +1,6 @@
 """A stack as one JSON text, and back: the environment of an experiment.
 
-Only specs that `reason_env.env.checked_spec` accepts are made.
+Stacks are built only from specs that `reason_env.env.checked_spec` accepts.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from reason_env.errors import ConfigError, shown
 
 
 def stack_to_json(env: gym.Env[Any, Any]) -> str:
-    """Returns the stack's spec: `gym.make` of it makes an equal one.
+    """Write a stack's spec, from which `gym.make` builds an equal stack.
 
     Raises:
         ConfigError: Something in the stack has no JSON form (a function, a live object).
@@ -29,28 +29,28 @@ def stack_to_json(env: gym.Env[Any, Any]) -> str:
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"every argument of the stack must be JSON-able to be a spec, got one that is not "
-            f"({str(error)[:160]}); name things instead of passing objects and functions"
+            f"({str(error)[:160]}); pass names instead of objects and functions"
         ) from error
 
 
 def stack_from_json(text: str, **changes: Any) -> gym.Env[Any, Any]:
-    """Returns the stack that a spec describes.
+    """Build the stack that a spec describes.
 
     Args:
         text: What `stack_to_json` or `env.spec.to_json()` returned.
         changes: Arguments of the environment that replace the spec's, such as `codec`.
 
     Raises:
-        ConfigError: The text is no spec, or names something that is not ours.
+        ConfigError: The text is no spec, or names foreign code.
     """
     return gym.make(checked_spec(text), **changes)
 
 
 def stack_from_file(path: str | Path, **changes: Any) -> gym.Env[Any, Any]:
-    """Returns the stack of a spec file; see `stack_from_json`.
+    """Build the stack of a spec file; see `stack_from_json`.
 
     Raises:
-        ConfigError: There is no such file, or it holds no spec.
+        ConfigError: The file cannot be read, or holds no spec.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

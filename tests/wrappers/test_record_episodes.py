@@ -7,9 +7,9 @@ import pytest
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError
 from reason_env.problem import Problem, ProblemSet
+from reason_env.wrappers import RecordEpisodes, read_episodes, replay, to_minari
 from reason_env.wrappers.hint import Hint
 from reason_env.wrappers.prefix_rollin import PrefixRollin
-from reason_env.wrappers.record_episodes import RecordEpisodes, read_episodes, replay, to_minari
 from reason_env.wrappers.reset_to_state import ResetToState
 
 ABOUT = {

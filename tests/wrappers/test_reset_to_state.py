@@ -1,15 +1,13 @@
 import json
-from functools import partial
 
 import gymnasium as gym
 import pytest
 
 import reason_env
 from reason_env.codec import ByteCodec
-from reason_env.env import ReasonEnv, commits
+from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError, UnknownNameError
 from reason_env.problem import Problem, ProblemSet
-from reason_env.state import transition
 from reason_env.verdict import Outcome, Verdict
 from reason_env.wrappers.reset_to_state import ResetToState
 
@@ -130,12 +128,7 @@ def test_the_stack_feeds_the_archive_with_its_own_episodes(keep, kept):
 def test_an_episode_whose_verifier_failed_is_not_kept(outcome):
     env = ResetToState(toy_env(), keep="all", cut=0)
     inner = env.unwrapped
-    inner._transition = partial(
-        transition,
-        rules=inner.rules,
-        grade=lambda text, answer: Verdict(Outcome(outcome)),
-        has_answer=commits,
-    )
+    inner._grade = lambda text, answer: Verdict(Outcome(outcome))
     env.reset(options=TO_0)
     assert env.step("#### 9\n")[2]
     assert len(env.archive) == 0
@@ -186,7 +179,7 @@ def test_states_may_be_a_file_of_states_or_of_recorded_episodes(tmp_path):
         ({"pick": "all"}, "pick must be one of problem, any, got 'all'"),
         ({"capacity": 0}, "capacity must be at least 1, got 0"),
         ({"probability": 1.5}, r"probability must lie in 0\.\.1, got 1\.5"),
-        ({"cut": None, "keep": "all"}, "keep must be 'none' where cut is None, got 'all'"),
+        ({"cut": None, "keep": "all"}, "keep must be 'none' if cut is None, got 'all'"),
         ({"states": "nowhere.jsonl"}, "states must be states or a JSONL file of them, got 'no"),
     ],
 )  # fmt: skip
@@ -226,14 +219,12 @@ def test_a_chain_with_the_end_token_inside_is_refused():
 
 @pytest.mark.parametrize("state", [chain("a", ends=True), chain("y" * 60)])
 def test_a_state_that_has_ended_needs_a_cut(state):
-    with pytest.raises(
-        StateError, match="a state must be open where cut is None, got one that has"
-    ):
+    with pytest.raises(StateError, match="a state must be open if cut is None, got one that has"):
         ResetToState(toy_env(), [state], cut=None)
 
 
 def test_an_entropy_cut_needs_entropies():
-    with pytest.raises(StateError, match="must come with its entropies where cut is 'entropy'"):
+    with pytest.raises(StateError, match="must come with its entropies if cut is 'entropy'"):
         ResetToState(toy_env(), [chain("a\n")], cut="entropy")
     with pytest.raises(StateError, match="entropies must be one number per token, got 1 for 2"):
         ResetToState(toy_env(), cut="entropy").add(chain("a\n"), [1.0])

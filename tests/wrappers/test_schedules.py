@@ -19,7 +19,7 @@ def after(schedule, outcomes: str, problem="p", memory=None):
     """Returns the share after episodes written as + (success) and - (failure)."""
     memory = {} if memory is None else memory
     for outcome in outcomes:
-        memory = schedule.noted(memory, problem, is_success=outcome == "+")
+        memory = schedule.updated(memory, problem, is_success=outcome == "+")
         # The memory survives a snapshot at any moment.
         memory = json.loads(json.dumps(memory))
     return schedule.share(memory, problem)
@@ -83,7 +83,7 @@ def test_a_stage_is_over_at_exactly_the_pass_rate():
 def test_a_binary_search_halves_the_interval_of_each_problem(outcomes, share):
     schedule = BinarySearch(samples=3, pass_rate=0.6, tolerance=0.2)
     assert after(schedule, outcomes) == share
-    memory = schedule.noted({}, "other", is_success=True)
+    memory = schedule.updated({}, "other", is_success=True)
     assert after(schedule, outcomes, memory=memory) == share
 
 
@@ -110,7 +110,7 @@ def test_a_schedule_is_known_by_its_kind_and_begins_within_0_and_1(kind):
         share = schedule.share(memory, "p")
         assert 0.0 <= share <= 1.0
         before = json.dumps(memory)
-        after_it = schedule.noted(memory, "p", is_success=episode % 3 == 0)
+        after_it = schedule.updated(memory, "p", is_success=episode % 3 == 0)
         assert json.dumps(memory) == before
         memory = after_it
 
