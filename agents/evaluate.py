@@ -1,8 +1,7 @@
-"""evaluate(): how good a policy is, with intervals. pass@1 and unbiased pass@k, greedy too.
+"""Evaluate a policy: pass@1, unbiased pass@k and greedy decoding, with 95 % intervals.
 
-The unit of independence is the problem: samples of one problem are alike, so intervals resample
-problems. Episodes whose verifier failed count neither for nor against; a problem that keeps fewer
-than k graded samples is left out and counted.
+Samples of one problem are correlated, so intervals resample problems. Episodes that the verifier
+failed on are ignored; a problem with fewer than k graded samples is left out and counted.
 """
 
 import logging
@@ -25,28 +24,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
-    """What is measured, on how many problems."""
+    """Which problems are evaluated on, and how they are sampled."""
 
     split: str = "test"
-    """Split of the evaluation problems, where the source has splits."""
+    """Split of the evaluation problems, if the source has splits."""
     problems: str | None = None
-    """Source of the evaluation problems; None takes the training source (a file: must be given,
-    else nothing is evaluated)."""
+    """Source of the evaluation problems. None: the training source, if it has the split; a single
+    file has none, and then nothing is evaluated."""
     num_problems: int = 200
-    """Problems, the first of the set; fewer if it holds fewer."""
+    """Number of problems, the first of the set; fewer if it holds fewer."""
     samples: int = 8
-    """Completions a problem."""
+    """Completions per problem."""
     k: int = 8
     """The k of pass@k, at most `samples`."""
     temperature: float = 1.0
-    """Of the sampled completions, which are drawn without truncation."""
+    """Sampling temperature; top-k and top-p are off."""
     greedy: bool = True
-    """Decode each problem greedily too."""
+    """Also decode each problem greedily."""
     every: int = 0
-    """Iterations between evaluations while training; 0 for before and after only."""
+    """Iterations between evaluations during training; 0: only before and after."""
     cache_dir: str | None = None
-    """Directory where evaluations before training are kept between runs; None keeps none. An entry
-    is for one policy, environment, seed and these settings, and is what would be measured again."""
+    """Directory that caches evaluations before training between runs; None: no cache. An entry is
+    valid for one policy, environment, seed and these settings."""
 
     def __post_init__(self) -> None:
         for name in ("num_problems", "samples", "k"):
@@ -60,14 +59,14 @@ class EvalConfig:
             raise ConfigError(f"every must be at least 0, got {self.every!r}; 0 is off")
         if not self.temperature > 0:
             raise ConfigError(
-                f"temperature must be above 0, got {self.temperature!r}; greedy decoding is "
-                "measured beside the samples by `greedy`"
+                f"temperature must be above 0, got {self.temperature!r}; `greedy` measures greedy "
+                "decoding in addition to the samples"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalReport:
-    """What one evaluation found."""
+    """The results of one evaluation."""
 
     pass_at_1: Interval
     pass_at_k: Interval
@@ -76,19 +75,19 @@ class EvalReport:
     by_level: Mapping[int, tuple[int, float, float]]
     """level -> (problems, pass@1, pass@k)."""
     outcomes: Mapping[str, int]
-    """Of the sampled episodes."""
+    """Outcome -> number of sampled episodes."""
     num_problems: int
     num_left_out: int
-    """Problems with fewer than k graded samples."""
+    """Problems left out: fewer than k graded samples."""
     samples: int
     sampled_tokens: int
-    """Greedy decoding included."""
+    """Generated tokens, greedy decoding included."""
     trajectories: tuple[Trajectory, ...]
     """The sampled episodes."""
 
     @property
     def metrics(self) -> dict[str, float | int | None]:
-        """The same as `eval/` metrics."""
+        """The `eval/` metrics."""
         greedy = self.greedy
         return {
             "eval/pass_at_1": self.pass_at_1.estimate,
@@ -115,17 +114,17 @@ def evaluate(
     config: EvalConfig,
     seed: int,
 ) -> EvalReport:
-    """Returns the report on these problems.
+    """Sample these problems and report pass rates with intervals.
 
     Args:
-        policy: Sampled as it is.
+        policy: Not changed.
         env: A stack with format "tokens"; its start wrappers act.
         problem_ids: At least one.
-        config: How many samples, and which k.
-        seed: Decides samples and resamples; the same for two policies pairs them.
+        config: Number of samples, and k.
+        seed: Of samples and bootstrap; an equal seed pairs two policies.
 
     Raises:
-        VerifierError: The verifier failed on so many samples that no problem is left.
+        VerifierError: No problem has k graded samples.
     """
     states = initial_states(env, problem_ids, seed=seed)
     starts = [
@@ -139,17 +138,17 @@ def evaluate(
         for index, state in enumerate(states)
     ]
     sampling = SamplingConfig(temperature=config.temperature)
-    wave = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed)
-    groups = [group for group in wave.groups if len(group.graded) >= config.k]
-    num_left_out = len(wave.groups) - len(groups)
+    batch = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed)
+    groups = [group for group in batch.groups if len(group.graded) >= config.k]
+    num_left_out = len(batch.groups) - len(groups)
     if not groups:
         raise VerifierError(
-            f"no problem of {len(wave.groups)} must have fewer than {config.k} graded samples, got "
-            "all of them; see the outcomes of the episodes for what failed"
+            f"some problem must have {config.k} graded samples, got none of {len(batch.groups)}; "
+            "see the outcomes of the episodes for the verifier's failures"
         )
     if num_left_out:
         _log.warning(
-            "%d of %d problems are left out: the verifier failed", num_left_out, len(wave.groups)
+            "left out %d of %d problems: the verifier failed", num_left_out, len(batch.groups)
         )
     greedy, greedy_tokens = _greedy(policy, env, starts, seed) if config.greedy else (None, 0)
     rng = np.random.default_rng(seed)
@@ -160,12 +159,12 @@ def evaluate(
         k=config.k,
         greedy=greedy,
         by_level=_by_level(groups, config.k),
-        outcomes=Counter(item.outcome for item in wave.trajectories),
+        outcomes=Counter(item.outcome for item in batch.trajectories),
         num_problems=len(groups),
         num_left_out=num_left_out,
         samples=config.samples,
-        sampled_tokens=greedy_tokens + sum(item.num_sampled_tokens for item in wave.trajectories),
-        trajectories=wave.trajectories,
+        sampled_tokens=greedy_tokens + sum(item.num_sampled_tokens for item in batch.trajectories),
+        trajectories=batch.trajectories,
     )
 
 
@@ -191,13 +190,15 @@ def _by_level(groups: Sequence[Group], k: int) -> dict[int, tuple[int, float, fl
 def _greedy(
     policy: Policy, env: gym.Env[Any, Any], starts: Sequence[Start], seed: int
 ) -> tuple[Interval, int]:
-    once = [
+    greedy_starts = [
         Start(
             state=start.state, num_samples=1, learn_from=start.state, group=start.group, role="eval"
         )
         for start in starts
     ]
-    wave = collect(once, env=env, policy=policy, sampling=SamplingConfig(temperature=0), seed=seed)
-    graded = [item for item in wave.trajectories if item.is_graded]
-    tokens = sum(item.num_sampled_tokens for item in wave.trajectories)
+    batch = collect(
+        greedy_starts, env=env, policy=policy, sampling=SamplingConfig(temperature=0), seed=seed
+    )
+    graded = [item for item in batch.trajectories if item.is_graded]
+    tokens = sum(item.num_sampled_tokens for item in batch.trajectories)
     return wilson(sum(item.is_success for item in graded), len(graded)), tokens

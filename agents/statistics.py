@@ -1,11 +1,11 @@
-"""What an evaluation may claim: unbiased pass@k, and intervals whose unit is the problem.
+"""Unbiased pass@k, and confidence intervals that resample problems.
 
-Samples of one problem are not independent of each other, problems are. Intervals therefore come
-from resampling *problems*; resampling single samples would give intervals that are too narrow.
-The Wilson interval is for a plain proportion, one sample a problem (greedy decoding).
+Problems are independent, samples of one problem are not. Intervals therefore resample *problems*;
+resampling single samples would give intervals that are too narrow. The Wilson interval is for a
+plain proportion, one sample per problem (greedy decoding).
 
-Not covered: small sets. Where all problems have the same value, or there are fewer than about 20,
-the bootstrap's interval is too narrow; it cannot know the problems it has not seen.
+Not covered: small sets. If all problems have the same value, or there are fewer than about 20, the
+bootstrap interval is too narrow.
 
 Axes: P problems, R resamples.
 """
@@ -25,7 +25,7 @@ _CELLS_AT_ONCE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate between its confidence limits."""
+    """An estimate and its confidence limits."""
 
     estimate: float
     low: float
@@ -38,18 +38,19 @@ class Interval:
 def pass_at_k_per_problem(
     num_correct: Sequence[int], num_samples: Sequence[int], *, k: int
 ) -> NDArray[np.float64]:
-    """Returns, per problem, the unbiased chance that k of its samples hold a correct one, [P].
+    """Estimate, per problem, the probability that one of k samples is correct, unbiased, [P].
 
     1 - C(n - c, k) / C(n, k), with n samples of which c are correct. The binomials are exact
-    integers, so the quotient is rounded once, whatever n is.
+    integers, so only the quotient is rounded.
 
     Args:
         num_correct: Correct samples of each problem, [P].
         num_samples: Graded samples of each problem, [P].
-        k: Samples that are drawn without replacement.
+        k: Samples drawn without replacement.
 
     Raises:
-        ConfigError: k is less than 1 or more than the samples of a problem, or counts disagree.
+        ConfigError: k is less than 1 or more than the samples of a problem, or a count of correct
+            samples is out of range.
 
     Source: Chen et al. 2021, arXiv 2107.03374, equation 1.
 
@@ -65,7 +66,7 @@ def pass_at_k_per_problem(
 
 
 def pass_at_k(num_correct: Sequence[int], num_samples: Sequence[int], *, k: int) -> float:
-    """Returns the mean over problems of `pass_at_k_per_problem`.
+    """Average `pass_at_k_per_problem` over problems.
 
     >>> pass_at_k([2, 0], [4, 4], k=1)
     0.25
@@ -81,10 +82,10 @@ def pass_at_k_interval(
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> Interval:
-    """Returns pass@k with its bootstrap interval over problems; arguments as `pass_at_k`.
+    """Estimate pass@k with a bootstrap interval over problems.
 
-    Where no problem is ever solved, or every one always is, resampling cannot show any spread;
-    Wilson's interval over the problems stands there instead.
+    If no problem is ever solved, or every problem always, resampling shows no spread; the interval
+    is then Wilson's over the problems.
 
     >>> str(pass_at_k_interval([0] * 20, [8] * 20, k=8, rng=np.random.default_rng(0)))
     '0.000 [0.000, 0.161]'
@@ -103,13 +104,13 @@ def bootstrap_mean(
     num_resamples: int = 2000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Returns the mean of `values` with its percentile bootstrap interval.
+    """Average `values`, with a percentile bootstrap interval.
 
     Args:
         values: One number per problem, [P].
-        rng: Draws the resamples; equal generators give equal intervals.
-        num_resamples: R, sets of P problems drawn with replacement.
-        confidence: Fraction 0..1 of intervals that are to hold the true mean.
+        rng: Draws the resamples.
+        num_resamples: R, resamples of P problems drawn with replacement.
+        confidence: Nominal coverage, 0..1.
 
     Raises:
         ConfigError: There are no values, or the confidence is not between 0 and 1.
@@ -128,7 +129,7 @@ def bootstrap_mean(
     if num_resamples < 1:
         raise ConfigError(f"num_resamples must be at least 1, got {num_resamples!r}; use 2000")
     tail = _tail(confidence)
-    # In pieces, so that 10,000 problems do not take R * P numbers at once.
+    # In pieces, to bound memory: R * P numbers are many for 10,000 problems.
     at_once = max(1, _CELLS_AT_ONCE // value_P.size)
     mean_R = np.concatenate(
         [
@@ -141,7 +142,7 @@ def bootstrap_mean(
 
 
 def wilson(num_correct: int, num_samples: int, *, confidence: float = 0.95) -> Interval:
-    """Returns the proportion of independent trials with its Wilson score interval.
+    """Estimate the proportion of independent trials, with the Wilson score interval.
 
     center = (p + z^2 / 2n) / (1 + z^2 / n)
     half   = z / (1 + z^2 / n) * sqrt(p (1 - p) / n + z^2 / 4n^2)
@@ -169,9 +170,7 @@ def _pieces(total: int, at_once: int) -> list[int]:
 
 def _tail(confidence: float) -> float:
     if not 0 < confidence < 1:
-        raise ConfigError(
-            f"confidence must lie between 0 and 1, got {confidence!r}; 0.95 is the usual one"
-        )
+        raise ConfigError(f"confidence must lie between 0 and 1, got {confidence!r}; use 0.95")
     return (1 - confidence) / 2
 
 
@@ -194,10 +193,10 @@ def _check_counts(counts: list[tuple[int, int]], k: int) -> None:
 
 
 def student_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Returns the mean of independent values with Student's interval.
+    """Average independent values, with Student's interval.
 
     Raises:
-        ConfigError: There are fewer than two values, which have no spread.
+        ConfigError: There are fewer than two values.
 
     Source: Student 1908, doi 10.1093/biomet/6.1.1.
 
@@ -206,14 +205,14 @@ def student_interval(values: Sequence[float], *, confidence: float = 0.95) -> In
     """
     own = np.asarray(values, dtype=np.float64)
     if len(own) < 2:
-        raise ConfigError(f"an interval must be of at least two values, got {len(own)}; add seeds")
+        raise ConfigError(f"an interval must have at least two values, got {len(own)}; add seeds")
     mean, error = float(own.mean()), float(own.std(ddof=1)) / len(own) ** 0.5
     half = t_quantile(0.5 + confidence / 2, len(own) - 1) * error
     return Interval(mean, mean - half, mean + half)
 
 
 def t_quantile(probability: float, degrees: int) -> float:
-    """Returns the quantile of Student's t with an integer number of degrees of freedom.
+    """Compute a quantile of Student's t distribution with integer degrees of freedom.
 
     Source: Abramowitz and Stegun 1964, 26.7.3 and 26.7.4, solved by bisection.
 
@@ -235,7 +234,7 @@ def t_quantile(probability: float, degrees: int) -> float:
 
 
 def _within(theta: float, degrees: int) -> float:
-    """Returns P(|T| < tan(theta) sqrt(degrees))."""
+    """Compute P(|T| < tan(theta) sqrt(degrees))."""
     cosine = math.cos(theta)
     is_odd = degrees % 2 == 1
     term = cosine if is_odd else 1.0

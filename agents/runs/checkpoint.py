@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, and hold no pickle.
+"""Checkpoints: complete or absent, verified by hash, without pickle.
 
     checkpoints/iteration_000010/
       model/             what `policy.save` writes: loads with transformers alone
@@ -6,9 +6,9 @@
       state.json         everything else: progress, generator states, numbers, the tree of tensors
       manifest.json      size and SHA-256 of every other file
 
-A checkpoint is written under a name that no reader looks at, brought to the disk, and renamed. A
-kill therefore leaves the old ones. A file that changed afterwards is found by its hash; nothing
-ever falls back to an older checkpoint in silence, because a run would repeat work unseen.
+A checkpoint is written under a temporary name that readers ignore, synced to disk and renamed, so a
+kill leaves the older checkpoints intact. Hashes detect later changes. A damaged checkpoint is an
+error, never a silent fallback to an older one.
 
 Not covered: sharded tensors (gather them first).
 """
@@ -40,27 +40,27 @@ CHECKPOINT_FORMAT = 1
 
 
 class SavesModel(Protocol):
-    """What a checkpoint asks of a policy."""
+    """A policy that can save itself."""
 
     def save(self, path: Path, /) -> Any:
-        """Writes weights, model config and codec in Hugging Face layout to a directory."""
+        """Write weights, model config and codec to a directory in Hugging Face layout."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointConfig:
-    """When checkpoints are written, and which stay.
+    """When checkpoints are written, and which are kept.
 
     Raises:
         ConfigError: A number is out of range.
     """
 
     every: int = 10
-    """Iterations between checkpoints; the last iteration has one too."""
+    """Iterations between checkpoints; one is also written after the last iteration."""
     keep_last: int = 2
-    """Newest checkpoints that stay."""
+    """Number of newest checkpoints to keep."""
     keep_every: int | None = None
-    """Checkpoints of iterations divisible by this stay as well; None keeps no others."""
+    """Also keep checkpoints of iterations divisible by this; None: no others."""
 
     def __post_init__(self) -> None:
         for name in ("every", "keep_last", "keep_every"):
@@ -69,17 +69,17 @@ class CheckpointConfig:
                 raise ConfigError(f"{name} must be at least 1, got {value!r}; raise it")
 
     def is_due(self, iteration: int, *, num_iterations: int) -> bool:
-        """Returns whether a checkpoint follows `iteration` (1..num_iterations)."""
+        """Decide whether to write a checkpoint after `iteration` (1..num_iterations)."""
         return iteration % self.every == 0 or iteration == num_iterations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What `save_checkpoint` was given; tensors lie on the CPU."""
+    """The content of a checkpoint, with tensors on the CPU."""
 
     iteration: int
     model_dir: Path
-    """Loads as the policy was saved."""
+    """Directory with the saved model."""
     learner_state: dict[str, Any]
     progress: dict[str, Any]
 
@@ -93,19 +93,19 @@ def save_checkpoint(
     *,
     config: CheckpointConfig | None = None,
 ) -> Path:
-    """Returns the directory of the checkpoint, complete on disk, and removes the outdated ones.
+    """Write a checkpoint, remove those that `config` does not keep, and return its directory.
 
     Args:
-        run: A run whose metrics of `iteration` are written.
+        run: A run with the metrics of `iteration` written.
         iteration: The iteration that has ended; 0 before the first.
-        policy: Saves itself below the checkpoint.
+        policy: Saves itself inside the checkpoint.
         learner_state: Nested dicts and lists of tensors, arrays, numbers, texts and None.
-        progress: The same: generator states, token totals, cursors, policy version.
-        config: Which older checkpoints stay; all of them where None.
+        progress: Of the same types: token totals, policy version, the method's state.
+        config: Which older checkpoints to keep; None keeps all.
 
     Raises:
         CheckpointError: The checkpoint exists, or its metrics are not written yet.
-        ConfigError: A state holds something that would not survive.
+        ConfigError: A state holds a value of another type.
     """
     last = run.last_iteration or 0
     if last < iteration:
@@ -131,10 +131,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Returns the checkpoint in a directory, after checking every byte of it.
+    """Load the checkpoint in a directory, after verifying every file.
 
     Raises:
-        CheckpointError: It is missing, partial, damaged, or of another format.
+        CheckpointError: It is missing, partial, damaged, or has another format.
     """
     path = Path(path)
     iteration = _check_manifest(path)
@@ -149,17 +149,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def checkpoints(run: RunDir) -> dict[int, Path]:
-    """Returns iteration -> checkpoint, oldest first, unchecked."""
+    """List checkpoints as iteration -> directory, oldest first, unverified."""
     return iteration_paths(run.path / "checkpoints")
 
 
 def latest_checkpoint(run: RunDir) -> Path | None:
-    """Returns the newest checkpoint, unchecked; None where the run has none."""
+    """Find the newest checkpoint, unverified; None if the run has none."""
     return next(reversed(checkpoints(run).values()), None)
 
 
 def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
-    """Removes the checkpoints that `config` does not keep."""
+    """Remove the checkpoints that `config` does not keep."""
     for iteration, path in list(checkpoints(run).items())[: -config.keep_last]:
         if config.keep_every is None or iteration % config.keep_every != 0:
             remove(path)
@@ -214,7 +214,7 @@ def _check_manifest(path: Path) -> int:
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
     others = [item.name for item in iteration_paths(path.parent).values() if item.name != path.name]
-    instead = f"to go on from {others[-1]}" if others else "to start again"
+    instead = f"to continue from {others[-1]}" if others else "to start again"
     return CheckpointError(
         f"checkpoint '{path}' must be whole, got a damaged one: {reason}; remove this directory "
         f"and resume again {instead}"

@@ -1,13 +1,13 @@
-"""Configs as JSON and back, without guessing: `load(type(c), dump(c)) == c`, or an error.
+"""Configs as JSON: `load(type(c), dump(c)) == c`, or an error.
 
 The field annotations are the schema. They may be `bool`, `int`, `float`, `str`, `None`, `Literal`,
-tuples, dicts with `str` keys, dataclasses, and unions of these. Alternatives in a union are told
-apart by their `kind` field; for `Annotated[Base, ByKind(find)]`, `find` returns the subclass of
-`Base` of a kind. Infinity is written as the text "inf", because JSON has no number for it; nan is
-refused, because it never equals itself. Not covered: enums, paths, lists, live objects.
+tuples, dicts with `str` keys, dataclasses, and unions of these. The `kind` field selects an
+alternative of a union; for `Annotated[Base, ByKind(find)]`, `find` returns the subclass of
+`Base` of a kind. JSON has no infinity: it is written as the text "inf". nan is an error, because it
+never equals itself. Not covered: enums, paths, lists, live objects.
 
-A key that is missing takes its default, so a hand-written file may be short. A key that is
-unknown is an error, so a misspelt setting never runs with its default. Old names of renamed fields
+A missing key takes its default, so a hand-written file may be short. An unknown key is an error, so
+a misspelt setting never runs with its default. Old names of renamed fields
 (`RENAMED`) are read, and never written.
 """
 
@@ -43,7 +43,7 @@ class ByKind:
 
 
 def dump(config: Any) -> str:
-    """Returns the config as indented JSON, after checking that `load` gives it back.
+    """Write a config as indented JSON, after checking that `load` reads it back equal.
 
     >>> import dataclasses
     >>> @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def dump(config: Any) -> str:
     Clip(low=0.2, high=0.28)
 
     Raises:
-        ConfigError: The config holds a value that its annotations do not describe.
+        ConfigError: A value does not match its annotation.
     """
     text = json.dumps(_plain(config), indent=2, allow_nan=False)
     back = load(type(config), text)
@@ -74,10 +74,10 @@ def dump(config: Any) -> str:
 
 
 def load(cls: type[C], text: str) -> C:
-    """Returns the config that `dump` wrote, validated by its own `__post_init__`.
+    """Read the config that `dump` wrote; its `__post_init__` validates it.
 
     Raises:
-        ConfigError: The text is no JSON, a key is unknown or missing, or a value has another type.
+        ConfigError: The text is not JSON, a key is unknown or missing, or a value has a wrong type.
     """
     try:
         value = json.loads(text)
@@ -149,7 +149,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 def _read_scalar(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
-        # The type counts too: True == 1 and 1.0 == 1, but they are other settings.
+        # Compare types too: True == 1 and 1.0 == 1, but they are different settings.
         if any(value == item and type(value) is type(item) for item in get_args(kind)):
             return value
         near = did_you_mean(str(value), [str(item) for item in get_args(kind)])

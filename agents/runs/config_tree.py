@@ -14,12 +14,12 @@ Tree = dict[str, Any]
 
 
 def tree_of(config: Any) -> Tree:
-    """Returns a config as the nested JSON object that `config_json` writes."""
+    """Convert a config to the nested JSON object that `config_json` writes."""
     return json.loads(config_json.dump(config))
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns dotted key -> value of a nested JSON object.
+    """Flatten a nested JSON object to dotted key -> value.
 
     >>> leaves({"loss": {"clip_low": 0.2}, "kind": "grpo"})
     {'loss.clip_low': 0.2, 'kind': 'grpo'}
@@ -38,7 +38,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def set_leaf(tree: Tree, key: str, value: Any) -> bool:
-    """Sets a dotted key in place; returns False, and sets nothing, where the tree has no such key.
+    """Set a dotted key in place; return False, and set nothing, if the tree has no such key.
 
     >>> tree = {"methods": [{"gamma": 0.1}]}
     >>> set_leaf(tree, "methods.0.gamma", 0.2), set_leaf(tree, "methods.0.gama", 0.3), tree
@@ -55,7 +55,7 @@ def set_leaf(tree: Tree, key: str, value: Any) -> bool:
 
 
 def merged(base: Tree, own: Tree) -> Tree:
-    """Returns a tree with another's values over its own, level by level.
+    """Override values of `base` by those of `own`, level by level.
 
     >>> merged({"loss": {"clip_low": 0.2, "clip_high": 0.2}}, {"loss": {"clip_high": 0.3}})
     {'loss': {'clip_low': 0.2, 'clip_high': 0.3}}
@@ -87,9 +87,9 @@ def with_current_keys(tree: Tree, config: Any) -> Tree:
 
 
 def differences(configs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns dotted key -> label -> value, for keys that are not equal in all configs.
+    """Find the keys whose values differ between configs: dotted key -> label -> value.
 
-    A key that a config does not have is absent there.
+    A label is absent if its config lacks the key.
 
     >>> from reason_env.agents.methods import GRPOConfig
     >>> differences({"a": GRPOConfig(), "b": GRPOConfig(group_size=16)})

@@ -1,6 +1,6 @@
-"""How files of a run are named, written and removed, so that a kill never leaves half a file.
+"""Name, write and remove the files of a run so that a kill never leaves half a file.
 
-What is being written or removed carries the prefix `.partial_`; no reader looks at such names.
+A file that is being written or removed has the prefix `.partial_`, which readers ignore.
 """
 
 import json
@@ -17,7 +17,7 @@ _NAME = re.compile(r"iteration_([0-9]+)(\.jsonl)?")
 
 
 def iteration_name(iteration: int) -> str:
-    """Returns the name that files of an iteration share.
+    """Format the name that the files of an iteration share.
 
     >>> iteration_name(10)
     'iteration_000010'
@@ -26,7 +26,7 @@ def iteration_name(iteration: int) -> str:
 
 
 def iteration_of(path: Path) -> int | None:
-    """Returns the iteration that a file or directory is named for; None if it is another's.
+    """Parse the iteration from the name of a file or directory; None if it has another name.
 
     >>> iteration_of(Path("episodes/iteration_000010.jsonl"))
     10
@@ -36,14 +36,14 @@ def iteration_of(path: Path) -> int | None:
 
 
 def iteration_paths(folder: Path) -> dict[int, Path]:
-    """Returns iteration -> file or directory, in order; {} if the folder is absent."""
+    """List the files or directories of a folder by iteration, in order; {} if it is absent."""
     found = folder.iterdir() if folder.is_dir() else ()
     named = {number: path for path in found if (number := iteration_of(path)) is not None}
     return dict(sorted(named.items()))
 
 
 def check_free(path: Path) -> None:
-    """Raises if a run cannot begin there: ask before what takes long.
+    """Raise if a run cannot begin at a path; call it before work that takes long.
 
     Raises:
         CheckpointError: The path holds a run or is a file.
@@ -55,13 +55,13 @@ def check_free(path: Path) -> None:
     run_files = ("config.json", "metrics.jsonl", "episodes", "checkpoints")
     if any((path / name).exists() for name in run_files):
         raise CheckpointError(
-            f"a run directory must not hold a run already, got '{path}'; go on with it by "
+            f"a run directory must not hold a run already, got '{path}'; continue it with "
             "--resume, or give another --out"
         )
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a kill, finds the old one or the new one, never a part."""
+    """Write a file atomically: a reader, or a kill, finds the old file or the new one."""
     partial = path.with_name(PARTIAL + path.name)
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
@@ -72,7 +72,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_shared(path: Path, text: str) -> None:
-    """Writes a file that several processes may write at once with equal texts; makes its folder."""
+    """Write a file that several processes may write at once with equal text; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
     partial.write_text(text, encoding="utf-8")
@@ -80,7 +80,7 @@ def write_shared(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line of ASCII and brings it to the disk."""
+    """Append one line of ASCII and sync it to disk."""
     with path.open("ab") as file:
         file.write(line.encode("ascii") + b"\n")
         file.flush()
@@ -88,14 +88,14 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Returns each line with the JSON object in it; [] if the file is absent.
+    """Read each line with its JSON object; [] if the file is absent.
 
-    A last line without its end is left out: its writer was killed, or is writing it now.
+    A last line without a line end is ignored: the writer was killed, or is still writing.
 
     Raises:
-        CheckpointError: Another line is no JSON.
+        CheckpointError: Another line is not JSON.
     """
-    *lines, _torn = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    *lines, _partial = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
     rows: list[tuple[str, dict[str, Any]]] = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -109,20 +109,20 @@ def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a directory so that, killed in between, no part keeps the name."""
+    """Remove a file or directory; if killed meanwhile, nothing incomplete keeps the name."""
     partial = path.with_name(PARTIAL + path.name)
     path.rename(partial)
     _delete(partial)
 
 
 def remove_partial(folder: Path) -> None:
-    """Removes what a killed writer, or a killed remover, left in a folder."""
+    """Remove the partial files that killed writers left in a folder."""
     for path in folder.glob(f"{PARTIAL}*"):
         _delete(path)
 
 
 def sync_directory(path: Path) -> None:
-    """Makes renames in a directory survive a power failure, where the system can do that."""
+    """Make renames in a directory survive a power failure, on POSIX systems."""
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,8 +1,8 @@
-"""What a run ran on: enough to find the code, the packages and the data again.
+"""The provenance of a run: commit, package versions, command and platform.
 
-The commit is given only where this file itself is tracked there: an installed copy below somebody
-else's repository (a virtual environment in a project) has no commit of ours. Not recorded: host
-name, user, environment variables.
+The commit is recorded only if this file is tracked in the repository: a copy installed in a virtual
+environment inside another project must not record that project's commit. Not recorded: host name,
+user, environment variables.
 """
 
 import platform
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def provenance(*, command: Sequence[str], device: str) -> dict[str, Any]:
-    """Returns the JSON-able facts of a start, by a command line, on a device."""
+    """Collect the facts of a start as a JSON-able object."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
@@ -29,9 +29,9 @@ def provenance(*, command: Sequence[str], device: str) -> dict[str, Any]:
 
 
 def git_state(file: Path) -> dict[str, Any] | None:
-    """Returns the commit that `file` is tracked in, and whether the tree differs from it.
+    """Find the commit of the repository that tracks `file`, and whether the tree is dirty.
 
-    None where there is no git, no commit, or the file is not tracked.
+    None if there is no git, no commit, or the file is not tracked.
     """
     folder = file.resolve().parent
     if (
@@ -46,7 +46,7 @@ def git_state(file: Path) -> dict[str, Any] | None:
 
 
 def package_versions() -> dict[str, str]:
-    """Returns the version of every installed distribution, by name."""
+    """List the version of every installed distribution, by name."""
     found = {item.metadata["Name"]: item.version for item in distributions()}
     return {name: found[name] for name in sorted(filter(None, found))}
 

@@ -1,18 +1,17 @@
-"""The directory of one run: what was run, on what, and what came out.
+"""The directory of one run: config, provenance, metrics, episodes and checkpoints.
 
-    config.json       repeats the run; once it is there, the directory is a run
+    config.json       repeats the run; written last when a run is created
     provenance.json   commit, versions, device, seeds, problem sets, and every resumption
-    metrics.jsonl     one object per iteration, names of `METRICS`
-    timings.jsonl     the same for `time/`
+    metrics.jsonl     one object per iteration, with names of `METRICS`
+    timings.jsonl     the `time/` metrics
     episodes/         iteration_000010.jsonl
     checkpoints/      iteration_000010/ (`reason_env.agents.runs.checkpoint`)
-    tensorboard/      the same scalars for TensorBoard
+    tensorboard/      the scalars of metrics.jsonl and timings.jsonl
 
-Seconds have a file of their own, because they are the only numbers that differ between two runs
-of one config: `metrics.jsonl` is then equal byte by byte, whether or not the run was killed in
-between. `read_metrics` joins the two.
+Two runs of one config differ only in their timings. With these in a separate file, `metrics.jsonl`
+is equal byte by byte, even if one run was killed and resumed. `read_metrics` joins the two files.
 
-One process writes at a time; that is not locked.
+Not covered: locking against a second writer.
 """
 
 import json
@@ -46,10 +45,10 @@ _log = logging.getLogger(__name__)
 
 
 class RunDir:
-    """One run's files. `create` and `resume` make it writable; `open` alone reads.
+    """The files of one run: writable after `create` or `resume`, read-only after `open`.
 
-    The order within an iteration matters: metrics and episodes first, then the checkpoint, so
-    that whatever a checkpoint resumes from is already on disk.
+    Within an iteration, write metrics and episodes before the checkpoint: resuming from a
+    checkpoint needs the metrics up to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,19 +69,19 @@ class RunDir:
         seeds: Mapping[str, int] | None = None,
         problem_sets: Mapping[str, str] | None = None,
     ) -> "RunDir":
-        """Returns the writable directory of a run that begins.
+        """Create the directory of a run, writable.
 
         Args:
-            path: Made if absent; must not hold a run.
+            path: Created if absent; must not hold a run.
             config: A config dataclass, written by `config_json.dump`.
             command: The command line that started the run.
-            device: What the policy runs on.
+            device: The policy's device.
             seeds: Name -> seed of each random stream.
             problem_sets: Name -> content hash of each problem set.
 
         Raises:
             CheckpointError: The path holds a run or is a file.
-            ConfigError: The config does not survive JSON.
+            ConfigError: The config cannot be written as JSON.
         """
         path = Path(path)
         text = config_json.dump(config)
@@ -102,7 +101,7 @@ class RunDir:
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDir":
-        """Returns the directory of a run for reading; `resume` makes it writable.
+        """Open the directory of a run for reading; `resume` makes it writable.
 
         Raises:
             CheckpointError: There is no run.
@@ -116,27 +115,27 @@ class RunDir:
         return run
 
     def config(self, cls: type[C]) -> C:
-        """Returns the config that the run was started with."""
+        """Read the config that the run was started with."""
         return config_json.load(cls, (self.path / "config.json").read_text(encoding="utf-8"))
 
     def resume(
         self, iteration: int | None, *, command: Sequence[str] = (), device: str = "cpu"
     ) -> None:
-        """Makes the run writable as it was when `iteration` ended; what came later is removed.
+        """Make the run writable in its state after `iteration`; removes everything later.
 
         Args:
-            iteration: That of the checkpoint to go on from; None, where there is no checkpoint,
-                removes everything that was measured.
+            iteration: The iteration of the checkpoint to resume from; None, without a checkpoint,
+                removes every metric and episode.
             command: The command line that resumes.
-            device: What the policy runs on now.
+            device: The policy's device.
 
         Raises:
             CheckpointError: The metrics do not reach `iteration`, or are damaged.
         """
         end = -1 if iteration is None else iteration
         kept = self._kept_lines(end)
-        # Checkpoints first, newest first: killed anywhere here, the newest one left is complete
-        # and the files still reach it.
+        # Checkpoints first, newest first: after a kill here, the newest one left is complete and
+        # the metrics still reach it.
         for folder in (self.path / "checkpoints", self.path / "episodes"):
             remove_partial(folder)
             for number, path in reversed(iteration_paths(folder).items()):
@@ -155,16 +154,16 @@ class RunDir:
         self._is_writable = True
 
     def write_metrics(self, iteration: int, metrics: Mapping[str, Number]) -> None:
-        """Appends the numbers of one iteration to the files and to TensorBoard.
+        """Append the numbers of one iteration to the files and to TensorBoard.
 
         Args:
-            iteration: Larger than every one written.
-            metrics: Names of `METRICS`; None or a non-finite number is written as null, the latter
-                with a warning, because JSON has no word for it.
+            iteration: Larger than the last one written.
+            metrics: Names of `METRICS` -> numbers. None and non-finite numbers, which JSON lacks,
+                are written as null, the latter with a warning.
 
         Raises:
             UnknownNameError: A name is not in `METRICS`.
-            CheckpointError: The iteration is written already, or the run is open for reading only.
+            CheckpointError: The iteration is written already, or the run is read-only.
         """
         self._check_writable()
         last = self._last_iteration
@@ -177,14 +176,14 @@ class RunDir:
         split: dict[str, dict[str, Number]] = {"metrics.jsonl": {}, "timings.jsonl": {}}
         for name, value in values.items():
             split["timings.jsonl" if name.startswith("time/") else "metrics.jsonl"][name] = value
-        # Timings first: the line in metrics.jsonl is what says that the iteration is written.
+        # Timings first: the line in metrics.jsonl marks the iteration as written.
         for file in ("timings.jsonl", "metrics.jsonl"):
             append_line(self.path / file, json.dumps({"iteration": iteration, **split[file]}))
         self._last_iteration = iteration
         self._write_scalars(iteration, values)
 
     def write_episodes(self, iteration: int, episodes: Iterable[Mapping[str, Any]]) -> None:
-        """Writes one JSON line per episode to `episodes/iteration_<n>.jsonl`, whole or not at all.
+        """Write one JSON line per episode to `episodes/iteration_<n>.jsonl`, atomically.
 
         Raises:
             ConfigError: An episode is not JSON-able.
@@ -201,7 +200,7 @@ class RunDir:
         write_text(folder / f"{iteration_name(iteration)}.jsonl", "".join(lines))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns one dict per iteration, `time/` included; a torn last line is left out.
+        """Read one dict per iteration, `time/` included; ignores an incomplete last line.
 
         Raises:
             CheckpointError: Another line is damaged.
@@ -213,14 +212,14 @@ class RunDir:
         ]
 
     def read_episodes(self, iteration: int) -> list[dict[str, Any]]:
-        """Returns the episodes that `write_episodes` wrote."""
+        """Read the episodes that `write_episodes` wrote."""
         return [
             row
             for _, row in read_lines(self.path / "episodes" / f"{iteration_name(iteration)}.jsonl")
         ]
 
     def close(self) -> None:
-        """Ends the TensorBoard file; the run may still be written to."""
+        """Close the TensorBoard file; the run stays writable."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -233,13 +232,13 @@ class RunDir:
 
     @property
     def last_iteration(self) -> int | None:
-        """The last iteration that was written, or resumed after; None before."""
+        """The last iteration that was written, or resumed from; None before the first."""
         return self._last_iteration
 
     def _check_writable(self) -> None:
         if not self._is_writable:
             raise CheckpointError(
-                f"a run that was opened must be resumed before it is written, got '{self.path}'; "
+                f"an opened run must be resumed before it is written, got '{self.path}'; "
                 "call resume(iteration)"
             )
 
@@ -262,7 +261,7 @@ class RunDir:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # Tells TensorBoard to forget what a killed run wrote after its last checkpoint.
+            # TensorBoard drops what a killed run wrote after its last checkpoint.
             self._writer = SummaryWriter(
                 str(self.path / "tensorboard"), purge_step=self._purge_step
             )
@@ -286,5 +285,5 @@ def _number(name: str, value: object) -> Number:
     number = float(value)
     if math.isfinite(number):
         return number
-    _log.warning("metric %s is %s; it is written as null", name, number)
+    _log.warning("metric %s is %s; writing null", name, number)
     return None

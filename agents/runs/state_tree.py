@@ -1,14 +1,14 @@
-"""Nested state as JSON and named tensors, without loss: `unpack(*pack(tree))` equals `tree`.
+"""Nested state as JSON and named tensors, lossless: `unpack(*pack(tree))` equals `tree`.
 
-JSON keeps text, lists, numbers of any length (a numpy generator has 128 bits) and, by Python's
-shortest form, every finite float. What it would lose is written as an object with one key:
+JSON preserves text, lists, integers of any length (a numpy generator has 128 bits) and, in Python's
+shortest form, every finite float. Everything else is written as an object with one key:
 
-    {"$tensor": name}  {"$array": name}  a tensor, a numpy array: stored beside the JSON
+    {"$tensor": name}  {"$array": name}  a tensor, a numpy array: in the tensor file
     {"$tuple": [...]}                    a tuple
-    {"$dict": [[key, value], ...]}       a dict with keys that are no text, or that begin with $
+    {"$dict": [[key, value], ...]}       a dict with keys other than text, or that begin with $
     {"$float": "nan"}                    nan, inf, -inf
 
-Not covered: numpy scalars other than float64, and shared tensors (each is stored by itself).
+Not covered: numpy scalars other than float64, and shared tensors (stored once for each use).
 """
 
 from collections.abc import Mapping
@@ -21,20 +21,20 @@ from reason_env.errors import ConfigError, shown
 
 
 def pack(tree: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Returns the tree as JSON-able values, and the tensors that it names, copied to the CPU.
+    """Convert a tree to JSON-able values and the tensors that they name, copied to the CPU.
 
     >>> pack({"step": 3, "betas": (0.9, 0.95), "moment": torch.zeros(2)})[0]
     {'step': 3, 'betas': {'$tuple': [0.9, 0.95]}, 'moment': {'$tensor': 'moment'}}
 
     Raises:
-        ConfigError: A value is of a type that would not come back equal.
+        ConfigError: A value has a type that cannot be restored.
     """
     tensors: dict[str, torch.Tensor] = {}
     return _pack(tree, (), tensors), tensors
 
 
 def unpack(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Returns what `pack` was given."""
+    """Restore the tree that `pack` converted."""
     if isinstance(tree, list):
         return [unpack(item, tensors) for item in tree]
     if not isinstance(tree, dict):
@@ -61,7 +61,7 @@ def _pack(value: Any, path: tuple[str, ...], tensors: dict[str, torch.Tensor]) -
     if isinstance(value, float):
         return float(value) if np.isfinite(value) else {"$float": str(float(value))}
     if isinstance(value, torch.Tensor):
-        # The copy comes first: safetensors refuses tensors that share memory.
+        # Copy first: safetensors rejects tensors that share memory.
         copy = value.detach().to("cpu", copy=True).contiguous()
         return {"$tensor": _store(copy, path, tensors)}
     if kind is np.ndarray:
@@ -83,7 +83,7 @@ def _pack(value: Any, path: tuple[str, ...], tensors: dict[str, torch.Tensor]) -
 
 
 def _store(tensor: torch.Tensor, path: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> str:
-    # Two paths may join to one name (keys 1 and "1", or a key with a slash in it).
+    # Two paths may give one name (keys 1 and "1", or a key with a slash).
     name = "/".join(path) or "tensor"
     while name in tensors:
         name += "'"

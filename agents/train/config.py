@@ -1,7 +1,6 @@
-"""TrainConfig: everything that decides a run, as one value; and the live objects made from it.
+"""TrainConfig: every setting of a run, as one value, stored as `config.json` of a run directory.
 
-`config.json` of a run directory is this value; the same value gives the same run. Where the run is
-written is not part of it.
+The same value gives the same run. The run directory is not part of it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
 FLAT = tyro.conf.arg(name="")
-"""Its fields are flags without a prefix: --problems, not --env.problems."""
+"""Makes the fields of a nested config flags without a prefix: --problems, not --env.problems."""
 STREAMS = (
     "problems",
     "starts",
@@ -34,6 +33,7 @@ STREAMS = (
     "merging",
     "conservative",
 )
+"""Random streams; a stream's index is part of its seed, so the order must not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,28 +53,28 @@ class TrainConfig:
     dtype: str = "float32"
     """float32, bfloat16 or float16."""
     max_batch_size: int = 256
-    """Sequences sampled at once."""
+    """Sequences sampled in one batch."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     iterations: int = 40
-    """Collect-and-update rounds."""
+    """Iterations: collect episodes, update the policy."""
     problems_per_iteration: int = 32
+    """Problems sampled in one iteration."""
     max_minutes: float | None = None
-    """No iteration starts after this many minutes, and a preparation that takes longer is an error;
-    None: no limit."""
+    """Minutes after which no iteration starts; a preparation that takes longer is an error. None:
+    no limit."""
     max_generated_tokens: int | None = None
-    """Budget of generated tokens, those of the preparation and discarded ones included. The run
-    ends with the first iteration whose `rollout/sampled_tokens_total` reaches it, so it overshoots
-    by less than that iteration; None: no limit."""
+    """Budget of generated tokens, including preparation and discarded episodes. The run ends with
+    the iteration that reaches it, so it overshoots by less than one iteration. None: no limit."""
     max_ungraded_fraction: float = 0.5
-    """The run stops if the verifier fails on more of an iteration's episodes than this."""
+    """Fraction of an iteration's episodes above which verifier failures stop the run."""
     episodes_per_iteration: int = 32
-    """Episodes written in full to episodes/, each iteration."""
+    """Episodes per iteration that are written in full to episodes/."""
     cpi: Annotated[CPIConfig | None, tyro.conf.Suppress] = None
-    """Takes each update behind the test of conservative policy iteration; None: takes it."""
+    """Accept an update only if it passes CPI's test; None: accept every update."""
     zero_advantages: bool = False
-    """Control: every advantage is set to 0, so nothing can be learned."""
+    """Control: set every advantage to 0, so that nothing is learned."""
     seed: int = 0
-    """Decides everything that is random."""
+    """Seed of every random stream."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "problems_per_iteration", "max_batch_size"):
@@ -97,37 +97,38 @@ class TrainConfig:
         if self.sampling.is_greedy:
             raise ConfigError(
                 "sampling temperature must be above 0 for training, got 0; greedy episodes of a "
-                "problem are all the same and teach nothing"
+                "problem are all equal, so nothing is learned from them"
             )
 
     @property
     def name(self) -> str:
-        """What `reason-env train` calls the run: its method, or cpi."""
+        """The command `reason-env train NAME` that the config belongs to: its method, or cpi."""
         return method_name(self.method) if self.cpi is None else "cpi"
 
     def make_eval_env(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any] | None:
-        """Returns the environment to evaluate in, without wrappers; None if there is none.
+        """Make the environment for evaluation, without wrappers; None if there is none.
 
-        There is none if nothing was said of evaluation and the source has no test split (one file).
+        There is none if the training source is a single file, without a test split, and neither
+        `eval.problems` nor `eval.split` is set.
 
         Args:
             codec: The policy's.
             changes: Further arguments of `gym.make`.
         """
         own = self.eval
-        is_silent = own.problems is None and own.split == EvalConfig().split
-        if is_silent and not self.env.has_split(own.split):
+        is_default = own.problems is None and own.split == EvalConfig().split
+        if is_default and not self.env.has_split(own.split):
             return None
-        place = {"size": own.num_problems} if own.problems is None else {"problems": own.problems}
-        return self.env.make_bare(codec, **{"size": None, "split": own.split} | place | changes)
+        source = {"size": own.num_problems} if own.problems is None else {"problems": own.problems}
+        return self.env.make_bare(codec, **{"size": None, "split": own.split} | source | changes)
 
     def seed_of(self, stream: str, iteration: int) -> int:
-        """Returns the seed of one stream in one iteration: nothing random outlives an iteration."""
+        """Derive the seed of one stream in one iteration; no generator outlives an iteration."""
         entropy = [self.seed, STREAMS.index(stream), iteration]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def chosen(self, ids: Sequence[str], iteration: int) -> list[str]:
-        """Returns the problems of an iteration (1, 2, ...): each once an epoch, in random order."""
+        """Choose the problems of an iteration (1, 2, ...): each once an epoch, in random order."""
         begin = (iteration - 1) * self.problems_per_iteration
         positions = range(begin, begin + self.problems_per_iteration)
         epochs = {position // len(ids) for position in positions}

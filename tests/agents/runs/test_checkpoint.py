@@ -258,7 +258,7 @@ def test_a_checkpoint_that_misses_a_file_is_refused_by_name(tmp_path, name):
     with pytest.raises(
         CheckpointError,
         match=rf"iteration_000002' must be whole, got a damaged one: {name} is missing; remove "
-        r"this directory and resume again to go on from iteration_000001",
+        r"this directory and resume again to continue from iteration_000001",
     ):
         load_checkpoint(path)
 

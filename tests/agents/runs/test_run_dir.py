@@ -209,7 +209,7 @@ def test_a_number_that_json_has_no_word_for_is_null_and_said(tmp_path, caplog):
         '{"iteration": 1, "loss/total": null, "rollout/pass_rate": null}\n'
     )
     assert [record.getMessage() for record in caplog.records] == [
-        "metric loss/total is nan; it is written as null"
+        "metric loss/total is nan; writing null"
     ]
 
 
