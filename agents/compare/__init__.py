@@ -1,4 +1,4 @@
-"""Arms times seeds at one budget, and what they may claim."""
+"""Compare methods at an equal budget of tokens over several seeds."""
 
 from reason_env.agents.compare.config import (
     CompareConfig,

@@ -1,16 +1,16 @@
-"""CompareConfig: which arms are compared, on which problems, at which budget; how arms are named.
+"""CompareConfig: the arms, problem sources, seeds and budget of a comparison; how arms are written.
 
-An arm is a whole `TrainConfig`, so two arms may differ in anything; the report lists what does. All
-arms have one budget of generated tokens, and one seed of each gets the same order of problems and
-the same evaluation, so that differences are taken seed by seed.
+An arm is a whole `TrainConfig`, so two arms may differ in any setting; the report lists the
+differences. All arms have the same budget of generated tokens. Runs of one seed get the same order
+of problems and the same evaluation, so that differences are taken seed by seed.
 
 On the command line an arm is
 
     METHOD[:KEY=VALUE,KEY=VALUE...]
 
-where a key is a field of the method (`pope:copies=guided_only`, `grpo:loss.clip_high=0.28`) or else
-of `TrainConfig` (`grpo:learner.learning_rate=1e-4`), and a value is JSON or plain text. A file of
-arms is a JSON object, label -> what differs from the shared settings.
+with KEY a field of the method (`pope:copies=guided_only`, `grpo:loss.clip_high=0.28`) or else of
+`TrainConfig` (`grpo:learner.learning_rate=1e-4`), and VALUE JSON or plain text. A file of arms is a
+JSON object, label -> settings that differ from the shared ones.
 """
 
 import hashlib
@@ -47,12 +47,12 @@ from reason_env.problems import is_generated
 
 _log = logging.getLogger(__name__)
 NO_LIMIT = 1_000_000
-"""Iterations of a run that its budget ends."""
+"""Iterations of a run that ends by its budget."""
 _OPEN, _CLOSE = "[{", "]}"
 
 
 def shared_settings() -> TrainConfig:
-    """Returns what every arm has unless it says otherwise: the budget ends a run."""
+    """Build the default settings of every arm: a run ends by its budget."""
     return TrainConfig(
         eval=EvalConfig(num_problems=100, greedy=False, every=5),
         checkpoint=CheckpointConfig(every=5, keep_last=1),
@@ -65,25 +65,25 @@ class CompareConfig:
     """One comparison.
 
     Raises:
-        ConfigError: A number is out of range, two arms would share a directory, or an arm would
+        ConfigError: A number is out of range, two arms would share a directory, or an arm could
             end before its budget.
     """
 
     arms: dict[str, TrainConfig]
-    """Label -> its run; the first is the baseline. Seed and budget are set by the comparison."""
+    """Label -> settings; the first is the baseline. The comparison sets seed and budget."""
     sources: tuple[str, ...]
-    """Problem sources, each a comparison of its own."""
+    """Problem sources; arms are compared on each one separately."""
     num_seeds: int = 5
     """Seeds `first_seed`, `first_seed` + 1, ..."""
     first_seed: int = 0
     budget: int = 500_000
-    """Generated tokens of each run; a run ends with the iteration that reaches it."""
+    """Generated tokens of each run, which ends with the iteration that reaches them."""
     family_size: int | None = None
-    """Training problems of a generated source whose arm does not say how many; None for the
-    source's default."""
+    """Training problems of a generated source for an arm without `env.size`; None: the source's
+    default."""
     level: float | None = None
-    """pass@1 that "tokens to reach" asks for, 0..1; None for the baseline's mean final pass@1,
-    if that is above 0."""
+    """The pass@1 of "tokens to reach", above 0 and at most 1; None: the baseline's mean final
+    pass@1, if above 0."""
 
     def __post_init__(self) -> None:
         for name in ("num_seeds", "budget"):
@@ -92,15 +92,15 @@ class CompareConfig:
         if self.first_seed < 0:
             raise ConfigError(f"first_seed must be at least 0, got {self.first_seed!r}")
         if self.level is not None and not 0 < self.level <= 1:
-            raise ConfigError(f"level must lie in 0..1, 0 left out, got {self.level!r}")
+            raise ConfigError(f"level must be above 0 and at most 1, got {self.level!r}")
         for what, names in (("arm", tuple(self.arms)), ("problem source", self.sources)):
             _check_names(what, names)
         for label, arm in self.arms.items():
             least = _least_tokens(arm)
             if self.budget < least:
                 raise ConfigError(
-                    f"budget must hold an iteration, got {self.budget:,} tokens where {label!r} "
-                    f"samples at least {least:,} responses in one; give a larger --budget, of many "
+                    f"budget must hold an iteration, got {self.budget:,} tokens, and {label!r} "
+                    f"samples at least {least:,} responses in one; give a --budget of many "
                     "iterations, or fewer --problems-per-iteration"
                 )
             if arm.max_minutes is not None or arm.iterations != NO_LIMIT:
@@ -111,7 +111,7 @@ class CompareConfig:
 
     @property
     def baseline(self) -> str:
-        """The arm that all others are compared with."""
+        """Label of the arm that all others are compared with."""
         return next(iter(self.arms))
 
     @property
@@ -120,7 +120,7 @@ class CompareConfig:
         return range(self.first_seed, self.first_seed + self.num_seeds)
 
     def run_config(self, source: str, arm: str, seed: int) -> TrainConfig:
-        """Returns the config of one run."""
+        """Build the config of one run."""
         config = self.arms[arm]
         env = config.env if config.env.stack else replace(config.env, problems=source)
         if env.stack is None and env.size is None and is_generated(source):
@@ -129,7 +129,7 @@ class CompareConfig:
 
     @property
     def content_hash(self) -> str:
-        """8 hex digits over every setting; equal in every process."""
+        """Hash of every setting, 8 hex digits; equal in every process."""
         return hashlib.sha256(config_json.dump(self).encode()).hexdigest()[:8]
 
 
@@ -148,7 +148,7 @@ def with_loss(method: MethodConfig, loss: LossConfig) -> MethodConfig:
 
 
 def losses_of(method: MethodConfig) -> tuple[LossConfig, ...]:
-    """Returns the losses of a method's parts, the one of the problems' own groups first.
+    """List the losses of a method's parts, first the loss of the groups that start at the problem.
 
     >>> len(losses_of(method_config("srpo+lte"))), losses_of(method_config("exp-dpo"))
     (2, ())
@@ -163,7 +163,7 @@ def _loss_of(method: MethodConfig) -> object:
 
 
 def slug(name: str) -> str:
-    """Returns a name as a directory may have it.
+    """Convert a name to a valid directory name.
 
     >>> slug("pope:mix=hard_only"), slug("data/my.jsonl")
     ('pope_mix=hard_only', 'data_my.jsonl')
@@ -172,7 +172,7 @@ def slug(name: str) -> str:
 
 
 def arm(text: str, shared: TrainConfig) -> TrainConfig:
-    """Returns the run that an arm's text means.
+    """Parse an arm's text.
 
     >>> arm("grpo:group_size=16,learner.learning_rate=1e-4", TrainConfig()).method.group_size
     16
@@ -180,11 +180,11 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
     0.2
 
     Raises:
-        UnknownNameError: The method or a key is none.
-        ConfigError: The text has another form, or a value another type.
+        UnknownNameError: The method or a key is unknown.
+        ConfigError: The text has another form, or a value a wrong type.
     """
     name, _, options = text.partition(":")
-    begun = _begun(name, shared, text)
+    begun = _with_shared_flags(name, shared, text)
     tree = tree_of(begun)
     renamed = config_json.renamed_keys(begun) | config_json.renamed_keys(begun.method)
     parts = name.split("+") if "+" in name else []
@@ -195,7 +195,7 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
             name = renamed[placed].rpartition(".")[2]
             _log.warning("in arm %r, %s is now named %s", text, key, name)
             placed = renamed[placed]
-        # Of the method if it has the key, else of the whole run.
+        # A key of the method, or else of the whole run.
         if not set_leaf(tree["method"], placed, value) and not set_leaf(tree, placed, value):
             known = _keys(tree, parts)
             raise UnknownNameError(f"no setting {key!r} in arm {text!r}{did_you_mean(key, known)}")
@@ -203,23 +203,23 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
 
 
 def arms_of(texts: Sequence[str], shared: TrainConfig) -> dict[str, TrainConfig]:
-    """Returns the arms that texts mean, each labelled by its text.
+    """Parse arms, each labelled by its text.
 
     Raises:
-        ConfigError: An arm is named twice.
+        ConfigError: An arm is given twice.
     """
     found: dict[str, TrainConfig] = {}
     for text in texts:
         if text in found:
-            raise ConfigError(f"an arm must be named once, got {text!r} twice; leave one out")
+            raise ConfigError(f"an arm must be given once, got {text!r} twice; leave one out")
         found[text] = arm(text, shared)
     return found
 
 
 def arms_of_file(path: Path, shared: TrainConfig) -> dict[str, TrainConfig]:
-    """Returns the arms of a JSON file: label -> what differs from the shared settings.
+    """Read the arms of a JSON file: label -> settings that differ from the shared ones.
 
-    A method whose `kind` is given begins from that method's defaults.
+    A method starts from the defaults of its `kind`.
 
     Raises:
         ConfigError: The file is missing or of another form.
@@ -245,27 +245,27 @@ def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
             f"arm {label!r} must name its method, got {shown(method)}; write "
             '"method": {"kind": "grpo"}'
         )
-    base = _begun(str(method["kind"]), shared, label)
+    base = _with_shared_flags(str(method["kind"]), shared, label)
     tree = merged(tree_of(base), with_current_keys(own, base))
     return config_json.load(TrainConfig, json.dumps(tree))
 
 
-def _begun(name: str, shared: TrainConfig, arm: str) -> TrainConfig:
-    """Returns a method's run, with what the shared flags change in theirs: it is meant for all."""
+def _with_shared_flags(name: str, shared: TrainConfig, arm: str) -> TrainConfig:
+    """Build a method's settings; shared flags of a method apply to the methods of all arms."""
     tree, flags = tree_of(method_config(name)), tree_of(shared.method)
     before = leaves(tree_of(method_config(method_name(shared.method))))
     for key, value in leaves(flags).items():
         if value != before.get(key, value) and not set_leaf(tree, key, value):
             flag = f"--{key.replace('_', '-')}"
             raise UnknownNameError(
-                f"the flag {flag} must be a setting of every arm, got arm {arm!r} without; leave "
-                f"it out, and give it to the arms that have it: METHOD:{key}={value}"
+                f"the flag {flag} must be a setting of every arm, got arm {arm!r} without it; set "
+                f"it only in the arms that have it: METHOD:{key}={value}"
             )
     return replace(shared, method=config_json.load(type(method_config(name)), json.dumps(tree)))
 
 
 def _keys(tree: Tree, parts: Sequence[str]) -> list[str]:
-    """Returns the settings of an arm as its text writes them: `lte.gamma`, not methods.1.gamma."""
+    """List the keys of an arm's text: `lte.gamma`, not methods.1.gamma."""
     own = leaves(tree["method"])
     for place, part in enumerate(parts):
         own = {key.replace(f"methods.{place}.", f"{part}."): value for key, value in own.items()}
@@ -273,7 +273,7 @@ def _keys(tree: Tree, parts: Sequence[str]) -> list[str]:
 
 
 def _options(text: str, whole: str) -> list[tuple[str, Any]]:
-    """Returns (key, value) pairs; commas inside JSON brackets belong to their value."""
+    """Split options into (key, value) pairs; commas inside JSON brackets belong to the value."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in _OPEN) - (letter in _CLOSE)
@@ -297,7 +297,7 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        # Words such as True, which Python and our own flags write, are JSON's in lower case.
+        # Python and our flags write True, JSON writes true.
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
@@ -309,13 +309,13 @@ def _check_names(what: str, names: tuple[str, ...]) -> None:
         other = by_slug.setdefault(slug(name), name)
         if other != name or names.count(name) > 1:
             raise ConfigError(
-                f"each {what} must have a directory of its own, got {other!r} and {name!r}; "
+                f"each {what} must have a different directory name, got {other!r} and {name!r}; "
                 "rename one, or leave it out"
             )
 
 
 def _least_tokens(arm: TrainConfig) -> int:
-    """Returns what one iteration generates if every response of its first wave is one token."""
+    """Count the tokens of an iteration whose responses all have one token."""
     own = leaves(tree_of(arm.method))
     names = ("group_size", "num_base")
     groups = [value for key, value in own.items() if key.rpartition(".")[2] in names]

@@ -1,10 +1,10 @@
-"""One run of a comparison: where its files are, and the process that writes them.
+"""One run of a comparison: its files, and the process that writes them.
 
-    seed_0.json       its TrainConfig
-    seed_0/           its run directory
-    seed_0.log        what its processes printed
-    seed_0.lock       locked for as long as one lives: a parent that was killed leaves no doubt
-    seed_0.end.json   how it ended; absent before
+    seed_0.json       the TrainConfig
+    seed_0/           the run directory
+    seed_0.log        output of its processes
+    seed_0.lock       locked while a process runs, even if the parent was killed
+    seed_0.end.json   exit status; absent until the run has ended
 
 Not covered: other systems than POSIX.
 """
@@ -32,7 +32,7 @@ _ENDING_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of a comparison, and where its files are."""
+    """One run of a comparison, and the paths of its files."""
 
     source: str
     arm: str
@@ -46,64 +46,64 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """What its processes printed."""
+        """Output of its processes."""
         return self.path.with_suffix(".log")
 
     @property
     def config_file(self) -> Path:
-        """Its TrainConfig."""
+        """The TrainConfig."""
         return self.path.with_suffix(".json")
 
     @property
     def lock(self) -> Path:
-        """Locked by its process."""
+        """Locked while its process runs."""
         return self.path.with_suffix(".lock")
 
     @property
     def end_file(self) -> Path:
-        """How it ended; absent before."""
+        """Exit status; absent until the run has ended."""
         return self.path.with_suffix(".end.json")
 
     @property
     def end(self) -> dict[str, Any] | None:
-        """`{"status": ..., "exit_status": ...}`; None while it has not ended."""
+        """`{"status": ..., "exit_status": ...}`; None if it has not ended."""
         if not self.end_file.is_file():
             return None
         return json.loads(self.end_file.read_text(encoding="utf-8"))
 
     @property
     def is_finished(self) -> bool:
-        """True if its process ended well."""
+        """True if its process ended with exit status 0."""
         end = self.end
         return end is not None and end["status"] == "finished"
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Returns its rows so far; also while it is running."""
+        """Read the rows so far, also while the run is going on."""
         return [row for _, row in read_lines(self.path / "metrics.jsonl")]
 
     def log_tail(self, lines: int = 5) -> str:
-        """Returns the last lines of its log."""
+        """Read the last lines of the log."""
         if not self.log.is_file():
             return ""
         return "\n".join(self.log.read_text(encoding="utf-8").splitlines()[-lines:])
 
 
 class RunProcess:
-    """A run that has a process: ours, or one that outlived its parent."""
+    """A run with its process: ours, or one whose parent was killed, which is waited for."""
 
     def __init__(self, run: Run, config: TrainConfig, program: str) -> None:
         self.run = run
         self.program = program
         self.config = config
         self.process: subprocess.Popen[bytes] | None = None
-        self._read_at, self._num_rows = 0.0, -1
+        self._read_at, self._size = 0.0, -1
         run.folder.mkdir(parents=True, exist_ok=True)
         run.end_file.unlink(missing_ok=True)
         write_text(run.config_file, config_json.dump(self.config))
         self._start()
 
     def poll(self) -> Status:
-        """Returns "running", or how the run ended, once that is written down."""
+        """Check on the process; when it has ended, write the end file and return the status."""
         if self.process is None:
             self._start()
             return "running"
@@ -116,17 +116,17 @@ class RunProcess:
         return status
 
     def has_news(self) -> bool:
-        """Returns whether metrics were added since the last call; looks twice a second at most."""
+        """Check for new metrics since the last call, at most twice a second."""
         now = time.monotonic()
         file = self.run.path / "metrics.jsonl"
         if now - self._read_at < _READ_S or not file.is_file():
             return False
         size = file.stat().st_size
-        self._read_at, changed, self._num_rows = now, size != self._num_rows, size
+        self._read_at, changed, self._size = now, size != self._size, size
         return changed
 
     def stop(self) -> None:
-        """Ends our process, and waits for it."""
+        """Terminate our process and wait for it."""
         if self.process is None:
             return
         self.process.terminate()
@@ -137,40 +137,40 @@ class RunProcess:
             self.process.wait()
 
     def _start(self) -> None:
-        """Starts the process, unless one from before still has the lock."""
+        """Start the process, unless an earlier one still holds the lock."""
         run = self.run
         with locked(run.lock) as handle:
             if handle is None:
                 return
             # RunDir writes config.json last: without it there is nothing to resume.
-            is_begun = (run.path / "config.json").is_file()
-            how = (
+            can_resume = (run.path / "config.json").is_file()
+            arguments = (
                 ["--resume", str(run.path)]
-                if is_begun
+                if can_resume
                 else ["--from-config", str(run.config_file), "--out", str(run.path)]
             )
             with run.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-c", self.program, "train", self.config.name, *how],
+                    [sys.executable, "-c", self.program, "train", self.config.name, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=os.environ | dict.fromkeys(THREADS, "1"),
-                    # The child keeps the lock's handle open, and with it the lock, until it ends.
+                    # The child inherits the handle and so holds the lock until it ends.
                     pass_fds=(handle,),
                 )
 
 
 def tokens_of(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Returns the tokens that a run has generated for training."""
+    """Count the tokens that a run has generated for training."""
     return max((int(row.get("rollout/sampled_tokens_total") or 0) for row in rows), default=0)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[int | None]:
-    """Yields the handle of a file that is locked meanwhile; None if another process has it.
+    """Lock a file and yield its handle; yield None if another process holds the lock.
 
-    The lock belongs to the open file, so a child that inherits the handle has it too.
+    The lock belongs to the open file, so a child that inherits the handle holds it too.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,19 +1,18 @@
-"""compare: runs arms over seeds in processes of one thread each, so that any kill can be gone on.
+"""Run arms over seeds in single-threaded processes, so that a comparison survives any kill.
 
-    config.json            the CompareConfig; once it is there, the directory is a comparison
-    runs/<source>/<arm>/   seed_0.json (config), seed_0/ (run directory), seed_0.log (what it
-                           printed), seed_0.end.json (how it ended)
-    comparison.json        what `reason_env.agents.compare.summary` found
-    evaluations/           of policies before training, which the arms of a seed share
-    report.html            what `reason_env.agents.report.report` shows
+    config.json            the CompareConfig
+    runs/<source>/<arm>/   the files of each run (`run.py`)
+    evaluations/           cached evaluations before training, shared by the arms of a seed
+    comparison.json        the numbers (`summary.py`)
+    report.html            the report (`reason_env.agents.report`)
 
-Each run is a `reason-env train` of its own, started from its config or resumed by its own means, so
-whatever ends this process, finished runs stay and others go on from their last checkpoint. A run
-holds a lock for as long as its process lives: if only the parent was killed, the next one finds the
-lock taken, and waits for that run instead of starting a second writer.
+Each run is a `reason-env train` process, started from its config or resumed. If this process is
+killed, finished runs stay and the others resume from their last checkpoint. A run holds a lock
+while its process lives: if only the parent was killed, the next comparison waits for that process
+instead of starting a second writer.
 
-A run that fails is written down with its exit status and does not end the others; it is tried again
-when the comparison is run again. Not covered: other systems than POSIX; several machines.
+A failed run is recorded with its exit status and does not stop the others; running the comparison
+again tries it again. Not covered: systems other than POSIX; several machines.
 """
 
 import json
@@ -31,27 +30,27 @@ from reason_env.agents.train import TrainConfig
 from reason_env.errors import CheckpointError, shown
 
 TRAIN = "from reason_env.cli import main; main()"
-"""The program of a run; its arguments are those of `reason-env`."""
+"""Python source of a run's process; its arguments are those of `reason-env`."""
 _POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What has changed in one run."""
+    """The state of one run after a change."""
 
     run: Run
     status: Status
     tokens: int
-    """Generated so far."""
+    """Tokens generated so far."""
     pass_at_1: float | None
-    """Of its last evaluation."""
+    """The last evaluation; None before the first."""
 
 
 OnProgress = Callable[[Progress], None]
 
 
 class Comparison:
-    """The directory of one comparison. Made by `open_or_create`; `run` does the work."""
+    """The directory of one comparison; `run` runs what is not finished."""
 
     def __init__(self, path: Path, config: CompareConfig) -> None:
         self.path = path
@@ -59,7 +58,7 @@ class Comparison:
 
     @classmethod
     def open(cls, path: str | Path) -> "Comparison":
-        """Returns the comparison in a directory.
+        """Open the comparison in a directory.
 
         Raises:
             CheckpointError: There is none.
@@ -76,23 +75,23 @@ class Comparison:
 
     @classmethod
     def open_or_create(cls, path: str | Path, config: CompareConfig) -> "Comparison":
-        """Returns the comparison in a directory, which may hold the same one from before.
+        """Create a comparison in a directory, or open it if it has the same settings.
 
         Raises:
-            CheckpointError: It holds something else.
+            CheckpointError: The directory holds something else.
         """
         path = Path(path)
         text = config_json.dump(config)
         file = path / "config.json"
         if file.is_file() and (path / "runs").is_dir():
-            # Read as a config: a setting that is newer than the directory has its default there.
-            there = config_json.load(CompareConfig, file.read_text(encoding="utf-8"))
-            _check_equal(path, json.loads(config_json.dump(there)), json.loads(text))
+            # Read as a config: a setting that the file lacks takes its default.
+            known = config_json.load(CompareConfig, file.read_text(encoding="utf-8"))
+            _check_equal(path, json.loads(config_json.dump(known)), json.loads(text))
             return cls(path, config)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise CheckpointError(
-                f"a comparison must have a directory of its own, got '{path}' that holds something "
-                "else; give another --out"
+                f"a new comparison must have an empty directory, got '{path}', which holds other "
+                "files; give another --out"
             )
         (path / "runs").mkdir(parents=True)
         write_text(file, text)
@@ -100,7 +99,7 @@ class Comparison:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """All runs, in the order in which they start: seed by seed, so that pairs end together."""
+        """All runs in starting order: seed by seed, so that the runs of a pair end together."""
         return tuple(
             Run(
                 source=source,
@@ -120,20 +119,20 @@ class Comparison:
         on_progress: OnProgress = lambda progress: None,
         program: str = TRAIN,
     ) -> None:
-        """Runs what is not finished, at most `workers` processes at once.
+        """Run what is not finished, at most `workers` processes at once.
 
         Args:
             workers: At least 1.
-            on_progress: Told when a run starts, evaluates, goes on and ends.
+            on_progress: Called when a run starts, writes metrics, and ends.
             program: Python source that takes the arguments of `reason-env train`.
 
         Raises:
-            CheckpointError: Another process is at it.
+            CheckpointError: Another process is running the comparison.
         """
         with locked(self.path / ".lock") as handle:
             if handle is None:
                 raise CheckpointError(
-                    f"a comparison must be run by one process, got '{self.path}' that another is "
+                    f"a comparison must be run by one process, got '{self.path}', which another is "
                     "running; wait for it"
                 )
             waiting = [run for run in self.runs if not run.is_finished]
@@ -157,14 +156,14 @@ class Comparison:
                     own.stop()
 
     def _run_config(self, run: Run) -> TrainConfig:
-        """Returns a run's config; the arms of a seed share the evaluation before training."""
+        """Build a run's config; the arms of a seed share the evaluation before training."""
         config = self.config.run_config(run.source, run.arm, run.seed)
         folder = config.eval.cache_dir or str(self.path / "evaluations")
         return replace(config, eval=replace(config.eval, cache_dir=folder))
 
 
 def num_cores() -> int:
-    """Returns the processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -180,7 +179,7 @@ def _progress(run: Run, status: Status) -> Progress:
 
 
 def _check_equal(path: Path, old: Any, new: Any) -> None:
-    """Refuses other settings than the directory's, and names the first that differ."""
+    """Raise if settings differ from the directory's, naming the first that do."""
     found = differences({"there": old, "given": new})
     if not found:
         return
@@ -192,5 +191,5 @@ def _check_equal(path: Path, old: Any, new: Any) -> None:
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     raise CheckpointError(
         f"a comparison must keep its settings, got others for '{path}': {', '.join(named[:3])}"
-        f"{more}; go on with the old one by --resume {path}, or give another --out"
+        f"{more}; continue the old one with --resume {path}, or give another --out"
     )

@@ -108,7 +108,9 @@ def test_a_verifier_that_always_fails_is_an_error(monkeypatch):
 
     failed = Verdict(Outcome.ERROR, None, "worker died")
     monkeypatch.setattr(env_module, "grade", lambda response, answer, options: failed)
-    with pytest.raises(VerifierError, match="some problem must have 2 graded samples, got none of 3"):
+    with pytest.raises(
+        VerifierError, match="some problem must have 2 graded samples, got none of 3"
+    ):
         report_of((4, 1, 0), greedy=False)
 
 

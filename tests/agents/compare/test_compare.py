@@ -16,7 +16,7 @@ from reason_env.agents.compare import (
 )
 from reason_env.errors import CheckpointError
 
-# Stands for `reason-env train`: one line of metrics per start, and what a test asks of it.
+# Replaces `reason-env train`: one line of metrics per start, and what a test asks of it.
 PROGRAM = """
 import json, os, pathlib, sys, time
 method, how, place = sys.argv[2], sys.argv[3], pathlib.Path(sys.argv[-1])
@@ -60,7 +60,7 @@ def wait_for(condition, seconds=30.0):
         time.sleep(0.02)
 
 
-def test_every_run_runs_seed_by_seed_with_one_thread_and_is_told_of(tmp_path):
+def test_every_run_runs_seed_by_seed_with_one_thread_and_reports_progress(tmp_path):
     comparison = make(tmp_path / "cmp")
     order, seen = events(comparison)
     begun = [own[:2] for own in dict.fromkeys(own for own in order if own[2] == "running")]
@@ -191,19 +191,19 @@ def test_a_directory_keeps_its_settings(tmp_path):
     with pytest.raises(
         CheckpointError,
         match=r"must keep its settings, got others for '.*cmp': budget 1000 there and 2000 here; "
-        r"go on with the old one by --resume .*cmp, or give another --out",
+        r"continue the old one with --resume .*cmp, or give another --out",
     ):
         make(tmp_path / "cmp", budget=2000)
-    with pytest.raises(CheckpointError, match=r"absent there and .*, .* and \d+ more; go on"):
+    with pytest.raises(CheckpointError, match=r"absent there and .*, .* and \d+ more; continue"):
         make(tmp_path / "cmp", arms=("grpo", "lte", "srpo"))
     # A run's directory has a config.json too.
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="must have a directory of its own"):
+    with pytest.raises(CheckpointError, match="a new comparison must have an empty directory"):
         make(tmp_path / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(CheckpointError, match="must have a directory of its own"):
+    with pytest.raises(CheckpointError, match="a new comparison must have an empty directory"):
         make(tmp_path / "other")
     with pytest.raises(CheckpointError, match=r"a comparison must hold config\.json and runs/"):
         Comparison.open(tmp_path / "other")

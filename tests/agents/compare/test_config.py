@@ -149,12 +149,12 @@ def test_files_of_arms_that_mean_nothing_are_refused(tmp_path):
         ({"budget": 0}, "budget must be at least 1"),
         ({"first_seed": -1}, "first_seed must be at least 0"),
         ({"budget": 255}, "budget must hold an iteration, got 255 tokens where 'grpo' .* 256 resp"),
-        ({"level": 0.0}, "level must lie in 0..1"),
-        ({"level": 1.5}, "level must lie in 0..1"),
+        ({"level": 0.0}, "level must be above 0 and at most 1"),
+        ({"level": 1.5}, "level must be above 0 and at most 1"),
         ({"arms": {}}, "at least one arm"),
         ({"sources": ()}, "at least one problem source"),
-        ({"sources": ("chain", "chain")}, "must have a directory of its own"),
-        ({"sources": ("a/b", "a_b")}, "must have a directory of its own, got 'a/b' and 'a_b'"),
+        ({"sources": ("chain", "chain")}, "must have a different directory name"),
+        ({"sources": ("a/b", "a_b")}, "must have a different directory name, got 'a/b' and 'a_b'"),
         ({"arms": {"short": TrainConfig(iterations=3)}}, "must end by the comparison's budget"),
     ],
 )
@@ -172,7 +172,7 @@ def test_the_smallest_budget_is_one_token_of_each_response_of_an_iteration():
 
 
 def test_an_arm_named_twice_is_refused():
-    with pytest.raises(ConfigError, match="an arm must be named once, got 'grpo' twice"):
+    with pytest.raises(ConfigError, match="an arm must be given once, got 'grpo' twice"):
         arms_of(["grpo", "grpo"], SHARED)
 
 
