@@ -1,1 +1,1 @@
-"""Generated problem families, each with reference solutions and a step checker."""
+"""Families of generated problems, each with reference solutions and a step checker."""

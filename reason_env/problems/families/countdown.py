@@ -1,19 +1,27 @@
-r"""The `countdown` family: reach a number from given digits, each used once; search and backtrack.
+r"""The `countdown` family: reach a number with given digits, each used once, by backtracking.
 
-What it isolates: search. A chain tries a way of combining the digits, writes `no` where it misses
-the number, and tries another; it may give up and hand in a miss. Several answers are right, so an
-answer is judged by what the expression is worth and which digits it uses, and a failed try is no
-wrong step: it can be taken back. Attempts are made from left to right, a first operation of any
-kind and then sums and differences, so that the expression needs no parentheses.
+It isolates search. A chain tries one combination of the digits, writes `no` if it misses the
+number, and tries another; it may give up and answer with a miss. Several answers are right, so that
+the value and the digits of an expression decide. A failed attempt is not a wrong step, because `no`
+takes it back. Attempts run from left to right: any first operation, then sums and differences, so
+that the expression needs no parentheses.
+
+>>> problem = make("test", size=1, levels=(1, 1))[0]
+>>> print(problem.question, *problem.solution, problem.answer, sep="\n")
+40 from 7 5 5
+5*7=35
+35+5=40
+5*7+5
 """
 
 import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import permutations, product
 
-from reason_env.problem import Problem, ProblemSet, ScoredProblem
+from reason_env.problem import Problem, ScoredProblem
 from reason_env.problems.families.family import COMMENT, Levels, Trace, make_set
 from reason_env.verify import countdown_reference, reaches
 
@@ -26,50 +34,21 @@ SUM = "sum"
 MAX_TRIES = 6
 SEARCHES = 200
 SHAPES = ((3, 7), (3, 8), (3, 9), (4, 6), (4, 7), (4, 8), (4, 9), (5, 6), (5, 7), (5, 9))
-"""By level: how many digits, and the highest of them."""
+"""By level: number of digits, and the highest digit."""
 
 _STEP = re.compile(r"([0-9]{1,4})([-+*])([0-9])=([0-9]{1,4})")
 Attempt = tuple[int | str, ...]
-"""Digits and symbols in turn: (3, "*", 9, "+", 4)."""
-
-
-def make(
-    split: str = "train",
-    *,
-    size: int | None = None,
-    levels: tuple[int, int] | None = None,
-    seed: int = 0,
-) -> ProblemSet:
-    r"""Returns problems of the family; levels 1..10 where None, 8..10 of the hard split.
-
-    >>> problem = make("test", size=1, levels=(1, 1))[0]
-    >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    40 from 7 5 5
-    5*7=35
-    35+5=40
-    5*7+5
-    """
-    return make_set(
-        "countdown",
-        split,
-        draw=draw,
-        size=size,
-        levels=levels,
-        known=LEVELS,
-        seed=seed,
-        checker=first_wrong_step,
-        scored=with_scorer,
-    )
+"""Alternating digits and symbols: (3, "*", 9, "+", 4)."""
 
 
 def with_scorer(problem: Problem) -> ScoredProblem:
-    """Returns the problem with what tells its right answers."""
+    """Add the scorer to a problem."""
     given = {name: getattr(problem, name) for name in Problem.__slots__}
     return ScoredProblem(**given, scored_by=countdown_reference(*read_question(problem.question)))
 
 
 def values_of(attempt: Attempt) -> list[int]:
-    """Returns the value after each operation.
+    """Compute the value after each operation.
 
     >>> values_of((3, "*", 9, "+", 4))
     [27, 31]
@@ -87,7 +66,7 @@ def values_of(attempt: Attempt) -> list[int]:
 
 
 def steps_of(attempt: Attempt, values: Sequence[int]) -> tuple[str, ...]:
-    """Returns one line an operation.
+    """Write one line per operation.
 
     >>> steps_of((3, "*", 9, "+", 4), [27, 31])
     ('3*9=27', '27+4=31')
@@ -100,7 +79,7 @@ def steps_of(attempt: Attempt, values: Sequence[int]) -> tuple[str, ...]:
 
 
 def attempts_of(digits: Sequence[int]) -> list[Attempt]:
-    """Returns every attempt that stays within 0..99, sorted; 3*9 and 9*3 are two."""
+    """List every attempt whose values stay within 0..99, sorted; 3*9 and 9*3 are two attempts."""
     found: set[Attempt] = set()
     for order in set(permutations(digits)):
         for symbols in product("+-*", *["+-"] * (len(digits) - 2)):
@@ -113,7 +92,7 @@ def attempts_of(digits: Sequence[int]) -> list[Attempt]:
 
 
 def random_attempt(digits: Sequence[int], rng: random.Random) -> Attempt:
-    """Returns a random attempt that stays within 0..99."""
+    """Draw an attempt whose values stay within 0..99."""
     while True:
         order = rng.sample(list(digits), len(digits))
         attempt: list[int | str] = [order[0]]
@@ -126,16 +105,16 @@ def random_attempt(digits: Sequence[int], rng: random.Random) -> Attempt:
 def demonstration(
     problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
 ) -> Trace:
-    """Returns a search.
+    """Generate a search.
 
     Args:
-        problem: Of this family.
+        problem: A problem of this family.
         rng: Draws the attempts.
-        rates: "insight" is the probability that an attempt is a right one at once (else it is
-            drawn at random); "give up" that a miss is handed in, as the sixth always is; "sum"
-            that the last result of an attempt is off by one. Empty: the reference.
-        num_right: How many of the reference's steps come first. The rest is theirs too where none
-            of many searches begins so.
+        rates: Probabilities. "insight": an attempt is right (else it is random). "give up": the
+            chain ends with a miss, as it always does after `MAX_TRIES`. "sum": the last result of
+            an attempt is off by one. Empty: the reference trace.
+        num_right: Number of first steps that equal the reference. Searches are drawn until one
+            begins so; after `SEARCHES` of them, the result is the reference trace.
     """
     if num_right:
         for _ in range(SEARCHES):
@@ -164,12 +143,12 @@ def demonstration(
 
 
 def right_attempt(target: int, digits: Sequence[int], rng: random.Random) -> Attempt:
-    """Returns a random one of the attempts that reach the target."""
+    """Draw one of the attempts that reach the target."""
     return rng.choice([item for item in attempts_of(digits) if values_of(item)[-1] == target])
 
 
 def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
-    """Returns a random question and a reference trace without detours."""
+    """Generate a random question, and a reference trace without failed attempts."""
     count, highest = SHAPES[level - 1]
     while True:
         digits = [rng.randint(1, highest) for _ in range(count)]
@@ -181,7 +160,7 @@ def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
 
 
 def read_question(question: str) -> tuple[int, list[int]]:
-    """Returns the number to reach and the digits.
+    """Read the number to reach and the digits from a question.
 
     >>> read_question("31 from 9 3 4")
     (31, [9, 3, 4])
@@ -191,12 +170,12 @@ def read_question(question: str) -> tuple[int, list[int]]:
 
 
 def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
-    """Returns the 1-based index of the first wrong step, or None.
+    """Find the 1-based index of the first wrong step; None if there is none.
 
-    A step is wrong if its arithmetic is, if it uses a digit that is not left, if it does not go on
-    from the result before it, or if a result is below 0. A miss is not: `no` takes it back. An
-    answer is wrong if it does not reach the number with the given digits, whatever the steps say;
-    nothing after it is looked at.
+    A step is wrong if its arithmetic is, if it uses a digit that is not left, if it does not
+    continue from the result before it, or if a result is below 0. A miss is not wrong: `no` takes
+    it back. An answer is wrong if it does not reach the number with the given digits, whatever the
+    steps are. Ignores all text after the answer.
 
     >>> problem = Problem(problem_id="countdown/test/0", question="31 from 9 3 4", answer="3*9+4")
     >>> first_wrong_step(problem, ("3+9=12", "12-4=8", "no", "3*9=27", "27+4=31", "#### 9*3+4"))
@@ -230,5 +209,10 @@ def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
 
 
 def is_right(problem: Problem, answer: str) -> bool:
-    """Returns whether the answer reaches the problem's number with its digits."""
+    """Decide whether an answer reaches the problem's number with its digits."""
     return reaches(answer, *read_question(problem.question))
+
+
+make = partial(
+    make_set, "countdown", draw=draw, known=LEVELS, checker=first_wrong_step, scored=with_scorer
+)

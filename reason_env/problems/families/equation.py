@@ -1,17 +1,26 @@
-r"""The `equation` family: solve a x + b - c + ... = d, one term a step; answers are fractions.
+r"""The `equation` family: solve a x + b - c + ... = d, one term per step.
 
-What it isolates: real notation and the classical slip. Every step moves the last term to the other
-side; the built-in base model forgets to change its sign at a known rate, and each error is in one
-step that can be pointed at. All terms have one sign, so that forgotten signs add up and never
-cancel. Answers are LaTeX fractions.
+It isolates real notation and a classical slip. Every step moves the last term to the other side;
+the built-in base model forgets to change its sign at a known rate, and each error can be located in
+one step. All terms have the same sign, so that forgotten signs add up and never cancel. Answers are
+LaTeX fractions.
+
+>>> problem = make("test", size=1, levels=(2, 2))[0]
+>>> print(problem.question, *problem.solution, problem.answer, sep="\n")
+2x+9+2=-20
+2x+9=-22
+2x=-31
+x=\frac{-31}{2}
+\frac{-31}{2}
 """
 
 import math
 import random
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.problems.families.family import Levels, Trace, first_wrong_step, is_right, make_set
 
 __all__ = ["LEVELS", "demonstration", "draw", "first_wrong_step", "is_right", "make"]
@@ -19,35 +28,6 @@ LEVELS = Levels(every=(1, 10), default=(1, 10), hard=(8, 10))
 SIGN = "sign"
 SUM = "sum"
 _EQUATION = re.compile(r"(\d)x((?:[-+]\d)*)=(-?\d+)")
-
-
-def make(
-    split: str = "train",
-    *,
-    size: int | None = None,
-    levels: tuple[int, int] | None = None,
-    seed: int = 0,
-) -> ProblemSet:
-    r"""Returns problems of the family; level = terms to move; 8..10 of the hard split.
-
-    >>> problem = make("test", size=1, levels=(2, 2))[0]
-    >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    2x+9+2=-20
-    2x+9=-22
-    2x=-31
-    x=\frac{-31}{2}
-    \frac{-31}{2}
-    """
-    return make_set(
-        "equation",
-        split,
-        draw=draw,
-        size=size,
-        levels=levels,
-        known=LEVELS,
-        seed=seed,
-        checker=first_wrong_step,
-    )
 
 
 def solved(
@@ -59,16 +39,16 @@ def solved(
     rng: random.Random | None = None,
     num_right: int = 0,
 ) -> Trace:
-    r"""Returns the steps that move each term, from the last, and then divide.
+    r"""Move each term to the other side, from the last to the first, and then divide.
 
     Args:
-        factor: What x is multiplied by, 2..9.
+        factor: The coefficient of x, 2..9.
         terms: -9..9 without 0, from left to right.
         right: The right-hand side.
         rates: Probability that a moved term keeps its sign ("sign"), and that a sum is off by one
             ("sum").
-        rng: Draws the errors; needed with `rates`, and with them only.
-        num_right: The first steps, which have no errors.
+        rng: Draws the errors; given if and only if `rates` is.
+        num_right: Number of first steps without errors.
 
     >>> solved(7, (4, -9), 15)
     Trace(steps=('7x+4=24', '7x=20', 'x=\\frac{20}{7}'), answer='\\frac{20}{7}')
@@ -89,7 +69,7 @@ def solved(
 
 
 def written(factor: int, terms: Sequence[int], right: int) -> str:
-    """Returns the equation as text.
+    """Write the equation as text.
 
     >>> written(7, (4, -9), 15)
     '7x+4-9=15'
@@ -100,7 +80,7 @@ def written(factor: int, terms: Sequence[int], right: int) -> str:
 def demonstration(
     problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
 ) -> Trace:
-    """Returns a trace with errors at these rates, "sign" and "sum" as `solved` takes them."""
+    """Solve a question with errors at these rates, "sign" and "sum" as in `solved`."""
     found = _EQUATION.fullmatch(problem.question)
     assert found is not None, f"not a question of this family: {problem.question!r}"
     terms = [int(term) for term in re.findall(r"[-+]\d", found[2])]
@@ -108,7 +88,7 @@ def demonstration(
 
 
 def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
-    """Returns a random question with `level` terms of one sign, and its reference trace.
+    """Generate a question with `level` terms of one sign, and its reference trace.
 
     The answer is in lowest terms.
     """
@@ -120,3 +100,6 @@ def draw(level: int, rng: random.Random) -> tuple[str, Trace]:
         right = left + sum(terms)
         if math.gcd(left, factor) == 1 and abs(right) < 60:
             return written(factor, terms, right), solved(factor, terms, right)
+
+
+make = partial(make_set, "equation", draw=draw, known=LEVELS)

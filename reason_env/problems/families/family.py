@@ -1,8 +1,8 @@
-"""What every built-in family shares: traces, splits that never overlap, and the making of a set.
+"""What the built-in families share: traces, disjoint splits, and the generation of a set.
 
-A family is a module with `make`, `draw(level, rng) -> (question, reference trace)` and
-`demonstration(problem, rng, rates) -> Trace`: a written-out attempt that is wrong on purpose at
-known rates, which the base model is pretrained on.
+A family is a module that fits `Family`: `draw` generates a question with its reference trace,
+`make` a set of problems, and `demonstration` an attempt with deliberate errors at given rates, on
+which the base model is pretrained.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from reason_env.problem import Problem, ProblemSet, StepChecker
 SPLITS = ("train", "validation", "test", "hard")
 DEFAULT_SIZE = {"train": 4000, "validation": 500, "test": 500, "hard": 500}
 COMMENT = "~"
-"""A line that begins with it is an aside: neither right nor wrong."""
+"""Begins a comment: a line that is neither right nor wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A written-out run: its steps without delimiters, and the answer it arrives at."""
+    """An attempt at a problem: its steps without delimiters, and its answer."""
 
     steps: tuple[str, ...]
     answer: str
@@ -33,18 +33,18 @@ Draw = Callable[[int, random.Random], tuple[str, Trace]]
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The levels of a family, each pair with both ends included."""
+    """The levels of a family as (lowest, highest), both included."""
 
     every: tuple[int, int]
-    """Levels that `make` knows."""
+    """Levels that `draw` can generate."""
     default: tuple[int, int]
-    """Levels of train, validation and test where none are given."""
+    """Default levels of the train, validation and test splits."""
     hard: tuple[int, int]
-    """Levels of the hard split where none are given: those on which the base model fails most."""
+    """Default levels of the hard split: those on which the base model fails most."""
 
 
 class Family(Protocol):
-    """A built-in family, as its module is seen from outside."""
+    """The functions and levels that the module of a family defines."""
 
     LEVELS: Levels
 
@@ -56,11 +56,11 @@ class Family(Protocol):
         levels: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> ProblemSet:
-        """Returns problems of one split."""
+        """Generate problems of one split: `make_set` with the family's own arguments."""
         ...
 
     def draw(self, level: int, rng: random.Random) -> tuple[str, Trace]:
-        """Returns a random question of one level and its reference trace."""
+        """Generate a random question of one level and its reference trace."""
         ...
 
     def demonstration(
@@ -71,60 +71,76 @@ class Family(Protocol):
         *,
         num_right: int = 0,
     ) -> Trace:
-        """Returns an attempt that is wrong at these rates, but for its first `num_right` steps."""
+        """Generate an attempt with errors at these rates after its first `num_right` steps."""
         ...
 
     def is_right(self, problem: Problem, answer: str) -> bool:
-        """Returns whether an answer as the family writes it is right."""
+        """Decide whether an answer in the family's own notation is right."""
         ...
 
     def first_wrong_step(self, problem: Problem, steps: Sequence[str]) -> int | None:
-        """Returns the 1-based index of the first wrong step, or None."""
+        """Find the 1-based index of the first wrong step; None if there is none."""
         ...
 
 
 def is_right(problem: Problem, answer: str) -> bool:
-    """Returns whether an answer is the reference's, for families with one right text."""
+    """Decide whether an answer is the reference answer, for families with one right text."""
     return answer == problem.answer
 
 
 def split_of(question: str) -> str:
-    """Returns the one split that a question may be in: disjoint whatever the seeds.
+    """Assign a question to the one split that may contain it, so that splits are disjoint.
 
-    Seven tenths of all questions are for training, a tenth each for hard, validation and test.
+    Seven tenths of all questions belong to train, and one tenth each to hard, validation and test.
     """
     bucket = hashlib.sha256(question.encode("utf-8")).digest()[0] % 10
     return {9: "test", 8: "validation", 7: "hard"}.get(bucket, "train")
 
 
+def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
+    """Find the 1-based index of the first step that differs from the reference; None if none does.
+
+    For families with one right trace, where comparing texts is exact. The step after the reference
+    steps is the answer line. Skips comments.
+    """
+    expected = iter((*problem.solution, f"#### {problem.answer}"))
+    for index, step in enumerate(steps, start=1):
+        line = step.strip()
+        if line.startswith(COMMENT):
+            continue
+        if line != next(expected, None):
+            return index
+    return None
+
+
 def make_set(
     family: str,
-    split: str,
+    split: str = "train",
     *,
     draw: Draw,
-    size: int | None,
-    levels: tuple[int, int] | None,
     known: Levels,
-    seed: int,
-    checker: StepChecker,
+    size: int | None = None,
+    levels: tuple[int, int] | None = None,
+    seed: int = 0,
+    checker: StepChecker = first_wrong_step,
     scored: Callable[[Problem], Problem] | None = None,
 ) -> ProblemSet:
-    """Returns different problems of one split, levels taking turns.
+    """Generate different problems of one split; the levels take turns.
 
     Args:
-        family: Its name.
-        split: "train", "validation", "test" or "hard".
+        family: Name of the family.
+        split: "train", "validation", "test" or "hard"; no question is in two of them.
         draw: (level, rng) -> (question, reference trace).
-        size: Number of problems; the split's default where None.
-        levels: Lowest and highest level, both included; the split's default where None.
         known: The family's levels.
-        seed: The only source of chance; the same in every process.
+        size: Number of problems; None is the split's entry in `DEFAULT_SIZE`.
+        levels: Lowest and highest level, both included; None is the family's default.
+        seed: Determines the problems, equally in every process.
         checker: The family's step checker.
-        scored: Gives each problem its scorer, where several answers are right.
+        scored: Adds the scorer to a problem, for families with several right answers.
 
     Raises:
-        ConfigError: An unknown split, an impossible level or size.
-        ProblemError: The levels do not hold that many different problems.
+        ConfigError: The split is unknown, or a level or the size is out of range.
+        ProblemError: The levels hold fewer different problems.
     """
     if split not in SPLITS:
         raise ConfigError(f"split of {family!r} must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -160,19 +176,3 @@ def make_set(
         f"levels {(low, high)!r} of {family!r} must hold {count} different problems, found "
         f"{len(problems)}; ask for fewer or for higher levels"
     )
-
-
-def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
-    """Returns the 1-based index of the first step that is not the reference's, or None.
-
-    For families whose reference trace is the only right one: comparing texts is exact. The last
-    expected step is the answer line. Asides are passed over.
-    """
-    expected = iter((*problem.solution, f"#### {problem.answer}"))
-    for index, step in enumerate(steps, start=1):
-        line = step.strip()
-        if line.startswith(COMMENT):
-            continue
-        if line != next(expected, None):
-            return index
-    return None

@@ -1,8 +1,7 @@
-"""Several families in one set: `mix:unlock@1-3*1+unlock@8-10*3`, one part easy to three hard.
+"""Mixtures of families: `mix:unlock@1-3*1+unlock@8-10*3` has one easy problem to three hard ones.
 
-What it is for: mixtures of easy and hard problems (ray interference: learning stalls on the easy
-ones), and one policy on several families. A part is a family, the levels it is drawn from, and its
-weight among the others.
+For experiments on easy and hard problems together (ray interference), and on several families with
+one policy. A part of a mixture has a family, its levels and its weight.
 """
 
 import itertools
@@ -14,11 +13,9 @@ from dataclasses import dataclass, replace
 
 from reason_env.errors import ConfigError, shown
 from reason_env.problem import Problem, ProblemSet
+from reason_env.problems.families.family import DEFAULT_SIZE
 
 _PART = re.compile(r"([a-z_]+)(?:@([0-9]{1,3})-([0-9]{1,3}))?(?:\*([0-9]{1,4}))?")
-DEFAULT_SIZE = {"train": 4000}
-OTHER_SIZE = 500
-
 MakeFamily = Callable[[str, str, int, tuple[int, int] | None, int], ProblemSet]
 """(family, split, size, levels, seed) -> its problems."""
 
@@ -33,10 +30,10 @@ class Part:
 
 
 def read_parts(text: str) -> tuple[Part, ...]:
-    """Returns the parts that a text names.
+    """Read the parts of a mixture.
 
     Raises:
-        ConfigError: The text is no mixture.
+        ConfigError: The text does not describe a mixture.
 
     >>> read_parts("unlock@1-3+chain*2")
     (Part(family='unlock', levels=(1, 3), weight=1), Part(family='chain', levels=None, weight=2))
@@ -57,20 +54,21 @@ def read_parts(text: str) -> tuple[Part, ...]:
 def make_mix(
     text: str, split: str, *, size: int | None, seed: int, make_family: MakeFamily
 ) -> ProblemSet:
-    """Returns the mixture's problems, all different, the parts taking turns by their weights.
+    """Generate different problems of a mixture; the parts take turns by their weights.
 
     Args:
-        text: The parts, as `read_parts` takes them.
-        split: Of every part.
-        size: Problems in all; 4000 for training and 500 else where None.
-        seed: Chooses each part's problems.
-        make_family: Makes one part.
+        text: The parts, as in `read_parts`.
+        split: The split of every part.
+        size: Number of problems in total; None is the default size of the split.
+        seed: Determines the problems of each part.
+        make_family: Generates the problems of one part.
 
     Raises:
-        ConfigError: The text is no mixture, or asks for fewer problems than parts.
+        ConfigError: The text does not describe a mixture, or its weights sum to more than `size`.
     """
     parts = read_parts(text)
-    total = DEFAULT_SIZE.get(split, OTHER_SIZE) if size is None else size
+    # Unknown splits take any size here: the families refuse them.
+    total = DEFAULT_SIZE.get(split, DEFAULT_SIZE["test"]) if size is None else size
     turns = [index for index, part in enumerate(parts) for _ in range(part.weight)]
     if total < len(turns):
         raise ConfigError(
@@ -82,8 +80,8 @@ def make_mix(
     for part in parts:
         weights[part.family] += part.weight
     sets = [
-        # Parts of one family may draw the same problem, although another seed makes it rare: each
-        # part brings enough to leave out all that the others have.
+        # Parts of one family may draw the same problem, although different seeds make that rare:
+        # each part has enough problems to leave out those of the other parts.
         make_family(
             part.family, split, rounds * weights[part.family], part.levels, seed + 1000 * index
         )
@@ -104,14 +102,14 @@ def make_mix(
 def _checker(
     sets: Sequence[ProblemSet], problems: dict[str, tuple[int, Problem]]
 ) -> Callable[[Problem, Sequence[str]], int | None] | None:
-    """Returns the parts' step checkers as one; None if a part has none."""
+    """Combine the step checkers of the parts; None if a part has none."""
     checkers = [part.checker for part in sets]
     if not all(checkers):
         return None
 
     def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
         checker = checkers[problems[problem.question][0]]
-        assert checker is not None, "every part has one"
+        assert checker is not None, "every part has a step checker"
         return checker(problem, steps)
 
     return first_wrong_step

@@ -1,19 +1,30 @@
-r"""The `precedence` family: three expressions, and a small set of tempting wrong ways to read them.
+r"""The `precedence` family: three expressions, and a few tempting wrong orders of evaluation.
 
-What it isolates: elimination. A step carries out one operation of one expression and keeps the
-last digit of its result.
-There are four readings, and a chain follows one of them in all three rows: products first (right),
-first operation first, last operation first, sums first. All four answers differ. The built-in base
-model nearly always takes a wrong reading on the higher levels, so all of a group fails with the
-same few answers; told not to give those, it takes another reading.
+It isolates elimination. A step evaluates one operation of one expression and keeps the last digit
+of its result. A chain follows one of four readings in all three expressions: products first (the
+right one), first operation first, last operation first, sums first. The four answers differ. On the
+higher levels the built-in base model nearly always takes a wrong reading, so that a whole group
+fails with the same few answers; if the prompt excludes those, it takes another reading.
+
+>>> problem = make("test", size=1, levels=(1, 1))[0]
+>>> print(problem.question, *problem.solution, problem.answer, sep="\n")
+x=6-5*8 y=7*5-2 z=1+9*4
+x=6-0
+x=6
+y=5-2
+y=3
+z=1+6
+z=7
+637
 """
 
 import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, cast, get_args
 
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.problems.families.family import Levels, Trace, first_wrong_step, is_right, make_set
 from reason_env.problems.families.registers import REGISTERS
 
@@ -21,47 +32,15 @@ Reading = Literal["right", "first", "last", "sums"]
 __all__ = ["LEVELS", "demonstration", "draw", "first_wrong_step", "is_right", "make"]
 LEVELS = Levels(every=(1, 10), default=(1, 10), hard=(8, 10))
 RIGHT_SHARE = (0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.004)
-"""How often a demonstration of level 1, 2, ... takes the right reading; the last goes on."""
+"""By level, the probability of the right reading in a demonstration; the last for all above."""
 DIGIT = "digit"
 
 Row = tuple[str, ...]
-"""Digits and symbols in turn: ("3", "+", "4", "*", "2")."""
-
-
-def make(
-    split: str = "train",
-    *,
-    size: int | None = None,
-    levels: tuple[int, int] | None = None,
-    seed: int = 0,
-) -> ProblemSet:
-    r"""Returns problems of the family; levels 1..10 where None, 8..10 of the hard split.
-
-    >>> problem = make("test", size=1, levels=(1, 1))[0]
-    >>> print(problem.question, *problem.solution, problem.answer, sep="\n")
-    x=6-5*8 y=7*5-2 z=1+9*4
-    x=6-0
-    x=6
-    y=5-2
-    y=3
-    z=1+6
-    z=7
-    637
-    """
-    return make_set(
-        "precedence",
-        split,
-        draw=draw,
-        size=size,
-        levels=levels,
-        known=LEVELS,
-        seed=seed,
-        checker=first_wrong_step,
-    )
+"""Alternating digits and symbols: ("3", "+", "4", "*", "2")."""
 
 
 def num_operations(level: int) -> int:
-    """Returns the operations of all three rows: 6 at level 1, 12 at level 10.
+    """Count the operations of all three rows: 6 at level 1, 12 at level 10.
 
     >>> [num_operations(level) for level in range(1, 11)]
     [6, 7, 7, 8, 9, 9, 10, 11, 11, 12]
@@ -70,7 +49,7 @@ def num_operations(level: int) -> int:
 
 
 def reduced(row: Row, reading: Reading, digit_error: int = 0) -> Row:
-    """Returns the row with one operation carried out, the one that the reading takes first.
+    """Evaluate the operation of a row that the reading takes first.
 
     >>> row = ("8", "-", "1", "*", "6")
     >>> reduced(row, "right"), reduced(row, "first"), reduced(row, "last")
@@ -90,7 +69,7 @@ def reduced(row: Row, reading: Reading, digit_error: int = 0) -> Row:
 def solved(
     rows: Mapping[str, Row], reading: Reading, error: Callable[[], int] = lambda: 0
 ) -> Trace:
-    """Returns the trace of all rows under one reading; `error` is added to each result.
+    """Evaluate all rows under one reading; add `error()` to each result.
 
     >>> solved({"x": ("8", "-", "1", "*", "6")}, "first")
     Trace(steps=('x=7*6', 'x=2'), answer='2')
@@ -109,17 +88,16 @@ def solved(
 def demonstration(
     problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
 ) -> Trace:
-    """Returns a trace under a reading drawn by its share.
+    """Draw a reading by its probability, and evaluate a question under it.
 
     Args:
-        problem: Of this family.
+        problem: A problem of this family.
         rng: Draws the reading and the errors.
-        rates: Shares of the wrong readings among each other, by name; "right" is the share of the
-            right one (`RIGHT_SHARE` by level where absent); "digit" the probability that a result
-            is one of the nine wrong digits. At least one wrong reading needs a share. Empty: the
-            reference.
-        num_right: The first steps, which are the reference's: the reading is drawn among those that
-            begin so.
+        rates: "right": probability of the right reading (by default `RIGHT_SHARE` of the level).
+            Names of wrong readings: their relative weights, at least one above 0. "digit":
+            probability that a result is one of the nine wrong digits. Empty: the reference trace.
+        num_right: Number of first steps that equal the reference; only readings that begin so are
+            drawn.
     """
     rows = read_rows(problem.question)
     if not rates:
@@ -144,9 +122,9 @@ def demonstration(
 
 
 def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
-    """Returns a random question whose four readings have four answers, and its reference trace.
+    """Generate a question whose four readings give four answers, and its reference trace.
 
-    `padding` is how many sums there are more, anywhere.
+    Inserts `padding` more sums at random places.
     """
     total = num_operations(level) + padding
     while True:
@@ -165,7 +143,7 @@ def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
 
 
 def read_rows(question: str) -> dict[str, Row]:
-    """Returns the rows of a question.
+    """Read the rows of a question.
 
     >>> read_rows("x=3+4 y=5*2-1")
     {'x': ('3', '+', '4'), 'y': ('5', '*', '2', '-', '1')}
@@ -178,3 +156,6 @@ def _draw_row(symbols: Sequence[str], rng: random.Random) -> Row:
     for symbol in symbols:
         row += [symbol, str(rng.randint(1, 9))]
     return tuple(row)
+
+
+make = partial(make_set, "precedence", draw=draw, known=LEVELS)

@@ -1,13 +1,12 @@
-"""Three one-digit registers x, y, z and a list of labelled operations: a world of three families.
+"""Three one-digit registers x, y, z and a list of labelled operations, shared by three families.
 
-`chain` and `unlock` run a program forwards, `inverse` undoes it. Arithmetic keeps the last digit,
-so every operation is one look-up in a 10 x 10 table, and a step is either right or a wrong choice:
-nothing in it is hard to *say*. The answer is the three digits in a row (1,000 possibilities).
+`chain` and `unlock` run the operations, `inverse` undoes them. Arithmetic keeps the last digit, so
+that every operation is a look-up in a 10 x 10 table. The answer is the three digits in a row (1,000
+possibilities).
 
-A trace with `error_rates` is a demonstration in which each step of an operation is wrong with a
-known probability and everything after it follows from the wrong digit. Two kinds of error: any of
-the nine wrong digits, or the one *slip* that tempts: a power taken for a product, any other
-operation carried out on the next digit.
+With `error_rates`, each step is wrong with a known probability, and later steps continue from the
+wrong digit. There are two kinds of error: one of the nine wrong digits, or the *slip*, one tempting
+digit: a power computed as a product, any other operation applied to the next digit.
 """
 
 import itertools
@@ -15,6 +14,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reason_env.problem import Problem
 from reason_env.problems.families.family import Trace
 
 REGISTERS = "xyz"
@@ -25,7 +25,7 @@ INVERSE_OF = {"+": "-", "-": "+", "*": "/"}
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One labelled operation on one register, with a one-digit operand."""
+    """A labelled operation on one register, with a one-digit operand."""
 
     label: str
     register: str
@@ -37,11 +37,11 @@ class Operation:
 
     @property
     def undone(self) -> "Operation":
-        """The operation that takes the register back."""
+        """The inverse operation."""
         return Operation(self.label, self.register, INVERSE_OF[self.symbol], self.operand)
 
     def apply(self, digit: int) -> int:
-        """Returns the register's next digit; division is by digits coprime to ten."""
+        """Compute the register's next digit; divisors are coprime to ten."""
         match self.symbol:
             case "+":
                 return (digit + self.operand) % 10
@@ -55,7 +55,7 @@ class Operation:
                 return digit * pow(self.operand, -1, 10) % 10
 
     def slip(self, digit: int) -> int:
-        """Returns the tempting wrong digit (of some powers, the right one)."""
+        """Compute the tempting digit; for some powers it is the right one."""
         if self.symbol == "^":
             return digit * self.operand % 10
         return self.apply((digit + 1) % 10)
@@ -69,15 +69,15 @@ def run(
     rng: random.Random | None = None,
     num_right: int = 0,
 ) -> Trace:
-    """Returns the trace of `operations` from the registers' `digits`.
+    """Run `operations` on registers that begin with `digits`.
 
     Args:
         digits: x, y and z, each 0..9.
-        operations: In the order in which they are carried out.
-        error_rates: Probability, by symbol, that a step writes one of the nine wrong digits; under
-            "slip *" (and so on), that it writes the symbol's slip.
-        rng: Draws the errors; needed with `error_rates`, and with them only.
-        num_right: The first steps, which have no errors.
+        operations: In order of execution.
+        error_rates: By symbol, the probability that a step writes one of the nine wrong digits;
+            under "slip *" and so on, the probability that it writes the symbol's slip.
+        rng: Draws the errors; given if and only if `error_rates` is.
+        num_right: Number of first steps without errors.
 
     >>> run((3, 7, 1), [Operation("A", "x", "+", 4), Operation("B", "y", "*", 3)])
     Trace(steps=('A:3+4 x=7', 'B:7*3 y=1'), answer='711')
@@ -94,6 +94,20 @@ def run(
         written = f"{operation.label}:{before}{operation.symbol}{operation.operand}"
         steps.append(f"{written} {operation.register}={after}")
     return Trace(tuple(steps), "".join(str(values[name]) for name in REGISTERS))
+
+
+def demonstration(
+    problem: Problem, rng: random.Random, rates: Mapping[str, float], *, num_right: int = 0
+) -> Trace:
+    """Run the operations of a question with errors at these rates, as in `run`."""
+    registers, operations = problem.question.split("\n")
+    return run(
+        read_registers(registers),
+        read_operations(operations),
+        error_rates=rates,
+        rng=rng,
+        num_right=num_right,
+    )
 
 
 def _noisy(
@@ -113,10 +127,9 @@ def _noisy(
 
 
 def slips_can_cancel(digits: Sequence[int], operations: Sequence[Operation], symbol: str) -> bool:
-    """Returns whether one or more slips of `symbol` can still lead to the right answer.
+    """Decide whether one or more slips of `symbol` can still lead to the right answer.
 
-    3^3 taken for 3*3 shows; where y is 0, 0*3 is 0^3 and does not. Registers do not touch each
-    other, so each is looked at alone.
+    3*3 instead of 3^3 changes the answer; 0*3 instead of 0^3 does not. Registers are independent.
 
     >>> power = Operation("A", "y", "^", 3)
     >>> slips_can_cancel((0, 3, 0), [power], "^"), slips_can_cancel((0, 0, 0), [power], "^")
@@ -139,11 +152,10 @@ def slips_can_cancel(digits: Sequence[int], operations: Sequence[Operation], sym
 def draw_operations(
     level: int, multipliers: Sequence[int], rng: random.Random, padding: int = 0
 ) -> list[Operation]:
-    """Returns `level` random operations; a third of them, at least one, multiply.
+    """Draw `level` operations, a third of them (at least one) products, and `padding` more sums.
 
-    Multiplications take turns on the registers, so that errors seldom cancel. Labels are
-    consecutive letters from a random one, so that none tells a position. `padding` is how many
-    sums there are more, anywhere.
+    Products use the registers in turn, so that errors seldom cancel. Labels are consecutive letters
+    from a random one, so that a label does not reveal a position.
     """
     length = level + padding
     critical = set(rng.sample(range(length), max(1, round(level / 3))))
@@ -158,18 +170,18 @@ def draw_operations(
 
 
 def draw_sum(label: str, rng: random.Random) -> Operation:
-    """Returns a random addition or subtraction."""
+    """Draw a random addition or subtraction."""
     return Operation(label, rng.choice(REGISTERS), rng.choice("+-"), rng.randint(1, 9))
 
 
 def draw_labels(count: int, rng: random.Random) -> str:
-    """Returns consecutive letters from a random one."""
+    """Draw consecutive letters from a random one."""
     first = rng.randint(0, len(LABELS) - count)
     return LABELS[first : first + count]
 
 
 def written_registers(digits: Sequence[int]) -> str:
-    """Returns the registers as the question writes them.
+    """Write the registers as in a question.
 
     >>> written_registers((3, 7, 1))
     'x=3 y=7 z=1'
@@ -178,12 +190,12 @@ def written_registers(digits: Sequence[int]) -> str:
 
 
 def read_registers(text: str) -> tuple[int, ...]:
-    """Returns the digits that `written_registers` wrote."""
+    """Read the digits back from `written_registers`."""
     return tuple(int(part[2:]) for part in text.split())
 
 
 def read_operations(text: str) -> list[Operation]:
-    """Returns the operations of a question's list.
+    """Read the list of operations of a question.
 
     >>> read_operations("A:x+4 B:y*3")[1].undone
     Operation(label='B', register='y', symbol='/', operand=3)
