@@ -1,8 +1,8 @@
-"""One plain sentence about an arm: what happened to it, and what its numbers do not show.
+"""One plain sentence per arm: how pass@1 changed, and what the numbers do not show.
 
-A difference is claimed only where the bootstrap's interval over paired seeds and Student's leave 0
-out and there are enough pairs for that to mean something; a change, where both do over seeds. Below
-three seeds there is no interval: the bootstrap's limits are then the values themselves.
+A difference is claimed only if the bootstrap interval over paired seeds and Student's both exclude
+0 and there are at least `FEW_PAIRS` pairs; a change, if both intervals over seeds do. Below three
+seeds there is no interval, because the bootstrap's limits are then the values themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,15 @@ from reason_env.agents.compare.config import CompareConfig
 
 FEWEST_FOR_INTERVAL = 3
 FEW_PAIRS = 5
-"""Below this many pairs, not even equal signs everywhere are evidence at the usual level."""
+"""Below this many pairs, even equal signs of all differences are not significant."""
 LEAST_DROP = 0.1
 LEAST_DROP_SHARE = 1 / 3
+"""A collapse is a drop from the best evaluation by at least both."""
 Json = Mapping[str, Any]
 
 
 def has_collapsed(pass_at_1: Sequence[float]) -> bool:
-    """Returns whether the last evaluation is far below the best: by 0.1, and by a third of it.
+    """Decide whether the last evaluation is below the best by 0.1 and by a third of it.
 
     >>> has_collapsed([0.3, 0.6, 0.41]), has_collapsed([0.3, 0.6, 0.39])
     (False, True)
@@ -29,12 +30,12 @@ def has_collapsed(pass_at_1: Sequence[float]) -> bool:
 
 
 def sentence(label: str, own: Json, *, config: CompareConfig) -> str:
-    """Returns what happened to one arm, in plain words made from its numbers.
+    """Describe one arm's result in words.
 
     Args:
         label: The arm.
-        own: Its part of `by_source`, `differences` included.
-        config: Of the comparison.
+        own: Its entry in `by_source`, including `differences`.
+        config: The comparison's.
     """
     is_baseline = label == config.baseline
     name = f"{label} (the baseline)" if is_baseline and len(config.arms) > 1 else label
@@ -48,12 +49,12 @@ def sentence(label: str, own: Json, *, config: CompareConfig) -> str:
 
 
 def without_result(label: str, statuses: Sequence[str], *, config: CompareConfig) -> str:
-    """Returns the sentence about an arm of which no run has finished.
+    """Describe an arm without a finished run.
 
     Args:
         label: The arm.
-        statuses: Of its runs.
-        config: Of the comparison.
+        statuses: The status of each run.
+        config: The comparison's.
     """
     count, failed = len(statuses), statuses.count("failed")
     runs = "its one run has not" if count == 1 else f"none of its {count} runs has"
@@ -89,23 +90,23 @@ def _against(found: Json, baseline: str) -> str:
         return f"{size} ({_spread(own, 'pair')}, so nothing is claimed)"
     if own["low"] <= 0 <= own["high"]:
         text = f"; no difference could be told from {baseline}"
-        return f"{text} ({_signed(own['mean'])}, {_spread(own, 'pair', sign=True)}){_way(found)}"
+        return f"{text} ({_signed(own['mean'])}, {_spread(own, 'pair', sign=True)}){_area(found)}"
     if own["mean"] < 0:
         own = {**own, "low": -own["high"], "high": -own["low"]}
     return f"{size} ({_spread(own, 'pair')}{_doubt(own, pairs)})"
 
 
 def _doubt(own: Json, pairs: int) -> str:
-    """Returns why a difference is not claimed, or else its p-value."""
+    """Give the reason why a difference is not claimed, or else its p-value."""
     if pairs < FEW_PAIRS:
         return ": too few to claim it"
     if not own["is_clear"]:
-        return ": Student's interval holds 0, so nothing is claimed"
+        return ": Student's interval contains 0, so nothing is claimed"
     return "" if own["sign_flip_p"] is None else f", sign-flip p {own['sign_flip_p']:.3f}"
 
 
-def _way(found: Json) -> str:
-    """Returns what the whole curves show where their ends do not."""
+def _area(found: Json) -> str:
+    """Report a clear difference of the areas, if the final values show none."""
     own = found["area"]
     if len(own["values"]) < FEW_PAIRS or not own["is_clear"]:
         return ""
@@ -135,7 +136,7 @@ def _missing(own: Json, num_seeds: int) -> str:
 
 
 def _spread(estimate: Json, unit: str, *, sign: bool = False) -> str:
-    """Returns the interval and how many seeds or pairs it is over."""
+    """Format the interval and its number of seeds or pairs."""
     count = len(estimate["values"])
     units = f"1 {unit}" if count == 1 else f"{count} {unit}s"
     if estimate["low"] is None:
@@ -147,6 +148,6 @@ def _spread(estimate: Json, unit: str, *, sign: bool = False) -> str:
 
 
 def _signed(value: float) -> str:
-    # Rounded first: -0.0001 is 0.000 without a sign.
+    # Round first: -0.0001 is 0.000 without a sign.
     rounded = round(value, 3)
     return f"{rounded:+.3f}" if rounded else "0.000"

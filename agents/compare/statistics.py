@@ -1,10 +1,10 @@
-"""What a comparison may claim: curves of runs, and intervals whose unit is the seed.
+"""Statistics of a comparison: curves of runs, and confidence intervals that resample seeds.
 
-Evaluations of one run are alike, seeds are independent; intervals resample seeds, and differences
-are taken between runs of one seed. Not covered: few seeds. With n seeds the percentile bootstrap is
-too narrow (n = 5 holds the mean in about 83 of 100 intervals that say 95), so an exact sign-flip
-p-value, whose smallest value is 2^(1-n), stands beside each difference; and in words a change or a
-difference is claimed only where Student's interval leaves 0 out too.
+Evaluations of one run are correlated, seeds are independent. Intervals therefore resample seeds,
+and differences are taken between runs of one seed. For n = 5 seeds, about 83 % of the bootstrap's
+95 % intervals contain the mean: too few. So each difference also has an exact sign-flip p-value,
+whose smallest value is 2^(1-n), and a change or a difference is claimed only if Student's interval
+excludes 0 too.
 
 Axis letters: S seeds, X places on a token axis.
 """
@@ -30,20 +30,20 @@ class Curve:
     """The evaluations of one run, in order."""
 
     tokens: tuple[float, ...]
-    """Generated for training before each evaluation."""
+    """Tokens generated for training before each evaluation."""
     pass_at_1: tuple[float, ...]
     pass_at_k: tuple[float, ...]
     k: int
 
     @property
     def final_pass_at_1(self) -> float:
-        """Of the last evaluation."""
+        """pass@1 of the last evaluation."""
         return self.pass_at_1[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over seeds between its limits."""
+    """A mean over seeds with its limits."""
 
     mean: float
     low: float | None
@@ -54,12 +54,12 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """True if the interval is there and does not hold 0."""
+        """True if there is an interval and it does not contain 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
     def is_clear(self) -> bool:
-        """True if Student's 95 % interval does not hold 0 either: with few seeds the wider one.
+        """True if Student's 95 % interval, the wider one for few seeds, excludes 0 too.
 
         >>> wide = over_seeds({0: 0.01, 1: 0.02, 2: 0.3})
         >>> wide.excludes_zero, wide.is_clear
@@ -72,18 +72,18 @@ class Estimate:
 
 
 def curve_of(rows: Sequence[Mapping[str, Any]]) -> Curve:
-    """Returns the evaluations of a run's metrics.
+    """Extract the evaluations of a run from its metrics.
 
-    What was generated before the first iteration (a method's preparation) stands as a place of its
-    own with the value of the untrained policy: the line must not rise while nothing was learned.
+    Tokens of a preparation add a point with the value of the untrained policy, so that the curve is
+    flat before the first iteration.
 
     Raises:
-        ConfigError: The rows hold no evaluation.
+        ConfigError: The rows contain no evaluation.
     """
     evals = [row for row in rows if row.get("eval/pass_at_1") is not None]
     if not evals:
         raise ConfigError(
-            "a run must hold an evaluation to be compared, got none; give --eval.problems"
+            "a run must contain an evaluation to be compared, got none; give --eval.problems"
         )
     places = [(_tokens(row), row["eval/pass_at_1"], row["eval/pass_at_k"]) for row in evals]
     prepared = preparation_tokens(rows)
@@ -94,7 +94,7 @@ def curve_of(rows: Sequence[Mapping[str, Any]]) -> Curve:
 
 
 def preparation_tokens(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Returns the tokens that were generated before the first iteration."""
+    """Count the tokens that were generated before the first iteration."""
     first = next((row for row in rows if row["iteration"] == 1), None)
     if first is None:
         return 0.0
@@ -102,9 +102,9 @@ def preparation_tokens(rows: Sequence[Mapping[str, Any]]) -> float:
 
 
 def area(tokens: Sequence[float], values: Sequence[float], *, budget: float) -> float:
-    """Returns the mean height of a curve over 0..budget: its area by trapezoids over the budget.
+    """Average a curve over 0..budget: its area by trapezoids, divided by the budget.
 
-    The line is cut at the budget; if it ends before, its last value holds.
+    The curve is cut at the budget; if it ends earlier, its last value continues.
 
     >>> area([0, 100, 300], [0.0, 0.5, 0.7], budget=200)  # (25 + 55) / 200
     0.4
@@ -119,7 +119,7 @@ def area(tokens: Sequence[float], values: Sequence[float], *, budget: float) -> 
 def tokens_to_level(
     tokens: Sequence[float], values: Sequence[float], *, level: float
 ) -> float | None:
-    """Returns where a curve first reaches a level, between evaluations by a straight line.
+    """Find where a curve first reaches a level, with linear interpolation between evaluations.
 
     None if no evaluation reaches it.
 
@@ -137,7 +137,7 @@ def tokens_to_level(
 
 
 def over_seeds(values: Mapping[int, float]) -> Estimate:
-    """Returns the mean over seeds with its 95 % bootstrap interval; no interval for one seed.
+    """Average over seeds, with a 95 % bootstrap interval; no interval for one seed.
 
     Args:
         values: Seed -> value, at least one.
@@ -158,16 +158,16 @@ def over_seeds(values: Mapping[int, float]) -> Estimate:
 
 
 def paired_difference(own: Mapping[int, float], other: Mapping[int, float]) -> Estimate | None:
-    """Returns own - other over the seeds that both have; None if they share none."""
+    """Average own - other over the seeds that both have; None if they share none."""
     shared = {seed: own[seed] - other[seed] for seed in own if seed in other}
     return over_seeds(shared) if shared else None
 
 
 def sign_flip_p(differences: Sequence[float]) -> float | None:
-    """Returns the exact two-sided p-value of a mean of 0, were each sign a coin's.
+    """Compute the exact two-sided p-value of the mean difference under random signs.
 
-    The share of all 2^S sign choices whose mean is at least as far from 0 as the one found. None
-    where there are more than 16 seeds; the interval is trustworthy then.
+    The fraction of all 2^S choices of signs whose mean is at least as far from 0 as the observed
+    one. None for more than 16 seeds, for which the interval is reliable.
 
     Source: Fisher 1935, The Design of Experiments, section 21.
 
@@ -179,15 +179,15 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     values = np.asarray(differences, dtype=np.float64)
     signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(values))))
     sums = np.abs(signs @ values)
-    # Equal sums differ in their last digits, by the order of addition.
+    # Equal sums differ in their last digits by the order of addition.
     return float(np.mean(sums >= abs(values.sum()) - 1e-12))
 
 
 def band(value_SX: Floats) -> tuple[Floats, Floats, Floats]:
-    """Returns mean, lower and upper 95 % bootstrap limits over seeds, each [X].
+    """Compute the mean and the lower and upper 95 % bootstrap limits over seeds, each [X].
 
-    All places share the resamples, so that the band is one of whole curves, place by place. For one
-    seed the limits are nan.
+    All places share the resamples of seeds, so whole curves are resampled. For one seed the limits
+    are nan.
     """
     mean_X = value_SX.mean(axis=0)
     if len(value_SX) == 1:
@@ -201,5 +201,5 @@ def band(value_SX: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _tokens(row: Mapping[str, Any]) -> float:
-    # Iteration 0 is before anything was generated.
+    # Iteration 0 precedes all sampling.
     return float(row.get("rollout/sampled_tokens_total") or 0)

@@ -1,6 +1,6 @@
-"""comparison.json: what the runs of a comparison found; `compare_sentence` says it in words.
+"""The content of comparison.json: the numbers of a comparison, and one sentence per arm.
 
-Runs that failed or are not finished are named and in no number.
+Failed and unfinished runs are listed, but no number includes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,13 +29,13 @@ from reason_env.agents.compare.statistics import (
 from reason_env.agents.runs import differences
 
 MOST_OVERSHOOT = 0.1
-"""Of the budget: above it, arms are no longer compared at equal budgets."""
+"""Fraction of the budget by which a run may exceed it before a note warns of unequal budgets."""
 MEASURES = ("final_pass_at_1", "final_pass_at_k", "area")
 Json = dict[str, Any]
 
 
 def summary(comparison: Comparison) -> Json:
-    """Returns what `comparison.json` holds: settings, runs, and by source the arms' numbers."""
+    """Summarise a comparison: settings, runs, and the numbers of each arm by source."""
     config = comparison.config
     runs = [_run(comparison, run) for run in comparison.runs]
     return {
@@ -76,7 +76,7 @@ def _status(run: Run) -> str:
 
 
 def _notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
-    """Returns what a reader must know before the numbers; empty where all is as it should be."""
+    """List warnings to read before the numbers; empty if losses and budgets are equal."""
     return _loss_notes(config) + _budget_notes(config, runs)
 
 
@@ -91,8 +91,8 @@ def _loss_notes(config: CompareConfig) -> list[str]:
         return []
     return [
         f"The losses are not equal: {', '.join(others)} {'has' if len(others) == 1 else 'have'} "
-        f"another loss than {config.baseline}, so a difference may be the loss's and not the "
-        "method's. Give --same-loss True for one loss; the settings that differ are in the report."
+        f"another loss than {config.baseline}, so a difference may come from the loss and not from "
+        "the method. Give --same-loss True to use one loss; the report lists the settings."
     ]
 
 
@@ -105,7 +105,7 @@ def _budget_notes(config: CompareConfig, runs: Sequence[Json]) -> list[str]:
     enough = -(-over // 1000) * round(1000 / MOST_OVERSHOOT)
     return [
         f"The budgets are not equal: a run ends with an iteration, and {longest['arm']} on "
-        f"{longest['source']} generated {longest['tokens']:,} tokens where the budget is "
+        f"{longest['source']} generated {longest['tokens']:,} tokens with a budget of "
         f"{config.budget:,}. Give --budget {enough} or more, or fewer --problems-per-iteration."
     ]
 
@@ -121,7 +121,7 @@ def _source(config: CompareConfig, runs: Sequence[Run]) -> Json:
     level = config.level
     if level is None and curves[config.baseline]:
         finals = [curve.final_pass_at_1 for curve in curves[config.baseline].values()]
-        # Every curve reaches 0 before it begins: no level to ask for.
+        # Every curve begins at or above 0, so level 0 would mean nothing.
         level = sum(finals) / len(finals) or None
     arms = {
         label: _arm(own, tokens[label], level=level, budget=config.budget)
@@ -157,7 +157,7 @@ def _arm(
         seed: None if level is None else tokens_to_level(curve.tokens, curve.pass_at_1, level=level)
         for seed, curve in curves.items()
     }
-    # A run overshoots its budget by less than an iteration; what it reaches there is not counted.
+    # A level that is reached beyond the budget does not count.
     within = {seed: value for seed, value in reached.items() if value is not None}
     within = {seed: value for seed, value in within.items() if value <= budget}
     return {
@@ -177,14 +177,14 @@ def _arm(
         "tokens_to_level": {
             "values": {str(seed): within.get(seed) for seed in curves},
             "num_reached": len(within),
-            # Over all seeds, those that did not get there counted as later than all others.
+            # Over all seeds; those that never reach it count as last.
             "median": _median([within.get(seed, float("inf")) for seed in curves]),
         },
     }
 
 
 def _differences(own: Json, baseline: Json | None, label: str, name: str) -> Json | None:
-    """Returns measure -> paired difference against the baseline; None for the baseline itself."""
+    """Compute each measure's paired difference to the baseline; None for the baseline itself."""
     if baseline is None or label == name:
         return None
     found: Json = {}

@@ -84,7 +84,7 @@ def test_shared_flags_of_the_method_reach_every_arm_that_has_them():
     assert arm("lte", shared).method == LTEConfig(group_size=5)
     with pytest.raises(
         UnknownNameError,
-        match=r"the flag --group-size must be a setting of every arm, got arm 'rrpo' without; .*"
+        match=r"the flag --group-size must be a setting of every arm, got arm 'rrpo' without it; .*"
         r"METHOD:group_size=5",
     ):
         arm("rrpo", shared)
@@ -148,7 +148,7 @@ def test_files_of_arms_that_mean_nothing_are_refused(tmp_path):
         ({"num_seeds": 0}, "num_seeds must be at least 1"),
         ({"budget": 0}, "budget must be at least 1"),
         ({"first_seed": -1}, "first_seed must be at least 0"),
-        ({"budget": 255}, "budget must hold an iteration, got 255 tokens where 'grpo' .* 256 resp"),
+        ({"budget": 255}, "budget must hold an iteration, got 255 tokens, and 'grpo' .* 256 resp"),
         ({"level": 0.0}, "level must be above 0 and at most 1"),
         ({"level": 1.5}, "level must be above 0 and at most 1"),
         ({"arms": {}}, "at least one arm"),

@@ -125,7 +125,7 @@ def test_what_student_s_interval_does_not_show_is_not_claimed():
     own["gain"]["is_clear"] = False
     assert sentence("lte", own, config=CONFIG) == (
         "lte: pass@1 did not clearly change: it went from 0.300 to 0.500, 0.100 above grpo (95 % "
-        "interval 0.020 to 0.200, 5 pairs: Student's interval holds 0, so nothing is claimed)."
+        "interval 0.020 to 0.200, 5 pairs: Student's interval contains 0, so nothing is claimed)."
     )
 
 

@@ -51,7 +51,7 @@ def test_preparation_is_a_flat_piece_of_the_curve():
 
 
 def test_a_run_without_evaluation_is_no_curve():
-    with pytest.raises(ConfigError, match="a run must hold an evaluation to be compared"):
+    with pytest.raises(ConfigError, match="a run must contain an evaluation to be compared"):
         curve_of([{"iteration": 1, "rollout/sampled_tokens_total": 5}])
 
 

@@ -143,6 +143,6 @@ def test_budgets_that_an_iteration_overshoots_by_more_than_a_tenth_are_noted(bui
     # 8,001 tokens over are a tenth of 90,000.
     assert summary(comparison)["notes"] == [
         "The budgets are not equal: a run ends with an iteration, and lte on chain generated "
-        "88,001 tokens where the budget is 80,000. Give --budget 90000 or more, or fewer "
+        "88,001 tokens with a budget of 80,000. Give --budget 90000 or more, or fewer "
         "--problems-per-iteration."
     ]
