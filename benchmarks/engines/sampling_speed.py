@@ -1,18 +1,18 @@
-"""How fast groups are sampled: our engine, with and without the fork, beside `generate`.
+"""Speed of sampling groups: TorchEngine with and without forked contexts, and `generate`.
+
+    python -m benchmarks.engines.sampling_speed [--repeats 5]
 
 One model (Qwen3 of 0.79 M parameters, random weights, float32), 256 sequences of at most 64 tokens,
-32 contexts with 8 samples each. Three methods, interleaved in one process on one thread:
+32 contexts with 8 samples each. Three methods take turns in one process on one thread:
 
-* `engine`: TorchEngine; each context is prefilled once and its keys are shared.
-* `no_fork`: TorchEngine with 256 different contexts of the same length, so nothing is shared.
-* `generate`: transformers' own, with every context eight times in the batch.
+* `engine`: TorchEngine; it prefills each context once and shares its keys.
+* `no_fork`: TorchEngine with 256 different contexts of the same length, so that it shares nothing.
+* `generate`: of transformers, with every context eight times in the batch.
 
 `fixed` settings sample 64 tokens in every sequence. `stops` settings end a sequence at 2 of the 52
-ids, which random weights sample about every 26 tokens: the engine drops what has ended, and
-`generate` runs until the last sequence has. Tokens after a stop do not count. Machines that are
-shared give noisy seconds: read the ratios.
-
-Run: python benchmarks/engines/sampling_speed.py [--repeats 5]
+ids, which random weights sample about every 26 tokens: the engine drops finished sequences, and
+`generate` runs until the last sequence ends. Tokens after a stop do not count. On a shared machine
+the seconds are noisy; compare the ratios.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def build_model() -> Any:
-    """Returns the model of 794,496 parameters."""
+    """Build the model of 794,496 parameters."""
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=VOCAB_SIZE,
@@ -62,7 +62,7 @@ def build_model() -> Any:
 
 
 def contexts_of(length: int, *, is_forked: bool) -> list[Context]:
-    """Returns 32 contexts with 8 samples each, or 256 different ones with one each."""
+    """Build 32 contexts with 8 samples each, or 256 different ones with one sample each."""
     count = NUM_CONTEXTS if is_forked else NUM_CONTEXTS * GROUP_SIZE
     generator = torch.Generator().manual_seed(1)
     rows = torch.randint(3, VOCAB_SIZE, (count, length), generator=generator).tolist()
@@ -77,7 +77,7 @@ def contexts_of(length: int, *, is_forked: bool) -> list[Context]:
 
 
 def run_engine(model: Any, setting: dict[str, Any], *, is_forked: bool) -> dict[str, int]:
-    """Samples with our engine; returns how many tokens it prefilled and sampled."""
+    """Sample with TorchEngine; return the number of prefilled and sampled tokens."""
     engine = TorchEngine(model, vocab_size=VOCAB_SIZE)
     contexts = contexts_of(setting["prompt"], is_forked=is_forked)
     engine.sample(contexts, SamplingConfig(), seed=0, stop_ids=setting["stops"])
@@ -86,7 +86,7 @@ def run_engine(model: Any, setting: dict[str, Any], *, is_forked: bool) -> dict[
 
 @torch.inference_mode()
 def run_generate(model: Any, setting: dict[str, Any]) -> dict[str, int]:
-    """Samples with transformers; returns how many tokens it prefilled and sampled."""
+    """Sample with transformers; return the number of prefilled and sampled tokens."""
     rows = [context.token_ids for context in contexts_of(setting["prompt"], is_forked=True)]
     ids = torch.tensor(rows).repeat_interleave(GROUP_SIZE, dim=0)
     stops = setting["stops"]
@@ -108,7 +108,7 @@ def run_generate(model: Any, setting: dict[str, Any]) -> dict[str, int]:
 
 
 def run(setting: str, *, repeats: int = 5) -> list[dict[str, Any]]:
-    """Returns one row for each method and repeat, after a warm-up of each."""
+    """Measure one row per method and repeat, after a warm-up of each."""
     model = build_model()
     rows: list[dict[str, Any]] = []
     for repeat in range(-1, repeats):
@@ -125,7 +125,7 @@ def run(setting: str, *, repeats: int = 5) -> list[dict[str, Any]]:
 
 
 def score(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Returns per setting the median tokens a second of each method, and their ratios."""
+    """Compute per setting the median tokens a second of each method, and their ratios."""
     scores: dict[str, dict[str, float]] = {}
     for setting in dict.fromkeys(row["setting"] for row in rows):
         found: dict[str, float] = {}
@@ -140,7 +140,7 @@ def score(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))

@@ -1,12 +1,11 @@
-"""Tokens a second of the three ways to sample: the torch engine, `generate`, and vLLM.
-
-One process asks all three in turn, after a warm-up of each, for the same contexts and the same
-number of new tokens; vLLM runs in its own process beside it, on as many threads. Needs the vLLM
-environment: `make test-vllm` makes it, then
+"""Tokens a second of the torch engine, transformers' `generate`, and vLLM.
 
     .venv-vllm/bin/python -m benchmarks.engines.vllm_speed --repeats 5
 
-The clock of vLLM includes what the engine adds: the weights' checksum, the messages, the checks.
+The three take turns, after a warm-up of each, with the same contexts and the same number of new
+tokens. vLLM runs in a separate process with the same number of threads. Its time includes the work
+of the engine: checksum of the weights, messages, checks. `make test-vllm` builds the environment
+`.venv-vllm`.
 """
 
 import argparse
@@ -33,7 +32,7 @@ SETTINGS: dict[str, str] = {"base": "the shipped base model", "qwen3": "a random
 
 
 def build_model(setting: str) -> Any:
-    """Returns the setting's model."""
+    """Build the setting's model."""
     if setting == "base":
         return load_model("base")[0].eval()
     torch.manual_seed(3)
@@ -54,7 +53,7 @@ def build_model(setting: str) -> Any:
 
 
 def contexts() -> list[Context]:
-    """Returns the contexts that every method is given."""
+    """Build the contexts, which are the same for every method."""
     generator = torch.Generator().manual_seed(1)
     rows = torch.randint(0, 256, (NUM_CONTEXTS, NUM_PROMPT), generator=generator).tolist()
     return [
@@ -65,7 +64,7 @@ def contexts() -> list[Context]:
 
 @torch.inference_mode()
 def generate(model: Any) -> int:
-    """Samples with transformers; returns the number of tokens."""
+    """Sample with transformers; return the number of tokens."""
     ids = torch.tensor([context.token_ids for context in contexts()])
     found = model.generate(
         ids.repeat_interleave(GROUP_SIZE, dim=0),
@@ -81,9 +80,9 @@ def generate(model: Any) -> int:
 
 
 def run(setting: str, *, repeats: int = 5, threads: int = 1) -> list[dict[str, Any]]:
-    """Returns one row for each method and repeat."""
+    """Measure one row per method and repeat."""
     model = build_model(setting)
-    engines = {
+    engines: dict[str, Any] = {
         "torch": TorchEngine(model, vocab_size=VOCAB_SIZE),
         "vllm": build_engine(
             EngineConfig(kind="vllm", threads=threads),
@@ -101,7 +100,7 @@ def run(setting: str, *, repeats: int = 5, threads: int = 1) -> list[dict[str, A
                 if method == "generate":
                     tokens = generate(model)
                 else:
-                    # The numbers differ with the seed, so a prefix cache helps within a wave only.
+                    # Each repeat has another seed; vLLM's prefix cache still holds the contexts.
                     found = engines[method].sample(
                         contexts(), SamplingConfig(), seed=repeat + 1, stop_ids=()
                     )
@@ -116,7 +115,7 @@ def run(setting: str, *, repeats: int = 5, threads: int = 1) -> list[dict[str, A
 
 
 def score(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Returns per setting the median tokens a second of each method."""
+    """Compute per setting the median tokens a second of each method."""
     scores: dict[str, dict[str, float]] = {}
     for setting in dict.fromkeys(row["setting"] for row in rows):
         scores[setting] = {
@@ -131,8 +130,8 @@ def score(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser()
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))

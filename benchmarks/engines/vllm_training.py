@@ -1,12 +1,11 @@
-"""Does training through vLLM give the reward curve of the torch engine? Same settings, same seeds.
-
-GRPO and SRPO, a few iterations, several seeds on each engine; the samples differ (vLLM has random
-numbers of its own), so the curves are compared as means with their seed spread. Needs the vLLM
-environment:
+"""Compares the reward curves of training with vLLM and with the torch engine.
 
     .venv-vllm/bin/python -m benchmarks.engines.vllm_training --seeds 5 --iterations 5
 
-One vLLM process serves all runs: each run's fresh weights are loaded into it like an update.
+Trains GRPO and SRPO for a few iterations with the same settings and seeds on each engine. The
+engines draw different random numbers, so the comparison is between means and their spread over
+seeds. One vLLM process serves all runs; each run loads its initial weights into it. `make
+test-vllm` builds the environment `.venv-vllm`.
 """
 
 import argparse
@@ -42,12 +41,12 @@ REPORTED = (
 def config_of(
     method: str, engine: str, *, seed: int, iterations: int, problems: int
 ) -> TrainConfig:
-    """Returns one run's settings: small, and on problems whose pass rate has room to rise."""
+    """Build a run's config: small, on problems whose pass rate can rise."""
     return TrainConfig(
         method=method_config(method),
         env=EnvConfig(levels=(8, 12), size=256),
         eval=EvalConfig(num_problems=1, samples=1, k=1, greedy=False),
-        # At 1e-3 runs of both engines rise and collapse within five iterations: nothing to compare.
+        # At 1e-3 the runs of both engines rise and collapse within five iterations.
         learner=LearnerConfig(learning_rate=3e-4),
         problems_per_iteration=problems,
         iterations=iterations,
@@ -65,7 +64,7 @@ def run(
     shared: list[VLLMEngine],
     on_row: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Gives one row an iteration, of each engine and seed in turn."""
+    """Train with each engine and seed in turn; call `on_row` with one row per iteration."""
     for seed in range(seeds):
         for engine in ENGINES:
             config = config_of(setting, engine, seed=seed, iterations=iterations, problems=problems)
@@ -86,10 +85,11 @@ def run(
 
 
 def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns per method and iteration the mean of each engine, and what separates them.
+    """Compute per method and iteration the mean of each engine and their difference.
 
-    `difference` is of the means over seeds, `error` its standard error (the root of the sum of both
-    variances over the number of seeds), `spread` the range of the torch engine's seeds.
+    `difference` is the difference of the means over seeds, `error` its standard error (the root of
+    the sum of both variances over the number of seeds), `spread` the range of the torch engine's
+    seeds.
     """
     found: list[dict[str, Any]] = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
@@ -120,13 +120,13 @@ def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Prints the table, and writes the rows."""
-    parser = argparse.ArgumentParser()
+    """Print the table; write the rows to `--out`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=5)
-    parser.add_argument("--problems", type=int, default=16, help="an iteration")
+    parser.add_argument("--problems", type=int, default=16, help="problems per iteration")
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=SETTINGS)
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None, help="JSON lines file for the rows")
     args = parser.parse_args()
     torch.set_num_threads(1)
     shared: list[VLLMEngine] = []

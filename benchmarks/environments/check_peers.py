@@ -1,16 +1,15 @@
 # pyright: basic, reportMissingImports=false
-# The peers have no complete types and are not installed together (see PEERS).
-"""The quality suite on other people's environments and on ours; writes `check_peers.md`.
-
-Claim: the checks of `check_reasoning_env` are not made to measure; other environments can be put to
-them, and the suite finds in them what training would learn from. What an environment does not offer
-(a state to take, a second process) is "-", never a failure.
+# The peers have incomplete types and cannot be installed together (see PEERS).
+"""Runs `check_reasoning_env` on other projects' environments and on ours; writes `check_peers.md`.
 
     python -m benchmarks.environments.check_peers [ours] [reasoning_gym] [gem]
 
-Each peer that is named, or else each whose packages are installed, gets its section of the page
-made anew; the other sections stay as they are, and which and why is printed. GEM 0.1.0 pins
-reasoning-gym 0.1.23, so it needs an environment of its own (the page says how).
+Claim: the checks fit environments other than ours, and find faults that training would exploit. A
+check that an environment cannot run (it has no state to copy, say) is "-", never a failure.
+
+Rewrites the section of each peer named on the command line, by default of all whose packages are
+installed; it prints which sections it keeps and why. GEM 0.1.0 pins reasoning-gym 0.1.23, so it
+needs a separate environment (the page has the commands).
 """
 
 import sys
@@ -35,26 +34,26 @@ from reason_env.problems import problem_sources
 
 PAGE = Path(__file__).with_name("check_peers.md")
 GSM8K = PAGE.parents[3] / "shared" / "data" / "gsm8k"
-"""Where this project's workplaces keep GSM8K; the setting is left out, and said so, without it."""
+"""Folder of GSM8K outside the checkout; without it the page lists the setting as left out."""
 NUM_PROBLEMS = 10
 SIZE = 100
-"""Problems of one of our sets."""
+"""Problems in each of our sets."""
 MARKS = {"ok": "ok", "FAILED": "**fails**", "skipped": "-"}
 CHECKS = (
     ("reference", "the reference response returns more than an empty one, and always the same"),
     ("floor", "empty text, random text and the end of the prompt return less than the reference"),
-    ("load", "the reference returns the same beside two busy processes as alone"),
+    ("load", "the reference returns the same while two other processes are busy"),
     ("replay", "the same seed and response give the same observation and return again"),
-    ("global RNG", "Python's and NumPy's global generators are left alone and decide nothing"),
-    ("leak", "the observation stays the same when the answer and the solution are taken out"),
+    ("global RNG", "Python's and NumPy's global generators are neither changed nor used"),
+    ("leak", "the observation stays the same without the answer and the solution"),
     (
         "hash seed",
         "observation, reference, solution and return are equal under PYTHONHASHSEED 1 and 2",
     ),
-    ("fork", "a state taken to a second instance goes on there as in the first"),
-    ("apart", "episodes of one instance change nothing in another of the same process"),
+    ("fork", "a state copied to a second instance continues there as in the first"),
+    ("apart", "episodes of one instance do not change another in the same process"),
 )
-"""Column and what it looks at, in the order of a report."""
+"""Column and its condition, in the order of a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +65,10 @@ class Setting:
 
 
 class ReasoningGymTask:
-    """One set of reasoning-gym: seed `s` is entry `s`, a response is the answer."""
+    """A data set of reasoning-gym: seed `s` selects entry `s`, and a response is its answer."""
 
     def __init__(self, name: str) -> None:
-        """Makes the set."""
+        """Build the data set."""
         import reasoning_gym
 
         self._name = name
@@ -77,29 +76,29 @@ class ReasoningGymTask:
         self._entry: dict[str, Any] = {}
 
     def begin(self, seed: int) -> str:
-        """Takes an entry."""
+        """Select an entry; return its question."""
         self._entry = self._set[seed]
         return self._entry["question"]
 
     def respond(self, text: str) -> float:
-        """Scores an answer; a scorer that raises has not kept its word."""
+        """Score an answer; a scorer that raises is a finding."""
         try:
             return float(self._set.score_answer(text, self._entry))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise VerifierError(f"the scorer raises {type(error).__name__} for {text!r}") from error
 
     def reference(self) -> str:
-        """Returns the entry's answer."""
+        """Return the entry's answer."""
         if self._entry["answer"] is None:
             raise ProblemError("the entry's answer is None")
         return self._entry["answer"]
 
     def another(self) -> ReasoningTask:
-        """Makes the set again."""
+        """Build another instance."""
         return ReasoningGymTask(self._name)
 
     def program(self) -> str:
-        """Returns Python that makes the set."""
+        """Return Python code that builds the task."""
         return (
             "from benchmarks.environments.check_peers import ReasoningGymTask\n"
             f"task = ReasoningGymTask({self._name!r})"
@@ -123,7 +122,7 @@ def _wrapped() -> Any:
 
 
 def our_settings() -> list[Setting]:
-    """Returns every built-in family, every layout, a mixture, a stack, and data that is here."""
+    """List our settings: all families and layouts, a mixture, a stack, and available data."""
     families = [source.name for source in problem_sources() if source.module]
     layouts = [
         (granularity, form)
@@ -144,7 +143,7 @@ def our_settings() -> list[Setting]:
         ),
         Setting(name="Hint(PrefixRollin(ResetToState(chain)))", make=_wrapped),
     ]  # fmt: skip
-    absent = not_here()
+    absent = unavailable()
     if "gsm8k" not in absent:
         settings.append(_ours(f"gsm8k:{GSM8K}", name="gsm8k:PATH, test", split="test"))
     if "reasoning_gym" not in absent:
@@ -152,11 +151,11 @@ def our_settings() -> list[Setting]:
     return settings
 
 
-def not_here() -> dict[str, str]:
-    """Returns the sources of ours that cannot be checked here, and why."""
+def unavailable() -> dict[str, str]:
+    """Return our sources that cannot be checked on this machine, with the reason."""
     absent: dict[str, str] = {}
     if not GSM8K.exists():
-        absent["gsm8k"] = "no data beside this checkout"
+        absent["gsm8k"] = "its data are not on this machine"
     if find_spec("reasoning_gym") is None:
         absent["reasoning_gym"] = "not installed"
     return absent
@@ -170,7 +169,7 @@ SETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """Whose environments are checked, what that takes, and what of it is stated."""
+    """A project whose environments are checked, and the packages that this needs."""
 
     modules: tuple[str, ...]
     packages: tuple[str, ...]
@@ -181,7 +180,7 @@ class Peer:
 PEERS = {
     "ours": Peer(
         modules=("reason_env",), packages=("reason-env", "gymnasium", "numpy"),
-        settings=our_settings, left_out=not_here,
+        settings=our_settings, left_out=unavailable,
     ),
     "reasoning_gym": Peer(
         modules=("reasoning_gym",), packages=("reasoning_gym",),
@@ -200,12 +199,12 @@ PEERS = {
 
 
 def run(setting: Setting, *, num_problems: int = NUM_PROBLEMS) -> CheckReport:
-    """Returns the report on one environment."""
+    """Check one environment."""
     return check_reasoning_env(setting.make(), num_problems=num_problems)
 
 
 def table(reports: dict[str, CheckReport]) -> str:
-    """Returns a Markdown table: environments by checks."""
+    """Format a Markdown table of environments by checks."""
     columns = [column for column, _ in CHECKS]
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, report in reports.items():
@@ -215,7 +214,7 @@ def table(reports: dict[str, CheckReport]) -> str:
 
 
 def findings(reports: dict[str, CheckReport]) -> list[str]:
-    """Returns each failed check with what failed first."""
+    """List the failed checks, each with its first failure."""
     return [
         f"* {name}, {check}: {detail}"
         for name, report in reports.items()
@@ -225,12 +224,12 @@ def findings(reports: dict[str, CheckReport]) -> list[str]:
 
 
 def explained() -> str:
-    """Returns the checks as a Markdown table: column, what it looks at."""
+    """Format the checks and their conditions as a Markdown table."""
     return "\n".join(["| check | holds if |", "|---|---|", *(f"| {a} | {b} |" for a, b in CHECKS)])
 
 
 def with_section(page: str, name: str, body: str) -> str:
-    """Returns the page with another body between the marks of a section.
+    """Replace the body between the marks of a section of the page.
 
     Raises:
         ConfigError: The page lacks the section's marks.
@@ -243,36 +242,36 @@ def with_section(page: str, name: str, body: str) -> str:
 
 
 def missing(peer: Peer) -> list[str]:
-    """Returns the modules, or else the packages, of a peer that are not installed."""
+    """List a peer's missing modules, or if it has all of them its missing packages."""
     return [module for module in peer.modules if find_spec(module) is None] or [
         package for package in peer.packages if not any(Distribution.discover(name=package))
     ]
 
 
 def chosen(names: list[str]) -> list[str]:
-    """Returns the peers to run: those named, or all that are installed; prints who is not.
+    """Return the named peers, or all installed ones; print which are skipped.
 
     Raises:
-        ConfigError: A name is no peer's, or the peer's packages are not installed.
+        ConfigError: A name is unknown, or the peer's packages are not installed.
     """
     for name in names:
         if name not in PEERS:
             raise ConfigError(f"no peer {name!r}{did_you_mean(name, PEERS)}")
         if absent := missing(PEERS[name]):
             raise ConfigError(
-                f"peer {name} must have {', '.join(absent)} installed; {PAGE.name} says how"
+                f"peer {name} must have {', '.join(absent)} installed; see {PAGE.name}"
             )
     for name, peer in PEERS.items():
         if not names and (absent := missing(peer)):
-            print(f"skipped {name}: {', '.join(absent)} not installed; its section stays")
+            print(f"skipped {name}: {', '.join(absent)} not installed; its section is kept")
     return names or [name for name, peer in PEERS.items() if not missing(peer)]
 
 
 def section(peer: Peer, reports: dict[str, CheckReport]) -> str:
-    """Returns a peer's part of the page: versions, items, date, table and findings."""
+    """Write a peer's section of the page: versions, date, table and findings."""
     versions = ", ".join(f"{package} {version(package)}" for package in peer.packages)
     head = (
-        f"{versions}, Python {python_version()}; {NUM_PROBLEMS} problems an environment; "
+        f"{versions}, Python {python_version()}; {NUM_PROBLEMS} problems per environment; "
         f"{date.today().isoformat()}."
     )
     left = [f"* left out: {name}, {why}" for name, why in peer.left_out().items()]
@@ -281,7 +280,7 @@ def section(peer: Peer, reports: dict[str, CheckReport]) -> str:
 
 
 def main(names: list[str]) -> None:
-    """Makes the sections of the peers anew."""
+    """Rewrite the sections of the peers."""
     for name in chosen(names):
         reports: dict[str, CheckReport] = {}
         for setting in PEERS[name].settings():

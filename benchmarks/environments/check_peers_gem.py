@@ -1,15 +1,15 @@
 # pyright: basic, reportMissingImports=false
-# GEM has no complete types and is not installed beside ours (see check_peers.py).
-"""GEM's environments as `ReasoningTask`s, for `benchmarks/environments/check_peers.py`.
+# GEM has incomplete types and needs a separate environment (see check_peers.py).
+"""Adapts GEM's environments to `ReasoningTask`, for `benchmarks/environments/check_peers.py`.
 
-A response is the whole of what a policy says: one turn where the episode is one turn, in a game one
-turn a line. What the policy sees at the start is the observation and `info["suffix"]`, where games
-put the board. Data sets are written here, because GEM's own would be downloaded; a search for
-moves plays by the game's own rules, on a copy. An exception out of `step` is a finding.
+A response is all text of the policy in one episode: a single turn, or in a game one turn per line.
+The policy sees the first observation and `info["suffix"]`, which holds a game's board. This module
+writes the data sets, because GEM would download its data; a search for moves uses the game's rules
+on a copy. An exception from `step` is a finding.
 
-Left out: Wordle, Hangman and WordSearch (word lists are downloaded); visual, terminal and tool
-environments (data, containers, servers); 2048, Sokoban and Crosswords (a solver would have to be
-written first, so no response that should score the most can be stated).
+Left out: Wordle, Hangman and WordSearch (they download word lists); visual, terminal and tool
+environments (data, containers, servers); 2048, Sokoban and Crosswords (a reference response would
+need a solver).
 """
 
 import copy
@@ -24,77 +24,77 @@ from reason_env.errors import ProblemError, VerifierError
 
 MAX_TURNS = 100
 RAISED = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
-"""What a step must not raise, whatever the policy says."""
+"""Exceptions that `step` must not raise for any response."""
 NUM_ROWS = 200
-"""Rows of a data set written here."""
+"""Rows of each data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How an environment is made, and what should score the most in its present episode."""
+    """Builds an environment, and states the reference response to its current episode."""
 
     make: Callable[[], Any]
     reference: Callable[[Any], str]
 
 
 class GemTask:
-    """An environment of GEM; `ForkableGemTask` where it has `get_state` and `set_state`."""
+    """An environment of GEM; see `ForkableGemTask` for those with `get_state` and `set_state`."""
 
     def __init__(self, name: str) -> None:
-        """Makes it by its name in `KINDS`, or by its id there as `rg:NAME`."""
+        """Build the environment with this name in `KINDS`."""
         self._name = name
         self._kind = KINDS[name]
         self._env = self._kind.make()
 
     def begin(self, seed: int) -> str:
-        """Resets with a seed."""
+        """Reset with a seed; return what the policy sees."""
         seen, info = self._env.reset(seed=seed)
         return seen + info.get("suffix", "")
 
     def respond(self, text: str) -> float:
-        """Says the text, then nothing, until the episode ends."""
+        """Send the text, then empty turns until the episode ends; return the sum of rewards."""
         turns = deque(text.split("\n") if self._name.startswith("game:") else [text])
         total = 0.0
         for _ in range(MAX_TURNS):
-            said = turns.popleft() if turns else ""
+            turn = turns.popleft() if turns else ""
             try:
-                _, reward, terminated, truncated, _ = self._env.step(said)
+                _, reward, terminated, truncated, _ = self._env.step(turn)
             except RAISED as error:
-                raise VerifierError(f"step raises {type(error).__name__} for {said!r}") from error
+                raise VerifierError(f"step raises {type(error).__name__} for {turn!r}") from error
             total += float(reward)
             if terminated or truncated:
                 return total
         raise VerifierError(f"the episode did not end in {MAX_TURNS} turns")
 
     def reference(self) -> str:
-        """Returns what the environment keeps as the answer, in the form that it asks for."""
+        """Return the environment's answer in the form that it requires."""
         return self._kind.reference(self._env)
 
     def another(self) -> ReasoningTask:
-        """Makes it again."""
+        """Build another instance."""
         return type(self)(self._name)
 
     def program(self) -> str:
-        """Returns Python that makes it."""
+        """Return Python code that builds the task."""
         kind = type(self).__name__
         module = "benchmarks.environments.check_peers_gem"
         return f"from {module} import {kind}\ntask = {kind}({self._name!r})"
 
 
 class ForkableGemTask(GemTask):
-    """One whose state can be taken to another instance."""
+    """A task whose state can be copied to another instance."""
 
     def save(self) -> Any:
-        """Returns its state."""
+        """Return the state."""
         return self._env.get_state()
 
     def load(self, saved: Any) -> None:
-        """Takes a state."""
+        """Set the state."""
         self._env.set_state(saved)
 
 
 def gem_task(name: str) -> GemTask:
-    """Returns the task of that name; it can fork where the environment can."""
+    """Build the task of that name, forkable if its environment is."""
     plain = GemTask(name)
     return ForkableGemTask(name) if hasattr(plain._env, "get_state") else plain
 
@@ -144,7 +144,7 @@ def _code() -> Any:
         tests = {"inputs": [f"{b}", f"{a + b}"], "outputs": [str(a * b + c), str(a * (a + b) + c)]}
         return {"problem": f"Read x; print {a} * x + {c}.", "tests": json.dumps(tests)}
 
-    # The name decides how it reads tests: it must hold that of a set it knows.
+    # CodeEnv chooses the format of the tests by the name, which must contain a known set's name.
     return CodeEnv(dataset=_data_set(row), dataset_name="written here, in the form of taco")
 
 
@@ -177,7 +177,7 @@ def _sudoku(env: Any) -> str:
 
 
 def _slides(env: Any) -> str:
-    """Returns the shortest moves to the solved board, by breadth-first search."""
+    """Find the shortest moves to the solved board by breadth-first search."""
     probe = copy.deepcopy(env)
     found = {str(env.board)}
     queue: deque[tuple[Any, tuple[str, ...]]] = deque([(env.board, ())])
@@ -188,7 +188,7 @@ def _slides(env: Any) -> str:
             if not probe._move(move):
                 continue
             if probe._is_solved():
-                return "\n".join(_boxed(each) for each in (*moves, move))
+                return "\n".join(_boxed(step) for step in (*moves, move))
             if str(probe.board) not in found:
                 found.add(str(probe.board))
                 queue.append((probe.board, (*moves, move)))
@@ -196,7 +196,7 @@ def _slides(env: Any) -> str:
 
 
 def _mines(env: Any) -> str:
-    """Returns the safe cells, opened; the mines are drawn at the first cell that is opened."""
+    """Open all safe cells; the game draws the mines when the first cell is opened."""
     saved = random.getstate()
     probe = copy.deepcopy(env)
     probe.step(_boxed("reveal 0 0"))
@@ -235,4 +235,4 @@ KINDS: dict[str, Kind] = {
     **_game("FifteenPuzzle-v0-easy", _slides),
     **_game("Minesweeper-v0-easy", _mines),
 }
-"""Name in the table -> how; the ids are GEM's own, the classes get the data written here."""
+"""Name in the table -> kind; ids are registered by GEM, classes get the data of this module."""

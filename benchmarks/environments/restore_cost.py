@@ -1,20 +1,20 @@
-"""What a fork costs: snapshot and restore of a stack, against deepcopy of it.
+"""Cost of forking an environment: snapshot and restore of a stack, compared with deepcopy.
 
-    python benchmarks/environments/restore_cost.py [--small]
+    python -m benchmarks.environments.restore_cost [--small]
 
-The calls are timed in turns, in one process on one thread, and each has the median of its turns, in
-microseconds, because the machine may be shared. The environment that is copied has been played, and
-never restored; it is restored into others made alike.
+The calls take turns in one process on one thread; each figure is the median over the turns, in
+microseconds, because the machine may be shared. Snapshots are of an environment that has been
+stepped and never restored; they are restored into environments built in the same way.
 
-`restore x` is deepcopy over restore, the median of the turns' own ratios: the cost of going back to
-where an episode branches, here two places of it in turns. The claim is at least 10 in every row.
-`first x` is the same where each snapshot is restored once only, `both x` with the taking of it:
-what it costs to copy once. `cold x` is a first restore into forks that have only been made, where
-nothing can be reused.
+`restore x` is the time of deepcopy over the time of restore, the median of the ratios within each
+turn: the cost of returning to a state where an episode branches, here two states in alternation.
+The claim is at least 10 in every row. `first x` restores each snapshot only once, and `both x`
+includes taking it: the cost of copying once. `cold x` is the first restore into a new environment,
+which can reuse nothing.
 
 Rows differ in the number of problems (deepcopy copies the set), the tokens of the response, the
-form, and the stack: the environment alone, as `gym.make` makes it, three wrappers on that, all six
-that remember something, and those with 64 chains, no two alike, in each of two archives.
+form, and the stack: the environment alone, the environment from `gym.make`, three wrappers on that,
+all six wrappers with state, and those with 64 different chains in each of two archives.
 """
 
 import argparse
@@ -45,9 +45,9 @@ from reason_env.wrappers.start import layers_of
 
 TURNS = 9
 CALLS = {1: 32, 500: 2, 4000: 1}
-"""Calls that one timing takes the mean of, by the number of problems."""
+"""Calls averaged in one timing, by the number of problems."""
 NUM_FIRST, NUM_COLD = 16, 4
-"""Snapshots that are restored once only in a turn, and forks that they are restored into."""
+"""Snapshots that are restored only once in a turn, and new environments to restore them into."""
 NUM_CHAINS = 64
 RATIOS = ("restore", "first", "both", "cold")
 STACKS = ("alone", "gym.make", "three", "six", "six, 64 chains")
@@ -55,7 +55,7 @@ STACKS = ("alone", "gym.make", "three", "six", "six, 64 chains")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One row."""
+    """The setting of one row."""
 
     num_problems: int
     num_tokens: int
@@ -71,8 +71,8 @@ SETTINGS = tuple(
 )
 
 
-def made(setting: Setting, folder: Path) -> gym.Env[Any, Any]:
-    """Returns the stack of a row, as it is made; nothing has been reset."""
+def build_stack(setting: Setting, folder: Path) -> gym.Env[Any, Any]:
+    """Build the stack of a row, without a reset."""
     given: dict[str, Any] = {
         "problems": "chain",
         "size": setting.num_problems,
@@ -92,7 +92,7 @@ def made(setting: Setting, folder: Path) -> gym.Env[Any, Any]:
 
 
 def played(setting: Setting, env: gym.Env[Any, Any], seed: int) -> tuple[str, str]:
-    """Returns snapshots in the middle of an episode: a step from where it is then, and there."""
+    """Step into an episode; return the snapshots before and after its last step."""
     inner: Any = env.unwrapped
     env.reset(seed=seed)
     for layer in layers_of(env):
@@ -111,7 +111,7 @@ def played(setting: Setting, env: gym.Env[Any, Any], seed: int) -> tuple[str, st
 
 
 def seconds(call: Callable[[], object], number: int) -> float:
-    """Returns the mean CPU time of a call, the collector off: it would clear others' rubbish."""
+    """Measure the mean CPU time of a call, without garbage collection of earlier calls."""
     gc.disable()
     begin = time.process_time()
     for _ in range(number):
@@ -126,10 +126,10 @@ def _restore_next(envs: Iterator[gym.Env[Any, Any]], snaps: Iterator[str]) -> No
 
 
 def run(setting: Setting) -> dict[str, float]:
-    """Returns the figures of a row."""
+    """Measure a row."""
     number = CALLS[setting.num_problems]
     with tempfile.TemporaryDirectory() as folder:
-        env, fork, *forks = (made(setting, Path(folder)) for _ in range(2 + NUM_COLD))
+        env, fork, *forks = (build_stack(setting, Path(folder)) for _ in range(2 + NUM_COLD))
         blank, places = snapshot(fork), cycle(played(setting, env, 0))
         again = partial(_restore_next, cycle([fork]), places)
         turns: dict[str, list[float]] = {
@@ -137,13 +137,13 @@ def run(setting: Setting) -> dict[str, float]:
         }
         for turn in range(-1, TURNS):
             gc.collect()
-            for each in forks:
-                restore(each, blank)
+            for cold_fork in forks:
+                restore(cold_fork, blank)
             seeds = range(NUM_FIRST * (turn + 1) + 1, NUM_FIRST * (turn + 2) + 1)
             news = [played(setting, env, seed)[1] for seed in seeds]
             first = partial(_restore_next, cycle([fork]), iter(news))
             cold = partial(_restore_next, iter(forks), iter(news))
-            took = {
+            call_s = {
                 "deepcopy": seconds(lambda: copy.deepcopy(env), number),
                 "snapshot": seconds(lambda: snapshot(env), number),
                 "restore": seconds(again, number),
@@ -152,19 +152,21 @@ def run(setting: Setting) -> dict[str, float]:
             }
             for name, values in turns.items():
                 if turn >= 0:
-                    values.append(1e6 * took[name])
+                    values.append(1e6 * call_s[name])
         num_bytes = len(snapshot(env))
     rows = {f"{name}_us": statistics.median(values) for name, values in turns.items()}
     turns["both"] = [sum(pair) for pair in zip(turns["snapshot"], turns["first"], strict=True)]
     for name in RATIOS:
-        ratios = [one / other for one, other in zip(turns["deepcopy"], turns[name], strict=True)]
+        ratios = [
+            copied / ours for copied, ours in zip(turns["deepcopy"], turns[name], strict=True)
+        ]
         rows[f"{name}_ratio"] = statistics.median(ratios)
     return rows | {"bytes": num_bytes}
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser()
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--small", action="store_true", help="sets of one problem only")
     small = parser.parse_args().small
     print(

@@ -1,17 +1,19 @@
 """The 2^3 grid of {ResetToState, PrefixRollin, Hint}: the base policy's success from each start.
 
-    python benchmarks/environments/wrapper_composition.py [--figure PATH] [--specs PATH]
+    python -m benchmarks.environments.wrapper_composition [--figure PATH] [--specs PATH]
 
-Each cell is one spec string, and its environment is made from that string alone. The wrappers:
+Each cell is one spec string, from which alone its environment is built. The wrappers:
 
-* R: ResetToState of the policy's own failures on these problems, cut before the first wrong step
-  (the family's checker), always acting where the problem has a failure.
-* P: PrefixRollin of half of the reference solution. Over R it only goes on where what R left is
-  the reference's beginning, which it is: the checker compares with the reference.
-* H: Hint of the answer, in the prompt.
+* R: ResetToState to the policy's failures on these problems, cut before the first wrong step (by
+the
+  family's checker). It acts on every problem with a failure.
+* P: PrefixRollin of half of the reference solution. After R it acts only if the state is a prefix
+of
+  the reference solution, which holds because the checker compares with the reference.
+* H: Hint, which shows the answer in the prompt.
 
-Success is the mean over problems of the share of samples that are right, with a bootstrap interval
-over problems (95 %). Everything is decided by the seed; CPU, one minute.
+Success is the mean over problems of the fraction of correct samples, with a bootstrap interval over
+problems (95 %). The seed determines all results. Runs for one minute on a CPU.
 """
 
 import argparse
@@ -40,24 +42,24 @@ NUM_PROBLEMS = 64
 NUM_SAMPLES = 4
 SEED = 7
 FAMILIES = {"chain": (8, 8), "inverse": (6, 6)}
-"""Levels: the longest of which the base model knows every format."""
+"""Levels of each family: the highest at which the base model follows every format."""
 CELLS = tuple(product((False, True), repeat=3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell's stack and what came of it."""
+    """One cell's stack and its result."""
 
     family: str
     name: str
     spec: str
     success: Interval
     steps_given: float
-    """Mean steps that the response begins with."""
+    """Mean number of steps in the response at the start."""
 
 
 def spec_of(family: str, wrappers: Sequence[bool], failures: Sequence[ReasonState]) -> str:
-    """Returns the spec string of a cell."""
+    """Build the spec string of a cell."""
     env: gym.Env[Any, Any] = gym.make(
         "MathReason-v0",
         problems=family,
@@ -78,7 +80,7 @@ def spec_of(family: str, wrappers: Sequence[bool], failures: Sequence[ReasonStat
 
 
 def name_of(wrappers: Sequence[bool]) -> str:
-    """Returns the letters of the wrappers that act.
+    """Join the letters of the wrappers in the stack.
 
     >>> name_of((True, False, True)), name_of((False, False, False))
     ('RH', 'bare')
@@ -87,7 +89,7 @@ def name_of(wrappers: Sequence[bool]) -> str:
 
 
 def episodes(spec: str, policy: LanguageModelPolicy, seed: int) -> list[list[Trajectory]]:
-    """Returns the samples of each problem from the start that the stack of `spec` induces."""
+    """Sample each problem from the start state that the stack of `spec` gives."""
     env = stack_from_json(spec)
     ids = [problem.problem_id for problem in reason_env_of(env).problems]
     starts = [
@@ -99,7 +101,7 @@ def episodes(spec: str, policy: LanguageModelPolicy, seed: int) -> list[list[Tra
 
 
 def cell(family: str, name: str, spec: str, policy: LanguageModelPolicy) -> Cell:
-    """Returns a cell's success."""
+    """Measure the success of a cell."""
     groups = episodes(spec, policy, SEED)
     right = [sum(item.is_success for item in group) for group in groups]
     success = pass_at_k_interval(
@@ -110,7 +112,7 @@ def cell(family: str, name: str, spec: str, policy: LanguageModelPolicy) -> Cell
 
 
 def run(policy: LanguageModelPolicy) -> list[Cell]:
-    """Returns every cell of both families."""
+    """Measure all cells of both families."""
     cells: list[Cell] = []
     for family in FAMILIES:
         first = episodes(spec_of(family, (False, False, False), ()), policy, SEED + 1)
@@ -122,7 +124,7 @@ def run(policy: LanguageModelPolicy) -> list[Cell]:
 
 
 def draw(cells: Sequence[Cell], path: Path) -> None:
-    """Writes the heat map: families down, cells across, success and interval in each."""
+    """Write the heat map: one row per family, one column per cell, success and interval in each."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -160,8 +162,8 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
 
 
 def main() -> None:
-    """Prints the table; writes the figure and the spec strings where asked."""
-    parser = argparse.ArgumentParser()
+    """Print the table; write the figure and the spec strings if asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--figure", type=Path, help="PNG file for the heat map")
     parser.add_argument("--specs", type=Path, help="JSON file for the cells' spec strings")
     given = parser.parse_args()

@@ -1,22 +1,24 @@
-"""Steps a second of the native token-level vector environment, against SyncVectorEnv of the same.
+"""Speed of the native token-level vector environment, compared with SyncVectorEnv.
 
-    python benchmarks/environments/wrapper_vector.py [--quick]
+    python -m benchmarks.environments.wrapper_vector [--quick]
 
-256 episodes on one thread, in CPU time, because the machine may be shared; the two run in turns,
-and the ratio is the median of the turns' own. The claim is a ratio of at least 20 in every row.
+Runs 256 episodes on one thread and measures CPU time, because the machine may be shared. The two
+environments take turns; the ratio is the median of the ratios within each turn. The claim is a
+ratio of at least 20 in every row.
 
-The native environment keeps the prompts of the problems it has drawn (`openings.py`), and here the
-set has 500: after the first turn it has seen them all. "new" is the ratio in the same turns of a
-native environment just made, which has at most those of its first 256 episodes.
+The native environment caches the prompts of the problems that it has drawn (`reset_cache.py`). The
+set has 500 problems, all of which it has drawn after the first turn. "new" is the ratio, in the
+same turns, of a new native environment, which has cached at most the problems of its first 256
+episodes.
 
-* "letters" ends neither steps nor episodes until the budget does; "random" draws any id.
-* "reference" says each problem's reference solution token by token: every 9th token or so closes a
-  reasoning step, and every episode is graded and begun anew within the 60 steps.
-* "latex" says lines that hold backslashes, so that every step's end has to be looked at, and then a
-  boxed answer.
+* "letters" ends no step and no episode before the budget does; "random" draws any id.
+* "reference" sends each problem's reference solution token by token: about every 9th token ends a
+  reasoning step, and every episode is graded and reset within the 60 steps.
+* "latex" sends lines with backslashes, so that the environment must inspect the end of every step,
+  and then a boxed answer.
 
-Codecs: the built-in bytes, and "tokenizer", a Hugging Face byte-level BPE of 400 ids trained on the
-families' own text. Widths: 1,536 ids an observation is the default; 384 holds the chain family too.
+Codecs: "bytes" is the built-in one; "tokenizer" is a Hugging Face byte-level BPE of 400 ids trained
+on the family's text. Widths: the default observation has 1,536 ids; 384 also fits the chain family.
 """
 
 import argparse
@@ -44,7 +46,7 @@ LATEX = "\\frac{1}{2}+\\sqrt{4}=x\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One row."""
+    """The setting of one row."""
 
     actions: str
     mode: str
@@ -66,7 +68,7 @@ QUICK = tuple(
 
 
 def codec_of(name: str, problems: ProblemSet) -> Codec:
-    """Returns the built-in codec, or a tokenizer trained on the problems."""
+    """Return the built-in codec, or train a tokenizer on the problems."""
     if name == "bytes":
         return ByteCodec()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -89,7 +91,7 @@ def codec_of(name: str, problems: ProblemSet) -> Codec:
 
 
 def script(setting: Setting, envs: ReasonVectorEnv, seed: int) -> list[np.ndarray[Any, Any]]:
-    """Returns the actions of a run; for "reference" and "latex" they fit the first episodes."""
+    """Build the actions of a run; "reference" and "latex" fit the first episodes."""
     rng = np.random.default_rng(seed)
     size = (NUM_STEPS, NUM_ENVS)
     codec = envs.env.codec
@@ -113,7 +115,7 @@ def script(setting: Setting, envs: ReasonVectorEnv, seed: int) -> list[np.ndarra
 def seconds(
     envs: gym.vector.VectorEnv[Any, Any, Any], actions: list[np.ndarray[Any, Any]]
 ) -> float:
-    """Returns how long the steps take, CPU time, the reset not counted."""
+    """Measure the CPU time of the steps, without the reset."""
     envs.reset(seed=0)
     begin = time.process_time()
     for action in actions:
@@ -122,7 +124,7 @@ def seconds(
 
 
 def run(setting: Setting) -> dict[str, float]:
-    """Returns the median time of a vector step of each, microseconds, and the median ratio."""
+    """Measure the median time of a vector step of each, in microseconds, and the median ratios."""
     problems = load_problems("chain", size=500)
     max_tokens = 256 if setting.width == 384 else 512
     given: dict[str, Any] = {
@@ -154,9 +156,9 @@ def run(setting: Setting) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="eight of the rows")
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="only eight rows")
     settings = QUICK if parser.parse_args().quick else SETTINGS
     print("codec     width actions   autoreset   native us   sync us  ratio   new  native steps/s")
     ratios: list[float] = []

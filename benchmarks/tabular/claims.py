@@ -1,11 +1,11 @@
-"""Each theoretical statement beside its measured figure: holds, or does not hold.
+"""Checks each theoretical statement and prints whether it holds, with the measurement.
 
     python -m benchmarks.tabular.claims                # 3,800 random MDPs; about two minutes
     python -m benchmarks.tabular.claims --quick        # 200 MDPs, two seeds
 
-Bounds are checked as inequalities on random MDPs (dense, 2 to 6 states, discounts 0.1 to 0.99; with
-a horizon, 1 to 6 steps), powers of p by least squares on log axes with an interval over seeds. A
-statement that does not hold is printed like any other, with what was found.
+Checks bounds as inequalities on random MDPs (dense, 2 to 6 states, discounts 0.1 to 0.99; with a
+horizon, 1 to 6 steps), and fits powers of p by least squares on log axes, with an interval over
+seeds.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from reason_env.agents.tabular.ablations.settings import garnet_name
 from reason_env.agents.tabular.sampled.slopes import fitted_slope
 
 ROUNDING = 1e-10
-
 
 STATEMENTS = {
     "difference": "K&L Lemma 6.1: performance difference is an equality",
@@ -42,7 +41,7 @@ STATEMENTS = {
 
 
 def bound_claims(margins: dict[str, list[float]]) -> Iterator[Claim]:
-    """Yields a claim for each statement that was checked on random MDPs."""
+    """Yield a claim for each statement about random MDPs."""
     for name, values in margins.items():
         least, wrong = min(values), sum(value < -ROUNDING for value in values)
         measured = f"{wrong} violations in {len(values)}; least margin {least:.1e}"
@@ -69,7 +68,7 @@ ESTIMATORS = [
 
 
 def slope_claims(rows: list[Row]) -> Iterator[Claim]:
-    """Yields the powers of p of samples and gain, for small p: beyond, values change as well."""
+    """Yield the powers of p in samples and gain, for small p; larger p also change the values."""
     for resets, noise, baseline, column, power, statement in ESTIMATORS:
         mine = [
             row
@@ -104,7 +103,7 @@ def slope_claims(rows: list[Row]) -> Iterator[Claim]:
 
 
 def ablation_claims(rows_of: dict[str, list[Row]]) -> Iterator[Claim]:
-    """Yields what the other ablations should show."""
+    """Yield the claims of the other ablations."""
     steps = rows_of["step_size"]
     wrong = sum(
         float(row["realised_gain"])
@@ -176,7 +175,7 @@ def ablation_claims(rows_of: dict[str, list[Row]]) -> Iterator[Claim]:
 
 
 def main(argv: list[str]) -> int:
-    """Prints every claim; returns 1 if a bound is violated."""
+    """Print every claim; return 1 if a bound is violated."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args(argv).quick

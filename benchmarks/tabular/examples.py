@@ -1,4 +1,4 @@
-"""Claims about worked examples: K&L's chain and plateau, CPI's calls and samples, own failures."""
+"""Claims about worked examples: K&L's chain and plateau, CPI's calls and samples, RRPO restarts."""
 
 # ruff: noqa: N806 (axis letters, as in agents/tabular)
 
@@ -31,7 +31,7 @@ from reason_env.tabular import combination_lock, restart_chain
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement, what was measured, and whether it holds."""
+    """A statement, the measurement, and whether the statement holds."""
 
     statement: str
     measured: str
@@ -39,7 +39,7 @@ class Claim:
 
 
 def example_claims() -> Iterator[Claim]:
-    """Yields the two examples of Kakade and Langford, and the number of CPI's calls."""
+    """Yield the two examples of Kakade and Langford, and the number of CPI's calls."""
     worst = 0.0
     for length in range(2, 21):
         step_SS: Array = restart_chain(num_states=length).transition.mean(1)[:-1, :-1]
@@ -53,8 +53,8 @@ def example_claims() -> Iterator[Claim]:
     mdp = families.two_state_plateau()
     logits_SA = np.log(families.plateau_policy())
     performances = [
-        one.performance
-        for one in softmax_policy_gradient(
+        iterate.performance
+        for iterate in softmax_policy_gradient(
             mdp,
             logits_SA,
             restart=restarts.Initial(),
@@ -71,7 +71,7 @@ def example_claims() -> Iterator[Claim]:
         num_iterations=5,
         step_rule=_full_step,
     )
-    fast = next(index for index, one in enumerate(exact) if one.performance > 1.5)
+    fast = next(index for index, iterate in enumerate(exact) if iterate.performance > 1.5)
     yield Claim(
         "two-state plateau: softmax gradient waits near value 1",
         f"{flat} of its first {slow} iterations in 0.9..1.1; greedy from uniform mu: {fast}",
@@ -98,7 +98,7 @@ def example_claims() -> Iterator[Claim]:
 
 
 def sampled_claims(num_seeds: int) -> Iterator[Claim]:
-    """Yields what the theorem says of CPI with its own number of samples."""
+    """Yield the claims of Theorem 4.4 about CPI with the theorem's number of samples."""
     mdp = families.two_state_plateau(discount=0.3)
     accuracy, failure = 0.2 * mdp.max_reward, 0.05
     mu_S = restarts.Uniform().distribution(mdp, uniform_policy(mdp))
@@ -107,17 +107,17 @@ def sampled_claims(num_seeds: int) -> Iterator[Claim]:
         rng = np.random.default_rng([seed, 13])
         critic = theorem_critic(mdp, accuracy=accuracy, failure=failure, rng=rng)
         values: list[float] = []
-        one = None
-        for one in sampled_cpi(
+        iterate = None
+        for iterate in sampled_cpi(
             mdp,
             families.random_policy(mdp, rng),
             restart=restarts.Uniform(),
             accuracy=accuracy,
             critic=critic,
         ):
-            values.append(float(mu_S @ one.value_S))
-        assert one is not None, "the first iterate is the initial policy"
-        last = evaluate(mdp, one.policy_SA, mu_S)
+            values.append(float(mu_S @ iterate.value_S))
+        assert iterate is not None, "the first iterate is the initial policy"
+        last = evaluate(mdp, iterate.policy_SA, mu_S)
         num_left += policy_advantage(last, greedy(last.action_value_SA)) > 2 * accuracy
         num_worse += int((np.diff(values) < 0).sum())
         num_steps += len(values) - 1
@@ -133,7 +133,7 @@ def sampled_claims(num_seeds: int) -> Iterator[Claim]:
 
 
 def own_failure_claims() -> Iterator[Claim]:
-    """Yields by how much restarts from own failures lessen the mismatch of the uniform policy."""
+    """Yield the effect of restarts from failed episodes on the uniform policy's mismatch."""
     for world, lengths in (("chain", (4, 8, 12, 16, 20)), ("lock", (4, 8, 12, 16, 20))):
         ratio: dict[str, list[float]] = {"initial": [], "own_failures": [], "uniform": []}
         for length in lengths:

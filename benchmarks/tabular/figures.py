@@ -3,7 +3,7 @@
     python -m benchmarks.tabular.figures                          # all of them, about seven minutes
     python -m benchmarks.tabular.figures coverage chain --out runs/figures --csv
 
-Each figure is `<setting>.png`; with `--csv` its rows lie beside it.
+Writes each figure to `<setting>.png`; with `--csv` also its rows to `<setting>.csv`.
 """
 
 import argparse
@@ -21,12 +21,12 @@ SHOWN = [
 
 
 def main(argv: list[str]) -> int:
-    """Writes one figure a setting and prints how long each took."""
+    """Write one figure per setting and print the time of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("settings", nargs="*", default=SHOWN, metavar="setting")
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     parser.add_argument("--csv", action="store_true")
-    parser.add_argument("--seeds", type=int, help="the setting's own number if not given")
+    parser.add_argument("--seeds", type=int, help="number of seeds; each setting has a default")
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args(argv)
     for name in given.settings:

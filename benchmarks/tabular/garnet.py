@@ -1,12 +1,12 @@
-"""Scherrer's comparison of approximate policy iteration schemes, and his findings as checks.
+"""Repeats Scherrer's comparison of approximate policy iteration schemes and checks its findings.
 
     python -m benchmarks.tabular.garnet                            # nine cells, n_S = 50, 30 seeds
     python -m benchmarks.tabular.garnet --num-states 50 100 200      # all 27 cells
     python -m benchmarks.tabular.garnet --reading constant           # another reading of his noise
-    python -m benchmarks.tabular.garnet --rows runs/garnet_50.csv    # findings of rows made before
+    python -m benchmarks.tabular.garnet --rows runs/garnet_50.csv    # check rows of an earlier run
 
-Gaps are normalised; his are 100 times as large. A finding is a sentence of his section 4, with the
-measure that we take it to mean beside it; averages are over cells, so none is a matter of one.
+Gaps are normalised; Scherrer's are 100 times as large. A finding is a sentence of his section 4 and
+our measure for it, averaged over cells.
 
 Source: Scherrer 2014, arXiv 1405.2878; see `agents/tabular/ablations/scherrer.py`.
 """
@@ -28,7 +28,7 @@ Table = dict[tuple[int, int], dict[str, float]]
 
 
 def table(rows: list[Row], column: str = "last_gap") -> Table:
-    """Returns the mean of a column by (branching, num_actions) and arm."""
+    """Compute the mean of a column by (branching, num_actions) and arm."""
     values: dict[tuple[int, int], dict[str, list[float]]] = {}
     for row in rows:
         cell = int(row["branching"]), int(row["num_actions"])
@@ -40,9 +40,9 @@ def table(rows: list[Row], column: str = "last_gap") -> Table:
 
 
 def findings(rows: list[Row]) -> Iterator[tuple[str, str, bool]]:
-    """Yields (finding, what was measured, whether it holds) for rows of one size."""
-    gaps, wobble = table(rows), table(rows, "run_deviation")
-    gap, spread = _over_cells(gaps), _over_cells(wobble)
+    """Yield (finding, measurement, whether it holds) for rows of one size."""
+    gaps, deviations = table(rows), table(rows, "run_deviation")
+    gap, spread = _over_cells(gaps), _over_cells(deviations)
     worst = [max(cell, key=cell.__getitem__) for cell in gaps.values()]
     yield (
         "Garnet: API is worst on average",
@@ -50,7 +50,7 @@ def findings(rows: list[Row]) -> Iterator[tuple[str, str, bool]]:
         max(gap, key=gap.__getitem__) == "API",
     )
     if max(spread.values()) > 0:
-        most = [max(cell, key=cell.__getitem__) for cell in wobble.values()]
+        most = [max(cell, key=cell.__getitem__) for cell in deviations.values()]
         yield (
             "Garnet: API varies most between runs",
             f"deviation {_shown(spread)}; most in {most.count('API')} of {len(most)} cells",
@@ -122,13 +122,13 @@ def _shown(values: dict[str, float]) -> str:
 
 
 def read(path: Path) -> list[Row]:
-    """Returns the rows of a CSV file that `reason-env tabular garnet_...` wrote."""
+    """Read the rows of a CSV file that `reason-env tabular garnet_...` wrote."""
     with path.open(newline="", encoding="utf-8") as file:
         return [dict(row) for row in csv.DictReader(file)]
 
 
 def report(rows: list[Row], title: str) -> None:
-    """Prints the table of one size and its findings."""
+    """Print the table of one size and its findings."""
     seeds = len({int(row["seed"]) for row in rows})
     print(f"{title}, {seeds} seeds; gap over the last ten of 100 iterations")
     print(f"{'b':>3}{'n_A':>5}" + "".join(f"{arm:>10}" for arm in ARMS))
@@ -139,7 +139,7 @@ def report(rows: list[Row], title: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Prints a table and the findings for each size."""
+    """Print a table and the findings for each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--num-states", type=int, nargs="+", default=[50], choices=NUM_STATES)
     parser.add_argument("--reading", default="value", choices=list(READINGS))

@@ -1,7 +1,7 @@
-"""Realised minus promised on random MDPs, for each inequality of the theory.
+"""Margins, realised minus guaranteed, on random MDPs for each inequality of the theory.
 
-Dense MDPs of 2 to 6 states and discounts 0.1 to 0.99; with a horizon, of 1 to 6 steps.
-`tabular_claims.py` prints what comes of it.
+Dense MDPs of 2 to 6 states with discounts 0.1 to 0.99; with a horizon, of 1 to 6 steps. `claims.py`
+prints the results.
 """
 
 # ruff: noqa: N803, N806 (axis letters, as in agents/tabular)
@@ -32,7 +32,7 @@ from reason_env.agents.tabular.worlds import families
 
 
 def discounted_margins(num_mdps: int) -> dict[str, list[float]]:
-    """Returns, for each discounted statement, realised minus promised on every random MDP."""
+    """Compute the margins of each discounted statement, one per random MDP."""
     margins: dict[str, list[float]] = {}
     for seed in range(num_mdps):
         rng = np.random.default_rng([seed, 11])
@@ -68,13 +68,13 @@ def _margins(
         return performance(mdp, mix(policy_SA, candidate_SA, size), mu_S) - before
 
     yield "difference", -abs(performance_difference(mdp, old, candidate_SA) - gain(1.0))
-    promised = bounds.mixture_gain(
+    guaranteed = bounds.mixture_gain(
         step_size=step,
         policy_advantage=advantage,
         max_advantage=float(np.abs(advantage_S).max()),
         discount=mdp.discount,
     )
-    yield "mixture", gain(step) - promised
+    yield "mixture", gain(step) - guaranteed
     reward = mdp.max_reward
     size = bounds.cpi_step_size(
         policy_advantage=advantage, max_reward=reward, discount=mdp.discount
@@ -102,7 +102,7 @@ def _margins(
 
 
 def horizon_margins(num_mdps: int) -> dict[str, list[float]]:
-    """Returns the same for the statements with a horizon."""
+    """Compute the margins of each statement with a horizon, one per random MDP."""
     margins: dict[str, list[float]] = {}
     for seed in range(num_mdps):
         rng = np.random.default_rng([seed, 12])
@@ -135,7 +135,7 @@ def horizon_margins(num_mdps: int) -> dict[str, list[float]]:
         mu_HS = rng.dirichlet(np.ones(mdp.num_states), size=steps)
         best = finite.evaluate(mdp, finite.optimal_policy(mdp)).performance
         *_, searched = reverse_policy_search(mdp, policy_HSA, mu_HS)
-        found = {
+        margin_of = {
             "random": random.realised_gain - random.guaranteed_gain,
             "random_worst": random.guaranteed_gain - worst,
             "oracle": oracle.realised_gain - oracle.guaranteed_gain,
@@ -143,6 +143,6 @@ def horizon_margins(num_mdps: int) -> dict[str, list[float]]:
             "search": search_gap_bound(mdp, policy_HSA, mu_HS) - (best - old.performance),
             "search_exact": searched.performance - best,
         }
-        for name, margin in found.items():
+        for name, margin in margin_of.items():
             margins.setdefault(name, []).append(margin)
     return margins

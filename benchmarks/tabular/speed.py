@@ -1,8 +1,8 @@
-"""Speed of the tabular part: an exact CPI iteration, and simulated transitions a second.
+"""Speed of the tabular code: time of an exact CPI iteration, and simulated transitions a second.
 
     OMP_NUM_THREADS=1 python -m benchmarks.tabular.speed
 
-Times are of this process's CPU, so that a shared machine does not blur them.
+Times are CPU times of this process, because the machine may be shared.
 """
 
 import sys
@@ -21,7 +21,7 @@ SETTINGS = ((50, 2, 2), (200, 10, 10), (1000, 10, 10))
 
 
 def run(setting: tuple[int, int, int]) -> dict[str, float]:
-    """Returns seconds of an exact CPI iteration, and transitions a second (in a critic too)."""
+    """Measure seconds per exact CPI iteration, and transitions a second without and in a critic."""
     num_states, num_actions, branching = setting
     rng = np.random.default_rng(0)
     mdp = garnet(
@@ -55,7 +55,7 @@ def run(setting: tuple[int, int, int]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Prints one line a size, beside the targets."""
+    """Print one line per size, and the targets."""
     for setting in SETTINGS:
         found = run(setting)
         print(

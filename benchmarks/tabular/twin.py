@@ -1,10 +1,10 @@
-"""The built-in base model on tabular twins of `chain` problems: exact success beside sampled.
+"""The base model on tabular twins of `chain` problems: exact and sampled probability of success.
 
     python -m benchmarks.tabular.twin                       # four problems of 2, four of 3 steps
     python -m benchmarks.tabular.twin --levels 3 --problems 8 --samples 4000
 
-For each problem: the exact bounds of the policy's success, what a sampled estimate says, and p, the
-improvable share of its steps. Then, by level, what each method's restart distribution is worth.
+Prints for each problem the exact bounds of the policy's success, a sampled estimate, and p, the
+improvable fraction of its steps; then, by level, the value of each method's restart distribution.
 """
 
 import argparse
@@ -23,37 +23,38 @@ from reason_env.problems.families import chain
 from reason_env.state import PromptTemplate, ReasonState
 
 THRESHOLD = 0.1
-"""Return that an action must add for its state to count as improvable."""
+"""Advantage, in return, that makes a state improvable."""
 
 
 def scorer(policy: LanguageModelPolicy) -> Scorer:
-    """Returns the policy's own log-probabilities, at temperature 1."""
+    """Build the scorer of a policy at temperature 1."""
 
     def score(
         contexts: Sequence[tuple[int, ...]], completions: Sequence[tuple[int, ...]]
     ) -> list[float]:
-        return [sum(one) for one in policy.score(contexts, completions, SamplingConfig())]
+        scores = policy.score(contexts, completions, SamplingConfig())
+        return [sum(log_probs) for log_probs in scores]
 
     return score
 
 
 def sampled_successes(policy: LanguageModelPolicy, problem: Problem, num: int) -> np.ndarray:
-    """Returns 1 for each sampled response that ends with the reference answer, [num]."""
+    """Sample responses; return 1 for each that ends with the reference answer, [num]."""
     state = ReasonState(problem=problem, codec=policy.codec)
     context = Context(
         token_ids=PromptTemplate().token_ids(state), num_samples=num, max_new_tokens=160
     )
     (completions,) = policy.sample([context], SamplingConfig(), seed=0)
     texts = [
-        policy.codec.decode([one for one in found.token_ids if one != policy.codec.eos_id])
-        for found in completions
+        policy.codec.decode([token for token in item.token_ids if token != policy.codec.eos_id])
+        for item in completions
     ]
-    wanted = f"#### {problem.answer}"
-    return np.array([float(text.strip().split("\n")[-1] == wanted) for text in texts])
+    expected = f"#### {problem.answer}"
+    return np.array([float(text.strip().split("\n")[-1] == expected) for text in texts])
 
 
 def show(policy: LanguageModelPolicy, problem: Problem, num_samples: int, smallest: float) -> Twin:
-    """Prints one problem's line and returns its twin."""
+    """Print one problem's line and return its twin."""
     level = len(problem.solution)
     twin = chain_twin(problem, scorer(policy), codec=policy.codec, min_probability=smallest)
     evaluation = finite.evaluate(twin.mdp, twin.policy_SA)
@@ -70,7 +71,7 @@ def show(policy: LanguageModelPolicy, problem: Problem, num_samples: int, smalle
 
 
 def main(argv: list[str]) -> int:
-    """Prints problems and methods for each level."""
+    """Print problems and methods for each level."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--levels", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--problems", type=int, default=4)

@@ -67,7 +67,7 @@ def test_the_columns_are_the_checks_of_a_report_in_their_order():
     assert [column for column, _ in CHECKS[5:]] == ["leak", "hash seed", "fork", "apart"]
 
 
-def test_findings_say_what_failed_and_not_what_was_skipped():
+def test_findings_list_failed_checks_and_not_skipped_ones():
     found = check_peers.findings({"a": report(eighth="none", last="failed"), "b": report()})
     assert found == ["* a, check 8: why"]
 
@@ -86,12 +86,12 @@ def test_a_section_is_replaced_and_the_rest_stays():
         check_peers.with_section(page.replace("end of b", "end"), "b", "new")
 
 
-def test_absent_peers_are_skipped_aloud_unless_they_are_named(monkeypatch, capsys):
+def test_missing_peers_are_skipped_with_a_message_unless_they_are_named(monkeypatch, capsys):
     there = Peer(modules=("reason_env",), packages=(), settings=list)
     monkeypatch.setattr(check_peers, "PEERS", {"there": there, "away": ABSENT, "here": there})
     assert chosen([]) == ["there", "here"]
     assert capsys.readouterr().out == (
-        "skipped away: no_such_module not installed; its section stays\n"
+        "skipped away: no_such_module not installed; its section is kept\n"
     )
     assert chosen(["there"]) == ["there"]
     assert capsys.readouterr().out == ""
@@ -104,7 +104,7 @@ def test_absent_peers_are_skipped_aloud_unless_they_are_named(monkeypatch, capsy
     assert missing(copied) == ["no-such-one"]
 
 
-def test_the_page_is_made_anew_for_who_is_there(monkeypatch, tmp_path, capsys):
+def test_the_sections_of_installed_peers_are_rewritten(monkeypatch, tmp_path, capsys):
     page = tmp_path / "page.md"
     marks = [f"<!-- {name}: made by check_peers.py -->|<!-- end of {name} -->" for name in "cha"]
     text = "\n".join(marks).replace("<!-- c:", "<!-- checks:").replace("of c ", "of checks ")
@@ -113,7 +113,7 @@ def test_the_page_is_made_anew_for_who_is_there(monkeypatch, tmp_path, capsys):
         modules=("reason_env",),
         packages=("gymnasium",),
         settings=lambda: [Setting(name="doubling", make=Doubling)],
-        left_out=lambda: {"tripling": "not made yet"},
+        left_out=lambda: {"tripling": "not written yet"},
     )
     monkeypatch.setattr(check_peers, "PAGE", page)
     monkeypatch.setattr(check_peers, "PEERS", {"here": here, "a": ABSENT})
@@ -123,9 +123,9 @@ def test_the_page_is_made_anew_for_who_is_there(monkeypatch, tmp_path, capsys):
     assert said[1:] == ["here, doubling: ok ok ok ok ok skipped skipped skipped skipped"]
     made = page.read_text()
     assert made.startswith(f"<!-- checks: made by check_peers.py -->\n\n{explained()}\n")
-    assert re.search(r"gymnasium [\d.]+, Python [\d.]+; 10 problems an environment; \d{4}-", made)
+    assert re.search(r"gymnasium [\d.]+, Python [\d.]+; 10 problems per environment; \d{4}-", made)
     assert "| doubling | ok | ok | ok | ok | ok | - | - | - | - |\n\nNo check fails.\n" in made
-    assert "* left out: tripling, not made yet\n" in made
+    assert "* left out: tripling, not written yet\n" in made
     assert made.endswith("<!-- a: made by check_peers.py -->|<!-- end of a -->")
 
 
@@ -139,7 +139,7 @@ def test_the_published_page_holds_every_peer_and_no_path_of_a_machine():
     assert not re.search(r"https?://|/(work|home|tmp|usr|opt)/", text)
 
 
-# The adapter of GEM, on environments of its form: nothing of GEM is needed
+# The adapter of GEM, on environments with GEM's interface; GEM itself is not needed
 
 
 class OneTurn:
@@ -190,7 +190,7 @@ def kinds(monkeypatch):
 
 
 @pytest.mark.usefixtures("kinds")
-def test_what_a_policy_of_gem_sees_holds_the_suffix_and_a_response_is_one_turn():
+def test_a_policy_of_gem_sees_the_suffix_and_a_response_is_one_turn():
     task = GemTask("one")
     assert task.begin(7) == "double it: 7"
     assert task.respond(task.reference()) == 1.0
