@@ -235,7 +235,7 @@ class TabularPrefixRollin(_TabularStart):
                 action = int(self.source(state, rng))
             else:
                 action = int(model.reference_action[state])
-            after = model.drawn(state, action, rng)
+            after = model.sample_next_state(state, action, rng)
             if model.terminal[after]:
                 break
             state = after

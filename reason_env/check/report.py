@@ -1,4 +1,4 @@
-"""What a check says: passed, failed or not made, and why. `made` runs one and writes it down."""
+"""The result of a check: passed, failed or skipped, and why."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from reason_env.errors import ReasonEnvError, shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     passed: bool | None
-    """None if it could not be made."""
+    """None if it was skipped."""
     detail: str = ""
-    """What failed first, or why nothing was done; empty if passed."""
+    """The first failure, or why the check was skipped; empty if it passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class CheckReport:
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
-        """(name, "ok", "FAILED" or "skipped", detail) of each, for a table."""
+        """(name, "ok", "FAILED" or "skipped", detail) of each check, for a table."""
         words = {True: "ok", False: "FAILED", None: "skipped"}
         return [(check.name, words[check.passed], check.detail) for check in self.checks]
 
 
 class FailedCheckError(Exception):
-    """A check found something; the message says what."""
+    """A check failed; the message says why."""
 
 
-def made(name: str, run: Callable[[], str | None]) -> Check:
-    """Runs a check: it returns why it was skipped, or None; it raises where it found something."""
+def run_check(name: str, run: Callable[[], str | None]) -> Check:
+    """Run a check: it returns None or the reason to skip it, and raises if it fails."""
     try:
         skipped = run()
     except (FailedCheckError, AssertionError, ReasonEnvError) as error:
@@ -48,7 +48,7 @@ def made(name: str, run: Callable[[], str | None]) -> Check:
     return Check(name=name, passed=None if skipped else True, detail=skipped or "")
 
 
-def need(holds: bool, message: str) -> None:
-    """Raises what `made` writes down, unless it holds."""
+def require(holds: bool, message: str) -> None:
+    """Fail the check unless the condition holds."""
     if not holds:
         raise FailedCheckError(message)

@@ -1,14 +1,14 @@
-"""check_reasoning_env(env): is this a sound reasoning environment? Nine checks, in this process.
+"""check_reasoning_env(env): nine checks of what training relies on.
 
-Gymnasium's checker looks at spaces and types; this one looks at what training relies on: that the
-reference answers score and nothing else does, that nothing privileged is observed, that a verdict
-depends on nothing but the response, and that a seed and a state decide everything.
+Gymnasium's checker tests spaces and types. These checks test that reference answers score and
+nothing else does, that observations leak nothing privileged, that a verdict depends only on the
+response, and that seed and state determine everything.
 
-A stack on `ReasonEnv` is put to all of them; any other environment is adapted to a `ReasoningTask`,
-three methods (`tasks.py`). A check that cannot be made is reported as skipped, with the
+A stack on `ReasonEnv` gets all nine checks. Any other environment needs an adapter with the three
+methods of `ReasoningTask` (`tasks.py`). A check that cannot run is reported as skipped with the
 reason, never as passed.
 
-Not covered: whether the problems are any good, and verifiers that answers in the wild would fool
+Not covered: the quality of the problems, and attacks on verifiers
 (`benchmarks/verifier/attacks.py`).
 """
 
@@ -48,23 +48,23 @@ __all__ = [
     "check_reasoning_task",
 ]
 
-NO_BLANK = "not offered: only a stack on ReasonEnv can show itself without its reference"
+NO_BLANK = "not offered: only a stack on ReasonEnv can render a problem without its reference"
 
 
 def check_reasoning_env(
     env: gym.Env[Any, Any] | ReasoningTask, *, num_problems: int = 20, seed: int = 0
 ) -> CheckReport:
-    """Returns the report on an environment; afterwards a stack is where it was.
+    """Run the checks and report; a stack is restored afterwards.
 
     Args:
-        env: Any stack on a `ReasonEnv` whose layers can be rewound; or any `ReasoningTask`, which
-            is put to what it offers (`Repeatable`, `Forkable`, `Importable`, `Explained`).
-        num_problems: Episodes that each check plays.
-        seed: Chooses problems and noise.
+        env: Any stack on a `ReasonEnv` whose layers support snapshots; or any `ReasoningTask`, with
+            the optional methods of `Repeatable`, `Forkable`, `Importable` and `Explained`.
+        num_problems: Episodes of each check.
+        seed: Selects problems and noise.
 
     Raises:
-        ConfigError: It is neither.
-        StateError: A wrapper of it is not known to be rewindable.
+        ConfigError: `env` is neither.
+        StateError: A wrapper does not support snapshots.
 
     >>> import gymnasium as gym, reason_env
     >>> env = gym.make("MathReason-v0", problems="inverse", size=30)
@@ -102,10 +102,10 @@ def _of_task(task: object, seeds: Sequence[int]) -> CheckReport:
 
 
 def check_env_id(env_id: str, *, num_problems: int = 20, **arguments: Any) -> CheckReport:
-    """Returns the report on a registered environment; `reason-env check ENV_ID`.
+    """Check a registered environment, as `reason-env check ENV_ID` does.
 
     Raises:
-        ConfigError: No such id, or it does not make a stack on `ReasonEnv`.
+        ConfigError: The id is unknown, or names no stack on `ReasonEnv`.
     """
     try:
         env = gym.make(env_id, disable_env_checker=True, **arguments)

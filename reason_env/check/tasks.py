@@ -1,8 +1,8 @@
-"""The checks that any reasoning environment can be put to, ours or not, and what they ask of it.
+"""The checks of any reasoning environment, ours or not, and the methods that they need.
 
-`ReasoningTask` is three methods. Three checks need more than that, and say "not offered" of a task
-without it: `Repeatable` (a second instance), `Forkable` (a state saved and loaded), `Importable`
-(made by another process). `Explained` (a reference solution) has one more thing compared.
+`ReasoningTask` has three methods. Three checks need more, and report "not offered" without it:
+`Repeatable` (a second instance), `Forkable` (save and load a state), `Importable` (built by another
+process). `Explained` (a reference solution) adds one comparison.
 """
 
 import random
@@ -14,70 +14,70 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from reason_env.check.hash_seeds import same_under_hash_seeds
-from reason_env.check.report import Check, CheckReport, made, need
+from reason_env.check.hash_seeds import check_hash_seeds
+from reason_env.check.report import Check, CheckReport, require, run_check
 from reason_env.verify import clear_cache
 
-ALONE = "not offered: the task has no another() that makes a second instance"
+ALONE = "not offered: the task has no another() that builds a second instance"
 NUM_NOISE = 5
 NUM_LOAD = 2
-"""Busy processes beside the verifier."""
+"""Busy processes that compete with the verifier."""
 
 
 @runtime_checkable
 class ReasoningTask(Protocol):
-    """What the general checks ask of an environment."""
+    """What the general checks need of an environment."""
 
     def begin(self, seed: int) -> str:
-        """Starts an episode; returns what the policy sees."""
+        """Start an episode; return what the policy sees."""
         ...
 
     def respond(self, text: str) -> float:
-        """Says a whole response in the episode; returns the episode's return."""
+        """Give a whole response and return the episode's return."""
         ...
 
     def reference(self) -> str:
-        """Returns a response to the present episode that should score the most."""
+        """A response to the current episode that should score the most."""
         ...
 
 
 @runtime_checkable
 class Forkable(Protocol):
-    """A task whose state in an episode can be taken to another instance."""
+    """A task whose state can be copied to another instance."""
 
     def save(self) -> Any:
-        """Returns the state; it stays as it is while the task goes on."""
+        """The state, unaffected by later calls."""
         ...
 
     def load(self, saved: Any) -> None:
-        """Takes the state that another instance saved."""
+        """Continue from a state that another instance saved."""
         ...
 
 
 @runtime_checkable
 class Repeatable(Protocol):
-    """A task that can make another instance like itself."""
+    """A task that can build another instance like itself."""
 
     def another(self) -> ReasoningTask:
-        """Returns a fresh instance, made from the same arguments."""
+        """A new instance with the same arguments."""
         ...
 
 
 @runtime_checkable
 class Importable(Protocol):
-    """A task that another process can make."""
+    """A task that another process can build."""
 
     def program(self) -> str:
-        """Returns Python that makes the same task and binds it to the name `task`."""
+        """Python that builds the same task and binds it to the name `task`."""
         ...
 
 
 @runtime_checkable
 class Explained(Protocol):
-    """A task whose problems have a reference solution beside the response that scores."""
+    """A task whose problems have reference steps in addition to a reference response."""
 
     def solution(self) -> Sequence[str]:
-        """Returns the reference steps of the present problem; empty where it has none."""
+        """The reference steps of the current problem; empty if it has none."""
         ...
 
 
@@ -88,15 +88,15 @@ def check_reasoning_task(
     seed: int = 0,
     num_instances: int = 2,
 ) -> CheckReport:
-    """Returns the report of the checks that any environment can be put to.
+    """Run the checks that apply to any environment.
 
     Args:
-        make: Makes an instance; called `num_instances` times and for each check that needs more.
-        num_problems: Episodes that each check plays.
-        seed: Chooses problems and noise.
-        num_instances: With 2, it is also checked what takes a second instance or process: that two
-            do not disturb each other, that a state saved by one goes on alike in another
-            (`Forkable`), and that PYTHONHASHSEED decides nothing (`Importable`).
+        make: Builds an instance; called once, and again by each check that needs more.
+        num_problems: Episodes of each check.
+        seed: Selects problems and noise.
+        num_instances: 2 adds the checks with a second instance or process: that two instances are
+            independent, that a state saved by one continues equally in another (`Forkable`), and
+            that PYTHONHASHSEED has no effect (`Importable`).
     """
     task, seeds = make(), range(seed, seed + num_problems)
     checks = general_checks(task, seeds)
@@ -106,24 +106,26 @@ def check_reasoning_task(
 
 
 def general_checks(task: ReasoningTask, seeds: Sequence[int]) -> list[Check]:
-    """Returns what one instance and one process show."""
+    """Run the checks that need one instance and one process."""
     return [
-        made("references score the most", lambda: _references(task, seeds)),
-        made("empty and random text score the floor", lambda: _floor(task, seeds)),
-        made("the verifier is the same under load", lambda: _under_load(task, seeds)),
-        made("a seed replays", lambda: _replays(task, seeds)),
-        made("global generators are left alone", lambda: _global_generators(task, seeds)),
+        run_check("references score the most", lambda: _references(task, seeds)),
+        run_check("empty and random text score the floor", lambda: _floor(task, seeds)),
+        run_check("the verifier is the same under load", lambda: _under_load(task, seeds)),
+        run_check("a seed replays", lambda: _replays(task, seeds)),
+        run_check("global generators are left alone", lambda: _global_generators(task, seeds)),
     ]
 
 
 def instance_checks(
     task: ReasoningTask, make: Callable[[], ReasoningTask] | None, seeds: Sequence[int]
 ) -> list[Check]:
-    """Returns what takes another process or instance; skipped where the task offers none."""
+    """Run the checks that need a second process or instance; skip those that the task lacks."""
     return [
-        made("same seed under PYTHONHASHSEED", lambda: _task_hash_seeds(task, seeds)),
-        made("fork law", lambda: _tasks_fork(make, seeds) if make else ALONE),
-        made("two instances are apart", lambda: tasks_are_apart(make, seeds) if make else ALONE),
+        run_check("same seed under PYTHONHASHSEED", lambda: _task_hash_seeds(task, seeds)),
+        run_check("fork law", lambda: _tasks_fork(make, seeds) if make else ALONE),
+        run_check(
+            "two instances are apart", lambda: check_independence(make, seeds) if make else ALONE
+        ),
     ]
 
 
@@ -139,12 +141,12 @@ def _references(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
         returns.append(task.respond(task.reference()))
         task.begin(seed)
         floor = task.respond("")
-        need(
+        require(
             returns[-1] > floor,
             f"the reference of seed {seed}'s problem returns {returns[-1]}, no answer {floor}: "
             f"{seen[:80]}",
         )
-    need(
+    require(
         max(returns) - min(returns) < 1e-9,
         f"references return from {min(returns)} to {max(returns)}",
     )
@@ -159,7 +161,7 @@ def _floor(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
         for text in (*_noise(rng), seen[-200:]):
             task.begin(seed)
             got = task.respond(text)
-            need(got < best, f"{text[:40]!r} returns {got} for the problem of seed {seed}")
+            require(got < best, f"{text[:40]!r} returns {got} for the problem of seed {seed}")
     return None
 
 
@@ -178,7 +180,7 @@ def _under_load(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
         busy = returns()
     pairs = zip(idle, busy, strict=True)
     wrong = [f"{first} and {second}" for first, second in pairs if first != second]
-    need(not wrong, f"{len(wrong)} returns differ under load, the first: {wrong[:1]}")
+    require(not wrong, f"{len(wrong)} returns differ under load, the first: {wrong[:1]}")
     return None
 
 
@@ -186,14 +188,14 @@ def _replays(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
     rng = random.Random(1)
     for seed in seeds:
         text = rng.choice(_noise(rng))
-        said = [(task.begin(seed), task.respond(text)) for _ in range(2)]
-        need(said[0] == said[1], f"seed {seed} gives two different episodes")
+        played = [(task.begin(seed), task.respond(text)) for _ in range(2)]
+        require(played[0] == played[1], f"seed {seed} gives two different episodes")
     return None
 
 
 def _global_generators(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
-    # The global generators on purpose: they must come out as they went in, and decide nothing. They
-    # go in as no episode leaves them, or one that seeds them anew each time would go unseen.
+    # An episode must not change the global generators, nor depend on them. They start in a state
+    # that no episode leaves behind; otherwise one that always seeds them would go undetected.
     legacy: Any = np.random.mtrand._rand
     saved = random.getstate(), legacy.get_state()
 
@@ -209,18 +211,18 @@ def _global_generators(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
 
     try:
         seen = begun(12345)
-        need(untouched(12345), "a global generator is seeded or drawn from by a reset")
+        require(untouched(12345), "a global generator is seeded or drawn from by a reset")
         task.respond("")
-        need(untouched(12345), "a global generator is seeded or drawn from by a response")
-        need(begun(54321) == seen, "a global generator decides episodes")
+        require(untouched(12345), "a global generator is seeded or drawn from by a response")
+        require(begun(54321) == seen, "episodes depend on a global generator")
     finally:
         random.setstate(saved[0])
         legacy.set_state(saved[1])
     return None
 
 
-def tasks_are_apart(make: Callable[[], ReasoningTask], seeds: Sequence[int]) -> str | None:
-    """Checks that episodes of one instance change nothing in another."""
+def check_independence(make: Callable[[], ReasoningTask], seeds: Sequence[int]) -> str | None:
+    """Check that episodes of one instance change nothing in another."""
     alone, first, second = make(), make(), make()
     for seed in seeds:
         wanted = alone.begin(seed)
@@ -230,14 +232,14 @@ def tasks_are_apart(make: Callable[[], ReasoningTask], seeds: Sequence[int]) -> 
         second.begin(seed + 1)
         second.respond(second.reference())
         got = first.respond(text)
-        need((seen, got) == (wanted, score), f"another instance changes seed {seed}")
+        require((seen, got) == (wanted, score), f"another instance changes seed {seed}")
     return None
 
 
 def _task_hash_seeds(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
     if not isinstance(task, Importable):
-        return "not offered: the task has no program() that makes it in another process"
-    return same_under_hash_seeds(task.program(), seeds)
+        return "not offered: the task has no program() that builds it in another process"
+    return check_hash_seeds(task.program(), seeds)
 
 
 def _tasks_fork(make: Callable[[], ReasoningTask], seeds: Sequence[int]) -> str | None:
@@ -253,16 +255,16 @@ def _tasks_fork(make: Callable[[], ReasoningTask], seeds: Sequence[int]) -> str 
         second.begin(seed + 2)
         second.load(saved)
         got = second.respond(text)
-        need(got == wanted[0], f"a fork of seed {seed} returns {got}, the original {wanted[0]}")
+        require(got == wanted[0], f"a fork of seed {seed} returns {got}, the original {wanted[0]}")
         first.load(saved)
         again = first.respond(text), first.begin(seed + 1)
-        need(again == wanted, f"after load, seed {seed} goes on otherwise")
+        require(again == wanted, f"after load, seed {seed} continues differently")
     return None
 
 
 @contextmanager
 def _load() -> Any:
-    """Keeps every core busy for a while."""
+    """Keep cores busy inside the `with` block."""
     program = "while True: pass"
     busy = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(NUM_LOAD)]
     try:

@@ -1,11 +1,11 @@
-"""`ReasonTree-v0`, `RestartChain-v0` and `CombinationLock-v0`: small MDPs with every number open.
+"""`ReasonTree-v0`, `RestartChain-v0` and `CombinationLock-v0`: small MDPs with known dynamics.
 
 `.P[state][action]` is a list of `(probability, next state, reward, terminated)` and
-`.initial_state_distrib` the start distribution, as in Gymnasium's toy_text; `.model` has the same
+`.initial_state_distrib` the start distribution, as in Gymnasium's toy_text; `.model` holds the same
 as arrays. Any state that is not terminal can be a start: `reset(options={"state": 5})`.
 
-The end of an episode is a terminal state; the step budget lives inside, and never makes an episode
-both terminated and truncated.
+An episode terminates in a terminal state. The step budget belongs to the environment, and an
+episode is never both terminated and truncated.
 """
 
 import hashlib
@@ -60,14 +60,14 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
         self.observation_space = gym.spaces.Discrete(model.num_states)
         self.action_space = gym.spaces.Discrete(model.num_actions)
         self.initial_state_distrib = model.start
-        self.P = _outcomes(model)
+        self.P = _transition_lists(model)
         self._state: int | None = None
         self._num_steps = 0
-        self._over = True
+        self._is_over = True
 
     @property
     def state(self) -> int:
-        """The current state; a value that `reset(options={"state": ...})` takes back."""
+        """The current state; a value that `reset(options={"state": ...})` accepts."""
         if self._state is None:
             raise StateError("an environment must be reset before it has a state; call reset()")
         return self._state
@@ -75,13 +75,13 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[np.int64, dict[str, Any]]:
-        """Starts an episode in a state drawn from the start distribution, or in the given one.
+        """Start an episode in a state drawn from the start distribution, or in the given one.
 
-        {"starts": functions}: each takes a state and returns the one to start from instead, the
-        first seeing the drawn one; this is how start wrappers act.
+        {"starts": functions}: the first maps the drawn state to another start, each further one
+        the result before it; this is how start wrappers act.
 
         Raises:
-            ConfigError: An option is not known.
+            ConfigError: An option is unknown.
             StateError: The given state is not an open state of this MDP.
         """
         super().reset(seed=seed)
@@ -104,18 +104,18 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
                 state = self.open_state(start(state))
         self._state = state
         self._num_steps = 0
-        self._over = False
+        self._is_over = False
         return np.int64(self._state), {"prob": 1.0, "success": False}
 
     def step(self, action: np.int64 | int) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
-        """Takes an action; `info["success"]` says whether the episode ended with a reward.
+        """Take an action; `info["success"]` is True if the episode terminated with a reward.
 
         Raises:
             ActionError: The action is not one of this MDP.
             StateError: The episode is over, or has not begun.
         """
         state = self.state
-        if self._over:
+        if self._is_over:
             raise StateError("the episode must be open to step, got one that is over; call reset()")
         if not self.action_space.contains(action):
             raise ActionError(
@@ -127,31 +127,31 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
         reward = float(self.model.reward[state, action])
         terminated = bool(self.model.terminal[self._state])
         truncated = not terminated and self._num_steps >= self.max_steps
-        self._over = terminated or truncated
+        self._is_over = terminated or truncated
         info = {"prob": float(row[self._state]), "success": terminated and reward > 0}
         return np.int64(self._state), reward, terminated, truncated, info
 
     def render(self) -> str | None:
-        """Returns the state's name (mode "ansi")."""
+        """The state's name (mode "ansi")."""
         return None if self.render_mode is None else self.model.state_names[self.state]
 
     def to_snapshot(self) -> dict[str, Any]:
-        """Returns the state, the generator and the settings, JSON-able; see `snapshot`."""
+        """The settings, the state and the generator, JSON-able; see `reason_env.snapshot`."""
         rng = TabularEnv._np_random.as_text(self) or rng_to_json(self.np_random)
         return {
             "settings": self._settings.text,
             "state": self._state,
             "num_steps": self._num_steps,
-            "over": self._over,
+            "over": self._is_over,
             "rng": rng,
             "seed": self._np_random_seed,
         }
 
     def read_snapshot(self, data: dict[str, Any]) -> Commit:
-        """Checks what `to_snapshot` wrote; returns what makes it this environment's state.
+        """Check what `to_snapshot` wrote; return the function that adopts it.
 
         Raises:
-            StateError: It is of another MDP or another budget.
+            StateError: The snapshot is of another MDP or another budget.
         """
         self._settings.check(data["settings"])
         rng, seed = checked_rng(data["rng"]), operator.index(data["seed"])
@@ -161,23 +161,23 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
 
         def commit() -> None:
             self._np_random, self._np_random_seed = rng, seed
-            self._state, self._num_steps, self._over = state, num_steps, over
+            self._state, self._num_steps, self._is_over = state, num_steps, over
 
         return commit
 
     @cached_property
     def _settings(self) -> Settings:
-        """Everything that decides what follows from a state, for comparison."""
+        """Everything that decides what follows a state; two equal texts mean equal behaviour."""
         model, digest = self.model, hashlib.sha256()
         for array in (model.transition, model.reward, model.start, model.terminal):
             digest.update(repr(array.shape).encode("ascii") + array.tobytes())
         return Settings(model=digest.hexdigest()[:16], max_steps=self.max_steps)
 
     def open_state(self, given: Any) -> int:
-        """Returns the state as a number, which must be one from which episodes go on.
+        """Check that a state is not terminal and return it as an int.
 
         Raises:
-            StateError: It is no integer, not of this MDP, or terminal.
+            StateError: The state is no integer, not of this MDP, or terminal.
         """
         if isinstance(given, bool) or not isinstance(given, int | np.integer):
             raise StateError(f"options['state'] must be an integer, got {shown(given)}")
@@ -189,12 +189,14 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
         if self.model.terminal[state]:
             raise StateError(
                 f"options['state'] must be open, got {state} ({self.model.state_names[state]!r}), "
-                "which is terminal; choose a state from which episodes go on"
+                "which is terminal; choose one that is not"
             )
         return state
 
 
-def _outcomes(model: TabularModel) -> dict[int, dict[int, list[tuple[float, int, float, bool]]]]:
+def _transition_lists(
+    model: TabularModel,
+) -> dict[int, dict[int, list[tuple[float, int, float, bool]]]]:
     return {
         state: {
             action: [
@@ -215,14 +217,14 @@ def _outcomes(model: TabularModel) -> dict[int, dict[int, list[tuple[float, int,
 def reason_tree_env(
     *, max_steps: int = 1000, render_mode: str | None = None, **tree: Any
 ) -> TabularEnv:
-    """Returns `ReasonTree-v0`; `tree` holds the arguments of `reason_tree`."""
+    """Make `ReasonTree-v0`; `tree` holds the arguments of `reason_tree`."""
     return TabularEnv(reason_tree(**tree), max_steps=max_steps, render_mode=render_mode)
 
 
 def restart_chain_env(
     *, num_states: int = 8, max_steps: int = 200, render_mode: str | None = None
 ) -> TabularEnv:
-    """Returns `RestartChain-v0`: Kakade and Langford's chain, ended by its step budget."""
+    """Make `RestartChain-v0`: Kakade and Langford's chain, which its step budget ends."""
     model = restart_chain(num_states=num_states)
     return TabularEnv(model, max_steps=max_steps, render_mode=render_mode)
 
@@ -235,7 +237,7 @@ def combination_lock_env(
     max_steps: int = 1000,
     render_mode: str | None = None,
 ) -> TabularEnv:
-    """Returns `CombinationLock-v0`."""
+    """Make `CombinationLock-v0`."""
     model = combination_lock(num_steps=num_steps, num_actions=num_actions, seed=seed)
     return TabularEnv(model, max_steps=max_steps, render_mode=render_mode)
 
@@ -248,7 +250,7 @@ ENTRY_POINTS = {
 
 
 def register_tabular() -> None:
-    """Registers the tabular environments with Gymnasium; a second call changes nothing."""
+    """Register the tabular environments with Gymnasium; a second call changes nothing."""
     for env_id, entry_point in ENTRY_POINTS.items():
         if env_id not in gym.registry:
             register(id=env_id, entry_point=entry_point)

@@ -1,11 +1,11 @@
-"""The arrays of small MDPs: a checked value, and the three problems that are also environments.
+"""TabularModel, the arrays of a small MDP, and the three MDPs that are also environments.
 
-Decision: arrays and environment are two things. `TabularModel` is a value, checked when it is made,
-from which `agents/tabular` computes exact values; `TabularEnv` (tabular.py) samples from the same
-arrays, so that a Monte-Carlo estimate through the public API and an exact value are about one MDP.
+Arrays and environment are separate. `agents/tabular` computes exact values from a `TabularModel`,
+and `TabularEnv` (env.py) samples from the same arrays, so that an exact value and a Monte-Carlo
+estimate through the public API describe one MDP.
 
-Axes: S states, A actions. Not covered: rewards that depend on the next state (give the outcome a
-state of its own, as `reason_tree` does with its answers).
+Axes: S states, A actions. Not covered: rewards that depend on the next state; give each outcome its
+own state, as `reason_tree` does with its answers.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Array = NDArray[np.float64]
 _TOLERANCE = 1e-9
 
 RIGHT, CRITICAL, RECOVERABLE, WRONG = range(4)
-"""The statuses of a chain in `reason_tree`; `state = 4 * steps_taken + status`."""
+"""Statuses of a chain in `reason_tree`; `state = 4 * steps_taken + status`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TabularModel:
-    """A finite MDP with terminal states; its arrays are checked and cannot be written to."""
+    """A finite MDP with terminal states; its arrays are checked and read-only."""
 
     transition: Array
     """Probability of each next state, [S, A, S]."""
@@ -33,11 +33,11 @@ class TabularModel:
     start: Array
     """Start distribution, [S]."""
     terminal: NDArray[np.bool_]
-    """True where an episode is over, [S]; such a state leads to itself."""
+    """True for terminal states, [S]; such a state leads to itself."""
     reference_action: NDArray[np.int64]
     """One optimal action of each state, [S]: the reference solution."""
     state_names: tuple[str, ...]
-    """What each state is, for people."""
+    """A description of each state, for people."""
 
     def __post_init__(self) -> None:
         num_states, num_actions = self.reward.shape
@@ -51,7 +51,7 @@ class TabularModel:
         if not loops.all() or self.reward[ends].any():
             raise ConfigError(
                 f"terminal states must lead to themselves with reward 0, got {ends.tolist()!r} of "
-                "which one does not; make a terminal state absorbing"
+                "which one does not; make terminal states absorbing"
             )
         for name in ("transition", "reward", "start", "terminal", "reference_action"):
             frozen = getattr(self, name).copy()
@@ -68,13 +68,13 @@ class TabularModel:
         """Number of actions, the same in every state."""
         return self.reward.shape[1]
 
-    def drawn(self, state: int, action: int, rng: np.random.Generator) -> int:
-        """Returns a next state, by one draw of `rng`."""
+    def sample_next_state(self, state: int, action: int, rng: np.random.Generator) -> int:
+        """Draw a next state, with one number of `rng`."""
         return draw(self.transition[state, action], rng)
 
 
 def draw(row: Array, rng: np.random.Generator) -> int:
-    """Returns an index drawn from a distribution, [N]; never one of probability 0."""
+    """Draw an index from a distribution, [N]; never one of probability 0."""
     support = np.flatnonzero(row)
     edges = row[support].cumsum()
     # Rounding may leave the last edge below the drawn number.
@@ -82,7 +82,7 @@ def draw(row: Array, rng: np.random.Generator) -> int:
 
 
 def check_rows(name: str, rows: Array) -> None:
-    """Raises ConfigError unless the last axis of `rows` holds probability distributions.
+    """Raise ConfigError unless the last axis of `rows` holds probability distributions.
 
     >>> check_rows("start", np.array([0.5, 0.4]))
     Traceback (most recent call last):
@@ -134,13 +134,13 @@ def reason_tree(
     floor: float = 0.0,
     seed: int = 0,
 ) -> TabularModel:
-    """Returns a chain of reasoning steps of which a few are critical, and a graded answer.
+    """A chain of reasoning steps, a few of them critical, and a graded answer.
 
     While the chain is right, the next step is critical with probability `critical_rate`; on other
-    steps every action does equally well. On a critical step one action is right; of the others a
-    part makes a mistake that one action repairs later, the rest one that nothing repairs. A wrong
-    chain goes on to its end, as text does. After `num_steps` steps the answer is given: reward 1
-    with probability `ceiling` from a right chain, `floor` (a lucky guess) from any other.
+    steps all actions are equally good. On a critical step one action is right. A share of the other
+    actions makes a mistake that one later action repairs; the rest make one that nothing repairs. A
+    wrong chain continues to its end, as text does. The answer follows after `num_steps` steps:
+    reward 1 with probability `ceiling` from a right chain, `floor` (a lucky guess) from any other.
 
     State `4 * k + status` is a chain of k steps that is RIGHT, CRITICAL (right, and the next step
     matters), RECOVERABLE or WRONG; then the right answer, the wrong answer, and the end.
@@ -148,12 +148,12 @@ def reason_tree(
     Args:
         num_steps: Reasoning steps before the answer.
         num_actions: Candidates for each step.
-        critical_rate: Probability that a right chain's next step matters, 0..1; this tunes p, the
-            chance to be in a state that a better action improves.
+        critical_rate: Probability that the next step of a right chain is critical, 0..1. It sets
+            p, the probability of a state in which a better action helps.
         recoverable_fraction: Share of the wrong actions that can be repaired, 0..1.
         ceiling: Probability of reward 1 from a right chain.
         floor: Probability of reward 1 from a chain that is not right.
-        seed: Which action is the right one in each state.
+        seed: Selects the right action of each state.
 
     >>> tree = reason_tree(num_steps=1, num_actions=2, critical_rate=1.0)
     >>> tree.state_names[CRITICAL], tree.num_states
@@ -203,7 +203,7 @@ def reason_tree(
 def _after_step(
     step: int, num_steps: int, critical_rate: float, ceiling: float, floor: float
 ) -> Array:
-    """Returns the distribution of the state after `step` steps, by status, [4, S]."""
+    """The distribution of the state after `step` steps, by status, [4, S]."""
     after = np.zeros((4, 4 * num_steps + 3))
     here = 4 * step
     if step == num_steps:
@@ -217,12 +217,12 @@ def _after_step(
 
 
 def restart_chain(*, num_states: int = 8) -> TabularModel:
-    """Returns Kakade and Langford's chain: one action leads right, two lead left, the end pays 1.
+    """Kakade and Langford's chain: one action leads right, two lead left, the last state pays 1.
 
-    From the first state the uniform policy needs `3 * (2**n - n - 1)` expected steps to the last
-    of the n states, so that no gradient is seen there; a restart distribution with weight near the
-    last state sees it at once. The reward of 1 is paid for every action in the last state, which
-    is absorbing but not terminal: with a discount, the value is the time the goal is held.
+    From the first of the n states, the uniform policy needs `3 * (2**n - n - 1)` expected steps to
+    the last, so that its gradient vanishes; a restart distribution with weight near the last state
+    gives a gradient at once. Each action in the last state earns 1. That state is absorbing but not
+    terminal: with a discount, the value measures the time spent in it.
 
     Source: Kakade and Langford 2002, section 3 (the example of a policy gradient without signal).
 
@@ -248,7 +248,7 @@ def restart_chain(*, num_states: int = 8) -> TabularModel:
 
 
 def combination_lock(*, num_steps: int = 6, num_actions: int = 3, seed: int = 0) -> TabularModel:
-    """Returns a lock of `num_steps` digits: one action opens each, any other ends it for good.
+    """A lock of `num_steps` digits: one action is right for each, and any other jams the lock.
 
     The return is 1 for the whole combination and 0 otherwise; the uniform policy finds it with
     probability `num_actions ** -num_steps`.
@@ -284,6 +284,6 @@ def _check_fraction(name: str, value: float) -> None:
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
-    """Raises ConfigError if a count is too small."""
+    """Raise ConfigError if a count is too small."""
     if value < least:
         raise ConfigError(f"{name} must be at least {least}, got {value!r}; raise it")

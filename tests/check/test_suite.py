@@ -161,7 +161,7 @@ def test_a_sound_task_passes():
     made = [*GENERAL, "two instances are apart"]
     assert [row for row in report.rows if row[1] == "ok"] == [(name, "ok", "") for name in made]
     assert [(name, detail) for name, word, detail in report.rows if word == "skipped"] == [
-        (OWN[1], "not offered: the task has no program() that makes it in another process"),
+        (OWN[1], "not offered: the task has no program() that builds it in another process"),
         (OWN[2], "not offered: the task has no save() and load()"),
     ]
 
@@ -231,7 +231,7 @@ def test_a_task_that_offers_everything_passes_all_but_the_blank():
     [
         ("loads nothing", OWN[2], "a fork of seed 0 returns 0.0, the original 1.0"),
         ("loads another state", OWN[2], "a fork of seed 0 returns 0.0, the original 1.0"),
-        ("empties what it loads", OWN[2], "after load, seed 0 goes on otherwise"),
+        ("empties what it loads", OWN[2], "after load, seed 0 continues differently"),
         ("is not made", OWN[1], "another process fails: no task"),
     ],
 )
