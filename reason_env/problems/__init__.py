@@ -1,4 +1,4 @@
-"""Where problems come from: generated families, files, hub sets and reasoning-gym."""
+"""Sources of problems: generated families, files, Hugging Face data sets and reasoning-gym."""
 
 from reason_env.problems.files import has_split_file, load_file, load_hub
 from reason_env.problems.reasoning_gym import load_reasoning_gym

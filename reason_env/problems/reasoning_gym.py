@@ -1,16 +1,16 @@
-"""reasoning-gym as a source: its generators make the problems, its scorers verify the answers.
+"""Problems of reasoning-gym: its generators draw the problems, its scorers verify the answers.
 
-A separate process makes the entries (`verify/scorers/reasoning_gym_scorer.py` says why), and the
-verifier's workers score them. `answer` is one right answer, as a reference and for hints; the
-scorer decides which others are right. Correct is a score of 1 and nothing less; the verdict keeps
-the score (`state.verdict.score`).
+A separate process generates the entries (for the reasons in
+`verify/scorers/reasoning_gym_scorer.py`), and the verifier's workers score answers. `answer` is one
+right answer, for hints and as a reference; the scorer decides which others are right. Only a score
+of 1 is correct; the verdict keeps the score (`state.verdict.score`).
 
-Splits are disjoint twice: their seeds come from ranges of their own, and a question belongs to one
-split by its hash (half of all to "train", a quarter each to the others), so that a set with few
-questions cannot draw one in two splits.
+Splits have separate ranges of seeds. The hash of a question also assigns it to one split (half of
+all questions to "train", a quarter to each other split), so that a set with few questions cannot
+draw one in two splits.
 
-Levels are those of reasoning-gym's curricula, counted from 1, every attribute at that level.
-Without levels a set has its default configuration, and its problems level 0, unknown.
+Levels are those of reasoning-gym's curricula, from 1, with every attribute at that level. Without
+levels, a set has its default configuration and its problems have level 0 (unknown).
 """
 
 import json
@@ -35,21 +35,21 @@ MAX_SIZE = 50_000
 MAX_SEED = 1023
 _SHARES = {"train": (0, 1), "validation": (2,), "test": (3,)}
 _RANGE = 2**30
-"""Seeds of a split; 2**20 for each problem seed."""
+"""Number of seeds of a split; each problem seed has 2**20 of them."""
 
-_NO_ANSWER = "its entries have no answer (None), so no reference can be stated"
+_NO_ANSWER = "its entries have no reference answer (None)"
 REFUSED: dict[str, str] = {
     "boxnet": _NO_ANSWER,
     "graph_color": _NO_ANSWER,
     "propositional_logic": _NO_ANSWER,
     "rubiks_cube": _NO_ANSWER,
     "rush_hour": _NO_ANSWER,
-    "coin_flip": "its scorer gives the answer '0' full marks, whatever the question",
-    "complex_arithmetic": "its scorer gives the answer 'nan' full marks, whatever the question",
-    "game_of_life_halting": "its scorer gives every text full marks",
+    "coin_flip": "its scorer accepts the answer '0' to every question",
+    "complex_arithmetic": "its scorer accepts the answer 'nan' to every question",
+    "game_of_life_halting": "its scorer accepts every answer",
     "composite": "it is a mixture of sets; load each by its name",
 }
-"""Set -> why it is not offered."""
+"""Set -> the reason why it cannot be loaded."""
 
 
 def load_reasoning_gym(
@@ -61,21 +61,21 @@ def load_reasoning_gym(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> ProblemSet:
-    """Returns problems of the reasoning-gym set `name`; the same in every process.
+    """Generate problems of a reasoning-gym set; equal arguments give equal problems in any process.
 
     Args:
-        name: As in `reasoning_gym.create_dataset`.
+        name: Name of the set, as in `reasoning_gym.create_dataset`.
         split: "train", "validation" or "test"; no question is in two of them.
-        size: Number of problems; 500 for training and 100 else where None.
-        levels: Lowest and highest level of its curriculum, from 1, taking turns; its default
-            configuration where None.
-        seed: Chooses the problems, 0..1023.
+        size: Number of problems; None is 500 for train, 100 for the other splits.
+        levels: Lowest and highest level of the set's curriculum, from 1, which take turns; None is
+            the set's default configuration.
+        seed: Determines the problems, 0..1023.
         options: Fields of the set's own configuration, JSON-able.
 
     Raises:
-        ConfigError: reasoning-gym is not installed; or an argument is out of its range.
-        UnknownNameError: It has no such set.
-        ProblemError: The set is not offered, or holds too few different questions.
+        ConfigError: reasoning-gym is not installed, or an argument is out of its range.
+        UnknownNameError: reasoning-gym has no such set.
+        ProblemError: The set is in `REFUSED`, or has too few different questions.
     """
     if name in REFUSED:
         raise ProblemError(
@@ -101,7 +101,7 @@ def load_reasoning_gym(
 def _problem_set(
     name: str, split: str, *, size: int, levels: tuple[int, int] | None, seed: int, options: str
 ) -> ProblemSet:
-    """Makes the set once for all environments of this process."""
+    """Generate the set once for all environments of this process."""
     request = {
         "set": name,
         "levels": levels,
@@ -110,11 +110,11 @@ def _problem_set(
         "share": _SHARES[split],
         "size": size,
     }
-    reply = _asked(request)
+    reply = _reply(request)
     _check(reply, name, levels)
     if reply["num_unsound"]:
         logger.warning(
-            "%d answers of %s:%s are wrong by its own scorer and are left out",
+            "leaving out %d problems of %s:%s whose answer is wrong by its own scorer",
             reply["num_unsound"], SOURCE, name,
         )  # fmt: skip
     problems = tuple(
@@ -128,7 +128,7 @@ def _problem_set(
     return ProblemSet(f"{SOURCE}:{name}", problems)
 
 
-def _asked(request: dict[str, Any]) -> dict[str, Any]:
+def _reply(request: dict[str, Any]) -> dict[str, Any]:
     path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
         [sys.executable, "-m", "reason_env.verify.scorers.reasoning_gym_scorer"],
@@ -140,7 +140,7 @@ def _asked(request: dict[str, Any]) -> dict[str, Any]:
     )
     if done.returncode != 0:
         raise ProblemError(
-            f"{SOURCE}:{request['set']} must be made by a process that ends well, got status "
+            f"the process that generates {SOURCE}:{request['set']} must exit with status 0, got "
             f"{done.returncode}: {shown(done.stderr.strip()[-150:])}"
         )
     return json.loads(done.stdout)
@@ -162,12 +162,12 @@ def _check(reply: dict[str, Any], name: str, levels: tuple[int, int] | None) -> 
         )
     if "answer" in reply:
         raise ProblemError(
-            f"{SOURCE}:{name} must have texts as answers, got {reply['answer']}; choose another set"
+            f"answers of {SOURCE}:{name} must be text, got {reply['answer']}; choose another set"
         )
     if "refused" in reply:
         raise ConfigError(
-            f"{SOURCE}:{name} must be given options and levels that it can draw from, got "
-            f"{shown(reply['refused'])} from it; change them"
+            f"options and levels of {SOURCE}:{name} must suit its generator, which raised "
+            f"{shown(reply['refused'])}; change them"
         )
 
 
@@ -182,7 +182,7 @@ def _problem(row: dict[str, Any], problem_id: str) -> ScoredProblem:
     )
     if extract_answer(answer_line(problem)) != problem.answer:
         raise ProblemError(
-            f"answer of {problem_id!r} must be one that a box or a '####' line can state, got "
+            f"answer of {problem_id!r} must fit into a box or a '####' line, got "
             f"{shown(problem.answer)}; choose another set"
         )
     return problem

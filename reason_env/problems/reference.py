@@ -1,8 +1,8 @@
-"""The response that a problem's reference solution is: what replays, prefixes and roll-ins write.
+"""Writes a problem's reference solution as a response, for replays, prefixes and roll-ins.
 
-One function for every source: families and GSM8K keep the answer line out of `solution`, a file may
-have it inside. Whether a step states the answer is the extraction rule's decision
-(`reason_env.verify`), so that the reference never says its answer twice and never leaves it out.
+The solutions of families and GSM8K have no answer line; those of a file may have one. The
+extraction of `reason_env.verify` decides whether the last step states the answer, so that the
+response states it exactly once.
 """
 
 from reason_env.errors import ConfigError
@@ -10,14 +10,14 @@ from reason_env.problem import Problem, ScoredProblem
 from reason_env.verify import extract_answer
 
 ANSWER_MARK = "####"
-"""Opens the answer line, as in GSM8K."""
+"""Begins the answer line, as in GSM8K."""
 
 
 def answer_line(problem: Problem) -> str:
-    r"""Returns `#### <answer>`; line breaks of the answer become spaces, as in LaTeX.
+    r"""Write `#### <answer>`; line breaks of the answer become spaces, as in LaTeX.
 
-    An answer that a scorer takes to the letter (a grid, say) stands in a box if the line would
-    change it.
+    If the problem has a scorer and the line would change the answer (a grid, for example), write
+    the answer in a box instead.
 
     >>> answer_line(Problem(problem_id="toy/train/0", question="12*3=?", answer="36"))
     '#### 36'
@@ -29,18 +29,18 @@ def answer_line(problem: Problem) -> str:
 
 
 def reference_response(problem: Problem, delimiter: str = "\n") -> str:
-    r"""Returns the solution's steps, each ended by `delimiter`, then the answer line.
+    r"""Write the steps of the solution, separated by `delimiter`, and then the answer line.
 
-    The answer line is left out where the last step states the answer already. The text ends without
-    the delimiter: the end token follows. Without a solution it is the answer line alone.
+    Omits the answer line if the last step states the answer. Does not end in the delimiter, because
+    the end token follows. Without a solution, writes only the answer line.
 
     >>> p = Problem(problem_id="t/train/0", question="2*3*4=?", answer="24", solution=("2*3=6",))
     >>> reference_response(p)
     '2*3=6\n#### 24'
 
     Args:
-        problem: Whose reference is written.
-        delimiter: The codec's `step_delimiter`; not empty.
+        problem: The problem.
+        delimiter: The codec's `step_delimiter`, not empty.
 
     Raises:
         ConfigError: The delimiter is empty.

@@ -1,9 +1,8 @@
-"""Where problems come from: one function for every source, and the table of sources.
+"""Loads problems from every source by name, and lists the sources.
 
 A source is a name, or a name and its argument: `chain`, `gsm8k:PATH`, `hub:NAME`, `file:PATH`,
-`mix:PARTS`, `reasoning_gym:NAME`; a path alone is a file. A family is imported when it is asked
-for, so that importing this package stays cheap. An argument that a source has no use for is an
-error, never ignored.
+`mix:PARTS`, `reasoning_gym:NAME`; a path alone is a file. A family is imported at its first use, so
+that importing this package stays cheap. An argument that a source does not use is an error.
 """
 
 import os
@@ -11,58 +10,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import ProblemSet
+from reason_env.problems.families.family import Family
 from reason_env.problems.families.mix import make_mix
-from reason_env.problems.files import SUFFIXES, check_limit, has_split_file, load_file, load_hub
+from reason_env.problems.files import SUFFIXES, check_limit, load_file, load_hub
 from reason_env.problems.reasoning_gym import load_reasoning_gym
-from reason_env.problems.reference import answer_line, reference_response
-
-__all__ = [
-    "ProblemSource",
-    "answer_line",
-    "has_split_file",
-    "is_generated",
-    "load_file",
-    "load_hub",
-    "load_problems",
-    "load_reasoning_gym",
-    "problem_sources",
-    "reference_response",
-]
 
 GENERATORS = ("mix", "reasoning_gym")
-"""Sources with an argument that are generated, not read."""
+"""Sources that generate problems and take an argument."""
 Levels = tuple[int, int]
-"""Inclusive (low, high)."""
-
-
-class Family(Protocol):
-    """What the module of a generated family exposes."""
-
-    def make(self, split: str, *, size: int | None, levels: Levels | None, seed: int) -> ProblemSet:
-        """Returns the family's problems of a split; None means the family's default."""
-        ...
+"""(lowest, highest), both included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemSource:
-    """One way to name problems, for `reason-env problems list`."""
+    """A source, as `reason-env problems list` shows it."""
 
     name: str
-    """What is written before the colon, or alone."""
+    """The text before the colon, or the whole name."""
     description: str
     """One line."""
     argument: str = ""
-    """What stands after the colon, in capitals; empty where nothing does."""
+    """Placeholder for the text after the colon, in capitals; empty if the source takes none."""
     module: str = ""
-    """The family's module; empty for sources that read."""
+    """The module of a family; empty for other sources."""
 
     @property
     def usage(self) -> str:
-        """The name as it is written on the command line.
+        """How to write the source on the command line.
 
         >>> [source.usage for source in problem_sources()][6:]
         ['mix:PARTS', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]', 'reasoning_gym:NAME']
@@ -83,22 +61,22 @@ _SOURCES: tuple[ProblemSource, ...] = (
     ),
     ProblemSource(
         name="unlock",
-        description="a hard start of powers, and an easy rest",
+        description="generated: a hard start of powers, and an easy rest",
         module="reason_env.problems.families.unlock",
     ),
     ProblemSource(
         name="precedence",
-        description="three expressions, and tempting wrong ways to read them",
+        description="generated: three expressions, and tempting wrong ways to read them",
         module="reason_env.problems.families.precedence",
     ),
     ProblemSource(
         name="equation",
-        description="a x + b - c = d, one term moved a step; fractions as answers",
+        description="generated: a x + b - c = d, one term moved per step; fractions as answers",
         module="reason_env.problems.families.equation",
     ),
     ProblemSource(
         name="countdown",
-        description="reach a number from given digits; search, several right answers",
+        description="generated: reach a number with given digits; several right answers",
         module="reason_env.problems.families.countdown",
     ),
     ProblemSource(
@@ -130,19 +108,19 @@ _SOURCES: tuple[ProblemSource, ...] = (
 
 
 def problem_sources() -> list[ProblemSource]:
-    """Returns every source that `load_problems` knows."""
+    """List every source that `load_problems` knows."""
     return list(_SOURCES)
 
 
 def is_generated(name: str) -> bool:
-    """Returns whether a source makes as many problems as are asked for.
+    """Decide whether a source generates any number of problems, rather than reading them.
 
     >>> is_generated("chain"), is_generated("mix:unlock@1-3"), is_generated("mine.jsonl")
     (True, True, False)
 
     Raises:
-        UnknownNameError: No such source.
-        ConfigError: It lacks its argument, or has one that it does not take.
+        UnknownNameError: There is no such source.
+        ConfigError: The argument is missing, or the source takes none.
     """
     source, _ = _parsed(name, None)
     return bool(source.module) or source.name in GENERATORS
@@ -159,25 +137,25 @@ def load_problems(
     columns: Mapping[str, str] | None = None,
     allow_ungradable: bool = False,
 ) -> ProblemSet:
-    """Returns the problems of a source.
+    """Load or generate the problems of a source.
 
     Args:
         name: A family, `mix`, `gsm8k`, `file`, `hub` or `reasoning_gym` (the last five with an
             argument after a colon, or in `path`), or the path of a file.
-        path: The argument of the last five, where the name does not hold it.
-        split: Which split. One file is one split: there it only names the ids.
-        size: How many problems a family or reasoning-gym makes; of a file or hub, at most the
-            first `size` (after `levels`).
-        levels: Inclusive (low, high).
-        seed: Which problems a family or reasoning-gym draws. A file draws nothing: 0.
-        columns: Problem field -> column, of files and hubs.
-        allow_ungradable: Keep rows of a file or hub whose answer does not grade as correct against
-            itself; a warning lists them.
+        path: The argument of the last five, if it is not part of the name.
+        split: The split. A single file is one split, for which this only determines the ids.
+        size: Number of problems to generate; of a file or hub set, keep only the first `size`
+            (after selecting `levels`).
+        levels: (lowest, highest), both included.
+        seed: Determines generated problems; must be 0 for a file or hub set.
+        columns: Problem field -> column, for files and hub sets.
+        allow_ungradable: Keep rows of a file or hub set whose answer does not grade as correct
+            against itself; a warning lists them.
 
     Raises:
-        UnknownNameError: No such source; the message names the nearest.
-        ProblemError: The file, the data set or a row of it cannot be used.
-        ConfigError: An argument is out of its range, or this source has no use for it.
+        UnknownNameError: There is no such source; the message suggests the nearest name.
+        ProblemError: The file, the data set or one of its rows cannot be used.
+        ConfigError: An argument is out of its range, or the source does not use it.
     """
     check_limit(size, "size")
     if levels is not None and not 0 <= levels[0] <= levels[1]:
@@ -265,8 +243,8 @@ def _parsed(name: str, path: str | Path | None) -> tuple[ProblemSource, str]:
     if not source.argument:
         if colon or path is not None:
             raise ConfigError(
-                f"problem source {head!r} must stand alone, got "
-                f"{shown(tail if colon else str(path))} with it; it reads no file"
+                f"problem source {head!r} must have no argument, got "
+                f"{shown(tail if colon else str(path))}; leave it out"
             )
         return source, ""
     if bool(tail) == (path is not None):

@@ -238,7 +238,7 @@ def test_where_some_rows_have_an_id_all_must(tmp_path: Path) -> None:
 def test_ungradable_rows_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     answers = ["1", r"\frac{1}{", "2", r"\sqrt{"]
     path = write_lines(tmp_path / "x.jsonl", [{"question": "q", "answer": a} for a in answers])
-    with pytest.raises(ProblemError, match=r"line 2: answer .* \(2 such of 4 rows\)"):
+    with pytest.raises(ProblemError, match=r"line 2: answer .* \(2 of 4 rows do not\)"):
         load_file(path)
 
 
@@ -377,7 +377,7 @@ def test_a_file_named_after_another_split_is_loaded_with_a_warning(
         load_file(path)
         assert not caplog.records
         load_file(path, split="test")
-    assert "loaded as split 'test'" in caplog.text
+    assert "as split 'test'; pass the directory" in caplog.text
 
 
 def test_the_checks_of_many_rows_take_seconds_at_most(tmp_path: Path) -> None:

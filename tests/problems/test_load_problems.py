@@ -124,9 +124,9 @@ def test_a_missing_file_is_one_line_that_says_what_to_do(name: str) -> None:
 
 
 def test_a_family_takes_no_argument() -> None:
-    with pytest.raises(ConfigError, match=r"'chain' must stand alone, got 'x.jsonl' with it"):
+    with pytest.raises(ConfigError, match=r"'chain' must have no argument, got 'x.jsonl'; leave"):
         load_problems("chain:x.jsonl")
-    with pytest.raises(ConfigError, match=r"'inverse' must stand alone, got 'x.jsonl' with it"):
+    with pytest.raises(ConfigError, match=r"'inverse' must have no argument, got 'x.jsonl'; leave"):
         load_problems("inverse", "x.jsonl")
 
 

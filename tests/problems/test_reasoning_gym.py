@@ -283,7 +283,7 @@ def test_a_set_that_cannot_be_verified_is_refused_by_name(name):
         ({"seed": -1}, ConfigError, r"seed of reasoning_gym:gcd must be 0\.\.1023, got -1"),
         ({"options": {"a": {1}}}, ConfigError, r"options must be JSON-able, got \{'a': \{1\}\}"),
         ({"levels": (1, 99)}, ConfigError, r"levels of reasoning_gym:gcd must be within 1\.\.\d+"),
-        ({"options": {"colour": 1}}, ConfigError, "must be given options .* 'colour'"),
+        ({"options": {"colour": 1}}, ConfigError, r"must suit its generator, .* 'colour'"),
         ({"size": 40, "options": {"min_value": 8, "max_value": 9, "max_numbers": 2}},
          ProblemError, r"must hold 40 different questions in split 'train', found \d;"),
     ],

@@ -1,4 +1,4 @@
-"""Problems from files: JSONL, Parquet, GSM8K and hub sets."""
+"""Problems from JSON Lines and Parquet files, GSM8K and Hugging Face data sets."""
 
 from reason_env.problems.files.hub import load_hub
 from reason_env.problems.files.reader import SUFFIXES, has_split_file, load_file

@@ -1,11 +1,11 @@
-"""Problems from Hugging Face `datasets`: a name on the hub, or a local directory.
+"""Loads problems with Hugging Face `datasets`, by a name on the hub or from a local directory.
 
-A directory that `save_to_disk` wrote is opened as it is; any other directory, and every hub name,
-goes through `datasets.load_dataset`, which runs no code that a data set brings along (from its
-version 4; version 3 asks first). Rows are named by their index, counted from 0; the checks are
-those of files (`reason_env.problems.files.rows`).
+`datasets.load_from_disk` opens a directory that `save_to_disk` wrote. `datasets.load_dataset` loads
+every other directory and every hub name; it runs no code of a data set (from version 4; version 3
+asks first). Messages name a row by its index from 0. The checks are the same as for files
+(`reason_env.problems.files.rows`).
 
-Not covered: streaming; a set is read whole, then cut at `limit`.
+Not covered: streaming. The whole set is read, then cut at `limit`.
 """
 
 from collections.abc import Mapping
@@ -36,18 +36,18 @@ def load_hub(
     row_format: RowFormat = "auto",
     keep_marks: bool = False,
 ) -> ProblemSet:
-    """Returns the problems of one split of a data set, in its order.
+    """Load the problems of one split of a data set, in its order.
 
     Args:
         name: A hub name (`openai/gsm8k`) or a local directory. Its last part names the set.
-        config: Which configuration, where the data set has several.
-        split: Which split; also the second part of the default ids.
+        config: The configuration, for a data set with several.
+        split: The split, and the second part of the default ids.
         columns: Problem field -> column.
-        limit: Keep at most this many rows, from the first.
+        limit: Keep only the first `limit` rows.
         revision: Branch, tag or commit on the hub.
-        allow_ungradable: Keep rows whose answer cannot be graded against itself.
-        row_format: `auto` recognises GSM8K, `plain` never does, `gsm8k` demands it.
-        keep_marks: Leave GSM8K's calculator marks in the steps.
+        allow_ungradable: Keep rows whose answer does not grade as correct against itself.
+        row_format: `auto` recognises GSM8K, `plain` never does, `gsm8k` requires it.
+        keep_marks: Keep GSM8K's calculator marks in the steps.
 
     Raises:
         ProblemError: `datasets` is missing, or the set, the split or a row cannot be used.
@@ -78,7 +78,7 @@ def load_hub(
 
 def _dataset(name: str, *, config: str | None, split: str, revision: str | None) -> Any:
     try:
-        # By name, as Any: the library's types are only partly known.
+        # Imported by name as Any, because the library's types are incomplete.
         datasets: Any = import_module("datasets")
     except ImportError as error:
         raise ProblemError(
@@ -109,7 +109,7 @@ def _is_saved(path: Path) -> bool:
 
 
 def _split_of(data: Any, name: str, split: str) -> Any:
-    """Takes one split of what was saved: several by name, or one, which may not know its name."""
+    """Select a split from saved data: a dict of splits, or one split, which may lack its name."""
     splits: dict[str, Any]
     if isinstance(data, dict):
         splits = {str(key): part for key, part in cast("dict[Any, Any]", data).items()}

@@ -1,10 +1,9 @@
-"""Problems from files: JSON lines (`.jsonl`, `.json`) and Parquet (`.parquet`).
+"""Loads problems from JSON Lines (`.jsonl`, `.json`) and Parquet (`.parquet`) files.
 
-Messages name a row as it is found again: JSON lines by the line's number, counted from 1; Parquet
-by the row's index, counted from 0. Ids always count rows from 0. What the rows must hold is
-`reason_env.problems.files.rows`; blank lines are no rows.
+Messages name a row of JSON Lines by its line number from 1, and a row of Parquet by its index from
+0. Ids count rows from 0. Skips blank lines. `reason_env.problems.files.rows` checks the rows.
 
-Not covered: compressed files, a JSON array over several lines.
+Not covered: compressed files, JSON arrays over several lines.
 """
 
 import json
@@ -27,14 +26,14 @@ from reason_env.problems.files.rows import (
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
-"""File name endings that `load_file` reads."""
+"""Suffixes of the files that `load_file` reads."""
 
 SPLIT_NAMES = ("train", "test", "validation", "valid", "val", "dev")
-"""File stems that say which split a file holds."""
+"""File stems that name the split of a file."""
 
 
 def has_split_file(path: Path, split: str) -> bool:
-    """Returns whether a path is a directory with the file of a split."""
+    """Decide whether a path is a directory with the file of a split."""
     return any((path / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
 
 
@@ -49,22 +48,21 @@ def load_file(
     row_format: RowFormat = "auto",
     keep_marks: bool = False,
 ) -> ProblemSet:
-    """Returns the problems of a file, in its order.
+    """Load the problems of a file, in its order.
 
     Args:
-        path: A `.jsonl`, `.json` or `.parquet` file, or a directory that holds one named after the
-            split.
-        columns: Problem field -> column of the file, for instance `{"answer": "final"}`.
-        split: Second part of the default ids, and the file's name where `path` is a directory.
-        limit: Read at most this many rows, from the first.
-        allow_ungradable: Keep rows whose answer cannot be graded against itself.
-        set_name: The set's name, and first part of the default ids; if None, the file's stem, or
-            the directory's name where `path` is one.
-        row_format: `auto` recognises GSM8K, `plain` never does, `gsm8k` demands it.
-        keep_marks: Leave GSM8K's calculator marks in the steps.
+        path: A `.jsonl`, `.json` or `.parquet` file, or a directory with one named after the split.
+        columns: Problem field -> column of the file, for example `{"answer": "final"}`.
+        split: Second part of the default ids, and the stem of the file if `path` is a directory.
+        limit: Read only the first `limit` rows.
+        allow_ungradable: Keep rows whose answer does not grade as correct against itself.
+        set_name: Name of the set, and first part of the default ids; None is the name of the
+            directory if `path` is one, else the stem of the file.
+        row_format: `auto` recognises GSM8K, `plain` never does, `gsm8k` requires it.
+        keep_marks: Keep GSM8K's calculator marks in the steps.
 
     Raises:
-        ProblemError: The file or a row of it cannot be used; the message names file and row.
+        ProblemError: The file or one of its rows cannot be used; the message names file and row.
         ConfigError: An argument is out of its range.
     """
     check_limit(limit)
@@ -77,7 +75,7 @@ def load_file(
     file = _existing_file(Path(path), split)
     if file.stem in SPLIT_NAMES and file.stem != split:
         logger.warning(
-            "%s is loaded as split %r; name the directory to load the file of that split",
+            "loading %s as split %r; pass the directory instead to load the file of that split",
             file, split,
         )  # fmt: skip
     table = _read_parquet(file, limit) if file.suffix == ".parquet" else _read_lines(file, limit)
@@ -106,7 +104,7 @@ def _existing_file(path: Path, split: str) -> Path:
     if path.suffix not in SUFFIXES:
         raise ProblemError(
             f"problem file must end in {', '.join(SUFFIXES)}, got {str(path)!r}; "
-            "convert it to one JSON object a line"
+            "convert it to one JSON object per line"
         )
     return path
 
@@ -124,7 +122,7 @@ def _read_lines(file: Path, limit: int | None) -> Table:
                     break
     except OSError as error:
         raise ProblemError(
-            f"problem file must be readable, got {error}; check its rights"
+            f"problem file must be readable, got {error}; check its permissions"
         ) from error
     columns = dict.fromkeys(column for row in rows for column in row)
     return _table(file, tuple(columns), rows, places)
@@ -140,7 +138,7 @@ def _row(line: bytes, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ProblemError(
             f"{where}: must be one JSON object, got {shown(row)}; "
-            "write each problem as {...} on a line of its own"
+            "write each problem as {...} on a separate line"
         )
     return cast("dict[str, Any]", row)
 
@@ -151,7 +149,7 @@ def _no_constant(name: str) -> None:
 
 def _read_parquet(file: Path, limit: int | None) -> Table:
     try:
-        # By name, as Any: the library has no type information.
+        # Imported by name as Any, because the library has no types.
         pyarrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
     except ImportError as error:

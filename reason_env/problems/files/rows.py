@@ -1,15 +1,15 @@
-"""Rows of a table -> problems: the one place where columns are mapped and rows are checked.
+"""Converts the rows of a table to problems: maps columns, checks every row.
 
-Files and hubs read a `Table`; everything after that is here, so that each source makes the same
-checks in the same words. A row that cannot be used stops the load and is named with its place:
-training on a silently shorter or ungradable set is worse than not training.
+Files and hub sets both become a `Table` first, so that all sources have the same checks and
+messages. A row that cannot be used stops the load with a message that names it, because training on
+a silently shorter or ungradable set is worse than not training.
 
 Types: a question is text; an answer is text or a number; a solution is a list of texts, or one text
 that is split at newlines; a level is a whole number of at least 0, also as "3" or "Level 3" ("?" or
-nothing is 0, unknown). Blank steps are left out, white space at a step's end too.
+nothing is 0, unknown). Blank steps and white space at the end of steps are dropped.
 
-GSM8K is recognised: a row whose answer ends in a line `#### n`, in a table without a solution
-column. Either all rows are, or none: a mixture is an error.
+A table without a solution column is GSM8K if the answers end in a line `#### n`. A table in which
+only some answers do is an error.
 """
 
 import logging
@@ -28,41 +28,41 @@ from reason_env.verify import is_gradable
 logger = logging.getLogger(__name__)
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Problem))
-"""What a column can be mapped to."""
+"""Problem fields to which a column can be mapped."""
 
 RowFormat = Literal["auto", "plain", "gsm8k"]
-"""How rows are read: GSM8K where recognised, never, or always."""
+"""Whether rows are GSM8K: if recognised, never, or always."""
 
 _LEVEL = re.compile(r"(?:level\s*)?(?:([0-9]{1,9})|\?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """What a file or a hub holds, before anything is made of it."""
+    """The unchecked rows of a file or a hub set."""
 
     name: str
-    """The file or data set, as messages call it."""
+    """Name of the file or data set in messages."""
     source: str
-    """The same for `Problem.source`: no folder, so that equal files have equal content hashes."""
+    """`Problem.source` by default; without a folder, so that equal files have equal hashes."""
     columns: tuple[str, ...]
-    """Every column that some row has."""
+    """Every column that at least one row has."""
     rows: tuple[Mapping[str, Any], ...]
     places: tuple[str, ...]
-    """Where each row stands, as messages call it: "line 3", "row 2"."""
+    """Name of each row in messages: "line 3", "row 2"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How a table's rows become problems; the same for files and hubs."""
+    """How the rows of a table become problems."""
 
     columns: Mapping[str, str] | None = None
-    """Problem field -> column; a field that is not named is looked for under its own name."""
+    """Problem field -> column; by default the column of the same name."""
     row_format: RowFormat = "auto"
-    """How rows are read."""
+    """Whether rows are GSM8K."""
     keep_marks: bool = False
-    """Leave GSM8K's calculator marks in the steps."""
+    """Keep GSM8K's calculator marks in the steps."""
     allow_ungradable: bool = False
-    """Keep rows whose answer cannot be graded against itself, with a warning that counts them."""
+    """Keep rows whose answer does not grade as correct against itself; warn with their count."""
 
     def __post_init__(self) -> None:
         if self.row_format not in get_args(RowFormat):
@@ -73,11 +73,7 @@ class RowOptions:
 
 
 def check_limit(limit: int | None, name: str = "limit") -> None:
-    """Checks a number of rows.
-
-    Raises:
-        ConfigError: It is below 1.
-    """
+    """Raise ConfigError if a number of rows is below 1."""
     if limit is not None and limit < 1:
         raise ConfigError(f"{name} must be at least 1, got {limit!r}; leave it out for all rows")
 
@@ -85,13 +81,13 @@ def check_limit(limit: int | None, name: str = "limit") -> None:
 def problems_from_table(
     table: Table, *, set_name: str, split: str, options: RowOptions
 ) -> ProblemSet:
-    """Returns the problem set of a table; a row without an id gets `<set_name>/<split>/<row>`.
+    """Convert a table to a problem set; a row without an id gets `<set_name>/<split>/<row>`.
 
     Args:
-        table: What was read.
-        set_name: The set's name, and the first part of its ids.
-        split: The second part of its ids.
-        options: Columns, format and what is forgiven.
+        table: The rows.
+        set_name: Name of the set, and first part of its ids.
+        split: Second part of its ids.
+        options: Columns, format, and whether ungradable answers are allowed.
 
     Raises:
         ProblemError: A column is missing, or a row cannot be used; the message names it.
@@ -156,16 +152,16 @@ def _is_gsm8k(table: Table, columns: Mapping[str, str], options: RowOptions) -> 
     if "solution" in columns and wanted:
         raise ProblemError(
             f"{table.name} must have no solution column to be GSM8K, got "
-            f"{columns['solution']!r}; load it as a plain file"
+            f"{columns['solution']!r}; load it with row_format='plain'"
         )
     recognised = options.row_format == "auto" and "solution" not in columns and any(marked)
     if (wanted or recognised) and not all(marked):
         index = marked.index(False)
         got = table.rows[index].get(columns["answer"])
-        rule = "" if wanted else " as other rows of it do"
+        rule = "" if wanted else " as in other rows"
         raise ProblemError(
             f"{table.name} {table.places[index]}: answer must end in a line '#### n'{rule}, got "
-            f"{shown(got)}; mend the row, or load the file as a plain one with its own columns"
+            f"{shown(got)}; correct the row, or load the table with row_format='plain'"
         )
     if options.keep_marks and not (wanted or recognised):
         raise ProblemError(
@@ -177,7 +173,7 @@ def _is_gsm8k(table: Table, columns: Mapping[str, str], options: RowOptions) -> 
 
 def _gsm8k_values(text: str, *, keep_marks: bool) -> dict[str, Any]:
     parsed = parse_gsm8k_answer(text, keep_marks=keep_marks)
-    assert parsed is not None, "_is_gsm8k has looked at every row"
+    assert parsed is not None, "_is_gsm8k has checked every row"
     return {"solution": parsed[0], "answer": parsed[1]}
 
 
@@ -206,12 +202,12 @@ def _short_text(value: object, field: str, where: str) -> str:
     elif isinstance(value, int) and not isinstance(value, bool):
         text = str(value)
     elif isinstance(value, float | Decimal) and math.isfinite(value):
-        # Never in scientific notation: 1e+22 is no answer that a grader reads.
+        # Never in scientific notation, which the grader does not read as an answer: 1e+22.
         text = format(Decimal(str(value)), "f")
     if not text:
         raise ProblemError(
             f"{where}: {field} must be text or a number, got {shown(value)}; "
-            f"mend or drop the row, or map another column to {field}"
+            f"correct or drop the row, or map another column to {field}"
         )
     return text
 
@@ -227,7 +223,7 @@ def _steps(value: object, where: str) -> tuple[str, ...]:
             return tuple(step for step in steps if step)
     raise ProblemError(
         f"{where}: solution must be a text or a list of texts, got {shown(value)}; "
-        "mend the row, or map another column to solution"
+        "correct the row, or map another column to solution"
     )
 
 
@@ -243,13 +239,13 @@ def _level(value: object, where: str) -> int:
     if match is None:
         raise ProblemError(
             f"{where}: level must be a whole number of at least 0, got {shown(value)}; "
-            "mend the row, or map another column to level"
+            "correct the row, or map another column to level"
         )
     return int(match[1] or 0)
 
 
 def _check_gradable(problems: list[Problem], table: Table, options: RowOptions) -> None:
-    # An answer that holds the marker of an answer line is a whole solution, not an answer.
+    # An answer with the marker of an answer line is a whole solution, not an answer.
     answers = {problem.answer for problem in problems}
     known = {answer: "####" not in answer and is_gradable(answer) for answer in answers}
     bad = [index for index, problem in enumerate(problems) if not known[problem.answer]]
@@ -259,12 +255,12 @@ def _check_gradable(problems: list[Problem], table: Table, options: RowOptions) 
     if options.allow_ungradable:
         listed = ", ".join(str(table.places[index]) for index in bad[:50])
         logger.warning(
-            "%d of %d answers of %s cannot be graded against themselves and are kept: %s",
+            "keeping %d of %d answers of %s that do not grade as correct against themselves: %s",
             len(bad), len(problems), table.name, listed + (", ..." if len(bad) > 50 else ""),
         )  # fmt: skip
         return
     raise ProblemError(
         f"{where}: answer must grade as correct against itself, got "
-        f"{shown(problems[bad[0]].answer)} ({len(bad)} such of {len(problems)} rows); mend or drop "
-        "them, or keep them with allow_ungradable=True"
+        f"{shown(problems[bad[0]].answer)} ({len(bad)} of {len(problems)} rows do not); correct or "
+        "drop them, or keep them with allow_ungradable=True"
     )
