@@ -1,4 +1,4 @@
-"""report.html of runs and comparisons."""
+"""Write report.html for runs and comparisons."""
 
 from reason_env.agents.report.report import write_report
 

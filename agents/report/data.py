@@ -1,6 +1,6 @@
-"""What the report shows, as one JSON-able value: every number is read from the runs' own files.
+"""Collect the data of the report as one JSON-able value, from the files of the runs.
 
-The numbers of its charts are made in `report_numbers`, its episodes in `report_episodes`.
+`numbers.py` computes the charts, `episodes.py` chooses the episodes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ Json = dict[str, Any]
 
 
 def report_data(paths: Sequence[Path], *, num_episodes: int) -> Json:
-    """Returns what the page shows, of one comparison or of some runs.
+    """Collect the data of the page, for one comparison or for some runs.
 
     Args:
         paths: One comparison directory, or run directories.
-        num_episodes: Most episodes in it.
+        num_episodes: Maximum number of episodes.
 
     Raises:
-        ConfigError: No path is given, or nothing has run.
+        ConfigError: No path is given, or no run has metrics.
         CheckpointError: A path is neither.
     """
     if not paths:
-        raise ConfigError("a report must be of something, got no path; give a run directory")
+        raise ConfigError("a report must have a path, got none; give a run directory")
     is_comparison = len(paths) == 1 and (paths[0] / "runs").is_dir()
     found = summary(Comparison.open(paths[0])) if is_comparison else None
     runs = _comparison_runs(paths[0], found) if found is not None else _single_runs(paths)
     if not any(run.rows for run in runs):
-        raise ConfigError(f"a report must be of runs with metrics, got none in '{paths[0]}'")
+        raise ConfigError(f"a report must have runs with metrics, got none in '{paths[0]}'")
     arms = list(dict.fromkeys(run.arm for run in runs))
     sources = list(dict.fromkeys(run.source for run in runs))
     configs = {
@@ -65,7 +65,7 @@ def report_data(paths: Sequence[Path], *, num_episodes: int) -> Json:
 
 
 def _settings(configs: Mapping[str, TrainConfig]) -> Json:
-    """Returns what differs between arms, and what a reader asks of all of them."""
+    """List the settings that differ between arms, and the main settings that all arms share."""
     unequal = differences({arm: _leaves(own) for arm, own in configs.items()})
     for key in ("seed", "env.problems"):
         unequal.pop(key, None)
@@ -86,7 +86,7 @@ def _settings(configs: Mapping[str, TrainConfig]) -> Json:
 
 
 def _leaves(config: TrainConfig) -> Json:
-    """Returns dotted key -> value; a composed method's parts stand under their own names."""
+    """Flatten a config to dotted key -> value; a part of a composed method goes by its name."""
     tree = tree_of(config)
     method = config.method
     tree["method"]["kind"] = method_name(method)
@@ -110,7 +110,7 @@ def _comparison_runs(path: Path, found: Json) -> list[ReportRun]:
 
 
 def _single_runs(paths: Sequence[Path]) -> list[ReportRun]:
-    """Returns each run as an arm of its own, named by its method where that tells them apart."""
+    """Make each run an arm, named by its method if the methods differ, else by its directory."""
     configs = [RunDir.open(path).config(TrainConfig) for path in paths]
     kinds = [config.method.kind for config in configs]
     names = [path.resolve().name for path in paths]
@@ -136,7 +136,7 @@ def _report_run(path: Path, source: str, arm: str, seed: int, status: str) -> Re
 
 
 def _run(run: ReportRun) -> Json:
-    """Returns a run's evaluations, as they stand in its metrics, and its totals."""
+    """Collect a run's evaluations and totals from its metrics."""
     names = [f"{name}{limit}" for name in EVALS for limit in ("", "_low", "_high")]
     evals = [
         {"iteration": row["iteration"], "tokens": tokens, "k": row["eval/k"]}

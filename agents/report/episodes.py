@@ -1,8 +1,8 @@
-"""Which episodes the report embeds, and in which form the page's tree reads them.
+"""Choose the episodes that the report embeds, and convert them for the page's tree.
 
-Of each problem source and arm, one seed's; of its iterations, ones spread from first to last that
-all arms have, so that the same problems stand side by side. Runs from before episodes recorded
-steps, advantages and trained log-probabilities are read too: what is missing is null.
+One seed per problem source and arm; of its iterations, some between the first and the last that all
+arms have, so that the arms show the same problems. Older episodes without steps, advantages or
+log-probabilities in training are read too; missing values are null.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,40 +17,40 @@ _DIGITS = 4
 
 
 def chosen_episodes(runs: Sequence[ReportRun], limit: int) -> Json:
-    """Returns the embedded episodes, with problems and contexts they share kept once.
+    """Choose episodes; problems and contexts that several share are stored once.
 
     Args:
         runs: All runs of the report.
-        limit: Most episodes in all.
+        limit: Maximum number of episodes.
     """
     shown = _one_seed_each(runs)
-    book = _Book()
+    chosen = _Episodes()
     each = limit // max(1, len(shown))
     for source in dict.fromkeys(run.source for run in shown):
         own = [run for run in shown if run.source == source]
         numbers = [set(iteration_paths(run.run.path / "episodes")) for run in own]
         common = sorted(set.intersection(*numbers)) or sorted(set.union(*numbers))
         for run in own:
-            book.add(run, [n for n in common if n in _numbers(run)], each)
+            chosen.add(run, [n for n in common if n in _numbers(run)], each)
     return {
         "total": sum(_num_recorded(run) for run in shown),
-        "problems": book.problems,
-        "contexts": book.contexts,
-        "items": book.items,
+        "problems": chosen.problems,
+        "contexts": chosen.contexts,
+        "items": chosen.items,
     }
 
 
-class _Book:
-    """Episodes in the page's form; problems and contexts by number."""
+class _Episodes:
+    """Episodes in the form of the page, with problems and contexts by index."""
 
     def __init__(self) -> None:
         self.problems: list[Json] = []
         self.contexts: list[list[Any]] = []
         self.items: list[Json] = []
-        self._number: dict[str, int] = {}
+        self._known: dict[str, int] = {}
 
     def add(self, run: ReportRun, iterations: Sequence[int], limit: int) -> None:
-        """Adds at most `limit` episodes of iterations that are spread evenly."""
+        """Add at most `limit` episodes of evenly spaced iterations."""
         if not iterations or not limit:
             return
         first = run.run.read_episodes(iterations[0])
@@ -76,8 +76,8 @@ class _Book:
             "arm": run.arm,
             "seed": run.seed,
             "iteration": iteration,
-            "problem": self._kept(self.problems, problem, f"p {state['problem']['problem_id']}"),
-            "context": self._kept(self.contexts, state["guidance"], f"c {state['guidance']!r}"),
+            "problem": self._index(self.problems, problem, f"p {state['problem']['problem_id']}"),
+            "context": self._index(self.contexts, state["guidance"], f"c {state['guidance']!r}"),
             "role": row["role"],
             "group": row["group"],
             "auxiliary": bool(row.get("is_auxiliary", row["role"] == "localise")),
@@ -91,7 +91,7 @@ class _Book:
             "start": row["start_tokens"],
             "tokens": row.get("sampled_tokens", len(row["behavior_log_probs"])),
             "text": "".join(pieces),
-            # One letter a token, as in the built-in codec, needs no list.
+            # No list is needed if each token is one letter, as in the built-in codec.
             "lengths": None if _are_letters(pieces) else [len(p) for p in pieces],
             "ends": _ends(row),
             "sources": state["sources"],
@@ -99,15 +99,15 @@ class _Book:
             "learned": _short(row.get("old_log_probs")),
         }
 
-    def _kept(self, store: list[Any], value: Any, key: str) -> int:
-        if key not in self._number:
-            self._number[key] = len(store)
+    def _index(self, store: list[Any], value: Any, key: str) -> int:
+        if key not in self._known:
+            self._known[key] = len(store)
             store.append(value)
-        return self._number[key]
+        return self._known[key]
 
 
 def _pieces(row: Mapping[str, Any]) -> list[str]:
-    """Returns each token's text; where it was not recorded, one letter each of the bytes codec."""
+    """Give each token's text; for older episodes of the byte codec, by decoding."""
     if "pieces" in row:
         return row["pieces"]
     state = row["state"]
@@ -128,7 +128,7 @@ def _ends(row: Mapping[str, Any]) -> list[int]:
 
 
 def _are_letters(pieces: Sequence[str]) -> bool:
-    """Returns whether each token is one letter, but for an end token without text."""
+    """Check that each token is one letter, except an end token without text."""
     sizes = [len(piece) for piece in pieces]
     return not any(sizes[sum(size > 0 for size in sizes) :]) and max(sizes, default=1) == 1
 
@@ -152,7 +152,7 @@ def _num_recorded(run: ReportRun) -> int:
 
 
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
-    """Returns `count` of the numbers, the first and the last among them, evenly between.
+    """Select `count` evenly spaced numbers, including the first and the last.
 
     >>> _spread([1, 2, 3, 4, 5, 6, 7], 3), _spread([1, 2, 3], 1)
     ([1, 4, 7], [3])

@@ -1,8 +1,8 @@
-"""The numbers of the report's charts: each a mean over the seeds of an arm, from their own rows.
+"""Compute the report's charts: means over the seeds of an arm, from the rows of its runs.
 
-Curves and costs stand on one axis of generated tokens. Training numbers are smoothed over
-neighbouring iterations (the page says so), evaluations are not. A band is there from three seeds
-on; of a single run's evaluations, it is that over problems.
+The axis of curves is generated tokens. Training numbers are smoothed over neighbouring iterations,
+evaluations are not. Three or more seeds have a band; the band of a single run's evaluations is over
+problems.
 
 Axis letters: S seeds, X places on the token axis.
 """
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 Row = Mapping[str, Any]
 GRID_POINTS = 61
 SMOOTHING = 20
-"""Training numbers are means over a window of about 1/20 of the iterations to either side."""
+"""Training numbers are smoothed over 1/20 of the iterations on either side."""
 SIGNALS = {
     "advantage/groups_without_signal_fraction": "Groups without signal",
     "rollout/solved_problems_unaided": "Problems solved without help, an iteration",
@@ -42,7 +42,7 @@ EVALS = ("eval/pass_at_1", "eval/pass_at_k")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRun:
-    """One run as the report knows it."""
+    """One run and its rows."""
 
     source: str
     arm: str
@@ -53,21 +53,21 @@ class ReportRun:
 
     @property
     def tokens(self) -> Floats:
-        """Generated for training before each row, [rows]; 0 at iteration 0."""
+        """Tokens generated for training up to each row, [rows]; 0 at iteration 0."""
         total = [row.get("rollout/sampled_tokens_total") or 0 for row in self.rows]
         return np.array(total, dtype=np.float64)
 
 
 def numbers_of(runs: Sequence[ReportRun], arms: Sequence[str]) -> Json:
-    """Returns the curves, signals, outcomes and costs of one problem source, by arm.
+    """Compute the curves, signals, outcomes and costs of one problem source, by arm.
 
     Args:
-        runs: Of the source; those without a row are left out.
-        arms: All of the report, in order.
+        runs: The runs of the source; those without rows are left out.
+        arms: All arms of the report, in order.
     """
     own = {arm: [run for run in runs if run.arm == arm and run.rows] for arm in arms}
     own = {arm: found for arm, found in own.items() if found}
-    # A band over problems beside bands over seeds would be taken for one of them.
+    # Do not mix bands over problems with bands over seeds: a reader could not tell them apart.
     are_single = all(len(found) == 1 for found in own.values())
     return {
         "curves": {arm: _curves(found, are_single=are_single) for arm, found in own.items()},
@@ -80,10 +80,10 @@ def numbers_of(runs: Sequence[ReportRun], arms: Sequence[str]) -> Json:
 
 
 def _curves(runs: Sequence[ReportRun], *, are_single: bool) -> Json:
-    """Returns pass@1 and pass@k on a grid of tokens, with the band over seeds.
+    """Interpolate pass@1 and pass@k on a grid of tokens, with the band over seeds.
 
-    For one seed, the curve is its own points; the band is the evaluation's, over problems, if
-    every arm has one seed, and else none.
+    For one seed, the curve has the points of its evaluations, with the band over problems if every
+    arm has one seed, and no band otherwise.
     """
     curves = [curve_of(run.rows) for run in runs if _has_evals(run)]
     if not curves:
@@ -118,7 +118,7 @@ def _curves(runs: Sequence[ReportRun], *, are_single: bool) -> Json:
 
 
 def _series(runs: Sequence[ReportRun], name: str) -> Json | None:
-    """Returns a training number on a grid of tokens; None where no run has it."""
+    """Interpolate a training number on a grid of tokens; None if no run has it."""
     found: list[tuple[Floats, Floats]] = []
     for run in runs:
         values = np.array([_base_value(row, name) for row in run.rows], dtype=np.float64)
@@ -145,7 +145,7 @@ def _banded(grid_X: Floats, value_SX: Floats) -> Json:
 
 
 def _outcomes(runs: Sequence[ReportRun]) -> list[Json]:
-    """Returns each outcome's share in the first and in the last quarter of the iterations."""
+    """Compute each outcome's share in the first and the last quarter of the iterations."""
     parts: list[Json] = []
     for label, quarter in (("first quarter", slice(0, 1)), ("last quarter", slice(-1, None))):
         shares: dict[str, list[float]] = {name: [] for name in OUTCOMES}
@@ -164,10 +164,7 @@ def _outcomes(runs: Sequence[ReportRun]) -> list[Json]:
 
 
 def _cost(runs: Sequence[ReportRun]) -> Json:
-    """Returns tokens by what they were generated for, means over the runs.
-
-    Discarded ones are those of episodes that were to be trained on and were not.
-    """
+    """Average the generated tokens by role over the runs; "discarded" is part of the roles."""
     totals = [_run_cost(run) for run in runs]
     names = list(dict.fromkeys(name for own in totals for name in own))
     return {name: sum(own.get(name, 0) for own in totals) / len(totals) for name in names}
@@ -191,7 +188,7 @@ def _run_cost(run: ReportRun) -> dict[str, float]:
 
 
 def _base_value(row: Row, name: str) -> float:
-    # Where some episodes had help, only those without it are comparable between methods.
+    # If some episodes had help, only those without help are comparable between methods.
     value = row.get(f"{name}/base", row.get(name))
     return float("nan") if value is None else float(value)
 
@@ -205,9 +202,9 @@ def _rounded(values: Floats) -> list[float | None]:
 
 
 def running_mean(values: NDArray[np.float64], *, half_width: int) -> NDArray[np.float64]:
-    """Returns the mean over each value's neighbours, as many on either side as there are.
+    """Average each value with `half_width` neighbours on either side.
 
-    Near an end the window shrinks on both sides: a one-sided one would bend the curve's ends.
+    Near an end the window shrinks on both sides: a one-sided window would bend the curve.
 
     >>> running_mean(np.array([0.0, 0.0, 1.0, 1.0, 1.0]), half_width=1).round(2).tolist()
     [0.0, 0.33, 0.67, 1.0, 1.0]

@@ -1,9 +1,8 @@
-"""report.html: one file that shows runs or a comparison; it needs no network and no library.
+"""Write report.html: one self-contained file for runs or a comparison.
 
-The page is the files of `page/` put together, with the data as JSON inside it. The data
-cannot end its own element or a script line: `<`, `>` and `&` are escaped, and the JSON is ASCII, so
-U+2028 is too. The page's code writes every text by `textContent`, and a content security policy
-forbids it to load anything.
+The page joins the files of `page/` and the data as JSON. The data cannot end its script element:
+`<`, `>` and `&` are escaped, and the JSON is ASCII, so U+2028 is escaped too. The scripts write
+data only as text nodes, and a content security policy forbids loading anything.
 """
 
 import json
@@ -22,16 +21,16 @@ SCRIPTS = ("elements.js", "charts.js", "sections.js", "tree_model.js", "tree.js"
 
 
 def write_report(paths: Sequence[str | Path], out: str | Path, *, num_episodes: int = 2000) -> Path:
-    """Writes the report of one comparison, or of some runs, and returns its path.
+    """Write the report of one comparison, or of some runs, and return its path.
 
     Args:
         paths: One comparison directory, or run directories.
         out: The HTML file.
-        num_episodes: Most episodes to embed, 0 for none; shared out evenly.
+        num_episodes: Maximum number of episodes to embed; 0 for none.
 
     Raises:
         ConfigError: No path is given, or the number is negative.
-        CheckpointError: A path holds neither.
+        CheckpointError: A path is neither.
     """
     if num_episodes < 0:
         raise ConfigError(f"num_episodes must be at least 0, got {num_episodes!r}; 0 embeds none")
@@ -43,7 +42,7 @@ def write_report(paths: Sequence[str | Path], out: str | Path, *, num_episodes: 
 
 
 def page(data: Any) -> str:
-    """Returns the whole page for `report_data`'s value."""
+    """Build the page from `report_data`'s value."""
     parts = {
         "TITLE": escape(data["title"]),
         "STYLE": "\n".join(map(_part, STYLES)),
@@ -51,13 +50,13 @@ def page(data: Any) -> str:
         "DATA": embedded(data),
     }
     text = _part("page.html")
-    # Split first: what is put in may itself hold a place's name.
+    # Split before inserting: the inserted text may contain a placeholder.
     pieces = text.split("%%")
     return "".join(parts[piece] if at % 2 else piece for at, piece in enumerate(pieces))
 
 
 def embedded(data: Any) -> str:
-    r"""Returns JSON that is safe between `<script>` tags, whatever texts it holds.
+    r"""Write JSON that is safe between `<script>` tags for any text.
 
     >>> print(embedded(["</script>", "\u2028", "a&b"]))
     ["\u003c/script\u003e","\u2028","a\u0026b"]

@@ -1,5 +1,5 @@
 "use strict";
-/* Charts as SVG: lines with bands and direct labels; stacked bars as plain boxes. */
+/* Line charts as SVG, with bands and direct labels; stacked bars as boxes. */
 
 function niceTicks(low, high, most) {
   const span = high - low || 1;
@@ -11,7 +11,7 @@ function niceTicks(low, high, most) {
   return ticks;
 }
 
-/* Moves labels apart as little as needed, in order, inside low..high. */
+/* Move labels apart as little as needed, in order, within low..high. */
 function spread(places, gap, low, high) {
   const order = places.map((y, at) => ({ y, at })).sort((a, b) => a.y - b.y);
   for (let at = 0; at < order.length; at++) {

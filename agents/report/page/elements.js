@@ -1,10 +1,10 @@
 "use strict";
-/* Elements and numbers. Every text goes through createTextNode: no markup is ever made from data. */
+/* Build elements and format numbers. All text goes through createTextNode: data is never markup. */
 
 const SVG_NAMES = "http://www.w3.org/2000/svg";
 
 function fill(element, attributes, children) {
-  /* The style attribute first: it would take single properties away again. */
+  /* Set the style attribute first: it overwrites single properties. */
   if (attributes?.style) element.setAttribute("style", attributes.style);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (name === "style") continue;
@@ -32,7 +32,7 @@ const MINUS = "−";
 function fixed(value, digits = 3, sign = false) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  // A number just between two (an odd multiple of 2^-(digits + 1)) goes to the even one, as in the terminal.
+  // Ties (odd multiples of 2^-(digits + 1)) round to even, as Python does in the terminal.
   const isBetween = (size * 2 ** (digits + 1)) % 2 === 1;
   const text = (isBetween ? (2 * Math.round((size * 10 ** digits) / 2)) / 10 ** digits : size).toFixed(digits);
   const isZero = Number(text) === 0;
@@ -47,7 +47,7 @@ function count(value) {
   return value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en-US");
 }
 
-/* 1.36 M, 22 k: for axes; tables say the whole number. */
+/* 1.36 M, 22 k: for axes; tables show all digits. */
 function short(value) {
   if (value === 0) return "0";
   const [unit, name] = Math.abs(value) >= 1e6 ? [1e6, " M"] : Math.abs(value) >= 1e3 ? [1e3, " k"] : [1, ""];
@@ -73,7 +73,7 @@ const tip = {
 function armColor(at) {
   return `var(--a${at % 8})`;
 }
-/* Form tells apart what colour may not: the baseline is solid, and a second round of colours dotted. */
+/* Dashes distinguish lines without colour: the baseline is solid, from the ninth arm on lines are dotted. */
 function armDash(at) {
   if (at >= 8) return ["1 4", "10 5", "6 2 1 2"][Math.floor(at / 8) % 3];
   return ["", "", "7 3", "2 3", "9 3 2 3", "", "5 2", "1 2"][at] || null;

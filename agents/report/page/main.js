@@ -1,5 +1,5 @@
 "use strict";
-/* Puts the page together, once. */
+/* Builds the page. */
 
 function treeSection(data) {
   const store = data.episodes;
@@ -67,7 +67,7 @@ function treeSection(data) {
   problemSelect.addEventListener("change", choose);
   const help = h("button", { type: "button", class: "quiet", click: () => view.help() }, "Keys");
   const built = section("tree", "Branch tree",
-    "All that was sampled for one problem in one iteration. Equal steps after equal steps are one branch; a dark mark stands where episodes of another role begin; the verdict ends each branch.",
+    "All episodes sampled for one problem in one iteration. Episodes with equal steps share a branch until they differ; a dark mark shows where episodes of another role begin; each branch ends with its verdict.",
     h("div", { class: "tree-controls no-print" }, sourceLabel, armLabel, problemLabel, radios, help), problemText, view.element, key);
   return [built, arms];
 }

@@ -1,5 +1,5 @@
 "use strict";
-/* The sections of the report but the tree, each from the page's data alone. */
+/* The sections of the report except the tree. */
 
 let figureNumber = 0;
 function figure(content, caption) {
@@ -40,8 +40,8 @@ function estimate(own, { sign = false, key } = {}) {
 
 function findings(data) {
   if (!data.summary) return runFindings(data);
-  return section("findings", "What happened",
-    `Equal budgets of ${count(data.budget)} generated tokens a run. Intervals are 95\u00a0% bootstrap intervals over seeds, from three on; differences (Δ) to ${data.summary.baseline} are taken seed by seed, p is that of an exact sign-flip test. Area is the mean of pass@1 along the budget.`,
+  return section("findings", "Results",
+    `Every run has a budget of ${count(data.budget)} generated tokens. Intervals are 95\u00a0% bootstrap intervals over seeds, shown for three or more seeds. Differences (Δ) to ${data.summary.baseline} are paired by seed; p is from an exact sign-flip test. Area is the mean of pass@1 over the budget.`,
     data.summary.notes.map((note) => h("p", { class: "note-first" }, note)),
     bySource(data, (source) => sourceFindings(data, source)),
     unfinished(data));
@@ -74,7 +74,7 @@ function resultTable(data, source, part) {
 function unfinished(data) {
   const own = data.summary.runs.filter((run) => run.status !== "finished");
   if (!own.length) return null;
-  return h("details", { open: true }, h("summary", {}, `${own.length} of ${data.summary.runs.length} runs are in no number`),
+  return h("details", { open: true }, h("summary", {}, `${own.length} of ${data.summary.runs.length} runs are not counted`),
     own.map((run) => h("div", {}, h("p", {}, `${run.status}: ${run.source}, ${run.arm}, seed ${run.seed}`), run.log_tail ? h("pre", {}, run.log_tail) : null)));
 }
 
@@ -87,21 +87,21 @@ function runFindings(data) {
   });
   const k = data.runs.find((run) => run.evals.length)?.evals[0].k ?? "k";
   const names = ["Run", "Problems", "Seed", "Tokens", "Iterations", "pass@1 before", "after", `pass@${k} before`, "after"];
-  return section("findings", "What happened", "Intervals are 95 % intervals over the evaluation problems of one run. Runs are not compared with each other here: that takes seeds at one budget, as reason-env compare does.",
+  return section("findings", "Results", "Intervals are 95 % intervals over the evaluation problems of one run. To compare runs with each other, use reason-env compare, which runs several seeds at an equal budget.",
     h("div", { class: "scroll" }, h("table", { class: "wide results" }, h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows))));
 }
 
-/* More arms, or longer names, do not fit beside their lines. */
+/* With more arms, or longer names, a legend replaces the labels at the lines. */
 const MOST_DIRECT = 7;
 const LONGEST_DIRECT = 14;
 
 function bands(data) {
   const most = Math.max(...data.arms.flatMap((arm) => data.sources.map((source) => data.runs.filter((run) => run.arm === arm && run.source === source).length)));
-  return most >= 3 ? ", bands 95\u00a0% bootstrap intervals" : most > 1 ? "; below three seeds there are no intervals" : "";
+  return most >= 3 ? ", bands 95\u00a0% bootstrap intervals" : most > 1 ? "; no intervals below three seeds" : "";
 }
 
 function learning(data) {
-  return section("learning", "Learning curves", "Against generated tokens, the price that all methods share: localisation, hinted and discarded samples are in it, evaluation is not.",
+  return section("learning", "Learning curves", "The horizontal axis counts generated tokens, including localisation replies, hinted and discarded episodes, but not evaluation.",
     bySource(data, (source) => {
       const curves = data.by_source[source].curves;
       const runs = data.runs.filter((run) => run.source === source);
@@ -113,16 +113,16 @@ function learning(data) {
       };
       const hasLegend = Object.keys(curves).length > MOST_DIRECT || Object.keys(curves).some((arm) => arm.length > LONGEST_DIRECT);
       const panels = [panel("eval/pass_at_1", "pass@1"), panel("eval/pass_at_k", `pass@${k}`)];
-      if (!panels.some(Boolean)) return h("p", {}, "No run has evaluated its policy yet, so there is no curve; --eval.every says how often one does.");
+      if (!panels.some(Boolean)) return h("p", {}, "No run has evaluated its policy yet, so there is no curve. Set --eval.every to evaluate during training.");
       const isMany = Math.max(...data.arms.map((arm) => runs.filter((run) => run.arm === arm).length)) > 1;
       return figure([hasLegend ? armLegend(data, Object.keys(curves)) : null, h("div", { class: "pair" }, panels)],
-        isMany ? `Lines are means over seeds with straight lines between evaluations, dots single evaluations${bands(data)}.` : "Bands are 95 % intervals over the evaluation problems; dots are the evaluations.");
+        isMany ? `Lines are means over seeds, interpolated between evaluations; dots are single evaluations${bands(data)}.` : "Bands are 95 % intervals over the evaluation problems; dots are the evaluations.");
     }));
 }
 
 function outcomes(data) {
   const shown = (source) => data.outcomes.filter((name) => Object.values(data.by_source[source].outcomes).some((parts) => parts.some((p) => p.shares[name] > 0)));
-  return section("outcomes", "Outcomes", "How training episodes ended, help included: the share of each outcome in the first and in the last quarter of the iterations.",
+  return section("outcomes", "Outcomes", "How training episodes ended, with or without help: the share of each outcome in the first and the last quarter of the iterations.",
     bySource(data, (source) => {
       const names = shown(source);
       if (!names.length) return h("p", {}, "No run has recorded how its training episodes ended.");
@@ -136,10 +136,10 @@ function outcomes(data) {
 }
 
 function signal(data) {
-  return section("signal", "Learning signal", "What there was to learn from. Where a method helps some episodes, the numbers are over those without help, so that methods can be compared.",
+  return section("signal", "Learning signal", "Diagnostics of training. They are over episodes without help, so that methods can be compared.",
     bySource(data, (source) => {
       const missing = data.signals.filter((own) => !seriesOf(data, data.by_source[source].signals, own.name).length);
-      const absent = missing.length ? ` Not recorded by any of these runs: ${missing.map((own) => own.title.toLowerCase()).join("; ")}.` : "";
+      const absent = missing.length ? ` Not recorded by these runs: ${missing.map((own) => own.title.toLowerCase()).join("; ")}.` : "";
       if (missing.length === data.signals.length) return h("p", {}, absent.trim());
       const panels = data.signals.map((own) => {
         const isShare = own.name.endsWith("_fraction") || own.name.endsWith("pass_rate");
@@ -147,14 +147,14 @@ function signal(data) {
         return series.length ? lineChart({ title: own.title, series, isShare, width: 340, height: 215, size: 12, mostTicks: 4, end: data.budget, isLabelled: false }) : null;
       });
       return figure([data.arms.length > 1 ? armLegend(data, Object.keys(data.by_source[source].signals)) : null, h("div", { class: "trio" }, panels)],
-        `Training numbers, smoothed over about a twentieth of the iterations to either side. Lines are means over seeds${bands(data)}.${absent}`);
+        `Smoothed over about a twentieth of the iterations on either side. Lines are means over seeds${bands(data)}.${absent}`);
     }));
 }
 
 const ROLE_COLORS = { base: "var(--a1)", reset: "var(--a3)", localise: "var(--a5)", hinted: "var(--a4)", guided: "var(--a7)", explanation: "var(--a6)", extra: "var(--a2)", top_up: "var(--a0)", preparation: "var(--truncated)" };
 
 function cost(data) {
-  return section("cost", "Cost by role", "What the generated tokens were spent on. Discarded ones belong to episodes that were sampled as candidates and are in no training sample; they are part of their role.",
+  return section("cost", "Cost by role", "Generated tokens by the role of their episodes. Discarded tokens are those of answering episodes that no training sample uses; they are included in their role.",
     bySource(data, (source) => {
       const own = data.by_source[source].cost;
       const roles = [...new Set(Object.values(own).flatMap(Object.keys))].filter((name) => name !== "discarded");
@@ -178,13 +178,13 @@ function settings(data) {
     h("tbody", {}, rows.map(([key, values]) => h("tr", {}, h("th", { scope: "row" }, key), data.arms.map((arm) => h("td", { class: values[arm] === undefined ? "same" : null }, values[arm] === undefined ? "–" : text(values[arm]))))))));
   const isChosen = ([, values]) => new Set(Object.values(values).map(text)).size > 1;
   const [chosen, own] = [entries.filter(isChosen), entries.filter((entry) => !isChosen(entry))];
-  return section("settings", "Settings that differ", "Every setting that is not equal in all arms that have it; a dash where an arm has no such setting.",
-    chosen.length ? table(chosen) : h("p", {}, "No setting differs between arms that have it."),
+  return section("settings", "Settings that differ", "All settings that differ between arms. A dash means that the arm has no such setting.",
+    chosen.length ? table(chosen) : h("p", {}, "No setting that all arms have differs."),
     own.length ? h("details", { class: "appendix" }, h("summary", {}, `${own.length} settings that only some arms have`), table(own)) : null);
 }
 
 function marked(item) {
-  /* The response with what the policy did not write marked by a line below. */
+  /* The response; text that the policy did not write is underlined. */
   const pre = h("pre", { class: "response" });
   let at = 0;
   const pieces = piecesOf(item);
@@ -215,7 +215,7 @@ function samples(data) {
     return h("details", { open: isFirst }, h("summary", {}, data.sources.length > 1 ? `${arm} on ${source}` : arm),
       h("div", { class: "samples" }, pick(own).map((item) => sample(data, item))));
   }));
-  return section("samples", "Sample episodes", items.length ? `The first of their kind among the ${count(data.episodes.items.length)} embedded of ${count(data.episodes.total)} recorded episodes: early failures, late successes and late failures.` : "No episodes are embedded.", ...blocks);
+  return section("samples", "Sample episodes", items.length ? `From the ${count(data.episodes.items.length)} embedded of ${count(data.episodes.total)} recorded episodes: the first failure, and the first successes and failures of the last iteration.` : "No episodes are embedded.", ...blocks);
 }
 
 function sample(data, item) {
@@ -226,5 +226,5 @@ function sample(data, item) {
     h("pre", { class: "question" }, problem.question),
     context.length ? h("pre", { class: "question" }, contextText(context)) : null,
     marked(item),
-    h("p", { class: "meta" }, item.extracted === null ? `no answer read; the right one is ${problem.answer}` : `answered ${item.extracted}; the right answer is ${problem.answer}`));
+    h("p", { class: "meta" }, item.extracted === null ? `no answer; the reference answer is ${problem.answer}` : `answer ${item.extracted}; the reference answer is ${problem.answer}`));
 }

@@ -1,5 +1,5 @@
 "use strict";
-/* The branch tree: only what is in view is in the document, so thousands of episodes scroll smoothly.
+/* The branch tree. Only nodes in view are in the document, so thousands of episodes scroll smoothly.
    A branch's label stays in view while any of its leaves is. */
 
 const ROW = 27;
@@ -22,19 +22,19 @@ const COLORINGS = {
     color: (node) => (node.kind === "context" ? "var(--flat)" : authorColor(node.author)),
     legend: (tree) => {
       const names = [...new Set(tree.nodes.filter((node) => node.kind === "step").map((node) => node.author))].sort();
-      const label = (name) => ({ reset: "kept from an earlier chain that is not shown", reference: "reference solution", "policy base": "policy, from the problem" }[name] || name.replace("policy ", "policy, ").replace("_", " "));
+      const label = (name) => ({ reset: "kept from an earlier chain", reference: "reference solution", "policy base": "policy, from the problem" }[name] || name.replace("policy ", "policy, ").replace("_", " "));
       return names.map((name) => ({ label: label(name), color: authorColor(name), isBox: true }));
     },
   },
   advantage: {
     title: "Advantage",
     color: (node, view) => (node.advantage === null || node.kind === "context" ? "var(--flat)" : node.advantage >= 0 ? mixed(node.advantage / view.most.advantage, "var(--good)") : mixed(-node.advantage / view.most.advantage, "var(--bad)")),
-    legend: () => [{ label: "above the others (positive)", color: "var(--good)", isBox: true }, { label: "below (negative)", color: "var(--bad)", isBox: true }, { label: "zero, or dotted: not trained on", color: "var(--flat)", isBox: true }],
+    legend: () => [{ label: "above the others (positive)", color: "var(--good)", isBox: true }, { label: "below (negative)", color: "var(--bad)", isBox: true }, { label: "zero; dotted: not trained on", color: "var(--flat)", isBox: true }],
   },
   logp: {
     title: "Surprise",
     color: (node, view) => (node.logp === null || node.logp === undefined ? "var(--flat)" : mixed(-node.logp / view.most.logp, "var(--bad)")),
-    legend: () => [{ label: "unlikely when sampled", color: "var(--bad)", isBox: true }, { label: "certain, or not sampled here", color: "var(--flat)", isBox: true }],
+    legend: () => [{ label: "unlikely when sampled", color: "var(--bad)", isBox: true }, { label: "certain, or not sampled", color: "var(--flat)", isBox: true }],
   },
   ratio: {
     title: "Ratio",
@@ -43,7 +43,7 @@ const COLORINGS = {
       const log = Math.log(Math.max(node.ratio, 1e-9));
       return mixed(Math.abs(log) / view.most.ratio, log >= 0 ? "var(--good)" : "var(--bad)");
     },
-    legend: () => [{ label: "likelier under the trained prompt", color: "var(--good)", isBox: true }, { label: "less likely there", color: "var(--bad)", isBox: true }, { label: "equal, or not scored", color: "var(--flat)", isBox: true }],
+    legend: () => [{ label: "likelier under the training prompt", color: "var(--good)", isBox: true }, { label: "less likely under the training prompt", color: "var(--bad)", isBox: true }, { label: "equal, or not scored", color: "var(--flat)", isBox: true }],
   },
 };
 
@@ -59,7 +59,7 @@ class TreeView {
     this.links.append(this.lines);
     this.space.append(this.links);
     this.viewport = h("div", {
-      class: "tree-viewport", role: "tree", tabindex: 0, "aria-label": "Tree of trajectories; arrow keys move, question mark helps",
+      class: "tree-viewport", role: "tree", tabindex: 0, "aria-label": "Tree of episodes; arrow keys move, question mark lists the keys",
       scroll: () => this.later(), keydown: (event) => this.key(event), focus: () => this.current || this.go(this.tree.roots[0]),
     }, this.space);
     this.details = h("aside", { class: "tree-details", "aria-live": "polite", "aria-label": "Details of the branch", tabindex: 0 });
@@ -101,7 +101,7 @@ class TreeView {
     requestAnimationFrame(() => { this.waiting = false; this.render(); });
   }
 
-  /* Nodes of a depth that have a leaf in the rows first..last: they are in order, so search. */
+  /* Nodes of a depth that have a leaf in the rows first..last, found by binary search. */
   visible(depth, first, last) {
     const own = this.tree.byDepth[depth];
     let [low, high] = [0, own.length];
@@ -159,7 +159,7 @@ class TreeView {
 
   make(node) {
     const text = node.kind === "leaf" ? leafText(node) : node.text === "" ? "(empty)" : node.text;
-    /* A start says its role in words. */
+    /* Marks the episodes of another role that begin here. */
     const cuts = node.kind === "context" ? [] : Object.entries(node.cuts).map(([role, number]) => h("span", { class: "cut" }, `${role} ×${number}`));
     const element = h("div", {
       class: `node ${node.kind}`, id: `node-${node.id}`, role: "treeitem", "aria-level": node.depth + 1, "aria-posinset": node.rank + 1,
@@ -226,7 +226,7 @@ class TreeView {
   }
 
   help() {
-    const keys = [["← →", "to the start of a branch, and along it"], ["↑ ↓", "to the branch above and below, at the same step"], ["Home End", "first and last branch at this step"], ["PgUp PgDn", "a page of branches up and down"], ["Enter", "to the details of the branch; Shift+Tab comes back"], ["c", "next colouring"], ["?", "this help"], ["Esc", "closes it"]];
+    const keys = [["← →", "to the previous and the next step of the branch"], ["↑ ↓", "to the branch above and below, at the same step"], ["Home End", "first and last branch at this step"], ["PgUp PgDn", "a page of branches up and down"], ["Enter", "to the details of the branch; Shift+Tab returns"], ["c", "next colouring"], ["?", "this help"], ["Esc", "close this help"]];
     const box = h("dialog", { "aria-label": "Keys of the tree", close: () => { box.remove(); this.viewport.focus(); } },
       h("strong", {}, "Keys of the tree"), h("dl", {}, keys.flatMap(([key, text]) => [h("dt", {}, key.split(" ").flatMap((one) => [h("kbd", {}, one), " "])), h("dd", {}, text)])),
       h("button", { type: "button", click: () => box.close() }, "Close"));
@@ -246,20 +246,20 @@ function passText(node) {
 
 function tipOf(node) {
   if (node.kind !== "step") return [h("div", {}, h("strong", {}, node.text)), h("div", {}, `${node.visits.length} episodes, ${passText(node)}`)];
-  const numbers = node.logp === null ? "not sampled by an episode shown here" : `log-prob ${fixed(node.logp)} nats${node.ratio === null ? "" : `, ratio ${fixed(node.ratio)}`}`;
+  const numbers = node.logp === null ? "not sampled in these episodes" : `log-prob ${fixed(node.logp)} nats${node.ratio === null ? "" : `, ratio ${fixed(node.ratio)}`}`;
   return [h("div", {}, h("code", {}, node.text)), h("div", {}, numbers), h("div", {}, `${node.visits.length} episodes, ${passText(node)}`)];
 }
 
 function detailsOf(data, node) {
   const pairs = [["episodes", count(node.visits.length)], ["outcome", passText(node)], ["advantage", node.advantage === null ? (node.visits[0].item.recorded ? "not trained on" : "not recorded") : `${fixed(node.advantage, 3, true)} (mean)`]];
   if (node.kind === "step") {
-    pairs.push(["log-prob", node.logp === null ? "–" : `${fixed(node.logp)} nats`], ["trained", node.learned === null ? "not scored" : `${fixed(node.learned)} nats`], ["ratio", node.ratio === null ? "–" : `${fixed(node.ratio)} (mean over tokens)`], ["source", node.author === "policy base" ? "policy" : node.author]);
+    pairs.push(["log-prob", node.logp === null ? "–" : `${fixed(node.logp)} nats`], ["log-prob in training", node.learned === null ? "not scored" : `${fixed(node.learned)} nats`], ["ratio", node.ratio === null ? "–" : `${fixed(node.ratio)} (mean over tokens)`], ["source", node.author === "policy base" ? "policy" : node.author]);
   }
   const title = { context: "Start", step: `Step ${node.depth}`, leaf: "Verdict" }[node.kind];
   const parts = [h("h4", {}, title), h("dl", {}, pairs.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]))];
   if (node.kind === "step") parts.push(...tokensOf(node));
   if (node.kind === "context" && node.context.length) parts.push(h("pre", {}, contextText(node.context)));
-  if (node.kind === "context" && node.visits.some(({ item }) => item.hides)) parts.push(h("p", { class: "note" }, "Sampled with this in the prompt, trained without it."));
+  if (node.kind === "context" && node.visits.some(({ item }) => item.hides)) parts.push(h("p", { class: "note" }, "In the prompt for sampling, not in the prompt for training."));
   if (node.kind === "leaf") {
     const { item } = node.visits[0];
     parts.push(h("p", { class: "note" }, item.reason || ""), marked(item));

@@ -1,5 +1,5 @@
 "use strict";
-/* From episodes to a tree: steps that are equal token by token, after equal ones, are one branch. */
+/* Build the tree from episodes: episodes with equal text share nodes until they differ. */
 
 function piecesOf(item) {
   if (item.pieces) return item.pieces;
@@ -25,7 +25,7 @@ function sourceAt(item, token) {
   return "env";
 }
 
-/* Token ranges of the steps; an end token without text belongs to none. */
+/* Token ranges of the steps; an end token without text belongs to no step. */
 function stepRanges(item) {
   const pieces = piecesOf(item);
   let size = pieces.length;
@@ -42,10 +42,10 @@ function stepRanges(item) {
 
 function contextLabel(context, item) {
   if (!context.length) return "problem alone";
-  const words = { answer: "shown the answer", mistakes: "told wrong answers", partial_solution: "shown the beginning", instruction: "told", text: "asked" };
+  const words = { answer: "answer shown", mistakes: "wrong answers shown", partial_solution: "partial solution shown", instruction: "instruction", text: "text" };
   const [kind, pieces] = context[0];
   const label = `${words[kind] || kind}: ${pieces.join(", ").trim().replace(/\s+/g, " ")}`;
-  return item.auxiliary ? "asked for its wrong step" : label;
+  return item.auxiliary ? "asked for the wrong step" : label;
 }
 
 function buildTree(data, items) {
@@ -95,7 +95,7 @@ function buildTree(data, items) {
 
 const meanOf = (values) => (values.length ? values.reduce((sum, v) => sum + v, 0) / values.length : null);
 
-/* Numbers of one step of one episode; null where the policy did not write it, or was not scored. */
+/* Numbers of one step of one episode; null if the policy did not write it, or training did not score it. */
 function stepNumbers({ item, from, to }) {
   const begin = Math.max(from, item.start);
   const own = item.logp.slice(begin - item.start, to - item.start);
@@ -117,7 +117,7 @@ function measured(node) {
     found.learned = meanOf(numbers.map((own) => own.learned).filter((v) => v !== null));
     found.ratio = meanOf(numbers.map((own) => own.ratio).filter((v) => v !== null));
     const roles = [...new Set(written.map(({ item }) => item.role))];
-    /* A step that base episodes wrote too is theirs: the others went through it. */
+    /* A step that base episodes wrote counts as theirs, even if other roles wrote it too. */
     found.author = written.length ? `policy ${roles.includes("base") ? "base" : roles[0]}` : sourceAt(node.visits[0].item, node.visits[0].from);
   }
   return found;

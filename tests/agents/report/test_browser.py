@@ -140,7 +140,7 @@ def test_the_tree_merges_prefixes_and_marks_where_resets_begin(comparison, open_
     contexts = [node for node in nodes if node["kind"] == "context"]
     assert [(own["text"], own["visits"]) for own in contexts] == [
         ("problem alone", 12),
-        ("asked for its wrong step", 1),
+        ("asked for the wrong step", 1),
     ]
     marks = [node for node in nodes if node["cuts"].get("reset")]
     assert [own["cuts"]["reset"] for own in marks] == [4]
@@ -410,11 +410,11 @@ def test_what_no_run_has_recorded_is_said_and_not_drawn(build, tmp_path, open_pa
     page = strip("update/")
     assert page.locator("#signal .panel").count() == 4
     caption = page.locator("#signal figcaption").inner_text()
-    assert "Not recorded by any of these runs: entropy, nats a token; gradient norm." in caption
+    assert "Not recorded by these runs: entropy, nats a token; gradient norm." in caption
     page = strip("grade/", "eval/", "advantage/", "rollout/pass", "rollout/comp", "rollout/solved")
     assert "No run has evaluated its policy yet" in page.locator("#learning").inner_text()
     assert "No run has recorded how" in page.locator("#outcomes").inner_text()
-    assert "Not recorded by any of these runs" in page.locator("#signal").inner_text()
+    assert "Not recorded by these runs" in page.locator("#signal").inner_text()
     assert page.locator("#learning svg, #signal svg, #outcomes .track").count() == 0
 
 

@@ -236,7 +236,7 @@ def test_json_is_ascii_without_markup():
 
 
 def test_what_cannot_be_reported_is_refused(build, tmp_path):
-    with pytest.raises(ConfigError, match="a report must be of something"):
+    with pytest.raises(ConfigError, match="a report must have a path"):
         write_report([], tmp_path / "out.html")
     with pytest.raises(ConfigError, match="num_episodes must be at least 0"):
         write_report([tmp_path], tmp_path / "out.html", num_episodes=-1)
@@ -248,5 +248,5 @@ def test_what_cannot_be_reported_is_refused(build, tmp_path):
     cmp = build["comparison"](
         tmp_path / "c", ARMS, num_seeds=1, leave_out=(("grpo", 0), ("srpo", 0))
     )
-    with pytest.raises(ConfigError, match="a report must be of runs with metrics"):
+    with pytest.raises(ConfigError, match="a report must have runs with metrics"):
         write_report([cmp.path], tmp_path / "out.html")
