@@ -1,15 +1,15 @@
-"""Text <-> token ids, and where a reasoning step ends.
+"""Codecs: text <-> token ids, and where a reasoning step ends.
 
 A step boundary is an index into token ids, never into text, so that cutting a response at a step
-is exact. The step delimiter therefore belongs to the codec: a step ends with the first token at
-which the text since the last boundary holds the delimiter.
+is exact. The step delimiter therefore belongs to the codec: a step ends with the first token after
+which the text since the last boundary contains the delimiter.
 
-`ByteCodec` is the built-in one: lossless for every Python string, 258 ids, no files. Any Hugging
-Face tokenizer fits through `HuggingFaceCodec`, which re-encodes nothing: ids stay ids.
+The built-in `ByteCodec` is lossless for every Python string and has 258 ids and no files.
+`HuggingFaceCodec` wraps any Hugging Face tokenizer and re-encodes nothing: ids stay ids.
 
-Byte-level tokenizers (GPT-2, Qwen, Llama 3) write each byte of a token as one visible character;
-decoding them needs no tokenizer (`byte_table`). Other decoders add spaces, strip prefixes or look
-at neighbours: those are left to the tokenizer itself.
+Byte-level tokenizers (GPT-2, Qwen, Llama 3) write each byte of a token as one visible character, so
+that a table decodes them (`byte_table`). Other decoders add spaces, strip prefixes or look at
+neighbours; for those the tokenizer decodes.
 """
 
 import codecs
@@ -24,11 +24,11 @@ from reason_env.errors import CodecError, ModelError, shown
 
 
 class Codec(Protocol):
-    """What the environment and the agents ask of a tokenizer."""
+    """What the environment and the agents need of a tokenizer."""
 
     @property
     def codec_id(self) -> str:
-        """Identity by content: equal ids mean equal vocabularies and delimiters."""
+        """Identity by content: equal `codec_id` means equal vocabulary and delimiter."""
         ...
 
     @property
@@ -53,21 +53,21 @@ class Codec(Protocol):
 
     @property
     def max_token_chars(self) -> int:
-        """Characters of text that one token can stand for, at most."""
+        """Most characters that one token decodes to."""
         ...
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Returns the ids of `text`, without special tokens."""
+        """Encode `text`, without special tokens."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Returns the text of ids; special tokens give the empty string; total on valid ids."""
+        """Decode ids; special tokens give the empty string; valid ids never raise."""
         ...
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Returns whether the last of these ids completes the delimiter (the others do not).
+        """Whether the last of these ids completes the delimiter (the others do not).
 
-        An id that completes it alone completes it after any others.
+        An id that completes it alone also completes it after any other ids.
         """
         ...
 
@@ -97,7 +97,7 @@ class ByteCodec:
     max_token_chars = 1
 
     def __init__(self, step_delimiter: str = "\n") -> None:
-        """Makes the codec.
+        """Create the codec.
 
         Args:
             step_delimiter: Non-empty text that ends a reasoning step.
@@ -113,11 +113,11 @@ class ByteCodec:
         return f"bytes-{self.step_delimiter!r}"
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Returns the UTF-8 bytes of `text` (surrogates as their three-byte form)."""
+        """The UTF-8 bytes of `text` (surrogates in their three-byte form)."""
         return tuple(text.encode("utf-8", "surrogatepass"))
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Returns the text of ids; pad and end are empty; broken sequences are U+FFFD."""
+        """Decode ids; pad and end are empty; broken sequences become U+FFFD."""
         try:
             data = bytes(token_ids)
         except ValueError:
@@ -125,18 +125,18 @@ class ByteCodec:
         return data.decode("utf-8", _BROKEN)
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Returns whether these ids end with the delimiter's bytes."""
+        """Whether these ids end with the delimiter's bytes."""
         size = len(self._delimiter_ids)
         return tuple(step_token_ids[-size:]) == self._delimiter_ids
 
     def step_ends(self, token_ids: Sequence[int], begin: int, known: int) -> tuple[int, ...]:
-        """Returns what the function `step_ends` does, by a search in the bytes."""
+        """Compute the function `step_ends` by a search in the bytes."""
         delimiter = bytes(self._delimiter_ids)
         first = max(begin, known + 1 - len(delimiter))
         try:
             data = bytes(token_ids[first:])
         except ValueError:
-            # Pad and end belong to no delimiter, and no text holds byte 255.
+            # Pad and end are in no delimiter, and byte 255 is in no text.
             data = bytes(min(token, 255) for token in token_ids[first:])
         ends: list[int] = []
         at = data.find(delimiter)
@@ -148,7 +148,7 @@ class ByteCodec:
 
 
 def _surrogate_or_replacement(error: UnicodeError) -> tuple[str, int]:
-    """Reads what is not UTF-8: a surrogate's three bytes as itself, else one byte as U+FFFD."""
+    """Decode bytes that are not UTF-8: a surrogate's three bytes, else one byte as U+FFFD."""
     assert isinstance(error, UnicodeDecodeError), "registered for decoding"
     data, start = error.object, error.start
     if data[start] == _SURROGATE_LEAD:
@@ -165,13 +165,13 @@ codecs.register_error(_BROKEN, _surrogate_or_replacement)
 class HuggingFaceCodec:
     """A Hugging Face tokenizer as a codec.
 
-    Text round-trips as far as the tokenizer allows: byte-level ones always, unless they normalise
-    (Qwen's compose accents). Text is data: `<|end|>` written out is characters, never the special
-    token; special tokens inside a response decode to the empty string.
+    Text round-trips as far as the tokenizer allows: with byte-level tokenizers always, unless they
+    normalise (Qwen's compose accents). Text is data: a written-out `<|end|>` encodes to characters,
+    never to the special token. Special tokens inside a response decode to the empty string.
     """
 
     def __init__(self, tokenizer: Any, step_delimiter: str = "\n") -> None:
-        """Wraps `tokenizer`.
+        """Wrap `tokenizer`.
 
         Args:
             tokenizer: A `transformers` tokenizer, fast or slow, with an end token.
@@ -193,7 +193,7 @@ class HuggingFaceCodec:
         self.pad_id = self.eos_id if pad is None else int(pad)
         self._special_ids = frozenset(int(token) for token in tokenizer.all_special_ids)
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        # Not len(tokenizer): a vocabulary may have holes below its largest id.
+        # Not len(tokenizer), because a vocabulary may have holes below its largest id.
         self.vocab_size = int(vocabulary[-1][1]) + 1
         # A word-level decoder may put a space between two tokens.
         self.max_token_chars = 1 + max(len(token) for token, _ in vocabulary)
@@ -203,7 +203,7 @@ class HuggingFaceCodec:
         self._token_texts: dict[int, str] = {}
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Returns the tokenizer's ids of the characters; lone surrogates become "?"."""
+        """Encode the characters; lone surrogates become "?"."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
         return tuple(
             self.tokenizer.encode(clean, add_special_tokens=False, split_special_tokens=True)
@@ -211,11 +211,11 @@ class HuggingFaceCodec:
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...] | None:
-        """The bytes of each id, where decoding only joins them; else None."""
+        """The bytes of each id if decoding only joins them, else None."""
         return byte_table(self.tokenizer, self._special_ids, self.vocab_size)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Returns the tokenizer's text without special tokens."""
+        """Decode ids without special tokens."""
         known = self.token_bytes
         if known is not None:
             return b"".join([known[token] for token in token_ids]).decode("utf-8", "replace")
@@ -225,14 +225,14 @@ class HuggingFaceCodec:
         )
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Returns whether the text of these ids holds the delimiter."""
+        """Whether the text of these ids contains the delimiter."""
         last = int(step_token_ids[-1])
         text = self._token_texts.get(last)
         if text is None:
             text = self._token_texts.setdefault(last, self.decode([last]))
         if self.step_delimiter in text:
             return True
-        # A token may hold the last bytes of a character: alone it decodes to U+FFFD.
+        # A token may hold only the last bytes of a character, and then decodes to U+FFFD alone.
         if self.step_delimiter[-1] not in text and not text.startswith("\ufffd"):
             return False
         return self.step_delimiter in self.decode(step_token_ids)
@@ -241,13 +241,13 @@ class HuggingFaceCodec:
 def step_ends(
     codec: Codec, token_ids: Sequence[int], *, begin: int = 0, known: int = 0
 ) -> tuple[int, ...]:
-    r"""Returns the indices just after each step that closes in `token_ids[known:]`.
+    r"""Find the index just after each step that closes in `token_ids[known:]`.
 
     Args:
-        codec: Knows the delimiter.
+        codec: Defines the delimiter.
         token_ids: The whole response.
         begin: Where the step that is open at index `known` begins.
-        known: Tokens before it are known to close no further step.
+        known: No token between `begin` and this index closes a step.
 
     >>> codec = ByteCodec()
     >>> step_ends(codec, codec.encode("ab\nc\nd"))
@@ -266,13 +266,13 @@ def step_ends(
 
 
 def check_token_ids(codec: Codec, token_ids: Iterable[int]) -> tuple[int, ...]:
-    """Returns the ids as Python integers, all of them in the codec's vocabulary.
+    """Convert ids to Python integers and check that they are in the vocabulary.
 
     Raises:
-        CodecError: An id is no integer, negative or not below `vocab_size`.
+        CodecError: An id is no integer, or outside 0..vocab_size-1.
     """
     if codec.vocab_size >= _NUM_BYTES and type(token_ids) in (list, tuple):
-        # Where every id is below 256, bytes() checks them all, many times faster.
+        # If every id is below 256, bytes() checks them all, many times faster.
         with contextlib.suppress(TypeError, ValueError):
             return tuple(bytes(token_ids))
     try:
@@ -289,7 +289,7 @@ def check_token_ids(codec: Codec, token_ids: Iterable[int]) -> tuple[int, ...]:
 
 
 def load_codec(name: str, *, step_delimiter: str = "\n") -> Codec:
-    r"""Returns the built-in codec for "bytes", else the tokenizer of a model directory or hub name.
+    r"""Load the built-in codec "bytes", or the tokenizer of a model directory or hub name.
 
     >>> load_codec("bytes").codec_id
     "bytes-'\\n'"
@@ -318,9 +318,9 @@ _HIDDEN = sorted(set(range(0x100)) - set(_VISIBLE))
 BYTE_OF_CHARACTER: dict[str, int] = {chr(byte): byte for byte in _VISIBLE} | {
     chr(0x100 + place): byte for place, byte in enumerate(_HIDDEN)
 }
-"""The byte that each character of a byte-level vocabulary stands for.
+"""Character of a byte-level vocabulary -> byte.
 
-A visible byte of Latin-1 is its own character; the others, in order, are those from U+0100 on.
+A visible byte of Latin-1 is its own character; the other bytes, in order, are U+0100 and up.
 """
 _PIECE = 4096
 
@@ -328,12 +328,12 @@ _PIECE = 4096
 def byte_table(
     tokenizer: Any, special_ids: Collection[int], vocab_size: int
 ) -> tuple[bytes, ...] | None:
-    """Returns each id's bytes, [vocab_size]; None where texts are not those bytes joined.
+    """The bytes of each id, [vocab_size]; None if decoding does more than join them.
 
     Args:
         tokenizer: A `transformers` tokenizer.
         special_ids: Ids whose text is empty.
-        vocab_size: Number of ids; one that no token has is empty too.
+        vocab_size: Number of ids; unused ids are empty too.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if type(getattr(backend, "decoder", None)).__name__ != "ByteLevel":
@@ -342,7 +342,7 @@ def byte_table(
     table = [b""] * vocab_size
     for token in known:
         table[token] = _bytes_of(backend.id_to_token(token) or "")
-    # The tokenizer has the last word: a class of its own may decode as it likes.
+    # Compare with the tokenizer, because a subclass may decode differently.
     for ids in (known, known[::-1]):
         for begin in range(0, vocab_size, _PIECE):
             piece = ids[begin : begin + _PIECE]
@@ -358,5 +358,5 @@ def _bytes_of(token: str) -> bytes:
     try:
         return bytes([BYTE_OF_CHARACTER[character] for character in token])
     except KeyError:
-        # An added token that is written as it is meant.
+        # An added token holds its text itself.
         return token.encode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""The exception tree: one class per kind of caller's mistake, each also the standard-library class.
+"""The exception tree: one class per kind of caller's mistake, each also a standard-library class.
 
 Text from a policy never raises any of these; it gets a `Verdict`. Messages have one form:
-`<what> must <rule>, got <value>; <what to do>`, with a near match where a name was wrong.
+`<what> must <rule>, got <value>; <what to do>`, with a near match for a wrong name.
 """
 
 import difflib
@@ -17,15 +17,15 @@ class ConfigError(ReasonEnvError, ValueError):
 
 
 class RenderModeError(ConfigError, TypeError):
-    """A render mode that does not exist here.
+    """A render mode is not supported.
 
-    It is a TypeError too, because Stable-Baselines3's `make_vec_env` tries "rgb_array" first and
-    takes that, and nothing else, for a no.
+    It is also a TypeError, because Stable-Baselines3's `make_vec_env` tries "rgb_array" first and
+    falls back only on that exception.
     """
 
 
 class UnknownNameError(ReasonEnvError, LookupError):
-    """A name (problem set, problem, method, model, ...) is not known."""
+    """A name (problem set, problem, method, model, ...) is unknown."""
 
 
 class ProblemError(ReasonEnvError, ValueError):
@@ -41,7 +41,7 @@ class StateError(ReasonEnvError, ValueError):
 
 
 class ActionError(ReasonEnvError, ValueError):
-    """An action is not of the form that the environment's format asks for."""
+    """An action does not match the environment's format."""
 
 
 class ModelError(ReasonEnvError, ValueError):
@@ -53,19 +53,19 @@ class CheckpointError(ReasonEnvError, RuntimeError):
 
 
 class TrainingError(ReasonEnvError, ArithmeticError):
-    """An update cannot be taken: its gradient is not finite."""
+    """An update is impossible, because its gradient is not finite."""
 
 
 class EngineError(ReasonEnvError, RuntimeError):
-    """The engine that samples cannot start, or died or hung more often than allowed."""
+    """The sampling engine cannot start, or died or hung more often than allowed."""
 
 
 class VerifierError(ReasonEnvError, RuntimeError):
-    """The verifier itself failed so often that training would learn from noise."""
+    """The verifier failed so often that training would learn from noise."""
 
 
 def shown(value: object, limit: int = 200) -> str:
-    """Returns `repr(value)` cut at `limit` characters, for use in messages.
+    """Cut `repr(value)` at `limit` characters, for messages.
 
     >>> shown("a" * 300)[-12:]
     "aaaaaaaa...'"
@@ -75,7 +75,7 @@ def shown(value: object, limit: int = 200) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Returns the end of a message for a wrong name: its near match, or the choices.
+    """The end of a message about a wrong name: its near match, or the choices.
 
     >>> did_you_mean("chian", ["chain", "inverse"])
     "; did you mean 'chain'?"

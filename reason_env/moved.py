@@ -1,6 +1,6 @@
-"""Import paths of version 0.1 that its pages named, and where their modules are now.
+"""Old import paths of version 0.1 that its documentation named, and the modules' present paths.
 
-Importing an old path returns the module itself and warns. Paths that no page named are not kept.
+Importing an old path gives the module itself and a warning. Undocumented paths are not kept.
 """
 
 import sys
@@ -53,37 +53,37 @@ MOVED = {
 
 
 class _Alias(Loader):
-    """Loads an old path as the module that is at the new one."""
+    """Loads the module at the present path."""
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, path: str) -> None:
+        self._path = path
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Returns the module itself; its own spec survives the import of the old path."""
-        module = import_module(self._place)
+        """Import the module and keep its spec, which the import system will overwrite."""
+        module = import_module(self._path)
         self._spec = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs nothing: the module is complete."""
+        """Restore the spec; the module has already run."""
         module.__spec__ = self._spec
 
 
 class MovedFinder(MetaPathFinder):
-    """Finds the old paths of `MOVED`; asked last, after every finder of files."""
+    """Finds the old paths of `MOVED`, after every other finder."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Returns the spec of an old path, with a warning that names the new one."""
+        """Find an old path, with a warning that names the present one."""
         if fullname not in MOVED:
             return None
-        place = MOVED[fullname]
-        warnings.warn(f"{fullname} is now {place}", DeprecationWarning, stacklevel=2)
-        return ModuleSpec(fullname, _Alias(place))
+        present = MOVED[fullname]
+        warnings.warn(f"{fullname} is now {present}", DeprecationWarning, stacklevel=2)
+        return ModuleSpec(fullname, _Alias(present))
 
 
 def install() -> None:
-    """Adds the finder once."""
+    """Add the finder once."""
     if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
         sys.meta_path.append(MovedFinder())

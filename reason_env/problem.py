@@ -1,7 +1,7 @@
-"""Problem and ProblemSet: what is asked, with its reference; immutable, ordered, content-hashed.
+"""Problem and ProblemSet: questions with references; immutable, ordered, content-hashed.
 
-A problem set is a plain value. Where problems come from (families, files, hubs) is
-`reason_env.problems`; nothing here reads a file or draws a random number.
+A problem set is a plain value. `reason_env.problems` builds it from families, files and hubs;
+nothing here reads a file or draws a random number.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ class Problem:
     problem_id: str
     """`<set>/<split>/<row>`; unique in its set."""
     question: str
-    """The text that the policy is asked."""
+    """The text of the question."""
     answer: str
-    """The reference answer. Never observed unless a guidance shows it."""
+    """The reference answer, which no observation shows without guidance."""
     solution: tuple[str, ...] = ()
     """Reference reasoning steps, without delimiters; may be empty."""
     level: int = 0
-    """Difficulty, 0 where unknown."""
+    """Difficulty; 0 if unknown."""
     source: str = ""
-    """Where the problem comes from, for people."""
+    """The origin of the problem, for people."""
 
     def __post_init__(self) -> None:
         if not self.problem_id:
@@ -60,15 +60,15 @@ class Problem:
         return self.answer
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a JSON-able dict; `from_dict` is its inverse."""
-        # Not asdict(), which copies every text: each snapshot of an environment writes one.
+        """The problem as a JSON-able dict; `from_dict` is the inverse."""
+        # Not asdict(), which copies every text: each written state contains a problem.
         return {name: getattr(self, name) for name in Problem.__slots__} | {
             "solution": list(self.solution)
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Problem":
-        """Returns the problem that `to_dict` wrote.
+        """Read what `to_dict` wrote.
 
         Raises:
             ProblemError: A field is missing, unknown or of the wrong type.
@@ -95,17 +95,17 @@ class Problem:
 
 
 SCORERS = ("reasoning_gym", "countdown")
-"""Whose scorers `verify` knows: the first has workers of its own."""
+"""The scorers that `verify` knows; the first runs in separate workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredReference:
-    """What a scorer needs to verify an answer of which several are right; hashable, JSON-able."""
+    """What a scorer needs to verify one of several right answers; hashable, JSON-able."""
 
     scorer: str
-    """Whose, one of `SCORERS`."""
+    """One of `SCORERS`."""
     entry: str
-    """JSON that the scorer makes the same entry from again, in any process."""
+    """JSON from which the scorer rebuilds the same entry in any process."""
 
     def __post_init__(self) -> None:
         if self.scorer not in SCORERS:
@@ -117,7 +117,7 @@ class ScoredReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredProblem(Problem):
-    """A problem of which `answer` is one right answer of several, and a scorer tells which.
+    """A problem with several right answers: `answer` is one, and a scorer decides about others.
 
     >>> scored_by = ScoredReference(scorer="reasoning_gym", entry='{"index":0}')
     >>> p = ScoredProblem(problem_id="rg/train/0", question="?", answer="1", scored_by=scored_by)
@@ -133,7 +133,7 @@ class ScoredProblem(Problem):
         return self.scored_by
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a JSON-able dict; `Problem.from_dict` is its inverse."""
+        """The problem as a JSON-able dict; `Problem.from_dict` is the inverse."""
         scored_by = {"scorer": self.scored_by.scorer, "entry": self.scored_by.entry}
         return Problem.to_dict(self) | {"scored_by": scored_by}
 
@@ -162,7 +162,7 @@ class ProblemSet(Sequence[Problem]):
     name: str
     problems: tuple[Problem, ...]
     checker: StepChecker | None = None
-    """Ground truth for localisation: finds the first wrong step; None where none is known."""
+    """Finds the first wrong step, as ground truth for localisation; None if not available."""
     _by_id: dict[str, Problem] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -196,7 +196,7 @@ class ProblemSet(Sequence[Problem]):
         return iter(self.problems)
 
     def by_id(self, problem_id: str) -> Problem:
-        """Returns the problem of that id.
+        """Find a problem by its id.
 
         Raises:
             UnknownNameError: No such problem; the message names the nearest id.
@@ -211,7 +211,7 @@ class ProblemSet(Sequence[Problem]):
 
     @property
     def content_hash(self) -> str:
-        """Returns 16 hex digits over every field of every problem; equal in every process."""
+        """16 hex digits over every field of every problem; equal in every process."""
         digest = hashlib.sha256()
         for problem in self.problems:
             line = json.dumps(problem.to_dict(), sort_keys=True, ensure_ascii=True)
