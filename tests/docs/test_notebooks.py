@@ -14,6 +14,7 @@ END = "-- end of the cell --"
 def test_the_index_names_every_notebook():
     named = re.findall(r"\]\((\w+\.md)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
     assert sorted(named) == [page.name for page in NOTEBOOKS]
+    assert len(named) == 5
 
 
 @pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
