@@ -1,8 +1,8 @@
-r"""Attacks on the verifier: what a policy may write to be paid for nothing, or to stop the trainer.
+r"""Attacks on the verifier: responses that try to earn an undeserved reward or to stop the trainer.
 
-Claim: of more than 200 attacks none is graded CORRECT, none runs code, none takes over 1.3 s of
-wall time on an idle machine, none lets a process grow over 512 MB, and the pool answers
-afterwards. Run: python -m benchmarks.verifier.attacks
+Claim: of more than 200 attacks, none grades as CORRECT, none executes code, none takes more than
+1.3 s of wall time on an idle machine, and none makes a process use more than 512 MB. The pool
+replies afterwards. Run: python -m benchmarks.verifier.attacks
 """
 
 import resource
@@ -19,21 +19,15 @@ MAX_WALL_S = 1.3
 
 
 class Attack(NamedTuple):
-    """One response and the reference it is graded against."""
+    """A response, and the reference to grade it against."""
 
     kind: str
     response: str
     reference: str
 
 
-class Setting(NamedTuple):
-    """One family of attacks."""
-
-    kind: str
-
-
 def attacks(canary: str) -> Iterator[Attack]:
-    """Yields every attack; code payloads would create the file `canary`."""
+    """Yield every attack; code that ran would create the file `canary`."""
     for kind, response, reference in (
         *_size(), *_nesting(), *_restated(), *_sprays(), *_unseen(), *_special(), *_places(),
         *_heavy(),
@@ -244,12 +238,8 @@ def _payloads(canary: str) -> Iterator[str]:
     yield f"#### ; touch {canary} #"
 
 
-SETTINGS = tuple(Setting(kind) for kind in ("all",))
-
-
-def run(setting: Setting) -> list[dict[str, object]]:
-    """Grades every attack and returns a row for each, with the seconds it took."""
-    del setting
+def run() -> list[dict[str, object]]:
+    """Grade every attack; return a row for each, with its wall time in seconds."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         canary = Path(folder) / "executed"
@@ -272,7 +262,7 @@ def run(setting: Setting) -> list[dict[str, object]]:
 
 
 def score(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Returns the figures of the claim."""
+    """Compute the figures of the claim."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     alive = grade(r"\boxed{\int_0^1 2x\,dx}", r"\int_0^1 2t\,dt").is_correct
@@ -290,8 +280,8 @@ def score(rows: list[dict[str, object]]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Prints what went wrong and the figures."""
-    rows = run(SETTINGS[0])
+    """Print the figures, and the attacks that were accepted, failed or were slow."""
+    rows = run()
     for row in rows:
         if row["outcome"] in ("correct", "error") or float(str(row["wall_s"])) > 0.3:
             print(row)

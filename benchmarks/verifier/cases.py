@@ -1,10 +1,11 @@
-r"""Scores the verifier on public test suites, on GSM8K and on swapped pairs, by hand-audited truth.
+r"""Scores the verifier on public test suites with audited labels, on GSM8K and on swapped pairs.
 
-Claim: math_verify_0.9.0 >= 0.98, hendrycks and nemo_skills 1.0, sympy_parse_latex >= 0.85, recall
->= 0.80 on half of HardVerify with at most one false positive; every GSM8K reference grades
-itself. Each suite is scored twice: with the default options, and with what its own rows ask for
-(a percentage whose sign is optional, a precision, texts without a box). A bare answer is put in a
-box. Run: python -m benchmarks.verifier.cases [all] - `all` adds attacks, rewrites and throughput.
+Claim: accuracy >= 0.98 on math_verify_0.9.0, 1.0 on hendrycks and nemo_skills, >= 0.85 on
+sympy_parse_latex; recall >= 0.80 on half of HardVerify, with at most one false positive; every
+GSM8K reference is correct for itself. Each suite is scored twice: with the default options, and with the
+options that its own grader has (an optional percent sign, a precision, texts without a box). Bare
+answers are put into a box.
+Run: python -m benchmarks.verifier.cases [all] - `all` adds attacks, rewrites and throughput.
 """
 
 import json
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One suite and the figure that it must show."""
+    """A suite, its options, and the figure claimed."""
 
     suite: str
     at_least: float
@@ -49,7 +50,7 @@ SETTINGS = tuple(
 
 
 def run(setting: Setting) -> list[Row]:
-    """Returns one row for each labelled case: its truth and the verdict."""
+    """Grade each labelled case; return a row for each, with its label and the verdict."""
     path = SHARED / "verifier_cases" / f"{setting.suite}.jsonl"
     cases = [json.loads(line) for line in path.read_text().splitlines()]
     return [_graded(case, setting) for case in cases if case["truth"] is not None]
@@ -69,7 +70,7 @@ def _graded(case: Row, setting: Setting) -> Row:
 
 
 def suite_options(case: Row) -> GradeOptions:
-    """Returns the options that a row of a suite asks for, as its own grader would be called."""
+    """Choose the options that match how a row's own suite calls its grader."""
     is_math_verify = str(case["source"]).startswith("pypi:math-verify")
     return GradeOptions(
         markers=MARKERS,
@@ -80,7 +81,7 @@ def suite_options(case: Row) -> GradeOptions:
 
 
 def score(rows: list[Row]) -> dict[str, float]:
-    """Returns accuracy, recall and the count of false positives."""
+    """Compute accuracy, recall and the number of false positives."""
     right = sum(row["truth"] == row["found"] for row in rows)
     positives = [row for row in rows if row["truth"]]
     return {
@@ -92,9 +93,9 @@ def score(rows: list[Row]) -> dict[str, float]:
 
 
 def swapped(suite: str, every: int = 5) -> dict[str, int]:
-    """Returns how many predictions are accepted for another row's reference, of how many pairs.
+    """Count the predictions that are accepted for the reference of another row.
 
-    A few are: some rows of a suite have equal answers. The figure bounds false positives.
+    The count bounds the false positives; it is not 0, because some rows have equal answers.
     """
     path = SHARED / "verifier_cases" / f"{suite}.jsonl"
     cases = [json.loads(line) for line in path.read_text().splitlines()]
@@ -113,7 +114,7 @@ _MARK = re.compile(r"<<[^<>=]*=([-0-9.,/]+)>>\s*\$?([-0-9.,]*[0-9])")
 
 
 def gsm8k() -> dict[str, int]:
-    """Returns how the GSM8K references grade: themselves, off by one, and their marked numbers."""
+    """Grade the GSM8K references against themselves and off by one, and the marked numbers."""
     counts: dict[str, int] = dict.fromkeys(
         ("references", "self", "off by one accepted", "marks", "agree"), 0
     )
@@ -139,7 +140,7 @@ def _exact(text: str) -> Fraction:
 
 
 def main() -> None:
-    """Prints every figure, and each row that went wrong."""
+    """Print every figure, and each wrong verdict."""
     for setting in SETTINGS:
         rows = run(setting)
         figures = score(rows)

@@ -1,8 +1,8 @@
-r"""Fuzzes the verifier: mutated answers and random pieces of LaTeX, for as long as is asked.
+r"""Fuzzes the verifier with mutated answers and random pieces of LaTeX.
 
-Claim: in 10 minutes no exception and no hang. A call's CPU time in this process is measured,
-because wall time says more about the machine; the worker has its own limit. Seeded, so a finding
-repeats. Run: python -m benchmarks.verifier.fuzz [seconds] [seed]
+Claim: no exception and no hang in 10 minutes. Measures the CPU time of each call in this process,
+because wall time depends on the load of the machine; the worker has its own limit. A seed makes
+findings repeatable. Run: python -m benchmarks.verifier.fuzz [seconds] [seed]
 """
 
 import sys
@@ -15,7 +15,8 @@ from benchmarks.verifier.metamorphic import ANSWERS
 from reason_env.verify import clear_cache, extract_answer, grade, is_gradable
 
 MAX_CPU_S = 1.0
-_PIECES_TEXT = r"""
+PIECES = tuple(
+    r"""
     \boxed{ \frac \sqrt \sqrt[3] \sum_{k=1}^{n} \int_0^1 \lim_{x\to0} \begin{pmatrix}
     \end{pmatrix} \left( \right) \{ \} { } ( ) [ ] | ^ _ ! ' " % \% $ $$ \( \) \[ \] & \\ , ; : .
     .. + - * / = < > <= \le \ge \ne \in \cup \cap \setminus \pm \mp \approx \pi e i \infty
@@ -23,25 +24,16 @@ _PIECES_TEXT = r"""
     \overline{3} \mathbb{R} \ldots \frac12 \dfrac{1}{2} 0 1 2 7 10 99999 1e9 1.5E999 0.1 .5 1,000
     x y n f(x) f'(x) x_1 x_{n} and or is the answer #### <think> </think> dx \int dx \sum \mho
     \foo \partial cm km \$ 1/0 0^0 9^9^9 100! \mid \langle \rangle \ud800
-"""
-PIECES = tuple(_PIECES_TEXT.split())
-_ODD = (
-    "\ud800",
-    "\u200b",
-    "\u202e",
-    "\u0661",
-    "\uff11",
-    "\x00",
-    "\n",
-    " ",
-    "\u221e",
-    "\u03c0",
-    "\u2460",
+    """.split()
 )
+_ODD = (
+    "\ud800", "\u200b", "\u202e", "\u0661", "\uff11", "\x00", "\n", " ", "\u221e", "\u03c0",
+    "\u2460",
+)  # fmt: skip
 
 
 def response_from(rng: np.random.Generator) -> str:
-    """Returns one random text: pieces, or an answer with some characters changed."""
+    """Draw a random text: pieces of LaTeX, or an answer with some characters changed."""
     if rng.random() < 0.5:
         count = int(rng.integers(1, 40 if rng.random() < 0.95 else 800))
         text = "".join(_piece(rng) for _ in range(count))
@@ -70,7 +62,7 @@ def _mutated(text: str, rng: np.random.Generator) -> str:
 
 
 def run(seconds: float, seed: int) -> dict[str, object]:
-    """Returns the counts of one fuzzing run, with the texts that raised or took too long."""
+    """Fuzz for some seconds; count outcomes, and collect texts that raised or took too long."""
     rng = np.random.default_rng(seed)
     outcomes: dict[str, int] = {}
     raised: list[str] = []
@@ -100,7 +92,7 @@ def run(seconds: float, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Prints the counts."""
+    """Print the counts."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 600.0
     print(run(seconds, int(sys.argv[2]) if len(sys.argv) > 2 else 0))
 

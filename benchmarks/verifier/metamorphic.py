@@ -1,8 +1,8 @@
-r"""Metamorphic rewrites: 20 that keep the value change no verdict, 20 that change it always do.
+r"""Metamorphic tests of the verifier: 20 rewrites that keep an answer's value, 20 that change it.
 
-Claim: over every answer that a rewrite applies to, a right answer stays CORRECT and a wrong one
-INCORRECT under the keeping rewrites; a right answer becomes not CORRECT under each changing one.
-Run: python -m benchmarks.verifier.metamorphic
+Claim: for every answer to which a rewrite applies, a rewrite that keeps the value leaves right
+answers CORRECT and wrong answers INCORRECT, and a rewrite that changes it makes right answers
+INCORRECT. Run: python -m benchmarks.verifier.metamorphic
 """
 
 import re
@@ -23,7 +23,7 @@ ANSWERS = (
     r"\begin{pmatrix}1 & 2 \\ 3 & 4\end{pmatrix}", r"5 \text{ cm}", r"90^\circ", "7:32",
     r"1 \pm \sqrt{19}", "f(x) = x^2+1", r"\sqrt[3]{x}+1", r"\frac{1}{x+1}",
 )  # fmt: skip
-"""Reference answers of every type; each is its own right response."""
+"""Reference answers of every type; each is a right response to itself."""
 
 
 def _replaced(pattern: str, by: str) -> Rewrite:
@@ -176,12 +176,12 @@ CHANGING: dict[str, Rewrite] = {
 
 
 def wrong_for(reference: str) -> str | None:
-    """Returns a response that is wrong for the reference, made by a changing rewrite."""
+    """Change a reference into a wrong response."""
     return _bumped(reference) or _turned(reference)
 
 
 def run() -> list[dict[str, object]]:
-    """Returns a row for each rewrite of each answer: what was expected and what came."""
+    """Grade each rewrite of each answer; return a row for each, with the outcome."""
     rows: list[dict[str, object]] = []
     for answer in ANSWERS:
         wrong = wrong_for(answer)
@@ -205,9 +205,7 @@ def _row(kind: str, name: str, answer: str, rewritten: str, expected: bool) -> d
 
 
 def score(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Returns how many rewrites of each kind there are and how many verdicts were not as
-    expected.
-    """
+    """Count the rewrites and cases of each kind, and the unexpected verdicts."""
     result: dict[str, object] = {}
     for kind in ("keeping", "changing"):
         mine = [row for row in rows if row["kind"] == kind]
@@ -218,7 +216,7 @@ def score(rows: list[dict[str, object]]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Prints each violation and the figures."""
+    """Print each unexpected verdict and the figures."""
     rows = run()
     for row in rows:
         if not row["is_right"]:

@@ -1,7 +1,7 @@
-r"""Verdicts a second against math-verify, both in one process and one run, caches off.
+r"""Verdicts per second against math-verify, in one process and one run, without caches.
 
-Claim: at least 20x on integers and fractions, 50x on polynomials and on trigonometric identities; a
-1.3 kB response with a boxed integer takes at most 50 us.
+Claim: at least 20 times as many on integers and fractions, 50 times as many on polynomials and
+trigonometric identities; a 1.3 kB response with a boxed integer takes at most 50 us.
 Run: python -m benchmarks.verifier.throughput
 """
 
@@ -20,7 +20,7 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One kind of answer, the pairs to grade and the least ratio."""
+    """A kind of answer, its pairs, and the ratio claimed."""
 
     name: str
     pairs: Callable[[], Pairs]
@@ -58,7 +58,7 @@ SETTINGS = (
 
 
 def run(setting: Setting) -> list[dict[str, object]]:
-    """Returns one row: seconds a pair of both graders, and whether both accept every pair."""
+    """Time both graders: seconds per pair, their ratio, and whether both accept every pair."""
     pairs = setting.pairs()
     ours, right = _timed(lambda response, answer: grade(response, answer).is_correct, pairs)
     few = pairs[: setting.math_verify_pairs]
@@ -69,7 +69,7 @@ def run(setting: Setting) -> list[dict[str, object]]:
 
 
 def _timed(grader: Callable[[str, str], bool], pairs: Pairs) -> tuple[float, bool]:
-    """Returns the median of three: seconds a pair, with nothing cached before."""
+    """Time a grader with empty caches: the median of three runs, in seconds per pair."""
     seconds: list[float] = []
     right = True
     grader(*pairs[0])
@@ -88,19 +88,19 @@ def _by_math_verify(response: str, answer: str) -> bool:
 
 
 def long_response() -> float:
-    """Returns seconds for a 1.3 kB response that ends in a boxed integer."""
+    """Time a 1.3 kB response that ends in a boxed integer, in seconds."""
     words = "so we add the two numbers and get " * 38
     pairs = [(f"{words} $\\boxed{{{n}}}$.", str(n)) for n in range(1000, 3000)]
     return _timed(lambda response, answer: grade(response, answer).is_correct, pairs)[0]
 
 
 def score(rows: list[dict[str, object]]) -> dict[str, float]:
-    """Returns the ratio of each setting."""
+    """Map each setting to its ratio."""
     return {str(row["name"]): float(str(row["ratio"])) for row in rows}
 
 
 def main() -> None:
-    """Prints the ratios."""
+    """Print the ratios."""
     logging.disable(logging.CRITICAL)
     for setting in SETTINGS:
         for row in run(setting):

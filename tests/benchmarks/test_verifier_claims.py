@@ -22,7 +22,7 @@ def benchmark(name: str) -> ModuleType:
 
 def test_no_attack_is_accepted_or_executed_and_the_pool_lives() -> None:
     attacks = benchmark("attacks")
-    rows = attacks.run(attacks.SETTINGS[0])
+    rows = attacks.run()
     figures = attacks.score(rows)
 
     assert [row for row in rows if row["outcome"] in ("correct", "error")] == []
