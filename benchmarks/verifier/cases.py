@@ -2,8 +2,8 @@ r"""Scores the verifier on public test suites with audited labels, on GSM8K and 
 
 Claim: accuracy >= 0.98 on math_verify_0.9.0, 1.0 on hendrycks and nemo_skills, >= 0.85 on
 sympy_parse_latex; recall >= 0.80 on half of HardVerify, with at most one false positive; every
-GSM8K reference is correct for itself. Each suite is scored twice: with the default options, and with the
-options that its own grader has (an optional percent sign, a precision, texts without a box). Bare
+GSM8K reference is correct for itself. Each suite is scored twice: with the default options, and
+with those of its own grader (an optional percent sign, a precision, texts without a box). Bare
 answers are put into a box.
 Run: python -m benchmarks.verifier.cases [all] - `all` adds attacks, rewrites and throughput.
 """

@@ -31,7 +31,7 @@ def is_region(node: Node) -> bool:
     )
 
 
-def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape a line
+def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape per line
     """Convert a node to a region; None if it has a shape that this module does not know."""
     if node.op in ("interval", "tuple"):
         return _interval(node)
