@@ -1,8 +1,8 @@
-"""Conservative policy iteration: an update is taken if its measured advantage holds up."""
+"""Conservative policy iteration: test each update on fresh episodes, then step or reject it."""
 
 from reason_env.agents.cpi.config import CPIConfig, DistillConfig
 from reason_env.agents.cpi.estimators import response_advantages
-from reason_env.agents.cpi.restarts import Restart, base_restarts
+from reason_env.agents.cpi.restarts import Restart, initial_restarts
 from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.cpi.update import ConservativeUpdate, decide
 
@@ -11,8 +11,8 @@ __all__ = [
     "ConservativeUpdate",
     "DistillConfig",
     "Restart",
-    "base_restarts",
     "decide",
+    "initial_restarts",
     "response_advantages",
     "step_advantages",
 ]

@@ -1,6 +1,6 @@
 """CPIConfig: every number of the conservative update of a language model.
 
-Which starts are mu, and what the candidate is trained on, is the method's own config beside it.
+The method's config determines the starts (mu) and the loss of the candidate.
 """
 
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ Accept = Literal["confident", "positive", "always"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillConfig:
-    """How the mixture is fitted: Adam on KL(mixture || policy), the rate falling to 0.
+    """The fit of the mixture: Adam on KL(mixture || policy), the rate falling to 0.
 
     Raises:
-        ConfigError: A number is out of its range.
+        ConfigError: A number is out of range.
     """
 
     updates: int = 40
     """Optimizer steps."""
     rows: int = 32
-    """Sampled responses a step, in random order."""
+    """Responses of one optimizer step, in random order."""
     learning_rate: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -40,46 +40,46 @@ class DistillConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CPIConfig:
-    """Conservative policy iteration: the candidate is the method's update, taken if it holds up.
+    """Conservative policy iteration: take the method's update only if its advantage is measured.
 
     Raises:
-        ConfigError: A number is out of its range, or two settings contradict each other.
+        ConfigError: A number is out of range, or two settings contradict each other.
     """
 
     estimator: Estimator = "response"
     """response: an action is the whole rest of the response; paired samples of both policies.
-    response_weighted: the same, from samples of the old policy and importance weights alone.
-    step: an action is one step; the old policy goes on after it."""
+    response_weighted: the same, from samples of the old policy with importance weights.
+    step: an action is one reasoning step, continued by the old policy."""
     roll_in: bool = True
-    """With step: deviations are at steps of the old policy's episodes from mu (d_{pi,mu}). False
-    takes mu itself as the distribution of the steps that deviate, as a reset does."""
+    """step only. True: deviate at steps of the old policy's episodes from mu (d_{pi,mu}). False:
+    deviate at the restarts, as a reset does."""
     num_restarts: int = 64
-    """Fresh draws of a problem for the advantage; each gives its own start and the method's."""
+    """Fresh problem draws to estimate the advantage; each gives a start from D and the method's."""
     samples: int = 2
-    """Episodes a start and policy (response), or steps a start that deviate (step)."""
+    """response: episodes of each policy from each start. step: deviations from each start."""
     confidence: float = 0.95
-    """Of the two-sided interval; its lower limit is above the truth in half of the rest."""
+    """Of the two-sided interval; the lower limit exceeds the truth in half of the misses."""
     accept: Accept = "confident"
-    """What is asked of the candidate. confident: the interval's lower limit is above 0. positive:
-    the estimate is. always: nothing (a control)."""
+    """Test of the candidate. confident: the interval's lower limit is above 0. positive: the
+    estimate is above 0. always: none (a control)."""
     step_size: float | None = None
-    """alpha, 0..1; 1 is the candidate itself. None: `tau / (2 R H)` with the lower limit."""
+    """alpha, 0..1; 1 is the candidate. None: `tau / (2 R H)` with the lower limit tau."""
     mixture: Mixture = "distill"
     """distill: KL to the mixture on sampled states. interpolate: (1 - alpha) w + alpha w'."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     beta: float | None = None
-    """Share of D, the problems' own starts, in (1 - beta) mu + beta D, in training and estimate.
-    None: as the method's training samples are."""
+    """Weight of D (the problems as the environment starts them) in (1 - beta) mu + beta D, in the
+    loss and in the estimate. None: the fraction among the method's training samples."""
     horizon: int | None = None
-    """H of the step estimator: no episode has more steps. None: the environment's max_steps."""
+    """step only. H, the largest number of steps of an episode. None: the env's max_steps."""
     max_return: float = 1.0
     """R: returns lie in [0, R]."""
     realised_problems: int = 64
-    """Fresh draws from D that the improvement is measured on, after the fact; 0: not measured."""
+    """Fresh draws from D to measure the realised gain after the step; 0: not measured."""
     realised_samples: int = 2
-    """Episodes a draw and policy."""
+    """Episodes of each policy for each of these draws."""
     realised_restarts: bool = False
-    """Measures the improvement from (1 - beta) mu + beta D too: what the bound speaks of."""
+    """Also measure the realised gain from (1 - beta) mu + beta D, which the bound is about."""
 
     def __post_init__(self) -> None:
         names = {"estimator": Estimator, "mixture": Mixture, "accept": Accept}
@@ -107,6 +107,6 @@ class CPIConfig:
             raise ConfigError(f"max_return must be above 0 and finite, got {self.max_return!r}")
         if self.step_size is None and self.estimator == "step" and not self.roll_in:
             raise ConfigError(
-                "step_size must be given without roll_in, got None; the step size of the theory "
-                "needs the advantage over d_{pi,mu}"
+                "step_size must be given without roll_in, got None; tau / (2 R H) needs the "
+                "advantage over d_{pi,mu}"
             )

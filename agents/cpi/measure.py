@@ -1,8 +1,8 @@
-"""What a conservative update measures: the policy advantage, and afterwards the realised gain.
+"""Measure a candidate: its policy advantage before the step, and the realised gain after it.
 
-Problems are drawn from D with replacement, so that draws are independent and the intervals speak of
-D, the training problems as the environment starts them. Everything is sampled through the
-environment, with the run's own sampling.
+Problems are drawn from D with replacement, so that the draws are independent and the intervals hold
+for D, the training problems as the environment starts them. Episodes run through the environment
+with the run's sampling.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,16 @@ import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.cpi.config import CPIConfig
-from reason_env.agents.cpi.estimators import Arms, Sampled, response_advantages, weighted_advantages
-from reason_env.agents.cpi.interval import advantage_interval, base_weight
-from reason_env.agents.cpi.mixture import Weights, acting_with
-from reason_env.agents.cpi.restarts import Restart, base_restarts, drawn_restarts
+from reason_env.agents.cpi.estimators import (
+    PolicyPair,
+    RestartAdvantages,
+    check_untruncated,
+    response_advantages,
+    weighted_advantages,
+)
+from reason_env.agents.cpi.interval import advantage_interval, initial_weight
+from reason_env.agents.cpi.mixture import Weights, using_weights
+from reason_env.agents.cpi.restarts import Restart, draw_restarts, initial_restarts
 from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.methods import Method
@@ -25,11 +31,10 @@ from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_stat
 from reason_env.agents.statistics import Interval
 from reason_env.env import reason_env_of
 from reason_env.errors import ConfigError
-from reason_env.state import ReasonState
 
 
-class AtWeights:
-    """A policy with other weights: the model has them while it samples or scores."""
+class PolicyWithWeights:
+    """A policy that loads these weights into its model while it samples or scores."""
 
     def __init__(self, policy: LanguageModelPolicy, weights: Weights) -> None:
         self.policy, self.weights = policy, weights
@@ -37,7 +42,7 @@ class AtWeights:
 
     @property
     def policy_version(self) -> int:
-        """That of the policy."""
+        """The version of the wrapped policy."""
         return self.policy.policy_version
 
     def sample(
@@ -48,8 +53,8 @@ class AtWeights:
         seed: int,
         stop_ids: tuple[int, ...] | None = None,
     ) -> list[tuple[Completion, ...]]:
-        """Returns what the policy samples with these weights."""
-        with acting_with(self.policy.model, self.weights):
+        """Sample completions with these weights."""
+        with using_weights(self.policy.model, self.weights):
             return self.policy.sample(contexts, sampling, seed=seed, stop_ids=stop_ids)
 
     def score(
@@ -58,27 +63,27 @@ class AtWeights:
         completions: Sequence[Sequence[int]],
         sampling: SamplingConfig,
     ) -> list[tuple[float, ...]]:
-        """Returns how likely the policy says these are, with these weights."""
-        with acting_with(self.policy.model, self.weights):
+        """Compute the completions' log-probabilities with these weights."""
+        with using_weights(self.policy.model, self.weights):
             return self.policy.score(contexts, completions, sampling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """An advantage or a gain over restarts, and what its measurement took."""
+class AdvantageEstimate:
+    """An estimated advantage or gain, and the effort behind it."""
 
     interval: Interval
-    """In return; the mean over the H steps where the estimator is `step`."""
+    """In return; with the estimator `step`, the mean over the H steps."""
     num_restarts: int
     """Restarts with a graded episode."""
-    restart_share: float
-    """Weight of mu: 1 - beta; 0 where no start of mu was found."""
+    restart_weight: float
+    """Weight of mu: 1 - beta; 0 if no start from mu was found."""
     num_tokens: int
-    """Generated, those that found the restarts included."""
+    """Generated tokens, including those that found the restarts."""
 
 
-class Measurement:
-    """Measures two sets of weights of one policy against each other."""
+class AdvantageEstimator:
+    """Compares two sets of weights of one policy on episodes of the run's environment."""
 
     def __init__(
         self,
@@ -89,31 +94,28 @@ class Measurement:
         env: gym.Env[Any, Any],
         sampling: SamplingConfig,
     ) -> None:
-        """Takes the live objects of a run, which stay the caller's.
+        """Keep references to the live objects of a run.
 
         Raises:
-            ConfigError: The sampling does not suit the estimator.
+            ConfigError: The estimator cannot use this sampling.
         """
         self.config = config
         self.policy, self.method = policy, method
         self.env, self.sampling = env, sampling
-        if config.estimator == "response_weighted" and (sampling.top_p < 1 or sampling.top_k):
-            raise ConfigError(
-                "estimator 'response_weighted' must have untruncated sampling, got top_p "
-                f"{sampling.top_p!r} and top_k {sampling.top_k!r}; use estimator 'response'"
-            )
+        if config.estimator == "response_weighted":
+            check_untruncated(sampling)
 
     @property
     def horizon(self) -> int:
-        """H: 1 for whole responses; the steps that an episode may have for single steps."""
+        """H: the largest number of steps of an episode; 1 if an action is a whole response."""
         if self.config.estimator != "step":
             return 1
         return self.config.horizon or reason_env_of(self.env).rules.max_steps
 
     def advantage(
         self, old: Weights, new: Weights, *, problem_ids: Sequence[str], beta: float, seed: int
-    ) -> Measured:
-        """Returns the policy advantage of `new` over `old` under (1 - beta) mu + beta D.
+    ) -> AdvantageEstimate:
+        """Estimate the policy advantage of `new` over `old` under (1 - beta) mu + beta D.
 
         Raises:
             ConfigError: A return lies outside [0, max_return], or an episode has more steps than
@@ -121,108 +123,111 @@ class Measurement:
             VerifierError: No episode was graded.
         """
         rng = np.random.default_rng(seed)
-        arms = self._arms(old, new)
-        restarts, tokens = self._restarts(arms, self.config.num_restarts, problem_ids, beta, rng)
-        found = self._estimate(arms, restarts, _drawn_seed(rng))
-        self._check(found)
-        return self._measured(found, restarts, beta, tokens, scale=1 / self.horizon)
+        pair = self._pair(old, new)
+        restarts, tokens = self._draw_restarts(
+            pair, self.config.num_restarts, problem_ids, beta, rng
+        )
+        # All weight on mu: starts from D only serve if no start from mu was found.
+        if beta == 0 and not all(one.is_initial for one in restarts):
+            restarts = [one for one in restarts if not one.is_initial]
+        found = self._estimate(pair, restarts, _draw_seed(rng))
+        self._check_assumptions(found)
+        return self._summarize(found, restarts, beta, tokens, scale=1 / self.horizon)
 
-    def realised(
+    def realised_gain(
         self, old: Weights, new: Weights, *, problem_ids: Sequence[str], beta: float, seed: int
-    ) -> tuple[Measured, Measured]:
-        """Returns the gain in return of `new` over `old`: from D, and from (1 - beta) mu + beta D.
+    ) -> tuple[AdvantageEstimate, AdvantageEstimate]:
+        """Estimate the gain in return of `new` over `old`, from D and from (1 - beta) mu + beta D.
 
-        The second is the first where beta is 1, or where the config does not ask for it.
+        The two are equal if beta is 1 or `realised_restarts` is off.
         """
         config = self.config
         rng = np.random.default_rng(seed)
-        arms = self._arms(old, new)
-        share = beta if config.realised_restarts else 1.0
-        restarts, tokens = self._restarts(
-            arms, config.realised_problems, problem_ids, share, rng, keep_base=True
+        pair = self._pair(old, new)
+        weight = beta if config.realised_restarts else 1.0
+        restarts, tokens = self._draw_restarts(
+            pair, config.realised_problems, problem_ids, weight, rng
         )
         found = response_advantages(
-            arms, restarts, samples=config.realised_samples, seed=_drawn_seed(rng)
+            pair, restarts, samples=config.realised_samples, seed=_draw_seed(rng)
         )
-        self._check(found)
-        from_start = self._measured(found, restarts, 1.0, tokens)
-        return from_start, self._measured(found, restarts, share, tokens)
+        self._check_assumptions(found)
+        from_initial = self._summarize(found, restarts, 1.0, tokens)
+        return from_initial, self._summarize(found, restarts, weight, tokens)
 
-    def _arms(self, old: Weights, new: Weights) -> Arms:
-        return Arms(
-            old=AtWeights(self.policy, old),
-            new=AtWeights(self.policy, new),
+    def _pair(self, old: Weights, new: Weights) -> PolicyPair:
+        return PolicyPair(
+            old=PolicyWithWeights(self.policy, old),
+            new=PolicyWithWeights(self.policy, new),
             env=self.env,
             sampling=self.sampling,
         )
 
-    def _restarts(
+    def _draw_restarts(
         self,
-        arms: Arms,
+        pair: PolicyPair,
         num: int,
         problem_ids: Sequence[str],
         beta: float,
         rng: np.random.Generator,
-        *,
-        keep_base: bool = False,
     ) -> tuple[list[Restart], int]:
-        """Returns fresh restarts of `num` draws, and the tokens generated to find them."""
+        """Draw `num` problems and find their restarts; count the tokens generated for it."""
         drawn = [problem_ids[int(at)] for at in rng.integers(len(problem_ids), size=num)]
-        states: list[ReasonState] = initial_states(self.env, drawn, seed=_drawn_seed(rng))
-
-        def sample(starts: Sequence[Start]) -> RolloutBatch:
-            seed = _drawn_seed(rng)
-            return collect(starts, env=self.env, policy=arms.old, sampling=self.sampling, seed=seed)
-
+        states = initial_states(self.env, drawn, seed=_draw_seed(rng))
         if beta == 1:
-            return base_restarts(states), 0
-        restarts, tokens = drawn_restarts(self.method, states, sample, rng)
-        of_mu = [one for one in restarts if not one.is_base]
-        return (of_mu if beta == 0 and of_mu and not keep_base else restarts), tokens
+            return initial_restarts(states), 0
 
-    def _estimate(self, arms: Arms, restarts: Sequence[Restart], seed: int) -> Sampled:
+        def collect_batch(starts: Sequence[Start]) -> RolloutBatch:
+            seed = _draw_seed(rng)
+            return collect(starts, env=self.env, policy=pair.old, sampling=self.sampling, seed=seed)
+
+        return draw_restarts(self.method, states, collect_batch, rng)
+
+    def _estimate(
+        self, pair: PolicyPair, restarts: Sequence[Restart], seed: int
+    ) -> RestartAdvantages:
         config = self.config
         match config.estimator:
             case "response":
-                return response_advantages(arms, restarts, samples=config.samples, seed=seed)
+                return response_advantages(pair, restarts, samples=config.samples, seed=seed)
             case "response_weighted":
-                return weighted_advantages(arms, restarts, samples=config.samples, seed=seed)
+                return weighted_advantages(pair, restarts, samples=config.samples, seed=seed)
             case "step":
                 return step_advantages(
-                    arms, restarts, samples=config.samples, seed=seed, roll_in=config.roll_in
+                    pair, restarts, samples=config.samples, seed=seed, roll_in=config.roll_in
                 )
 
-    def _measured(
+    def _summarize(
         self,
-        found: Sampled,
+        found: RestartAdvantages,
         restarts: Sequence[Restart],
         beta: float,
-        tokens: int,
+        restart_tokens: int,
         *,
         scale: float = 1.0,
-    ) -> Measured:
+    ) -> AdvantageEstimate:
         known = [
-            (value * scale, one)
-            for value, one in zip(found.values, restarts, strict=True)
+            (value * scale, restart)
+            for value, restart in zip(found.values, restarts, strict=True)
             if value is not None
         ]
-        is_base = [one.is_base for _, one in known]
+        is_initial = [restart.is_initial for _, restart in known]
         interval = advantage_interval(
             [value for value, _ in known],
-            [one.unit for _, one in known],
-            is_base,
+            [restart.draw for _, restart in known],
+            is_initial,
             beta=beta,
             confidence=self.config.confidence,
             limit=self.config.max_return,
         )
-        return Measured(
+        return AdvantageEstimate(
             interval=interval,
             num_restarts=len(known),
-            restart_share=1 - base_weight(is_base, beta),
-            num_tokens=tokens + found.num_tokens,
+            restart_weight=1 - initial_weight(is_initial, beta),
+            num_tokens=restart_tokens + found.num_tokens,
         )
 
-    def _check(self, found: Sampled) -> None:
+    def _check_assumptions(self, found: RestartAdvantages) -> None:
         most = self.config.max_return
         wrong = [one for one in found.returns if not 0 <= one <= most]
         if wrong:
@@ -237,5 +242,5 @@ class Measurement:
             )
 
 
-def _drawn_seed(rng: np.random.Generator) -> int:
+def _draw_seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**62))

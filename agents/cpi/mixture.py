@@ -1,25 +1,25 @@
-r"""The mixture (1 - alpha) pi + alpha pi' of two sets of weights of one model, as one set.
+r"""Approximate the mixture (1 - alpha) pi + alpha pi' of two sets of weights by one set.
 
-`interpolate` takes (1 - alpha) w + alpha w'. That is the mixture to first order where pi' is close
-to pi, and nothing more.
+`interpolate` averages the weights, (1 - alpha) w + alpha w': the mixture to first order if pi' is
+close to pi.
 
-`distill` minimises KL((1 - alpha) pi + alpha pi' || pi_w) on sampled states, from the interpolated
-weights on (Deep CPI, Vieillard et al. 2019, arXiv 1906.09784, section 4, whose states hold
-one action; ours hold one token). What the mixture is over must be said, since an action of the
-analysis is longer than a token. A policy is drawn with chance alpha for pi' once per
+`Distiller` minimises KL((1 - alpha) pi + alpha pi' || pi_w) on sampled states, starting from the
+interpolated weights (Deep CPI, Vieillard et al. 2019, arXiv 1906.09784, section 4). There a state
+has one action; here it has one token, while an action of the analysis may be longer. The mixture
+draws pi' with probability alpha once per
 
 * `token`: the next token has probability (1 - alpha) pi + alpha pi';
 * `step`: Kakade and Langford's mixture in the step-level MDP;
-* `response`: once per response, from the restart on: the mixture of whole policies.
+* `response`: the mixture of whole policies, from the restart on.
 
-Written token by token, the chance of pi' is then its posterior given the tokens t since the draw:
+Token by token, the weight of pi' is the posterior of pi' given the tokens t since the draw:
 
     log odds = log(alpha / (1 - alpha)) + sum_t (log pi'(t) - log pi(t))
 
-so the targets are exact at every level, at the sampling temperature and without truncation.
-Approximate is the rest: pi_w fits them on the states that pi met in training, as far as the model
-and some optimizer steps can. A quarter of the responses is not fitted, and the KL that is reported
-is measured there, and the fit is kept where it lowers it.
+so the targets are exact at every level, at the sampling temperature and without truncation. The fit
+is approximate: it sees only states that pi visited in training, and model and optimizer steps limit
+it. A quarter of the responses is held out; the reported KL is measured on them, and the fit is kept
+only if it lowers that KL.
 
 Axis letters: B responses, T tokens, N tokens that the policy sampled, V vocabulary.
 """
@@ -43,11 +43,11 @@ from reason_env.errors import ConfigError, TrainingError
 Level = Literal["token", "step", "response"]
 Weights = Mapping[str, Tensor]
 HELD_OUT_EVERY = 4
-"""One response in so many is not fitted."""
+"""One response of this many is held out."""
 
 
-def copied_weights(model: nn.Module) -> Weights:
-    """Returns copies of the parameters that require a gradient, by name."""
+def copy_weights(model: nn.Module) -> Weights:
+    """Copy the parameters that require a gradient, by name."""
     return {
         name: value.detach().clone()
         for name, value in model.named_parameters()
@@ -57,28 +57,28 @@ def copied_weights(model: nn.Module) -> Weights:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Writes the weights into the model, bit by bit."""
+    """Copy the weights into the model, bit for bit."""
     parameters = dict(model.named_parameters())
     for name, value in weights.items():
         parameters[name].copy_(value)
 
 
 @contextmanager
-def acting_with(model: nn.Module, weights: Weights) -> Iterator[None]:
-    """Gives the model other weights for a while."""
-    own = copied_weights(model)
+def using_weights(model: nn.Module, weights: Weights) -> Iterator[None]:
+    """Load the weights into the model, and restore the previous ones at the end."""
+    previous = copy_weights(model)
     load_weights(model, weights)
     try:
         yield
     finally:
-        load_weights(model, own)
+        load_weights(model, previous)
 
 
-def interpolated(old: Weights, new: Weights, step_size: float) -> Weights:
-    """Returns (1 - alpha) old + alpha new; exactly `old` at 0 and `new` at 1.
+def interpolate(old: Weights, new: Weights, step_size: float) -> Weights:
+    """Average the weights, (1 - step_size) old + step_size new; exactly `old` at 0, `new` at 1.
 
     >>> old, new = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, -2.0])}
-    >>> interpolated(old, new, 0.25)["w"].tolist()
+    >>> interpolate(old, new, 0.25)["w"].tolist()
     [1.5, 1.0]
     """
     if not 0 <= step_size <= 1:
@@ -89,7 +89,7 @@ def interpolated(old: Weights, new: Weights, step_size: float) -> Weights:
 
 
 def mixture_log_probs(old_NV: Tensor, new_NV: Tensor, log_odds_N: Tensor) -> Tensor:
-    """Returns log((1 - q) pi + q pi') with q = sigmoid(log odds of pi'), [N, V], nats.
+    """Compute log((1 - q) pi + q pi') with q = sigmoid(log odds of pi'), [N, V], nats.
 
     >>> old, new = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
     >>> mixture_log_probs(old, new, torch.tensor([0.0])).exp()
@@ -101,10 +101,10 @@ def mixture_log_probs(old_NV: Tensor, new_NV: Tensor, log_odds_N: Tensor) -> Ten
 
 
 def draw_begins(codec: Codec, sample: TrainingSample, level: Level) -> list[int]:
-    """Returns, for each sampled token, the number of the sampled token that its draw begins at.
+    """Find the number of the sampled token at which the draw of each sampled token begins.
 
-    A response [4, 5] that was sampled after a prefix, with a step's end after its first token, has
-    [0, 1] at level `token` and `step`, and [0, 0] at level `response`.
+    Two tokens sampled after a prefix, with a step's end between them, have [0, 1] at level `token`
+    and `step`, and [0, 0] at level `response`.
     """
     places = [place for place, sampled in enumerate(sample.action_mask) if sampled]
     if level == "token":
@@ -119,12 +119,12 @@ def draw_begins(codec: Codec, sample: TrainingSample, level: Level) -> list[int]
 
 
 def posterior_log_odds(log_ratios_N: Tensor, begins: Sequence[int], step_size: float) -> Tensor:
-    """Returns the log odds that pi' is the policy in force before each token of one response, [N].
+    """Compute the log odds before each token that pi' is the drawn policy, [N], of one response.
 
     Args:
         log_ratios_N: log pi'(token) - log pi(token) of each sampled token.
-        begins: As `draw_begins` gives them.
-        step_size: Prior chance of pi', strictly between 0 and 1.
+        begins: From `draw_begins`.
+        step_size: Prior probability of pi', strictly between 0 and 1.
 
     Posterior after a token twice as likely under pi': 0.25 * 2 / (0.25 * 2 + 0.75) = 0.4
 
@@ -138,13 +138,13 @@ def posterior_log_odds(log_ratios_N: Tensor, begins: Sequence[int], step_size: f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Distilled:
-    """What a distillation did."""
+class DistillReport:
+    """KL(mixture || policy), nats a token, on the held-out responses."""
 
     kl_interpolated: float
-    """KL(mixture || policy), nats a token, of the interpolated weights, on responses not fitted."""
+    """With the interpolated weights."""
     kl: float
-    """The same of the weights that are left in the model."""
+    """With the final weights."""
 
 
 class Distiller:
@@ -162,17 +162,17 @@ class Distiller:
         temperature: float = 1.0,
         micro_batch_tokens: int = 4096,
     ) -> None:
-        """Takes the states: what precedes each sampled token of these samples.
+        """Prepare the states to fit: one before each sampled token.
 
         Args:
-            policy: Whose model is fitted, in place.
+            policy: Its model is fitted in place.
             samples: At least one.
             old: pi.
             new: pi'.
             step_size: Strictly between 0 and 1.
-            level: What a policy is drawn for.
+            level: How often the mixture draws a policy.
             temperature: Of all three policies.
-            micro_batch_tokens: Padded tokens of one forward pass.
+            micro_batch_tokens: Tokens of one forward pass, including padding.
 
         Raises:
             ConfigError: step_size is not strictly between 0 and 1.
@@ -190,31 +190,31 @@ class Distiller:
         self.fitted = [row for row in rows if (row + 1) % HELD_OUT_EVERY]
         held_out = [row for row in rows if not (row + 1) % HELD_OUT_EVERY]
         self.held_out = held_out or self.fitted
-        """Rows that the KL is measured on; the fitted ones where there are fewer than four."""
+        """Rows on which the KL is measured: all rows if there are fewer than four."""
 
-    def fit(self, config: DistillConfig, rng: np.random.Generator) -> Distilled:
-        """Fits the model, from the interpolated weights on; keeps those if fitting does not help.
+    def fit(self, config: DistillConfig, rng: np.random.Generator) -> DistillReport:
+        """Fit the model from the interpolated weights; keep those unless the fit lowers the KL.
 
-        What helps is judged where the KL is reported, on the responses that are not fitted.
+        The KL is measured on the held-out responses.
 
         Raises:
             TrainingError: The KL is not finite.
         """
         model = self.policy.model
-        begun = interpolated(self.old, self.new, self.step_size)
-        load_weights(model, begun)
+        initial = interpolate(self.old, self.new, self.step_size)
+        load_weights(model, initial)
         kl_interpolated = self.kl(self.held_out)
         self._optimise(config, rng)
         kl = self.kl(self.held_out)
-        # Adam's steps have a size of their own: for a small alpha they can lead away.
+        # Adam's first steps do not shrink with the gradient: for a small alpha they can overshoot.
         if not kl < kl_interpolated:
-            load_weights(model, begun)
+            load_weights(model, initial)
             kl = kl_interpolated
-        return Distilled(kl_interpolated=kl_interpolated, kl=kl)
+        return DistillReport(kl_interpolated=kl_interpolated, kl=kl)
 
     @torch.no_grad()
     def kl(self, rows: Sequence[int]) -> float:
-        """Returns KL(mixture || model as it is), nats, mean over the sampled tokens of rows."""
+        """Compute KL(mixture || model), nats, mean over the sampled tokens of these rows."""
         total, num = 0.0, 0
         for part in self._parts(rows):
             kl_n = self._kl(part)
@@ -249,7 +249,7 @@ class Distiller:
             yield [rows[at] for at in part.tolist()]
 
     def _kl(self, rows: Sequence[int]) -> Tensor:
-        """Returns KL(mixture || model) at each sampled token of these rows, [n], differentiable."""
+        """Compute KL(mixture || model) at each sampled token of these rows, [n], differentiable."""
         part = self.batch.select(torch.tensor(rows, device=self.policy.device))
         with torch.no_grad():
             old_nV, new_nV = (self._log_probs(part, which) for which in (self.old, self.new))
@@ -266,7 +266,7 @@ class Distiller:
         return (target_nV.exp() * (target_nV - self._log_probs(part, None))).sum(-1)
 
     def _log_probs(self, part: TokenBatch, weights: Weights | None) -> Tensor:
-        """Returns each sampled token's distribution, [n, V]; under the model's weights if None."""
+        """Compute each sampled token's distribution, [n, V]; with the model's weights if None."""
         model: Any = self.policy.model
         inputs = {
             "input_ids": part.token_ids_BT,

@@ -1,14 +1,14 @@
-"""Restart states drawn from a method's own start distribution, for measuring and not for training.
+"""Draw restart states from a method's start distribution, to measure an advantage at them.
 
-Any method's starts can be mu: problems are drawn from D anew, the method plans and follows up as in
-training, and what it would have trained from is taken as a state. A method without a second batch
-has its starts before anything is sampled; the others must see episodes first, whose tokens count.
+The starts of any method can be mu: problems are drawn from D, the method plans and follows up as in
+training, and each state that it would have trained from is a restart. Methods with `has_follow_up`
+first need episodes, whose tokens count; for other methods the restarts cost nothing.
 
-A restart is the state that the tokens are *learned* under: the improved policy acts there. For
-methods that hide their guidance that is the problem itself: ExPO's mu is D again, LTE's is D among
-the problems whose group failed.
+A restart is the state whose prompt the tokens are *trained* under, because the improved policy acts
+there. For methods that hide their guidance this is the problem: ExPO's mu is D, and LTE's is D
+restricted to the problems whose group failed.
 
-What the method remembers (ExPO's kept explanations) is put back, so that measuring changes nothing.
+The method's memory (ExPO's kept explanations) is restored, so that measuring changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,27 +17,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from reason_env.agents.methods import Method
-from reason_env.agents.rollout import Group, RolloutBatch, Start, merge_batches
+from reason_env.agents.rollout import RolloutBatch, Start, merge_batches
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
-BASE_ROLES = ("base", "top_up")
-"""Roles of episodes that begin at the problem as the environment starts it: D."""
+INITIAL_ROLES = ("base", "top_up")
+"""Roles of episodes that start in D: at the problem, as the environment starts it."""
 CollectBatch = Callable[[Sequence[Start]], RolloutBatch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """One state that an advantage is measured at."""
+    """One state to measure an advantage at."""
 
     state: ReasonState
-    unit: int
-    """The draw of a problem that it comes from; restarts of one draw are not independent."""
-    is_base: bool
-    """True for a start of D, False for one of mu."""
+    draw: int
+    """Number of the problem draw that it belongs to; restarts of one draw are not independent."""
+    is_initial: bool
+    """True for a start from D, False for one from mu."""
 
     def start(self, num_samples: int, key: str) -> Start:
-        """Returns the start that samples from this state, a group of its own."""
+        """Create the start of a separate group that samples from this state."""
         return Start(
             state=self.state,
             num_samples=num_samples,
@@ -47,59 +47,56 @@ class Restart:
         )
 
 
-def base_restarts(states: Sequence[ReasonState]) -> list[Restart]:
-    """Returns one restart of D a draw."""
-    return [Restart(state=state, unit=unit, is_base=True) for unit, state in enumerate(states)]
+def initial_restarts(states: Sequence[ReasonState]) -> list[Restart]:
+    """Create the restart from D of each draw."""
+    return [Restart(state=state, draw=draw, is_initial=True) for draw, state in enumerate(states)]
 
 
-def drawn_restarts(
+def draw_restarts(
     method: Method,
     states: Sequence[ReasonState],
     collect: CollectBatch,
     rng: np.random.Generator,
 ) -> tuple[list[Restart], int]:
-    """Returns the restarts of D and mu at these draws, and the tokens generated to find them.
+    """Find the restarts from D and mu of these draws, and count the tokens generated for it.
 
     Args:
-        method: Its starts are mu. Its memory is as before afterwards.
+        method: Its starts are mu. Its memory is restored.
         states: Where the environment starts each draw of a problem.
-        collect: Samples a batch with the policy whose failures are restarted from.
-        rng: Makes the method's choices.
+        collect: Collects episodes of the policy, for methods that start where it failed.
+        rng: Makes the method's random choices.
     """
     memory = method.state_dict()
+    batches: list[RolloutBatch] = []
     try:
-        starts, batches = method.plan(states, rng), list[RolloutBatch]()
+        starts = method.plan(states, rng)
         planned = list(starts)
         while starts and method.has_follow_up:
             batches.append(collect(starts))
-            starts = method.follow_up(_groups(batches), rng)
+            starts = method.follow_up(merge_batches(batches).groups, rng)
             planned += starts
     finally:
         method.load_state_dict(memory)
     tokens = sum(item.num_sampled_tokens for batch in batches for item in batch.trajectories)
-    return [*base_restarts(states), *_of_mu(planned, len(states))], tokens
+    return [*initial_restarts(states), *_mu_restarts(planned, len(states))], tokens
 
 
-def _groups(batches: Sequence[RolloutBatch]) -> Sequence[Group]:
-    return merge_batches(batches).groups
-
-
-def _of_mu(planned: Sequence[Start], num_units: int) -> list[Restart]:
-    """Returns each start of mu once: a method may ask for more episodes of the same."""
-    found: dict[tuple[int, str, str], Restart] = {}
+def _mu_restarts(planned: Sequence[Start], num_draws: int) -> list[Restart]:
+    """Create a restart for each start from mu; starts of one group and state count once."""
+    restarts: dict[tuple[int, str, str], Restart] = {}
     for start in planned:
-        if start.role in BASE_ROLES or start.is_auxiliary:
+        if start.role in INITIAL_ROLES or start.is_auxiliary:
             continue
-        unit = _unit(start, num_units)
-        key = (unit, start.group, start.learn_from.state_id)
-        found.setdefault(key, Restart(state=start.learn_from, unit=unit, is_base=False))
-    return list(found.values())
+        draw = _checked_draw(start, num_draws)
+        key = (draw, start.group, start.learn_from.state_id)
+        restarts.setdefault(key, Restart(state=start.learn_from, draw=draw, is_initial=False))
+    return list(restarts.values())
 
 
-def _unit(start: Start, num_units: int) -> int:
-    if start.draw is None or not 0 <= start.draw < num_units:
+def _checked_draw(start: Start, num_draws: int) -> int:
+    if start.draw is None or not 0 <= start.draw < num_draws:
         raise ConfigError(
-            f"a method's starts must have a draw in 0..{num_units - 1}, got {start.draw!r} in "
+            f"a method's starts must have a draw in 0..{num_draws - 1}, got {start.draw!r} in "
             f"group {start.group!r}; set Start.draw to the index of the state in plan()"
         )
     return start.draw

@@ -1,19 +1,19 @@
-r"""The policy advantage of the step-level MDP, sampled: one step by the candidate, the rest by pi.
+r"""Estimate the policy advantage in the step-level MDP: one step of the candidate, then pi.
 
     E_{s ~ mu} sum_h E_{s_h ~ d_h} E_{a ~ pi'} A_pi(s_h, a)
 
 over the steps of pi's episodes from mu: the horizon's form of A_{pi,mu}(pi') (Kakade and Langford
 2002, section 4; the step-level MDP is the Thought MDP of arXiv 2605.25507). One episode of pi is
-sampled from each restart; at k of its L steps, drawn without replacement, the next step a' is
-sampled from pi' and a from pi, and pi goes on after either:
+sampled from each restart. At k of its L steps, drawn without replacement, a step a' is sampled from
+pi' and a step a from pi, and pi continues after both:
 
     L / k * sum (r(a', then pi) - r(a, then pi))
 
-Unbiased: given the episode, the states before its steps are drawn with equal chance, and what
-follows is sampled anew. Without roll-in the deviation is at the restart itself, k times.
+This is unbiased: given the episode, each of its states is equally likely, and the continuations are
+fresh samples. Without roll-in, the deviation is at the restart, k times.
 
-Both first steps come from equal random streams, so a' = a wherever the policies agree; such a pair
-has the difference 0 and samples nothing further. What goes on after a' and after a is independent.
+The steps a' and a come from equal random streams, so a' = a if the policies agree; such a pair has
+the difference 0 and needs no continuation. The continuations after a' and a are independent.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from reason_env.agents.cpi.estimators import Arms, Sampled, mean, sampled
+from reason_env.agents.cpi.estimators import PolicyPair, RestartAdvantages
 from reason_env.agents.cpi.restarts import Restart
 from reason_env.agents.engines import Completion, Context, SamplingConfig
+from reason_env.agents.metrics import mean
 from reason_env.agents.policy import Policy
 from reason_env.agents.rollout import Trajectory
 from reason_env.codec import Codec, step_ends
@@ -32,46 +33,47 @@ from reason_env.state import ReasonState
 
 
 def step_advantages(
-    arms: Arms,
+    pair: PolicyPair,
     restarts: Sequence[Restart],
     *,
     samples: int,
     seed: int,
     roll_in: bool = True,
-) -> Sampled:
-    """Returns the estimate `step`, with at most `samples` deviations a restart.
+) -> RestartAdvantages:
+    """Estimate by `step`, with at most `samples` deviations for each restart.
 
-    With `roll_in` the value is a sum over the steps of an episode; without, that of one step.
+    With `roll_in` a value is the sum over the steps of an episode; without, that of one step.
     """
     seeds = np.random.SeedSequence(seed).generate_state(4, np.uint64)
-    first, second, third = (int(one >> 1) for one in seeds[:3])
-    rolled = arms.collect(restarts, 1, arms.old, first).trajectories if roll_in else ()
+    roll_in_seed, step_seed, rest_seed = (int(one >> 1) for one in seeds[:3])
+    episodes: tuple[Trajectory, ...] = ()
     if roll_in:
+        episodes = pair.collect(restarts, 1, pair.old, roll_in_seed).trajectories
         rng = np.random.default_rng(int(seeds[3]))
-        chosen, lengths = _deviations(rolled, samples, rng)
+        chosen, lengths = _choose_deviations(episodes, samples, rng)
     else:
         chosen = [(index, one.state) for index, one in enumerate(restarts) for _ in range(samples)]
         lengths = dict.fromkeys(range(len(restarts)), 1)
-    compared = _compared(arms, [state for _, state in chosen], second, third)
+    compared = _compare_steps(pair, [state for _, state in chosen], step_seed, rest_seed)
     differences: dict[int, list[float]] = {index: [] for index in range(len(restarts))}
     for (index, _), difference in zip(chosen, compared.values, strict=True):
         if difference is not None:
             differences[index].append(difference)
     values = [
-        None if (value := mean(own)) is None else lengths[index] * value
-        for index, own in differences.items()
+        None if (value := mean(of_restart)) is None else lengths[index] * value
+        for index, of_restart in differences.items()
     ]
-    rolled_in = sampled(values, rolled)
+    found = RestartAdvantages.of(values, episodes)
     return replace(
-        rolled_in,
-        num_tokens=rolled_in.num_tokens + compared.num_tokens,
-        returns=rolled_in.returns + compared.returns,
+        found,
+        num_tokens=found.num_tokens + compared.num_tokens,
+        returns=found.returns + compared.returns,
         max_steps=max(lengths.values(), default=1),
     )
 
 
 def step_states(trajectory: Trajectory) -> list[ReasonState]:
-    """Returns the state before each step that the policy took in an episode."""
+    """Find the state before each step that the policy took in an episode."""
     start = trajectory.start.state
     prefix = trajectory.prefix_length
     end = prefix + len(trajectory.behavior_log_probs)
@@ -82,13 +84,13 @@ def step_states(trajectory: Trajectory) -> list[ReasonState]:
     return [start.extend(response[prefix:bound]) for bound in bounds]
 
 
-def _deviations(
-    rolled: Sequence[Trajectory], samples: int, rng: np.random.Generator
+def _choose_deviations(
+    episodes: Sequence[Trajectory], samples: int, rng: np.random.Generator
 ) -> tuple[list[tuple[int, ReasonState]], dict[int, int]]:
-    """Returns where to deviate, as (restart, state), and the steps of each restart's episode."""
+    """Choose where to deviate, as (restart, state); count the steps of each restart's episode."""
     chosen: list[tuple[int, ReasonState]] = []
     lengths: dict[int, int] = {}
-    for index, trajectory in enumerate(rolled):
+    for index, trajectory in enumerate(episodes):
         states = step_states(trajectory)
         lengths[index] = len(states)
         places = rng.choice(len(states), size=min(samples, len(states)), replace=False)
@@ -96,9 +98,11 @@ def _deviations(
     return chosen, lengths
 
 
-def _compared(arms: Arms, states: Sequence[ReasonState], seed: int, rest_seed: int) -> Sampled:
-    """Returns r(a', then pi) - r(a, then pi) at each state."""
-    inner = reason_env_of(arms.env)
+def _compare_steps(
+    pair: PolicyPair, states: Sequence[ReasonState], step_seed: int, rest_seed: int
+) -> RestartAdvantages:
+    """Estimate r(a', then pi) - r(a, then pi) at each state."""
+    inner = reason_env_of(pair.env)
     stops = step_stop_ids(inner.codec)
     contexts = [
         Context(
@@ -110,44 +114,41 @@ def _compared(arms: Arms, states: Sequence[ReasonState], seed: int, rest_seed: i
     ]
 
     def first_steps(policy: Policy) -> tuple[list[Completion], int]:
-        drawn = policy.sample(contexts, arms.sampling, seed=seed, stop_ids=stops)
+        drawn = policy.sample(contexts, pair.sampling, seed=step_seed, stop_ids=stops)
         steps = [_first_step(inner.codec, one) for (one,) in drawn]
         return steps, sum(len(one.token_ids) for (one,) in drawn)
 
-    (old_steps, old_tokens), (new_steps, new_tokens) = map(first_steps, (arms.old, arms.new))
+    (old_steps, old_tokens), (new_steps, new_tokens) = map(first_steps, (pair.old, pair.new))
     differing = [
         index
         for index, (old, new) in enumerate(zip(old_steps, new_steps, strict=True))
         if old.token_ids != new.token_ids
     ]
-    steps = [made[index] for made in (old_steps, new_steps) for index in differing]
-    whole = _continued(
-        arms, [contexts[index] for index in (*differing, *differing)], steps, rest_seed
-    )
-    restarts = [
-        Restart(state=states[index], unit=0, is_base=True) for index in (*differing, *differing)
-    ]
     values: list[float | None] = [0.0] * len(states)
+    num_tokens = old_tokens + new_tokens
     if not differing:
-        return Sampled(values=tuple(values), num_tokens=old_tokens + new_tokens, returns=())
-    batch = arms.collect(restarts, 1, _Recorded(inner.codec, whole), rest_seed)
-    half = len(differing)
+        return RestartAdvantages(values=tuple(values), num_tokens=num_tokens, returns=())
+    # The continuations of the old steps, then those of the new steps.
+    places = (*differing, *differing)
+    steps = [drawn[index] for drawn in (old_steps, new_steps) for index in differing]
+    whole = _continue(pair, [contexts[index] for index in places], steps, rest_seed)
+    restarts = [Restart(state=states[index], draw=0, is_initial=True) for index in places]
+    batch = pair.collect(restarts, 1, _ReplayPolicy(inner.codec, whole), rest_seed)
     for place, index in enumerate(differing):
-        old, new = batch.trajectories[place], batch.trajectories[half + place]
+        old, new = batch.trajectories[place], batch.trajectories[len(differing) + place]
         is_known = old.is_graded and new.is_graded
         values[index] = new.episode_return - old.episode_return if is_known else None
-    rest_tokens = sum(
+    num_tokens += sum(
         len(one.token_ids) - len(step.token_ids) for one, step in zip(whole, steps, strict=True)
     )
-    found = sampled(values, batch.trajectories)
-    return replace(found, num_tokens=old_tokens + new_tokens + rest_tokens)
+    return replace(RestartAdvantages.of(values, batch.trajectories), num_tokens=num_tokens)
 
 
-def _continued(
-    arms: Arms, contexts: Sequence[Context], steps: Sequence[Completion], seed: int
+def _continue(
+    pair: PolicyPair, contexts: Sequence[Context], steps: Sequence[Completion], seed: int
 ) -> list[Completion]:
-    """Returns each step with what the old policy says after it; one that is finished as it is."""
-    open_ones = [
+    """Append the old policy's continuation to each step that does not end the response."""
+    unfinished = [
         index
         for index, (context, step) in enumerate(zip(contexts, steps, strict=True))
         if not step.is_finished and len(step.token_ids) < context.max_new_tokens
@@ -158,11 +159,11 @@ def _continued(
             token_ids=contexts[index].token_ids + steps[index].token_ids,
             max_new_tokens=contexts[index].max_new_tokens - len(steps[index].token_ids),
         )
-        for index in open_ones
+        for index in unfinished
     ]
-    drawn = arms.old.sample(following, arms.sampling, seed=seed) if following else []
+    drawn = pair.old.sample(following, pair.sampling, seed=seed) if following else []
     whole = list(steps)
-    for index, (rest,) in zip(open_ones, drawn, strict=True):
+    for index, (rest,) in zip(unfinished, drawn, strict=True):
         whole[index] = Completion(
             token_ids=steps[index].token_ids + rest.token_ids,
             log_probs=steps[index].log_probs + rest.log_probs,
@@ -172,16 +173,16 @@ def _continued(
 
 
 def step_stop_ids(codec: Codec) -> tuple[int, ...]:
-    """Returns the end token and the ids that end a step whatever came before them.
+    """List the end token and every id that ends a step regardless of the ids before it.
 
-    A delimiter of several ids is not among them: what is sampled too far is cut off.
+    A delimiter of several ids is not among them; `_first_step` cuts what is sampled after it.
     """
-    alone = [token for token in range(codec.vocab_size) if codec.ends_step((token,))]
-    return tuple(dict.fromkeys((codec.eos_id, *alone)))
+    delimiters = [token for token in range(codec.vocab_size) if codec.ends_step((token,))]
+    return tuple(dict.fromkeys((codec.eos_id, *delimiters)))
 
 
 def _first_step(codec: Codec, completion: Completion) -> Completion:
-    """Returns the completion up to its first step's end; finished if that is the response's end."""
+    """Cut the completion after the first step; finished if that ends the response."""
     ends = step_ends(codec, completion.token_ids)
     size = ends[0] if ends else len(completion.token_ids)
     token_ids = completion.token_ids[:size]
@@ -192,8 +193,8 @@ def _first_step(codec: Codec, completion: Completion) -> Completion:
     )
 
 
-class _Recorded:
-    """A policy that says what was sampled before, one completion a context."""
+class _ReplayPolicy:
+    """A policy that replays given completions, one for each context."""
 
     def __init__(self, codec: Codec, completions: Sequence[Completion]) -> None:
         self.codec = codec
@@ -208,6 +209,6 @@ class _Recorded:
         seed: int,
         stop_ids: tuple[int, ...] | None = None,
     ) -> list[tuple[Completion, ...]]:
-        """Returns the completions in order."""
-        assert len(contexts) == len(self.completions), "one completion was recorded a context"
+        """Return the completions in order."""
+        assert len(contexts) == len(self.completions), "give one completion for each context"
         return [(completion,) for completion in self.completions]

@@ -1,24 +1,25 @@
-"""The conservative update of a language model: propose, measure afresh, step, or put back.
+"""The conservative update of a language model: propose a candidate, test it, step or reject it.
 
     pi'    = m optimizer steps of the method's loss on samples of pi, from the current weights
     A      = the policy advantage of pi' under (1 - beta) mu + beta D, on fresh restarts
-    accept = the lower limit of A's interval is above 0; else weights and optimizer are put back
+    accept = the lower limit of A's interval is above 0; else weights and optimizer are restored
     alpha  = tau / (2 R H), tau the lower limit of A per step; or fixed
     pi     = (1 - alpha) pi + alpha pi', distilled or interpolated
 
-The method's loss is the sampled policy advantage: samples of pi, ratios pi'/pi. `step_size=1`
-is the method's own update behind an acceptance test.
+D is the initial-state distribution, uniform over the problems as the environment starts them; mu is
+the distribution of the method's other starts. The method's loss is the sampled policy advantage:
+samples of pi, ratios pi'/pi. `step_size=1` is the method's update behind an acceptance test.
 
-What is promised: `cpi/bound`, `bounds.mixture_horizon_gain` with the lower limit and the worst
-eps = R, is a gain from (1 - beta) mu + beta D, not from D, and of the mixture over whole policies
-that `mixture.py` only approximates. With H = 1 (response) it is alpha A. `cpi/realised` is the gain
-from D, of the weights that were kept, on fresh samples; it decides nothing.
+`cpi/bound` is `mixture_horizon_gain` at the lower limit of A with the worst case eps = R. It bounds
+the gain from (1 - beta) mu + beta D (not from D) of the mixture over whole policies, which
+`mixture.py` approximates. With H = 1 (response) it is alpha A. `cpi/realised` is the gain from D of
+the final weights on fresh samples; it decides nothing.
 
-The two policies take turns in one model: the engine must sample with the model's weights as they
-are at the call. Not covered: wrappers that remember (a curriculum sees measured episodes too).
+Both policies use one model in turns, so the engine must sample with the model's weights at the
+call. Not covered: wrappers with a memory (a curriculum also counts the episodes of the test).
 
 Source: Kakade and Langford 2002, section 4; Vieillard et al. 2019, arXiv 1906.09784 (Deep CPI). The
-interval in place of their eps / 3, and the horizon's step size, are ours.
+interval instead of their eps / 3, and the step size for a horizon, are our choice.
 """
 
 import copy
@@ -30,16 +31,16 @@ import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.cpi.config import CPIConfig
-from reason_env.agents.cpi.measure import Measured, Measurement
+from reason_env.agents.cpi.measure import AdvantageEstimate, AdvantageEstimator
 from reason_env.agents.cpi.mixture import (
-    Distilled,
     Distiller,
+    DistillReport,
     Weights,
-    copied_weights,
-    interpolated,
+    copy_weights,
+    interpolate,
     load_weights,
 )
-from reason_env.agents.cpi.restarts import BASE_ROLES
+from reason_env.agents.cpi.restarts import INITIAL_ROLES
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.learning import Learner, UpdateReport
 from reason_env.agents.methods import Method
@@ -52,32 +53,36 @@ from reason_env.agents.tabular.exact import mixture_horizon_gain, random_reset_s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of a candidate."""
+    """Whether a candidate is accepted, and the step towards it."""
 
     is_accepted: bool
     step_size: float
-    """0 if rejected."""
+    """alpha; 0 if the candidate is rejected."""
     bound: float | None
-    """Promised gain in return from the restarts; None where no theorem covers the estimator."""
+    """Lower bound on the gain in return from the restarts; None if no theorem covers the
+    estimator."""
+
+
+REJECTED = Decision(is_accepted=False, step_size=0.0, bound=None)
 
 
 def decide(advantage: Interval, config: CPIConfig, horizon: int) -> Decision:
-    """Returns whether a candidate with this policy advantage is taken, and how far.
+    """Accept or reject a candidate with this policy advantage, and choose the step size.
 
-    Tau 0.1 over 5 steps: alpha = 0.1 / (2 * 1 * 5)
+    tau 0.1 over 5 steps: alpha = 0.1 / (2 * 1 * 5)
 
     >>> decide(Interval(0.2, 0.1, 0.3), CPIConfig(estimator="step"), 5).step_size
     0.01
     >>> decide(Interval(0.2, 0.0, 0.4), CPIConfig(), 1).is_accepted
     False
     """
-    trusted = advantage.estimate if config.accept == "positive" else advantage.low
-    if config.accept != "always" and not trusted > 0:
-        return Decision(is_accepted=False, step_size=0.0, bound=None)
+    tested = advantage.estimate if config.accept == "positive" else advantage.low
+    if config.accept != "always" and not tested > 0:
+        return REJECTED
     step_size = config.step_size
     if step_size is None:
         step_size = random_reset_step_size(
-            policy_advantage=trusted, max_return=config.max_return, horizon=horizon
+            policy_advantage=tested, max_return=config.max_return, horizon=horizon
         )
     bound = mixture_horizon_gain(
         step_size=step_size,
@@ -90,7 +95,7 @@ def decide(advantage: Interval, config: CPIConfig, horizon: int) -> Decision:
 
 
 class ConservativeUpdate:
-    """Wraps the learner's update; remembers nothing between iterations."""
+    """Replaces the learner's update in a run; keeps no state between iterations."""
 
     def __init__(
         self,
@@ -102,15 +107,15 @@ class ConservativeUpdate:
         env: gym.Env[Any, Any],
         sampling: SamplingConfig,
     ) -> None:
-        """Takes the live objects of a run, which stay the caller's.
+        """Keep references to the live objects of a run.
 
         Raises:
-            ConfigError: The sampling does not suit the estimator.
+            ConfigError: The estimator cannot use this sampling.
         """
         self.config = config
         self.policy, self.learner, self.method = policy, learner, method
         self.temperature = sampling.temperature
-        self.measurement = Measurement(
+        self.estimator = AdvantageEstimator(
             config, policy=policy, method=method, env=env, sampling=sampling
         )
 
@@ -122,53 +127,56 @@ class ConservativeUpdate:
         problem_ids: Sequence[str],
         seed: int,
     ) -> tuple[UpdateReport, dict[str, Number]]:
-        """Makes a candidate of these samples and leaves the policy as the test decides.
+        """Train a candidate on the samples, and move the policy towards it if the test accepts it.
 
         Args:
-            samples: The method's, collected with the policy as it is; at least one.
-            rng: Splits the samples, as `Learner.update` does.
-            problem_ids: D is uniform over these.
-            seed: Decides all that is measured and distilled.
+            samples: The method's, collected with the current policy; at least one.
+            rng: Splits the samples, as in `Learner.update`.
+            problem_ids: D is uniform over these problems.
+            seed: Determines the restarts, the episodes of the test and the distillation.
 
         Returns:
-            The candidate's update, and the `cpi/` metrics.
+            The report of the candidate's update, and the `cpi/` metrics.
 
         Raises:
-            ConfigError, VerifierError: As `Measurement.advantage`; the weights are then as before.
+            ConfigError, VerifierError: As `AdvantageEstimator.advantage`; the weights are restored.
             TrainingError: As `Learner.update`.
         """
         seeds = [int(one) for one in np.random.SeedSequence(seed).generate_state(3, np.uint64)]
-        old, memory = copied_weights(self.policy.model), copy.deepcopy(self.learner.state_dict())
-        version = self.policy.policy_version
-        beta = base_share(samples, self.method) if self.config.beta is None else self.config.beta
-        weighted = reweighted(samples, self.method, self.config.beta)
-        report = self.learner.update(weighted, rng)
-        new = copied_weights(self.policy.model)
-        # The old policy until the test is passed, whatever happens on the way.
-        load_weights(self.policy.model, old)
-        measured = None
-        decision = Decision(is_accepted=False, step_size=0.0, bound=None)
+        advantage_seed, distill_seed, gain_seed = seeds
+        model, beta = self.policy.model, self.config.beta
+        scaled = scale_advantages(samples, self.method, beta)
+        if beta is None:
+            beta = initial_fraction(samples, self.method)
+
+        old, version = copy_weights(model), self.policy.policy_version
+        learner_state = copy.deepcopy(self.learner.state_dict())
+        report = self.learner.update(scaled, rng)
+        new = copy_weights(model)
+        # Back to the old policy until the candidate is accepted, even if the test raises.
+        load_weights(model, old)
+
+        advantage, decision = None, REJECTED
         if report.num_updates:
-            measured = self.measurement.advantage(
-                old, new, problem_ids=problem_ids, beta=beta, seed=seeds[0]
+            advantage = self.estimator.advantage(
+                old, new, problem_ids=problem_ids, beta=beta, seed=advantage_seed
             )
-            decision = decide(measured.interval, self.config, self.measurement.horizon)
-        distilled = None
+            decision = decide(advantage.interval, self.config, self.estimator.horizon)
+        distillation = None
         if decision.step_size > 0:
-            distilled = self._step(samples, old, new, decision.step_size, seeds[1])
+            distillation = self._step(samples, old, new, decision.step_size, distill_seed)
         else:
-            self.learner.load_state_dict(memory)
+            self.learner.load_state_dict(learner_state)
             self.policy.mark_updated(version)
-        metrics = {
-            **_measured_metrics(measured),
+        return report, {
+            **_advantage_metrics(advantage),
             "cpi/accepted": int(decision.is_accepted),
             "cpi/alpha": decision.step_size,
             "cpi/bound": decision.bound,
-            "cpi/kl_mixture": None if distilled is None else distilled.kl,
-            "cpi/kl_interpolated": None if distilled is None else distilled.kl_interpolated,
-            **self._realised(old, decision, problem_ids, beta, seeds[2]),
+            "cpi/kl_mixture": None if distillation is None else distillation.kl,
+            "cpi/kl_interpolated": None if distillation is None else distillation.kl_interpolated,
+            **self._gain_metrics(old, decision, problem_ids, beta, gain_seed),
         }
-        return report, metrics
 
     def _step(
         self,
@@ -177,10 +185,10 @@ class ConservativeUpdate:
         new: Weights,
         step_size: float,
         seed: int,
-    ) -> Distilled | None:
-        """Leaves the mixture in the policy; the optimizer goes on from the candidate's steps."""
+    ) -> DistillReport | None:
+        """Set the policy to the mixture; the optimizer keeps the state of the candidate's steps."""
         if step_size == 1 or self.config.mixture == "interpolate":
-            load_weights(self.policy.model, interpolated(old, new, step_size))
+            load_weights(self.policy.model, interpolate(old, new, step_size))
             return None
         distiller = Distiller(
             self.policy,
@@ -194,7 +202,7 @@ class ConservativeUpdate:
         )
         return distiller.fit(self.config.distill, np.random.default_rng(seed))
 
-    def _realised(
+    def _gain_metrics(
         self,
         old: Weights,
         decision: Decision,
@@ -202,72 +210,74 @@ class ConservativeUpdate:
         beta: float,
         seed: int,
     ) -> dict[str, Number]:
-        """Returns the gain of the policy as it is now over `old`."""
+        """Measure the gain of the current policy over `old`."""
         if not self.config.realised_problems:
             return {}
         if decision.step_size == 0:
-            # The same weights: nothing to sample.
-            start = restarts = Interval(0.0, 0.0, 0.0)
+            # Equal weights: the gain is 0 without sampling.
+            gain = restarts_gain = Interval(0.0, 0.0, 0.0)
             num_tokens = 0
         else:
-            now = copied_weights(self.policy.model)
-            found, from_restarts = self.measurement.realised(
-                old, now, problem_ids=problem_ids, beta=beta, seed=seed
+            initial, restarts = self.estimator.realised_gain(
+                old,
+                copy_weights(self.policy.model),
+                problem_ids=problem_ids,
+                beta=beta,
+                seed=seed,
             )
-            start, restarts, num_tokens = (
-                found.interval,
-                from_restarts.interval,
-                found.num_tokens,
-            )
+            gain, restarts_gain = initial.interval, restarts.interval
+            num_tokens = initial.num_tokens
         metrics: dict[str, Number] = {
-            **_interval_metrics("cpi/realised", start),
+            **_interval_metrics("cpi/realised", gain),
             "cpi/tokens_realised": num_tokens,
         }
         if self.config.realised_restarts:
-            metrics |= _interval_metrics("cpi/realised_restarts", restarts)
+            metrics |= _interval_metrics("cpi/realised_restarts", restarts_gain)
         return metrics
 
 
-def base_share(samples: Sequence[TrainingSample], method: Method) -> float:
-    """Returns the share of D among a method's training samples; 1 if there are none."""
-    own = [sample for sample in samples if not _is_auxiliary(sample, method)]
-    return sum(sample.role in BASE_ROLES for sample in own) / len(own) if own else 1.0
+def initial_fraction(samples: Sequence[TrainingSample], method: Method) -> float:
+    """Compute the fraction of a method's samples that start in D; 1 without samples."""
+    counted = [sample for sample in samples if not _has_separate_loss(sample, method)]
+    if not counted:
+        return 1.0
+    return sum(sample.role in INITIAL_ROLES for sample in counted) / len(counted)
 
 
-def reweighted(
+def scale_advantages(
     samples: Sequence[TrainingSample], method: Method, beta: float | None
 ) -> list[TrainingSample]:
-    """Returns the samples with advantages scaled so that D weighs beta, and mu 1 - beta.
+    """Scale the advantages so that samples from D weigh beta and samples from mu 1 - beta.
 
-    Every loss is linear in a positive factor of the advantage, so this is the mixture's gradient.
-    Terms that are no policy advantage (ExPO's likelihood) keep their weight. Nothing is scaled for
-    a beta of None, or where one of the two has no sample.
+    Every loss is linear in a positive factor of the advantage, so the gradient is the mixture's.
+    Samples with a separate loss (ExPO's likelihood) have no policy advantage and keep their weight.
+    Nothing is scaled if beta is None or if all samples are from D or all from mu.
     """
-    share = base_share(samples, method)
-    if beta is None or share in (0.0, 1.0):
+    fraction = initial_fraction(samples, method)
+    if beta is None or fraction in (0.0, 1.0):
         return list(samples)
-    factors = {True: beta / share, False: (1 - beta) / (1 - share)}
+    factors = {True: beta / fraction, False: (1 - beta) / (1 - fraction)}
     return [
         sample
-        if _is_auxiliary(sample, method)
-        else replace(sample, advantage=sample.advantage * factors[sample.role in BASE_ROLES])
+        if _has_separate_loss(sample, method)
+        else replace(sample, advantage=sample.advantage * factors[sample.role in INITIAL_ROLES])
         for sample in samples
     ]
 
 
-def _is_auxiliary(sample: TrainingSample, method: Method) -> bool:
+def _has_separate_loss(sample: TrainingSample, method: Method) -> bool:
     loss = method.role_losses.get(sample.role)
     return loss is not None and loss.separate_normaliser
 
 
-def _measured_metrics(measured: Measured | None) -> dict[str, Number]:
-    if measured is None:
+def _advantage_metrics(advantage: AdvantageEstimate | None) -> dict[str, Number]:
+    if advantage is None:
         return {"cpi/tokens_advantage": 0}
     return {
-        **_interval_metrics("cpi/advantage", measured.interval),
-        "cpi/num_restarts": measured.num_restarts,
-        "cpi/restart_share": measured.restart_share,
-        "cpi/tokens_advantage": measured.num_tokens,
+        **_interval_metrics("cpi/advantage", advantage.interval),
+        "cpi/num_restarts": advantage.num_restarts,
+        "cpi/restart_share": advantage.restart_weight,
+        "cpi/tokens_advantage": advantage.num_tokens,
     }
 
 

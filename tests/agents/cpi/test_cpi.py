@@ -10,10 +10,10 @@ import torch
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.cpi import measure as cpi_measure
 from reason_env.agents.cpi.config import DistillConfig
-from reason_env.agents.cpi.estimators import Sampled
-from reason_env.agents.cpi.measure import Measured, Measurement
-from reason_env.agents.cpi.mixture import copied_weights, interpolated
-from reason_env.agents.cpi.update import base_share, decide, reweighted
+from reason_env.agents.cpi.estimators import RestartAdvantages
+from reason_env.agents.cpi.measure import AdvantageEstimate, AdvantageEstimator
+from reason_env.agents.cpi.mixture import copy_weights, interpolate
+from reason_env.agents.cpi.update import decide, initial_fraction, scale_advantages
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
@@ -50,7 +50,7 @@ def small(method="grpo", cpi=None, **changes):
 
 
 def weights(session):
-    return copied_weights(session.policy.model)
+    return copy_weights(session.policy.model)
 
 
 def equal(one, two):
@@ -63,13 +63,13 @@ def optimizer_tensors(session):
 
 
 def measured(monkeypatch, low, estimate):
-    found = Measured(
+    found = AdvantageEstimate(
         interval=Interval(estimate, low, 2 * estimate - low),
         num_restarts=3,
-        restart_share=0.0,
+        restart_weight=0.0,
         num_tokens=7,
     )
-    monkeypatch.setattr(Measurement, "advantage", lambda self, old, new, **options: found)
+    monkeypatch.setattr(AdvantageEstimator, "advantage", lambda self, old, new, **options: found)
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_beta_weighs_the_starts_and_leaves_likelihood_terms_alone():
     method = build_method(method_config("expo"))
     samples = [of_role("base"), of_role("reset", -1.0), of_role("reset"), of_role("top_up", 2.0)]
     samples += [of_role("reset"), of_role("explanation", 0.04)]
-    assert base_share(samples, method) == pytest.approx(0.4)
-    found = [one.advantage for one in reweighted(samples, method, 0.1)]
+    assert initial_fraction(samples, method) == pytest.approx(0.4)
+    found = [one.advantage for one in scale_advantages(samples, method, 0.1)]
     # 0.1 / 0.4 on D, 0.9 / 0.6 on mu
     assert found == pytest.approx([0.125, -1.5, 0.75, 0.5, 0.75, 0.04])
-    assert reweighted(samples, method, None) == samples
-    assert reweighted(samples[:1], method, 0.1) == samples[:1]
-    assert base_share([of_role("explanation")], method) == 1.0
+    assert scale_advantages(samples, method, None) == samples
+    assert scale_advantages(samples[:1], method, 0.1) == samples[:1]
+    assert initial_fraction([of_role("explanation")], method) == 1.0
 
 
 def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
@@ -182,13 +182,15 @@ def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
 )
 def test_a_rejected_candidate_leaves_no_trace(monkeypatch, cpi, low):
     session = build_session(small(cpi=cpi))
-    monkeypatch.setattr(Measurement, "realised", None)
+    monkeypatch.setattr(AdvantageEstimator, "realised_gain", None)
     measured(monkeypatch, 0.1, 0.2)
-    monkeypatch.setattr(Measurement, "realised", lambda self, old, new, **options: (FOUND, FOUND))
+    monkeypatch.setattr(
+        AdvantageEstimator, "realised_gain", lambda self, old, new, **options: (FOUND, FOUND)
+    )
     session.conservative.config = CPIConfig(step_size=1.0, **QUICK)
     iterate(session)
     session.conservative.config = CPIConfig(**(QUICK | cpi))
-    monkeypatch.setattr(Measurement, "realised", None)
+    monkeypatch.setattr(AdvantageEstimator, "realised_gain", None)
     measured(monkeypatch, low, 0.2)
     before, moments = (
         weights(session),
@@ -207,8 +209,8 @@ def test_a_rejected_candidate_leaves_no_trace(monkeypatch, cpi, low):
     assert row["cpi/kl_mixture"] is None
 
 
-FOUND = Measured(
-    interval=Interval(0.25, 0.125, 0.5), num_restarts=2, restart_share=0.0, num_tokens=11
+FOUND = AdvantageEstimate(
+    interval=Interval(0.25, 0.125, 0.5), num_restarts=2, restart_weight=0.0, num_tokens=11
 )
 
 
@@ -221,7 +223,7 @@ def test_interpolation_takes_half_of_the_way_to_the_candidate(monkeypatch):
     before = weights(session)
     row = iterate(session).metrics
     iterate(plain)
-    half = interpolated(before, weights(plain), 0.5)
+    half = interpolate(before, weights(plain), 0.5)
     assert equal(weights(session), half)
     assert not equal(half, before)
     assert row["cpi/bound"] == pytest.approx(0.05)
@@ -310,7 +312,7 @@ def test_the_config_survives_json_and_names_the_run():
 def measure(config):
     session = build_session(config)
     own = weights(session)
-    return session.conservative.measurement.advantage(
+    return session.conservative.estimator.advantage(
         own, own, problem_ids=session.problem_ids, beta=1.0, seed=0
     )
 
@@ -324,14 +326,14 @@ def test_returns_and_episodes_that_no_theorem_covers_are_refused():
     same = measure(right)
     # A policy against itself, with equal random streams: no difference in any episode.
     assert same.interval == Interval(0.0, 0.0, 0.0)
-    assert (same.num_restarts, same.restart_share) == (12, 0.0)
+    assert (same.num_restarts, same.restart_weight) == (12, 0.0)
     long = small(cpi={"estimator": "step", "horizon": 1})
     with pytest.raises(ConfigError, match="horizon must be at least the steps of every episode"):
         measure(long)
 
 
 def test_the_advantage_of_steps_is_the_mean_over_the_horizon_of_what_was_graded(monkeypatch):
-    found = Sampled(values=(0.5, 0.0, None), num_tokens=11, returns=(1.0,), max_steps=5)
+    found = RestartAdvantages(values=(0.5, 0.0, None), num_tokens=11, returns=(1.0,), max_steps=5)
     monkeypatch.setattr(cpi_measure, "step_advantages", lambda *_, **options: found)
     one = measure(small(cpi={"estimator": "step", "horizon": 5, "num_restarts": 3}))
     # (0.5 / 5 + 0 / 5) / 2

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from reason_env.agents.cpi.estimators import (
-    Arms,
+    PolicyPair,
     response_advantages,
     weighted_advantage,
     weighted_advantages,
 )
 from reason_env.agents.cpi.interval import advantage_interval
-from reason_env.agents.cpi.restarts import Restart, base_restarts, drawn_restarts
+from reason_env.agents.cpi.restarts import Restart, draw_restarts, initial_restarts
 from reason_env.agents.cpi.step_advantages import step_advantages, step_states, step_stop_ids
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.methods import GRPOConfig, build_method, method_config
@@ -45,10 +45,10 @@ def env():
     )
 
 
-def at(env, text="", unit=0, is_base=True):
+def at(env, text="", draw=0, is_initial=True):
     (state,) = initial_states(env, ["toy/train/0"], seed=0)
     state = state.extend(state.codec.encode(text)) if text else state
-    return Restart(state=state, unit=unit, is_base=is_base)
+    return Restart(state=state, draw=draw, is_initial=is_initial)
 
 
 class Scoring(ScriptedPolicy):
@@ -66,8 +66,8 @@ class Scoring(ScriptedPolicy):
         ]
 
 
-def arms(env, old, new, **sampling):
-    return Arms(old=old, new=new, env=env, sampling=SamplingConfig(**sampling))
+def pair(env, old, new, **sampling):
+    return PolicyPair(old=old, new=new, env=env, sampling=SamplingConfig(**sampling))
 
 
 def test_response_compares_mean_returns_at_each_restart(env):
@@ -75,7 +75,7 @@ def test_response_compares_mean_returns_at_each_restart(env):
     old = ScriptedPolicy({START: ["#### 24$", "#### 9$"], middle: ["#### 24$", "#### 24$"]})
     new = ScriptedPolicy({START: ["#### 24$", "#### 24$"], middle: ["#### 6$", "#### 8$"]})
     found = response_advantages(
-        arms(env, old, new), [at(env), at(env, "2*3=6\n")], samples=2, seed=0
+        pair(env, old, new), [at(env), at(env, "2*3=6\n")], samples=2, seed=0
     )
     assert found.values == (0.5, -1.0)
     # "#### 24" and the end token are 8
@@ -86,12 +86,12 @@ def test_response_compares_mean_returns_at_each_restart(env):
 def test_weights_stand_in_for_samples_of_the_candidate(env):
     old = ScriptedPolicy({START: ["#### 24$", "#### 9$", "#### 24$"]})
     new = Scoring([1.5, 0.25, 0.5])
-    found = weighted_advantages(arms(env, old, new), [at(env)], samples=3, seed=0)
+    found = weighted_advantages(pair(env, old, new), [at(env)], samples=3, seed=0)
     # r 1, 0, 1; means of the others 0.5, 1, 0.5: (1.5 * 0.5 - 0.25 * 1 + 0.5 * 0.5) / 3
     assert found.values[0] == pytest.approx(0.25)
     assert found.num_tokens == 23
     with pytest.raises(ConfigError, match=r"untruncated sampling, got top_p 0\.9"):
-        weighted_advantages(arms(env, old, new, top_p=0.9), [at(env)], samples=2, seed=0)
+        weighted_advantages(pair(env, old, new, top_p=0.9), [at(env)], samples=2, seed=0)
 
 
 def test_weighted_advantage_is_the_difference_of_values_on_average():
@@ -119,7 +119,7 @@ def test_step_deviates_once_at_each_step_of_an_episode(env):
         }
     )
     new = ScriptedPolicy({START: ["2*3=7\n"], first: ["6*4=25\n"], second: ["#### 28$"]})
-    found = step_advantages(arms(env, old, new), [at(env)], samples=5, seed=0)
+    found = step_advantages(pair(env, old, new), [at(env)], samples=5, seed=0)
     # 1 - 0 at the first step, 0 - 1 at the second, 0 - 1 at the last; three of three steps.
     assert found.values == (-1.0,)
     assert found.max_steps == 3
@@ -144,7 +144,7 @@ def test_a_share_of_the_steps_stands_for_all_and_equal_steps_cost_nothing_more(e
         old.script[states[2]] = ("#### 9$", "#### 9$")
         if seed % 2:
             old.script[states[2]] = ("#### 24$", "#### 24$")
-        found = step_advantages(arms(env, old, new), [at(env)], samples=1, seed=seed)
+        found = step_advantages(pair(env, old, new), [at(env)], samples=1, seed=seed)
         seen.add((seed % 2, found.values[0]))
     # The first step is the same (0). After the second, 24 against 9 or 24; the last, 28 against
     # those. One of three steps is weighted by 3.
@@ -157,7 +157,7 @@ def test_without_roll_in_the_deviation_is_at_the_restart(env):
     old = ScriptedPolicy({middle: ["#### 6$", "#### 24$"]})
     new = ScriptedPolicy({middle: ["#### 24$", "#### 24$"]})
     found = step_advantages(
-        arms(env, old, new), [at(env, "2*3=6\n")], samples=2, seed=0, roll_in=False
+        pair(env, old, new), [at(env, "2*3=6\n")], samples=2, seed=0, roll_in=False
     )
     assert found.values == (0.5,)
     assert found.num_tokens == 7 + 8 + 8 + 8
@@ -193,8 +193,8 @@ def unsampled(starts):
 def test_methods_without_a_second_wave_have_their_starts_for_nothing(env):
     states = initial_states(env, ["toy/train/0"] * 2, seed=0)
     method = build_method(GRPOConfig())
-    restarts, tokens = drawn_restarts(method, states, unsampled, np.random.default_rng(0))
-    assert restarts == base_restarts(states)
+    restarts, tokens = draw_restarts(method, states, unsampled, np.random.default_rng(0))
+    assert restarts == initial_restarts(states)
     assert tokens == 0
 
 
@@ -215,10 +215,10 @@ def test_resets_are_restarts_of_their_draw(env):
         SRPOConfig(num_base=2, num_reset=2, max_tries=4, localiser="checker", offset=9),
         lambda problem, steps: 2,
     )
-    found, tokens = drawn_restarts(
+    found, tokens = draw_restarts(
         method, states, collect_with(env, policy), np.random.default_rng(0)
     )
-    assert [(one.unit, one.is_base, one.state.text) for one in found] == [
+    assert [(one.draw, one.is_initial, one.state.text) for one in found] == [
         (0, True, ""),
         (1, True, ""),
         (0, False, "2*3=5\n"),
@@ -248,9 +248,9 @@ def test_hints_are_not_in_the_state_that_a_method_learns_from(env):
             starts, env=env, policy=ScriptedPolicy(script), sampling=SamplingConfig(), seed=0
         )
 
-    found, tokens = drawn_restarts(method, states, sample, np.random.default_rng(0))
+    found, tokens = draw_restarts(method, states, sample, np.random.default_rng(0))
     assert shown[1].state.guidance
-    assert [(one.unit, one.is_base, one.state.guidance) for one in found] == [
+    assert [(one.draw, one.is_initial, one.state.guidance) for one in found] == [
         (0, True, ()),
         (0, False, ()),
     ]
@@ -261,11 +261,11 @@ def test_measuring_leaves_the_method_s_memory_alone(env):
     states = initial_states(env, ["toy/train/0"], seed=0)
     method = build_method(method_config("expo"))
     before = method.state_dict()
-    drawn_restarts(method, states, unsampled, np.random.default_rng(0))
+    draw_restarts(method, states, unsampled, np.random.default_rng(0))
     assert method.state_dict() == before
     rrpo = build_method(RRPOConfig())
     with pytest.raises(AssertionError, match="no batch"):
-        drawn_restarts(rrpo, states, unsampled, np.random.default_rng(0))
+        draw_restarts(rrpo, states, unsampled, np.random.default_rng(0))
 
 
 def test_auxiliary_starts_are_no_restarts_and_others_count_once(env):
@@ -279,8 +279,8 @@ def test_auxiliary_starts_are_no_restarts_and_others_count_once(env):
         replace(start, role="reset", num_samples=2),
     ]
     method.plan = lambda states, rng: asked
-    found, _ = drawn_restarts(method, states, unsampled, np.random.default_rng(0))
-    assert [one.is_base for one in found] == [True, False]
+    found, _ = draw_restarts(method, states, unsampled, np.random.default_rng(0))
+    assert [one.is_initial for one in found] == [True, False]
 
 
 def test_a_start_without_a_draw_is_refused(env):
@@ -290,12 +290,12 @@ def test_a_start_without_a_draw_is_refused(env):
     for draw in (None, -1, 1):
         method.plan = lambda s, r, draw=draw: [replace(start, draw=draw, role="reset")]
         with pytest.raises(ConfigError, match=r"a draw in 0\.\.0"):
-            drawn_restarts(method, states, unsampled, np.random.default_rng(0))
+            draw_restarts(method, states, unsampled, np.random.default_rng(0))
 
 
 def test_sampled_advantages_agree_with_the_exact_ones_of_a_real_model_s_twin():
-    from reason_env.agents.cpi.measure import AtWeights
-    from reason_env.agents.cpi.mixture import acting_with, copied_weights
+    from reason_env.agents.cpi.measure import PolicyWithWeights
+    from reason_env.agents.cpi.mixture import copy_weights, using_weights
     from reason_env.agents.policy import LanguageModelPolicy
     from reason_env.agents.tabular.exact import horizon as finite
     from reason_env.agents.tabular.worlds.twin import chain_twin
@@ -303,7 +303,7 @@ def test_sampled_advantages_agree_with_the_exact_ones_of_a_real_model_s_twin():
 
     policy = LanguageModelPolicy.load("base")
     problem = chain.make("test", size=2, levels=(2, 2))[1]
-    old = copied_weights(policy.model)
+    old = copy_weights(policy.model)
     # Logits 1.5 times as large: a policy that is better, by a known amount.
     new = {name: own * 1.5 if name == "model.norm.weight" else own for name, own in old.items()}
 
@@ -311,7 +311,7 @@ def test_sampled_advantages_agree_with_the_exact_ones_of_a_real_model_s_twin():
         return [sum(one) for one in policy.score(contexts, completions, SamplingConfig())]
 
     before = chain_twin(problem, score, codec=policy.codec)
-    with acting_with(policy.model, new):
+    with using_weights(policy.model, new):
         after = chain_twin(problem, score, codec=policy.codec)
     assert before.texts == after.texts
     exact = finite.evaluate(before.mdp, before.policy_SA)
@@ -328,18 +328,18 @@ def test_sampled_advantages_agree_with_the_exact_ones_of_a_real_model_s_twin():
         disable_env_checker=True,
     )
     states = initial_states(env, [problem.problem_id] * 250, seed=0)
-    both = arms(env, AtWeights(policy, old), AtWeights(policy, new))
+    both = pair(env, PolicyWithWeights(policy, old), PolicyWithWeights(policy, new))
     slack = before.lost + after.lost
     for estimate, samples, true in (
         (step_advantages, 1, advantage),
         (response_advantages, 1, gain),
         (weighted_advantages, 2, gain),
     ):
-        restarts = base_restarts(states)
+        restarts = initial_restarts(states)
         found = estimate(both, restarts, samples=samples, seed=5)
-        units = [one.unit for one in restarts]
+        draws = [one.draw for one in restarts]
         interval = advantage_interval(
-            found.values, units, [True] * 250, beta=1, confidence=0.999, limit=3
+            found.values, draws, [True] * 250, beta=1, confidence=0.999, limit=3
         )
         assert interval.low - slack <= true <= interval.high + slack, estimate.__name__
         # Narrow enough to tell the advantage from 0 or from twice itself.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reason_env.agents.cpi.interval import advantage_interval, base_weight
+from reason_env.agents.cpi.interval import advantage_interval, initial_weight
 from reason_env.errors import VerifierError
 
 
@@ -19,13 +19,13 @@ def test_draws_of_one_part_have_the_plain_t_interval():
 
 def test_starts_of_one_draw_count_as_one():
     # Draw 0: D 0.4, mu mean of (0.8, 0.0); draw 1: D 0.0, mu 0.2; beta 0.25.
-    values, units = [0.4, 0.8, 0.0, 0.0, 0.2], [0, 0, 0, 1, 1]
-    found = advantage_interval(values, units, [True, False, False, True, False], beta=0.25)
+    values, draws = [0.4, 0.8, 0.0, 0.0, 0.2], [0, 0, 0, 1, 1]
+    found = advantage_interval(values, draws, [True, False, False, True, False], beta=0.25)
     # 0.25 * 0.4 + 0.75 * 0.4 = 0.4 and 0.25 * 0 + 0.75 * 0.2 = 0.15: mean 0.275, sd / sqrt 2 0.125
     assert found.estimate == pytest.approx(0.275)
     assert found.high == 1.0
     narrow = advantage_interval(
-        values, units, [True, False, False, True, False], beta=0.25, confidence=0.5, limit=9.0
+        values, draws, [True, False, False, True, False], beta=0.25, confidence=0.5, limit=9.0
     )
     # t of 1 degree of freedom at 0.75 is exactly 1.
     assert narrow.high == pytest.approx(0.4)
@@ -58,7 +58,7 @@ def test_where_mu_has_no_start_all_weight_is_on_d_and_the_reverse():
     assert only.estimate == pytest.approx(0.3)
     other = advantage_interval([0.2, 0.4], [0, 1], [False, False], beta=0.9)
     assert other.estimate == pytest.approx(0.3)
-    assert base_weight([False, False], 0.9) == 0.0
+    assert initial_weight([False, False], 0.9) == 0.0
     both = advantage_interval(
         [0.2, 0.4, 9.0, 9.0], [0, 1, 0, 1], [True, True, False, False], beta=1
     )
@@ -66,17 +66,17 @@ def test_where_mu_has_no_start_all_weight_is_on_d_and_the_reverse():
 
 
 def test_nothing_graded_is_refused():
-    with pytest.raises(VerifierError, match="at least one start, got none"):
+    with pytest.raises(VerifierError, match="one start or more, got none"):
         advantage_interval([], [], [], beta=0.5)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.floats(0.5, 0.99))
 def test_the_interval_holds_its_estimate_and_shifts_with_the_values(values, confidence):
-    units, base = range(len(values)), [True] * len(values)
-    one = advantage_interval(values, units, base, beta=1, confidence=confidence, limit=1e9)
+    draws, base = range(len(values)), [True] * len(values)
+    one = advantage_interval(values, draws, base, beta=1, confidence=confidence, limit=1e9)
     assert one.low <= one.estimate <= one.high
     moved = [value + 0.25 for value in values]
-    two = advantage_interval(moved, units, base, beta=1, confidence=confidence, limit=1e9)
+    two = advantage_interval(moved, draws, base, beta=1, confidence=confidence, limit=1e9)
     assert two.low == pytest.approx(one.low + 0.25, abs=1e-6)
 
 
@@ -90,9 +90,9 @@ def test_nineteen_of_twenty_intervals_hold_the_true_advantage(num, share):
         of_d = 0.1 + common + rng.choice([-0.25, 0.25], num)
         has_mu = rng.random(num) < share
         of_mu = (0.3 + common + rng.normal(0, 0.3, num))[has_mu]
-        units = [*range(num), *np.flatnonzero(has_mu).tolist()]
-        is_base = [True] * num + [False] * len(of_mu)
-        found = advantage_interval([*of_d, *of_mu], units, is_base, beta=beta, limit=9.0)
+        draws = [*range(num), *np.flatnonzero(has_mu).tolist()]
+        is_initial = [True] * num + [False] * len(of_mu)
+        found = advantage_interval([*of_d, *of_mu], draws, is_initial, beta=beta, limit=9.0)
         held += found.low <= beta * 0.1 + (1 - beta) * 0.3 <= found.high
     # 0.95 with a standard error of 0.009; few starts of mu make it a little wider.
     assert 0.925 <= held / trials <= 0.985

@@ -8,13 +8,13 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from reason_env.agents.cpi.config import DistillConfig
 from reason_env.agents.cpi.mixture import (
     Distiller,
-    acting_with,
-    copied_weights,
+    copy_weights,
     draw_begins,
-    interpolated,
+    interpolate,
     load_weights,
     mixture_log_probs,
     posterior_log_odds,
+    using_weights,
 )
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import TrainingSample
@@ -71,7 +71,7 @@ def other(weights, seed=1, size=0.3):
 
 
 def distiller(policy, level="response", step_size=0.5, **options):
-    old = copied_weights(policy.model)
+    old = copy_weights(policy.model)
     new = other(old)
     return Distiller(policy, SAMPLES, old=old, new=new, step_size=step_size, level=level, **options)
 
@@ -85,31 +85,31 @@ def equal(one, two):
 def test_interpolation_is_the_line_between_the_weights():
     old = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0])}
     new = {"w": torch.tensor([3.0, -2.0]), "b": torch.tensor([0.5])}
-    half = interpolated(old, new, 0.5)
+    half = interpolate(old, new, 0.5)
     assert half["w"].tolist() == [2.0, 0.0]
     assert half["b"].tolist() == [0.25]
-    assert interpolated(old, new, 0.125)["w"].tolist() == [1.25, 1.5]
-    assert equal(interpolated(old, new, 0.0), old)
-    assert equal(interpolated(old, new, 1.0), new)
+    assert interpolate(old, new, 0.125)["w"].tolist() == [1.25, 1.5]
+    assert equal(interpolate(old, new, 0.0), old)
+    assert equal(interpolate(old, new, 1.0), new)
     with pytest.raises(ConfigError, match=r"step_size must lie in 0\.\.1, got 1\.5"):
-        interpolated(old, new, 1.5)
+        interpolate(old, new, 1.5)
 
 
 def test_weights_come_back_bit_by_bit_whatever_happens_between():
     policy = tiny_policy()
-    old = copied_weights(policy.model)
+    old = copy_weights(policy.model)
     new = other(old)
 
     def fails():
-        with acting_with(policy.model, new):
-            assert equal(copied_weights(policy.model), new)
+        with using_weights(policy.model, new):
+            assert equal(copy_weights(policy.model), new)
             raise RuntimeError("between")
 
     with pytest.raises(RuntimeError, match="between"):
         fails()
-    assert equal(copied_weights(policy.model), old)
+    assert equal(copy_weights(policy.model), old)
     load_weights(policy.model, new)
-    assert equal(copied_weights(policy.model), new)
+    assert equal(copy_weights(policy.model), new)
     assert not equal(old, new)
 
 
@@ -160,7 +160,7 @@ def test_the_kl_is_that_of_the_distributions_written_out():
     ids = torch.tensor([SAMPLES[0].context_ids + SAMPLES[0].token_ids])
 
     def probabilities(weights):
-        with acting_with(policy.model, weights), torch.no_grad():
+        with using_weights(policy.model, weights), torch.no_grad():
             logits = policy.model(input_ids=ids).logits[0, 2:-1, : CODEC.vocab_size]
         return (logits.double() / 0.5).softmax(-1)
 
@@ -181,13 +181,13 @@ def test_a_fit_that_leads_away_leaves_the_interpolated_weights():
     policy = tiny_policy()
     made = distiller(policy)
     found = made.fit(DistillConfig(updates=3, learning_rate=5.0), np.random.default_rng(0))
-    assert equal(copied_weights(policy.model), interpolated(made.old, made.new, 0.5))
+    assert equal(copy_weights(policy.model), interpolate(made.old, made.new, 0.5))
     assert found.kl == found.kl_interpolated
 
 
 def test_fewer_than_four_responses_are_measured_where_they_are_fitted():
     policy = tiny_policy()
-    old = copied_weights(policy.model)
+    old = copy_weights(policy.model)
     made = Distiller(policy, SAMPLES[:2], old=old, new=old, step_size=0.5, level="step")
     assert made.held_out == made.fitted == [0, 1]
     assert made.kl([0, 1]) == pytest.approx(0.0, abs=1e-6)
