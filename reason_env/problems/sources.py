@@ -21,8 +21,6 @@ from reason_env.problems.reasoning_gym import load_reasoning_gym
 
 GENERATORS = ("mix", "reasoning_gym")
 """Sources that generate problems and take an argument."""
-Levels = tuple[int, int]
-"""(lowest, highest), both included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +130,7 @@ def load_problems(
     *,
     split: str = "train",
     size: int | None = None,
-    levels: Levels | None = None,
+    levels: tuple[int, int] | None = None,
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
     allow_ungradable: bool = False,
@@ -205,7 +203,7 @@ def _generated(
     *,
     split: str,
     size: int | None,
-    levels: Levels | None,
+    levels: tuple[int, int] | None,
     seed: int,
 ) -> ProblemSet:
     if source.name == "reasoning_gym":
@@ -221,7 +219,7 @@ def _generated(
 
 
 def _family(
-    name: str, split: str, size: int | None, levels: Levels | None, seed: int
+    name: str, split: str, size: int | None, levels: tuple[int, int] | None, seed: int
 ) -> ProblemSet:
     modules = {source.name: source.module for source in _SOURCES if source.module}
     if name not in modules:
@@ -296,7 +294,9 @@ def _read(
     )
 
 
-def _of_levels(problems: ProblemSet, argument: str, levels: Levels, size: int | None) -> ProblemSet:
+def _of_levels(
+    problems: ProblemSet, argument: str, levels: tuple[int, int], size: int | None
+) -> ProblemSet:
     found = sorted({problem.level for problem in problems} - {0})
     if not found:
         raise ProblemError(

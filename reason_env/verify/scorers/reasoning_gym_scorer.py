@@ -120,7 +120,7 @@ def entry_of(description: str) -> tuple[Any, dict[str, Any]]:
     return source, entry
 
 
-def scored(answer: str, description: str) -> dict[str, Any]:
+def score(answer: str, description: str) -> dict[str, Any]:
     """Score an answer; for a process that ends afterwards, because the audit hook stays.
 
     A ValueError of the scorer means that it cannot read the answer, which is then incorrect: some
@@ -130,14 +130,14 @@ def scored(answer: str, description: str) -> dict[str, Any]:
     _Child.is_scoring = True
     sys.addaudithook(_audited)
     try:
-        score = float(source.score_answer(answer, entry))
+        value = float(source.score_answer(answer, entry))
     except ValueError as error:
         reason = f"reasoning-gym cannot read it ({type(error).__name__})"
         return {"outcome": Outcome.INCORRECT, "reason": reason}
-    if not 0.0 <= score <= 1.0 or math.isnan(score):
-        return {"outcome": Outcome.ERROR, "reason": f"reasoning-gym scores {score!r}"}
-    outcome = Outcome.CORRECT if score == 1.0 else Outcome.INCORRECT
-    return {"outcome": outcome, "reason": f"reasoning-gym scores {score:.4g}", "score": score}
+    if not 0.0 <= value <= 1.0 or math.isnan(value):
+        return {"outcome": Outcome.ERROR, "reason": f"reasoning-gym scores {value!r}"}
+    outcome = Outcome.CORRECT if value == 1.0 else Outcome.INCORRECT
+    return {"outcome": outcome, "reason": f"reasoning-gym scores {value:.4g}", "score": value}
 
 
 def question_hash(question: str) -> str:

@@ -36,14 +36,14 @@ class WorkerPool:
         def ask(worker: Worker) -> Scored:
             return (*worker.compare(response, reference, tier), None)
 
-        outcome, reason, _ = self._asked(ask)
+        outcome, reason, _ = self._run(ask)
         return outcome, reason
 
     def score(self, response: str, entry: str) -> Scored:
         """Score a response in the next free worker."""
-        return self._asked(lambda worker: worker.score(response, entry))
+        return self._run(lambda worker: worker.score(response, entry))
 
-    def _asked(self, ask: Callable[[Worker], Scored]) -> Scored:
+    def _run(self, ask: Callable[[Worker], Scored]) -> Scored:
         with self._slots:
             try:
                 worker = self._take()

@@ -72,7 +72,7 @@ def _run_child(job: dict[str, Any], replies: int, scorer: Any) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        reply = _compare(job) if scorer is None else scorer.scored(job["response"], job["entry"])
+        reply = _compare(job) if scorer is None else scorer.score(job["response"], job["entry"])
     except Exception as error:  # noqa: BLE001 - the sandbox boundary: any library may raise anything
         reply = {"outcome": Outcome.ERROR, "reason": f"the worker raised {type(error).__name__}"}
     signal.setitimer(signal.ITIMER_PROF, 0)
