@@ -188,9 +188,10 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
     tree = tree_of(begun)
     renamed = config_json.renamed_keys(begun) | config_json.renamed_keys(begun.method)
     parts = name.split("+") if "+" in name else []
+    heads = [part.replace("-", "_") for part in parts]  # as `_options` writes keys
     for key, value in _options(options, text):
         head, _, rest = key.partition(".")
-        placed = f"methods.{parts.index(head)}.{rest}" if rest and head in parts else key
+        placed = f"methods.{heads.index(head)}.{rest}" if rest and head in heads else key
         if placed in renamed:
             name = renamed[placed].rpartition(".")[2]
             _log.warning("in arm %r, %s is now named %s", text, key, name)
