@@ -36,3 +36,14 @@ def test_the_examples_of_a_page_run(page):
     found = doctest.testfile(str(DOCS / page), module_relative=False, encoding="utf-8")
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_the_scripts_of_a_page_run():
+    scripts = {}
+    for page in DOCS.glob("*.md"):
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        plain = [block for block in blocks if not block.startswith(">>> ")]
+        if plain:
+            scripts[page.name] = "\n".join(plain)
+    assert list(scripts) == ["theory.md"]
+    exec(compile(scripts["theory.md"], "theory.md", "exec"), {})
