@@ -50,14 +50,14 @@ def bound_claims(margins: dict[str, list[float]]) -> Iterator[Claim]:
 
 ESTIMATORS = [
     # resets, noise, baseline, column, power, statement
-    ("random", 1, 0, "worst_case", -2.0, "random resets: samples by range alone (theory) ~ p^-2"),
+    ("random", 1, 0, "worst_case", -2.0, "random resets: samples by range only (theory) ~ p^-2"),
     ("random", 1, 0, "samples", -2.0, "random resets: samples ~ p^-2, noisy verdict, no baseline"),
     ("random", 1, 1, "samples", -2.0, "the same, noisy verdict, value baseline"),
     ("random", 0, 0, "samples", -2.0, "the same, exact verdict, no baseline"),
     ("random", 0, 1, "samples", -2.0, "the same, exact verdict, value baseline"),
     ("random", 0, 1, "samples", -1.0, "exact verdict, value baseline: samples ~ p^-1"),
-    ("random_still", 1, 0, "samples", -1.0, "candidate moves only where it gains: ~ p^-1"),
-    ("oracle", 1, 0, "worst_case", 0.0, "oracle resets: samples by range alone ~ p^0"),
+    ("random_still", 1, 0, "samples", -1.0, "candidate changes only improvable states: ~ p^-1"),
+    ("oracle", 1, 0, "worst_case", 0.0, "oracle resets: samples by range only ~ p^0"),
     ("oracle", 1, 0, "samples", 0.0, "oracle resets: samples ~ p^0, noisy verdict, no baseline"),
     ("oracle", 0, 1, "samples", 0.0, "the same, exact verdict, value baseline"),
     ("random", 1, 0, "guaranteed_gain", 2.0, "random resets: guaranteed gain ~ p^2"),
@@ -134,7 +134,7 @@ def ablation_claims(rows_of: dict[str, list[Row]]) -> Iterator[Claim]:
         for name in ("own_failures", "initial", "uniform")
     }
     yield Claim(
-        "chain and lock: CPI escapes with restarts from own failures (RRPO)",
+        "chain and lock: CPI escapes with restarts from its failures (RRPO)",
         f"gap {gap_of['own_failures']:.2f} of the optimum, from the start "
         f"{gap_of['initial']:.2f}, from uniform mu {gap_of['uniform']:.2f}",
         gap_of["own_failures"] < 0.01,

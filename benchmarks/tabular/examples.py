@@ -157,7 +157,7 @@ def own_failure_claims() -> Iterator[Claim]:
             for name, ratios in ratio.items()
         }
         yield Claim(
-            f"{world}: restarts from own failures (RRPO) keep the mismatch small",
+            f"{world}: restarts from failures (RRPO) keep the mismatch small",
             f"it grows {growth['own_failures']:.2f}-fold a state (start: {growth['initial']:.2f}, "
             f"uniform mu: {growth['uniform']:.2f}); with 20, {ratio['own_failures'][-1]:.1e} "
             f"against {ratio['initial'][-1]:.1e} and {ratio['uniform'][-1]:.1f}",

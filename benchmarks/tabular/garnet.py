@@ -63,19 +63,19 @@ def findings(rows: list[Row]) -> Iterator[tuple[str, str, bool]]:
         )
     steps = max(arms["CPI+"] for arms in table(rows, "num_steps").values())
     yield (
-        "Garnet: CPI+ stops by itself within 20 steps",
-        f"the slowest cell takes {steps:.1f} in the mean",
+        "Garnet: CPI+ stops within 20 steps",
+        f"the slowest cell takes {steps:.1f} on average",
         steps <= 20,
     )
-    alike = ("CPI+", "CPI(0.1)", "PSDP")
-    values = [gap[arm] for arm in alike]
+    similar = ("CPI+", "CPI(0.1)", "PSDP")
+    values = [gap[arm] for arm in similar]
     yield (
-        "Garnet: CPI+, CPI(0.1) and PSDP end alike on average (within 10 %)",
-        ", ".join(f"{arm} {gap[arm]:.3f}" for arm in alike),
+        "Garnet: CPI+, CPI(0.1) and PSDP have similar final gaps on average (within 10 %)",
+        ", ".join(f"{arm} {gap[arm]:.3f}" for arm in similar),
         max(values) <= 1.1 * min(values),
     )
     yield (
-        "Garnet: API(0.1) ends close to CPI(0.1), slightly worse (0 to 10 %)",
+        "Garnet: API(0.1) is slightly worse than CPI(0.1) (by 0 to 10 %)",
         f"{gap['API(0.1)']:.3f} against {gap['CPI(0.1)']:.3f}",
         0 <= gap["API(0.1)"] - gap["CPI(0.1)"] <= 0.1 * gap["CPI(0.1)"],
     )
@@ -88,8 +88,8 @@ def findings(rows: list[Row]) -> Iterator[tuple[str, str, bool]]:
     )
     order = [gap[arm] for arm in ("API", "NSPI(5)", "NSPI(10)", "NSPI(30)", "PSDP")]
     yield (
-        "Garnet: NSPI(m) leads from API = NSPI(1) to PSDP as m grows",
-        " > ".join(f"{one:.3f}" for one in order),
+        "Garnet: NSPI(m) interpolates between API = NSPI(1) and PSDP as m grows",
+        " > ".join(f"{value:.3f}" for value in order),
         order == sorted(order, reverse=True),
     )
     others = ("API(0.1)", "CPI+", "CPI(0.1)")
@@ -108,7 +108,7 @@ def findings(rows: list[Row]) -> Iterator[tuple[str, str, bool]]:
     }
     yield (
         "Garnet: differences vanish with branching",
-        ", ".join(f"b = {branching}: {one:.3f}" for branching, one in width.items()),
+        ", ".join(f"b = {branching}: {value:.3f}" for branching, value in width.items()),
         width[1] > width[2] > width[10],
     )
 

@@ -19,7 +19,7 @@ from reason_env.errors import ConfigError, shown
 
 
 class Chooser(Protocol):
-    """Returns a policy [S, A] that is approximately greedy for a value, on average by weight."""
+    """Finds a policy [S, A] that is approximately greedy for a value, on average by weight."""
 
     def __call__(self, mdp: TabularMDP, value_S: Array, weight_S: Array) -> Array: ...
 

@@ -42,13 +42,9 @@ def random_reset_step(
         policy_advantage=advantage, max_return=max_return, horizon=len(old.policy_HSA)
     )
     gain = bounds.random_reset_gain(policy_advantage=advantage, max_return=max_return)
-    new = _mixed(mdp, old, candidate_HSA, step_size)
-    return ResetStep(
-        policy_HSA=new.policy_HSA,
-        step_size=step_size,
-        guaranteed_gain=gain,
-        realised_gain=new.performance - old.performance,
-        coverage=finite.improvable_coverage(old, threshold),
+    coverage = finite.improvable_coverage(old, threshold)
+    return _reset_step(
+        mdp, old, candidate_HSA, step_size=step_size, guaranteed_gain=gain, coverage=coverage
     )
 
 
@@ -63,20 +59,28 @@ def oracle_reset_step(
     )
     coverage = finite.improvable_coverage(old, threshold)
     gain = bounds.oracle_reset_gain(coverage=coverage, threshold=threshold, max_return=max_return)
-    new = _mixed(mdp, old, candidate_HSA, step_size)
-    return ResetStep(
-        policy_HSA=new.policy_HSA,
-        step_size=step_size,
-        guaranteed_gain=gain,
-        realised_gain=new.performance - old.performance,
-        coverage=finite.improvable_coverage(old, threshold),
+    return _reset_step(
+        mdp, old, candidate_HSA, step_size=step_size, guaranteed_gain=gain, coverage=coverage
     )
 
 
-def _mixed(
-    mdp: TabularMDP, old: finite.HorizonEvaluation, candidate_HSA: Array, step_size: float
-) -> finite.HorizonEvaluation:
-    return finite.evaluate(mdp, mix(old.policy_HSA, candidate_HSA, step_size))
+def _reset_step(
+    mdp: TabularMDP,
+    old: finite.HorizonEvaluation,
+    candidate_HSA: Array,
+    *,
+    step_size: float,
+    guaranteed_gain: float,
+    coverage: float,
+) -> ResetStep:
+    new = finite.evaluate(mdp, mix(old.policy_HSA, candidate_HSA, step_size))
+    return ResetStep(
+        policy_HSA=new.policy_HSA,
+        step_size=step_size,
+        guaranteed_gain=guaranteed_gain,
+        realised_gain=new.performance - old.performance,
+        coverage=coverage,
+    )
 
 
 def budgeted_gain(mdp: TabularMDP, policy_HSA: Array, visits_HS: Array, budget: float) -> float:
