@@ -1,7 +1,7 @@
 """Conservative policy iteration: test each update on fresh episodes, then step or reject it."""
 
 from reason_env.agents.cpi.config import CPIConfig, DistillConfig
-from reason_env.agents.cpi.estimators import response_advantages
+from reason_env.agents.cpi.estimators import PolicyPair, response_advantages
 from reason_env.agents.cpi.restarts import Restart, initial_restarts
 from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.cpi.update import ConservativeUpdate, decide
@@ -10,6 +10,7 @@ __all__ = [
     "CPIConfig",
     "ConservativeUpdate",
     "DistillConfig",
+    "PolicyPair",
     "Restart",
     "decide",
     "initial_restarts",

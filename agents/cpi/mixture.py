@@ -24,8 +24,12 @@ only if it lowers that KL.
 Axis letters: B responses, T tokens, N tokens that the policy sampled, V vocabulary.
 """
 
+# torch leaves tolist, backward and step untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -64,7 +68,7 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
 
 
 @contextmanager
-def using_weights(model: nn.Module, weights: Weights) -> Iterator[None]:
+def using_weights(model: nn.Module, weights: Weights) -> Generator[None]:
     """Load the weights into the model, and restore the previous ones at the end."""
     previous = copy_weights(model)
     load_weights(model, weights)

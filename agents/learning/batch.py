@@ -7,6 +7,10 @@ mask are zero, and the loss never reads them.
 Axis letters: B sequences, T tokens (context and response).
 """
 
+# torch leaves tolist, backward and step untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 

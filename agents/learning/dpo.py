@@ -18,6 +18,10 @@ Source: Rafailov et al. 2023, "Direct Preference Optimization", arXiv 2305.18290
 Axis letters: B pairs, T tokens. Not covered: other pair losses, several devices.
 """
 
+# torch leaves tolist, backward and step untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

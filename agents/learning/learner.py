@@ -10,6 +10,10 @@ update takes them from its own forward pass.
 Axis letters: B sequences, T tokens. Not covered: several devices.
 """
 
+# torch leaves tolist, backward and step untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol

@@ -5,6 +5,10 @@ on, as long as they fit; a first problem that exceeds the limit is cut. Log-prob
 rounded to 1e-6 nats.
 """
 
+# torch leaves tolist, backward and step untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

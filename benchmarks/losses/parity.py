@@ -1,6 +1,6 @@
-r"""Our losses against TRL 1.16.0 and verl 0.9.1, on CPU in float64, gradients included.
+r"""Compare our losses and gradients with TRL 1.16.0 and verl 0.9.1, on CPU in float64.
 
-The two libraries need an environment of their own (verl pins other versions):
+The two libraries need a separate environment, because verl pins other versions:
 
     pip install torch==2.13.0 transformers==5.19.0 trl==1.16.0
     pip install --no-deps verl==0.9.1 tensordict==0.10.0 omegaconf hydra-core ray codetiming \
@@ -8,14 +8,14 @@ The two libraries need an environment of their own (verl pins other versions):
         referencing rpds-py jsonschema-specifications attrs protobuf requests urllib3 certifi \
         charset-normalizer msgpack pyvers tensorboard torchdata
 
-There, `python benchmarks/losses/parity.py --write tests/fixtures/loss_parity.json` freezes what
-they compute; the script needs nothing of ours for that. In our environment, `python
-benchmarks/losses/parity.py` compares with the frozen numbers and prints a table; the test does the
-same. Each setting holds one loss in three languages: our options, TRL's and verl's.
+There, `python benchmarks/losses/parity.py --write tests/fixtures/loss_parity.json` writes the two
+libraries' numbers, without importing reason_env. In our environment, `python
+benchmarks/losses/parity.py` compares ours with the written numbers and prints a table; the test
+compares too. Each setting is one loss, in our options, TRL's and verl's.
 
-Differences that have to be set equal: verl always has a dual clip (1e9 is off); TRL's CISPO limit
-is absolute and has no lower one; TRL multiplies k3 by the ratio by default; verl adds 1e-8 to a
-sequence's length; verl limits log-ratios to +-20 and k3 to 10.
+The settings remove these differences: verl always has a dual clip (1e9 turns it off); TRL's CISPO
+limit is absolute, without a lower limit; TRL multiplies k3 by the ratio by default. These remain:
+verl adds 1e-8 to a sequence's length, and clamps log-ratios to +-20 and k3 to 10.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from torch import Tensor
 
 FIXTURE = Path(__file__).parents[2] / "tests" / "fixtures" / "loss_parity.json"
 MAX_TOKENS = 13
-"""Response budget of the settings that divide by one; not the padded width."""
+"""Response budget of the settings that divide by it; not the padded width."""
 CAP = 1.3
 
 NEAR, FAR = "near", "far"
-"""Policies a little and a lot away from the old one."""
+"""Inputs whose policy is near to, or far from, the old policy."""
 
 BASE = {"importance_weight_cap": None}
 NO_DUAL = 1e9
@@ -198,7 +198,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""One loss a setting, as our `LossConfig`, TRL's and verl's options; NEAR inputs where unsaid."""
+"""Setting -> options of our `LossConfig`, of TRL and of verl; inputs are NEAR by default."""
 
 RETURNS = ([1.0, 0.0, 0.0, 0.0], [0.25, 1.0, 1.0, -0.5], [1.0, 1.0, 1.0, 1.0])
 ADVANTAGES: dict[str, dict[str, Any]] = {
@@ -228,13 +228,13 @@ VERL_NAMES = {
     "beta": "kl_loss_coef",
     "importance": "rollout_is",
 }
-"""What a short name of `SETTINGS` is called in `GRPOConfig` and in verl's actor config."""
+"""Short name in `SETTINGS` -> option of TRL's `GRPOConfig`, and of verl's actor config."""
 
 
 def switch_table() -> str:
-    """Returns the settings as a Markdown table: ours, TRL's and verl's; `docs/losses.md` holds it.
+    """Format the settings as a Markdown table of our, TRL's and verl's options for docs/losses.md.
 
-    Every row is executed against both libraries (where they have it) by the test of this file.
+    The test executes every row against the libraries that have it.
     """
     lines = ["| setting | `LossConfig` | TRL 1.16 | verl 0.9.1 |", "|---|---|---|---|"]
     for name, setting in SETTINGS.items():
@@ -260,9 +260,9 @@ def _switches(options: dict[str, Any] | None, names: dict[str, str]) -> str:
 
 
 def make_inputs(kind: str) -> dict[str, list[Any]]:
-    """Returns ragged rows of log-probabilities and advantages, the same at each call.
+    """Make ragged rows of log-probabilities and advantages; equal at each call.
 
-    Row 2 has a gap in its mask (a token of the environment's), and rows differ in length.
+    The mask of row 2 has a gap (a token of the environment).
     """
     rng = np.random.default_rng(20 if kind == NEAR else 21)
     num_rows, num_tokens = 5, 8
@@ -286,7 +286,7 @@ def _tensors(inputs: dict[str, list[Any]]) -> dict[str, Tensor]:
 
 
 def _importance_weights(x: dict[str, Tensor], level: str | None) -> Tensor | None:
-    """Returns verl's truncated weights, [B, T]; None if there are none."""
+    """Compute verl's truncated weights, [B, T]; None without a level."""
     if level is None:
         return None
     from verl.trainer.ppo.rollout_corr_helper import (  # pyright: ignore[reportMissingImports]
@@ -299,7 +299,7 @@ def _importance_weights(x: dict[str, Tensor], level: str | None) -> Tensor | Non
 
 
 def trl_loss(x: dict[str, Tensor], log_probs: Tensor, options: dict[str, Any]) -> Tensor:
-    """Returns the loss of TRL's `GRPOTrainer._compute_loss`, called on a stand-in for a trainer."""
+    """Compute the loss of TRL's `GRPOTrainer._compute_loss`, called with a fake trainer."""
     from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     weights = _importance_weights(x, options.get("importance"))
@@ -354,7 +354,7 @@ def trl_loss(x: dict[str, Tensor], log_probs: Tensor, options: dict[str, Any]) -
 
 
 def verl_loss(x: dict[str, Tensor], log_probs: Tensor, options: dict[str, Any]) -> Tensor:
-    """Returns the loss of verl's `core_algos`, with its KL term added as its actor does."""
+    """Compute the loss of verl's `core_algos`, with the KL term added as in verl's actor."""
     from verl.trainer.ppo import core_algos  # pyright: ignore[reportMissingImports]
     from verl.workers.config import ActorConfig  # pyright: ignore[reportMissingImports]
 
@@ -387,7 +387,7 @@ def verl_loss(x: dict[str, Tensor], log_probs: Tensor, options: dict[str, Any]) 
 
 
 def verl_advantages(returns: list[float], name: str) -> list[float]:
-    """Returns verl's advantages of one group, whose rewards lie on the last of three tokens."""
+    """Compute verl's advantages of one group, with rewards on the last of three tokens."""
     from verl.trainer.ppo import core_algos  # pyright: ignore[reportMissingImports]
 
     rewards = torch.zeros(len(returns), 3, dtype=torch.float64)
@@ -403,7 +403,7 @@ def verl_advantages(returns: list[float], name: str) -> list[float]:
 
 
 def our_loss(x: dict[str, Tensor], log_probs: Tensor, setting: dict[str, Any]) -> Tensor:
-    """Returns our loss of a setting."""
+    """Compute our loss of a setting."""
     from reason_env.agents.learning import LossConfig
     from reason_env.agents.learning.aggregate import LossTotals
     from reason_env.agents.learning.loss import policy_loss
@@ -428,16 +428,16 @@ def _value_and_gradient(loss: Any, x: dict[str, Tensor], options: Any) -> dict[s
 
 
 def write(path: Path) -> None:
-    """Computes every setting with the two libraries and writes the fixture."""
+    """Compute every setting with the two libraries and write the fixture."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     inputs = {kind: make_inputs(kind) for kind in (NEAR, FAR)}
-    oracles = {"trl": trl_loss, "verl": verl_loss}
+    libraries = {"trl": trl_loss, "verl": verl_loss}
     losses = {
         f"{name}/{library}": _value_and_gradient(
             loss, _tensors(inputs[setting.get("inputs", NEAR)]), setting[library]
         )
         for name, setting in SETTINGS.items()
-        for library, loss in oracles.items()
+        for library, loss in libraries.items()
         if library in setting
     }
     advantages = {
@@ -449,7 +449,7 @@ def write(path: Path) -> None:
 
 
 def run(case: str) -> dict[str, Any]:
-    """Returns our numbers beside the frozen ones of a case, `<setting>/<library>`."""
+    """Compute our numbers of a case, `<setting>/<library>`, and read the written ones."""
     frozen = json.loads(FIXTURE.read_text())
     setting = SETTINGS[case.partition("/")[0]]
     x = _tensors(frozen["inputs"][setting.get("inputs", NEAR)])
@@ -457,7 +457,7 @@ def run(case: str) -> dict[str, Any]:
 
 
 def score(rows: dict[str, dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Returns each case's largest relative difference of the loss, and of a gradient entry."""
+    """Compute the relative difference of each case's loss, and the largest of its gradient."""
     scores = {}
     for case, row in rows.items():
         ours, theirs = np.array(row["ours"]["gradient"]), np.array(row["theirs"]["gradient"])
@@ -468,9 +468,9 @@ def score(rows: dict[str, dict[str, Any]]) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    """Writes the fixture, or compares with it and prints a table."""
+    """Write the fixture, or compare with it and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--write", type=Path, help="file to freeze the libraries' numbers in")
+    parser.add_argument("--write", type=Path, help="file to write the libraries' numbers to")
     target = parser.parse_args().write
     if target is not None:
         write(target)
