@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LossConfig
@@ -231,24 +231,29 @@ def arms_of_file(path: Path, shared: TrainConfig) -> dict[str, TrainConfig]:
         given = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"a file of arms must be JSON, got '{path}'; {error}") from error
-    if not isinstance(given, dict) or not all(isinstance(own, dict) for own in given.values()):
+    arms = _as_tree(given)
+    if arms is None or any(_as_tree(own) is None for own in arms.values()):
         raise ConfigError(
             f"a file of arms must be a JSON object of objects, got {shown(given)}; write "
             '{"label": {"method": {"kind": "grpo"}}, ...}'
         )
-    return {label: _arm_of_tree(label, own, shared) for label, own in given.items()}
+    return {label: _arm_of_tree(label, own, shared) for label, own in arms.items()}
 
 
 def _arm_of_tree(label: str, own: Tree, shared: TrainConfig) -> TrainConfig:
-    method = own.get("method", {})
-    if not isinstance(method, dict) or "kind" not in method:
+    method = _as_tree(own.get("method", {}))
+    if method is None or "kind" not in method:
         raise ConfigError(
-            f"arm {label!r} must name its method, got {shown(method)}; write "
+            f"arm {label!r} must name its method, got {shown(own.get('method', {}))}; write "
             '"method": {"kind": "grpo"}'
         )
     base = _with_shared_flags(str(method["kind"]), shared, label)
     tree = merged(tree_of(base), with_current_keys(own, base))
     return config_json.load(TrainConfig, json.dumps(tree))
+
+
+def _as_tree(value: Any) -> Tree | None:
+    return cast("Tree", value) if isinstance(value, dict) else None
 
 
 def _with_shared_flags(name: str, shared: TrainConfig, arm: str) -> TrainConfig:

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +167,7 @@ def tokens_of(rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[int | None]:
+def locked(path: Path) -> Generator[int | None, None, None]:
     """Lock a file and yield its handle; yield None if another process holds the lock.
 
     The lock belongs to the open file, so a child that inherits the handle holds it too.

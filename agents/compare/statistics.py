@@ -177,10 +177,10 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     if len(differences) > MOST_EXACT_SEEDS:
         return None
     values = np.asarray(differences, dtype=np.float64)
-    signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(values))))
-    sums = np.abs(signs @ values)
+    signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(values))), dtype=np.float64)
+    sums: Floats = np.abs(signs @ values)
     # Equal sums differ in their last digits by the order of addition.
-    return float(np.mean(sums >= abs(values.sum()) - 1e-12))
+    return int(np.count_nonzero(sums >= abs(values.sum()) - 1e-12)) / len(sums)
 
 
 def band(value_SX: Floats) -> tuple[Floats, Floats, Floats]:

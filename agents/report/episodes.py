@@ -28,10 +28,10 @@ def chosen_episodes(runs: Sequence[ReportRun], limit: int) -> Json:
     each = limit // max(1, len(shown))
     for source in dict.fromkeys(run.source for run in shown):
         own = [run for run in shown if run.source == source]
-        numbers = [set(iteration_paths(run.run.path / "episodes")) for run in own]
-        common = sorted(set.intersection(*numbers)) or sorted(set.union(*numbers))
+        first, *others = (set(_numbers(run)) for run in own)
+        shared = sorted(first.intersection(*others)) or sorted(first.union(*others))
         for run in own:
-            chosen.add(run, [n for n in common if n in _numbers(run)], each)
+            chosen.add(run, [n for n in shared if n in _numbers(run)], each)
     return {
         "total": sum(_num_recorded(run) for run in shown),
         "problems": chosen.problems,

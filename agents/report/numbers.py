@@ -26,6 +26,7 @@ from reason_env.agents.runs import RunDir
 
 Json = dict[str, Any]
 Row = Mapping[str, Any]
+Line = Floats | Sequence[float]
 GRID_POINTS = 61
 SMOOTHING = 20
 """Training numbers are smoothed over 1/20 of the iterations on either side."""
@@ -106,11 +107,8 @@ def _curves(runs: Sequence[ReportRun], *, are_single: bool) -> Json:
     return {
         name: _banded(
             grid_X,
-            np.array(
-                [
-                    np.interp(grid_X, c.tokens, getattr(c, name.removeprefix("eval/")))
-                    for c in curves
-                ]
+            _interpolated(
+                grid_X, [(c.tokens, getattr(c, name.removeprefix("eval/"))) for c in curves]
             ),
         )
         for name in EVALS
@@ -129,8 +127,12 @@ def _series(runs: Sequence[ReportRun], name: str) -> Json | None:
     if not found:
         return None
     start, end = max(x[0] for x, _ in found), min(x[-1] for x, _ in found)
-    grid_X = np.linspace(start, max(start, end), GRID_POINTS)
-    return _banded(grid_X, np.array([np.interp(grid_X, x, y) for x, y in found]))
+    grid_X = np.linspace(start, max(start, end), GRID_POINTS, dtype=np.float64)
+    return _banded(grid_X, _interpolated(grid_X, found))
+
+
+def _interpolated(grid_X: Floats, lines: Sequence[tuple[Line, Line]]) -> Floats:
+    return np.array([np.interp(grid_X, x, y) for x, y in lines], dtype=np.float64)
 
 
 def _banded(grid_X: Floats, value_SX: Floats) -> Json:

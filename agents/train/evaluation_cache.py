@@ -9,6 +9,7 @@ entry gives no arm an advantage.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from reason_env.agents.metrics import Number
 from reason_env.agents.runs import write_shared
@@ -29,8 +30,10 @@ def read_entry(path: Path) -> dict[str, Number] | None:
     if not path.is_file():
         return None
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(entry, dict) and all(name.startswith("eval/") for name in entry)):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        no_entry: dict[str, Number] = {"": None}
+        entry = cast("dict[str, Number]", found) if isinstance(found, dict) else no_entry
+        if not all(name.startswith("eval/") for name in entry):
             raise ValueError("not the metrics of an evaluation")
     except ValueError as error:
         raise ConfigError(

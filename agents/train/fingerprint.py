@@ -5,7 +5,7 @@ numbers (`evaluation_cache.py`, `methods/search_cache.py`), and an entry never g
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -44,18 +44,18 @@ def _hash(
     digest = hashlib.sha256()
     for part in (stream, config_json.dump(config.env), repr(plain), *parts):
         digest.update(part.encode() + b"\0")
-    return weights_hash(policy.model.state_dict(), digest)
+    for part in _weights_bytes(policy.model.state_dict()):
+        digest.update(part)
+    return digest.hexdigest()
 
 
-def weights_hash(tensors: Mapping[str, torch.Tensor], digest: "hashlib._Hash") -> str:
-    """Add name, type, shape and bytes of every tensor to a digest and give its hex value.
+def _weights_bytes(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes]:
+    r"""Yield name, type, shape and content of every tensor, in the order of their names.
 
-    >>> one = {"w": torch.tensor([1.0])}
-    >>> weights_hash(one, hashlib.sha256()) == weights_hash(one, hashlib.sha256())
-    True
+    >>> b"".join(_weights_bytes({"w": torch.tensor([1.0])}))
+    b'w torch.float32 (1,)\n\x00\x00\x80?'
     """
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+        yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()

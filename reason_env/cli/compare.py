@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -192,7 +192,7 @@ def _name(config: CompareConfig) -> str:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _ended_by_sigterm() -> Generator[None, None, None]:
     """Treat SIGTERM, which service managers send, as Ctrl-C: the processes of the runs end too."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -106,7 +106,8 @@ def arm_table(source: str, part: dict[str, Any], baseline: str) -> Table:
     for label, arm in part["arms"].items():
         found = arm["tokens_to_level"]
         middle = "-" if found["median"] is None else f"{found['median']:,.0f}"
-        against = (arm["differences"] or {}).get("final_pass_at_1")
+        differences: dict[str, Any] = arm["differences"] or {}
+        against = differences.get("final_pass_at_1")
         table.add_row(
             Text(label),
             str(arm["num_seeds"]),
