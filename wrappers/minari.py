@@ -1,6 +1,7 @@
 """to_minari: recorded episodes as a Minari data set."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def to_minari(
         StateError: The file holds no episode, or one does not replay.
     """
     try:
-        import minari
-        from minari.data_collector import EpisodeBuffer
+        minari: Any = import_module("minari")
+        buffer: Any = import_module("minari.data_collector").EpisodeBuffer
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"Minari must be installed, got no module {error.name!r}; "
@@ -56,7 +57,7 @@ def to_minari(
         check_replay(played, row)
         size = len(row["actions"])
         episodes.append(
-            EpisodeBuffer(
+            buffer(
                 id=index,
                 observations=observations,
                 actions=[np.int64(action) for action in row["actions"]],

@@ -232,7 +232,8 @@ def _range(fraction: Range | None, steps: int | Sequence[int] | None) -> tuple[f
 
 
 def _pair(given: Any, name: str) -> tuple[Any, Any]:
-    pair = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
+    is_pair = isinstance(given, (tuple, list))
+    pair: tuple[Any, ...] = tuple(cast("Sequence[Any]", given)) if is_pair else (given, given)
     if len(pair) != 2:
         raise ConfigError(f"{name} must be one number or (low, high), got {shown(given)}")
     return pair[0], pair[1]

@@ -131,7 +131,7 @@ class RewardShaping(WatchingWrapper):
 _ANSWERED = (Outcome.CORRECT, Outcome.INCORRECT)
 
 
-def _checked(value: float, name: str) -> float:
+def _checked(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
     return float(value)

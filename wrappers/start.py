@@ -11,7 +11,8 @@ from its own generator. `reset(seed=...)` seeds it with a child of the seed, one
 that two wrappers of one class in a stack draw different numbers.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -199,7 +200,7 @@ def layers_of(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
 def _as_json(value: Any) -> Any:
     """The value as JSON reads it back: a tuple becomes a list."""
     if isinstance(value, (tuple, list)):
-        return [_as_json(item) for item in value]
+        return [_as_json(item) for item in cast("Sequence[Any]", value)]
     if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in cast("dict[str, Any]", value).items()}
     return value

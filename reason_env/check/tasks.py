@@ -196,7 +196,7 @@ def _replays(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
 def _global_generators(task: ReasoningTask, seeds: Sequence[int]) -> str | None:
     # An episode must not change the global generators, nor depend on them. They start in a state
     # that no episode leaves behind; otherwise one that always seeds them would go undetected.
-    legacy: Any = np.random.mtrand._rand
+    legacy: Any = np.random.mtrand._rand  # pyright: ignore[reportPrivateUsage] - no public name
     saved = random.getstate(), legacy.get_state()
 
     def begun(state: int) -> list[str]:

@@ -38,7 +38,7 @@ class EnvConfig:
     """Longest prompt, tokens."""
     stop_at_answer: bool = True
     """End an episode with the first closed step that states an answer."""
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict[str, str])
     """Problem field -> column of a file or hub set: `--columns question problem answer final`."""
     allow_ungradable: bool = False
     """Keep rows whose reference answer does not grade as correct against itself."""
@@ -48,7 +48,7 @@ class EnvConfig:
     """"chat" uses the tokenizer's chat template."""
     system: str = ""
     """System message of chat prompts."""
-    guidance: dict[str, str] = field(default_factory=dict)
+    guidance: dict[str, str] = field(default_factory=dict[str, str])
     """Wording of each kind of guidance, with {pieces} for its texts, as in `--guidance mistakes "Do
     not answer any of: {pieces}."`; other kinds keep the base model's wording."""
     reward: RewardConfig = field(default_factory=RewardConfig)

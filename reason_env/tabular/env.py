@@ -12,11 +12,11 @@ import hashlib
 import operator
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import register
+from gymnasium import register  # pyright: ignore[reportUnknownVariableType]
 
 from reason_env.errors import (
     ActionError,
@@ -179,9 +179,9 @@ class TabularEnv(gym.Env[np.int64, np.int64]):
         Raises:
             StateError: The state is no integer, not of this MDP, or terminal.
         """
-        if isinstance(given, bool) or not isinstance(given, int | np.integer):
+        if not isinstance(given, (int, np.integer)) or isinstance(given, bool):
             raise StateError(f"options['state'] must be an integer, got {shown(given)}")
-        state = int(given)
+        state = operator.index(cast("int", given))
         if not 0 <= state < self.model.num_states:
             raise StateError(
                 f"options['state'] must be in 0..{self.model.num_states - 1}, got {state}"
