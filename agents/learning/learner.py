@@ -32,8 +32,6 @@ from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import Codec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
 
-__all__ = ["Learner", "LearnerConfig", "TrainablePolicy", "UpdateReport"]
-
 
 class TrainablePolicy(Protocol):
     """The part of a policy that the learner uses; a reference policy only scores."""

@@ -26,8 +26,6 @@ from reason_env.agents.learning.surrogate import (
 )
 from reason_env.errors import ConfigError
 
-__all__ = ["LossConfig", "LossOutput", "LossTotals", "kl_estimate", "policy_loss"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossOutput:

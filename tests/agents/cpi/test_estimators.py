@@ -187,10 +187,10 @@ def test_a_step_stops_at_the_end_token_and_at_whatever_ends_a_step_alone():
 
 
 def unsampled(starts):
-    raise AssertionError("no batch was needed")
+    raise AssertionError("no episode was needed")
 
 
-def test_methods_without_a_second_wave_have_their_starts_for_nothing(env):
+def test_a_method_without_follow_up_gives_its_restarts_without_sampling(env):
     states = initial_states(env, ["toy/train/0"] * 2, seed=0)
     method = build_method(GRPOConfig())
     restarts, tokens = draw_restarts(method, states, unsampled, np.random.default_rng(0))
@@ -264,7 +264,7 @@ def test_measuring_leaves_the_method_s_memory_alone(env):
     draw_restarts(method, states, unsampled, np.random.default_rng(0))
     assert method.state_dict() == before
     rrpo = build_method(RRPOConfig())
-    with pytest.raises(AssertionError, match="no batch"):
+    with pytest.raises(AssertionError, match="no episode"):
         draw_restarts(rrpo, states, unsampled, np.random.default_rng(0))
 
 

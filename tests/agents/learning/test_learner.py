@@ -495,7 +495,7 @@ def test_no_samples_and_a_foreign_state_are_refused():
         learner.load_state_dict(foreign)
 
 
-def test_terms_with_equal_losses_are_averaged_each_over_its_own_role():
+def test_a_separate_normaliser_averages_over_the_rows_of_one_role():
     # ExPO's explanations beside SFT's references: equal losses, and two terms, not one.
     own = likelihood("seq_mean_token_mean")
 

@@ -80,7 +80,7 @@ def test_the_alarm_warns_or_stops(session, batch, caplog):
         measured(session, shifted(batch, 0.3), limit=0.2, alarm="stop")
 
 
-def test_a_starts_own_temperature_stands_instead_of_the_runs(session, batch):
+def test_the_temperature_of_a_start_replaces_that_of_the_run(session, batch):
     other = [replace(item, start=replace(item.start, temperature=0.5)) for item in batch]
     assert measured(session, other)["rollout/mismatch_mean"] > 1e-3
 
