@@ -1,4 +1,4 @@
-"""`python -m benchmarks.claims`: runs what is missing, scores, prints the table."""
+"""`python -m benchmarks.claims`: run what is missing, score it, print the table."""
 
 import argparse
 import importlib
@@ -32,21 +32,23 @@ CLAIMS = (
 
 
 def main(words: Sequence[str]) -> None:
-    """Runs and scores the claims that are named, or all."""
+    """Run and score the named claims, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=", ".join(CLAIMS))
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
-    parser.add_argument("--seeds", type=int, help="seeds of each arm; the preset's if absent")
+    parser.add_argument("--seeds", type=int, help="seeds of each arm; default: the preset's")
     parser.add_argument("--out", type=Path, default=experiments.OUT)
     parser.add_argument(
         "--variations", action="store_true", help="fresh seeds and other problems (variations.py)"
     )
-    parser.add_argument("--short", action="store_true", help="a table of one figure a claim")
+    parser.add_argument("--short", action="store_true", help="print one figure for each claim")
     parser.add_argument("--score-only", action="store_true", help="run nothing")
     parser.add_argument(
         "--published", action="store_true", help="run nothing, score the published rows"
     )
-    parser.add_argument("--publish", action="store_true", help="make them of these rows")
+    parser.add_argument(
+        "--publish", action="store_true", help="write the published rows from these runs"
+    )
     given = parser.parse_args(words)
     known: Mapping[str, Any] = VARIATIONS if given.variations else _modules()
     unknown = sorted(set(given.claims) - set(known))
@@ -79,11 +81,11 @@ def _modules() -> dict[str, ModuleType]:
 
 
 def table(findings: Mapping[str, Finding], *, is_short: bool = False) -> str:
-    """Returns findings as a Markdown table, a line a claim.
+    """Format findings as a Markdown table, one line a claim.
 
     Args:
-        findings: By name.
-        is_short: Only the first figure of each claim.
+        findings: Name -> finding.
+        is_short: Show only the first figure of each claim.
     """
     lines = ["| claim | paper | verdict | measured |", "|---|---|---|---|"]
     for item in findings.values():

@@ -1,4 +1,4 @@
-"""An update that is taken only if it holds up on fresh restarts does not fall back."""
+"""Updates that are kept only if they pass a test on fresh restarts do not lower the pass rate."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +15,13 @@ ARMS = ("rrpo", "rrpo, accepted")
 
 
 def drawdown(row: Row) -> float:
-    """Returns the largest fall of pass@1 from an earlier evaluation of the run."""
+    """Return the largest fall of pass@1 from an earlier evaluation of the run."""
     first = np.asarray([place[2] for place in row["curve"]], dtype=np.float64)
     return float(np.max(np.maximum.accumulate(first) - first))
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns how much further plain updates fall back."""
+    """Score how much further plain updates fall."""
     plain, accepted = (
         {row["seed"]: drawdown(row) for row in rows[USES[0]] if row["arm"] == arm} for arm in ARMS
     )

@@ -1,7 +1,7 @@
-"""The experiments that claims share: arms, problems, budget; and their rows, one a finished run.
+"""The experiments that the claims share: arms, problems and budget.
 
 Every arm of an experiment has the same base model, problems, learning rate, evaluation and budget
-of generated tokens; what a method prepares, discards and localises counts.
+of generated tokens; tokens of preparations, localisations and discarded episodes count.
 """
 
 from collections.abc import Mapping
@@ -24,30 +24,30 @@ class Experiment:
     """Arms on one source of problems."""
 
     source: str
-    """Of the training problems, as `reason-env compare` takes it."""
+    """Source of the training problems, as `reason-env compare` takes it."""
     arms: Mapping[str, str]
     """Label -> arm, as `reason-env compare` takes it."""
     train_size: int
-    """Training problems: few where a method measures each of them beforehand."""
+    """Number of training problems; small, because POPE measures each of them before training."""
     budget: int
     """Generated tokens of each run."""
     eval_problems: str | None = None
-    """Source of the evaluation problems where it is not the training source. They are of the hard
-    split, so no question is shared."""
+    """Source of the evaluation problems; None: the training source. Their split is `hard`, so they
+    share no question with the training problems."""
     is_foreign: bool = False
-    """Reference solutions are rewritten as somebody else would (`experts.py`)."""
+    """Whether the reference solutions are rewritten in other words (`experts.py`)."""
     eval_size: int = 48
     """Held-out problems."""
     learning_rate: float = 3e-4
     problems_per_iteration: int = 16
     updates_per_iteration: int = 2
     eval_every: int = 0
-    """Iterations between evaluations of the full preset; 0 is before and after alone."""
+    """Iterations between evaluations of the full preset; 0: only before and after training."""
     seeds: tuple[int, int] = (0, 4)
-    """First and last seed of the full preset; the quick one has the first alone."""
+    """First and last seed of the full preset; the quick preset runs only the first."""
 
     def config(self, preset: Preset, seeds: int | None, out: Path) -> CompareConfig:
-        """Returns the comparison to run; `out` is where rewritten problems are written."""
+        """Build the comparison to run; rewritten problems are written to the folder `out`."""
         source, env = self.source, EnvConfig(size=self.train_size)
         if self.is_foreign:
             source, env = write_foreign(source, env, out), EnvConfig()
@@ -97,7 +97,7 @@ SIX: dict[str, str] = {
     "lte": "lte",
     "expo": "expo",
 }
-"""The six methods, with one loss of policy tokens: GRPO's clipped one, averaged over tokens."""
+"""The six methods, all with GRPO's clipped loss, averaged over tokens."""
 
 _PRECEDENCE = Experiment(
     source="mix:precedence@7-10",
@@ -178,8 +178,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
 }
-"""In each, all arms have one loss of policy tokens, but those that are named for another loss: that
-of GRPO, which is clipped; in `chain` that of SRPO's paper, which is not."""
+"""Name -> experiment. Its arms share one loss of policy tokens, except arms named for another loss:
+GRPO's clipped loss, and in `chain` the unclipped loss of SRPO's paper."""
 
 
 VARIATIONS: dict[str, Experiment] = {
@@ -236,20 +236,19 @@ VARIATIONS: dict[str, Experiment] = {
         arms=_some(_PRECEDENCE, "grpo", "pope", "pope, hard prefix"),
     ),
 }
-"""Claims again, on seeds that no setting was chosen by, and on problems of another kind
-(`variations.py`)."""
+"""Name -> experiment for scoring claims again, on fresh seeds or other problems."""
 
 
 def comparison(
     name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT
 ) -> Comparison:
-    """Returns the comparison of an experiment, in its directory."""
+    """Open or create the comparison of an experiment."""
     config = (EXPERIMENTS | VARIATIONS)[name].config(preset, seeds, out)
     return Comparison.open_or_create(out / preset / file_name(name), config)
 
 
 def file_name(name: str) -> str:
-    """Returns an experiment's name as files have it.
+    """Convert an experiment's name to a file name.
 
     >>> file_name("unlock, easy mixed in")
     'unlock_easy_mixed_in'
@@ -258,5 +257,5 @@ def file_name(name: str) -> str:
 
 
 def run(name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT) -> None:
-    """Runs what is not finished of an experiment, on every core."""
+    """Run the unfinished runs of an experiment, on every core."""
     comparison(name, preset, seeds=seeds, out=out).run(workers=num_cores())

@@ -1,7 +1,7 @@
-"""Expert chains in a hand that is not the policy's own.
+"""Expert chains in words that the policy does not use.
 
-The families' reference solutions are what the base model was pretrained on, so as experts they
-speak its language. These say the same, step for step, in another one.
+The base model was pretrained on the families' reference solutions, so these are experts that write
+as the policy does. The chains here say the same, step by step, in other words.
 """
 
 import json
@@ -19,7 +19,7 @@ _ROW = re.compile(r"([xyz])=([-+*\d]+)")
 
 
 def foreign_step(step: str) -> str:
-    """Returns a step of `inverse`, `unlock` or `precedence` as somebody else would write it.
+    """Rewrite a step of `inverse`, `unlock` or `precedence` in other words.
 
     >>> foreign_step("S:3/9 y=7"), foreign_step("x=6-0")
     ('y becomes 7, since 3/9 is 7 (S)', 'what is left of x is 6-0')
@@ -33,12 +33,12 @@ def foreign_step(step: str) -> str:
 
 
 def foreign_response(problem: Problem) -> str:
-    """Returns the reference chain in that hand, up to its answer line."""
+    """Return the rewritten reference chain, without the answer line."""
     return "".join(f"{foreign_step(step)}\n" for step in problem.solution)
 
 
 def write_foreign(source: str, env: EnvConfig, out: Path) -> str:
-    """Writes a family's training problems with rewritten solutions; returns the file, a source."""
+    """Write a family's training problems with rewritten solutions; return the file's path."""
     problems = reason_env_of(replace(env, problems=source).make(ByteCodec())).problems
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Explanations of the given answer teach what neither GRPO nor expert chains do."""
+"""Explanations of the given answer teach more than GRPO and than expert chains."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,11 +14,11 @@ FIGURES = ("pass_at_1", "pass_at_k")
 PAIRS = tuple(("expo", arm, figure) for arm in (EXPERT, "grpo") for figure in FIGURES)
 """(arm, other arm, figure): the claim expects the first to be above the second.
 
-The experts are the families' own references, in whose hand the policy was pretrained; those of
-another hand are a variation (`variations.py`).
+The experts are the families' references, on which the policy was pretrained; experts that use other
+words are a variation (`variations.py`).
 """
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds."""
+    """Score the paired differences over seeds."""
     return paired_finding(CLAIM, rows[USES[0]], PAIRS)

@@ -1,10 +1,12 @@
-r"""What makes an explanation worth imitating: it is likely, and it leads to the answer.
+"""Two properties that make an explanation worth imitating: it is likely, and leads to the answer.
 
-likelier:  log pi(c | x), a token, of explanations c ~ pi(. | x, answer), against an expert's chain
-leads on:  log pi(answer | x, c) of explanations, against the policy's own chains c ~ pi(. | x)
+    likelier   log pi(c | x) a token of explanations c ~ pi(. | x, answer), minus that of an
+               expert's chain
+    leads on   log pi(answer | x, c) of explanations, minus that of the policy's own chains
+               c ~ pi(. | x)
 
-The expert's chain is the reference in a hand that is not the policy's own (`experts.py`). Against
-the reference itself, which the base model was pretrained on, the first is printed too.
+The expert's chain is the reference in words that the policy does not use (`experts.py`). The first
+property is also printed against the reference itself, on which the base model was pretrained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +36,7 @@ SETTINGS = {"quick": {"problems": 40, "seeds": 3}, "full": {"problems": 100, "se
 
 
 def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
-    """Returns one row a seed: mean differences of log-probabilities over problems, in nats."""
+    """Measure, one row a seed, mean differences of log-probabilities over problems, in nats."""
     setting = SETTINGS[preset]
     policy = LanguageModelPolicy.load("base")
     return [
@@ -44,7 +46,7 @@ def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns both differences over seeds."""
+    """Score both differences over seeds."""
     own = rows[__name__]
     likelier = mean_of([row["likelier"] for row in own])
     leads_on = mean_of([row["leads_on"] for row in own])
@@ -121,5 +123,5 @@ def _start(state: ReasonState, role: str) -> Start:
 
 
 def _chain(item: Trajectory) -> str:
-    """Returns the steps before the answer line, each with its delimiter."""
+    """Return the steps before the answer line, each with its delimiter."""
     return item.final_state.text.rpartition("#### ")[0]

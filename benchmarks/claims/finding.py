@@ -1,4 +1,4 @@
-"""What a claim's score is: a measured figure with its interval, and the verdict that follows."""
+"""The score of a claim: measured figures with intervals, and the verdict that follows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +9,12 @@ from reason_env.agents.statistics import student_interval
 Row = Mapping[str, Any]
 Verdict = Literal["reproduced", "not reproduced", "opposite", "too few seeds"]
 LEAST_SEEDS = 3
-"""Below it no verdict is given."""
+"""Fewer seeds give no verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a paper says, in our words."""
+    """A paper's claim, in our words."""
 
     text: str
     paper: str
@@ -22,16 +22,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the table."""
+    """The measured result for a claim: one line of the table."""
 
     claim: Claim
     verdict: Verdict
     measures: tuple[str, ...]
-    """Figures with their intervals; the one that says most comes first."""
+    """Figures with their intervals, the most important first."""
 
     @property
     def measured(self) -> str:
-        """All of them."""
+        """All figures, as one text."""
         return "; ".join(self.measures)
 
 
@@ -45,7 +45,7 @@ class Mean:
     num_seeds: int
 
     def above(self, slack: float) -> "Mean":
-        """Returns the mean and its interval, `slack` higher."""
+        """Shift the mean and its interval up by `slack`."""
         return replace(self, mean=self.mean + slack, low=self.low + slack, high=self.high + slack)
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Mean:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Returns the mean of values of independent seeds, with its interval.
+    """Average values of independent seeds.
 
     >>> str(mean_of([0.1, 0.2, 0.3]))  # t(0.975, 2) = 4.303, standard error 0.0577
     '+0.200 [-0.048, +0.448]'
@@ -65,7 +65,7 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 
 def by_seed(rows: Sequence[Row], arm: str, figure: str) -> dict[int, float]:
-    """Returns seed -> figure of one arm's rows."""
+    """Return seed -> figure for the rows of one arm."""
     found = {int(row["seed"]): float(row[figure]) for row in rows if row["arm"] == arm}
     if not found:
         raise KeyError(f"no run of arm {arm!r} has finished; run its experiment first")
@@ -79,14 +79,14 @@ def difference(
     figure: str,
     other_rows: Sequence[Row] | None = None,
 ) -> Mean:
-    """Returns own - other, paired by seed.
+    """Average own - other over seeds, paired by seed.
 
     Args:
-        rows: Of one experiment.
-        own: Arm of it.
-        other: Arm that is subtracted.
+        rows: Rows of one experiment.
+        own: An arm of it.
+        other: The arm that is subtracted.
         figure: Key of a row.
-        other_rows: Of the experiment that `other` is in, if not the same: it must have the same
+        other_rows: Rows of the experiment of `other`, if it is another one; it must have the same
             problems, evaluation and seeds.
     """
     first = by_seed(rows, own, figure)
@@ -95,7 +95,7 @@ def difference(
 
 
 def verdict_of(differences: Sequence[Mean]) -> Verdict:
-    """Returns what differences say that a claim expects to be above zero, all of them.
+    """Judge a claim that expects all these differences to be above zero.
 
     >>> verdict_of([mean_of([0.1, 0.11, 0.12]), mean_of([0.1, -0.1, 0.12])])
     'not reproduced'
@@ -115,14 +115,14 @@ def paired_finding(
     pairs: Sequence[tuple[str, str, str]],
     slack: Mapping[str, float] | None = None,
 ) -> Finding:
-    """Returns the finding of a claim that expects differences above zero.
+    """Score a claim that expects some arms to be above others.
 
     Args:
-        claim: Whose finding it is.
-        rows: Of one experiment.
-        pairs: (arm, other arm, figure): the first is expected above the second.
-        slack: First arm of a pair -> how far it may be below the other and still not lose; 0 of
-            those that are not named. The verdict alone is eased by it.
+        claim: The claim.
+        rows: Rows of one experiment.
+        pairs: (arm, other arm, figure); the claim expects the first arm above the second.
+        slack: First arm of a pair -> how far it may be below the other without losing; 0 if not
+            given. It changes the verdict, not the printed figures.
     """
     found = [difference(rows, *pair) for pair in pairs]
     eased = [

@@ -1,4 +1,4 @@
-"""GRPO sharpens what it has: where nearly no group holds a success, nothing is learned."""
+"""GRPO sharpens what the policy can do: if nearly no group has a success, it learns nothing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,11 +10,11 @@ CLAIM = Claim(
 )
 USES = ("precedence",)
 NEAR_ZERO = 0.1
-"""pass@8 on held-out hard problems that still counts as not having left."""
+"""Largest pass@8 on held-out hard problems that still counts as near 0."""
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns whether GRPO's final pass@8 stays near 0."""
+    """Score whether GRPO's final pass@8 stays near 0."""
     first = by_seed(rows["precedence"], "grpo", "first_pass_at_k")
     last = by_seed(rows["precedence"], "grpo", "pass_at_k")
     after = mean_of(list(last.values()))

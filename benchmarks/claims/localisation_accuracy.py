@@ -1,6 +1,6 @@
-"""The better the first error is found, the more a reset there teaches.
+"""The more accurate the localisation of the first error, the more a reset teaches.
 
-A step named at random is RRPO.
+A reset at a random step is RRPO.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,5 +24,5 @@ PAIRS = (
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds; the policy's own localisation has no part."""
+    """Score the paired differences over seeds; the policy's own localisation is in no pair."""
     return paired_finding(CLAIM, rows[USES[0]], PAIRS)

@@ -1,4 +1,4 @@
-"""Hints made of the policy's own mistakes beat plain sampling and as much of it."""
+"""Hints from the policy's own mistakes beat GRPO, and GRPO with as many extra samples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,5 +19,5 @@ PAIRS = (
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds."""
+    """Score the paired differences over seeds."""
     return paired_finding(CLAIM, rows[USES[0]], PAIRS)

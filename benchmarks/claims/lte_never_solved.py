@@ -1,4 +1,4 @@
-"""LTE keeps reducing the problems that are never solved, where GRPO's number stands still."""
+"""LTE keeps reducing the number of problems that are never solved; under GRPO it plateaus."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,22 +14,22 @@ USES = ("precedence",)
 
 
 def late_share(row: Row) -> float:
-    """Returns where the first evaluation in the second half is, as a share of the tokens."""
+    """Return the share of tokens at the first evaluation in the second half of the run."""
     last = row["curve"][-1][1]
     return next(tokens / last for _, tokens, _, _ in row["curve"] if tokens >= last / 2)
 
 
 def late_fall(row: Row, share: float) -> float:
-    """Returns how much the share of problems without a success in 8 falls after `share` of tokens.
+    """Return how far the share of problems without a success in 8 falls after `share` of tokens.
 
-    Between evaluations the number is taken from the straight line.
+    Between evaluations it is interpolated linearly.
     """
     _, tokens, _, at_k = (np.asarray(values) for values in zip(*row["curve"], strict=True))
     return float(at_k[-1] - np.interp(share * tokens[-1], tokens, at_k))
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the fall under LTE from an evaluation, and its lead over GRPO's in the same part."""
+    """Score LTE's fall in the second half, and its lead over GRPO's fall in the same part."""
     by_arm = {
         arm: {row["seed"]: row for row in rows["precedence"] if row["arm"] == arm}
         for arm in ("lte", "grpo")

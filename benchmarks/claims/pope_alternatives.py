@@ -1,4 +1,4 @@
-"""The usual remedies for missing exploration do not do what guided copies do."""
+"""The usual remedies for missing exploration do not achieve what guided copies achieve."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,11 +14,11 @@ REMEDIES = ("grpo, entropy bonus", "grpo, clip higher", "grpo, pass@k")
 PAIRS = tuple(("pope", arm, FIGURE) for arm in ("sft", *REMEDIES))
 """(arm, other arm, figure): the claim expects the first to be above the second.
 
-The SFT is on the families' own references, in whose hand the policy was pretrained; that on
-references in another hand is a variation (`variations.py`).
+The SFT imitates the families' references, on which the policy was pretrained; SFT on references in
+other words is a variation (`variations.py`).
 """
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns POPE's lead over each remedy."""
+    """Score POPE's lead over each remedy."""
     return paired_finding(CLAIM, rows[USES[0]], PAIRS)

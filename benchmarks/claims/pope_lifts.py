@@ -1,4 +1,4 @@
-"""POPE solves hard problems that GRPO cannot, and what it learns holds without guidance."""
+"""POPE solves hard problems that GRPO cannot, also without guidance at evaluation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,12 @@ CLAIM = Claim(
     paper="POPE, arXiv 2601.18779",
 )
 USES = ("precedence", "inverse")
-"""The first decides; in the second, chains that are right are less rare."""
+"""The first experiment decides the verdict; in the second, right chains are less rare."""
 FIGURES = ("pass_at_1", "pass_at_k")
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns POPE's lead over GRPO, which has no guidance."""
+    """Score POPE's lead over GRPO."""
     found = {name: [difference(rows[name], "pope", "grpo", f) for f in FIGURES] for name in USES}
     return Finding(
         claim=CLAIM,

@@ -1,4 +1,4 @@
-"""Easy problems mixed in: GRPO learns those (ray interference), POPE the hard ones too."""
+"""With easy problems mixed in, GRPO learns those alone (ray interference), POPE the hard ones too."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ USES = ("precedence, easy mixed in", "precedence")
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns POPE's lead over GRPO on the hard split when both train on the mixture."""
+    """Score POPE's lead over GRPO on the hard split if both train on the mixture."""
     mixed = rows[USES[0]]
     found = [difference(mixed, "pope", "grpo", figure) for figure in ("pass_at_1", "pass_at_k")]
     hard_only = difference(rows[USES[1]], "pope", "grpo", "pass_at_k")

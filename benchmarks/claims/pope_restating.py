@@ -1,4 +1,4 @@
-"""A policy that may not restate the shown prefix transfers less to the unguided problem."""
+"""If the policy must not restate the shown prefix, it transfers less to the unguided problem."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,5 +17,5 @@ PAIRS = (
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the paired differences over seeds."""
+    """Score the paired differences over seeds."""
     return paired_finding(CLAIM, rows[USES[0]], PAIRS)

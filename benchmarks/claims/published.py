@@ -1,7 +1,7 @@
-"""Rows: what a finished run of an experiment found; and the published rows behind docs/results.md.
+"""Rows, one for each finished run of an experiment; and the published rows of docs/results.md.
 
-The published rows are in `published/`, one JSON line a run, so that a reader of the tables can
-score them again; a test checks the tables against them. They are written by
+The published rows are in `published/`, one JSON line a run, so that a reader can score the tables
+again; a test checks the tables against them. This command writes them:
 
     python -m benchmarks.claims --publish
 """
@@ -18,18 +18,18 @@ PUBLISHED = Path(__file__).parent / "published"
 
 
 def rows(name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT) -> list[Row]:
-    """Returns one row for each finished run: arm, seed, tokens, first and last evaluation."""
+    """Return one row for each finished run: arm, seed, tokens, first and last evaluation."""
     runs = comparison(name, preset, seeds=seeds, out=out).runs
     return [_row(run.arm, run.seed, run.metrics()) for run in runs if run.is_finished]
 
 
 def published(name: str) -> list[Row]:
-    """Returns the published rows of an experiment, or of a claim that has its own."""
+    """Read the published rows of an experiment, or of a claim that measures without training."""
     return [json.loads(line) for line in _file(name).read_text(encoding="utf-8").splitlines()]
 
 
 def publish(name: str, found: Sequence[Row]) -> None:
-    """Writes the rows beside this file, in the order of seeds."""
+    """Write the rows to `published/`, in the order of seeds."""
     PUBLISHED.mkdir(exist_ok=True)
     lines = [json.dumps(row) + "\n" for row in sorted(found, key=lambda row: row["seed"])]
     _file(name).write_text("".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Resets at the first error beat resets at a random step, and those do not lose to none."""
+"""Resets at the first error beat resets at a random step, which do not lose to GRPO."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,15 +11,15 @@ CLAIM = Claim(
     paper="SRPO, arXiv 2605.25507",
 )
 USES = ("chain", "inverse", "precedence")
-"""The first decides; in the others, right chains are rarer."""
+"""The first experiment decides the verdict; in the others, right chains are rarer."""
 ARMS = ("grpo", "rrpo", "srpo")
 ENDS = 2
 SLACK = 0.02
-"""How far RRPO may be below GRPO and still count as not losing (pass@1)."""
+"""How far RRPO's pass@1 may be below GRPO's without losing."""
 
 
 def at_samples(rows: Sequence[Row], arm: str) -> dict[int, float]:
-    """Returns seed -> pass@1 after as many iterations as the shortest run had.
+    """Return seed -> pass@1 after as many iterations as the shortest run had.
 
     Every arm trains eight episodes of each problem of an iteration, so iterations count samples.
     """
@@ -33,10 +33,10 @@ def at_samples(rows: Sequence[Row], arm: str) -> dict[int, float]:
 
 
 def figures_of(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, float]]]:
-    """Returns what is equal -> arm -> seed -> pass@1.
+    """Return what is equal (tokens, trained samples) -> arm -> seed -> pass@1.
 
-    Runs that all end after one number of iterations are at once at equal tokens and samples, and
-    runs that are evaluated at their ends alone say nothing of equal samples.
+    If all runs have the same number of iterations, equal tokens are equal samples; runs that were
+    evaluated only at their ends have no figure at equal samples.
     """
     at_tokens = {arm: by_seed(rows, arm, "pass_at_1") for arm in ARMS}
     if len({row["iterations"] for row in rows}) == 1:
@@ -47,7 +47,7 @@ def figures_of(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, float]]]:
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the order at equal tokens and at equal trained samples."""
+    """Score the order at equal tokens and at equal trained samples."""
     found: list[Mean] = []
     parts: list[str] = []
     for name in USES:

@@ -1,4 +1,4 @@
-"""Chains that are continued from a clean prefix succeed more often than from one with an error."""
+"""Continuations of a clean prefix succeed more often than of a prefix with an error."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ SAMPLES = 4
 
 
 def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
-    """Returns one row a seed: success of the base policy from uniform cuts of its own failures."""
+    """Measure, one row a seed, the base policy's success from uniform cuts of its own failures."""
     setting = SETTINGS[preset]
     policy = LanguageModelPolicy.load("base")
     return [
@@ -33,7 +33,7 @@ def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
-    """Returns the difference over seeds."""
+    """Score the difference over seeds."""
     own = rows[__name__]
     lead = mean_of([row["clean"] - row["unclean"] for row in own])
     clean, unclean = (float(np.mean([row[name] for row in own])) for name in ("clean", "unclean"))

@@ -1,11 +1,11 @@
-"""Claims again, elsewhere: on fresh seeds, and where their theory says that they should differ.
+"""The claims scored again, on fresh seeds and on problems for which the theory predicts more.
 
-The settings of the claims were chosen after looks at single seeds, and some claims did not
-reproduce. So those are scored again on ten seeds that nothing was chosen by, and on problems that
-differ in what the theory turns on: `unlock` at its hardest, where right chains are so rare that
-GRPO has no success to begin with; and easy problems of another skill (`chain`) mixed in with hard
-ones (`precedence`), of which they teach nothing; chains of more critical steps, where resets
-promise more; every offset of the localiser; and references in a hand that is not the policy's.
+The settings of the claims were chosen on single seeds, and some claims were not reproduced. So they
+are scored again on ten seeds that chose nothing, and on problems that differ in what the theory
+depends on: `unlock` at its hardest level, whose right chains are so rare that GRPO starts without a
+success; easy problems of another skill (`chain`) mixed with hard ones (`precedence`), for which the
+easy ones teach nothing; chains with more critical steps, for which resets promise more; every
+offset of the localiser; and reference solutions in words that the policy does not use.
 
     python -m benchmarks.claims --variations
 """
@@ -34,15 +34,15 @@ MIXED, UNLOCK = "precedence, another skill mixed in", "unlock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """A claim, scored from the rows of another experiment."""
+    """A claim scored with the rows of another experiment."""
 
     claim: Claim
     experiment: str
     finding: Callable[[Claim, Sequence[Row]], Finding]
-    """From the claim and the rows of `experiment`."""
+    """(claim, rows of `experiment`) -> finding."""
     also: tuple[str, tuple[str, ...]] | None = None
-    """Another experiment with the same questions, evaluation, budget and seeds, and the arms of it
-    whose rows are added."""
+    """Another experiment with the same questions, evaluation, budget and seeds, and those of its
+    arms whose rows are added."""
 
     @property
     def USES(self) -> tuple[str, ...]:  # noqa: N802 (as the claims' modules have it)
@@ -50,7 +50,7 @@ class Variation:
         return (self.experiment,) if self.also is None else (self.experiment, self.also[0])
 
     def score(self, rows: Mapping[str, Sequence[Row]]) -> Finding:
-        """Returns the finding; its text says where."""
+        """Score the claim; the finding's text names the experiment."""
         text = f"{self.claim.text}: on {self.experiment}"
         own = list(rows[self.experiment])
         if self.also is not None:
@@ -141,4 +141,4 @@ VARIATIONS: dict[str, Variation] = {
         ("localisation_accuracy", _variation(_BETTER, LONGER, _LOCALISED)),
     )
 }
-"""Each is scored by the claim's own pairs, as far as its experiment has their arms."""
+"""Name -> variation. Each is scored by the claim's pairs whose arms its experiment has."""

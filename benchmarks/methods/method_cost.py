@@ -1,9 +1,9 @@
-"""Claim: a method costs what its tokens cost. Seconds per generated token, against GRPO's.
+"""A method costs what its tokens cost: seconds per generated token, relative to GRPO's.
 
-All methods run in one process and in turn, an iteration each a round, so that a noisy machine is
-noisy for all; the median round counts. Localisation (SRPO) is a small extra wave by design. What a
-method asks for at once is sampled in one batch: at the default of 256 sequences, GRPO's 32 groups
-of 8 fill one, and the 32 explanations that ExPO adds would be a second, small and slow one.
+All methods run in one process and in turn, one iteration each a round, so that a noisy machine is
+noisy for all; the median over rounds counts. SRPO's localisation is a small extra batch by design.
+The batch holds more than the default of 256 sequences, which GRPO's 32 groups of 8 fill: the 32
+explanations that ExPO adds would be a second batch, small and slow.
 
     python -m benchmarks.methods.method_cost
 """
@@ -23,7 +23,7 @@ from reason_env.env import EnvConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is timed."""
+    """The timed runs."""
 
     rounds: int = 5
     problems: int = 32
@@ -35,7 +35,7 @@ SETTINGS = (Setting(),)
 
 
 def run(setting: Setting) -> list[dict[str, Any]]:
-    """Returns one row per method and round: seconds and generated tokens."""
+    """Time each method and round: one row with seconds and generated tokens."""
     torch.set_num_threads(1)
     live = {name: _session(name, setting) for name in method_names()}
     for session in live.values():
@@ -56,7 +56,7 @@ def run(setting: Setting) -> list[dict[str, Any]]:
 
 
 def score(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Returns, per method, the median of seconds per token over GRPO's in the same round."""
+    """Return method -> median of its seconds per token divided by GRPO's in the same round."""
     costs = {
         name: [row["seconds"] / row["tokens"] for row in rows if row["method"] == name]
         for name in method_names()
@@ -68,7 +68,7 @@ def score(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _session(name: str, setting: Setting) -> Session:
-    # Short searches: POPE's are made once, before training, and are not what is timed.
+    # Short searches for POPE: they run once before training, and are not timed.
     method = POPEConfig(hard_samples=2, probe_samples=2) if name == "pope" else method_config(name)
     return build_session(
         TrainConfig(

@@ -1,13 +1,13 @@
-"""The six methods and their control arms, a table a family: pass@1 and pass@k on hard problems.
+"""The six methods and their control arms, one table a family: pass@1 and pass@k on hard problems.
 
-    python -m benchmarks.methods.method_table                what is missing of five seeds is run
+    python -m benchmarks.methods.method_table              runs what is missing of five seeds
     python -m benchmarks.methods.method_table --published  scores the published rows
 
-The runs are those of `benchmarks.claims` (`experiments.py`): in each family all arms have one base
-model, budget of generated tokens (searches, localisations, seeds and discarded tries included; a
-run ends with the iteration that reaches it, and what it used is in the table), learning rate, set
-of problems and evaluation on held-out hard problems; one seed of each arm has the same evaluation.
-Arms have one loss of policy tokens but where they are named for another.
+The runs are those of `benchmarks.claims` (`experiments.py`). In each family all arms have the same
+base model, learning rate, problems, evaluation on held-out hard problems, and budget of generated
+tokens, which includes searches, localisations and discarded tries. A run ends with the iteration
+that reaches the budget; the table shows the tokens used. All arms have one loss of policy tokens,
+except arms named for another loss.
 """
 
 import argparse
@@ -32,13 +32,13 @@ FAMILIES = (
     "chain",
     *VARIATIONS,
 )
-"""Experiments, each a table."""
+"""Experiments, one table each."""
 
 
 def score(found: Sequence[Row]) -> dict[str, dict[str, Estimate | None]]:
-    """Returns, per arm: tokens, pass@1 and pass@k after, and the differences to GRPO; over seeds.
+    """Average over seeds, for each arm: tokens, final pass@1 and pass@k, and their lead over GRPO.
 
-    Intervals are 95 %, bootstrap over seeds; differences are paired by seed, None without a pair.
+    Intervals are 95 %, bootstrap over seeds; a lead is paired by seed, None without a pair.
     """
     arms = list(dict.fromkeys(row["arm"] for row in found))
 
@@ -62,7 +62,7 @@ def score(found: Sequence[Row]) -> dict[str, dict[str, Estimate | None]]:
 
 
 def table(found: Sequence[Row]) -> str:
-    """Returns the scores as a Markdown table, the untrained policy first."""
+    """Format the scores as a Markdown table, the untrained policy first."""
     scores = score(found)
     names = list(next(iter(scores.values())))
     lines = ["| arm | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
@@ -88,10 +88,10 @@ def _cell(name: str, value: Estimate | None) -> str:
 
 
 def main() -> None:
-    """Runs what is missing, and prints the tables."""
+    """Run what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
-    parser.add_argument("--seeds", type=int, help="seeds of each arm; the preset's if absent")
+    parser.add_argument("--seeds", type=int, help="seeds of each arm; default: the preset's")
     parser.add_argument("--out", type=Path, default=experiments.OUT)
     parser.add_argument("--published", action="store_true", help="run nothing")
     given = parser.parse_args()

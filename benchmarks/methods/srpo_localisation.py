@@ -1,14 +1,14 @@
-"""Claim (arXiv 2605.25507): a policy can say where its own chain goes wrong, and resets gain by it.
+"""Claim (arXiv 2605.25507): a policy can locate the error in its own chain, which improves resets.
 
-The base model fails on a family's problems, names the first wrong step of its chain, and begins
-again before it; the family's step checker says which step it is. Beside it: a random step (RRPO)
-and the checker itself, on the same problems. Nothing is trained.
+The base model fails on a family's problems, names the first wrong step of its chain, and is reset
+to the step before it; the family's step checker finds the true step. For comparison, the same
+problems are reset at a random step (RRPO) and at the checker's step. Nothing is trained.
 
     python -m benchmarks.methods.srpo_localisation
 
-Printed are how often the named step is the first wrong one against chance, the share of resets
-from a clean prefix, and how often suffixes from clean and from unclean prefixes succeed, each with
-a 95 % Wilson interval; suffixes of one chain are not independent, so the last two's are too narrow.
+It prints how often the named step is the first wrong one, and what chance would score; the fraction
+of clean prefixes; and the pass rates from clean and from unclean prefixes. Intervals are 95 %
+Wilson; those of the pass rates are too narrow, because suffixes of one chain are not independent.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ ARMS: tuple[Localiser, ...] = ("self", "random", "checker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is measured on."""
+    """The problems and the localisers of one measurement."""
 
     problems: str = "chain"
     levels: tuple[int, int] | None = (6, 12)
@@ -54,7 +54,7 @@ SETTINGS = (
 
 
 def run(setting: Setting) -> list[Row]:
-    """Returns a row a reset: what was named, what was wrong, what was kept, how many succeeded."""
+    """Measure each reset: one row with the named step, the wrong step, kept steps and successes."""
     torch.set_num_threads(1)
     policy = LanguageModelPolicy.load(setting.model)
     env = EnvConfig(
@@ -77,9 +77,9 @@ def run(setting: Setting) -> list[Row]:
         method = SRPO(config, problems.checker)
         found = dry_run(method, ids, env=env, policy=policy, seed=setting.seed)
         replies = {group.key: group for group in found.groups}
-        for seed, group in method.resets(found.groups):
-            reply = replies.get(seed.start.group + LOCALISE)
-            rows.append(_row(arm, seed.final_state, group, reply, problems.checker))
+        for source, group in method.resets(found.groups):
+            reply = replies.get(source.start.group + LOCALISE)
+            rows.append(_row(arm, source.final_state, group, reply, problems.checker))
     return rows
 
 
@@ -99,7 +99,7 @@ def _row(
 
 
 def score(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Returns, per arm, the shares as `Interval`s (None where nothing is counted), and chance."""
+    """Return arm -> fractions as `Interval`s (None if nothing is counted), and chance."""
     scores: dict[str, dict[str, Any]] = {}
     for arm in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == arm]
