@@ -147,7 +147,7 @@ def merged_group(
     base = [item for item in episodes if item.is_graded]
     found = [item for item in further if item.is_graded and item.is_success]
     found = found[: max(0, len(base) - 1)]
-    replaced = set(rng.permutation(len(base))[: len(found)].tolist()) if found else set()
+    replaced: list[int] = rng.permutation(len(base))[: len(found)].tolist() if found else []
     kept = [item for index, item in enumerate(base) if index not in replaced]
     return (*kept, *found)
 

@@ -105,6 +105,11 @@ class Method(Protocol):
         ...
 
 
+def every_state_fits(state: ReasonState) -> bool:
+    """Return True."""
+    return True
+
+
 class MethodBase:
     """A method that trains every group as it is; a subclass adds `plan` and whatever differs."""
 
@@ -114,7 +119,7 @@ class MethodBase:
     has_follow_up = True
     """False promises that `follow_up` always returns nothing: CPI then finds the states that the
     method starts from without sampling."""
-    fits: Fits = staticmethod(lambda state: True)
+    fits: Fits = staticmethod(every_state_fits)
     """Whether an episode can begin at a state; set by `build_method`. Check it before a start gets
     guidance that may be too long for the prompt or the model."""
     fingerprint: Fingerprint | None = None

@@ -53,13 +53,16 @@ class MethodEntry:
     """Frozen dataclass; the default of its field `kind` is the method's name."""
     build: Callable[[Any, StepChecker | None], MethodBase]
     """(config, the problems' step checker) -> the method; usually the method's class."""
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
     """Metrics that `MethodBase.metrics` returns and `METRICS` does not hold."""
-    surrogates: Mapping[str, SurrogateFunction] = field(default_factory=dict)
+    surrogates: Mapping[str, SurrogateFunction] = field(
+        default_factory=dict[str, SurrogateFunction]
+    )
     """Policy terms that `LossConfig.surrogate` may then name."""
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.config, type) and issubclass(self.config, MethodConfig)):
+        config: Any = self.config
+        if not (isinstance(config, type) and issubclass(config, MethodConfig)):
             raise ConfigError(
                 f"a method's config must be a subclass of MethodConfig, got {shown(self.config)}"
             )

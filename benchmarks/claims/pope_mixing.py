@@ -1,4 +1,4 @@
-"""With easy problems mixed in, GRPO learns those alone (ray interference), POPE the hard ones too."""
+"""With easy problems mixed in, GRPO learns only those (ray interference), POPE also hard ones."""
 
 from collections.abc import Mapping, Sequence
 

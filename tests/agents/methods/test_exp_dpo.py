@@ -9,9 +9,9 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig, PairLearner
 from reason_env.agents.methods import ExPDPOConfig
 from reason_env.agents.methods.exp_dpo import ExPDPO
-from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
+from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
-from reason_env.agents.train import TrainConfig, build_session, train
+from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
@@ -189,17 +189,8 @@ def test_numbers_and_names_out_of_range_are_refused(changes, message):
         ExPDPOConfig(**changes)
 
 
-class StopError(Exception):
-    pass
-
-
-def stop_at_two(row):
-    if row["iteration"] == 2:
-        raise StopError
-
-
 @pytest.mark.parametrize("sampled", ["online", "offline"])
-def test_a_run_that_was_killed_resumes_to_the_same_bits(tmp_path, sampled):
+def test_a_run_that_was_killed_resumes_to_the_same_bits(cut_and_resumed, sampled):
     config = TrainConfig(
         method=ExPDPOConfig(sampled=sampled, chains=2, explanation_samples=2, filter_answers=False),
         env=EnvConfig(levels=(4, 6), size=3, max_tokens=48),
@@ -210,24 +201,13 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits(tmp_path, sampled):
         problems_per_iteration=2,
         episodes_per_iteration=2,
     )
-    whole = build_session(config)
-    assert isinstance(whole.learner, PairLearner)
-    with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
-        rows = train(whole, run_dir)
-    with (
-        RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
-        pytest.raises(StopError),
-    ):
-        train(build_session(config), run_dir, on_row=stop_at_two)
-    with RunDir.open(tmp_path / "cut") as run_dir:
-        again = build_session(config, checkpoint=latest_checkpoint(run_dir))
+
+    def has_the_pairs(whole, again):
         assert again.method.state_dict() == whole.method.state_dict()
-        run_dir.resume(again.iteration)
-        train(again, run_dir)
-    before, after = (item.policy.model.state_dict() for item in (whole, again))
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    written = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
-    assert written[0] == written[1]
+
+    whole, again, rows = cut_and_resumed(config, has_the_pairs)
+    assert isinstance(again.learner, PairLearner)
+    before = again.policy.model.state_dict()
     assert rows[2]["update/num_updates_total"] >= 1
     assert (rows[2]["rollout/num_trajectories"] == 0) == (sampled == "offline")
     assert (rows[2]["rollout/sampled_tokens"] == 0) == (sampled == "offline")

@@ -4,14 +4,13 @@ import logging
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig, LossConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
-from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
+from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
-from reason_env.agents.train import TrainConfig, build_session, train
+from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
@@ -247,7 +246,7 @@ def test_numbers_and_names_out_of_range_are_refused(changes, message):
         ExPOConfig(**changes)
 
 
-def test_a_run_that_was_killed_resumes_to_the_same_bits_with_its_explanations(tmp_path):
+def test_a_run_that_was_killed_resumes_to_the_same_bits_with_its_explanations(cut_and_resumed):
     config = TrainConfig(
         method=ExPOConfig(group_size=2, refresh="once", beta_iterations=5),
         env=EnvConfig(levels=(3, 4), size=4, max_tokens=64),
@@ -259,30 +258,10 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits_with_its_explanations(tm
         episodes_per_iteration=0,
     )
 
-    class StopError(Exception):
-        pass
-
-    def stop(row):
-        if row["iteration"] == 2:
-            raise StopError
-
-    whole = build_session(config)
-    with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
-        rows = train(whole, run_dir)
-    with (
-        RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
-        pytest.raises(StopError),
-    ):
-        train(build_session(config), run_dir, on_row=stop)
-    with RunDir.open(tmp_path / "cut") as run_dir:
-        again = build_session(config, checkpoint=latest_checkpoint(run_dir))
+    def remembers(whole, again):
         assert again.method.state_dict()["iterations"] == 1
-        run_dir.resume(again.iteration)
-        train(again, run_dir)
-    before, after = (item.policy.model.state_dict() for item in (whole, again))
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    written = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
-    assert written[0] == written[1]
+
+    whole, again, rows = cut_and_resumed(config, remembers)
     known = whole.method.state_dict()["known"]
     assert known
     assert again.method.state_dict()["known"] == known

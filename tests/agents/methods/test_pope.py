@@ -10,9 +10,9 @@ from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig, prefix_lengths
-from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
+from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
-from reason_env.agents.train import TrainConfig, build_session, prepare, train
+from reason_env.agents.train import TrainConfig, build_session, prepare
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -288,7 +288,7 @@ def test_numbers_and_names_out_of_range_are_refused(changes, message):
         POPEConfig(**changes)
 
 
-def test_a_run_that_was_killed_resumes_to_the_same_bits_without_searching_again(tmp_path):
+def test_a_run_that_was_killed_resumes_to_the_same_bits_without_searching_again(cut_and_resumed):
     config = TrainConfig(
         method=POPEConfig(group_size=2, hard_samples=2, probe_samples=1),
         env=EnvConfig(levels=(6, 8), size=6, max_tokens=64),
@@ -300,34 +300,13 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits_without_searching_again(
         episodes_per_iteration=0,
     )
 
-    class StopError(Exception):
-        pass
-
-    def stop(row):
-        if row["iteration"] == 2:
-            raise StopError
-
-    whole = build_session(config)
-    with RunDir.create(tmp_path / "whole", config, command=["test"]) as run_dir:
-        train(whole, run_dir)
-    with (
-        RunDir.create(tmp_path / "cut", config, command=["test"]) as run_dir,
-        pytest.raises(StopError),
-    ):
-        train(build_session(config), run_dir, on_row=stop)
-    with RunDir.open(tmp_path / "cut") as run_dir:
-        again = build_session(config, checkpoint=latest_checkpoint(run_dir))
+    def does_not_search(whole, again):
         searched_before = again.sampled_tokens_total
-        assert again.iteration == 1
         assert again.method.state_dict() == whole.method.state_dict()
-        run_dir.resume(again.iteration)
         prepare(again)
         assert again.sampled_tokens_total == searched_before
-        train(again, run_dir)
-    before, after = (item.policy.model.state_dict() for item in (whole, again))
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    rows = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
-    assert rows[0] == rows[1]
+
+    whole, again, _ = cut_and_resumed(config, does_not_search)
     assert whole.problem_ids == again.problem_ids
 
 

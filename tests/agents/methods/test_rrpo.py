@@ -296,8 +296,8 @@ def test_the_paper_s_numbers_are_the_defaults():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_base": 1}, "num_base must be at least 2, got 1; an episode alone"),
-        ({"num_reset": 1}, "num_reset must be at least 2, got 1; an episode alone"),
+        ({"num_base": 1}, "num_base must be at least 2, got 1; a single episode"),
+        ({"num_reset": 1}, "num_reset must be at least 2, got 1; a single episode"),
         ({"max_tries": 4}, "max_tries must be above num_base, got 4 and 4; one more try"),
         ({"tries_per_wave": 0}, "tries_per_wave must be at least 1, got 0"),
         (
