@@ -1,4 +1,4 @@
-"""`reason-env check ENV_ID`: the quality suite on an environment, made as `gym.make` makes it."""
+"""`reason-env check ENV_ID`: runs the quality suite on an environment that `gym.make` makes."""
 
 import sys
 from dataclasses import dataclass
@@ -12,23 +12,25 @@ from reason_env.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Puts an environment through the quality suite; exit status 1 if a check fails."""
+    """Run the quality suite on an environment; exit status 1 if a check fails."""
 
     problems: str | None = None
-    """Source of the problems; the environment's own if None."""
+    """Problem source; None: the environment's default."""
     num_problems: int = 20
-    """Problems that are tried."""
+    """Number of problems to check."""
 
 
 def run(words: list[str]) -> None:
-    """Checks the environment that the first word names."""
+    """Check the environment that the first word names."""
     if not words or words[0].startswith("-"):
-        raise ConfigError("check must name an id; for example: reason-env check MathReason-v0")
+        raise ConfigError(
+            "check must name an environment id; for example: reason-env check MathReason-v0"
+        )
     given: Check = parsed(Check, words[1:], prog="check ENV_ID")
     arguments = {} if given.problems is None else {"problems": given.problems}
     with out.status("checking ..."):
         report = check_env_id(words[0], num_problems=given.num_problems, **arguments)
-    for name, word, detail in report.rows:
-        out.print(Text(f"{word:<8} {name}{f': {detail}' if detail else ''}"))
+    for name, status, detail in report.rows:
+        out.print(Text(f"{status:<8} {name}{f': {detail}' if detail else ''}"))
     if not report.passed:
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`reason-env eval`: pass@1 and pass@k of a policy, with 95 % intervals, by level."""
+"""`reason-env eval`: measures pass@1 and pass@k of a policy, with 95 % intervals, by level."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -14,30 +14,34 @@ from reason_env.env import EnvConfig, reason_env_of
 
 
 def run(words: list[str]) -> None:
-    """Measures a policy."""
+    """Measure a policy."""
 
     @dataclass(frozen=True, kw_only=True)
     class Eval:
-        """Measures a policy: pass@1 and pass@k with 95 % intervals, by level."""
+        """Measure pass@1 and pass@k of a policy, with 95 % intervals, by level."""
 
         env: Annotated[EnvConfig, FLAT] = field(default_factory=lambda: EnvConfig(split="test"))
         model: str = "base"
-        """"base", a model directory (a checkpoint's model/ too), or a hub name."""
+        """The model: "base", a model directory (also model/ of a checkpoint), or a hub name."""
         device: str = "cpu"
+        """cpu, cuda, cuda:1, ..."""
         dtype: str = "float32"
+        """float32, bfloat16 or float16."""
         max_batch_size: int = 256
-        """Sequences sampled at once."""
+        """Sequences sampled in one batch."""
         engine: EngineConfig = field(default_factory=EngineConfig)
         num_problems: int = 200
-        """The first of the set."""
+        """Number of problems, the first of the set."""
         samples: int = 8
-        """Completions a problem."""
+        """Completions per problem."""
         k: int = 8
         """The k of pass@k."""
         temperature: float = 1.0
+        """Sampling temperature."""
         greedy: bool = True
-        """Decode each problem greedily too."""
+        """Also decode each problem greedily."""
         seed: int = 0
+        """Seed of the samples and of the bootstrap."""
 
     given = parsed(Eval, words, prog="eval")
     config = EvalConfig(

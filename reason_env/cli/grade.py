@@ -1,4 +1,4 @@
-"""`reason-env grade FILE.jsonl`: outcomes of a file of responses, and disagreements with a peer."""
+"""`reason-env grade FILE.jsonl`: grades a file of responses; compares with another grader."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +14,22 @@ from reason_env.verify import PRESETS, by_math_verify, grade_file
 
 @dataclass(frozen=True, kw_only=True)
 class Grade:
-    """Grades the responses of a JSONL file against their reference answers."""
+    """Grade the responses of a JSONL file against their reference answers."""
 
     response: str = "response"
     """Column of the response."""
     answer: str = "answer"
     """Column of the reference answer."""
     grading: str = "strict"
-    """What is forgiven: strict, gsm8k, math or text."""
+    """Preset of accepted forms: strict, gsm8k, math or text."""
     against: Literal["math_verify"] | None = None
-    """Another grader to compare with, run in the isolated worker."""
+    """Another grader to compare with; it runs in the isolated worker."""
     show: int = 20
-    """Disagreements (or failures of the grader) that are listed."""
+    """Maximum number of disagreements, and of grader failures, to list."""
 
 
 def run(words: list[str]) -> None:
-    """Grades the file that the first word names."""
+    """Grade the file that the first word names."""
     if not words or words[0].startswith("-"):
         raise ConfigError("grade must name a .jsonl file; for example: reason-env grade FILE.jsonl")
     path = Path(words[0])
@@ -51,7 +51,7 @@ def run(words: list[str]) -> None:
     out.print(tables.outcome_table(graded.counts))
     failed = [row for row in graded.rows if not row.verdict.is_graded]
     for title, rows in (
-        (f"not accepted alike by {given.against}", graded.disagreements),
+        (f"disagreements with {given.against}", graded.disagreements),
         ("not graded", failed),
     ):
         if rows:

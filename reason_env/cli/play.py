@@ -1,7 +1,7 @@
 """`reason-env play`: one episode, step by step, typed by a person or sampled by a policy.
 
-A state is a value, so a person may take a step back: `:back` resets the environment to the state
-before it. `:end` (or the end of the input) ends the response.
+`:back` undoes a step by resetting the environment to the state before it. `:end`, or the end of the
+input, ends the response.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,18 +22,19 @@ Ask = Callable[[int], str | None]
 
 
 def run(words: list[str]) -> None:
-    """Plays one episode."""
+    """Play one episode."""
 
     @dataclass(frozen=True, kw_only=True)
     class Play:
-        """One episode, step by step: you type the steps, or a model does."""
+        """Play one episode, step by step: type the steps yourself, or let a model write them."""
 
         env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
         model: str | None = None
-        """A model that plays ("base", a directory, a hub name); you if None."""
+        """The model that plays: "base", a directory or a hub name; None: you."""
         problem: str | None = None
-        """Problem id; a random one if None."""
+        """Problem id; None: a random one."""
         seed: int = 0
+        """Seed of the environment and of the model's samples."""
 
     given = parsed(Play, words, prog="play")
     policy: Any = None
@@ -52,7 +53,7 @@ def run(words: list[str]) -> None:
 
 
 def _ask(number: int) -> str | None:
-    """Returns the line that a person types, or None at the end of the input."""
+    """Read a line from the person; None at the end of the input."""
     try:
         return input(f"step {number}> ")
     except EOFError:
@@ -60,11 +61,11 @@ def _ask(number: int) -> str | None:
 
 
 def typed_steps(env: gym.Env[Any, Any], ask: Ask) -> Iterator[str]:
-    """Yields what to show after each line that `ask` gives; resets are part of the game."""
+    """Step the environment with each line that `ask` returns; yield the lines to show."""
     inner = env.unwrapped
-    assert isinstance(inner, ReasonEnv), "play needs a stack on ReasonEnv"
+    assert isinstance(inner, ReasonEnv), "play needs an env whose core is a ReasonEnv"
     history: list[ReasonState] = []
-    yield "Type one reasoning step a line, the answer as `#### answer`; :back undoes, :end ends."
+    yield "Type one reasoning step per line, the answer as `#### answer`; :back undoes, :end ends."
     while True:
         line = ask(inner.state.num_steps + 1)
         if line == ":back":
@@ -82,9 +83,9 @@ def typed_steps(env: gym.Env[Any, Any], ask: Ask) -> Iterator[str]:
 
 
 def model_steps(env: gym.Env[Any, Any], policy: Any, seed: int) -> Iterator[str]:
-    """Yields each step that the policy writes, with the step checker's mark where there is one."""
+    """Yield each step that the policy writes; marks the first wrong one, if there is a checker."""
     inner = env.unwrapped
-    assert isinstance(inner, ReasonEnv), "play needs a stack on ReasonEnv"
+    assert isinstance(inner, ReasonEnv), "play needs an env whose core is a ReasonEnv"
     context = Context(
         token_ids=inner.prompt.token_ids(inner.state),
         num_samples=1,

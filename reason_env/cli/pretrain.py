@@ -1,4 +1,4 @@
-"""`reason-env pretrain`: the base model from scratch, with its card."""
+"""`reason-env pretrain`: trains the base model from scratch and writes its model card."""
 
 import shlex
 import time
@@ -16,17 +16,17 @@ from reason_env.errors import ConfigError
 
 
 def run(words: list[str]) -> None:
-    """Trains the base model and writes its card."""
+    """Train the base model and write its card."""
 
     @dataclass(frozen=True, kw_only=True)
     class Pretrain:
-        """Trains the base model from scratch on noisy demonstrations, and writes its card."""
+        """Train the base model from scratch on noisy demonstrations, and write its model card."""
 
         config: Annotated[PretrainConfig, FLAT] = field(default_factory=PretrainConfig)
         out: Path = Path("runs/base_model")
         """Model directory, in Hugging Face layout."""
         card_problems: int = 25
-        """Problems a level that the card's figures are measured on; 0 for no card."""
+        """Problems per level to measure the card's pass rates on; 0: no card."""
 
     given = parsed(Pretrain, words, prog="pretrain")
     if given.out.exists() and any(given.out.iterdir()):

@@ -1,4 +1,4 @@
-"""`reason-env problems list | show`: where problems come from, and what they are."""
+"""`reason-env problems list | show`: lists problem sources, shows problems of one."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from reason_env.problems import load_problems, problem_sources
 
 
 def run(words: list[str]) -> None:
-    """Lists sources, or shows problems of one."""
+    """List the sources, or show problems of one."""
     if not words or words[0] not in ("list", "show"):
         raise ConfigError(
             "problems must be followed by list or show; "
@@ -26,15 +26,16 @@ def run(words: list[str]) -> None:
 
     @dataclass(frozen=True, kw_only=True)
     class Show:
-        """Shows problems with their references."""
+        """Show problems with their reference solutions and answers."""
 
         split: str = "train"
+        """Split of the problems."""
         levels: tuple[int, int] | None = None
-        """Lowest and highest level, both included."""
+        """Lowest and highest level, inclusive."""
         seed: int = 0
-        """Chooses a family's problems."""
+        """Seed of a family's problems."""
         count: int = 3
-        """How many to show, from the first."""
+        """Number of problems to show, from the first."""
 
     given = parsed(Show, words[2:], prog=f"problems show {words[1]}")
     problems = load_problems(words[1], split=given.split, levels=given.levels, seed=given.seed)

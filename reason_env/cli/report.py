@@ -1,4 +1,4 @@
-"""`reason-env report DIR...`: report.html of a comparison, or of run directories."""
+"""`reason-env report DIR...`: writes report.html for a comparison, or for run directories."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +13,18 @@ from reason_env.errors import ConfigError
 
 
 def run(words: list[str]) -> None:
-    """Writes the report of the directories that the leading words name."""
+    """Write the report of the named directories."""
 
     @dataclass(frozen=True, kw_only=True)
     class Report:
-        """Writes report.html of one comparison, or of run directories: one file, no network."""
+        """Write report.html, a self-contained file, for one comparison or for run directories."""
 
         paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-        """A directory that `compare` wrote, or directories that `train` wrote."""
+        """One directory of `compare`, or directories of `train`."""
         out: Path | None = None
-        """The file; report.html in the first directory if None."""
+        """The file; None: report.html in the first directory."""
         episodes: int = 2000
-        """Most episodes to embed; 0 for none."""
+        """Maximum number of episodes to embed; 0: none."""
 
     given = parsed(Report, words, prog="report")
     if not given.paths:
