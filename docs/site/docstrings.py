@@ -1,4 +1,4 @@
-"""A griffe extension: doctests in a docstring become fenced sessions, formulas stay as they are."""
+"""A griffe extension: doctests in docstrings become fenced Python sessions."""
 
 import re
 from typing import Any

@@ -111,9 +111,10 @@ def page_text(name: str) -> str:
 
 def definer(item: str, module: str) -> str:
     """The module that defines a name, followed through the doors of rooms."""
-    for node in TREES[module].body:
-        is_door = isinstance(node, ast.ImportFrom) and node.module in TREES
-        if is_door and item in {alias.asname or alias.name for alias in node.names}:
+    doors = (node for node in TREES[module].body if isinstance(node, ast.ImportFrom))
+    for node in doors:
+        names = {alias.asname or alias.name for alias in node.names}
+        if node.module in TREES and item in names:
             return definer(item, node.module)
     return module
 
