@@ -65,7 +65,7 @@ def test_samples_are_contained_short_and_the_same_for_the_same_seed():
 
 def test_sampling_with_a_mask_is_refused():
     for name in ("mask", "probability"):
-        with pytest.raises(NotImplementedError, match="takes no mask and no probability"):
+        with pytest.raises(NotImplementedError, match="supports no mask and no probability"):
             UnicodeText(5).sample(**{name: (1, None)})
 
 
