@@ -54,11 +54,6 @@ class WorkerPool:
             finally:
                 self._give_back(worker)
 
-    def pids(self) -> list[int]:
-        """List the process ids of the live workers."""
-        with self._lock:
-            return [worker.pid for worker in self._all if worker.is_alive]
-
     def close(self) -> None:
         """Kill every worker."""
         with self._lock:
