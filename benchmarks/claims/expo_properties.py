@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.experiments import EXPERIMENTS, Preset
+from benchmarks.claims.experiments import Preset
 from benchmarks.claims.experts import foreign_response
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+from benchmarks.claims.untrained import Env, rows_by_seed
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Start, Trajectory, collect, initial_states
-from reason_env.env import EnvConfig, reason_env_of
+from reason_env.env import reason_env_of
 from reason_env.problems import reference_response
 from reason_env.state import ReasonState, answer_guidance
 
@@ -32,17 +33,11 @@ CLAIM = Claim(
     paper="ExPO, arXiv 2507.02834",
 )
 USES = ()
-SETTINGS = {"quick": {"problems": 40, "seeds": 3}, "full": {"problems": 100, "seeds": 5}}
 
 
 def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
     """Measure, one row a seed, mean differences of log-probabilities over problems, in nats."""
-    setting = SETTINGS[preset]
-    policy = LanguageModelPolicy.load("base")
-    return [
-        {"seed": seed, **_differences(policy, setting["problems"], seed)}
-        for seed in range(seeds or setting["seeds"])
-    ]
+    return rows_by_seed(_differences, "inverse", preset, seeds)
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
@@ -62,11 +57,7 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     )
 
 
-def _differences(policy: LanguageModelPolicy, num_problems: int, seed: int) -> dict[str, float]:
-    experiment = EXPERIMENTS["inverse"]
-    env = EnvConfig(problems=experiment.source, size=num_problems, problem_seed=seed).make(
-        policy.codec
-    )
+def _differences(policy: LanguageModelPolicy, env: Env, seed: int) -> dict[str, float]:
     inner = reason_env_of(env)
     states = initial_states(env, [problem.problem_id for problem in inner.problems], seed=seed)
     found: dict[str, dict[str, Trajectory]] = {}

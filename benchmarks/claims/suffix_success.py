@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.experiments import EXPERIMENTS, Preset
+from benchmarks.claims.experiments import Preset
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+from benchmarks.claims.untrained import Env, rows_by_seed
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Start, Trajectory, collect, initial_states
-from reason_env.env import EnvConfig, reason_env_of
+from reason_env.env import reason_env_of
 from reason_env.state import uniform_cut
 
 CLAIM = Claim(
@@ -18,18 +19,12 @@ CLAIM = Claim(
     paper="SRPO, arXiv 2605.25507",
 )
 USES = ()
-SETTINGS = {"quick": {"problems": 40, "seeds": 3}, "full": {"problems": 100, "seeds": 5}}
 SAMPLES = 4
 
 
 def run(preset: Preset, seeds: int | None = None) -> list[dict[str, Any]]:
     """Measure, one row a seed, the base policy's success from uniform cuts of its own failures."""
-    setting = SETTINGS[preset]
-    policy = LanguageModelPolicy.load("base")
-    return [
-        {"seed": seed, **_rates(policy, setting["problems"], seed)}
-        for seed in range(seeds or setting["seeds"])
-    ]
+    return rows_by_seed(_rates, "chain", preset, seeds)
 
 
 def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
@@ -49,11 +44,7 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
     )
 
 
-def _rates(policy: LanguageModelPolicy, num_problems: int, seed: int) -> dict[str, float]:
-    experiment = EXPERIMENTS["chain"]
-    env = EnvConfig(problems=experiment.source, size=num_problems, problem_seed=seed).make(
-        policy.codec
-    )
+def _rates(policy: LanguageModelPolicy, env: Env, seed: int) -> dict[str, float]:
     problems = reason_env_of(env).problems
     assert problems.checker is not None, "a family has a step checker"
     states = initial_states(env, [problem.problem_id for problem in problems], seed=seed)

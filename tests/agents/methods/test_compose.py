@@ -95,7 +95,7 @@ def trained(found):
     ]
 
 
-def test_srpo_then_lte_resets_from_the_seed_and_merges_into_what_srpo_leaves():
+def test_srpo_then_lte_resets_from_the_source_and_merges_into_what_srpo_leaves():
     hinted = "2*3*4=?\nNot: 21, 22\n>"  # the seed's 20 is not in the group any more
     method = composed(SRPO, LTE)
     found, policy = run(
@@ -143,7 +143,7 @@ def test_srpo_then_lte_resets_from_the_seed_and_merges_into_what_srpo_leaves():
     assert len(policy.asked) == 4
 
 
-def test_lte_then_srpo_hints_on_the_whole_group_and_srpo_takes_its_seed_from_it():
+def test_lte_then_srpo_hints_on_the_whole_group_and_srpo_takes_its_source_from_it():
     hinted = "2*3*4=?\nNot: 20, 21, 22\n>"
     lte = LTEConfig(group_size=3, advantage=MEAN, loss=LossConfig(clip_high=0.28))
     method = composed(lte, SRPO)
@@ -178,7 +178,7 @@ def test_lte_then_srpo_hints_on_the_whole_group_and_srpo_takes_its_seed_from_it(
     assert set(method.role_losses) == {"hinted", "reset", "top_up", "localise"}
 
 
-def test_behind_another_method_the_extra_seed_stays_in_the_group_and_no_try_is_added():
+def test_after_another_method_the_extra_source_stays_in_the_group_and_no_try_is_added():
     extra = SRPOConfig(num_base=2, num_reset=2, seed_policy="extra")
     grpo = GRPOConfig(group_size=3, advantage=MEAN)
     script = {PROMPT: [RIGHT, CHAIN, "#### 21$"], LOCALISE: [NAMED], AFTER: [RIGHT, RIGHT]}
@@ -342,7 +342,7 @@ def test_expo_first_gives_the_group_and_others_add_to_it():
     ]
 
 
-def test_sft_adds_the_reference_of_each_problem_behind_another_method():
+def test_sft_adds_the_reference_of_each_problem_after_another_method():
     found, policy = run(composed(GRPO, SFTConfig(weight=0.25)), {PROMPT: ["#### 20$", RIGHT]})
     assert [(s.role, s.source, s.advantage) for s in found.samples] == [
         ("base", "policy", -0.5),
@@ -401,7 +401,7 @@ def test_the_first_step_named_wrong_gives_four_whole_chains_as_a_group_of_their_
     assert [s.advantage for s in found.of_role("reset")] == [1.0, -1.0]
 
 
-def test_a_group_that_was_truncated_as_a_whole_is_reset_and_told_to_be_concise():
+def test_a_group_that_was_truncated_as_a_whole_is_reset_and_asked_to_be_concise():
     endless = "1\n2\n3\n" * 6
     chain = "2*3*4=?\n" + "".join(f"{n + 1} {n % 3 + 1}\n" for n in range(10))
     localise = chain + "First wrong step?\n>"
@@ -447,7 +447,7 @@ def test_an_explanation_that_fails_the_filter_adds_nothing_to_the_others():
     assert [(s.role, s.advantage) for s in found.samples] == [("base", -0.5), ("base", 0.5)]
 
 
-def test_a_search_without_a_helpful_prefix_still_gives_a_guided_copy_beside_the_resets():
+def test_a_search_without_a_helpful_prefix_still_gives_a_guided_copy_and_resets():
     guided = "2*3*4=?\nBegin:\n2*3=6\n>"
     script = {
         PROMPT: [*wrong(1, 2), CHAIN, RIGHT, RIGHT],

@@ -112,7 +112,7 @@ def test_the_expert_s_chain_can_be_chosen(caplog):
     assert "leaves out 1 of 2 problems without a reference solution: toy/train/1" in caplog.text
 
 
-def test_online_pairs_are_sampled_anew_in_every_iteration():
+def test_online_pairs_are_sampled_again_in_every_iteration():
     method = make()
     script = {PROMPT: [WRONG, WRONG, RIGHT, "#### 21$"], SHOWN: [EXPLAINED, RIGHT, RIGHT, RIGHT]}
     policy = ScriptedPolicy(script)

@@ -143,7 +143,7 @@ def test_a_self_explanation_needs_no_reference_solution():
     assert len(found.of_role("explanation")) == 1
 
 
-def test_an_explanation_is_sampled_anew_in_every_iteration():
+def test_an_explanation_is_sampled_again_in_every_iteration():
     method = make(beta=0.5)
     for explanation in (EXPLAINED, RIGHT):
         found, policy = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]})

@@ -388,7 +388,7 @@ def test_each_role_of_a_composition_has_the_loss_of_its_method():
     assert report.loss == pytest.approx((log_pi - shares) / 4, rel=1e-12)
 
 
-def test_explanations_beside_lte_are_a_term_added_to_the_merged_group():
+def test_explanations_with_lte_are_a_term_added_to_the_merged_group():
     method, (found, _), _ = lte_expo()
     whole, _ = learned(found.samples, method, TinyPolicy(is_uniform=True))
     groups = [item for item in found.samples if item.role != "explanation"]

@@ -129,7 +129,7 @@ def test_if_all_hinted_episodes_are_right_one_failure_is_kept():
     assert [item.advantage for item in found.samples] == [-0.75, 0.25, 0.25, 0.25]
 
 
-def test_a_group_that_was_truncated_as_a_whole_is_told_to_be_concise_alone():
+def test_a_group_that_was_truncated_as_a_whole_is_asked_to_be_concise_alone():
     hinted = "2*3*4=?\nBe concise.\n>"
     found, policy = run({PROMPT: [ENDLESS] * 4, hinted: [RIGHT, ENDLESS, ENDLESS, ENDLESS]})
     assert [item.outcome for item in found.groups[0].trajectories[:4]] == ["truncated"] * 4
@@ -139,7 +139,7 @@ def test_a_group_that_was_truncated_as_a_whole_is_told_to_be_concise_alone():
     assert new.advantage == 0.75
 
 
-def test_a_group_that_was_truncated_in_part_is_told_both():
+def test_a_group_that_was_truncated_in_part_gets_both_hints():
     hinted = "2*3*4=?\nNot: 20\nBrief!\n>"
     _, policy = run(
         {PROMPT: [ENDLESS, "#### 20$", "no idea$", ENDLESS], hinted: [RIGHT] * 4}, concise="Brief!"
@@ -147,7 +147,7 @@ def test_a_group_that_was_truncated_in_part_is_told_both():
     assert policy.asked[1].text == hinted
 
 
-def test_truncated_and_unanswered_alone_is_told_to_be_concise():
+def test_truncated_and_unanswered_alone_is_asked_to_be_concise():
     hinted = "2*3*4=?\nBe concise.\n>"
     found, policy = run({PROMPT: [ENDLESS, "no$", "no$", "no$"], hinted: [RIGHT] * 4})
     assert policy.asked[1].text == hinted

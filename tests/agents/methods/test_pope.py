@@ -216,7 +216,7 @@ def test_a_hard_prefix_is_the_beginning_of_the_response_and_is_never_trained():
     assert sample.advantage == 0.5
 
 
-def test_an_instruction_stands_after_the_prefix():
+def test_an_instruction_follows_the_prefix():
     text = f"hard?\nBegin:\n{steps(1)}Do not restate.\n>"
     script = {PROMPT: [WRONG] * 5, text: [RIGHT] * 4}
     _, policy = run(script, make(instruction="Do not restate."))

@@ -64,7 +64,7 @@ def dry_run_of(config, problems=("toy/train/0",)):
 CONFIG = SFTConfig(group_size=2, weight=0.3, advantage=AdvantageConfig(kind="mean"))
 
 
-def test_the_reference_is_trained_beside_the_group_under_the_problem_alone():
+def test_the_reference_is_trained_with_the_group_under_the_problem_alone():
     _, found = dry_run_of(CONFIG)
     assert [(s.role, s.source, s.advantage) for s in found.samples] == [
         ("base", "policy", 0.5),

@@ -146,7 +146,7 @@ def test_a_step_out_of_range_is_clipped_and_no_step_is_the_first(reply, prefix):
     assert found.of_role("reset")[0].action_mask == (False,) * len(prefix) + (True,) * 8
 
 
-def test_a_reply_that_is_cut_off_names_what_stands_there():
+def test_a_reply_that_is_cut_off_names_what_it_holds():
     found, _ = run("step 2 " * 10, "2*3=5\n", max_localiser_tokens=6)
     assert found.waves[2][0].state.text == "2*3=5\n"
 
