@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-BESIDE = ("agents", "wrappers")
+OUTSIDE = ("agents", "wrappers")
 
 setup(
     packages=[
@@ -10,9 +10,9 @@ setup(
         *(
             f"reason_env.{name}"
             for name in find_packages("reason_env")
-            if not name.startswith(BESIDE)
+            if not name.startswith(OUTSIDE)
         ),
-        *(f"reason_env.{name}" for name in BESIDE),
-        *(f"reason_env.{room}.{name}" for room in BESIDE for name in find_packages(room)),
+        *(f"reason_env.{name}" for name in OUTSIDE),
+        *(f"reason_env.{room}.{name}" for room in OUTSIDE for name in find_packages(room)),
     ]
 )
