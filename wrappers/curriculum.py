@@ -31,6 +31,8 @@ class Curriculum(DrawingWrapper):
     {3}
     """
 
+    tabular_advice = "an MDP is one problem, so there is none to choose: leave Curriculum out"
+
     def __init__(
         self,
         env: gym.Env[Any, Any],
@@ -52,6 +54,7 @@ class Curriculum(DrawingWrapper):
             memory: Weight of the old pass rate in the moving average, 0..1.
             measured: Initial pass rates by problem id or level (as text).
         """
+        self._refuse_tabular(env)
         if by not in get_args(By):
             raise ConfigError(
                 f"by must be one of {', '.join(get_args(By))}, got {shown(by)}"

@@ -43,6 +43,8 @@ class Hint(StartWrapper):
     ('Answer: 842\n', True)
     """
 
+    tabular_advice = "there is no prompt to add a hint to: leave Hint out"
+
     def __init__(
         self,
         env: gym.Env[Any, Any],
@@ -64,6 +66,7 @@ class Hint(StartWrapper):
             strength: Share to show, 0..1: of the steps, of the wrong answers, or of the characters.
             text: For kind "text".
         """
+        self._refuse_tabular(env)
         if kind not in get_args(Kind):
             raise ConfigError(
                 f"kind must be one of {', '.join(get_args(Kind))}, got {shown(kind)}"

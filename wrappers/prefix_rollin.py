@@ -50,7 +50,7 @@ class PrefixRollin(StartWrapper):
     ('B:8*4 y=2\n', {'reference'})
     """
 
-    tabular_form = "TabularPrefixRollin"
+    tabular_advice = "use TabularPrefixRollin there"
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class PrefixRollin(StartWrapper):
             schedule: Chooses the place in the range, instead of a uniform draw.
             capacity: Largest number of stored trajectories (source "trajectory" only).
         """
+        self._refuse_tabular(env)
         self.low, self.high, self.is_share = _range(fraction, steps)
         for name, value, kinds in (
             ("source", source, SourceName),

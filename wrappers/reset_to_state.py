@@ -8,9 +8,9 @@ Not covered: self-localised cuts (SRPO), which sample; a method computes the ste
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -58,7 +58,7 @@ class ResetToState(StartWrapper):
     <BLANKLINE>
     """
 
-    tabular_form = "TabularResetToState"
+    tabular_advice = "use TabularResetToState there"
 
     def __init__(
         self,
@@ -88,13 +88,15 @@ class ResetToState(StartWrapper):
                 a chain of any problem, unless the reset names a problem.
             capacity: Largest number of chains; the newest replaces the oldest.
         """
+        self._refuse_tabular(env)
         _check_choice("cut", cut, get_args(CutName))
         _check_choice("keep", keep, get_args(Keep))
         _check_choice("pick", pick, get_args(Pick))
-        given = _read_file(Path(states)) if isinstance(states, (str, Path)) else list(states)
-        written = (
-            str(states) if isinstance(states, (str, Path)) else [_plain(item) for item in given]
-        )
+        if isinstance(states, (str, Path)):
+            given, written = _read_file(Path(states)), str(states)
+        else:
+            given = _listed(states)
+            written = [_plain(item) for item in given]
         super().__init__(
             env,
             probability=probability,
@@ -235,11 +237,30 @@ def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         )
 
 
-def _plain(item: Any) -> Any:
+def _listed(states: object) -> list[Any]:
+    is_single = isinstance(states, (ReasonState, Mapping))
+    if isinstance(states, Iterable) and not is_single:
+        return list(cast("Iterable[Any]", states))
+    raise ConfigError(
+        f"states must be states or a JSONL file of them, got {shown(cast('object', states))}; put "
+        "a single state in a list"
+    )
+
+
+def _plain(item: Any) -> dict[str, Any]:
     """The state as a JSON-able dict, for the spec."""
     if isinstance(item, ReasonState):
         return item.to_dict()
-    return json.loads(item) if isinstance(item, str) else dict(item)
+    try:
+        read = json.loads(item) if isinstance(item, str) else item
+    except ValueError:
+        read = None
+    if not isinstance(read, Mapping):
+        raise StateError(
+            f"each of states must be a ReasonState, its dict or its JSON, got {shown(item)}; take "
+            "it from env.unwrapped.state"
+        )
+    return dict(cast("Mapping[str, Any]", read))
 
 
 def _read_file(path: Path) -> list[Any]:

@@ -38,6 +38,8 @@ class RewardShaping(WatchingWrapper):
     -0.125
     """
 
+    tabular_advice = "its terms count tokens and steps of a text: leave RewardShaping out"
+
     def __init__(
         self,
         env: gym.Env[Any, Any],
@@ -58,6 +60,7 @@ class RewardShaping(WatchingWrapper):
             progress: Scale of the potential, in reward units.
             discount: The learner's discount, 0..1; the progress term needs the same.
         """
+        self._refuse_tabular(env)
         self.format_bonus = _checked(format_bonus, "format_bonus")
         self.token_penalty = _checked(token_penalty, "token_penalty")
         self.step_penalty = _checked(step_penalty, "step_penalty")

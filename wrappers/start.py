@@ -31,8 +31,8 @@ SPAWN_KEY = 0x5747
 class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """A wrapper that sees how each episode ends and can be saved in a snapshot."""
 
-    tabular_form: ClassVar[str] = "TabularResetToState or TabularPrefixRollin"
-    """What to use on a `TabularEnv`, for the message that refuses one."""
+    tabular_advice: ClassVar[str] = "leave it out there"
+    """What to do on a `TabularEnv`: the end of the message that refuses one."""
 
     def __init__(self, env: gym.Env[Any, Any], **saved: Any) -> None:
         """Wrap `env`.
@@ -48,12 +48,17 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._find_inner_env()
 
     def _find_inner_env(self) -> None:
-        if isinstance(self.unwrapped, TabularEnv):
-            raise ConfigError(
-                f"{type(self).__name__} must wrap a stack on ReasonEnv, got a TabularEnv, whose "
-                f"states are numbers without text; use {self.tabular_form} there"
-            )
+        self._refuse_tabular(self.env)
         self.reason_env = reason_env_of(self.env)
+
+    @classmethod
+    def _refuse_tabular(cls, env: gym.Env[Any, Any]) -> None:
+        """Refuse a `TabularEnv`; called before other arguments, which may suit only that one."""
+        if isinstance(getattr(env, "unwrapped", None), TabularEnv):
+            raise ConfigError(
+                f"{cls.__name__} must wrap a stack on ReasonEnv, got a TabularEnv, whose states "
+                f"are numbers without text; {cls.tabular_advice}"
+            )
 
     def ended(self, state: ReasonState) -> None:
         """Called with the last state of each episode; does nothing by default."""

@@ -217,6 +217,18 @@ def test_a_chain_with_the_end_token_inside_is_refused():
         ResetToState(toy_env()).add(state)
 
 
+@pytest.mark.parametrize("item", [3, None, (0, 4), "no JSON", "[1]"])
+def test_what_is_no_state_is_refused(item):
+    with pytest.raises(StateError, match="each of states must be a ReasonState, its dict or its"):
+        ResetToState(toy_env(), [item])
+
+
+@pytest.mark.parametrize("states", [3, None, chain("a\n"), chain("a\n").to_dict()])
+def test_states_that_are_no_list_are_refused(states):
+    with pytest.raises(ConfigError, match=r"states must be states or .*put a single state in a"):
+        ResetToState(toy_env(), states)
+
+
 @pytest.mark.parametrize("state", [chain("a", ends=True), chain("y" * 60)])
 def test_a_state_that_has_ended_needs_a_cut(state):
     with pytest.raises(StateError, match="a state must be open if cut is None, got one that has"):

@@ -218,20 +218,39 @@ def test_a_stack_is_one_json_string():
 
 
 @pytest.mark.parametrize(
-    ("wrap", "instead"),
+    ("wrapper", "instead", "settings"),
     [
-        (ResetToState, "TabularResetToState"),
-        (PrefixRollin, "TabularPrefixRollin"),
-        (Hint, "TabularResetToState or TabularPrefixRollin"),
-        (Curriculum, "TabularResetToState or TabularPrefixRollin"),
-        (RewardShaping, "TabularResetToState or TabularPrefixRollin"),
+        (ResetToState, "TabularResetToState", {}),
+        (ResetToState, "TabularResetToState", {"states": [(0, 4)]}),
+        (ResetToState, "TabularResetToState", {"states": [5]}),
+        (ResetToState, "TabularResetToState", {"states": 5}),
+        (ResetToState, "TabularResetToState", {"states": "nowhere.jsonl"}),
+        (ResetToState, "TabularResetToState", {"cut": "last", "probability": 2}),
+        (PrefixRollin, "TabularPrefixRollin", {}),
+        (PrefixRollin, "TabularPrefixRollin", {"steps": 0.5}),
+        (PrefixRollin, "TabularPrefixRollin", {"source": 3, "fraction": (1, 0)}),
+        (PrefixRollin, "TabularPrefixRollin", {"schedule": "unknown"}),
     ],
 )
-def test_a_wrapper_that_needs_texts_names_the_one_to_use(wrap, instead):
-    with pytest.raises(
-        ConfigError, match=f"got a TabularEnv, .* without text; use {instead} there"
-    ):
-        wrap(tree())
+def test_a_wrapper_that_needs_texts_names_the_one_to_use(wrapper, instead, settings):
+    message = f"^{wrapper.__name__} must wrap .* got a TabularEnv, .*; use {instead} there$"
+    with pytest.raises(ConfigError, match=message):
+        wrapper(tree(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "settings", "reason"),
+    [
+        (Hint, {"kind": "unknown"}, "there is no prompt to add a hint to"),
+        (Curriculum, {"by": "unknown"}, "an MDP is one problem, so there is none to choose"),
+        (RewardShaping, {"discount": 2}, "its terms count tokens and steps of a text"),
+    ],
+)
+def test_a_wrapper_without_a_tabular_form_says_why(wrapper, settings, reason):
+    name = wrapper.__name__
+    for given in ({}, settings):
+        with pytest.raises(ConfigError, match=f"got a TabularEnv, .*; {reason}: leave {name} out$"):
+            wrapper(tree(), **given)
 
 
 @pytest.mark.parametrize(
