@@ -153,7 +153,7 @@ class ScriptedPolicy:
 class DryRun:
     """What a method planned, collected and would train on in one iteration."""
 
-    waves: tuple[tuple[Start, ...], ...]
+    batches: tuple[tuple[Start, ...], ...]
     """The starts of `plan`, then those of each `follow_up` that returned any."""
     groups: tuple[Group, ...]
     samples: tuple[TrainingSample, ...]
@@ -194,12 +194,12 @@ def dry_run(
     numbers = itertools.count()
     states = method.prepare(initial_states(env, problem_ids, seed=seed), collected)
     found.clear()
-    waves: list[tuple[Start, ...]] = []
+    batches: list[tuple[Start, ...]] = []
     starts = method.plan(states, rng)
     while starts:
-        waves.append(tuple(starts))
+        batches.append(tuple(starts))
         collected(starts)
         starts = method.follow_up(merge_batches(found).groups, rng)
     groups = merge_batches(found).groups
     samples = method.training_samples(groups, rng)
-    return DryRun(waves=tuple(waves), groups=groups, samples=tuple(samples))
+    return DryRun(batches=tuple(batches), groups=groups, samples=tuple(samples))

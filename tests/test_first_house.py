@@ -11,6 +11,7 @@ import pytest
 
 from reason_env import ReasonState, restore
 from reason_env.agents.compare import CompareConfig
+from reason_env.agents.methods import RRPOConfig, parts_of
 from reason_env.agents.runs import RunDir, config_json, latest_checkpoint
 from reason_env.agents.train import TrainConfig, build_session, train
 from reason_env.moved import MOVED
@@ -43,6 +44,9 @@ def test_a_config_is_read(path):
     assert config.seed == 3
     if config.cpi is not None:
         assert config.cpi.step_size == 0.375
+    for part in parts_of(config.method):
+        if isinstance(part, RRPOConfig):
+            assert (part.source_choice, part.tries_per_round) == ("extra", 3)
 
 
 def test_the_config_of_a_comparison_is_read():

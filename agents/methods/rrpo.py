@@ -16,7 +16,7 @@ is topped up to 8 and trained alone. Several tries are sampled at once, and read
 loop above: tries that the loop would not have sampled are discarded, but their tokens count.
 
 Source: arXiv 2605.25507, "Credit Assignment with Resets in Language Model Reasoning", section on
-RRPO and the released code (which calls the source `seed`). `tries_per_wave` is our choice.
+RRPO and the released code (which calls the source `seed`). `tries_per_round` is our choice.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, uniform_cut, with_response_of
 
 RESET = "/reset"
-SeedPolicy = Literal["first_failure", "extra"]
+SourceChoice = Literal["first_failure", "extra"]
 
 
 def paper_advantage() -> AdvantageConfig:
@@ -67,10 +67,10 @@ class RRPOConfig(MethodConfig):
     """Episodes from the reset."""
     max_tries: int = 12
     """Most episodes from the problem in search of a failure."""
-    tries_per_wave: int = 4
+    tries_per_round: int = 4
     """Further tries sampled at once (the paper samples one by one; this trades discarded tokens
     for fewer rounds of sampling)."""
-    seed_policy: SeedPolicy = "first_failure"
+    source_choice: SourceChoice = "first_failure"
     """Which failure is the source of the reset. first_failure: the first wrong episode, which
     leaves the base group (the paper); the base group is then better than the policy. extra: the
     first wrong episode after the first `num_base`, which stay in the base group as they come."""
@@ -78,7 +78,7 @@ class RRPOConfig(MethodConfig):
     loss: LossConfig = field(default_factory=paper_loss)
 
     def __post_init__(self) -> None:
-        check_names(self, {"seed_policy": get_args(SeedPolicy)})
+        check_names(self, {"source_choice": get_args(SourceChoice)})
         for name in ("num_base", "num_reset"):
             self.advantage.check_size(getattr(self, name), name)
         if self.max_tries <= self.num_base:
@@ -86,8 +86,8 @@ class RRPOConfig(MethodConfig):
                 f"max_tries must be above num_base, got {self.max_tries!r} and {self.num_base!r}; "
                 "one more try is needed to find a failure"
             )
-        if self.tries_per_wave < 1:
-            raise ConfigError(f"tries_per_wave must be at least 1, got {self.tries_per_wave!r}")
+        if self.tries_per_round < 1:
+            raise ConfigError(f"tries_per_round must be at least 1, got {self.tries_per_round!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def read_tries(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Tries:
         num_read += 1
         if not item.is_graded:
             continue
-        may_be_source = config.seed_policy == "first_failure" or len(base) == config.num_base
+        may_be_source = config.source_choice == "first_failure" or len(base) == config.num_base
         if source is None and may_be_source and not item.is_success:
             source = item
         elif len(base) < config.num_base:
@@ -126,11 +126,11 @@ def read_tries(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Tries:
 def read_shared(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Tries:
     """Read a group that another method sampled: nothing is discarded.
 
-    The source is the first failure; with `seed_policy="extra"` it stays in the group.
+    The source is the first failure; with `source_choice="extra"` it stays in the group.
     """
     graded = [item for item in trajectories if item.is_graded]
     source = next((item for item in graded if not item.is_success), None)
-    is_taken = config.seed_policy == "first_failure"
+    is_taken = config.source_choice == "first_failure"
     base = [item for item in graded if not (is_taken and item is source)]
     return Tries(tuple(base), source, len(trajectories))
 
@@ -218,7 +218,7 @@ class RRPO(MethodBase):
                 )
             ]
         if tries.num_read < config.max_tries:
-            count = min(config.tries_per_wave, config.max_tries - len(group.trajectories))
+            count = min(config.tries_per_round, config.max_tries - len(group.trajectories))
             return [replace(start, num_samples=count)]
         missing = config.num_base + config.num_reset - len(tries.base)
         return [replace(start, num_samples=missing, role="top_up")]

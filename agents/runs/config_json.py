@@ -29,8 +29,9 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "policy_term": "surrogate",
         "ratio_against": "ratio_denominator",
     },
+    "RRPOConfig": {"seed_policy": "source_choice", "tries_per_wave": "tries_per_round"},
 }
-"""Config class -> old name of a field -> its name."""
+"""Config class -> old name of a field -> current name; subclasses inherit the entry."""
 _HELP = "correct it, or copy the form from a config.json that `dump` wrote"
 
 
@@ -86,6 +87,13 @@ def load(cls: type[C], text: str) -> C:
     return _read(cls, value, "config")
 
 
+def renamed_fields(cls: type[Any]) -> dict[str, str]:
+    """Map the old name of each renamed field of a class and of its bases to the current name."""
+    renamed = [RENAMED.get(base.__name__, {}) for base in cls.__mro__]
+    own = {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else ()
+    return {old: new for names in renamed for old, new in names.items() if old not in own}
+
+
 def renamed_keys(config: Any, *, flat: Any = None, prefix: str = "") -> dict[str, str]:
     """Map each old dotted key of a config and of the configs in it to the current key.
 
@@ -98,7 +106,7 @@ def renamed_keys(config: Any, *, flat: Any = None, prefix: str = "") -> dict[str
     >>> renamed_keys(LossConfig(), prefix="loss.")["loss.policy_term"]
     'loss.surrogate'
     """
-    names = RENAMED.get(type(config).__name__, {})
+    names = renamed_fields(type(config))
     found = {f"{prefix}{old}": f"{prefix}{new}" for old, new in names.items()}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -224,7 +232,7 @@ def _read_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} must be a JSON object, got {shown(value)}; {_HELP}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
-    for old, new in RENAMED.get(cls.__name__, {}).items():
+    for old, new in renamed_fields(cls).items():
         if old in value and new in value:
             raise ConfigError(
                 f"{where} must hold {new!r} once, got its old name {old!r} too; leave {old!r} out"

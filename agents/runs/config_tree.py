@@ -76,7 +76,7 @@ def with_current_keys(tree: Tree, config: Any) -> Tree:
     >>> with_current_keys({"loss": {"policy_term": "gspo"}}, GRPOConfig())
     {'loss': {'surrogate': 'gspo'}}
     """
-    names = config_json.RENAMED.get(type(config).__name__, {})
+    names = config_json.renamed_fields(type(config))
     current = {names.get(key, key): value for key, value in tree.items()}
     return {
         key: with_current_keys(value, getattr(config, key, None))

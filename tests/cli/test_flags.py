@@ -22,6 +22,8 @@ def configs(monkeypatch, *commands):
         ("grpo", "--loss.policy_term", "--loss.surrogate", "gspo"),
         ("rrpo", "--loss.ratio-against", "--loss.ratio-denominator", "behavior"),
         ("grpo", "--loss.own-total", "--loss.separate-normaliser", "True"),
+        ("rrpo", "--seed-policy", "--source-choice", "extra"),
+        ("srpo", "--tries-per-wave", "--tries-per-round", "3"),
         (
             "srpo+lte",
             "--methods.1.loss.policy-term",

@@ -48,8 +48,8 @@ AFTER = PROMPT + "2*3=5\n"
 BASE = "0:toy/train/0"
 MEAN = AdvantageConfig(kind="mean")
 
-SRPO = SRPOConfig(num_base=2, num_reset=2, max_tries=4, tries_per_wave=1)
-RRPO = RRPOConfig(num_base=2, num_reset=2, max_tries=4, tries_per_wave=1)
+SRPO = SRPOConfig(num_base=2, num_reset=2, max_tries=4, tries_per_round=1)
+RRPO = RRPOConfig(num_base=2, num_reset=2, max_tries=4, tries_per_round=1)
 LTE = LTEConfig(group_size=2, advantage=MEAN, loss=LossConfig(clip_high=0.28))
 EXPO = ExPOConfig(group_size=2, beta=0.5, advantage=MEAN)
 POPE = POPEConfig(group_size=3, hard_samples=2, probe_samples=1, max_fraction=0.5, grid=0.5)
@@ -84,7 +84,10 @@ def run(method, script, *, problems=("toy/train/0",), seed=SEED, max_tokens=40):
 
 
 def shape(found):
-    return [[(s.group.removeprefix(BASE), s.role, s.num_samples) for s in w] for w in found.waves]
+    return [
+        [(s.group.removeprefix(BASE), s.role, s.num_samples) for s in batch]
+        for batch in found.batches
+    ]
 
 
 def trained(found):
@@ -179,7 +182,7 @@ def test_lte_then_srpo_hints_on_the_whole_group_and_srpo_takes_its_source_from_i
 
 
 def test_after_another_method_the_extra_source_stays_in_the_group_and_no_try_is_added():
-    extra = SRPOConfig(num_base=2, num_reset=2, seed_policy="extra")
+    extra = SRPOConfig(num_base=2, num_reset=2, source_choice="extra")
     grpo = GRPOConfig(group_size=3, advantage=MEAN)
     script = {PROMPT: [RIGHT, CHAIN, "#### 21$"], LOCALISE: [NAMED], AFTER: [RIGHT, RIGHT]}
     found, _ = run(composed(grpo, extra), script)
@@ -211,7 +214,7 @@ def test_lte_waits_until_the_draw_of_the_paper_s_loop_is_complete(monkeypatch):
             hinted: wrong(1, 2),
         },
     )
-    # 21 alone fails after the first wave, but the loop still samples.
+    # 21 alone fails after the first round, but the loop still samples.
     assert shape(found) == [
         [("", "base", 3)],
         [("", "base", 1)],
@@ -274,7 +277,7 @@ def test_grpo_and_expo_is_expo():
     script = {PROMPT: ["#### 20$", RIGHT], SHOWN: [EXPLAINED]}
     alone, _ = run(build_method(EXPO), script)
     both, _ = run(composed(GRPO, EXPO), script)
-    assert both.waves == alone.waves
+    assert both.batches == alone.batches
     assert both.samples == alone.samples
     assert [(s.role, s.advantage) for s in both.samples] == [
         ("base", -0.5),

@@ -137,7 +137,7 @@ def test_offline_pairs_are_sampled_once_for_all_problems_and_then_nothing_is():
     method = make(sampled="offline")
     found, policy = run(method, OFFLINE, BOTH)
     assert len(policy.asked) == 4
-    assert found.waves == found.groups == ()
+    assert found.batches == found.groups == ()
     assert texts(found) == [
         ("chosen", "0:toy/train/0", ids(EXPLAINED)),
         ("rejected", "0:toy/train/0", ids(WRONG)),

@@ -51,7 +51,7 @@ def run(method, script, *, problems=("toy/train/0",)):
 
 def test_an_explanation_is_sampled_under_the_answer_and_trained_without_it():
     found, policy = run(make(beta=0.5), {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
-    assert [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves] == [
+    assert [[(s.group, s.role, s.num_samples) for s in batch] for batch in found.batches] == [
         [(BASE, "base", 2), (EXPLANATION, "explanation", 1)]
     ]
     assert [asked.text for asked in policy.asked] == [PROMPT, SHOWN]

@@ -60,10 +60,10 @@ def test_each_problem_is_a_group_and_every_token_is_trained_as_it_was_sampled():
     policy = ScriptedPolicy({FIRST: [WRONG, RIGHT, WRONG], SECOND: ["#### 6$"] * 3})
     method = GRPO(GRPOConfig(group_size=3, advantage=AdvantageConfig(kind="rloo")))
     found = dry_run(method, ["toy/train/0", "toy/train/1"], env=make_env(), policy=policy)
-    assert [[(s.group, s.num_samples, s.role) for s in wave] for wave in found.waves] == [
+    assert [[(s.group, s.num_samples, s.role) for s in batch] for batch in found.batches] == [
         [("0:toy/train/0", 3, "base"), ("1:toy/train/1", 3, "base")]
     ]
-    assert all(start.learn_from is start.state for start in found.waves[0])
+    assert all(start.learn_from is start.state for start in found.batches[0])
     # Leave one out: 1 - (0 + 0)/2, and 0 - (1 + 0)/2; the second group is all equal.
     assert [item.advantage for item in found.samples] == [-0.5, 1.0, -0.5, 0, 0, 0]
     second = found.samples[1]
@@ -105,14 +105,14 @@ def test_one_graded_episode_alone_teaches_nothing():
     )
     from dataclasses import replace
 
-    wave = collect(
+    batch = collect(
         [replace(start[0], num_samples=1)],
         env=make_env(),
         policy=policy,
         sampling=SamplingConfig(),
         seed=0,
     )
-    assert samples_of(wave.trajectories, AdvantageConfig(kind="none")) == []
+    assert samples_of(batch.trajectories, AdvantageConfig(kind="none")) == []
 
 
 def test_grpo_has_no_preparation_no_other_losses_and_no_memory():

@@ -366,8 +366,8 @@ def test_guidance_that_does_not_fit_the_prompt_does_not_stop_a_run(method, caplo
             prepare(session)
         return
     prepare(session)
-    wave = iterate(session).batch
-    roles = {item.start.role for item in wave.trajectories}
+    batch = iterate(session).batch
+    roles = {item.start.role for item in batch.trajectories}
     assert roles == {"srpo": {"base", "reset"}, "lte": {"base", "extra"}, "expo": {"base"}}[method]
     assert method == "expo" or "too long" in caplog.text
 

@@ -55,7 +55,7 @@ def test_a_group_that_failed_is_tried_again_with_its_distinct_wrong_answers():
     found, policy = run(
         {PROMPT: wrong(20, 23, 20, 23), hinted: ["#### 20$", "2*12\n#### 24$", "$", "#### 25$"]}
     )
-    assert [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves] == [
+    assert [[(s.group, s.role, s.num_samples) for s in batch] for batch in found.batches] == [
         [(BASE, "base", 4)],
         [(BASE, "hinted", 4)],
     ]
@@ -88,7 +88,7 @@ def test_the_failure_that_is_replaced_is_a_random_one_and_the_rest_stay():
 
 def test_a_group_with_one_success_is_left_alone():
     found, policy = run({PROMPT: [*wrong(20, 23), RIGHT, "#### 20$"]})
-    assert len(found.waves) == len(policy.asked) == 1
+    assert len(found.batches) == len(policy.asked) == 1
     assert [item.advantage for item in found.samples] == [-0.25, -0.25, 0.75, -0.25]
     assert [item.behavior_log_probs for item in found.samples] == [
         scripted_log_probs(number, 8) for number in range(4)
@@ -113,7 +113,7 @@ def test_only_the_problems_that_failed_are_tried_again():
         hinted: ["#### 2$", "#### 2$", *wrong(3, 3)],
     }
     found, _ = run(script, problems=("toy/train/0", "toy/train/1"))
-    assert [[start.group for start in wave] for wave in found.waves] == [
+    assert [[start.group for start in batch] for batch in found.batches] == [
         [BASE, "1:toy/train/1"],
         ["1:toy/train/1"],
     ]
@@ -151,13 +151,13 @@ def test_truncated_and_unanswered_alone_is_asked_to_be_concise():
     hinted = "2*3*4=?\nBe concise.\n>"
     found, policy = run({PROMPT: [ENDLESS, "no$", "no$", "no$"], hinted: [RIGHT] * 4})
     assert policy.asked[1].text == hinted
-    assert found.waves[1][0].role == "hinted"
+    assert found.batches[1][0].role == "hinted"
 
 
 def test_a_group_without_any_answer_has_no_hint_and_is_sampled_again_as_it_is():
     found, policy = run({PROMPT: ["no$"] * 4 + [RIGHT, "no$", "no$", "no$"]})
     assert [asked.text for asked in policy.asked] == [PROMPT, PROMPT]
-    assert found.waves[1][0].role == "extra"
+    assert found.batches[1][0].role == "extra"
     assert [item.role for item in found.samples] == ["base"] * 3 + ["extra"]
 
 

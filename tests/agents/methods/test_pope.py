@@ -84,11 +84,11 @@ def test_the_shortest_helpful_prefix_is_found_and_both_copies_are_trained():
         PROMPT,
         guided(2),
     ]
-    assert [(s.group, s.role, s.num_samples) for s in found.waves[0]] == [
+    assert [(s.group, s.role, s.num_samples) for s in found.batches[0]] == [
         (BASE, "base", 2),
         (GUIDED, "guided", 2),
     ]
-    assert len(found.waves) == 1
+    assert len(found.batches) == 1
     assert [item.advantage for item in found.samples] == [-0.5, 0.5, 0.5, -0.5]
     third = found.samples[2]
     # The guided copy is trained under its guided prompt; no token of the prefix is a response.
@@ -133,7 +133,7 @@ def test_easy_problems_can_be_mixed_in_unguided():
     script = searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2)
     script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$", "#### 2$", "#### 3$"]
     found, _ = run(script, make(easy="mix"), problems=(EASY, HARD))
-    assert [(s.group, s.role) for s in found.waves[0]] == [
+    assert [(s.group, s.role) for s in found.batches[0]] == [
         ("0:toy/train/1", "base"),
         ("1:toy/train/0", "base"),
         ("1:toy/train/0/guided", "guided"),
@@ -145,7 +145,7 @@ def test_the_guided_copy_alone_is_an_option_and_leaves_mixed_problems_unguided()
     script = searched(1, own=[RIGHT] * 2)
     script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$", "#### 2$", "#### 3$"]
     found, _ = run(script, make(copies="guided_only", easy="mix"), problems=(EASY, HARD))
-    assert [start.role for start in found.waves[0]] == ["base", "guided"]
+    assert [start.role for start in found.batches[0]] == ["base", "guided"]
 
 
 def test_problems_without_a_reference_solution_are_left_out_by_name_and_counted(caplog):
@@ -207,7 +207,7 @@ def test_a_hard_prefix_is_the_beginning_of_the_response_and_is_never_trained():
         PROMPT + steps(2): [WRONG, RIGHT, RIGHT, WRONG],
     }
     found, _ = run(script, make(conditioning="response"))
-    assert set(found.waves[0][1].state.sources) == {"reference"}
+    assert set(found.batches[0][1].state.sources) == {"reference"}
     sample = found.of_role("guided")[0]
     assert sample.context_ids == ids(PROMPT)
     assert sample.token_ids == ids(steps(2) + RIGHT)
@@ -328,7 +328,7 @@ def test_a_search_is_made_once_and_found_again_with_its_tokens(tmp_path):
     assert second.prefixes == first.prefixes == {"toy/train/0": 3}
     assert second.prepared_tokens == 9 * 8
     assert len(policy.asked) == 1
-    assert [start.role for start in found.waves[0]] == ["guided"]
+    assert [start.role for start in found.batches[0]] == ["guided"]
     assert list(folder.iterdir()) == [file]
 
 

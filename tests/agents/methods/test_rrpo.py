@@ -47,7 +47,7 @@ def run(script, *, seed=0, env=None, **config):
 
 
 def shape(found):
-    return [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves]
+    return [[(s.group, s.role, s.num_samples) for s in batch] for batch in found.batches]
 
 
 BASE, RESETS = "0:toy/train/0", "0:toy/train/0/reset"
@@ -59,7 +59,7 @@ def test_the_first_failure_is_the_seed_and_the_reset_group_is_its_own():
         seed=seed_of(1, 3),
     )
     assert shape(found) == [[(BASE, "base", 5)], [(RESETS, "reset", 4)]]
-    (reset,) = found.waves[1]
+    (reset,) = found.batches[1]
     assert reset.learn_from == reset.state
     assert reset.state.text == FIRST_STEP
     assert set(reset.state.sources) == {"reset"}
@@ -115,7 +115,7 @@ def test_k_is_uniform_over_the_steps_of_the_seed():
 
 def test_the_reset_shows_what_the_start_shows_and_not_what_the_seed_was_shown():
     found, _ = run({PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
-    (reset,) = found.waves[1]
+    (reset,) = found.batches[1]
     assert reset.state == ReasonState(problem=PROBLEM, codec=CODEC).extend(ids(FIRST_STEP), "reset")
 
 
@@ -167,9 +167,9 @@ def test_the_loop_of_the_paper_stops_reading_where_it_would_stop_sampling():
 
 
 def test_the_size_of_further_waves_is_a_setting_and_never_exceeds_the_tries():
-    found, _ = run({PROMPT: [RIGHT] * 15}, tries_per_wave=3, max_tries=7, num_base=3, num_reset=2)
-    assert [wave[0].num_samples for wave in found.waves] == [4, 3, 2]
-    assert found.waves[-1][0].role == "top_up"
+    found, _ = run({PROMPT: [RIGHT] * 15}, tries_per_round=3, max_tries=7, num_base=3, num_reset=2)
+    assert [batch[0].num_samples for batch in found.batches] == [4, 3, 2]
+    assert found.batches[-1][0].role == "top_up"
     assert len(found.samples) == 5
 
 
@@ -183,14 +183,14 @@ def test_the_two_groups_have_their_own_sizes():
 def test_the_extra_seed_policy_keeps_the_first_episodes_as_they_come():
     tries = [OTHER, RIGHT, OTHER, RIGHT, RIGHT, RIGHT, WRONG, RIGHT, RIGHT]
     script = {PROMPT: tries, PROMPT + FIRST_STEP: RESET}
-    found, _ = run(script, seed=seed_of(1, 3), seed_policy="extra")
+    found, _ = run(script, seed=seed_of(1, 3), source_choice="extra")
     assert shape(found) == [[(BASE, "base", 5)], [(BASE, "base", 4)], [(RESETS, "reset", 4)]]
     assert [item.behavior_log_probs for item in found.of_role("base")] == [
         scripted_log_probs(number, 8) for number in range(4)
     ]
     # Two of four are right: plus and minus one standard deviation.
     assert [item.advantage for item in found.of_role("base")] == [-1.0, 1.0, -1.0, 1.0]
-    assert found.waves[2][0].state.text == FIRST_STEP
+    assert found.batches[2][0].state.text == FIRST_STEP
 
 
 def test_truncated_chains_are_failures_and_can_be_the_seed():
@@ -299,10 +299,10 @@ def test_the_paper_s_numbers_are_the_defaults():
         ({"num_base": 1}, "num_base must be at least 2, got 1; a single episode"),
         ({"num_reset": 1}, "num_reset must be at least 2, got 1; a single episode"),
         ({"max_tries": 4}, "max_tries must be above num_base, got 4 and 4; one more try"),
-        ({"tries_per_wave": 0}, "tries_per_wave must be at least 1, got 0"),
+        ({"tries_per_round": 0}, "tries_per_round must be at least 1, got 0"),
         (
-            {"seed_policy": "first"},
-            "seed_policy must be one of first_failure, extra, got 'first'; choose",
+            {"source_choice": "first"},
+            "source_choice must be one of first_failure, extra, got 'first'; choose",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def run(reply, prefix, *, localise=LOCALISE, checker=None, tries=None, seed=0, *
 
 def test_the_policy_names_the_step_and_the_reset_keeps_those_before_it():
     found, policy = run(r"\boxed{2}$", "2*3=5\n")
-    assert [[(s.group, s.role, s.num_samples) for s in wave] for wave in found.waves] == [
+    assert [[(s.group, s.role, s.num_samples) for s in batch] for batch in found.batches] == [
         [(BASE, "base", 5)],
         [(BASE + "/localise", "localise", 1)],
         [(BASE + "/reset", "reset", 4)],
@@ -79,7 +79,7 @@ def test_a_localisation_is_counted_in_tokens_and_in_nothing_else():
         "rollout/completion_tokens_mean/localise",
     }
     assert metrics["rollout/pass_rate/reset"] == 0.25
-    (start,) = found.waves[1]
+    (start,) = found.batches[1]
     assert start.is_auxiliary
     assert all(sample.role != "localise" for sample in found.samples)
 
@@ -142,13 +142,13 @@ def test_the_named_step_is_read_from_a_reply(reply, num_steps, step):
 )
 def test_a_step_out_of_range_is_clipped_and_no_step_is_the_first(reply, prefix):
     found, _ = run(reply, prefix)
-    assert {item.state.text for item in found.waves[2]} == {prefix}
+    assert {item.state.text for item in found.batches[2]} == {prefix}
     assert found.of_role("reset")[0].action_mask == (False,) * len(prefix) + (True,) * 8
 
 
 def test_a_reply_that_is_cut_off_names_what_it_holds():
     found, _ = run("step 2 " * 10, "2*3=5\n", max_localiser_tokens=6)
-    assert found.waves[2][0].state.text == "2*3=5\n"
+    assert found.batches[2][0].state.text == "2*3=5\n"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_reply_that_is_cut_off_names_what_it_holds():
 )
 def test_an_offset_keeps_more_or_fewer_steps_within_the_chain(offset, prefix):
     found, _ = run(r"\boxed{2}$", prefix, offset=offset)
-    assert found.waves[2][0].state.text == prefix
+    assert found.batches[2][0].state.text == prefix
 
 
 @pytest.mark.parametrize(
@@ -171,27 +171,27 @@ def test_the_step_checker_can_take_the_policy_s_place(wrong, prefix):
         return wrong
 
     found, policy = run(None, prefix, checker=checker, localiser="checker")
-    assert len(found.waves) == 2
+    assert len(found.batches) == 2
     assert [asked.text for asked in policy.asked] == [PROMPT, PROMPT + prefix]
     assert seen == [(PROBLEM, STEPS)]
 
 
 def test_the_checker_too_is_moved_by_the_offset():
     found, _ = run(None, "2*3=5\n", checker=lambda p, s: 3, localiser="checker", offset=-1)
-    assert found.waves[1][0].state.text == "2*3=5\n"
+    assert found.batches[1][0].state.text == "2*3=5\n"
 
 
 def test_a_random_step_is_rrpo_s_and_asks_nobody():
     seed = next(n for n in range(99) if int(np.random.default_rng(n).integers(3)) == 1)
     found, policy = run(None, "2*3=5\n", localiser="random", offset=1, seed=seed)
-    assert len(found.waves) == 2
-    assert found.waves[1][0].state.text == "2*3=5\n"
+    assert len(found.batches) == 2
+    assert found.batches[1][0].state.text == "2*3=5\n"
     assert len(policy.asked) == 2
 
 
 def test_without_a_failure_nothing_is_localised():
     found, policy = run(None, "", tries=[RIGHT] * 12)
-    assert [wave[0].role for wave in found.waves] == ["base", "base", "base", "top_up"]
+    assert [batch[0].role for batch in found.batches] == ["base", "base", "base", "top_up"]
     assert {asked.text for asked in policy.asked} == {PROMPT}
 
 
@@ -200,14 +200,14 @@ def test_the_seed_that_is_localised_is_the_first_failure_of_its_policy():
     localise = "2*3*4=?\n1 #### 11\nFirst wrong step?\n>"
     found, _ = run(r"\boxed{1}$", "", tries=tries, localise=localise)
     assert len(found.of_role("reset")) == 4
-    found, _ = run(r"\boxed{2}$", "2*3=5\n", tries=tries, seed_policy="extra")
+    found, _ = run(r"\boxed{2}$", "2*3=5\n", tries=tries, source_choice="extra")
     assert len(found.of_role("reset")) == 4
 
 
 def test_an_empty_chain_has_one_place_to_begin_again():
     localise = "2*3*4=?\nFirst wrong step?\n>"
     found, _ = run(r"\boxed{1}$", "", tries=["$", *[RIGHT] * 4], localise=localise)
-    assert found.waves[2][0].state.text == ""
+    assert found.batches[2][0].state.text == ""
 
 
 def test_steps_are_numbered_from_one_and_stripped():
@@ -223,7 +223,7 @@ def test_the_localiser_s_words_are_those_that_the_base_model_is_taught():
 
 def test_srpo_has_rrpo_s_numbers():
     srpo, rrpo = SRPOConfig(), RRPOConfig()
-    for name in ("num_base", "num_reset", "max_tries", "seed_policy", "advantage", "loss"):
+    for name in ("num_base", "num_reset", "max_tries", "source_choice", "advantage", "loss"):
         assert getattr(srpo, name) == getattr(rrpo, name)
     assert isinstance(build_method(srpo), SRPO)
 
@@ -314,7 +314,7 @@ def test_without_a_checker_or_a_reply_less_is_measured():
 )
 def test_a_reply_is_read_to_its_end_though_it_quotes_an_answer(reply, prefix):
     found, _ = run(reply, prefix)
-    (start,) = found.waves[2]
+    (start,) = found.batches[2]
     assert start.state.text == prefix
     (group,) = [group for group in found.groups if group.key == BASE + "/localise"]
     assert group.trajectories[0].reply == reply.removesuffix("$")

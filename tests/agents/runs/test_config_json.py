@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.learning import LossConfig
-from reason_env.agents.runs.config_json import RENAMED, dump, load
+from reason_env.agents.methods import RRPOConfig, SRPOConfig
+from reason_env.agents.runs.config_json import RENAMED, dump, load, renamed_keys
+from reason_env.agents.runs.config_tree import with_current_keys
 from reason_env.errors import ConfigError
 
 
@@ -188,6 +190,23 @@ def test_old_names_of_renamed_fields_are_read_and_not_written():
     )
     assert not set(json.loads(dump(loss))) & set(RENAMED["LossConfig"])
     assert load(CPIConfig, '{"alpha": 0.25}') == CPIConfig(step_size=0.25)
+    for cls in (RRPOConfig, SRPOConfig):
+        config = load(cls, '{"seed_policy": "extra", "tries_per_wave": 3}')
+        assert config == cls(source_choice="extra", tries_per_round=3)
+
+
+def test_a_subclass_reads_the_old_names_of_its_base_except_those_of_its_own_fields():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class OwnLoss(LossConfig):
+        own_total: int = 0
+
+    text = '{"policy_term": "gspo", "own_total": 7}'
+    assert load(OwnLoss, text) == OwnLoss(surrogate="gspo", own_total=7)
+    assert renamed_keys(OwnLoss(), prefix="loss.") == {
+        "loss.policy_term": "loss.surrogate",
+        "loss.ratio_against": "loss.ratio_denominator",
+    }
+    assert with_current_keys({"policy_term": "gspo"}, OwnLoss()) == {"surrogate": "gspo"}
 
 
 def test_a_field_under_both_of_its_names_is_refused():
@@ -196,7 +215,7 @@ def test_a_field_under_both_of_its_names_is_refused():
 
 
 def test_each_renamed_field_is_one_of_its_config():
-    for cls in (CPIConfig, LossConfig):
+    for cls in (CPIConfig, LossConfig, RRPOConfig):
         names = {item.name for item in dataclasses.fields(cls)}
         assert set(RENAMED[cls.__name__].values()) <= names
         assert not set(RENAMED[cls.__name__]) & names
