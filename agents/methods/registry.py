@@ -58,7 +58,7 @@ class MethodEntry:
     surrogates: Mapping[str, SurrogateFunction] = field(
         default_factory=dict[str, SurrogateFunction]
     )
-    """Policy terms that `LossConfig.surrogate` may then name."""
+    """Surrogates that `LossConfig.surrogate` may then name."""
 
     def __post_init__(self) -> None:
         config: Any = self.config
@@ -197,7 +197,7 @@ def build_method(
     """Build the method that a config describes.
 
     Args:
-        config: Of a single method or of a composition.
+        config: A single method or a composition.
         checker: The problems' step checker, for methods that can use one.
         fits: Whether an episode can begin at a state; None if every state fits.
         fingerprint: Hash of what a measurement of the policy depends on; None keeps no measurement
@@ -241,7 +241,7 @@ def _loaded(point: EntryPoint) -> MethodEntry:
     except Exception as error:
         raise ConfigError(
             f"the method {point.name!r} of the package {_distribution(point)} must load, got "
-            f"{type(error).__name__}: {error}; mend {point.value!r}, or uninstall the package"
+            f"{type(error).__name__}: {error}; correct {point.value!r}, or uninstall the package"
         ) from error
     if not isinstance(entry, MethodEntry) or entry.name != point.name:
         found = f"the method {entry.name!r}" if isinstance(entry, MethodEntry) else shown(entry)

@@ -71,7 +71,7 @@ def loss_and_gradient(rows, loss_config, totals):
     return out, gradient_BT
 
 
-# Policy terms: closed form.
+# Surrogates: closed form.
 
 
 def test_the_clipped_term_takes_the_worse_of_both_sides():

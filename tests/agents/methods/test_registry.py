@@ -163,7 +163,7 @@ def test_a_broken_package_is_named_and_breaks_no_other_method(site):
     installed(site, {"broken": "import no_such_module"}, {"other": "broken:METHOD"}, "a-package")
     message = (
         "the method 'other' of the package a-package 1.2 must load, got ModuleNotFoundError: No "
-        "module named 'no_such_module'; mend 'broken:METHOD', or uninstall the package"
+        "module named 'no_such_module'; correct 'broken:METHOD', or uninstall the package"
     )
     with pytest.raises(ConfigError, match=re.escape(message)):
         method_config("other")
