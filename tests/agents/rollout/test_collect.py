@@ -92,7 +92,8 @@ class Turns(gym.Wrapper):
 
     def step(self, action):
         found = self.env.step(action)
-        self.seen.append((CODEC.decode(action), found[2], found[3]))
+        text = CODEC.decode(action if isinstance(action, tuple) else (action,))
+        self.seen.append((text, found[2], found[3]))
         return found
 
 
@@ -120,6 +121,16 @@ def test_an_open_step_level_episode_is_closed_by_an_empty_action(text, seen, out
     )
     assert env.seen == seen
     assert [item.outcome for item in batch.trajectories] == [outcome]
+
+
+def test_an_open_token_level_episode_is_closed_by_the_end_token_which_has_no_log_prob():
+    env = Turns(make_env(granularity="token"))
+    policy = ScriptedPolicy({"12*3=?\n>": ["#### 36"]})
+    starts = [start_of(env, "toy/train/0", 1)]
+    with pytest.raises(ConfigError, match="must get completions with an end token, got one of 7 t"):
+        collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    end = CODEC.decode((CODEC.eos_id,))
+    assert env.seen == [*((char, False, False) for char in "#### 36"), (end, True, False)]
 
 
 def test_trajectories_are_named_by_the_seed_and_their_number():
