@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.engines import Completion, Context, SamplingConfig
-from reason_env.agents.methods import Method
+from reason_env.agents.methods import Method, collect_rounds
 from reason_env.agents.policy import Policy
 from reason_env.agents.rollout import (
     Group,
@@ -26,7 +26,6 @@ from reason_env.agents.rollout import (
     TrainingSample,
     collect,
     initial_states,
-    merge_batches,
 )
 from reason_env.codec import ByteCodec, Codec
 from reason_env.errors import ConfigError, UnknownNameError, shown
@@ -183,23 +182,17 @@ def dry_run(
     """
     rng = np.random.default_rng(seed)
 
-    def collected(starts: Sequence[Start]) -> tuple[Group, ...]:
-        own_seed = seed + 1000 * next(numbers)
-        sampling = SamplingConfig()
-        batch = collect(starts, env=env, policy=policy, sampling=sampling, seed=own_seed)
-        found.append(batch)
-        return batch.groups
-
-    found: list[RolloutBatch] = []
     numbers = itertools.count()
-    states = method.prepare(initial_states(env, problem_ids, seed=seed), collected)
-    found.clear()
-    batches: list[tuple[Start, ...]] = []
-    starts = method.plan(states, rng)
-    while starts:
-        batches.append(tuple(starts))
-        collected(starts)
-        starts = method.follow_up(merge_batches(found).groups, rng)
-    groups = merge_batches(found).groups
-    samples = method.training_samples(groups, rng)
-    return DryRun(batches=tuple(batches), groups=groups, samples=tuple(samples))
+
+    def collected(starts: Sequence[Start]) -> RolloutBatch:
+        own_seed = seed + 1000 * next(numbers)
+        return collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=own_seed)
+
+    states = initial_states(env, problem_ids, seed=seed)
+    states = method.prepare(states, lambda starts: collected(starts).groups)
+    rounds, batch = collect_rounds(method, states, collected, rng)
+    return DryRun(
+        batches=tuple(tuple(starts) for starts in rounds),
+        groups=batch.groups,
+        samples=tuple(method.training_samples(batch.groups, rng)),
+    )

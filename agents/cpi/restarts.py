@@ -11,19 +11,18 @@ restricted to the problems whose group failed.
 The method's memory (ExPO's kept explanations) is restored, so that measuring changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from reason_env.agents.methods import Method
-from reason_env.agents.rollout import RolloutBatch, Start, merge_batches
+from reason_env.agents.methods import CollectBatch, Method, collect_rounds
+from reason_env.agents.rollout import Start
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
 INITIAL_ROLES = ("base", "top_up")
 """Roles of episodes that start in D: at the problem, as the environment starts it."""
-CollectBatch = Callable[[Sequence[Start]], RolloutBatch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +66,15 @@ def draw_restarts(
         rng: Makes the method's random choices.
     """
     memory = method.state_dict()
-    batches: list[RolloutBatch] = []
     try:
-        starts = method.plan(states, rng)
-        planned = list(starts)
-        while starts and method.has_follow_up:
-            batches.append(collect(starts))
-            starts = method.follow_up(merge_batches(batches).groups, rng)
-            planned += starts
+        if method.has_follow_up:
+            rounds, batch = collect_rounds(method, states, collect, rng)
+            tokens = sum(item.num_sampled_tokens for item in batch.trajectories)
+        else:
+            rounds, tokens = [method.plan(states, rng)], 0
     finally:
         method.load_state_dict(memory)
-    tokens = sum(item.num_sampled_tokens for batch in batches for item in batch.trajectories)
+    planned = [start for starts in rounds for start in starts]
     return [*initial_restarts(states), *_mu_restarts(planned, len(states))], tokens
 
 

@@ -27,6 +27,7 @@ from reason_env.agents.methods.registry import (
     parts_of,
     register_method,
 )
+from reason_env.agents.methods.rounds import CollectBatch, collect_rounds
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
@@ -39,6 +40,7 @@ __all__ = [
     "SFT",
     "SRPO",
     "AnyMethodConfig",
+    "CollectBatch",
     "Composed",
     "ComposedConfig",
     "ExPDPO",
@@ -58,6 +60,7 @@ __all__ = [
     "SRPOConfig",
     "build_method",
     "check_names",
+    "collect_rounds",
     "group_key",
     "is_problem_group",
     "method_config",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states, merge_batches
+from reason_env.agents.methods import collect_rounds
+from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
 from reason_env.agents.train.session import Session
 
 
@@ -14,12 +15,10 @@ def collect_iteration(session: Session) -> RolloutBatch:
     ids = config.chosen(session.problem_ids, session.iteration)
     states = initial_states(session.env, ids, seed=config.seed_of("starts", session.iteration))
     rng, seeds = session.rng("starts"), session.rng("sampling")
-    starts = session.method.plan(states, rng)
-    batches: list[RolloutBatch] = []
-    while starts:
-        batches.append(collect_starts(session, starts, seeds))
-        starts = session.method.follow_up(merge_batches(batches).groups, rng)
-    return merge_batches(batches)
+    _, batch = collect_rounds(
+        session.method, states, lambda starts: collect_starts(session, starts, seeds), rng
+    )
+    return batch
 
 
 def collect_starts(

@@ -1,0 +1,38 @@
+"""Rounds of sampling: collect what a method plans, then what it asks for after seeing rewards."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from reason_env.agents.methods.protocol import Method
+from reason_env.agents.rollout import RolloutBatch, Start, merge_batches
+from reason_env.state import ReasonState
+
+CollectBatch = Callable[[Sequence[Start]], RolloutBatch]
+
+
+def collect_rounds(
+    method: Method,
+    states: Sequence[ReasonState],
+    collect: CollectBatch,
+    rng: np.random.Generator,
+) -> tuple[list[Sequence[Start]], RolloutBatch]:
+    """Collect the starts of `plan`, then those of each `follow_up`, until it returns none.
+
+    Args:
+        method: Plans and follows up.
+        states: Where the environment starts each draw of a problem.
+        collect: Collects the episodes of one round.
+        rng: Makes the method's random choices.
+
+    Returns:
+        The starts of each round, and the episodes of all rounds.
+    """
+    rounds: list[Sequence[Start]] = []
+    batches: list[RolloutBatch] = []
+    starts: Sequence[Start] = method.plan(states, rng)
+    while starts:
+        rounds.append(starts)
+        batches.append(collect(starts))
+        starts = method.follow_up(merge_batches(batches).groups, rng)
+    return rounds, merge_batches(batches)
