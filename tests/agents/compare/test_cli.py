@@ -53,7 +53,9 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
         ),
     ],
 )
-def test_a_newcomer_s_mistake_is_one_line_that_says_what_to_do(words, message, tmp_path, capsys):
+def test_a_mistake_on_the_command_line_gives_one_line_with_the_remedy(
+    words, message, tmp_path, capsys
+):
     out = [] if "--resume" in words else ["--out", str(tmp_path / "cmp")]
     good, bad = '{"question": "2+2", "answer": "4"}\n', '{"question": "2+2"}\n'
     (tmp_path / "one.jsonl").write_text(good, encoding="utf-8")
@@ -82,7 +84,7 @@ def test_the_directory_of_another_comparison_is_refused_and_kept(build, tmp_path
     assert (made.path / "config.json").read_text(encoding="utf-8") == before
 
 
-def test_the_end_is_table_sentences_and_the_report_s_path(build, tmp_path, capsys):
+def test_compare_prints_the_table_the_sentences_and_the_report_s_path(build, tmp_path, capsys):
     made = build["comparison"](tmp_path / "cmp", ARMS, sources=("chain", "inverse"), num_seeds=3)
     main(["compare", "--resume", str(made.path)])
     said = capsys.readouterr().out
@@ -142,7 +144,7 @@ def configured(monkeypatch, *words):
     return made[0].config
 
 
-def test_one_loss_for_all_arms_is_asked_for_and_its_lack_is_told(monkeypatch, tmp_path):
+def test_a_warning_names_arms_with_unequal_losses_and_how_to_equalise_them(monkeypatch, tmp_path):
     words = ["grpo", "srpo", "pope+rrpo", "exp-dpo"]
     alike = configured(monkeypatch, *words, "--same-loss", "True", "--out", str(tmp_path / "a"))
     grpo, srpo, both, _ = alike.arms.values()
@@ -159,7 +161,9 @@ def test_one_loss_for_all_arms_is_asked_for_and_its_lack_is_told(monkeypatch, tm
     assert "lte+srpo has another loss than lte" in note
 
 
-def test_one_loss_and_a_loss_of_its_own_are_refused_together(monkeypatch, tmp_path, capsys):
+def test_same_loss_takes_the_baseline_s_loss_and_refuses_another_arm_that_sets_one(
+    monkeypatch, tmp_path, capsys
+):
     words = ["grpo:loss.clip_high=0.3", "srpo", "--same-loss", "True", "--out", str(tmp_path / "a")]
     baseline, srpo = configured(monkeypatch, *words).arms.values()
     assert srpo.method.loss == baseline.method.loss
@@ -170,7 +174,7 @@ def test_one_loss_and_a_loss_of_its_own_are_refused_together(monkeypatch, tmp_pa
     assert said in capsys.readouterr().err
 
 
-def test_families_have_few_enough_problems_to_be_measured_and_files_have_all(monkeypatch, tmp_path):
+def test_family_sources_default_to_64_problems_and_files_keep_all_rows(monkeypatch, tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text('{"question": "2+2", "answer": "4"}\n', encoding="utf-8")
     words = ["grpo", "--problems", f"chain,mix:unlock@1-3,{file}", "--eval.problems", str(file)]
@@ -187,7 +191,7 @@ def test_families_have_few_enough_problems_to_be_measured_and_files_have_all(mon
     assert old.run_config("chain", "grpo", 0).env.size is None
 
 
-def test_a_termination_is_an_interruption_and_says_how_to_go_on(monkeypatch, tmp_path, capsys):
+def test_sigterm_exits_with_130_and_prints_the_command_that_resumes(monkeypatch, tmp_path, capsys):
     def ended(comparison, **options):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)

@@ -59,7 +59,7 @@ def wait_for(condition, seconds=30.0):
         time.sleep(0.02)
 
 
-def test_every_run_runs_seed_by_seed_with_one_thread_and_reports_progress(tmp_path):
+def test_runs_start_in_order_of_seed_use_one_thread_and_report_progress(tmp_path):
     comparison = make(tmp_path / "cmp")
     order, seen = events(comparison)
     begun = [own[:2] for own in dict.fromkeys(own for own in order if own[2] == "running")]
@@ -81,7 +81,7 @@ def test_finished_runs_are_not_run_again(tmp_path):
     assert {run: run.log.read_text() for run in comparison.runs} == logs
 
 
-def test_a_failing_run_loses_no_other_and_is_tried_again(tmp_path):
+def test_a_failed_run_does_not_stop_the_others_and_is_resumed_next_time(tmp_path):
     comparison = make(tmp_path / "cmp", arms=("grpo", "expo"), num_seeds=1)
     order, _ = events(comparison)
     assert ("expo", 0, "failed") in order
@@ -95,7 +95,7 @@ def test_a_failing_run_loses_no_other_and_is_tried_again(tmp_path):
     assert not [own for own in order if own[0] == "grpo"]
 
 
-def test_a_failed_run_that_is_started_again_has_not_ended(tmp_path):
+def test_restarting_a_failed_run_clears_its_end(tmp_path):
     comparison = make(tmp_path / "cmp", arms=("expo",), num_seeds=1)
     (run,) = comparison.runs
     comparison.run(workers=1, program=PROGRAM)
@@ -109,7 +109,7 @@ def test_a_failed_run_that_is_started_again_has_not_ended(tmp_path):
     assert run.end is None
 
 
-def test_a_run_whose_parent_was_killed_is_waited_for_and_not_written_by_two(tmp_path):
+def test_a_run_whose_parent_was_killed_is_awaited_and_not_started_twice(tmp_path):
     comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
     (run,) = comparison.runs
     pause = comparison.path / "pause"
@@ -184,7 +184,7 @@ def test_two_processes_do_not_run_one_comparison(tmp_path):
     comparison.run(workers=1, program=PROGRAM, on_progress=on_progress)
 
 
-def test_a_directory_keeps_its_settings(tmp_path):
+def test_a_comparison_directory_refuses_other_settings_and_foreign_files(tmp_path):
     comparison = make(tmp_path / "cmp")
     assert make(tmp_path / "cmp").config == comparison.config
     with pytest.raises(
@@ -208,7 +208,7 @@ def test_a_directory_keeps_its_settings(tmp_path):
         Comparison.open(tmp_path / "other")
 
 
-def test_a_run_that_was_killed_before_it_began_begins_again(tmp_path):
+def test_a_run_killed_before_its_config_was_written_starts_from_the_beginning(tmp_path):
     comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=1)
     (run,) = comparison.runs
     run.folder.mkdir(parents=True)
@@ -219,7 +219,7 @@ def test_a_run_that_was_killed_before_it_began_begins_again(tmp_path):
     assert "started --from-config" in run.log_tail()
 
 
-def test_tokens_are_those_of_the_last_row_that_tells_them():
+def test_tokens_of_metrics_come_from_the_last_row_that_has_the_total():
     rows = [{"iteration": 0}, {"rollout/sampled_tokens_total": 7}, {"iteration": 2}]
     assert tokens_of(rows) == 7
     assert tokens_of([]) == 0

@@ -41,13 +41,13 @@ def test_a_value_may_be_a_json_list_with_commas():
     assert own.method == GRPOConfig(group_size=3)
 
 
-def test_words_that_our_flags_write_are_read_and_dashes_are_underscores():
+def test_an_arm_accepts_true_and_none_as_values_and_dashes_in_keys():
     own = arm("grpo:zero-advantages=True,env.size=None", SHARED)
     assert own.zero_advantages is True
     assert own.env.size is None
 
 
-def test_a_key_of_the_method_goes_before_one_of_the_run():
+def test_a_key_that_method_and_run_share_sets_the_method():
     own = arm("grpo:loss.clip_high=0.28", SHARED)
     assert own.method.loss.clip_high == 0.28
 
@@ -122,12 +122,12 @@ def test_a_file_of_arms_says_what_differs(tmp_path):
         ("srpo+lte:gama=2", UnknownNameError, "no setting 'gama' in arm .*did you mean 'lte.gamma"),
     ],
 )
-def test_an_arm_that_means_nothing_is_refused(text, error, message):
+def test_a_malformed_arm_is_refused(text, error, message):
     with pytest.raises(error, match=message):
         arm(text, SHARED)
 
 
-def test_files_of_arms_that_mean_nothing_are_refused(tmp_path):
+def test_malformed_files_of_arms_are_refused(tmp_path):
     path = tmp_path / "arms.json"
     with pytest.raises(ConfigError, match="--arms must name a file"):
         arms_of_file(path, SHARED)
@@ -163,7 +163,7 @@ def test_a_comparison_that_cannot_be_fair_is_refused(changes, message):
         config(**changes)
 
 
-def test_the_smallest_budget_is_one_token_of_each_response_of_an_iteration():
+def test_the_budget_must_allow_one_token_for_each_response_of_an_iteration():
     assert config(budget=256).budget == 256  # 32 problems, 8 responses each
     resets = arms_of(["rrpo:num_base=3,problems_per_iteration=5"], SHARED)
     assert config(arms=resets, budget=15).budget == 15
@@ -176,7 +176,7 @@ def test_an_arm_named_twice_is_refused():
         arms_of(["grpo", "grpo"], SHARED)
 
 
-def test_a_run_has_its_source_its_seed_and_the_budget():
+def test_a_run_config_has_the_given_source_seed_and_budget():
     own = config(first_seed=3, num_seeds=2, budget=777)
     assert list(own.seeds) == [3, 4]
     run = own.run_config("inverse", "lte", 4)
@@ -185,7 +185,7 @@ def test_a_run_has_its_source_its_seed_and_the_budget():
     assert own.baseline == "grpo"
 
 
-def test_a_stack_is_not_given_another_source():
+def test_a_run_config_keeps_the_source_of_an_arm_s_stack():
     spec = '{"id": "MathReason-v0", "kwargs": {"problems": "chain"}}'
     import gymnasium as gym
 
@@ -205,12 +205,12 @@ def test_a_comparison_survives_json_and_its_hash_follows_every_setting():
     assert list(config_json.load(CompareConfig, config_json.dump(own)).arms) == ["grpo", "lte"]
 
 
-def test_names_become_directories():
+def test_a_slug_is_a_safe_directory_name():
     assert slug("../x y") == "x_y"
     assert slug("///") == "_"
 
 
-def test_differences_are_those_settings_alone_that_differ():
+def test_differences_hold_only_settings_with_unequal_values():
     arms = {"a": GRPOConfig(), "b": GRPOConfig(group_size=4), "c": LTEConfig()}
     found = differences(arms)
     assert found["group_size"] == {"a": 8, "b": 4, "c": 8}

@@ -119,7 +119,7 @@ def test_a_sentence_claims_what_the_interval_shows_and_no_more(own, text):
     assert sentence("lte", own, config=CONFIG) == text
 
 
-def test_what_student_s_interval_does_not_show_is_not_claimed():
+def test_a_difference_whose_student_s_interval_contains_0_is_not_claimed():
     own = arm((0.1, 0.02, 0.2))
     own["differences"]["final_pass_at_1"]["is_clear"] = False
     own["gain"]["is_clear"] = False
@@ -129,7 +129,7 @@ def test_what_student_s_interval_does_not_show_is_not_claimed():
     )
 
 
-def test_the_baseline_is_named_so_where_there_is_another_arm():
+def test_a_sentence_marks_the_baseline_only_in_a_comparison_of_several_arms():
     own = arm(None, seeds=1, final=(0.5, None, None), collapsed=(0,), best=0.8)
     text = (
         "pass@1 rose from 0.300 to 0.500 (1 seed: too few for an interval); it collapsed, from "
@@ -169,7 +169,7 @@ def test_an_arm_without_a_finished_run_says_how_many_failed():
         ([0.0, 0.0], False),
     ],
 )
-def test_a_collapse_is_a_last_evaluation_far_below_the_best(values, is_one):
+def test_a_last_evaluation_far_below_the_best_counts_as_a_collapse(values, is_one):
     assert has_collapsed(values) == is_one
 
 

@@ -41,7 +41,7 @@ def test_a_curve_holds_the_evaluations_at_their_tokens():
     assert curve.final_pass_at_1 == 0.7
 
 
-def test_preparation_is_a_flat_piece_of_the_curve():
+def test_preparation_tokens_shift_the_curve_at_constant_pass_at_1():
     assert preparation_tokens(rows(prepared=60)) == 60
     assert preparation_tokens(rows()) == 0
     assert preparation_tokens(rows()[:1]) == 0
@@ -55,7 +55,7 @@ def test_a_run_without_evaluation_is_no_curve():
         curve_of([{"iteration": 1, "rollout/sampled_tokens_total": 5}])
 
 
-def test_the_area_is_cut_at_the_budget_and_held_beyond_the_end():
+def test_the_area_stops_at_the_budget_and_holds_the_last_value_up_to_it():
     x, y = [0, 100, 300], [0.1, 0.5, 0.7]
     assert area(x, y, budget=100) == pytest.approx(0.3)
     assert area(x, y, budget=200) == pytest.approx((30 + 55) / 200)  # 0.6 at 200
@@ -63,7 +63,7 @@ def test_the_area_is_cut_at_the_budget_and_held_beyond_the_end():
     assert area(x, y, budget=400) == pytest.approx((30 + 120 + 70) / 400)
 
 
-def test_a_level_is_reached_between_evaluations_or_at_the_first_or_never():
+def test_tokens_to_a_level_are_interpolated_0_at_the_first_evaluation_or_none():
     x, y = [0, 100, 300, 500], [0.1, 0.5, 0.4, 0.7]
     assert tokens_to_level(x, y, level=0.2) == pytest.approx(25)
     assert tokens_to_level(x, y, level=0.5) == 100
@@ -78,7 +78,7 @@ def test_one_seed_has_no_interval_and_excludes_nothing():
     assert not one.excludes_zero
 
 
-def test_an_interval_over_seeds_is_that_of_their_mean():
+def test_the_interval_over_seeds_is_around_their_mean_and_may_exclude_zero():
     two = over_seeds({0: 0.0, 1: 1.0})
     assert (two.mean, two.low, two.high) == (0.5, 0.0, 1.0)
     assert over_seeds({0: 0.2, 1: 0.4}).excludes_zero
@@ -86,7 +86,7 @@ def test_an_interval_over_seeds_is_that_of_their_mean():
     assert over_seeds({0: -0.2, 1: -0.4}).excludes_zero
 
 
-def test_differences_are_taken_seed_by_seed_where_both_have_one():
+def test_differences_pair_the_seeds_that_both_arms_have():
     found = paired_difference({0: 0.9, 1: 0.4, 2: 0.8}, {0: 0.5, 2: 0.7, 3: 0.1})
     assert found is not None
     assert found.values == pytest.approx({0: 0.4, 2: 0.1})
@@ -108,7 +108,7 @@ def test_a_p_value_is_the_same_for_either_direction(values):
     assert sign_flip_p(values) == sign_flip_p([-value for value in values])
 
 
-def test_a_band_is_the_bootstrap_of_each_place_and_none_for_one_curve():
+def test_a_band_is_a_pointwise_bootstrap_and_nan_for_a_single_curve():
     mean, low, high = band(np.array([[0.0, 0.5, 2.0], [1.0, 0.5, 4.0]]))
     assert mean.tolist() == [0.5, 0.5, 3.0]
     assert low.tolist() == [0.0, 0.5, 2.0]
@@ -119,7 +119,7 @@ def test_a_band_is_the_bootstrap_of_each_place_and_none_for_one_curve():
     assert np.isnan(high).all()
 
 
-def test_a_band_of_five_seeds_is_the_interval_of_five_seeds():
+def test_the_band_and_the_interval_of_five_seeds_agree():
     values = [0.1, 0.5, 0.2, 0.9, 0.4]
     _, low, high = band(np.array(values)[:, None])
     found = over_seeds(dict(enumerate(values)))
@@ -127,7 +127,7 @@ def test_a_band_of_five_seeds_is_the_interval_of_five_seeds():
     assert found.high == pytest.approx(high[0], abs=0.03)
 
 
-def test_clear_is_what_student_s_interval_shows_worked_out_by_hand():
+def test_a_mean_is_clear_if_student_s_interval_excludes_0():
     # Mean 0.2, standard error 0.1 / sqrt(3) = 0.0577, t(0.975, 2) = 4.303: +- 0.248.
     assert not over_seeds({0: 0.1, 1: 0.2, 2: 0.3}).is_clear
     # Mean 0.3: +- 0.248 leaves 0 out.

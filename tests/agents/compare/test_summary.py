@@ -17,7 +17,7 @@ def comparison(build, tmp_path):
     return build["comparison"](tmp_path / "cmp", ARMS, num_seeds=5, leave_out=(("expo", 2),))
 
 
-def test_every_number_is_that_of_the_runs(comparison):
+def test_the_summary_has_the_values_of_each_run_s_curve(comparison):
     found = summary(comparison)
     json.dumps(found, allow_nan=False)
     part = found["by_source"]["chain"]
@@ -68,7 +68,7 @@ def test_unfinished_and_failed_runs_are_named(comparison):
     assert rows["grpo", 0]["tokens"] >= 80_000
 
 
-def test_what_is_reached_beyond_the_budget_does_not_count(build, tmp_path):
+def test_a_level_reached_beyond_the_budget_does_not_count(build, tmp_path):
     comparison = build["comparison"](tmp_path / "cmp", {"grpo": (0.05, ("base",))}, num_seeds=1)
     (run,) = comparison.runs
     rows = run.metrics()
@@ -101,7 +101,7 @@ def test_two_seeds_have_no_interval_and_three_have(build, tmp_path):
             assert (estimate["low"] is None) == (estimate["high"] is None) == (num_seeds == 2)
 
 
-def test_there_is_no_level_to_reach_where_the_baseline_solves_nothing(build, tmp_path):
+def test_a_baseline_that_solves_nothing_sets_no_level(build, tmp_path):
     comparison = build["comparison"](tmp_path / "cmp", {"grpo": (0.02, ("base",))}, num_seeds=1)
     rewrite(comparison.runs[0], pass_at_1=[0.0] * 5)
     part = summary(comparison)["by_source"]["chain"]
@@ -121,7 +121,7 @@ def rewrite(run, **values):
     run.path.joinpath("metrics.jsonl").write_text(text, encoding="utf-8")
 
 
-def test_a_collapse_is_of_single_seeds_and_of_their_best(build, tmp_path):
+def test_a_collapse_is_judged_for_each_seed_against_its_best_evaluation(build, tmp_path):
     comparison = build["comparison"](tmp_path / "cmp", {"grpo": (0.02, ("base",))}, num_seeds=2)
     rewrite(comparison.runs[0], pass_at_1=[0.3, 0.8, 0.6, 0.5, 0.2])
     rewrite(comparison.runs[1], pass_at_1=[0.3, 0.4, 0.5, 0.6, 0.5])

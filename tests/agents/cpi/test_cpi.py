@@ -82,7 +82,9 @@ def measured(monkeypatch, low, estimate):
         ("always", -0.3, -0.2, True, 0.0),
     ],
 )
-def test_what_is_trusted_decides_and_sets_the_step(accept, low, estimate, is_accepted, step_size):
+def test_the_accept_rule_decides_acceptance_and_sets_the_step_size(
+    accept, low, estimate, is_accepted, step_size
+):
     config = CPIConfig(accept=accept, estimator="step", max_return=2.0)
     found = decide(Interval(estimate, low, 0.5), config, 5)
     assert found.is_accepted is is_accepted
@@ -99,7 +101,7 @@ def test_the_bound_is_the_theorem_s_with_the_lower_limit():
     assert decide(Interval(0.6, 0.4, 0.8), without, 3).bound is None
 
 
-def test_the_horizon_s_bound_holds_on_random_mdps():
+def test_the_finite_horizon_bound_holds_on_random_mdps():
     rng = np.random.default_rng(0)
     for _ in range(300):
         num_states, num_actions, horizon = (
@@ -147,7 +149,7 @@ def of_role(role, advantage=0.5):
     )
 
 
-def test_beta_weighs_the_starts_and_leaves_likelihood_terms_alone():
+def test_beta_rescales_advantages_by_start_and_leaves_likelihood_terms_unchanged():
     method = build_method(method_config("expo"))
     samples = [of_role("base"), of_role("reset", -1.0), of_role("reset"), of_role("top_up", 2.0)]
     samples += [of_role("reset"), of_role("explanation", 0.04)]
@@ -180,7 +182,7 @@ def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
     ("cpi", "low"),
     [({}, 0.0), ({"step_size": 0.0, "accept": "always"}, -0.1), ({"step_size": 1.0}, -0.5)],
 )
-def test_a_rejected_candidate_leaves_no_trace(monkeypatch, cpi, low):
+def test_a_rejected_candidate_restores_weights_optimizer_and_versions(monkeypatch, cpi, low):
     session = build_session(small(cpi=cpi))
     monkeypatch.setattr(AdvantageEstimator, "realised_gain", None)
     measured(monkeypatch, 0.1, 0.2)
@@ -214,7 +216,7 @@ FOUND = AdvantageEstimate(
 )
 
 
-def test_interpolation_takes_half_of_the_way_to_the_candidate(monkeypatch):
+def test_interpolation_at_one_half_averages_old_and_candidate_weights(monkeypatch):
     plain = build_session(small())
     session = build_session(
         small(cpi={"step_size": 0.5, "mixture": "interpolate", "realised_problems": 0})
@@ -230,7 +232,7 @@ def test_interpolation_takes_half_of_the_way_to_the_candidate(monkeypatch):
     assert "cpi/realised" not in row
 
 
-def test_without_a_gradient_there_is_no_candidate_and_nothing_is_measured():
+def test_an_iteration_without_gradient_has_no_candidate_and_measures_nothing():
     session = build_session(small(cpi={"accept": "always"}, zero_advantages=True))
     before = weights(session)
     row = iterate(session).metrics
@@ -240,7 +242,7 @@ def test_without_a_gradient_there_is_no_candidate_and_nothing_is_measured():
 
 
 @pytest.mark.parametrize(("method", "iterations"), [("srpo+lte", 1), ("expo", 2)])
-def test_any_method_s_starts_are_mu_and_all_tokens_are_counted(method, iterations):
+def test_every_method_s_starts_serve_as_restarts_and_all_tokens_are_counted(method, iterations):
     cpi = {"step_size": 1.0, "accept": "always", "realised_restarts": True, "estimator": "step"}
     session = build_session(small(method, cpi, env=EnvConfig(levels=(3, 4), max_tokens=64)))
     prepare(session)
@@ -317,7 +319,7 @@ def measure(config):
     )
 
 
-def test_returns_and_episodes_that_no_theorem_covers_are_refused():
+def test_returns_above_the_maximum_and_episodes_beyond_the_horizon_are_refused():
     env = EnvConfig(levels=(2, 3), max_tokens=64, reward=RewardConfig(correct=3.0))
     paid = small(cpi={"num_restarts": 12, "samples": 2}, env=env)
     with pytest.raises(ConfigError, match=r"returns must lie in 0\.\.1\.0.*got 3\.0; set max_ret"):
@@ -332,7 +334,7 @@ def test_returns_and_episodes_that_no_theorem_covers_are_refused():
         measure(long)
 
 
-def test_the_advantage_of_steps_is_the_mean_over_the_horizon_of_what_was_graded(monkeypatch):
+def test_step_advantages_are_divided_by_the_horizon_and_averaged_over_graded_restarts(monkeypatch):
     found = RestartAdvantages(values=(0.5, 0.0, None), num_tokens=11, returns=(1.0,), max_steps=5)
     monkeypatch.setattr(cpi_measure, "step_advantages", lambda *_, **options: found)
     one = measure(small(cpi={"estimator": "step", "horizon": 5, "num_restarts": 3}))
@@ -363,7 +365,7 @@ def test_numbers_out_of_range_are_refused(changes, message):
         CPIConfig(**changes)
 
 
-def test_settings_that_do_not_suit_each_other_are_refused():
+def test_bad_distillation_settings_and_truncated_sampling_are_refused():
     with pytest.raises(ConfigError, match="distill rows must be at least 1"):
         DistillConfig(rows=0)
     with pytest.raises(ConfigError, match="distill learning_rate must be above 0"):
@@ -377,7 +379,7 @@ def test_settings_that_do_not_suit_each_other_are_refused():
         )
 
 
-def test_the_command_line_takes_any_method_s_starts(monkeypatch, tmp_path):
+def test_the_restart_flag_chooses_the_method_whose_starts_cpi_uses(monkeypatch, tmp_path):
     from reason_env.cli import train as command
     from reason_env.errors import UnknownNameError
 

@@ -83,7 +83,7 @@ def test_response_compares_mean_returns_at_each_restart(env):
     assert sorted(found.returns) == [0.0] * 3 + [1.0] * 5
 
 
-def test_weights_stand_in_for_samples_of_the_candidate(env):
+def test_weighted_advantages_use_importance_weights_instead_of_candidate_samples(env):
     old = ScriptedPolicy({START: ["#### 24$", "#### 9$", "#### 24$"]})
     new = Scoring([1.5, 0.25, 0.5])
     found = weighted_advantages(pair(env, old, new), [at(env)], samples=3, seed=0)
@@ -105,7 +105,7 @@ def test_weighted_advantage_is_the_difference_of_values_on_average():
     assert mean == pytest.approx(0.25)
 
 
-def test_step_deviates_once_at_each_step_of_an_episode(env):
+def test_step_advantages_replace_one_step_at_each_state_of_an_episode(env):
     first, second, wrong = START + "2*3=6\n", START + "2*3=6\n6*4=24\n", START + "2*3=6\n6*4=25\n"
     old = ScriptedPolicy(
         {
@@ -127,7 +127,7 @@ def test_step_deviates_once_at_each_step_of_an_episode(env):
     assert found.num_tokens == 21 + 44 + 21 + 30 + 16
 
 
-def test_a_share_of_the_steps_stands_for_all_and_equal_steps_cost_nothing_more(env):
+def test_sampled_steps_are_weighted_up_and_equal_steps_have_difference_0(env):
     text = "2*3=6\n6*4=24\n#### 24$"
     states = (START, START + "2*3=6\n", START + "2*3=6\n6*4=24\n")
     seen = set()
@@ -152,7 +152,7 @@ def test_a_share_of_the_steps_stands_for_all_and_equal_steps_cost_nothing_more(e
     assert len(seen) > 2
 
 
-def test_without_roll_in_the_deviation_is_at_the_restart(env):
+def test_without_roll_in_the_step_is_replaced_at_the_restart(env):
     middle = START + "2*3=6\n"
     old = ScriptedPolicy({middle: ["#### 6$", "#### 24$"]})
     new = ScriptedPolicy({middle: ["#### 24$", "#### 24$"]})
@@ -181,7 +181,7 @@ def test_no_state_is_left_after_a_step_that_answers(env):
     assert [state.text for state in step_states(batch.trajectories[0])] == ["", "2*3=6\n"]
 
 
-def test_a_step_stops_at_the_end_token_and_at_whatever_ends_a_step_alone():
+def test_a_step_stops_at_the_end_token_and_at_a_one_token_delimiter():
     assert step_stop_ids(ByteCodec()) == (ByteCodec().eos_id, ord("\n"))
     assert step_stop_ids(ByteCodec(step_delimiter="\n\n")) == (ByteCodec().eos_id,)
 
@@ -190,7 +190,7 @@ def unsampled(starts):
     raise AssertionError("no episode was needed")
 
 
-def test_a_method_without_follow_up_gives_its_restarts_without_sampling(env):
+def test_a_method_without_resets_restarts_at_the_initial_states_without_sampling(env):
     states = initial_states(env, ["toy/train/0"] * 2, seed=0)
     method = build_method(GRPOConfig())
     restarts, tokens = draw_restarts(method, states, unsampled, np.random.default_rng(0))
@@ -202,7 +202,7 @@ def collect_with(env, policy):
     return partial(collect, env=env, policy=policy, sampling=SamplingConfig(), seed=0)
 
 
-def test_resets_are_restarts_of_their_draw(env):
+def test_a_reset_belongs_to_the_draw_of_its_problem(env):
     states = initial_states(env, ["toy/train/0"] * 2, seed=0)
     # Draw 0 solves it twice and fails once; draw 1 never fails and is topped up.
     policy = ScriptedPolicy(
@@ -257,7 +257,7 @@ def test_hints_are_not_in_the_state_that_a_method_learns_from(env):
     assert tokens == 4 * 7
 
 
-def test_measuring_leaves_the_method_s_memory_alone(env):
+def test_drawing_restarts_does_not_change_the_method_s_state(env):
     states = initial_states(env, ["toy/train/0"], seed=0)
     method = build_method(method_config("expo"))
     before = method.state_dict()
@@ -268,7 +268,7 @@ def test_measuring_leaves_the_method_s_memory_alone(env):
         draw_restarts(rrpo, states, unsampled, np.random.default_rng(0))
 
 
-def test_auxiliary_starts_are_no_restarts_and_others_count_once(env):
+def test_auxiliary_starts_are_not_restarts_and_equal_starts_count_once(env):
     states = initial_states(env, ["toy/train/0"], seed=0)
     method = build_method(GRPOConfig())
     (start,) = method.plan(states, np.random.default_rng(0))

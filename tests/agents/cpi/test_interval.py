@@ -9,7 +9,7 @@ from reason_env.agents.cpi.interval import advantage_interval, initial_weight
 from reason_env.errors import VerifierError
 
 
-def test_draws_of_one_part_have_the_plain_t_interval():
+def test_draws_from_one_distribution_have_the_plain_t_interval():
     # Mean 0.25, sample variance (4 * 0.0625) / 3 = 1 / 12, standard error sqrt(1 / 48).
     found = advantage_interval([0.5, 0.0, 0.5, 0.0], [0, 1, 2, 3], [True] * 4, beta=1.0)
     assert found.estimate == 0.25
@@ -32,7 +32,7 @@ def test_starts_of_one_draw_count_as_one():
     assert narrow.low == pytest.approx(0.15)
 
 
-def test_draws_without_a_start_of_mu_are_in_its_part_of_no_spread():
+def test_draws_without_a_start_from_mu_add_no_spread_to_the_mean_over_mu():
     # D: 0.1, 0.3, 0.5, 0.3 (mean 0.3); mu only in draws 0 and 1: 0.0, 0.4 (mean 0.2). beta 0.5.
     found = advantage_interval(
         [0.1, 0.3, 0.5, 0.3, 0.0, 0.4],
@@ -46,14 +46,14 @@ def test_draws_without_a_start_of_mu_are_in_its_part_of_no_spread():
     assert found.high - found.estimate == pytest.approx(0.0175**0.5)
 
 
-def test_a_single_draw_says_nothing_of_its_spread():
+def test_a_single_draw_gives_the_widest_interval():
     found = advantage_interval([0.5], [0], [True], beta=1.0, limit=2.0)
     assert (found.estimate, found.low, found.high) == (0.5, -2.0, 2.0)
     lone = advantage_interval([0.5, 0.5, 0.5], [0, 1, 1], [True, True, False], beta=0.5)
     assert (lone.low, lone.high) == (-1.0, 1.0)
 
 
-def test_where_mu_has_no_start_all_weight_is_on_d_and_the_reverse():
+def test_all_weight_is_on_the_distribution_that_has_starts():
     only = advantage_interval([0.2, 0.4], [0, 1], [True, True], beta=0.1)
     assert only.estimate == pytest.approx(0.3)
     other = advantage_interval([0.2, 0.4], [0, 1], [False, False], beta=0.9)

@@ -95,7 +95,7 @@ def test_interpolation_is_the_line_between_the_weights():
         interpolate(old, new, 1.5)
 
 
-def test_weights_come_back_bit_by_bit_whatever_happens_between():
+def test_borrowed_weights_are_restored_bit_for_bit_after_an_exception():
     policy = tiny_policy()
     old = copy_weights(policy.model)
     new = other(old)
@@ -122,7 +122,7 @@ def test_a_policy_is_drawn_once_for_each_token_step_or_response():
     assert draw_begins(CODEC, sample("ab\n\nc"), "step") == [0, 0, 0, 3, 4]
 
 
-def test_the_mixture_of_whole_responses_has_their_probabilities():
+def test_the_mixture_drawn_once_a_response_has_the_mean_of_both_probabilities():
     # Two tokens each: pi 0.5 * 0.2, pi' 0.1 * 0.6; alpha 0.25: 0.75 * 0.1 + 0.25 * 0.06 = 0.09
     old = torch.tensor([[0.5, 0.5], [0.2, 0.8]]).log()
     new = torch.tensor([[0.1, 0.9], [0.6, 0.4]]).log()
@@ -137,7 +137,7 @@ def test_the_mixture_of_whole_responses_has_their_probabilities():
     assert probability([0, 1]) == pytest.approx(0.4 * 0.3)
 
 
-def test_distillation_lowers_the_kl_to_the_mixture_of_responses_that_were_not_fitted():
+def test_distillation_lowers_the_kl_to_the_mixture_on_held_out_responses():
     policy = tiny_policy()
     made = distiller(policy)
     assert (made.fitted, made.held_out) == ([0, 1, 2], [3])
@@ -154,7 +154,7 @@ def test_distillation_lowers_the_kl_to_the_mixture_of_responses_that_were_not_fi
     assert near.kl([0, 1, 2, 3]) > 0.1
 
 
-def test_the_kl_is_that_of_the_distributions_written_out():
+def test_the_kl_equals_the_formula_over_whole_distributions():
     policy = tiny_policy()
     made = distiller(policy, level="token", step_size=0.25, temperature=0.5)
     ids = torch.tensor([SAMPLES[0].context_ids + SAMPLES[0].token_ids])
@@ -170,14 +170,14 @@ def test_the_kl_is_that_of_the_distributions_written_out():
     assert made.kl([0]) == pytest.approx(float(kl), rel=1e-4)
 
 
-def test_the_micro_batches_change_nothing():
+def test_micro_batches_do_not_change_the_result():
     policy = tiny_policy()
     whole = distiller(policy, level="step")
     parts = distiller(policy, level="step", micro_batch_tokens=1)
     assert parts.kl([0, 1, 3]) == pytest.approx(whole.kl([0, 1, 3]), rel=1e-5)
 
 
-def test_a_fit_that_leads_away_leaves_the_interpolated_weights():
+def test_a_fit_that_raises_the_kl_keeps_the_interpolated_weights():
     policy = tiny_policy()
     made = distiller(policy)
     found = made.fit(DistillConfig(updates=3, learning_rate=5.0), np.random.default_rng(0))
@@ -185,7 +185,7 @@ def test_a_fit_that_leads_away_leaves_the_interpolated_weights():
     assert found.kl == found.kl_interpolated
 
 
-def test_fewer_than_four_responses_are_measured_where_they_are_fitted():
+def test_fewer_than_four_responses_are_both_fitted_and_held_out():
     policy = tiny_policy()
     old = copy_weights(policy.model)
     made = Distiller(policy, SAMPLES[:2], old=old, new=old, step_size=0.5, level="step")
@@ -194,6 +194,6 @@ def test_fewer_than_four_responses_are_measured_where_they_are_fitted():
 
 
 @pytest.mark.parametrize("step_size", [0.0, 1.0])
-def test_nothing_is_distilled_at_the_ends(step_size):
+def test_distilling_with_a_step_size_of_0_or_1_is_refused(step_size):
     with pytest.raises(ConfigError, match="step_size of a distillation must lie between 0 and 1"):
         distiller(tiny_policy(), step_size=step_size)

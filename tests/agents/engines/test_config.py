@@ -77,7 +77,7 @@ def test_a_training_config_with_an_engine_reads_back_from_json():
     assert json.loads(config_json.dump(config))["engine"]["kind"] == "vllm_server"
 
 
-def test_one_word_on_the_command_line_chooses_the_engine():
+def test_the_engine_flag_chooses_the_kind_and_nested_flags_its_settings():
     @dataclass(frozen=True, kw_only=True)
     class Run:
         config: Annotated[TrainConfig, FLAT] = field(default_factory=TrainConfig)
@@ -97,7 +97,7 @@ def weights(tmp_path, *, lora_rank=0):
     return Weights(directory=tmp_path / "w", version="1-x", lora_rank=lora_rank)
 
 
-def test_vllm_is_started_with_what_makes_its_samples_ours(tmp_path):
+def test_vllm_starts_with_processed_log_probs_and_the_model_s_own_limits(tmp_path):
     found = llm_arguments(EngineConfig(kind="vllm"), FACTS, weights(tmp_path))
     assert found == {
         "model": str(tmp_path / "w"),
@@ -115,7 +115,7 @@ def test_vllm_is_started_with_what_makes_its_samples_ours(tmp_path):
     }
 
 
-def test_memory_context_and_adapters_are_taken_from_the_config(tmp_path):
+def test_memory_context_and_adapters_come_from_the_config(tmp_path):
     config = EngineConfig(kind="vllm", kv_cache_gb=0.5, max_context_tokens=40, prefix_caching=False)
     cpu = ModelFacts(**{**vars_of(FACTS), "is_cpu": True})
     found = llm_arguments(config, cpu, weights(tmp_path, lora_rank=9))
@@ -188,7 +188,7 @@ def built(config, monkeypatch):
     )
 
 
-def test_the_engine_that_is_named_is_built_and_starts_nothing(monkeypatch, tmp_path):
+def test_each_engine_kind_is_built_without_starting_a_process(monkeypatch, tmp_path):
     assert isinstance(built(EngineConfig(), monkeypatch), TorchEngine)
     local = built(EngineConfig(kind="vllm", sync_dir=str(tmp_path)), monkeypatch)
     assert isinstance(local, VLLMEngine)

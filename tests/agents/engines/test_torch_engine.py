@@ -133,7 +133,7 @@ def test_forked_sampling_equals_sampling_each_sequence_alone_without_a_cache(kin
             assert completion.is_finished == (token_ids[-1] in (2, 7))
 
 
-def test_the_models_of_the_table_share_prefixes_and_a_sliding_window_does_not():
+def test_full_attention_models_share_prefixes_and_sliding_windows_do_not():
     shares = {kind: can_share_prefixes(tiny_model(kind)) for kind in KINDS}
     assert shares == {"qwen3": True, "llama": True, "gpt2": True, "mistral": False}
     assert not can_share_prefixes(tiny_model("qwen3", dtype=torch.bfloat16))
@@ -172,7 +172,7 @@ def test_buffers_that_have_to_grow_change_nothing(monkeypatch):
     assert tokens_of(sampled(tiny_model(), contexts(max_new_tokens=40))) == shared
 
 
-def test_a_sequence_that_ends_leaves_the_batch_and_the_others_go_on_the_same():
+def test_a_finished_sequence_leaves_the_batch_without_changing_the_others():
     model, rows = tiny_model(), []
     model.register_forward_pre_hook(
         lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
@@ -243,7 +243,7 @@ def test_more_samples_or_a_higher_limit_keep_what_was_sampled_before():
     assert short == [token_ids[:4] for token_ids in long[:2]]
 
 
-def test_the_global_random_states_are_left_alone():
+def test_sampling_does_not_touch_the_global_random_states():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     sampled(tiny_model(), contexts())
     assert torch.equal(torch.random.get_rng_state(), torch_state)

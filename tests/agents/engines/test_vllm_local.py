@@ -147,13 +147,13 @@ def test_the_deadline_detects_a_process_that_hangs(engine, tmp_path):
     assert (own.num_sampled_tokens, own.num_restarts) == (NUM_TOKENS, 1)
 
 
-def test_a_start_that_takes_too_long_is_a_failure_too(engine):
+def test_a_start_over_its_deadline_counts_as_a_failure(engine):
     own = engine(start_s=1e-6, max_restarts=1)
     with pytest.raises(EngineError, match=r"within 1 restarts, got 2 failures: .*'start' before"):
         sample(own)
 
 
-def test_restarts_are_limited_and_a_failed_call_is_not_counted(engine, tmp_path):
+def test_restarts_are_limited_and_a_failed_call_counts_no_tokens(engine, tmp_path):
     own = engine(max_restarts=0)
     (tmp_path / "die").touch()
     with pytest.raises(
@@ -206,7 +206,7 @@ def test_close_leaves_no_process_and_may_be_called_twice(engine):
     assert own.backend.group is None
 
 
-def test_an_engine_that_is_forgotten_leaves_no_process(tmp_path):
+def test_a_garbage_collected_engine_leaves_no_process(tmp_path):
     config = EngineConfig(kind="vllm")
     command = [sys.executable, "-S", "-E", str(HOST), str(tmp_path)]
     forgotten = VLLMEngine(
@@ -246,7 +246,9 @@ def test_a_trainer_that_is_killed_takes_its_engine_with_it():
     assert gone(group)
 
 
-def test_no_context_asks_nothing_and_a_long_one_is_refused_before_the_start(engine, tmp_path):
+def test_an_empty_call_sends_no_request_and_a_long_context_is_refused_before_the_start(
+    engine, tmp_path
+):
     own = engine(max_context_tokens=9)
     assert sample(own, contexts=[]) == []
     longer = Context(token_ids=(3, 4, 5, 6), num_samples=1, max_new_tokens=6)

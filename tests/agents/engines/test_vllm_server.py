@@ -84,7 +84,9 @@ def sample(engine, *, seed=5):
     return engine.sample(CONTEXTS, SamplingConfig(top_k=4), seed=seed, stop_ids=(2,))
 
 
-def test_ids_go_in_and_out_and_samples_come_in_order(engine, server, tmp_path):
+def test_requests_and_replies_carry_token_ids_and_samples_keep_their_order(
+    engine, server, tmp_path
+):
     own = engine()
     first, second = sample(own)
     seed = request_seed(5, 0)
@@ -145,7 +147,7 @@ def test_a_server_that_stays_broken_ends_the_run_with_its_answer(engine, server)
     assert own.num_sampled_tokens == 0
 
 
-def test_a_server_without_the_weight_endpoints_is_refused_with_what_to_do(engine, server):
+def test_a_server_without_the_weight_endpoints_is_refused_with_the_remedy(engine, server):
     server.fail = {"/collective_rpc": [404]}
     with pytest.raises(EngineError, match=r"must accept /collective_rpc, .*VLLM_SERVER_DEV_MODE=1"):
         sample(engine())
@@ -195,7 +197,7 @@ def test_the_deadline_ends_the_wait_for_an_answer(engine, server):
         (lambda a: [1], "not a JSON object|cannot read"),
     ],
 )
-def test_an_answer_of_another_form_is_a_failure(engine, server, change, message):
+def test_a_malformed_reply_is_a_failure(engine, server, change, message):
     server.change = change
     with pytest.raises(EngineError, match=message):
         sample(engine(max_restarts=0))

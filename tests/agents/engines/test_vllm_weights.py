@@ -35,7 +35,7 @@ def tiny_model(*, is_tied=True, seed=1):
 
 
 @pytest.mark.parametrize("is_tied", [True, False])
-def test_what_is_written_is_the_model_without_the_rows_beyond_the_vocabulary(is_tied, tmp_path):
+def test_written_weights_are_the_model_without_rows_beyond_the_vocabulary(is_tied, tmp_path):
     model = tiny_model(is_tied=is_tied)
     files = WeightFiles(model, vocab_size=VOCAB, folder=str(tmp_path))
     weights = files.current()
@@ -71,7 +71,7 @@ def test_weights_are_written_again_only_when_a_number_has_changed(tmp_path):
     files.close()
 
 
-def test_weights_that_come_back_to_what_they_were_get_another_version(tmp_path):
+def test_weights_that_return_to_earlier_values_get_a_new_version(tmp_path):
     model = tiny_model()
     files = WeightFiles(model, vocab_size=VOCAB, folder=str(tmp_path))
     first = files.current()
@@ -118,7 +118,7 @@ class FakeLora:
     bias: str = "none"
 
 
-def test_a_plain_model_has_no_adapter_and_a_lora_model_its_rank():
+def test_the_lora_rank_is_0_for_a_plain_model():
     assert lora_rank(tiny_model()) == 0
     assert lora_rank(SimpleNamespace(peft_config={"default": FakeLora()})) == 6
 
@@ -147,7 +147,7 @@ def test_the_config_that_is_written_names_the_vocabulary_and_the_architecture(tm
     files.close()
 
 
-def test_the_first_weights_stay_for_a_server_that_starts_on_them_again(tmp_path):
+def test_the_first_weights_are_kept_for_a_server_that_restarts(tmp_path):
     model = tiny_model()
     files = WeightFiles(model, vocab_size=VOCAB, folder=str(tmp_path), keeps_first=True)
     for _ in range(3):
