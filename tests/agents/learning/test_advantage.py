@@ -43,7 +43,7 @@ def test_rloo_subtracts_the_mean_of_the_others():
     assert got == pytest.approx([0.0, 4.5, -4.5], abs=1e-12)
 
 
-def test_two_of_a_group_under_rloo_are_each_others_baseline():
+def test_rloo_on_two_returns_takes_the_other_as_baseline():
     assert group_advantages([3.0, 1.0], AdvantageConfig(kind="rloo")).tolist() == [2.0, -2.0]
 
 
@@ -91,7 +91,7 @@ def test_the_returns_are_not_changed():
         assert returns.tolist() == [1.0, 0.0]
 
 
-def test_a_small_difference_of_returns_is_signal():
+def test_a_small_difference_of_returns_gives_nonzero_advantages():
     assert any(group_advantages([0.0, 0.0, 1e-3]))
 
 
@@ -119,7 +119,7 @@ def pass_at_k(returns, k):
     return group_advantages(returns, AdvantageConfig(kind="pass_at_k", k=k)).tolist()
 
 
-def test_pass_at_k_is_what_a_return_adds_to_the_best_of_k():
+def test_the_pass_at_k_advantage_is_what_a_return_adds_to_the_best_of_k():
     # k = 2. 3: with each other 3; without, of {1, 0}, {1, 2}, {0, 2}: 5/3; 2 (3 - 5/3).
     # 1: (3 + 1 + 2)/3 = 2; {3, 0}, {3, 2}, {0, 2}: 8/3. 0: (3 + 1 + 2)/3; {3, 1}, {3, 2}, {1, 2}:
     # 8/3. 2: (3 + 2 + 2)/3; {3, 1}, {3, 0}, {1, 0}: 7/3.
@@ -133,7 +133,7 @@ def test_pass_at_k_is_what_a_return_adds_to_the_best_of_k():
 
 
 @given(returns=st.lists(st.floats(-5, 5), min_size=2, max_size=7))
-def test_pass_at_one_is_rloo(returns):
+def test_the_pass_at_1_advantage_equals_rloo(returns):
     rloo = group_advantages(returns, AdvantageConfig(kind="rloo"))
     assert pass_at_k(returns, 1) == pytest.approx(rloo.tolist(), abs=1e-9)
 
@@ -158,7 +158,7 @@ def test_pass_at_k_is_unbiased_over_all_outcomes(size, k):
     np.testing.assert_allclose(estimated, exact, atol=1e-12)
 
 
-def test_pass_at_k_of_too_few_is_nothing():
+def test_pass_at_k_advantages_of_at_most_k_returns_are_zero():
     assert pass_at_k([1.0, 0.0, 0.0], 3) == [0.0, 0.0, 0.0]
     assert pass_at_k([1.0, 0.0, 0.0], 4) == [0.0, 0.0, 0.0]
 

@@ -49,7 +49,7 @@ def test_a_log_probability_outside_the_mask_is_not_read():
     assert batch.behavior_log_probs_BT.tolist() == [[0.0, 0.0, -1.0]]
 
 
-def test_the_dtype_of_numbers_can_be_double():
+def test_a_batch_can_hold_float64_numbers():
     batch = make_batch([sample([1], [2], [True], [-0.1])], PAD, dtype=torch.float64)
     assert batch.behavior_log_probs_BT[0, 1].item() == -0.1
     assert batch.advantages_BT.dtype == torch.float64

@@ -150,14 +150,14 @@ def test_the_gradient_pulls_apart_with_beta_times_the_sigmoid_of_the_margin():
         torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-14)
 
 
-def test_a_policy_that_is_its_own_reference_has_margin_zero():
+def test_a_policy_equal_to_its_reference_has_margin_zero():
     report, _ = updated(PAIRS, policy=TinyPolicy(0), ref=TinyPolicy(0))
     assert report.loss == pytest.approx(math.log(2), rel=1e-12)
     assert report.metrics["update/pair_accuracy"] == 0.0
 
 
 @pytest.mark.parametrize("tokens", [1, 14, 20])
-def test_micro_batches_keep_pairs_together_and_change_nothing(tokens):
+def test_micro_batches_keep_pairs_together_and_do_not_change_the_gradient(tokens):
     whole, gradient = updated(PAIRS)
     policy = TinyPolicy(0)
     parts, same = updated(PAIRS, policy=policy, micro_batch_tokens=tokens)
@@ -206,7 +206,7 @@ def test_the_generator_orders_the_pairs_once_an_epoch_if_there_are_several_updat
     assert rng.random() == expected.random()
 
 
-def test_pairs_without_advantage_take_no_step_and_stay_in_the_mean():
+def test_pairs_with_advantage_0_cause_no_update_but_count_in_the_mean():
     flat = [replace(item, advantage=0.0) for item in PAIRS]
     own = learner()
     report = own.update(flat, np.random.default_rng(0))
@@ -229,7 +229,7 @@ def test_pairs_without_advantage_take_no_step_and_stay_in_the_mean():
         ([PAIRS[0], PAIRS[3]], "of 'one' and 'two'; put the two next to each other"),
     ],
 )
-def test_samples_that_are_no_pairs_are_refused(samples, message):
+def test_samples_that_do_not_form_pairs_are_refused(samples, message):
     with pytest.raises(ConfigError, match=message):
         learner().update(samples, np.random.default_rng(0))
 

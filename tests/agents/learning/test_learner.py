@@ -180,7 +180,7 @@ def test_an_entropy_bonus_trains_rows_without_advantage():
     assert report.metrics["update/entropy"] > 0
 
 
-def test_one_update_on_policy_needs_one_forward_pass_and_is_reinforce():
+def test_one_on_policy_update_takes_one_forward_pass_and_has_the_reinforce_gradient():
     samples = make_samples((1.0, -0.5, 0.4))
     policy, other = TinyPolicy(), TinyPolicy()
     learner = learner_of(policy, loss=LossConfig(importance_weight_cap=None))
@@ -192,7 +192,7 @@ def test_one_update_on_policy_needs_one_forward_pass_and_is_reinforce():
     assert report.metrics["update/kl_old_policy"] == 0.0
 
 
-def test_with_several_epochs_old_log_probs_are_those_before_the_first():
+def test_old_log_probs_are_computed_before_the_first_of_several_epochs():
     samples, policy, other = make_samples(ADVANTAGES), TinyPolicy(), TinyPolicy()
     loss = LossConfig(clip_low=0.05, clip_high=0.1, importance_weight_cap=1.2)
     learner = learner_of(policy, loss=loss, epochs=3, learning_rate=0.02, temperature=0.7)
@@ -252,12 +252,12 @@ def test_the_generator_orders_the_samples_once_an_epoch_if_there_are_several_upd
     assert rng.random() == expected.random()
 
 
-def test_more_updates_than_samples_take_one_sample_each():
+def test_the_number_of_updates_is_at_most_the_number_of_samples():
     learner = learner_of(TinyPolicy(), updates_per_iteration=8)
     assert update(learner, make_samples((1.0, -1.0))).num_updates == 2
 
 
-def test_without_any_advantage_the_weights_stay_whatever_the_momentum():
+def test_zero_advantages_change_no_weight_despite_momentum_and_weight_decay():
     policy = TinyPolicy()
     learner = learner_of(policy, learning_rate=0.1, weight_decay=0.1)
     update(learner, make_samples((1.0, -1.0)))
@@ -281,7 +281,7 @@ def test_only_the_update_without_advantages_is_skipped():
     assert report.metrics["update/num_skipped"] == 1
 
 
-def test_roles_can_have_losses_of_their_own_that_share_denominators():
+def test_roles_with_different_losses_share_denominators():
     samples = make_samples((1.0, -0.5, 0.7, 0.4), roles=["base", "hinted", "hinted", "base"])
     shaped = LossConfig(surrogate="shaped", ratio_denominator="behavior", shape_gamma=0.2)
     loss = LossConfig(importance_weight_cap=None)
@@ -329,7 +329,7 @@ def test_the_learning_rate_warms_up_linearly():
     assert learner.optimizer.param_groups[0]["lr"] == 0.1
 
 
-def test_the_first_step_of_the_warm_up_moves_weights_by_its_share():
+def test_the_first_of_four_warm_up_updates_moves_weights_a_quarter_as_far():
     policies = [TinyPolicy(), TinyPolicy()]
     moves = []
     for policy, warmup in zip(policies, (0, 4), strict=True):
@@ -350,7 +350,7 @@ def test_gradients_are_clipped_to_the_norm():
     assert_equal_all(last_gradient(limited), expected, rtol=1e-4)
 
 
-def test_gradients_that_others_left_behind_are_not_used():
+def test_gradients_left_over_on_the_model_are_cleared_before_an_update():
     policies = TinyPolicy(), TinyPolicy()
     for parameter in policies[1].model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -410,7 +410,7 @@ def test_no_gradient_stays_in_memory_after_an_update():
     assert all(p.grad is None for p in policy.model.parameters())
 
 
-def test_training_raises_the_probability_of_what_did_better():
+def test_training_raises_the_probability_of_the_sample_with_positive_advantage():
     policy, samples = TinyPolicy(), make_samples((1.0, -1.0))
     before = policy.log_probs(samples).sum(dim=1)
     learner = learner_of(policy, learning_rate=0.01, loss=LossConfig(importance_weight_cap=None))
@@ -421,7 +421,7 @@ def test_training_raises_the_probability_of_what_did_better():
     assert change[1] < -1
 
 
-def test_the_real_policy_fits():
+def test_micro_batches_give_equal_gradients_with_a_transformer_policy():
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from reason_env.agents.policy import LanguageModelPolicy
@@ -483,7 +483,7 @@ def test_a_learner_without_what_its_loss_needs_is_refused():
         learner_of(frozen)
 
 
-def test_no_samples_and_a_foreign_state_are_refused():
+def test_an_empty_update_and_another_model_s_state_are_refused():
     learner = learner_of(TinyPolicy())
     with pytest.raises(ConfigError, match="at least one training sample, got none"):
         update(learner, [])

@@ -143,7 +143,7 @@ def test_the_shaped_term_saturates():
 
 
 @pytest.mark.parametrize(("against", "log_ratio"), [("old", 0.5), ("behavior", 0.2), ("one", -1.5)])
-def test_the_ratio_is_taken_against_what_the_config_says(against, log_ratio):
+def test_the_ratio_uses_the_configured_denominator(against, log_ratio):
     # log pi -1.5, old -2.0, behavior -1.7
     out, _ = evaluate(
         [[math.exp(0.5)]],
@@ -192,7 +192,7 @@ def test_a_sequence_importance_weight_is_the_capped_product_over_its_tokens():
 
 
 @pytest.mark.parametrize("against", ["behavior", "one"])
-def test_no_importance_weight_is_put_on_a_ratio_that_is_not_against_old(against):
+def test_importance_weights_apply_only_to_ratios_against_old_log_probs(against):
     rows, cap = random_rows(3), {"ratio_denominator": against}
     totals = LossTotals.of(rows["action_mask_BT"])
     out, _ = loss_and_gradient(rows, LossConfig(importance_weight_cap=0.5, **cap), totals)
@@ -231,7 +231,7 @@ def test_kl_policy_ref_is_added_with_its_coefficient(estimator, value, slope):
     assert summarize([out.rows])["update/kl_policy_ref"] == pytest.approx(k3 / 2)
 
 
-def test_the_expected_gradient_of_k3_times_the_ratio_is_that_of_the_kl():
+def test_the_expected_gradient_of_k3_times_the_ratio_equals_the_gradient_of_the_kl():
     # On-policy over 3 tokens; sum_y pi(y) d k(y) / d theta against the exact derivative.
     logits = tensor([0.3, -0.4, 1.1]).requires_grad_()
     ref_V = tensor([0.5, 0.1, -0.2]).log_softmax(0)
@@ -260,7 +260,7 @@ def test_entropy_is_subtracted_with_its_coefficient():
     assert summarize([out.rows])["update/entropy"] == pytest.approx(2.5)
 
 
-def test_the_parts_of_the_loss_sum_to_it():
+def test_policy_kl_and_entropy_terms_sum_to_the_loss():
     rows = random_rows(2)
     loss_config = config(kl_coefficient=0.5, entropy_coefficient=0.1)
     out, _ = loss_and_gradient(rows, loss_config, LossTotals.of(rows["action_mask_BT"]))
@@ -280,7 +280,7 @@ def test_the_parts_of_the_loss_sum_to_it():
         ("seq_mean_token_sum", (-6 - 10) / (2 * 10)),
     ],
 )
-def test_tokens_are_averaged_as_the_name_says(aggregation, expected):
+def test_each_aggregation_averages_tokens_as_its_name_says(aggregation, expected):
     out, _ = evaluate(
         [[1.0] * 4] * 2,
         [[1.0, 2.0, 3.0, 50.0], [50.0, 10.0, 50.0, 50.0]],
@@ -291,7 +291,7 @@ def test_tokens_are_averaged_as_the_name_says(aggregation, expected):
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_the_totals_are_the_denominators_not_the_rows_at_hand(aggregation):
+def test_token_weights_divide_by_the_given_totals_and_not_by_the_batch_s_counts(aggregation):
     mask = tensor([[1.0, 1.0, 0.0]])
     totals = LossTotals(num_tokens=7, num_sequences=3, max_tokens=11)
     expected = {"seq_mean_token_mean": 1 / 6, "token_mean": 1 / 7, "seq_mean_token_sum": 1 / 33}
@@ -300,7 +300,7 @@ def test_the_totals_are_the_denominators_not_the_rows_at_hand(aggregation):
     torch.testing.assert_close(weights, tensor([[value, value, 0.0]]), rtol=1e-14, atol=0)
 
 
-def test_rows_without_sampled_tokens_count_nowhere():
+def test_rows_without_sampled_tokens_count_in_no_total_and_have_weight_zero():
     mask = tensor([[1.0, 1.0], [0.0, 0.0]])
     assert LossTotals.of(mask) == LossTotals(num_tokens=2, num_sequences=1)
     assert token_weights(
@@ -343,9 +343,7 @@ def test_micro_batches_sum_to_the_whole(term, aggregation, seed, cut):
 @pytest.mark.parametrize("level", ["token", "sequence"])
 @pytest.mark.parametrize("term", TERMS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
-def test_what_lies_outside_the_mask_changes_neither_loss_nor_gradient(
-    term, level, aggregation, value
-):
+def test_values_outside_the_mask_change_neither_loss_nor_gradient(term, level, aggregation, value):
     rows = random_rows(1)
     loss_config = LossConfig(
         surrogate=term, importance_level=level, aggregation=aggregation, **ALL_PARTS
@@ -408,7 +406,7 @@ def test_log_ratios_are_limited_to_20_nats():
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("term", ["clip", "gspo", "cispo"])
-def test_on_policy_the_gradient_is_that_of_reinforce(term, aggregation):
+def test_on_policy_the_gradient_equals_reinforce(term, aggregation):
     rows = random_rows(4, spread=0.0)
     totals = LossTotals.of(rows["action_mask_BT"], max_tokens=9)
     for cap in (None, 1.2):
@@ -438,7 +436,7 @@ def test_with_limits_of_zero_only_worsening_moves_have_a_gradient():
 # Metrics.
 
 
-def test_metrics_are_those_of_the_sampled_tokens():
+def test_metrics_are_computed_over_sampled_tokens():
     ratios = [0.5, 1.2, 1.5, 1.0]  # the last is not sampled
     out, _ = evaluate(
         [ratios, ratios],
@@ -542,12 +540,12 @@ def test_wrong_settings_are_refused(changes, message):
         ({"entropy_coefficient": 0.1}, "entropy_BT must be given with entropy_coefficient"),
     ],
 )
-def test_a_part_without_its_input_is_refused(changes, message):
+def test_a_loss_term_without_the_input_that_it_needs_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         evaluate([[1.0]], [[1.0]], **changes)
 
 
-def test_totals_and_aggregation_refuse_what_they_cannot_divide_by():
+def test_totals_of_zero_and_a_missing_response_budget_are_refused():
     with pytest.raises(ConfigError, match="num_tokens of an optimizer step must be at least 1"):
         LossTotals.of(torch.zeros(2, 3))
     with pytest.raises(ConfigError, match="max_tokens of an optimizer step must be at least 1"):

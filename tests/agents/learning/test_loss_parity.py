@@ -50,7 +50,7 @@ def test_loss_and_gradient_equal_the_other_library(case):
     np.testing.assert_allclose(row["ours"]["gradient"], theirs, rtol=1e-8, atol=1e-15)
 
 
-def test_the_switch_table_of_the_documentation_is_that_of_the_settings():
+def test_the_documented_switch_table_is_generated_from_the_settings():
     page = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
     table = parity.switch_table()
     assert table in page

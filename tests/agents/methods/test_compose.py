@@ -98,7 +98,7 @@ def trained(found):
     ]
 
 
-def test_srpo_then_lte_resets_from_the_source_and_merges_into_what_srpo_leaves():
+def test_srpo_then_lte_resets_from_the_seed_and_merges_hints_into_the_remaining_group():
     hinted = "2*3*4=?\nNot: 21, 22\n>"  # the seed's 20 is not in the group any more
     method = composed(SRPO, LTE)
     found, policy = run(
@@ -146,7 +146,7 @@ def test_srpo_then_lte_resets_from_the_source_and_merges_into_what_srpo_leaves()
     assert len(policy.asked) == 4
 
 
-def test_lte_then_srpo_hints_on_the_whole_group_and_srpo_takes_its_source_from_it():
+def test_lte_then_srpo_hints_on_the_whole_group_before_srpo_removes_its_seed():
     hinted = "2*3*4=?\nNot: 20, 21, 22\n>"
     lte = LTEConfig(group_size=3, advantage=MEAN, loss=LossConfig(clip_high=0.28))
     method = composed(lte, SRPO)
@@ -181,7 +181,7 @@ def test_lte_then_srpo_hints_on_the_whole_group_and_srpo_takes_its_source_from_i
     assert set(method.role_losses) == {"hinted", "reset", "top_up", "localise"}
 
 
-def test_after_another_method_the_extra_source_stays_in_the_group_and_no_try_is_added():
+def test_srpo_after_another_method_keeps_an_extra_seed_in_the_group_and_adds_no_tries():
     extra = SRPOConfig(num_base=2, num_reset=2, source_choice="extra")
     grpo = GRPOConfig(group_size=3, advantage=MEAN)
     script = {PROMPT: [RIGHT, CHAIN, "#### 21$"], LOCALISE: [NAMED], AFTER: [RIGHT, RIGHT]}
@@ -197,7 +197,7 @@ def test_after_another_method_the_extra_source_stays_in_the_group_and_no_try_is_
     assert len(policy.asked) == 1
 
 
-def test_lte_waits_until_the_draw_of_the_paper_s_loop_is_complete(monkeypatch):
+def test_lte_waits_until_rrpo_s_tries_are_complete(monkeypatch):
     from reason_env.env import reason_env as env_module
 
     def failing(response, answer, options):
@@ -254,7 +254,7 @@ def test_pope_then_rrpo_resets_the_unguided_copy_and_leaves_the_guided_one():
     assert method.role_losses == {"reset": paper_loss(), "top_up": paper_loss()}
 
 
-def test_rrpo_then_pope_adds_guided_copies_in_pope_s_numbers():
+def test_rrpo_then_pope_adds_as_many_guided_copies_as_pope_configures():
     method = composed(RRPO, POPE)
     guided = "2*3*4=?\nBegin:\n2*3=6\n>"
     script = {
@@ -307,7 +307,7 @@ def test_lte_then_expo_merges_and_explains():
     assert not method.role_losses["hinted"].separate_normaliser
 
 
-def test_srpo_lte_and_expo_do_all_three():
+def test_srpo_lte_and_expo_together_reset_hint_and_explain():
     hinted = "2*3*4=?\nNot: 21, 22\n>"
     found, _ = run(
         composed(SRPO, LTE, EXPO),
@@ -333,7 +333,7 @@ def test_srpo_lte_and_expo_do_all_three():
     ]
 
 
-def test_expo_first_gives_the_group_and_others_add_to_it():
+def test_expo_then_srpo_takes_the_seed_from_expo_s_group_and_adds_resets():
     script = {PROMPT: [CHAIN, RIGHT], SHOWN: [EXPLAINED], LOCALISE: [NAMED], AFTER: [RIGHT, RIGHT]}
     expo = ExPOConfig(group_size=2, beta=0.5, advantage=MEAN)
     found, _ = run(composed(expo, SRPO), script)
@@ -373,7 +373,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("config", list(SCRIPTS), ids=lambda config: config.kind)
 @pytest.mark.parametrize("seed", [SEED, 5])
-def test_a_method_and_a_composition_of_it_alone_are_the_same(config, seed):
+def test_a_composition_of_one_method_equals_the_method(config, seed):
     alone, one = build_method(config), Composed({config.kind: build_method(config)})
     first, _ = run(alone, SCRIPTS[config], seed=seed)
     second, _ = run(one, SCRIPTS[config], seed=seed)
@@ -396,7 +396,7 @@ def test_no_failure_in_all_tries_tops_up_the_group_and_gives_no_hint():
     ]
 
 
-def test_the_first_step_named_wrong_gives_four_whole_chains_as_a_group_of_their_own():
+def test_naming_the_first_step_wrong_resets_to_the_beginning_in_a_separate_group():
     script = {PROMPT: [CHAIN, RIGHT, "#### 21$", RIGHT, "#### 20$"], LOCALISE: [r"\boxed{1}$"]}
     found, _ = run(composed(SRPO, LTE), script)
     assert shape(found)[2] == [("/reset", "reset", 2)]
@@ -404,7 +404,7 @@ def test_the_first_step_named_wrong_gives_four_whole_chains_as_a_group_of_their_
     assert [s.advantage for s in found.of_role("reset")] == [1.0, -1.0]
 
 
-def test_a_group_that_was_truncated_as_a_whole_is_reset_and_asked_to_be_concise():
+def test_a_group_with_only_truncated_episodes_is_reset_and_hinted_to_be_concise():
     endless = "1\n2\n3\n" * 6
     chain = "2*3*4=?\n" + "".join(f"{n + 1} {n % 3 + 1}\n" for n in range(10))
     localise = chain + "First wrong step?\n>"
@@ -481,7 +481,7 @@ def test_a_problem_without_a_reference_solution_is_left_out_of_the_whole_composi
         assert {s.group.partition("/")[0] for s in found.samples} == {"0:toy"}
 
 
-def test_what_the_methods_remember_is_kept_by_name():
+def test_the_state_of_a_composition_holds_each_method_s_state_by_name():
     method = composed(POPE, ExPOConfig(group_size=2, refresh="once"))
     script = {
         PROMPT: [*wrong(1, 2), RIGHT, RIGHT, RIGHT],
@@ -535,7 +535,7 @@ def test_names_with_a_plus_are_a_composition_and_survive_json():
         method_config("srpo+")
 
 
-def test_the_guard_of_fitting_prompts_and_the_step_checker_reach_every_part():
+def test_the_prompt_length_check_and_the_step_checker_reach_every_method():
     def never(state):
         return False
 
@@ -546,7 +546,7 @@ def test_the_guard_of_fitting_prompts_and_the_step_checker_reach_every_part():
     assert [part.is_first for part in method.methods] == [True, False]
 
 
-def test_a_method_without_a_plan_says_so():
+def test_a_method_that_does_not_implement_plan_raises():
     with pytest.raises(NotImplementedError, match="MethodBase must plan"):
         MethodBase(GRPO).plan([], np.random.default_rng(0))
 

@@ -81,11 +81,11 @@ def test_an_explanation_is_preferred_to_the_first_wrong_chain_without_its_hint()
         {PROMPT: [WRONG, WRONG], SHOWN: [BETRAYED, "#### 23$"]},  # no good explanation
     ],
 )
-def test_a_problem_without_both_sides_has_no_pair(script):
+def test_a_problem_without_a_chosen_or_a_rejected_response_has_no_pair(script):
     assert run(make(), script)[0].samples == ()
 
 
-def test_without_the_filter_the_first_explanation_counts():
+def test_the_answer_filter_and_its_betrayal_phrases_are_settings():
     script = {PROMPT: [WRONG, WRONG], SHOWN: [BETRAYED, EXPLAINED]}
     found, _ = run(make(filter_answers=False), script)
     assert found.samples[0].token_ids == ids(BETRAYED)
@@ -93,7 +93,7 @@ def test_without_the_filter_the_first_explanation_counts():
     assert found.samples[0].token_ids == ids(RIGHT)
 
 
-def test_a_truncated_chain_is_a_wrong_one_and_an_empty_one_is_none():
+def test_a_truncated_chain_can_be_rejected():
     endless = "1\n" * 40
     found, _ = run(make(), {PROMPT: [endless, WRONG], SHOWN: [EXPLAINED] * 2})
     assert found.samples[1].token_ids == ids(endless)[:60]
@@ -133,7 +133,7 @@ OFFLINE = {
 BOTH = ("toy/train/0", "toy/train/1")
 
 
-def test_offline_pairs_are_sampled_once_for_all_problems_and_then_nothing_is():
+def test_offline_pairs_are_sampled_once_for_all_problems_and_then_reused():
     method = make(sampled="offline")
     found, policy = run(method, OFFLINE, BOTH)
     assert len(policy.asked) == 4
@@ -167,7 +167,7 @@ def test_offline_problems_without_a_pair_are_left_out_and_counted(caplog):
         run(make(sampled="offline"), script, ("toy/train/1",))
 
 
-def test_an_answer_that_does_not_fit_the_prompt_is_not_shown():
+def test_an_answer_that_does_not_fit_into_the_prompt_is_not_shown():
     method = make()
     method.fits = lambda state: False
     found, policy = run(method, {PROMPT: [WRONG, WRONG]})

@@ -103,13 +103,13 @@ def test_an_explanation_that_fails_the_filter_is_not_trained_but_counted(explana
     assert sample.token_ids == ids(explanation)[:30]
 
 
-def test_the_words_that_betray_are_a_setting():
+def test_betrayal_phrases_are_a_setting():
     script = {PROMPT: [RIGHT, WRONG], SHOWN: ["Somebody SAID\n#### 24$"]}
     assert run(make(), script)[0].of_role("explanation")
     assert not run(make(betrayals=("body said",)), script)[0].of_role("explanation")
 
 
-def test_the_reference_solution_can_take_the_slot():
+def test_expert_explanations_train_on_the_reference_solution():
     found, policy = run(make(explanations="expert", beta=0.5), {PROMPT: [RIGHT, WRONG]})
     assert [asked.text for asked in policy.asked] == [PROMPT]
     (sample,) = found.of_role("explanation")
@@ -152,7 +152,7 @@ def test_an_explanation_is_sampled_again_in_every_iteration():
     assert method.state_dict() == {"iterations": 2, "known": {}}
 
 
-def test_refreshed_once_an_explanation_is_kept_and_not_asked_for_again():
+def test_refresh_once_reuses_an_accepted_explanation_without_sampling():
     method = make(refresh="once", beta=0.5)
     first, _ = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
     second, policy = run(method, {PROMPT: [WRONG, WRONG]})
@@ -161,7 +161,7 @@ def test_refreshed_once_an_explanation_is_kept_and_not_asked_for_again():
     assert len(second.of_role("explanation")) == 1
 
 
-def test_refreshed_once_an_explanation_that_fails_is_asked_for_again():
+def test_refresh_once_samples_again_after_a_failed_explanation():
     method = make(refresh="once")
     run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [WRONG]})
     assert method.known == {}
@@ -169,7 +169,7 @@ def test_refreshed_once_an_explanation_that_fails_is_asked_for_again():
     assert len(found.of_role("explanation")) == 1
 
 
-def test_a_problem_that_comes_twice_has_one_explanation_for_each_time():
+def test_a_problem_that_occurs_twice_in_an_iteration_has_two_explanations():
     twice = ("toy/train/0", "toy/train/0")
     method = make(refresh="once")
     script = {PROMPT: [RIGHT, WRONG] * 2, SHOWN: [EXPLAINED, RIGHT]}
@@ -179,7 +179,7 @@ def test_a_problem_that_comes_twice_has_one_explanation_for_each_time():
     assert [item.token_ids for item in found.of_role("explanation")] == [ids(RIGHT), ids(RIGHT)]
 
 
-def test_what_is_kept_survives_json():
+def test_kept_explanations_survive_json():
     method = make(refresh="once", beta=0.5, beta_iterations=4)
     run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})
     again = make(refresh="once", beta=0.5, beta_iterations=4)
@@ -195,7 +195,7 @@ def test_what_is_kept_survives_json():
 @pytest.mark.parametrize(
     ("explanations", "contexts"), [("self", [2, 2, 1, 1]), ("expert", [1, 1, 1, 1])]
 )
-def test_beta_falls_to_zero_in_a_line_and_then_nothing_is_asked_for(explanations, contexts):
+def test_beta_decays_linearly_to_zero_and_then_no_explanation_is_sampled(explanations, contexts):
     method = make(beta=0.5, beta_iterations=2, explanations=explanations)
     weights, asked = [], []
     for _ in range(4):
@@ -206,7 +206,7 @@ def test_beta_falls_to_zero_in_a_line_and_then_nothing_is_asked_for(explanations
     assert asked == contexts
 
 
-def test_beta_stays_without_a_schedule_and_zero_is_grpo():
+def test_beta_is_constant_without_a_schedule_and_zero_gives_grpo():
     method = make(beta=0.3)
     for _ in range(3):
         run(method, {PROMPT: [RIGHT, WRONG], SHOWN: [EXPLAINED]})

@@ -74,7 +74,7 @@ def test_each_problem_is_a_group_and_every_token_is_trained_as_it_was_sampled():
     assert found.num_sampled_tokens == 2 * 8 + 14 + 3 * 7
 
 
-def test_a_problem_that_comes_twice_has_two_groups():
+def test_a_problem_that_occurs_twice_in_an_iteration_has_two_groups():
     policy = ScriptedPolicy({SECOND: ["#### 6$", "#### 7$", "#### 6$", "#### 6$"]})
     method = GRPO(GRPOConfig(group_size=2, advantage=AdvantageConfig(kind="mean")))
     found = dry_run(method, ["toy/train/1", "toy/train/1"], env=make_env(), policy=policy)
@@ -97,7 +97,7 @@ def test_an_episode_whose_verifier_failed_is_in_no_baseline(monkeypatch):
     assert {item.group for item in found.samples} == {"0:toy/train/0"}
 
 
-def test_one_graded_episode_alone_teaches_nothing():
+def test_a_group_of_one_graded_episode_gives_no_samples():
     policy = ScriptedPolicy({SECOND: ["#### 6$"]})
     method = GRPO(GRPOConfig(group_size=2))
     start = method.plan(
@@ -115,7 +115,7 @@ def test_one_graded_episode_alone_teaches_nothing():
     assert samples_of(batch.trajectories, AdvantageConfig(kind="none")) == []
 
 
-def test_grpo_has_no_preparation_no_other_losses_and_no_memory():
+def test_grpo_has_no_preparation_no_role_losses_and_no_state():
     method = GRPO(GRPOConfig())
     states = initial_states(make_env(), ["toy/train/0"], seed=0)
     assert method.prepare(states, lambda starts: ()) is states
@@ -133,7 +133,7 @@ def test_every_method_is_built_from_its_config_and_is_named_by_its_kind(name):
     assert config.loss == (method.pair_loss or method.loss)
 
 
-def test_a_method_is_refused_that_asks_for_a_context_without_a_script():
+def test_a_scripted_policy_refuses_a_context_without_a_script():
     with pytest.raises(UnknownNameError, match=r"no script for context '10-4=\?\\n>' among 1;"):
         dry_run(
             GRPO(GRPOConfig()),
@@ -181,7 +181,7 @@ def test_groups_without_signal_are_counted_as_trained_not_as_collected():
     assert signal_metrics(lone) == {"advantage/trained_groups_without_signal_fraction": None}
 
 
-def test_an_update_is_reported_by_role_only_where_a_role_other_than_base_occurs():
+def test_update_metrics_are_split_by_role_only_if_a_role_other_than_base_occurs():
     base, hinted = {"update/ratio_mean": 1.0}, {"update/ratio_mean": 0.5, "update/chi_square": 2.0}
     assert role_metrics({"base": base}) == {}
     both = role_metrics({"hinted": hinted, "base": base})

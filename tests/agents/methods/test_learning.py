@@ -191,7 +191,7 @@ def test_no_hint_reaches_what_is_trained(make):
 
 
 @pytest.mark.parametrize("make", [rrpo, srpo, hard_pope, srpo_lte, hard_pope_rrpo])
-def test_tokens_of_a_prefix_have_no_gradient_of_their_own(make):
+def test_the_log_probs_of_prefix_tokens_have_zero_gradient(make):
     method, (found, _), prefix = make()
     samples = found.of_role("guided") if make is hard_pope else found.of_role("reset")
     policy = TinyPolicy()
@@ -203,7 +203,7 @@ def test_tokens_of_a_prefix_have_no_gradient_of_their_own(make):
 
 
 @pytest.mark.parametrize("make", [rrpo, srpo, hard_pope, srpo_lte, hard_pope_rrpo])
-def test_the_log_probabilities_of_a_prefix_change_nothing_and_its_ids_do(make):
+def test_the_loss_depends_on_the_ids_of_a_prefix_but_not_on_its_log_probs(make):
     method, (found, _), prefix = make()
     samples = found.of_role("guided") if make is hard_pope else found.of_role("reset")
     begin, end = len(CODEC.encode(PROMPT)), len(CODEC.encode(PROMPT + prefix))
@@ -240,7 +240,7 @@ def test_the_log_probabilities_of_a_prefix_change_nothing_and_its_ids_do(make):
     assert all(torch.equal(a, b) for a, b in zip(gradient, unmoved, strict=True))
 
 
-def test_explanations_add_their_term_and_change_the_group_s_gradient_not_at_all():
+def test_explanations_add_a_term_and_do_not_change_the_group_s_gradient():
     method, (found, _), _ = expo()
     group, explanation = found.of_role("base"), found.of_role("explanation")
     _, both = learned(found.samples, method)
@@ -317,7 +317,7 @@ def test_the_loss_of_hinted_tokens_is_the_shaped_one_with_both_contexts(denomina
         assert hinted_loss == pytest.approx(-0.0329, abs=5e-5)
 
 
-def test_the_ratio_of_hinted_tokens_is_reported_apart_from_the_others():
+def test_the_ratio_of_hinted_tokens_is_reported_separately():
     method, (found, _), _ = lte()
     report, _ = learned(found.samples, method, TinyPolicy(is_uniform=True))
     ratios = [math.exp((place + 1) / 8) / 258 for place in range(8)]

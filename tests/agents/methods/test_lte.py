@@ -86,7 +86,7 @@ def test_the_failure_that_is_replaced_is_a_random_one_and_the_rest_stay():
     assert all(26 <= gone[number] <= 74 for number in ("20", "21", "22", "23"))
 
 
-def test_a_group_with_one_success_is_left_alone():
+def test_a_group_with_one_success_gets_no_hint():
     found, policy = run({PROMPT: [*wrong(20, 23), RIGHT, "#### 20$"]})
     assert len(found.batches) == len(policy.asked) == 1
     assert [item.advantage for item in found.samples] == [-0.25, -0.25, 0.75, -0.25]
@@ -129,7 +129,7 @@ def test_if_all_hinted_episodes_are_right_one_failure_is_kept():
     assert [item.advantage for item in found.samples] == [-0.75, 0.25, 0.25, 0.25]
 
 
-def test_a_group_that_was_truncated_as_a_whole_is_asked_to_be_concise_alone():
+def test_a_group_with_only_truncated_episodes_gets_the_concise_hint_alone():
     hinted = "2*3*4=?\nBe concise.\n>"
     found, policy = run({PROMPT: [ENDLESS] * 4, hinted: [RIGHT, ENDLESS, ENDLESS, ENDLESS]})
     assert [item.outcome for item in found.groups[0].trajectories[:4]] == ["truncated"] * 4
@@ -139,7 +139,7 @@ def test_a_group_that_was_truncated_as_a_whole_is_asked_to_be_concise_alone():
     assert new.advantage == 0.75
 
 
-def test_a_group_that_was_truncated_in_part_gets_both_hints():
+def test_a_partly_truncated_group_gets_both_hints():
     hinted = "2*3*4=?\nNot: 20\nBrief!\n>"
     _, policy = run(
         {PROMPT: [ENDLESS, "#### 20$", "no idea$", ENDLESS], hinted: [RIGHT] * 4}, concise="Brief!"
@@ -147,21 +147,21 @@ def test_a_group_that_was_truncated_in_part_gets_both_hints():
     assert policy.asked[1].text == hinted
 
 
-def test_truncated_and_unanswered_alone_is_asked_to_be_concise():
+def test_a_group_of_truncated_and_unanswered_episodes_gets_the_concise_hint():
     hinted = "2*3*4=?\nBe concise.\n>"
     found, policy = run({PROMPT: [ENDLESS, "no$", "no$", "no$"], hinted: [RIGHT] * 4})
     assert policy.asked[1].text == hinted
     assert found.batches[1][0].role == "hinted"
 
 
-def test_a_group_without_any_answer_has_no_hint_and_is_sampled_again_as_it_is():
+def test_a_group_without_any_answer_is_sampled_again_without_a_hint():
     found, policy = run({PROMPT: ["no$"] * 4 + [RIGHT, "no$", "no$", "no$"]})
     assert [asked.text for asked in policy.asked] == [PROMPT, PROMPT]
     assert found.batches[1][0].role == "extra"
     assert [item.role for item in found.samples] == ["base"] * 3 + ["extra"]
 
 
-def test_the_control_arm_samples_as_many_again_without_a_hint():
+def test_the_unhinted_control_samples_as_many_extra_episodes_from_the_plain_prompt():
     found, policy = run(
         {PROMPT: [*wrong(20, 21, 22, 23), RIGHT, *wrong(5, 6), RIGHT]}, extra="unhinted"
     )
@@ -195,7 +195,7 @@ def test_failed_verifiers_are_neither_failures_nor_successes(monkeypatch):
     assert found.samples == ()
 
 
-def test_merging_draws_nothing_where_nothing_was_found():
+def test_merging_without_new_successes_draws_no_random_number():
     found, _ = run({PROMPT: [RIGHT, *wrong(1, 2, 3)]})
     rng = np.random.default_rng(0)
     assert merged_group(found.groups[0].trajectories, (), rng) == found.groups[0].trajectories

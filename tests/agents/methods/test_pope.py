@@ -107,7 +107,7 @@ def test_a_search_without_a_helpful_prefix_takes_the_first_quarter():
     assert method.prefixes == {"toy/train/0": 4}
 
 
-def test_a_search_happens_once_and_is_remembered():
+def test_a_search_runs_once_and_its_result_survives_a_checkpoint():
     method = make()
     script = searched(1, plain=[WRONG, RIGHT] * 2, own=[RIGHT, WRONG] * 2)
     run(script, method)
@@ -129,7 +129,7 @@ def test_a_problem_that_the_base_policy_solves_is_not_hard():
     assert Counter(asked.text for asked in policy.asked)[EASY_PROMPT] == 1
 
 
-def test_easy_problems_can_be_mixed_in_unguided():
+def test_easy_mix_adds_easy_problems_without_guidance():
     script = searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2)
     script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$", "#### 2$", "#### 3$"]
     found, _ = run(script, make(easy="mix"), problems=(EASY, HARD))
@@ -141,7 +141,7 @@ def test_easy_problems_can_be_mixed_in_unguided():
     assert [item.advantage for item in found.samples[:2]] == [0.5, -0.5]
 
 
-def test_the_guided_copy_alone_is_an_option_and_leaves_mixed_problems_unguided():
+def test_guided_only_drops_the_plain_copy_of_hard_problems_and_keeps_easy_ones_plain():
     script = searched(1, own=[RIGHT] * 2)
     script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$", "#### 2$", "#### 3$"]
     found, _ = run(script, make(copies="guided_only", easy="mix"), problems=(EASY, HARD))
@@ -172,7 +172,7 @@ def test_at_most_five_left_out_problems_are_named(caplog):
     ]
 
 
-def test_what_is_left_out_is_said_though_the_prefixes_are_known_from_before(tmp_path, caplog):
+def test_a_warning_names_left_out_problems_even_if_prefixes_come_from_a_cache(tmp_path, caplog):
     method = make(cache_dir=str(tmp_path))
     method.fingerprint = lambda: "policy"
     run(searched(1, plain=[WRONG] * 2, own=[RIGHT] * 2), method, problems=(BARE, HARD))
@@ -223,7 +223,7 @@ def test_an_instruction_follows_the_prefix():
     assert [asked.text for asked in policy.asked] == [PROMPT, text, PROMPT, text]
 
 
-def test_each_problem_is_searched_on_its_own_grid_in_common_rounds():
+def test_problems_share_search_rounds_and_each_uses_a_grid_of_its_solution_s_length():
     short = Problem(
         problem_id="toy/train/3", question="short?", answer="5", solution=tuple("abcdefgh")
     )
@@ -316,7 +316,7 @@ def cached(folder, *, fingerprint="policy", **changes):
     return method
 
 
-def test_a_search_is_made_once_and_found_again_with_its_tokens(tmp_path):
+def test_a_cached_search_is_reused_and_its_tokens_are_counted(tmp_path):
     folder = tmp_path / "new" / "searches"
     first = cached(folder)
     run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), first)
@@ -346,13 +346,13 @@ def test_a_search_is_made_once_and_found_again_with_its_tokens(tmp_path):
         ({}, (HARD, EASY)),
     ],
 )
-def test_another_policy_setting_or_problem_is_searched_again(tmp_path, changes, problems):
+def test_the_cache_misses_for_another_policy_setting_or_problem(tmp_path, changes, problems):
     run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), cached(tmp_path))
     with pytest.raises((UnknownNameError, ConfigError), match="script"):
         run({PROMPT: []}, cached(tmp_path, **changes), problems=problems)
 
 
-def test_a_resumed_run_pays_for_no_search_twice(tmp_path):
+def test_a_resumed_run_does_not_count_the_tokens_of_a_search_again(tmp_path):
     first = cached(tmp_path)
     run(searched(3, plain=[WRONG, RIGHT], own=[WRONG, RIGHT]), first)
     again = cached(tmp_path)
@@ -372,7 +372,7 @@ def test_a_damaged_search_and_an_unknown_policy_are_refused(tmp_path):
         run({}, make(cache_dir=str(tmp_path)))
 
 
-def test_problems_without_a_solution_do_not_hinder_the_cache(tmp_path):
+def test_the_cache_works_with_problems_that_have_no_solution(tmp_path):
     run(searched(2, plain=[WRONG] * 2, own=[WRONG] * 2), cached(tmp_path), problems=(BARE, HARD))
     second = cached(tmp_path)
     run({PROMPT: [WRONG] * 2, guided(2): [WRONG] * 2}, second, problems=(BARE, HARD))
@@ -383,7 +383,7 @@ def fingerprint_of(session):
     return preparation_fingerprint(session.config, session.policy)
 
 
-def test_a_run_with_a_cached_search_is_the_run_without(tmp_path):
+def test_a_run_with_a_cached_search_equals_one_that_searches(tmp_path):
     def config(**changes):
         method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1, **changes)
         return TrainConfig(

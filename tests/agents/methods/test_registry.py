@@ -89,13 +89,13 @@ def rows_of(path):
     ]
 
 
-def test_the_example_by_hand_holds(package):
+def test_the_documented_example_passes_its_assertions(package):
     found = python(package, BY_HAND)
     assert found.returncode == 0, found.stderr
 
 
 @pytest.mark.slow
-def test_a_method_of_another_package_trains_is_killed_and_resumes(package, tmp_path):
+def test_a_run_of_a_method_from_another_package_resumes_after_a_kill(package, tmp_path):
     words = ["train", "first-step", *FLAGS, "--iterations", "3", "--loss.softness", "2"]
     whole = reason_env(package, *words, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
@@ -139,7 +139,7 @@ def test_a_method_of_another_package_is_compared_and_composed(package, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_flags_and_the_names_of_a_foreign_method(package):
+def test_the_command_line_shows_the_flags_and_the_name_of_a_foreign_method(package):
     helped = reason_env(package, "train", "first-step", "--help")
     assert "--loss.softness" in helped.stdout
     assert "--kind" not in helped.stdout
@@ -159,7 +159,7 @@ def site(tmp_path, monkeypatch):
     registry._installed.cache_clear()
 
 
-def test_a_broken_package_is_named_and_breaks_no_other_method(site):
+def test_an_error_names_a_broken_package_and_other_methods_still_work(site):
     installed(site, {"broken": "import no_such_module"}, {"other": "broken:METHOD"}, "a-package")
     message = (
         "the method 'other' of the package a-package 1.2 must load, got ModuleNotFoundError: No "
@@ -170,7 +170,7 @@ def test_a_broken_package_is_named_and_breaks_no_other_method(site):
     assert method_config("grpo") == GRPOConfig()
 
 
-def test_an_entry_point_that_is_another_thing_is_refused(site):
+def test_an_entry_point_that_is_not_a_method_entry_of_its_name_is_refused(site):
     entry = "from reason_env.agents.methods.registry import _REGISTERED as all\nENTRY = all['lte']"
     points = {"other": "thing:METHOD", "second": "lte_again:ENTRY"}
     installed(site, {"thing": "METHOD = 3", "lte_again": entry}, points)
@@ -220,7 +220,7 @@ def test_a_registered_method_is_found_by_name_and_in_json():
         ({"kind": "grpo", "group_sise": 2}, "unknown key 'config.method.group_sise'"),
     ],
 )
-def test_a_method_that_json_does_not_name_is_refused(method, message):
+def test_a_method_with_a_malformed_or_unknown_kind_in_json_is_refused(method, message):
     with pytest.raises((ConfigError, UnknownNameError), match=re.escape(message)):
         config_json.load(TrainConfig, json.dumps({"method": method}))
 
@@ -231,7 +231,7 @@ def named(kind):
 
 
 @pytest.mark.parametrize("kind", ["cpi", "initial", "composed", "a+b", "Upper", "", "a:b"])
-def test_a_name_that_means_something_else_is_refused(kind):
+def test_a_method_kind_that_is_malformed_or_reserved_is_refused(kind):
     with pytest.raises(ConfigError, match="the kind of NamedConfig must have a default of lower-"):
         MethodEntry(config=named(kind), build=MethodBase)
 
@@ -261,7 +261,7 @@ def test_a_role_that_a_method_does_not_list_is_refused():
         dry_run(method, ["toy/train/0"], env=env, policy=policy)
 
 
-def test_metrics_and_surrogates_keep_one_meaning():
+def test_metrics_and_surrogates_cannot_be_registered_with_another_meaning():
     register_metrics({"rollout/pass_rate": METRICS["rollout/pass_rate"]})
     with pytest.raises(ConfigError, match="one meaning, got 'rollout/pass_rate' with another"):
         register_metrics({"rollout/pass_rate": Metric("m", "another")})

@@ -53,7 +53,7 @@ def shape(found):
 BASE, RESETS = "0:toy/train/0", "0:toy/train/0/reset"
 
 
-def test_the_first_failure_is_the_seed_and_the_reset_group_is_its_own():
+def test_the_first_failure_is_the_seed_and_resets_form_a_separate_group():
     found, policy = run(
         {PROMPT: [RIGHT, WRONG, OTHER, RIGHT, RIGHT], PROMPT + FIRST_STEP: RESET},
         seed=seed_of(1, 3),
@@ -113,7 +113,7 @@ def test_k_is_uniform_over_the_steps_of_the_seed():
     assert all(abs(count / 3000 - 1 / 3) < 0.035 for count in counts.values())
 
 
-def test_the_reset_shows_what_the_start_shows_and_not_what_the_seed_was_shown():
+def test_a_reset_has_the_start_s_prompt_and_the_seed_s_steps():
     found, _ = run({PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
     (reset,) = found.batches[1]
     assert reset.state == ReasonState(problem=PROBLEM, codec=CODEC).extend(ids(FIRST_STEP), "reset")
@@ -141,7 +141,7 @@ def test_without_a_failure_in_twelve_tries_the_base_group_is_topped_up_to_eight(
     assert found.num_sampled_tokens == 15 * 8 + 21
 
 
-def test_a_failure_in_a_later_wave_ends_the_tries_there_and_later_ones_are_discarded():
+def test_a_failure_in_a_later_wave_ends_the_tries_and_discards_the_rest_of_the_wave():
     tries = [RIGHT] * 6 + [WRONG, OTHER, RIGHT]
     found, _ = run({PROMPT: tries, PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
     assert shape(found) == [[(BASE, "base", 5)], [(BASE, "base", 4)], [(RESETS, "reset", 4)]]
@@ -153,7 +153,7 @@ def test_a_failure_in_a_later_wave_ends_the_tries_there_and_later_ones_are_disca
     assert found.num_sampled_tokens == 8 * 8 + 21 + 4 * 8
 
 
-def test_the_loop_of_the_paper_stops_reading_where_it_would_stop_sampling():
+def test_reading_tries_stops_where_the_paper_s_loop_stops_sampling():
     script = {PROMPT: [RIGHT] * 6 + [WRONG, OTHER, RIGHT], PROMPT + FIRST_STEP: RESET}
     found, _ = run(script, seed=seed_of(1, 3))
     tries = found.groups[0].trajectories
@@ -180,7 +180,7 @@ def test_the_two_groups_have_their_own_sizes():
     assert [item.role for item in found.samples] == ["base"] * 2 + ["reset"] * 3
 
 
-def test_the_extra_seed_policy_keeps_the_first_episodes_as_they_come():
+def test_the_extra_seed_policy_keeps_failures_in_the_base_group():
     tries = [OTHER, RIGHT, OTHER, RIGHT, RIGHT, RIGHT, WRONG, RIGHT, RIGHT]
     script = {PROMPT: tries, PROMPT + FIRST_STEP: RESET}
     found, _ = run(script, seed=seed_of(1, 3), source_choice="extra")
@@ -204,7 +204,7 @@ def test_truncated_chains_are_failures_and_can_be_the_seed():
     assert found.of_role("reset")[0].advantage == pytest.approx(math.sqrt(3))
 
 
-def test_an_episode_whose_verifier_failed_is_neither_base_nor_seed_but_a_try(monkeypatch):
+def test_an_ungraded_episode_counts_as_a_try_but_is_neither_base_nor_seed(monkeypatch):
     from reason_env.env import reason_env as env_module
 
     def failing(response, answer, options):
@@ -242,7 +242,7 @@ def test_a_reset_that_the_verifier_could_not_grade_is_left_out_of_its_group(monk
     assert [item.advantage for item in found.of_role("reset")] == pytest.approx(expected)
 
 
-def test_several_problems_are_at_different_waves_without_mixing():
+def test_problems_in_different_waves_do_not_mix():
     problems = ProblemSet(
         "toy", (PROBLEM, Problem(problem_id="toy/train/1", question="1+1=?", answer="2"))
     )

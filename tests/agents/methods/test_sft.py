@@ -90,7 +90,7 @@ def learned(method, samples):
     return learner.update(samples, np.random.default_rng(0))
 
 
-def test_its_term_is_the_weight_times_the_mean_negative_log_likelihood():
+def test_the_reference_term_is_the_weight_times_the_mean_negative_log_likelihood():
     method, found = dry_run_of(CONFIG)
     assert learned(method, found.samples[2:]).loss == pytest.approx(0.3 * math.log(258), rel=1e-12)
     # Beside the group it is not diluted: the group's loss is added.
@@ -101,7 +101,7 @@ def test_its_term_is_the_weight_times_the_mean_negative_log_likelihood():
 @pytest.mark.parametrize(
     "config", [CONFIG, ExPOConfig(group_size=2, explanations="expert")], ids=lambda c: c.kind
 )
-def test_an_update_is_reported_by_who_wrote_the_tokens(config):
+def test_update_metrics_are_split_by_the_source_of_the_tokens(config):
     method, found = dry_run_of(config)
     report = learned(method, found.samples)
     assert set(report.metrics_by_source) == {"policy", "reference"}
@@ -116,7 +116,7 @@ def test_an_update_is_reported_by_who_wrote_the_tokens(config):
     assert all(metric(name) for name in written)
 
 
-def test_nothing_is_reported_by_source_where_the_policy_wrote_everything():
+def test_update_metrics_are_not_split_if_the_policy_wrote_every_token():
     method, found = dry_run_of(CONFIG)
     report = learned(method, found.samples[:2])
     assert set(report.metrics_by_source) == {"policy"}

@@ -66,7 +66,7 @@ def test_the_policy_names_the_step_and_the_reset_keeps_those_before_it():
     assert last.behavior_log_probs == (0.0,) * 6 + scripted_log_probs(3, 8)
 
 
-def test_a_localisation_is_counted_in_tokens_and_in_nothing_else():
+def test_a_localisation_counts_in_token_metrics_and_in_no_other():
     found, _ = run(r"\boxed{2}$", "2*3=5\n")
     metrics = rollout_metrics(found.groups)
     assert metrics["rollout/num_trajectories"] == 9
@@ -140,13 +140,13 @@ def test_the_named_step_is_read_from_a_reply(reply, num_steps, step):
         ("I think it is step 2$", "2*3=5\n"),
     ],
 )
-def test_a_step_out_of_range_is_clipped_and_no_step_is_the_first(reply, prefix):
+def test_a_step_out_of_range_is_clipped_and_a_reply_without_a_step_means_the_first(reply, prefix):
     found, _ = run(reply, prefix)
     assert {item.state.text for item in found.batches[2]} == {prefix}
     assert found.of_role("reset")[0].action_mask == (False,) * len(prefix) + (True,) * 8
 
 
-def test_a_reply_that_is_cut_off_names_what_it_holds():
+def test_a_truncated_reply_is_read_up_to_its_end():
     found, _ = run("step 2 " * 10, "2*3=5\n", max_localiser_tokens=6)
     assert found.batches[2][0].state.text == "2*3=5\n"
 
@@ -163,7 +163,7 @@ def test_an_offset_keeps_more_or_fewer_steps_within_the_chain(offset, prefix):
     ("wrong", "prefix"),
     [(1, ""), (2, "2*3=5\n"), (3, "2*3=5\n5*4=20\n"), (None, "2*3=5\n5*4=20\n")],
 )
-def test_the_step_checker_can_take_the_policy_s_place(wrong, prefix):
+def test_the_step_checker_can_localise_instead_of_the_policy(wrong, prefix):
     seen = []
 
     def checker(problem, steps):
@@ -176,12 +176,12 @@ def test_the_step_checker_can_take_the_policy_s_place(wrong, prefix):
     assert seen == [(PROBLEM, STEPS)]
 
 
-def test_the_checker_too_is_moved_by_the_offset():
+def test_the_offset_also_moves_the_checker_s_step():
     found, _ = run(None, "2*3=5\n", checker=lambda p, s: 3, localiser="checker", offset=-1)
     assert found.batches[1][0].state.text == "2*3=5\n"
 
 
-def test_a_random_step_is_rrpo_s_and_asks_nobody():
+def test_the_random_localiser_draws_rrpo_s_step_without_sampling():
     seed = next(n for n in range(99) if int(np.random.default_rng(n).integers(3)) == 1)
     found, policy = run(None, "2*3=5\n", localiser="random", offset=1, seed=seed)
     assert len(found.batches) == 2
