@@ -1,7 +1,7 @@
-"""The rooms of the house: which folders there are, what imports what, and that nothing goes round.
+"""The rooms: which folders there are, what they import, and that no imports are circular.
 
-`python -m pytest tests/test_rooms.py -s -k graph` prints the graph. In every folder its files and
-sub-folders, each sub-folder taken as one, import each other without a circle.
+`python -m pytest tests/test_rooms.py -s -k graph` prints the graph. The files and
+sub-folders of every folder, each sub-folder counted as one, import each other without a circle.
 """
 
 import ast

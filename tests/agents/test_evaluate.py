@@ -60,7 +60,7 @@ def test_pass_rates_are_those_worked_out_by_hand():
     assert report.outcomes == {"correct": 5, "incorrect": 7}
 
 
-def test_levels_are_reported_apart():
+def test_levels_are_reported_separately():
     by_level = report_of((4, 1, 0)).by_level
     assert by_level == {1: (2, pytest.approx(5 / 8), pytest.approx(3 / 4)), 2: (1, 0.0, 0.0)}
 
@@ -76,7 +76,7 @@ def test_never_solved_problems_have_an_interval_with_width():
     assert report.pass_at_1.high > 0.5
 
 
-def test_metrics_carry_the_same_numbers():
+def test_metrics_equal_the_fields_of_the_report():
     report = report_of((4, 1, 0))
     assert report.metrics["eval/pass_at_k"] == report.pass_at_k.estimate
     assert report.metrics["eval/k"] == 2

@@ -93,7 +93,7 @@ def test_the_metrics_of_two_groups_are_the_hand_computed_ones():
     }
 
 
-def test_a_failed_verdict_is_in_no_mean_of_returns_and_gives_no_signal():
+def test_an_ungraded_episode_counts_in_no_mean_return_and_gives_no_signal():
     failed = Group(
         key="g",
         trajectories=(trajectory("correct", reward=1.0), trajectory("error", reward=0.0)),
@@ -104,14 +104,14 @@ def test_a_failed_verdict_is_in_no_mean_of_returns_and_gives_no_signal():
     assert not has_signal(failed)
 
 
-def test_where_nothing_was_graded_the_pass_rate_is_none_and_not_zero():
+def test_without_graded_episodes_the_pass_rate_is_none_and_not_zero():
     metrics = rollout_metrics([Group(key="g", trajectories=(trajectory("error", reward=0.0),))])
     assert metrics["rollout/pass_rate"] is None
     assert metrics["rollout/return_mean"] is None
     assert metrics["grade/error_fraction"] == 1.0
 
 
-def test_episodes_with_help_are_counted_by_role_beside_the_whole():
+def test_episodes_with_help_are_counted_in_total_and_by_role():
     hinted = Group(
         key="h",
         trajectories=(
@@ -152,7 +152,7 @@ def test_no_trajectory_is_refused():
         rollout_metrics([])
 
 
-def test_an_unknown_name_is_answered_with_the_near_one():
+def test_an_unknown_metric_is_refused_with_the_near_match():
     with pytest.raises(
         UnknownNameError,
         match=r"no metric 'rollout/pas_rate' among \d+ of METRICS in agents/metrics\.py; did you "
@@ -167,7 +167,7 @@ def test_a_role_is_allowed_only_where_the_metric_is_per_role():
         metric("loss/total/hinted")
 
 
-def test_every_metric_has_a_stage_a_unit_a_meaning_and_an_ordered_range():
+def test_every_metric_has_a_stage_a_unit_and_a_meaning():
     stages = {"rollout", "grade", "advantage", "loss", "update", "cpi", "eval", "time"}
     for name, entry in METRICS.items():
         stage, _, what = name.partition("/")
@@ -179,7 +179,7 @@ def test_every_metric_has_a_stage_a_unit_a_meaning_and_an_ordered_range():
         assert name.endswith("_s") == (entry.unit == "s"), name
 
 
-def test_every_outcome_has_its_fraction():
+def test_every_outcome_has_a_fraction_metric():
     assert {f"grade/{name}_fraction" for name in OUTCOMES} == {
         name for name in METRICS if name.startswith("grade/")
     }

@@ -11,6 +11,8 @@ from reason_env.agents.statistics import (
     pass_at_k,
     pass_at_k_interval,
     pass_at_k_per_problem,
+    student_interval,
+    t_quantile,
     wilson,
 )
 from reason_env.errors import ConfigError
@@ -62,7 +64,7 @@ def test_a_tiny_chance_is_not_rounded_to_zero():
         ([], [], 1, "over at least one problem, got none"),
     ],
 )
-def test_counts_that_cannot_be_are_refused(correct, samples, k, message):
+def test_impossible_counts_are_refused(correct, samples, k, message):
     with pytest.raises(ConfigError, match=message):
         pass_at_k(correct, samples, k=k)
 
@@ -105,7 +107,7 @@ def test_more_samples_of_the_same_problems_do_not_narrow_the_interval_to_nothing
     assert many.high - many.low > 0.4
 
 
-def test_equal_generators_give_equal_intervals_and_pieces_do_not_matter():
+def test_equal_generators_give_equal_intervals_and_other_seeds_others():
     value_P = np.random.default_rng(4).random(1500)  # 2000 * 1500 is drawn in pieces
     a = bootstrap_mean(value_P, rng=np.random.default_rng(5))
     b = bootstrap_mean(value_P, rng=np.random.default_rng(5))
@@ -151,3 +153,34 @@ def test_wilson_refuses_no_samples():
 
 def test_an_interval_prints_as_estimate_and_limits():
     assert str(wilson(1, 2)) == "0.500 [0.095, 0.905]"
+
+
+@pytest.mark.parametrize(
+    ("probability", "degrees", "quantile"),
+    [
+        (0.975, 1, 12.7062),
+        (0.975, 2, 4.30265),
+        (0.975, 3, 3.18245),
+        (0.975, 4, 2.77645),
+        (0.95, 5, 2.01505),
+        (0.995, 9, 3.24984),
+        (0.025, 7, -2.36462),
+        (0.975, 63, 1.99834),
+    ],
+)
+def test_quantiles_of_student_s_t_are_those_of_the_tables(probability, degrees, quantile):
+    assert t_quantile(probability, degrees) == pytest.approx(quantile, abs=1e-5)
+
+
+def test_the_interval_of_a_mean_worked_out_by_hand():
+    found = student_interval([0.0, 0.4, 0.2, 0.6], confidence=0.9)
+    # Sample variance 0.2 / 3, standard error sqrt(0.05 / 3) = 0.12910, t(0.95, 3) = 2.35336.
+    assert found.estimate == pytest.approx(0.3)
+    assert (found.low, found.high) == pytest.approx((0.3 - 0.303818, 0.3 + 0.303818), abs=1e-5)
+
+
+def test_a_probability_of_1_and_an_interval_of_one_value_are_refused():
+    with pytest.raises(ConfigError, match=r"probability in 0\.\.1 and at least 1 degree"):
+        t_quantile(1.0, 3)
+    with pytest.raises(ConfigError, match="at least two values, got 1"):
+        student_interval([0.5])

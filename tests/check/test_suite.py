@@ -97,9 +97,6 @@ def test_a_stack_that_cannot_be_rewound_is_refused():
         check_reasoning_env(env)
 
 
-# Each check finds its fault
-
-
 class Task:
     """A tiny environment that is sound but for one fault."""
 
@@ -255,7 +252,7 @@ def test_a_hash_seed_may_decide_no_part_of_an_episode(fault, part):
     assert failed(report) == OWN[1:2]
     detail = {row[0]: row[2] for row in report.rows}[OWN[1]]
     assert detail.startswith(f"the {part} of seed 0 depends on PYTHONHASHSEED: ")
-    # Both values stand there, and they differ.
+    # The message shows both values, and they differ.
     one, other = detail.split(": ", 1)[1].split(" or ")
     assert one != other
 

@@ -92,9 +92,6 @@ def same(first, second) -> bool:
     return type(first) is type(second) and first == second
 
 
-# The Gymnasium contract
-
-
 @pytest.mark.parametrize(("granularity", "form"), LAYOUTS)
 def test_the_environment_checker_finds_nothing(granularity, form):
     with warnings.catch_warnings():
@@ -214,9 +211,6 @@ def test_infos_are_new_objects_and_token_observations_are_never_shared():
     assert third.tolist()[: len("12*3=?\n>ab")] == list(b"12*3=?\n>ab")
 
 
-# Observations, rewards and infos, exactly
-
-
 def test_text_observations_are_prompt_and_response():
     env = toy_env()
     obs, info = env.reset(options={"problem": "toy/train/1"})
@@ -332,9 +326,6 @@ def test_rendering_numbers_the_steps_and_says_how_it_ended():
     assert silent.render() is None
 
 
-# One problem, three MDPs
-
-
 @st.composite
 def token_strings(draw) -> tuple[int, ...]:
     """Reference steps, garbage, end tokens and answers, in any order."""
@@ -431,9 +422,6 @@ def test_random_actions_end_in_exactly_one_way(seed):
             break
     else:
         raise AssertionError("a budget of 12 tokens did not end 13 turns")
-
-
-# States as starts
 
 
 @given(token_strings(), st.integers(0, 60), st.booleans(), st.sampled_from(GRANULARITIES))
@@ -550,9 +538,6 @@ def test_two_environments_share_no_state():
     assert obs.tolist()[: len("2√2²=?\n>d".encode())] == list("2√2²=?\n>d".encode())
     assert first.state.text == "abc"
     assert second.state.text == "d"
-
-
-# Refusals of reset and step; the environment stays usable
 
 
 def refused_states() -> dict[str, tuple[object, type[ReasonEnvError], str]]:
@@ -733,9 +718,6 @@ def test_an_episode_that_is_over_cannot_be_stepped_until_reset():
     with pytest.raises(StateError, match=r"^an episode that is over must not be stepped; reset"):
         env.step("a")
     assert env.reset(options={"problem": "toy/train/0"})[1]["outcome"] == "open"
-
-
-# Refusals of the constructor
 
 
 @pytest.mark.parametrize(

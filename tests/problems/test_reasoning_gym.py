@@ -200,9 +200,6 @@ def test_every_module_that_evaluates_text_is_known():
     assert found == {*EVALUATES, COMPUTES} | own_text_while_drawing
 
 
-# The source
-
-
 def test_problems_are_the_same_under_another_hash_seed_and_splits_are_apart(monkeypatch):
     seen = []
     for hash_seed in ("1", "2"):
@@ -309,9 +306,6 @@ def test_without_reasoning_gym_the_message_says_what_to_install(monkeypatch, tmp
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"pip install 'reason-env\[reasoning-gym\]'"):
         load_reasoning_gym("gcd", size=7, seed=11)
-
-
-# The value
 
 
 def test_a_scored_problem_is_a_value_that_json_keeps():

@@ -56,9 +56,6 @@ def refuses(env, snap, message):
     env.step("a\n")
 
 
-# Generators
-
-
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_of_a_restored_stack_draws_as_the_first(copied):
     env, fork = (Hint(Curriculum(toy()), trigger=0.5) for _ in range(2))
@@ -125,9 +122,6 @@ def test_what_is_no_generator_is_refused(text):
     saved = snapshot(env)
     written = rng_to_json(env.np_random)
     refuses(env, forged(saved, written, text), "snapshot of ReasonEnv must be as to_snapshot")
-
-
-# States
 
 
 def test_a_state_that_was_read_lately_is_given_out_again_and_only_that():
@@ -198,9 +192,6 @@ def test_a_prompt_is_made_again_where_only_the_guidance_differs():
         assert obs == ("?\nAnswer: 7\n>a\n" if guidance else "?\n>a\n")
 
 
-# Archives
-
-
 def archived(chains, capacity=3):
     env = ResetToState(toy(), cut=1, capacity=capacity)
     for row, text in chains:
@@ -268,9 +259,6 @@ def test_a_damaged_archive_is_refused_though_the_chain_was_here():
     assert snapshot(env) == saved
 
 
-# Records
-
-
 @pytest.mark.parametrize(
     ("settings", "actions"),
     [
@@ -310,9 +298,6 @@ def test_what_is_no_record_is_refused(old, new, tmp_path):
     env = RecordEpisodes(toy(), tmp_path / "a.jsonl")
     env.reset(seed=0)
     refuses(env, forged(snapshot(env), old, new), "snapshot of RecordEpisodes must be as to_snap")
-
-
-# The text
 
 
 @pytest.mark.parametrize("bad", ['"3"', "3.5", "[3]"])

@@ -344,9 +344,6 @@ def test_the_other_names_are_the_same_functions():
     assert (get_state, set_state) == (snapshot, restore)
 
 
-# Refusals: each leaves the stack as it was
-
-
 def refuses(env, text, message):
     before = snapshot(env)
     with pytest.raises(StateError, match=message):

@@ -147,9 +147,6 @@ def test_a_fraction_that_is_no_number_is_refused(value):
         checked_fraction(value, "share")
 
 
-# Guidance
-
-
 def test_strength_is_the_share_of_the_steps_rounded_up():
     shown = [
         partial_solution_guidance(PROBLEM, strength) for strength in (0.0, 0.01, 0.34, 2 / 3, 1.0)

@@ -77,9 +77,6 @@ def states(draw) -> ReasonState:
     return dataclasses.replace(state, verdict=draw(VERDICTS))
 
 
-# What a state is
-
-
 def test_no_field_of_a_state_can_be_changed():
     state = state_of("a")
     for field in dataclasses.fields(ReasonState):
@@ -190,9 +187,6 @@ def test_every_cut_is_a_prefix_with_that_many_steps(state):
         assert cut.step_ends == state.step_ends[:step]
 
 
-# JSON and identity
-
-
 @given(states())
 @settings(deadline=None)
 def test_a_state_round_trips_through_json(state):
@@ -266,9 +260,6 @@ def test_a_state_has_the_same_id_in_every_process():
     state = ReasonState(problem=problem, codec=CODEC).extend(CODEC.encode("a\n√"), "reset")
     state = state.with_guidance(Guidance("mistakes", ("3", "\ud800")))
     assert found == {f"{state.state_id} {hash(state)}\n"}
-
-
-# Refusals
 
 
 def changed(**changes) -> str:
@@ -383,9 +374,6 @@ def test_a_budget_of_nothing_is_refused(name):
     with pytest.raises(ConfigError, match=rf"^{name} must be at least 1, got '5'; raise"):
         EpisodeRules(**{name: "5"})
     assert getattr(EpisodeRules(**{name: 1}), name) == 1
-
-
-# The transition
 
 
 def test_an_open_step_leaves_the_episode_open():

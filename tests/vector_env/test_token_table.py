@@ -120,9 +120,6 @@ def test_a_tokenizer_without_a_backend_has_no_table():
     assert byte_table(object(), (), 4) is None
 
 
-# Signs
-
-
 TABLES = {codec.codec_id: token_table(codec) for codec in (ByteCodec(), CODEC)}
 
 

@@ -530,9 +530,6 @@ def test_infos_are_as_wide_as_those_of_one_environment():
     assert list(INFO_TYPES) == list(info)
 
 
-# Refusals
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

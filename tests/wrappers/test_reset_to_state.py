@@ -165,9 +165,6 @@ def test_states_may_be_a_file_of_states_or_of_recorded_episodes(tmp_path):
     assert ResetToState(toy_env(), str(path), cut=None).archive.chains == env.archive.chains
 
 
-# Refusals
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -496,7 +496,7 @@ def test_an_empty_update_and_another_model_s_state_are_refused():
 
 
 def test_a_separate_normaliser_averages_over_the_rows_of_one_role():
-    # ExPO's explanations beside SFT's references: equal losses, and two terms, not one.
+    # ExPO's explanations and SFT's references have equal losses but are two terms, not one.
     own = likelihood("seq_mean_token_mean")
 
     def total(*roles):
@@ -510,7 +510,7 @@ def test_a_separate_normaliser_averages_over_the_rows_of_one_role():
         loss = LossConfig(surrogate="reinforce", **changes)
         return update(learner_of(TinyPolicy(), loss=loss), samples).metrics["loss/total"]
 
-    # A main loss with a total of its own is one term, whatever its roles.
+    # A main loss with a separate normaliser is one term over all of its roles.
     assert main_total(separate_normaliser=True) == pytest.approx(main_total(), rel=1e-12)
     both = total("explanation", "reference")
     assert both == pytest.approx(total("explanation") + total("reference"), rel=1e-6)

@@ -93,7 +93,7 @@ def learned(method, samples):
 def test_the_reference_term_is_the_weight_times_the_mean_negative_log_likelihood():
     method, found = dry_run_of(CONFIG)
     assert learned(method, found.samples[2:]).loss == pytest.approx(0.3 * math.log(258), rel=1e-12)
-    # Beside the group it is not diluted: the group's loss is added.
+    # A group in the batch does not dilute the term: the losses add up.
     both, alone = learned(method, found.samples), learned(method, found.samples[:2])
     assert both.loss == pytest.approx(alone.loss + 0.3 * math.log(258), rel=1e-12)
 

@@ -195,7 +195,7 @@ def test_without_a_failure_nothing_is_localised():
     assert {asked.text for asked in policy.asked} == {PROMPT}
 
 
-def test_the_seed_that_is_localised_is_the_first_failure_of_its_policy():
+def test_the_seed_policy_chooses_the_failure_that_is_localised():
     tries = ["#### 11$", *[RIGHT] * 3, WRONG]
     localise = "2*3*4=?\n1 #### 11\nFirst wrong step?\n>"
     found, _ = run(r"\boxed{1}$", "", tries=tries, localise=localise)
@@ -204,7 +204,7 @@ def test_the_seed_that_is_localised_is_the_first_failure_of_its_policy():
     assert len(found.of_role("reset")) == 4
 
 
-def test_an_empty_chain_has_one_place_to_begin_again():
+def test_an_empty_chain_is_reset_to_the_beginning():
     localise = "2*3*4=?\nFirst wrong step?\n>"
     found, _ = run(r"\boxed{1}$", "", tries=["$", *[RIGHT] * 4], localise=localise)
     assert found.batches[2][0].state.text == ""
@@ -216,12 +216,12 @@ def test_steps_are_numbered_from_one_and_stripped():
     assert guidance.pieces == ("1 a\n2 b\nQ?",)
 
 
-def test_the_localiser_s_words_are_those_that_the_base_model_is_taught():
+def test_the_localiser_s_prompt_is_the_one_that_pretraining_teaches():
     taught = localisation_guidance(STEPS)  # as `demonstrations` calls it
     assert localisation_guidance(STEPS, SRPOConfig().question) == taught
 
 
-def test_srpo_has_rrpo_s_numbers():
+def test_srpo_and_rrpo_share_their_defaults():
     srpo, rrpo = SRPOConfig(), RRPOConfig()
     for name in ("num_base", "num_reset", "max_tries", "source_choice", "advantage", "loss"):
         assert getattr(srpo, name) == getattr(rrpo, name)
@@ -245,7 +245,7 @@ def test_numbers_and_names_out_of_range_are_refused(changes, message):
         SRPOConfig(**changes)
 
 
-def test_the_checker_is_refused_where_the_problems_have_none():
+def test_the_checker_localiser_is_refused_for_problems_without_a_step_checker():
     with pytest.raises(ConfigError, match="must have problems with a step checker, got none"):
         build_method(SRPOConfig(localiser="checker"))
     assert build_method(SRPOConfig(localiser="checker"), lambda problem, steps: None)
@@ -276,7 +276,7 @@ def test_localisation_and_prefixes_are_measured_against_the_step_checker(
     }
 
 
-def test_a_chain_without_a_wrong_step_has_clean_prefixes_and_nothing_to_name():
+def test_a_chain_without_a_wrong_step_has_clean_prefixes_and_no_localisation_accuracy():
     metrics = measured(r"\boxed{3}$", "2*3=5\n5*4=20\n", None)
     assert metrics["rollout/clean_prefix_fraction"] == 1.0
     assert metrics["rollout/localisation_accuracy"] is None
@@ -288,7 +288,7 @@ def test_the_offset_moves_the_prefix_and_not_the_measured_step():
     assert metrics["rollout/clean_prefix_fraction"] == 0.0
 
 
-def test_without_a_checker_or_a_reply_less_is_measured():
+def test_localisation_metrics_need_a_checker_and_a_reply():
     found, _ = run(r"\boxed{2}$", "2*3=5\n")
     assert SRPO(SRPOConfig()).metrics(found.groups) == {}
     chance = SRPO(SRPOConfig(localiser="random"), lambda problem, steps: 2)
@@ -312,7 +312,7 @@ def test_without_a_checker_or_a_reply_less_is_measured():
         ("Step 3 says\n#### 20\nbut \\boxed{1}$", ""),
     ],
 )
-def test_a_reply_is_read_to_its_end_though_it_quotes_an_answer(reply, prefix):
+def test_a_reply_that_quotes_an_answer_is_read_to_its_end(reply, prefix):
     found, _ = run(reply, prefix)
     (start,) = found.batches[2]
     assert start.state.text == prefix

@@ -216,7 +216,7 @@ def test_gradients_of_log_probs_and_entropy_pass_a_numerical_check(monkeypatch):
     assert torch.autograd.gradcheck(both, (logits,))
 
 
-def test_padding_may_hold_anything():
+def test_nan_in_padding_changes_neither_log_probs_nor_gradients():
     logits = torch.zeros((1, 3, 4))
     logits[0, 1:] = math.nan
     logits.requires_grad_()
@@ -232,7 +232,7 @@ def test_padding_may_hold_anything():
     assert (logits.grad[0, 1:] == 0).all()
 
 
-def test_the_entropy_is_left_out_unless_asked_for():
+def test_the_entropy_is_computed_only_on_request():
     policy = tiny_policy()
     ids = torch.tensor([[1, 2, 3]])
     log_probs, entropy = policy.token_log_probs(ids, torch.ones_like(ids), temperature=1.0)
@@ -284,7 +284,7 @@ def test_bfloat16_policies_sample_score_and_train():
     assert policy.model.get_input_embeddings().weight.grad.dtype == torch.bfloat16
 
 
-def test_sampling_stops_at_the_codecs_end_unless_told_otherwise():
+def test_sampling_stops_at_the_codec_s_end_token_by_default():
     policy = tiny_policy()
     embedding = policy.model.get_input_embeddings().weight
     with torch.no_grad():
@@ -298,7 +298,7 @@ def test_sampling_stops_at_the_codecs_end_unless_told_otherwise():
     assert {item.is_finished for item in unstopped} == {False}
 
 
-def test_updates_are_counted():
+def test_marking_an_update_increments_or_sets_the_policy_version():
     policy = tiny_policy()
     assert policy.policy_version == 0
     policy.mark_updated()
@@ -412,7 +412,7 @@ def test_a_model_with_recurrent_layers_is_refused():
         ("cuda:99", "device must exist on this machine, got 'cuda:99'"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused(device, message):
+def test_an_unavailable_device_is_refused(device, message):
     with pytest.raises(ConfigError, match=message):
         LanguageModelPolicy.load("base", device=device)
 
@@ -422,7 +422,7 @@ def test_an_unknown_dtype_is_refused_with_its_near_match():
         LanguageModelPolicy.load("base", dtype="bfloat")
 
 
-def test_a_directory_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_directory_is_refused(tmp_path):
     missing = str(tmp_path / "nothing")
     with pytest.raises(ModelError, match=r"which is not a directory; check the path"):
         LanguageModelPolicy.load(missing)

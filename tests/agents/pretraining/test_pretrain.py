@@ -57,9 +57,6 @@ def near(found: int, total: int, share: float) -> bool:
     return abs(found - total * share) < 4 * (total * share * (1 - share)) ** 0.5
 
 
-# The formats
-
-
 def test_a_plain_demonstration_has_the_familys_error_rates_and_some_ramble():
     pairs = shown("plain", "chain", PROBLEM, 1500)
     assert all(guidance == () for guidance, _ in pairs)
@@ -87,7 +84,7 @@ def test_an_explanation_of_a_given_answer_is_the_reference():
     assert response == "A:3+4 x=7\nB:7*3 y=1\n#### 711"
 
 
-def test_a_partial_solution_is_restated_or_continued_because_told_to():
+def test_a_partial_solution_is_restated_unless_the_prompt_forbids_it():
     counts = Counter()
     for guidance, response in shown("partial_solution", "chain", PROBLEM, 1200):
         pieces = guidance[0].pieces
@@ -113,7 +110,7 @@ def test_a_partial_solution_is_restated_or_continued_because_told_to():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_follows_a_shown_beginning_is_noisy_and_the_beginning_is_right(name):
+def test_steps_after_a_shown_prefix_are_noisy_and_the_prefix_is_right(name):
     problem = FAMILIES[name].make("test", size=2, levels=(5, 6))[0]
     rng = random.Random(3)
     shown = 2 if name != "countdown" else 1
@@ -130,7 +127,7 @@ def test_what_follows_a_shown_beginning_is_noisy_and_the_beginning_is_right(name
     assert whole.answer == problem.answer
 
 
-def test_a_search_that_never_begins_as_shown_goes_on_as_the_reference():
+def test_a_search_that_misses_the_shown_prefix_continues_with_the_reference():
     # Five digits have 120 orders and 24 choices of signs: 200 draws seldom hold this one.
     problem = FAMILIES["countdown"].make("hard", size=1, levels=(10, 10))[0]
     rates = {"give up": 1.0}
@@ -142,7 +139,7 @@ def test_a_search_that_never_begins_as_shown_goes_on_as_the_reference():
 
 
 @pytest.mark.parametrize(("name", "symbols"), [("chain", "*"), ("inverse", "/"), ("unlock", "^")])
-def test_padding_adds_easy_steps_alone(name, symbols):
+def test_padding_adds_only_easy_steps(name, symbols):
     for padding in (1, 4):
         rng = random.Random(padding)
         for level in (2, 6):
@@ -153,7 +150,7 @@ def test_padding_adds_easy_steps_alone(name, symbols):
             assert critical[0] == critical[1] > 0
 
 
-def test_padded_rows_have_more_sums():
+def test_padded_precedence_rows_have_the_stated_mix_of_operations():
     rng = random.Random(0)
     products = [PADDED["precedence"](7, rng, 2)[0].count("*") for _ in range(300)]
     # Ten operations of three kinds, two sums beside them.
@@ -162,7 +159,7 @@ def test_padded_rows_have_more_sums():
     assert len(PADDED["precedence"](7, rng, 2)[1].steps) == 12
 
 
-def test_listed_mistakes_are_wrong_and_avoided():
+def test_listed_mistakes_are_wrong_answers_that_the_response_avoids():
     told = Counter()
     for guidance, response in shown("mistakes", "chain", PROBLEM, 400):
         answer = response.rpartition("#### ")[2]
@@ -184,7 +181,7 @@ def test_listed_mistakes_are_wrong_and_avoided():
     assert near(told["mistakes"], 400, 1 - empty)
 
 
-def test_told_its_mistakes_the_base_model_tries_another_reading():
+def test_a_precedence_demonstration_avoids_the_readings_of_listed_mistakes():
     counts = Counter()
     listed = Counter()
     for guidance, response in shown("mistakes", "precedence", READING, 600):
@@ -222,7 +219,7 @@ def assert_checked(name, problem, place, text, step):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_localisation_goes_through_the_steps_and_boxes_the_first_wrong_one(name):
+def test_a_localisation_checks_each_step_and_boxes_the_first_wrong_one(name):
     problem = FAMILIES[name].make("test", size=3, levels=(2, 4))[1]
     with_answer = 0
     for guidance, response in shown("localise", name, problem, 150):
@@ -247,7 +244,7 @@ def test_a_localisation_goes_through_the_steps_and_boxes_the_first_wrong_one(nam
     assert near(with_answer, 150, 0.1)
 
 
-def test_a_localisation_reads_as_it_is_documented():
+def test_localisations_have_the_documented_format():
     responses = {response for _, response in shown("localise", "chain", PROBLEM, 40)}
     assert (
         responses
@@ -263,7 +260,7 @@ def test_a_localisation_reads_as_it_is_documented():
     assert results == {r"1:7- \boxed{1}", r"1:7+ 2:1- \boxed{2}"}
 
 
-def test_the_configuration_says_what_a_localisation_writes():
+def test_the_checks_setting_decides_whether_a_localisation_writes_operations():
     rng, prompt = random.Random(4), PromptTemplate()
     for checks, has_operation in (("results", False), ("operations", True)):
         config = DemonstrationConfig(
@@ -287,10 +284,7 @@ def test_a_concise_demonstration_never_rambles():
         assert "~" not in response
 
 
-# Their mixture
-
-
-def test_every_family_has_its_rates():
+def test_every_family_has_error_rates_and_every_format_a_share():
     assert set(ERROR_RATES) == set(CHECK_RATES) == set(FAMILIES)
     assert set(SECOND_TRY) == {"precedence"}
     config = DemonstrationConfig()
@@ -317,7 +311,7 @@ def test_demonstrations_never_hold_a_question_of_another_split(name):
     assert min(kinds.values()) > 12
 
 
-def test_levels_open_with_progress_and_level_two_always_is():
+def test_the_highest_level_rises_with_progress_from_level_two():
     rng, prompt = random.Random(2), PromptTemplate()
     config = DemonstrationConfig(
         families={"chain": 1.0}, highest_level={"chain": 12}, formats={"concise": 1.0}
@@ -333,7 +327,7 @@ def test_levels_open_with_progress_and_level_two_always_is():
         assert not padded or near(sum(levels[length] for length in padded), 300, 0.2)
 
 
-def test_families_and_formats_have_their_shares():
+def test_families_and_formats_occur_with_their_configured_shares():
     rng, prompt = random.Random(3), PromptTemplate()
     config = DemonstrationConfig(
         families={"chain": 0.25, "equation": 0.75},
@@ -346,9 +340,6 @@ def test_families_and_formats_have_their_shares():
     ]
     assert near(sum("y=" in text for text in texts), 600, 0.25)
     assert near(sum("Answer: " in text for text in texts), 600, 0.3)
-
-
-# Training
 
 
 def test_pretraining_lowers_the_loss_and_depends_on_the_seed_alone():
@@ -366,7 +357,7 @@ def test_pretraining_lowers_the_loss_and_depends_on_the_seed_alone():
     assert not all(torch.equal(value, c[key]) for key, value in a.items())
 
 
-def test_pretraining_goes_on_from_a_model(tmp_path):
+def test_pretraining_can_start_from_a_saved_model(tmp_path):
     first = pretrain(small(num_batches=2))
     first.save_pretrained(tmp_path)
     for batches, learning_rate, changes in ((1, 0.0, False), (3, 1e-3, True)):
@@ -390,9 +381,6 @@ def test_matrix_products_in_bfloat16_train_nearly_the_same():
         )
     assert losses[True] != losses[False]
     assert losses[True] == pytest.approx(losses[False], rel=0.02)
-
-
-# Refusals
 
 
 @pytest.mark.parametrize(

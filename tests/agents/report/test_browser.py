@@ -69,7 +69,7 @@ def value(page, key):
     return float(page.locator(f'[data-key="{key}"]').get_attribute("data-value"))
 
 
-def test_the_numbers_on_the_page_are_those_of_the_metrics(comparison, open_page):
+def test_the_page_shows_the_numbers_of_the_metrics(comparison, open_page):
     page = open_page(write_report([comparison.path], comparison.path / "report.html"))
     for source in ("chain", "inverse"):
         finals = {}
@@ -105,7 +105,7 @@ def test_a_run_s_page_shows_its_first_and_last_evaluation(build, tmp_path, open_
     assert points == sum("eval/pass_at_1" in row for row in rows)
 
 
-def test_hostile_text_is_text(build, tmp_path, open_page):
+def test_hostile_text_is_shown_as_text_and_not_executed(build, tmp_path, open_page):
     rng = np.random.default_rng(0)
     rows = build["written"](build["some_episodes"](rng, 1, 3, ("base",)))
     for row in rows:
@@ -120,7 +120,7 @@ def test_hostile_text_is_text(build, tmp_path, open_page):
     assert "onerror" in page.locator("#samples pre.response").first.inner_text()
 
 
-def test_the_tree_merges_prefixes_and_marks_where_resets_begin(comparison, open_page):
+def test_the_tree_merges_prefixes_and_marks_the_start_of_resets(comparison, open_page):
     page = open_page(write_report([comparison.path], comparison.path / "report.html"))
     found = page.evaluate(
         """() => {
@@ -163,7 +163,7 @@ def test_the_tree_merges_prefixes_and_marks_where_resets_begin(comparison, open_
     assert found["rows"] == max(node["rows"][1] for node in nodes) + 1
 
 
-def test_hinted_branches_have_the_ratio_between_two_contexts(comparison, open_page):
+def test_hinted_branches_show_the_ratio_of_probabilities_under_both_prompts(comparison, open_page):
     page = open_page(write_report([comparison.path], comparison.path / "report.html"))
     ratios = page.evaluate(
         """() => {
@@ -180,7 +180,7 @@ def test_hinted_branches_have_the_ratio_between_two_contexts(comparison, open_pa
     assert ratios["base"] == pytest.approx([1.0] * len(ratios["base"]), abs=1e-3)
 
 
-def test_the_keyboard_walks_the_tree_and_says_where_it_is(comparison, open_page):
+def test_the_keyboard_moves_through_the_tree_and_updates_its_aria_state(comparison, open_page):
     page = open_page(write_report([comparison.path], comparison.path / "report.html"))
     tree = page.locator(".tree-viewport")
     tree.focus()
@@ -215,13 +215,15 @@ def test_the_keyboard_walks_the_tree_and_says_where_it_is(comparison, open_page)
     page.keyboard.press("?")
     assert page.locator("dialog").is_visible()
     page.keyboard.press("Escape")
-    # A dialog tells of its closing in an event of its own, a moment later.
+    # The dialog is removed by its close event, a moment after the key press.
     page.locator("dialog").wait_for(state="detached", timeout=10_000)
     page.keyboard.press("c")
     assert page.locator("input[name=coloring]:checked").get_attribute("value") == "advantage"
 
 
-def test_colours_follow_the_advantage_and_pointing_tells_the_numbers(comparison, open_page):
+def test_steps_are_coloured_by_advantage_and_hovering_shows_log_probs_and_ratios(
+    comparison, open_page
+):
     page = open_page(write_report([comparison.path], comparison.path / "report.html"))
     page.locator("input[value=advantage]").check(force=True)
     colors = page.locator(".node.step").evaluate_all(
@@ -376,9 +378,7 @@ MANY = {
 } | {f"grpo:group_size={size}": (0.01 * size, ("base",)) for size in range(2, 9)}
 
 
-def test_nine_arms_are_told_apart_by_colour_or_form_and_named_in_a_legend(
-    build, tmp_path, open_page
-):
+def test_nine_arms_have_distinct_line_styles_and_a_legend(build, tmp_path, open_page):
     made = build["comparison"](tmp_path / "cmp", MANY, num_seeds=1)
     page = open_page(write_report([made.path], tmp_path / "report.html"))
     shown = page.locator("#learning .legend").inner_text().split("\n")
@@ -390,14 +390,14 @@ def test_nine_arms_are_told_apart_by_colour_or_form_and_named_in_a_legend(
     assert page.locator("#learning .direct").count() == 0  # names that would be cut
 
 
-def test_a_few_short_names_stand_beside_their_lines(comparison, open_page):
+def test_a_few_short_names_label_their_curves_directly(comparison, open_page):
     page = open_page(write_report([comparison.path], comparison.path / "report.html"))
     figure = page.locator("#learning figure").first
     assert figure.locator(".panel").first.locator(".direct").all_text_contents() == list(ARMS)
     assert figure.locator(".legend").count() == 0
 
 
-def test_what_no_run_has_recorded_is_said_and_not_drawn(build, tmp_path, open_page):
+def test_panels_without_recorded_metrics_are_replaced_by_a_sentence(build, tmp_path, open_page):
     build["write_run"](tmp_path / "run", TrainConfig())
     file = tmp_path / "run" / "metrics.jsonl"
 
@@ -433,7 +433,7 @@ def test_settings_of_only_some_arms_are_folded_away(build, tmp_path, open_page):
     "options", [{"viewport": {"width": 390, "height": 800}}, {"color_scheme": "dark"}]
 )
 @pytest.mark.parametrize("kind", ["few", "many"])
-def test_nothing_is_wider_than_the_window_and_dark_is_dark(
+def test_the_page_fits_the_window_and_follows_the_colour_scheme(
     build, tmp_path, open_page, options, kind
 ):
     arms = ARMS if kind == "few" else MANY
@@ -444,7 +444,9 @@ def test_nothing_is_wider_than_the_window_and_dark_is_dark(
     assert (light == "rgb(255, 255, 255)") == ("color_scheme" not in options)
 
 
-def test_it_prints_to_pages_with_every_section(comparison, open_page, tmp_path):
+def test_the_page_prints_with_its_sections_within_the_paper_s_width(
+    comparison, open_page, tmp_path
+):
     page = open_page(
         write_report([comparison.path], comparison.path / "report.html"), color_scheme="dark"
     )

@@ -27,7 +27,7 @@ def data_of(text):
     return json.loads(found)
 
 
-def test_evaluations_on_the_page_are_the_rows_of_the_metrics(comparison):
+def test_the_report_holds_the_evaluations_of_every_run_s_metrics(comparison):
     data = report_data([comparison.path], num_episodes=50)
     assert len(data["runs"]) == 12
     for own, run in zip(data["runs"], comparison.runs, strict=True):
@@ -60,7 +60,7 @@ def test_curves_are_means_over_seeds_on_one_axis(comparison):
     assert data["episodes"] is None
 
 
-def test_bands_are_over_seeds_from_three_on_and_over_problems_for_single_runs(build, tmp_path):
+def test_bands_are_over_problems_for_one_seed_and_over_seeds_for_at_least_three(build, tmp_path):
     def band(num_seeds, arm, **options):
         path = tmp_path / f"{num_seeds}{len(options)}"
         made = build["comparison"](path, ARMS, num_seeds=num_seeds, **options)
@@ -78,7 +78,7 @@ def test_bands_are_over_seeds_from_three_on_and_over_problems_for_single_runs(bu
     assert band(2, "grpo", leave_out=(("grpo", 1),))[:2] == (None, None)
 
 
-def test_parts_of_a_composed_method_are_settings_under_their_own_names(build, tmp_path):
+def test_settings_of_a_composed_method_are_listed_by_method_name(build, tmp_path):
     arms = {"grpo": (0.02, ("base",)), "srpo+lte": (0.0, ("base",)), "lte+srpo": (0.0, ("base",))}
     made = build["comparison"](tmp_path / "cmp", arms, num_seeds=1)
     found = report_data([made.path], num_episodes=0)["settings"]["differences"]
@@ -88,7 +88,7 @@ def test_parts_of_a_composed_method_are_settings_under_their_own_names(build, tm
     assert not [key for key in found if "methods" in key]
 
 
-def test_signals_are_without_help_where_there_was_help(comparison):
+def test_signals_use_base_episodes_if_others_had_help(comparison):
     data = report_data([comparison.path], num_episodes=0)
     found = data["by_source"]["chain"]["signals"]["srpo"]["rollout/pass_rate"]
     runs = [run for run in comparison.runs if (run.source, run.arm) == ("chain", "srpo")]
@@ -97,7 +97,7 @@ def test_signals_are_without_help_where_there_was_help(comparison):
     assert set(data["by_source"]["chain"]["signals"]["srpo"]) == set(SIGNALS)
 
 
-def test_cost_adds_up_to_the_tokens_and_discarded_ones_are_beside(comparison):
+def test_costs_by_role_sum_to_the_sampled_tokens_and_discarded_tokens_are_separate(comparison):
     data = report_data([comparison.path], num_episodes=0)
     for source in ("chain", "inverse"):
         for arm in ARMS:
@@ -111,7 +111,7 @@ def test_cost_adds_up_to_the_tokens_and_discarded_ones_are_beside(comparison):
     }  # fmt: skip
 
 
-def test_preparation_is_a_cost_of_its_own(build, tmp_path):
+def test_preparation_is_a_separate_cost(build, tmp_path):
     rows = build["write_run"](tmp_path / "run", TrainConfig())
     for row in rows[1:]:
         row["rollout/sampled_tokens_total"] += 5000
@@ -122,7 +122,7 @@ def test_preparation_is_a_cost_of_its_own(build, tmp_path):
     assert cost["preparation"] + cost["base"] == rows[-1]["rollout/sampled_tokens_total"]
 
 
-def test_outcomes_are_the_first_and_the_last_quarter(build, tmp_path):
+def test_outcome_shares_are_means_over_the_first_and_the_last_quarter(build, tmp_path):
     rows = build["write_run"](tmp_path / "run", TrainConfig(), lift=0.05, iterations=8)
     first, last = report_data([tmp_path / "run"], num_episodes=0)["by_source"]["chain"]["outcomes"][
         "grpo"
@@ -135,14 +135,14 @@ def test_outcomes_are_the_first_and_the_last_quarter(build, tmp_path):
     )
 
 
-def test_settings_that_differ_are_listed_but_for_the_seed(comparison):
+def test_settings_that_differ_are_listed_except_the_seed(comparison):
     settings = report_data([comparison.path], num_episodes=0)["settings"]
     assert settings["differences"]["method.kind"] == {"grpo": "grpo", "srpo": "srpo"}
     assert not {"seed", "env.problems"} & set(settings["differences"])
     assert settings["facts"]["model"] == "base"
 
 
-def test_episodes_are_of_one_seed_within_the_limit_and_of_common_iterations(comparison):
+def test_shown_episodes_are_of_one_seed_within_the_limit_up_to_the_last_iteration(comparison):
     store = report_data([comparison.path], num_episodes=100)["episodes"]
     assert 0 < len(store["items"]) <= 100
     assert {item["seed"] for item in store["items"]} == {0}
@@ -172,7 +172,7 @@ def test_an_episode_on_the_page_is_the_recorded_one(comparison):
     assert store["problems"][item["problem"]]["problem_id"] == row["state"]["problem"]["problem_id"]
 
 
-def test_runs_from_before_episodes_told_steps_and_advantages_are_read(build, tmp_path):
+def test_episodes_of_old_runs_without_steps_and_advantages_are_read(build, tmp_path):
     rng = np.random.default_rng(0)
     new = build["written"](build["some_episodes"](rng, 1, 4, ("base",)))
     added = ("is_auxiliary", "advantage", "sampled_tokens", "hides_guidance", "step_ends", "pieces")
@@ -189,7 +189,7 @@ def test_runs_from_before_episodes_told_steps_and_advantages_are_read(build, tmp
         assert (a["advantage"], a["learned"]) == (None, None)
 
 
-def test_runs_of_one_method_are_told_apart_by_their_directories(build, tmp_path):
+def test_runs_of_one_method_are_named_by_their_directories(build, tmp_path):
     build["write_run"](tmp_path / "one", TrainConfig(seed=1))
     build["write_run"](tmp_path / "two", TrainConfig(seed=2))
     data = report_data([tmp_path / "one", tmp_path / "two"], num_episodes=0)
@@ -199,7 +199,7 @@ def test_runs_of_one_method_are_told_apart_by_their_directories(build, tmp_path)
     assert curve["low"][0] == data["runs"][0]["evals"][0]["pass_at_1_low"]
 
 
-def test_text_cannot_leave_the_data(build, tmp_path):
+def test_hostile_text_cannot_break_out_of_the_embedded_data(build, tmp_path):
     rng = np.random.default_rng(0)
     rows = build["written"](build["some_episodes"](rng, 1, 2, ("base",)))
     for row in rows:
@@ -235,7 +235,7 @@ def test_json_is_ascii_without_markup():
     assert json.loads(text) == {"a": HOSTILE}
 
 
-def test_what_cannot_be_reported_is_refused(build, tmp_path):
+def test_paths_without_runs_or_metrics_are_refused(build, tmp_path):
     with pytest.raises(ConfigError, match="a report must have a path"):
         write_report([], tmp_path / "out.html")
     with pytest.raises(ConfigError, match="num_episodes must be at least 0"):

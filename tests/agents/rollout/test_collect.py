@@ -147,7 +147,7 @@ def test_trajectories_are_named_by_the_seed_and_their_number():
     assert ids == ["7/0", "7/1", "8/0", "8/1", "7/2", "8/2"]
 
 
-def test_tokens_that_the_environment_leaves_out_are_counted_but_not_trained():
+def test_tokens_that_the_environment_drops_are_counted_but_not_trained():
     env = make_env()
     text = "#### 36\nand so on$"
     policy = ScriptedPolicy({"12*3=?\n>": [text]})
@@ -163,7 +163,7 @@ def test_tokens_that_the_environment_leaves_out_are_counted_but_not_trained():
     assert sample.behavior_log_probs == tuple(-(index + 1) / 8 for index in range(8))
 
 
-def test_a_response_that_stops_without_its_end_token_is_closed_by_the_env_and_not_trained_there():
+def test_an_end_token_that_the_environment_adds_is_not_trained():
     env = make_env()
     policy = ScriptedPolicy({"12*3=?\n>": ["#### 36"]})
     batch = collect(
@@ -192,7 +192,7 @@ def test_a_prefix_is_context_and_never_an_action():
     assert sample.role == "reset"
 
 
-def test_guidance_is_sampled_under_and_not_trained_under():
+def test_guidance_is_in_the_sampling_prompt_and_not_in_the_training_context():
     env = make_env()
     (state,) = initial_states(env, ["toy/train/0"], seed=0)
     hinted = state.with_guidance(reason_env.Guidance("answer", ("36",)))
@@ -269,13 +269,13 @@ def test_an_episode_whose_verifier_failed_is_in_no_group():
     assert method.training_samples([short], np.random.default_rng(0)) == []
 
 
-def test_a_text_environment_is_refused_because_ids_would_be_read_again():
+def test_an_environment_in_text_format_is_refused():
     env = gym.make("MathReason-v0", problems=PROBLEMS, format="text")
     with pytest.raises(ConfigError, match="format 'tokens', got 'text'"):
         collect([], env=env, policy=ScriptedPolicy({}), sampling=SamplingConfig(), seed=0)
 
 
-def test_another_environment_is_refused():
+def test_an_environment_that_is_not_a_reason_env_is_refused():
     env = gym.make("CartPole-v1")
     with pytest.raises(ConfigError, match="stack on ReasonEnv, got CartPoleEnv"):
         collect([], env=env, policy=ScriptedPolicy({}), sampling=SamplingConfig(), seed=0)

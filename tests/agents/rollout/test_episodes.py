@@ -19,7 +19,7 @@ def rows_of(trajectories, limit=100, samples=(), rows=None, old=None):
     return episode_rows(trajectories, limit, samples=samples, rows=rows, old_log_probs=old or {})
 
 
-def test_samples_find_their_episodes_whatever_their_order_and_group(build):
+def test_samples_are_matched_to_episodes_in_any_order_and_group(build):
     state = build["problem_state"](1)
     first, second, third = (build["trajectory"](state, text) for text in ("a\n", "b\n", "c\n"))
     samples = [
@@ -29,7 +29,7 @@ def test_samples_find_their_episodes_whatever_their_order_and_group(build):
     assert trained_rows([first, second, third], samples) == [1, None, 0]
 
 
-def test_episodes_of_equal_tokens_are_told_apart(build):
+def test_episodes_with_equal_tokens_are_distinguished(build):
     state = build["problem_state"](1)
     twins = [build["trajectory"](state, "a\n") for _ in range(3)]
     samples = [training_sample(twins[2], 0.5), training_sample(twins[1], -0.5)]
@@ -39,7 +39,7 @@ def test_episodes_of_equal_tokens_are_told_apart(build):
     assert [row["advantage"] for row in written] == [None, -0.5, 0.5]
 
 
-def test_a_sample_of_a_reference_has_no_episode_though_its_tokens_are_equal(build):
+def test_a_reference_sample_has_no_episode_even_if_its_tokens_equal_one(build):
     item = build["trajectory"](build["problem_state"](1), "a\n")
     imitated = replace(training_sample(item, 0.5), source="reference", trajectory_id=None)
     assert trained_rows([item], [imitated]) == [None]
@@ -64,7 +64,7 @@ def test_a_sample_keeps_its_episode_in_json_and_one_of_version_0_1_has_none(buil
     assert TrainingSample.from_dict(plain) == replace(sample, trajectory_id=None)
 
 
-def test_a_row_tells_that_guidance_is_hidden_in_training(build):
+def test_a_row_records_that_training_hides_the_guidance(build):
     state = build["problem_state"](1)
     told = state.with_guidance(Guidance("mistakes", ("35",)))
     item = build["trajectory"](told, "a\n", learn_from=state, role="hinted")
@@ -73,7 +73,7 @@ def test_a_row_tells_that_guidance_is_hidden_in_training(build):
     assert row["state"]["guidance"] == [["mistakes", ["35"]]]
 
 
-def test_discarded_tokens_are_those_of_answering_episodes_without_a_sample(build):
+def test_discarded_tokens_count_episodes_without_a_sample_except_localisations(build):
     state = build["problem_state"](1)
     items = [
         build["trajectory"](state, "a\n"),  # 2 letters, the end and one that was left out
@@ -84,7 +84,7 @@ def test_discarded_tokens_are_those_of_answering_episodes_without_a_sample(build
     assert discarded_metrics(items, [None, 0, None]) == {"rollout/discarded_tokens": 4}
 
 
-def test_whole_problems_are_kept_with_resets_that_came_later(build):
+def test_a_limit_keeps_whole_problems_with_their_later_resets(build):
     one, two, three = (build["problem_state"](number) for number in (1, 2, 3))
     items = [build["trajectory"](state, "a\n", index=at) for at in (0, 1) for state in (one, two)]
     items += [build["trajectory"](three, "a\n")]
@@ -101,7 +101,7 @@ def test_whole_problems_are_kept_with_resets_that_came_later(build):
     assert ids(0) == []
 
 
-def test_a_row_tells_steps_tokens_advantage_and_both_log_probabilities(build):
+def test_a_row_records_steps_tokens_advantage_and_both_log_probabilities(build):
     state = build["problem_state"](1)
     item = build["trajectory"](state, "a\nbc\n", log_prob=-0.1234567891)
     sample = training_sample(item, 0.75)

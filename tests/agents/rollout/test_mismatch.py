@@ -63,7 +63,7 @@ def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_top_k(s
     assert at_one["rollout/mismatch_mean"] > 1e-3
 
 
-def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(session, batch):
+def test_a_constant_shift_of_the_sampler_s_log_probs_is_measured(session, batch):
     found = measured(session, shifted(batch, 0.3), limit=0.4)
     assert found["rollout/mismatch_mean"] == pytest.approx(0.3, abs=1e-4)
     assert found["rollout/mismatch_kl_behavior_policy"] == pytest.approx(
@@ -72,7 +72,7 @@ def test_a_sampler_that_is_off_by_a_constant_is_measured_as_that(session, batch)
     assert found["rollout/mismatch_alarm"] == 0
 
 
-def test_the_alarm_warns_or_stops(session, batch, caplog):
+def test_a_mismatch_above_the_limit_warns_or_stops_the_run(session, batch, caplog):
     found = measured(session, shifted(batch, 0.3), limit=0.2)
     assert found["rollout/mismatch_alarm"] == 1
     assert "sampler and trainer must agree within 0.2 nats a token, got 0.3" in caplog.text
@@ -85,7 +85,7 @@ def test_the_temperature_of_a_start_replaces_that_of_the_run(session, batch):
     assert measured(session, other)["rollout/mismatch_mean"] > 1e-3
 
 
-def test_only_some_episodes_are_scored_spread_over_the_groups(session, batch):
+def test_the_configured_number_of_episodes_is_scored_spread_over_the_groups(session, batch):
     asked = []
 
     class Listening:
@@ -99,7 +99,7 @@ def test_only_some_episodes_are_scored_spread_over_the_groups(session, batch):
     assert measured(session, []) == {}
 
 
-def test_trajectories_of_one_temperature_are_scored_in_one_call_as_they_are_alone(session, batch):
+def test_trajectories_of_one_temperature_are_scored_in_one_call_with_equal_results(session, batch):
     calls = []
 
     class Listening:

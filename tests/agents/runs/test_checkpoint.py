@@ -103,7 +103,7 @@ def trained_optimizer() -> torch.optim.Optimizer:
     return optimizer
 
 
-def test_a_checkpoint_gives_back_every_bit_of_the_learner_and_of_the_progress(tmp_path):
+def test_a_checkpoint_restores_the_learner_and_the_progress_bit_for_bit(tmp_path):
     run = run_with(tmp_path, iterations=10)
     optimizer = trained_optimizer()
     generator = np.random.default_rng(2**90)
@@ -129,7 +129,7 @@ def test_a_checkpoint_gives_back_every_bit_of_the_learner_and_of_the_progress(tm
     assert restored.random() == generator.random()
 
 
-def test_a_restored_optimizer_goes_on_as_the_original():
+def test_a_restored_optimizer_continues_as_the_original():
     first, second = trained_optimizer(), trained_optimizer()
     second.state.clear()
     second.load_state_dict(unpack(*pack(first.state_dict())))
@@ -164,7 +164,7 @@ def test_sixteen_bit_floats_survive():
     assert torch.equal(back, tensor)
 
 
-def test_names_that_join_to_one_do_not_overwrite_each_other():
+def test_keys_that_join_to_equal_paths_do_not_overwrite_each_other():
     tree = {
         "a/b": torch.tensor(1),
         "a": {"b": torch.tensor(2)},
@@ -201,7 +201,7 @@ def through_files(tree):
 
 
 @pytest.mark.parametrize("value", [{1, 2}, np.int64(3), np.float32(0.5), b"x", object()])
-def test_a_value_that_would_not_come_back_equal_is_refused_by_its_place(value):
+def test_a_value_that_does_not_round_trip_is_refused_with_its_path(value):
     with pytest.raises(ConfigError, match=r"state 'learner/x/1' must hold tensors, .*convert it"):
         pack({"learner": {"x": [0, value]}})
 
@@ -250,7 +250,7 @@ def test_a_process_killed_while_it_writes_leaves_a_run_that_resumes(tmp_path):
 @pytest.mark.parametrize(
     "name", ["model/model.safetensors", "model/config.json", "state.json", "state.safetensors"]
 )
-def test_a_checkpoint_that_misses_a_file_is_refused_by_name(tmp_path, name):
+def test_a_checkpoint_with_a_missing_file_is_refused_and_the_file_named(tmp_path, name):
     run = saved(tmp_path, 1, 2)
     path = latest_checkpoint(run)
     assert path is not None

@@ -79,7 +79,7 @@ def test_a_dumped_config_loads_as_an_equal_one(config):
     columns=st.dictionaries(st.text(), st.text()),
     stages=st.lists(st.builds(Adam, learning_rate=st.floats(allow_nan=False))).map(tuple),
 )
-def test_any_values_of_the_annotated_types_come_back(rate, seed, levels, columns, stages):
+def test_any_values_of_the_annotated_types_round_trip(rate, seed, levels, columns, stages):
     config = Run(
         problems="p", clip_high=rate, seed=seed, levels=levels, columns=columns, stages=stages
     )
@@ -107,7 +107,7 @@ def test_an_integer_in_a_float_field_becomes_a_float():
     assert type(value) is float
 
 
-def test_the_alternative_of_a_union_is_chosen_by_its_kind_alone():
+def test_kind_alone_chooses_the_alternative_of_a_union():
     text = '{"problems": "a", "optimizer": {"kind": "sgd"}, "stages": [{"kind": "adam"}]}'
     assert load(Run, text) == Run(problems="a", optimizer=Sgd(), stages=(Adam(),))
 
@@ -160,13 +160,13 @@ def test_the_alternative_of_a_union_is_chosen_by_its_kind_alone():
         ),
     ],
 )
-def test_a_wrong_config_is_refused_with_the_place_and_the_remedy(text, message):
+def test_a_wrong_config_is_refused_with_its_path_and_the_remedy(text, message):
     with pytest.raises(ConfigError, match=message):
         load(Run, text)
 
 
 @pytest.mark.parametrize("value", ["true", "1.0"])
-def test_a_literal_is_of_its_own_type_because_true_equals_one(value):
+def test_a_literal_of_integers_refuses_true_and_floats(value):
     @dataclass(frozen=True)
     class Numbered:
         order: Literal[1, 2] = 2
@@ -214,7 +214,7 @@ def test_a_field_under_both_of_its_names_is_refused():
         load(CPIConfig, '{"alpha": 0.25, "step_size": 0.25}')
 
 
-def test_each_renamed_field_is_one_of_its_config():
+def test_each_renamed_field_exists_in_its_config_and_its_old_name_does_not():
     for cls in (CPIConfig, LossConfig, RRPOConfig):
         names = {item.name for item in dataclasses.fields(cls)}
         assert set(RENAMED[cls.__name__].values()) <= names

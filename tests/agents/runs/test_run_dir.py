@@ -51,7 +51,7 @@ def scalars(path: Path) -> list[tuple[int, float]]:
     return [(item.step, round(item.value, 6)) for item in events.Scalars("rollout/pass_rate")]
 
 
-def test_a_run_gives_back_its_config_metrics_and_episodes(tmp_path):
+def test_a_run_s_config_metrics_and_episodes_round_trip(tmp_path):
     with started(tmp_path / "deep" / "run") as run:
         run.write_metrics(0, {"eval/pass_at_1": 0.25})
         run.write_metrics(1, {"rollout/pass_rate": 0.5, "time/rollout_s": 2.0})
@@ -65,7 +65,7 @@ def test_a_run_gives_back_its_config_metrics_and_episodes(tmp_path):
     assert again.read_episodes(1) == [{"text": "12*3=36\n", "ids": [1, 2]}]
 
 
-def test_seconds_are_kept_out_of_the_file_that_two_runs_share(tmp_path):
+def test_durations_are_written_to_a_separate_file(tmp_path):
     for name in ("a", "b"):
         with started(tmp_path / name) as run:
             work(run, range(1, 4))
@@ -202,7 +202,7 @@ def test_numbers_of_numpy_are_written_and_what_is_no_number_is_refused(tmp_path)
             run.write_metrics(2, {"loss/total": "0.5"})
 
 
-def test_a_number_that_json_has_no_word_for_is_null_and_said(tmp_path, caplog):
+def test_a_nan_metric_is_written_as_null_with_a_warning(tmp_path, caplog):
     with started(tmp_path) as run, caplog.at_level(logging.WARNING):
         run.write_metrics(1, {"loss/total": math.nan, "rollout/pass_rate": None})
     assert (tmp_path / "metrics.jsonl").read_text() == (
@@ -220,7 +220,7 @@ def test_an_episode_that_json_cannot_hold_is_refused_and_leaves_no_file(tmp_path
         assert run.read_episodes(1) == []
 
 
-def test_provenance_says_what_the_run_and_its_resumption_ran_on(tmp_path):
+def test_provenance_records_command_and_device_of_a_run_and_of_its_resumption(tmp_path):
     run = RunDir.create(
         tmp_path,
         Config(),

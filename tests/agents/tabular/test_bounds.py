@@ -77,7 +77,7 @@ def test_the_performance_difference_lemma_is_an_equality():
         )
 
 
-def test_the_mixture_gains_what_theorem_4_1_and_pirotta_promise_at_any_step():
+def test_a_mixture_gains_at_least_the_bounds_of_theorem_4_1_and_pirotta_at_any_step():
     for mdp, old, candidate, rng in worlds():
         advantage_S = (candidate * old.advantage_SA).sum(-1)
         advantage = policy_advantage(old, candidate)
@@ -106,7 +106,7 @@ def test_the_mixture_gains_what_theorem_4_1_and_pirotta_promise_at_any_step():
         )
 
 
-def test_the_steps_of_corollary_4_2_and_of_pirotta_gain_what_they_promise():
+def test_steps_of_corollary_4_2_and_of_pirotta_gain_at_least_their_bounds():
     for mdp, old, candidate, _ in worlds():
         advantage = policy_advantage(old, candidate)
         step = bounds.cpi_step_size(
@@ -149,7 +149,7 @@ def test_the_gap_to_optimal_is_within_corollary_4_5_and_the_restart_form_is_the_
         assert tight <= loose * (1 + 1e-9) + ROUNDING
 
 
-def test_resets_gain_what_the_horizon_pair_promises_and_more_resets_never_cost():
+def test_resets_gain_at_least_the_horizon_bounds_and_more_resets_never_cost():
     for mdp, policy, rng in horizon_worlds():
         old = finite.evaluate(mdp, policy)
         threshold = float(rng.choice([0.01, 0.05, 0.2]))
@@ -323,7 +323,7 @@ def test_each_bound_has_the_value_that_is_worked_out_by_hand():
     assert bounds.num_samples(value_range=3.0, accuracy=0.25, failure=0.1) == 216
 
 
-def test_a_candidate_that_is_no_better_gets_no_step_and_no_promise():
+def test_a_candidate_with_negative_advantage_has_step_0_and_gain_0():
     assert bounds.cpi_step_size(policy_advantage=-0.1, max_reward=1.0, discount=0.9) == 0
     assert bounds.cpi_gain(policy_advantage=-0.1, max_reward=1.0) == 0
     assert bounds.random_reset_gain(policy_advantage=-0.1, max_return=1.0) == 0

@@ -151,7 +151,7 @@ def test_the_doubling_search_takes_the_best_multiple_of_the_step_of_the_corollar
     assert doubling_step(mdp, one, stay) == (0.0, 0.0)
 
 
-def test_the_doubling_search_stays_small_where_more_would_cost():
+def test_the_doubling_search_takes_no_step_that_is_worse_than_half_or_twice_it():
     for seed in range(20):
         mdp = small(seed, discount=0.99)
         rng = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ def test_the_doubling_search_stays_small_where_more_would_cost():
                 assert performance(mdp, mixed, one.restart_S) - before <= gain + 1e-12
 
 
-def test_a_cautious_step_takes_the_error_off_the_advantage_first():
+def test_a_cautious_step_subtracts_the_error_from_the_advantage():
     mdp = two_states()
     one = evaluate(mdp, START)
     candidate = np.array([[0.0, 1.0], [0.5, 0.5]])
@@ -217,7 +217,7 @@ def test_cpi_stops_when_the_policy_advantage_is_at_most_the_limit():
     assert len(list(run)) == 1
 
 
-def test_a_fixed_step_mixes_with_that_weight_and_promises_nothing():
+def test_a_fixed_step_mixes_with_its_weight_and_guarantees_no_gain():
     mdp = two_states()
     run = conservative_policy_iteration(
         mdp, START, restart=restarts.Initial(), num_iterations=1, step_rule=fixed_step(0.25)
@@ -256,7 +256,7 @@ def test_nspi_of_one_policy_is_policy_iteration_and_a_loop_of_equal_policies_is_
     assert loop_value(mdp, [policy] * 3) == pytest.approx(policy_value(mdp, policy))
 
 
-def test_a_loop_of_two_policies_pays_what_its_alternation_pays():
+def test_the_value_of_a_loop_of_two_policies_is_worked_out_by_hand():
     mdp = two_states()
     stay, go = np.array([[1.0, 0], [1, 0]]), np.array([[0.0, 1], [1, 0]])
     # Stay once, then go: V(0) = 0.5 * 0 + 0.5 * (0.5 * 0.2 + 0.5 * 1)
@@ -407,7 +407,7 @@ def test_reverse_psdp_solves_a_lock_digit_by_digit_where_mu_reaches_and_not_else
     assert last_of(reverse_policy_search(mdp, start, blind)).performance == pytest.approx(1 / 3)
 
 
-def test_reverse_psdp_counts_on_what_will_be_done_not_on_what_could_be():
+def test_reverse_psdp_values_states_under_the_policy_and_not_under_the_best_action():
     # From 0, action 0 leads to 1, which pays 1 for an action that is never taken there, and
     # action 1 leads to 2, which pays 0.5 for certain. No restart reaches 1, so it stays as it is.
     transition = np.zeros((4, 2, 4))
@@ -438,7 +438,7 @@ def chooser_world():
 
 
 @pytest.mark.parametrize("kind", [ActionFeatureChooser, ValueFeatureChooser])
-def test_a_feature_chooser_with_all_features_and_no_noise_is_exact_where_it_is_asked(kind):
+def test_a_feature_chooser_with_all_features_and_no_noise_is_exact(kind):
     mdp, rng = small(), np.random.default_rng(0)
     value = policy_value(mdp, uniform_policy(mdp))
     choose = kind(np.eye(6), 0.0, rng)

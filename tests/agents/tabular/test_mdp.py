@@ -193,7 +193,7 @@ def test_a_mixture_is_the_two_policies_in_proportion():
     assert mix(POLICY, greedy(-POLICY), 0.25)[0] == pytest.approx([0.45, 0.55])
 
 
-def test_action_values_are_normalised():
+def test_a_normalised_action_value_is_worked_out_by_hand():
     # 0.8 * 0.2 + 0.2 * 3 with V = (1, 3), for going from state 0
     got = action_value(two_states(discount=0.2), np.array([1.0, 3.0]))
     assert got[0] == pytest.approx([0.2, 0.76])
@@ -224,7 +224,7 @@ def test_bad_arrays_discounts_and_horizons_are_refused(changes, message):
         two_states(**changes)
 
 
-def test_policies_restarts_steps_and_thresholds_are_checked():
+def test_bad_policies_restarts_steps_and_thresholds_are_refused():
     mdp, horizon = two_states(), two_states(discount=1.0, horizon=2)
     with pytest.raises(ConfigError, match=r"policy_SA must have shape \(2, 2\), got \(3, 2\)"):
         policy_value(mdp, np.full((3, 2), 0.5))
@@ -248,7 +248,7 @@ def test_policies_restarts_steps_and_thresholds_are_checked():
         _ = two_states(reward_SA=np.array([[-1.0, 0], [0, 0]])).max_reward
 
 
-def test_families_refuse_what_cannot_be():
+def test_families_refuse_parameters_out_of_range():
     rng = np.random.default_rng(0)
     with pytest.raises(ConfigError, match=r"branching must be in 1\.\.3, got 4"):
         families.garnet(num_states=3, num_actions=2, branching=4, rng=rng)

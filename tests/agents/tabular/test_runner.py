@@ -54,7 +54,7 @@ def test_two_workers_give_the_rows_of_one_in_the_same_order():
     assert {row["seed"] for row in one} == {0, 1, 2}
 
 
-def test_the_exact_sample_count_is_what_drawn_resets_show():
+def test_the_exact_sample_count_agrees_with_sampled_resets():
     rows = [row for row in resets.coverage(1) if row["samples"] < 30_000]
     ratio = np.array([row["sampled"] / row["samples"] for row in rows])
     # 200,000 resets measure a mean of three errors in 30,000 to 13 %, so its square to 26 %.
@@ -71,7 +71,7 @@ def test_a_fitted_slope_is_a_power_and_its_interval_is_over_seeds():
     assert (got.estimate, got.low, got.high) == pytest.approx((-0.5, -1, 0))
 
 
-def test_names_counts_and_values_are_checked():
+def test_unknown_names_and_bad_counts_and_values_are_refused():
     with pytest.raises(UnknownNameError, match=r"no tabular setting 'chian'.*mean 'chain'"):
         run_setting("chian")
     with pytest.raises(ConfigError, match="num_seeds must be at least 1, got 0"):

@@ -190,7 +190,7 @@ def test_each_sampled_algorithm_counts_its_transitions_and_repeats_with_its_seed
     assert {one.num_transitions for one in ALGORITHMS[name](mdp, ExactCritic())} == {0}
 
 
-def test_an_evaluation_costs_the_transitions_that_its_episodes_last():
+def test_an_evaluation_counts_the_transitions_of_its_episodes():
     mdp, policy, mu = world(5, discount=0.9)
     critic = SampledCritic(20_000, np.random.default_rng(0))
     critic.evaluate(mdp, policy, mu)
@@ -285,7 +285,7 @@ def test_cpi_steps_and_stops_by_the_second_evaluation():
     assert second.step_size == pytest.approx(0.2 * exact / (4 * mdp.max_reward))
 
 
-def test_without_a_reward_in_sight_nothing_changes():
+def test_without_a_sampled_reward_the_policy_does_not_change():
     mdp = TabularMDP.from_model(restart_chain(num_states=40), discount=0.9)
     critic = SampledCritic(500, np.random.default_rng(0))
     (only,) = sampled_cpi(
@@ -372,6 +372,6 @@ def test_the_samples_of_the_theorem_are_those_worked_out_by_hand():
     assert visits == pytest.approx(visits.round())
 
 
-def test_a_sampled_critic_needs_a_sample():
+def test_a_sampled_critic_without_samples_is_refused():
     with pytest.raises(ConfigError, match="num_samples must be at least 1, got 0"):
         SampledCritic(0, np.random.default_rng(0))

@@ -58,7 +58,7 @@ def test_the_twin_s_values_are_those_worked_out_by_hand():
     assert finite.evaluate(twin.mdp, twin.reference_SA).performance == 1.0
 
 
-def test_a_register_can_come_right_again_and_only_the_reference_answer_pays():
+def test_two_errors_that_cancel_pay_but_are_not_clean():
     again = Problem(
         problem_id="toy/test/1",
         question="x=1 y=2 z=3\nA:x+4 B:x-2",
@@ -89,7 +89,7 @@ def test_unlikely_wrong_branches_are_lost_and_counted_but_the_right_one_is_kept(
     assert some.lost == pytest.approx(1 - 0.9**2 * 0.9)
 
 
-def test_each_method_s_restarts_have_the_worth_worked_out_by_hand():
+def test_signal_and_steps_of_each_method_s_restarts_are_worked_out_by_hand():
     twin = chain_twin(PROBLEM, written, codec=CODEC, min_probability=0.1)
     rows = {row["method"]: row for row in method_rows(twin, threshold=0.35)}
     # Steps from the start: 1 + 0.9 + 0.81. max_a A: 0.54 - 0.324 first, then 0.9 - 0.54 after the

@@ -59,7 +59,7 @@ def test_arms_of_one_seed_share_the_evaluation_before_training(tmp_path, monkeyp
     ],
     ids=str,
 )
-def test_whatever_decides_an_evaluation_decides_its_entry(changes, tmp_path):
+def test_every_setting_that_affects_an_evaluation_changes_its_cache_entry(changes, tmp_path):
     first = config(tmp_path)
     initial_metrics(build_session(first))
     if isinstance(changes.get("eval"), dict):
@@ -68,7 +68,7 @@ def test_whatever_decides_an_evaluation_decides_its_entry(changes, tmp_path):
     assert len(entries(tmp_path)) == 2
 
 
-def test_other_weights_have_another_entry(tmp_path):
+def test_other_weights_have_another_cache_entry(tmp_path):
     trained = build_session(config(tmp_path))
     initial_metrics(trained)
     with_other = build_session(config(tmp_path))
@@ -78,7 +78,7 @@ def test_other_weights_have_another_entry(tmp_path):
     assert len(entries(tmp_path)) == 2
 
 
-def test_a_run_that_takes_an_entry_writes_what_it_would_have_written(tmp_path):
+def test_a_run_writes_equal_metrics_with_and_without_a_cached_evaluation(tmp_path):
     texts = []
     for number, folder in enumerate((None, tmp_path / "kept", tmp_path / "kept")):
         own = config(folder)
@@ -99,7 +99,7 @@ def test_a_damaged_entry_is_refused_and_says_what_to_do(tmp_path):
             initial_metrics(build_session(config(tmp_path)))
 
 
-def test_without_problems_to_evaluate_on_nothing_is_kept(tmp_path):
+def test_without_evaluation_problems_no_cache_entry_is_written(tmp_path):
     own = config(tmp_path / "kept", env=EnvConfig(problems=str(_file(tmp_path))))
     assert initial_metrics(build_session(own)) == {}
     assert not (tmp_path / "kept").exists()

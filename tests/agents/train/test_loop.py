@@ -97,7 +97,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, one_iteration):
     assert all(torch.equal(v, weights(second)[n]) for n, v in weights(first).items())
 
 
-def test_zero_advantages_leave_every_weight_alone(tmp_path):
+def test_zero_advantages_change_no_weight(tmp_path):
     config = small(zero_advantages=True)
     before = weights(build_session(config))
     session, rows = run_to_end(config, tmp_path / "run")
@@ -158,7 +158,7 @@ def test_the_last_checkpoint_is_a_model_that_loads_and_is_the_trained_one(one_it
     assert all(torch.equal(value, loaded[name]) for name, value in weights(session).items())
 
 
-def test_a_kl_term_needs_no_more_than_its_coefficient(tmp_path):
+def test_a_kl_coefficient_is_enough_to_train_with_a_reference_policy(tmp_path):
     from reason_env.agents.learning import LossConfig
 
     method = GRPOConfig(group_size=4, loss=LossConfig(kl_coefficient=0.1))
@@ -221,13 +221,13 @@ def test_a_preparation_runs_once_reports_progress_and_is_in_the_first_row(tmp_pa
     assert rows[1]["rollout/sampled_tokens_total"] == prepared + rows[1]["rollout/sampled_tokens"]
 
 
-def test_a_preparation_that_is_out_of_time_says_how_far_it_came():
+def test_a_preparation_that_uses_up_the_time_is_refused():
     session = build_session(searching(max_minutes=0.5))
     with pytest.raises(ConfigError, match=r"must leave time to train, got 0\.5 and 0 of"):
         prepare(session, deadline=0.0)
 
 
-def test_a_directory_has_the_splits_of_its_files_by_its_bare_path_too(tmp_path):
+def test_a_directory_has_the_splits_of_its_files_with_and_without_a_prefix(tmp_path):
     for name in ("train.jsonl", "test.parquet", "mine.jsonl"):
         (tmp_path / name).write_text("")
     known = {
@@ -243,7 +243,7 @@ def test_a_directory_has_the_splits_of_its_files_by_its_bare_path_too(tmp_path):
     assert not EnvConfig(problems=str(tmp_path)).has_split("validation")
 
 
-def test_a_directory_without_a_test_split_is_trained_on_and_what_is_asked_for_must_be_there(
+def test_a_directory_without_a_test_split_has_no_evaluation_and_a_named_split_must_exist(
     tmp_path,
 ):
     row = '{"question": "2+2", "answer": "4"}\n'
@@ -260,7 +260,7 @@ def test_a_directory_without_a_test_split_is_trained_on_and_what_is_asked_for_mu
         evaluated(split="dev")
 
 
-def test_words_of_guidance_are_settings_and_end_their_line():
+def test_guidance_texts_are_settings_and_get_a_final_newline():
     words = {"mistakes": "Not one of {pieces}.", "partial_solution": "So far:\n{pieces}"}
     config = EnvConfig(guidance=words)
     shown = config.make(ByteCodec()).unwrapped.prompt.guidance

@@ -37,9 +37,6 @@ def problems_of(name: str, *, size: int = 300, **changes) -> ProblemSet:
     return FAMILIES[name].make(size=size, **changes)
 
 
-# Splits, levels, determinism
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_splits_share_no_question_whatever_seed_and_size(name):
     questions = {
@@ -154,9 +151,6 @@ def test_making_and_demonstrating_leave_the_global_generator_alone():
     assert random.getstate() == before
 
 
-# Guessing
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("levels", [(1, 3), (8, 10)])
 def test_the_most_common_answer_is_right_in_under_one_percent(name, levels):
@@ -204,9 +198,6 @@ def test_leaving_the_registers_as_they_are_is_no_answer(name):
     stated = ["".join(re.findall(r"[xyz]=(\d)", problem.question)) for problem in problems]
     same = sum(s == p.answer for s, p in zip(stated, problems, strict=True))
     assert same / len(problems) < 0.02
-
-
-# Demonstrations and the step checker
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -305,9 +296,6 @@ def test_the_checker_finds_nothing_wrong_in_the_states_of_a_right_episode():
     env.step("")
     assert env.state.verdict.is_correct
     assert first_wrong_step(problem, env.state.steps) is None
-
-
-# Refusals
 
 
 @pytest.mark.parametrize(
