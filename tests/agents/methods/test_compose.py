@@ -98,7 +98,7 @@ def trained(found):
     ]
 
 
-def test_srpo_then_lte_resets_from_the_seed_and_merges_hints_into_the_remaining_group():
+def test_srpo_then_lte_resets_from_the_source_and_merges_hints_into_the_remaining_group():
     hinted = "2*3*4=?\nNot: 21, 22\n>"  # the seed's 20 is not in the group any more
     method = composed(SRPO, LTE)
     found, policy = run(
@@ -146,7 +146,7 @@ def test_srpo_then_lte_resets_from_the_seed_and_merges_hints_into_the_remaining_
     assert len(policy.asked) == 4
 
 
-def test_lte_then_srpo_hints_on_the_whole_group_before_srpo_removes_its_seed():
+def test_lte_then_srpo_hints_on_the_whole_group_before_srpo_removes_its_source():
     hinted = "2*3*4=?\nNot: 20, 21, 22\n>"
     lte = LTEConfig(group_size=3, advantage=MEAN, loss=LossConfig(clip_high=0.28))
     method = composed(lte, SRPO)
@@ -181,7 +181,7 @@ def test_lte_then_srpo_hints_on_the_whole_group_before_srpo_removes_its_seed():
     assert set(method.role_losses) == {"hinted", "reset", "top_up", "localise"}
 
 
-def test_srpo_after_another_method_keeps_an_extra_seed_in_the_group_and_adds_no_tries():
+def test_srpo_after_another_method_keeps_an_extra_source_in_the_group_and_adds_no_tries():
     extra = SRPOConfig(num_base=2, num_reset=2, source_choice="extra")
     grpo = GRPOConfig(group_size=3, advantage=MEAN)
     script = {PROMPT: [RIGHT, CHAIN, "#### 21$"], LOCALISE: [NAMED], AFTER: [RIGHT, RIGHT]}
@@ -333,7 +333,7 @@ def test_srpo_lte_and_expo_together_reset_hint_and_explain():
     ]
 
 
-def test_expo_then_srpo_takes_the_seed_from_expo_s_group_and_adds_resets():
+def test_expo_then_srpo_takes_the_source_from_expo_s_group_and_adds_resets():
     script = {PROMPT: [CHAIN, RIGHT], SHOWN: [EXPLAINED], LOCALISE: [NAMED], AFTER: [RIGHT, RIGHT]}
     expo = ExPOConfig(group_size=2, beta=0.5, advantage=MEAN)
     found, _ = run(composed(expo, SRPO), script)

@@ -53,7 +53,7 @@ def shape(found):
 BASE, RESETS = "0:toy/train/0", "0:toy/train/0/reset"
 
 
-def test_the_first_failure_is_the_seed_and_resets_form_a_separate_group():
+def test_the_first_failure_is_the_source_and_resets_form_a_separate_group():
     found, policy = run(
         {PROMPT: [RIGHT, WRONG, OTHER, RIGHT, RIGHT], PROMPT + FIRST_STEP: RESET},
         seed=seed_of(1, 3),
@@ -102,7 +102,7 @@ def test_a_reset_keeps_the_steps_before_step_k(kept, prefix):
     assert shape(found)[1] == [(RESETS, "reset", 4)]
 
 
-def test_k_is_uniform_over_the_steps_of_the_seed():
+def test_k_is_uniform_over_the_steps_of_the_source():
     found, _ = run({PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
     seed = found.groups[0].trajectories[0]
     rng = np.random.default_rng(7)
@@ -113,7 +113,7 @@ def test_k_is_uniform_over_the_steps_of_the_seed():
     assert all(abs(count / 3000 - 1 / 3) < 0.035 for count in counts.values())
 
 
-def test_a_reset_has_the_start_s_prompt_and_the_seed_s_steps():
+def test_a_reset_has_the_start_s_prompt_and_the_source_s_steps():
     found, _ = run({PROMPT: [WRONG, *[RIGHT] * 4], PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
     (reset,) = found.batches[1]
     assert reset.state == ReasonState(problem=PROBLEM, codec=CODEC).extend(ids(FIRST_STEP), "reset")
@@ -141,7 +141,7 @@ def test_without_a_failure_in_twelve_tries_the_base_group_is_topped_up_to_eight(
     assert found.num_sampled_tokens == 15 * 8 + 21
 
 
-def test_a_failure_in_a_later_wave_ends_the_tries_and_discards_the_rest_of_the_wave():
+def test_a_failure_in_a_later_round_ends_the_tries_and_discards_the_rest_of_the_round():
     tries = [RIGHT] * 6 + [WRONG, OTHER, RIGHT]
     found, _ = run({PROMPT: tries, PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
     assert shape(found) == [[(BASE, "base", 5)], [(BASE, "base", 4)], [(RESETS, "reset", 4)]]
@@ -166,7 +166,7 @@ def test_reading_tries_stops_where_the_paper_s_loop_stops_sampling():
     assert (short.source, short.num_read) == (None, 6)
 
 
-def test_the_size_of_further_waves_is_a_setting_and_never_exceeds_the_tries():
+def test_the_size_of_further_rounds_is_a_setting_and_never_exceeds_the_tries():
     found, _ = run({PROMPT: [RIGHT] * 15}, tries_per_round=3, max_tries=7, num_base=3, num_reset=2)
     assert [batch[0].num_samples for batch in found.batches] == [4, 3, 2]
     assert found.batches[-1][0].role == "top_up"
@@ -180,7 +180,7 @@ def test_the_two_groups_have_their_own_sizes():
     assert [item.role for item in found.samples] == ["base"] * 2 + ["reset"] * 3
 
 
-def test_the_extra_seed_policy_keeps_failures_in_the_base_group():
+def test_source_choice_extra_keeps_failures_in_the_base_group():
     tries = [OTHER, RIGHT, OTHER, RIGHT, RIGHT, RIGHT, WRONG, RIGHT, RIGHT]
     script = {PROMPT: tries, PROMPT + FIRST_STEP: RESET}
     found, _ = run(script, seed=seed_of(1, 3), source_choice="extra")
@@ -193,7 +193,7 @@ def test_the_extra_seed_policy_keeps_failures_in_the_base_group():
     assert found.batches[2][0].state.text == FIRST_STEP
 
 
-def test_truncated_chains_are_failures_and_can_be_the_seed():
+def test_truncated_chains_are_failures_and_can_be_the_source():
     endless = "1\n2\n3" * 10
     script = {PROMPT: [endless] * 5 + [RIGHT, OTHER, OTHER, OTHER]}
     found, policy = run(script, seed=seed_of(0, 13))  # 12 closed steps in 30 tokens, one open
@@ -204,7 +204,7 @@ def test_truncated_chains_are_failures_and_can_be_the_seed():
     assert found.of_role("reset")[0].advantage == pytest.approx(math.sqrt(3))
 
 
-def test_an_ungraded_episode_counts_as_a_try_but_is_neither_base_nor_seed(monkeypatch):
+def test_an_ungraded_episode_counts_as_a_try_but_is_neither_base_nor_source(monkeypatch):
     from reason_env.env import reason_env as env_module
 
     def failing(response, answer, options):
@@ -242,7 +242,7 @@ def test_a_reset_that_the_verifier_could_not_grade_is_left_out_of_its_group(monk
     assert [item.advantage for item in found.of_role("reset")] == pytest.approx(expected)
 
 
-def test_problems_in_different_waves_do_not_mix():
+def test_problems_in_different_rounds_do_not_mix():
     problems = ProblemSet(
         "toy", (PROBLEM, Problem(problem_id="toy/train/1", question="1+1=?", answer="2"))
     )

@@ -195,7 +195,7 @@ def test_without_a_failure_nothing_is_localised():
     assert {asked.text for asked in policy.asked} == {PROMPT}
 
 
-def test_the_seed_policy_chooses_the_failure_that_is_localised():
+def test_source_choice_decides_which_failure_is_localised():
     tries = ["#### 11$", *[RIGHT] * 3, WRONG]
     localise = "2*3*4=?\n1 #### 11\nFirst wrong step?\n>"
     found, _ = run(r"\boxed{1}$", "", tries=tries, localise=localise)
