@@ -39,12 +39,11 @@ class ObservationBuffer:
             raise ConfigError(f"max_prompt_tokens must be at least 1, got {max_prompt_tokens!r}")
         self.width = max_prompt_tokens + max_tokens
         """Tokens of an observation."""
-        self.prompt_ids: tuple[int, ...] = ()
-        """Of the current state."""
         self._prompt, self._max_prompt_tokens = prompt, max_prompt_tokens
         self._is_text = layout.format == "text"
         self._pad_id = codec.pad_id
         self._state: ReasonState | None = None
+        self._prompt_ids: tuple[int, ...] = ()
         self._prompt_text = ""
         self._ids = np.full(0 if self._is_text else self.width, codec.pad_id, dtype=np.int32)
 
@@ -60,7 +59,7 @@ class ObservationBuffer:
             and current.problem is state.problem
             and current.guidance == state.guidance
         ):
-            return self.prompt_ids
+            return self._prompt_ids
         prompt_ids = self._prompt.token_ids(state)
         if len(prompt_ids) > self._max_prompt_tokens:
             raise StateError(
@@ -72,9 +71,9 @@ class ObservationBuffer:
 
     def set_state(self, state: ReasonState, prompt_ids: tuple[int, ...]) -> None:
         """Replace the state; `prompt_ids` are from `encode_prompt`."""
-        is_new = self._state is None or prompt_ids is not self.prompt_ids or not prompt_ids
+        is_new = self._state is None or prompt_ids is not self._prompt_ids or not prompt_ids
         self._state = state
-        self.prompt_ids = prompt_ids
+        self._prompt_ids = prompt_ids
         if is_new:
             self._prompt_text = self._prompt.text(state)
         if self._is_text:
@@ -95,7 +94,7 @@ class ObservationBuffer:
         known = len(self._state.response)
         self._state = state
         if not self._is_text:
-            begin = len(self.prompt_ids)
+            begin = len(self._prompt_ids)
             self._ids[begin + known : begin + len(state.response)] = state.response[known:]
 
     def observation(self) -> Observation:

@@ -184,11 +184,6 @@ class ReasonEnv(gym.Env[Any, Any]):
             raise ResetNeeded("call reset() before asking for the state")
         return self._state
 
-    @property
-    def num_prompt_tokens(self) -> int:
-        """Tokens of the current state's prompt."""
-        return len(self._buffer.prompt_ids)
-
     def initial_state(self, problem: Problem) -> ReasonState:
         """The state before the first token of the response to `problem`."""
         return ReasonState(problem=problem, codec=self.codec)

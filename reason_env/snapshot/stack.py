@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import gymnasium as gym
 
@@ -60,18 +60,6 @@ REMEMBERED: dict[str, tuple[str, ...]] = {
     "TimeLimit": ("_elapsed_steps",),
 }
 """Gymnasium's wrappers whose memory is these attributes: whole numbers, booleans or None."""
-
-
-class Layer(Protocol):
-    """An environment or wrapper that can be saved and restored."""
-
-    def to_snapshot(self) -> dict[str, Any]:
-        """Everything that decides what follows, JSON-able."""
-        ...
-
-    def read_snapshot(self, data: dict[str, Any]) -> Commit:
-        """Check what `to_snapshot` wrote, without a change; return the function that adopts it."""
-        ...
 
 
 def snapshot(env: gym.Env[Any, Any]) -> str:

@@ -174,7 +174,7 @@ def test_ids_are_shown_after_a_restore_as_before(ids):
     restore(fork, snapshot(env))
     seen = fork.step((67,))[0]
     assert np.array_equal(seen, env.step((67,))[0])
-    size = env.num_prompt_tokens
+    size = len(env.prompt.token_ids(env.state))
     assert seen[size : size + 4].tolist() == [*ids, 67, CODEC.pad_id]
 
 
