@@ -6,7 +6,7 @@ from reason_env.agents.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from reason_env.agents.runs.config_json import ByKind
+from reason_env.agents.runs.config_json import FLAT, ByKind
 from reason_env.agents.runs.config_tree import (
     Tree,
     differences,
@@ -26,6 +26,7 @@ from reason_env.agents.runs.files import (
 from reason_env.agents.runs.run_dir import RunDir
 
 __all__ = [
+    "FLAT",
     "ByKind",
     "CheckpointConfig",
     "RunDir",

@@ -19,9 +19,13 @@ from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import tyro
+
 from reason_env.errors import ConfigError, did_you_mean, shown
 
 C = TypeVar("C")
+FLAT = tyro.conf.arg(name="")
+"""Makes the fields of a nested config flags without a prefix: --problems, not --env.problems."""
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "CPIConfig": {"alpha": "step_size"},
     "LossConfig": {
@@ -94,12 +98,12 @@ def renamed_fields(cls: type[Any]) -> dict[str, str]:
     return {old: new for names in renamed for old, new in names.items() if old not in own}
 
 
-def renamed_keys(config: Any, *, flat: Any = None, prefix: str = "") -> dict[str, str]:
+def renamed_keys(config: Any, *, flat: bool = False, prefix: str = "") -> dict[str, str]:
     """Map each old dotted key of a config and of the configs in it to the current key.
 
     Args:
         config: A config dataclass.
-        flat: Annotation of the fields whose name is no part of a key, as on the command line.
+        flat: Leave the names of `FLAT` fields out of the keys, as the command line does.
         prefix: Put before every key.
 
     >>> from reason_env.agents.learning import LossConfig
@@ -110,7 +114,7 @@ def renamed_keys(config: Any, *, flat: Any = None, prefix: str = "") -> dict[str
     found = {f"{prefix}{old}": f"{prefix}{new}" for old, new in names.items()}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        is_flat = flat is not None and flat in getattr(field.type, "__metadata__", ())
+        is_flat = flat and FLAT in getattr(field.type, "__metadata__", ())
         inner = prefix if is_flat else f"{prefix}{field.name}."
         if dataclasses.is_dataclass(value):
             found |= renamed_keys(value, flat=flat, prefix=inner)

@@ -16,13 +16,11 @@ from reason_env.agents.engines import EngineConfig, SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name
-from reason_env.agents.runs import CheckpointConfig
+from reason_env.agents.runs import FLAT, CheckpointConfig
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
-FLAT = tyro.conf.arg(name="")
-"""Makes the fields of a nested config flags without a prefix: --problems, not --env.problems."""
 STREAMS = (
     "problems",
     "starts",

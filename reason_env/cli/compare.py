@@ -32,10 +32,10 @@ from reason_env.agents.compare import (
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import method_name
 from reason_env.agents.report import write_report
-from reason_env.agents.runs import write_text
+from reason_env.agents.runs import FLAT, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.cli.board import Board
-from reason_env.cli.flags import FLAT, check_only, check_spec_alone, leading, out, parsed
+from reason_env.cli.flags import check_only, check_spec_alone, leading, out, parsed
 from reason_env.cli.tables import arm_table
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig

@@ -8,8 +8,9 @@ from rich.text import Text
 from reason_env.agents.engines import EngineConfig
 from reason_env.agents.evaluate import EvalConfig, evaluate
 from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.runs import FLAT
 from reason_env.cli import tables
-from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.cli.flags import out, parsed
 from reason_env.env import EnvConfig, reason_env_of
 
 

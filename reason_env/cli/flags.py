@@ -14,15 +14,13 @@ from reason_env.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 Arguments = Sequence[str]
-FLAT = tyro.conf.arg(name="")
-"""Makes the fields of a nested config flags without a prefix: --problems, not --env.problems."""
 out = Console(soft_wrap=True)
 
 
 def parsed(kind: Any, words: Arguments, *, prog: str, default: Any = None) -> Any:
     """Read the config that the flags describe; tyro exits with status 2 on a wrong flag."""
     default = kind() if default is None else default
-    renamed = config_json.renamed_keys(default, flat=FLAT)
+    renamed = config_json.renamed_keys(default, flat=True)
     return tyro.cli(
         kind,
         args=[_current(word, renamed) for word in words],

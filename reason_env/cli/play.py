@@ -13,8 +13,9 @@ from rich.text import Text
 
 from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.runs import FLAT
 from reason_env.cli import tables
-from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.cli.flags import out, parsed
 from reason_env.env import EnvConfig, ReasonEnv
 from reason_env.state import ReasonState
 

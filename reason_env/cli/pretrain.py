@@ -10,7 +10,8 @@ from rich.text import Text
 
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.pretraining import PretrainConfig, pretrain, write_card
-from reason_env.cli.flags import FLAT, out, parsed
+from reason_env.agents.runs import FLAT
+from reason_env.cli.flags import out, parsed
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 

@@ -11,10 +11,10 @@ from rich.text import Text
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.methods import method_config, method_names
 from reason_env.agents.report import write_report
-from reason_env.agents.runs import RunDir, check_free, config_json, latest_checkpoint
+from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, latest_checkpoint
 from reason_env.agents.train import Session, TrainConfig, build_session, prepare, train
 from reason_env.cli import tables
-from reason_env.cli.flags import FLAT, Arguments, check_only, check_spec_alone, out, parsed
+from reason_env.cli.flags import Arguments, check_only, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
 
 PROGRESS_S = 15.0

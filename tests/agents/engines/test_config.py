@@ -23,9 +23,9 @@ from reason_env.agents.engines.vllm.settings import (
 from reason_env.agents.engines.vllm.weights import Weights
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout.mismatch import mismatch_of
-from reason_env.agents.runs import config_json
+from reason_env.agents.runs import FLAT, config_json
 from reason_env.agents.train import TrainConfig
-from reason_env.cli.flags import FLAT, parsed
+from reason_env.cli.flags import parsed
 from reason_env.errors import ConfigError
 
 
