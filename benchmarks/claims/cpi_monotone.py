@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
 
 CLAIM = Claim(
-    text="CPI-style acceptance keeps improvement monotone where plain updates fall back",
+    text="CPI-style acceptance keeps improvement monotone; plain updates fall back",
     paper="Kakade and Langford 2002",
 )
 USES = ("chain, large steps",)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
 
 CLAIM = Claim(
-    text="ExPO beats GRPO and expert chains in its slot on the hard level",
+    text="on the hard level, ExPO beats GRPO and the same training on expert chains",
     paper="ExPO, arXiv 2507.02834",
 )
 USES = ("inverse",)

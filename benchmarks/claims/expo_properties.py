@@ -51,8 +51,9 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
         verdict=verdict_of([likelier, leads_on]),
         measures=(
             f"log-probability a token, explanation - expert chain: {likelier} nats",
-            f"that of the answer, after an explanation - after an own chain: {leads_on}",
-            f"explanation - a chain of one who writes as the policy does: {familiar}",
+            "log-probability of the answer, after an explanation - after the policy's own chain: "
+            f"{leads_on}",
+            f"explanation - expert chain in the policy's notation: {familiar}",
         ),
     )
 

@@ -47,6 +47,6 @@ def score(rows: Mapping[str, Sequence[Row]]) -> Finding:
         measures=(
             "share of held-out problems solved in 8, gained in the second half, lte - grpo: "
             f"{lead}",
-            f"lte itself: {fall}",
+            f"lte alone: {fall}",
         ),
     )

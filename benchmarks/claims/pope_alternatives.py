@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
 
 CLAIM = Claim(
-    text="an entropy bonus, clip-higher, a pass@k objective and SFT on the reference do not do it",
+    text=(
+        "an entropy bonus, clip-higher, a pass@k objective and SFT on the reference "
+        "solve less than POPE"
+    ),
     paper="POPE, arXiv 2601.18779",
 )
 USES = ("precedence",)

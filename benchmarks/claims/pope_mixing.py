@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
 
 CLAIM = Claim(
-    text="POPE is robust to mixing easy problems in, where plain mixing suffers ray interference",
+    text="POPE is robust to easy problems in the mixture; GRPO suffers ray interference",
     paper="POPE, arXiv 2601.18779",
 )
 USES = ("precedence, easy mixed in", "precedence")

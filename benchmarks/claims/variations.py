@@ -89,7 +89,7 @@ _OFFSET = partial(
 )
 _HINTED = partial(paired_finding, pairs=lte_gain.PAIRS)
 PREFIX_CLAIM = Claim(
-    text="starting behind a reference prefix solves problems that GRPO cannot",
+    text="starting after a reference prefix solves problems that GRPO cannot",
     paper=pope_lifts.CLAIM.paper,
 )
 _GRPO, _REMEDY = grpo_sharpening.CLAIM, pope_alternatives.CLAIM

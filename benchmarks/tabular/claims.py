@@ -1,6 +1,6 @@
 """Checks each theoretical statement and prints whether it holds, with the measurement.
 
-    python -m benchmarks.tabular.claims                # 3,800 random MDPs; about two minutes
+    python -m benchmarks.tabular.claims                # 3,800 random MDPs; about five minutes
     python -m benchmarks.tabular.claims --quick        # 200 MDPs, two seeds
 
 Checks bounds as inequalities on random MDPs (dense, 2 to 6 states, discounts 0.1 to 0.99; with a
