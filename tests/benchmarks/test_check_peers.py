@@ -200,7 +200,7 @@ def test_a_policy_of_gem_sees_the_suffix_and_a_response_is_one_turn():
 
 
 @pytest.mark.usefixtures("kinds")
-def test_a_game_of_gem_takes_one_line_a_turn_and_then_nothing():
+def test_a_game_of_gem_gets_one_line_a_turn_and_then_empty_actions():
     task = GemTask("game:count")
     assert task.begin(0) == "count"
     assert task.respond("1\n9") == 0.25
@@ -281,7 +281,7 @@ def test_the_tiles_are_slid_the_shortest_way(board, moves):
     assert env.board == list(board)
 
 
-def test_a_solved_board_is_left_and_taken_again_and_a_hopeless_one_has_no_reference():
+def test_a_solved_board_is_left_and_solved_again_and_an_unsolvable_one_is_refused():
     assert len(check_peers_gem._slides(Tiles([1, 2], [3, None])).splitlines()) == 2
     with pytest.raises(ProblemError, match=r"no moves solve the board \[\[2, 1\], \[3, None\]\]"):
         check_peers_gem._slides(Tiles([2, 1], [3, None]))
@@ -318,7 +318,7 @@ class Field:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mines_are_flagged_where_the_generator_will_draw_them_and_nothing_is_drawn(seed):
+def test_the_reference_flags_the_mines_that_the_generator_will_draw_without_drawing(seed):
     random.seed(seed)
     mine = random.choice([(0, 1), (1, 0), (1, 1)])
     random.seed(seed)

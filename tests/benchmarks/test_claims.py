@@ -48,7 +48,7 @@ def test_differences_are_paired_by_seed():
         ([[0.10, 0.11]], "too few seeds"),
     ],
 )
-def test_a_verdict_needs_every_interval_on_its_side(values, verdict):
+def test_a_claim_is_reproduced_or_opposite_only_if_every_interval_agrees(values, verdict):
     assert verdict_of([mean_of(own) for own in values]) == verdict
 
 
@@ -109,7 +109,7 @@ def test_a_claim_is_varied_on_fresh_seeds_with_the_arms_and_settings_of_its_own_
         assert replace(own, arms=varied.arms, seeds=varied.seeds, eval_every=0) == varied
 
 
-def test_slack_eases_the_verdict_of_its_arm_and_no_figure():
+def test_slack_relaxes_the_verdict_of_one_arm_and_changes_no_published_number():
     # b - a is -0.01 in all seeds, c - b is 0.1.
     rows = [
         row(arm, seed, value + 0.2 * seed, 0.5)
@@ -127,14 +127,14 @@ def test_slack_eases_the_verdict_of_its_arm_and_no_figure():
     assert eased.measures[0] == "b - a, pass_at_1: -0.010 [-0.010, -0.010]"
 
 
-def test_grpo_has_left_zero_where_its_pass_at_k_has():
+def test_grpo_sharpening_is_reproduced_at_a_low_pass_at_k_and_opposite_at_a_high_one():
     score = MODULES["grpo_sharpening"].score
     low = {"precedence": [row("grpo", seed, 0.0, 0.02 + 0.01 * seed) for seed in range(3)]}
     high = {"precedence": [row("grpo", seed, 0.5, 0.82 + 0.01 * seed) for seed in range(3)]}
     assert (score(low).verdict, score(high).verdict) == ("reproduced", "opposite")
 
 
-def test_srpo_s_order_is_decided_on_chain_and_reported_elsewhere():
+def test_the_verdict_on_srpo_s_order_depends_on_chain_alone():
     def rows_of(values, step):
         return [
             row(arm, seed, value + step * seed, 0.5)
@@ -154,7 +154,7 @@ def test_srpo_s_order_is_decided_on_chain_and_reported_elsewhere():
     assert MODULES["srpo_order"].score(turned | {"precedence": both["chain"]}).verdict == "opposite"
 
 
-def test_the_largest_fall_is_from_the_highest_place_before():
+def test_the_drawdown_is_the_largest_fall_from_an_earlier_maximum():
     fallen = row("rrpo", 0, 0.4, 0.5)
     fallen["curve"] = [(0, 0, 0.1, 0.2), (1, 9, 0.5, 0.6), (2, 20, 0.2, 0.3), (3, 31, 0.4, 0.5)]
     assert MODULES["cpi_monotone"].drawdown(fallen) == pytest.approx(0.3)
@@ -173,7 +173,7 @@ def test_the_late_fall_begins_with_lte_s_first_evaluation_in_its_second_half():
     assert "lte - grpo: +0.340" in found.measures[0]
 
 
-def test_equal_trained_samples_are_their_own_comparison_only_where_they_can_be_told():
+def test_equal_trained_samples_are_a_separate_comparison_if_iterations_differ():
     figures_of = MODULES["srpo_order"].figures_of
     rows = [row(arm, 0, 0.4, 0.5) for arm in ("grpo", "rrpo", "srpo")]
     assert list(figures_of(rows)) == ["tokens and equal trained samples"]
@@ -188,7 +188,7 @@ def test_equal_trained_samples_are_their_own_comparison_only_where_they_can_be_t
     assert found["tokens"]["srpo"] == {0: 0.4}
 
 
-def test_references_in_another_hand_are_scored_beside_the_arms_they_are_compared_with():
+def test_expo_is_compared_with_foreign_expert_chains_of_another_experiment():
     own = VARIATIONS["expo_gain, inverse, foreign experts"]
     assert own.USES == ("inverse, foreign experts", "inverse")
     inverse = [row("expo", seed, 0.5, 0.6) for seed in range(3)]
@@ -201,13 +201,13 @@ def test_references_in_another_hand_are_scored_beside_the_arms_they_are_compared
     assert MODULES["expo_gain"].score({"inverse": inverse}).verdict == "opposite"
 
 
-def test_the_other_side_of_a_difference_may_be_of_another_experiment():
+def test_a_difference_can_subtract_rows_of_another_experiment():
     own = [row("expo", 0, 0.5, 0.6), row("expo", 1, 0.9, 0.6), row("expert", 0, 0.5, 0.6)]
     foreign = [row("expert", 0, 0.1, 0.1), row("expert", 1, 0.3, 0.1)]
     assert difference(own, "expo", "expert", "pass_at_1", foreign).mean == pytest.approx(0.5)
 
 
-def test_arms_of_an_experiment_have_one_loss_but_those_that_are_named_for_another(tmp_path):
+def test_arms_of_an_experiment_share_a_loss_except_those_named_after_their_own(tmp_path):
     named = {"grpo, entropy bonus", "grpo, clip higher"}
     for name, experiment in EXPERIMENTS.items():
         config = experiment.config("full", None, tmp_path)
@@ -262,7 +262,7 @@ def test_the_tables_of_claims_are_what_the_published_rows_say(page, words, count
         assert line in text, line
 
 
-def test_published_rows_are_of_every_seed_and_reach_their_budgets():
+def test_published_rows_cover_every_arm_and_seed_and_reach_their_budgets():
     for name, experiment in (EXPERIMENTS | VARIED).items():
         found = published(name)
         first, last = experiment.seeds
@@ -275,13 +275,13 @@ def test_published_rows_are_of_every_seed_and_reach_their_budgets():
         assert len(firsts) == len(seeds)
 
 
-def test_published_rows_are_not_made_of_a_quick_look(capsys):
+def test_publishing_rows_of_the_quick_preset_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--publish", "--preset", "quick"])
     assert "--publish takes the rows of the full preset" in capsys.readouterr().err
 
 
-def test_rows_that_are_not_there_and_settings_that_nothing_reads_are_refused(tmp_path, capsys):
+def test_missing_rows_and_flags_without_effect_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--published", "--seeds", "2", "lte_gain"])
     assert "--published has the seeds of the full preset" in capsys.readouterr().err

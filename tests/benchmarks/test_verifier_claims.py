@@ -20,7 +20,7 @@ def benchmark(name: str) -> ModuleType:
     return module
 
 
-def test_no_attack_is_accepted_or_executed_and_the_pool_lives() -> None:
+def test_no_attack_is_accepted_or_executed_and_the_worker_pool_survives() -> None:
     attacks = benchmark("attacks")
     rows = attacks.run()
     figures = attacks.score(rows)
