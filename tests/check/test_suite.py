@@ -82,7 +82,7 @@ def test_an_id_is_checked_with_its_arguments():
         check_env_id("CartPole-v1")
 
 
-def test_what_needs_a_spec_is_skipped_without_one():
+def test_checks_that_need_a_spec_are_skipped_without_one():
     report = check_reasoning_env(ReasonEnv(TOY), num_problems=4)
     assert report.passed
     assert skipped(report) == OWN[1:]
@@ -163,7 +163,7 @@ def test_a_sound_task_passes():
     ]
 
 
-def test_a_task_that_offers_nothing_more_is_asked_nothing_more():
+def test_checks_of_optional_methods_are_skipped_for_a_task_without_them():
     report = check_reasoning_env(Task(), num_problems=6)
     assert [name for name, _, _ in report.rows] == GENERAL + OWN
     assert skipped(report) == OWN
@@ -217,7 +217,7 @@ class Whole(Task):
         return text + "raise SystemExit('no task')" * (self.fault == "is not made")
 
 
-def test_a_task_that_offers_everything_passes_all_but_the_blank():
+def test_a_task_with_every_optional_method_passes_all_checks_that_apply():
     report = check_reasoning_env(Whole(), num_problems=6)
     assert skipped(report) == OWN[:1]
     assert report.passed
@@ -232,7 +232,7 @@ def test_a_task_that_offers_everything_passes_all_but_the_blank():
         ("is not made", OWN[1], "another process fails: no task"),
     ],
 )
-def test_each_fault_of_what_is_offered_is_found(fault, check, detail):
+def test_each_fault_of_an_optional_method_is_found(fault, check, detail):
     report = check_reasoning_env(Whole(fault), num_problems=6)
     assert failed(report) == [check]
     assert (check, "FAILED", detail) in report.rows
@@ -247,7 +247,7 @@ def test_each_fault_of_what_is_offered_is_found(fault, check, detail):
         ("hashes the return", "return"),
     ],
 )
-def test_a_hash_seed_may_decide_no_part_of_an_episode(fault, part):
+def test_any_part_of_an_episode_that_depends_on_the_hash_seed_is_found(fault, part):
     report = check_reasoning_env(Whole(fault), num_problems=2)
     assert failed(report) == OWN[1:2]
     detail = {row[0]: row[2] for row in report.rows}[OWN[1]]
@@ -257,7 +257,7 @@ def test_a_hash_seed_may_decide_no_part_of_an_episode(fault, part):
     assert one != other
 
 
-def test_a_task_without_solutions_is_compared_in_the_rest():
+def test_a_task_without_solutions_passes_the_hash_seed_check():
     report = check_reasoning_env(Whole("has no solution"), num_problems=2)
     assert (OWN[1], "ok", "") in report.rows
     assert report.passed
@@ -289,7 +289,7 @@ def test_each_fault_is_found_by_its_check(fault, found):
     assert all(row[2] for row in report.rows if row[1] == "FAILED")
 
 
-def test_the_global_generators_are_given_back():
+def test_a_check_restores_the_global_random_generators():
     random.seed(5)
     np.random.seed(6)
     check_reasoning_task(Task, num_problems=2)
@@ -405,7 +405,7 @@ class HashedEnv(ReasonEnv):
 
 
 @pytest.mark.parametrize("hashed", [True, False])
-def test_answers_alone_that_depend_on_the_hash_seed_are_found(tmp_path, monkeypatch, hashed):
+def test_answers_that_depend_on_the_hash_seed_are_found(tmp_path, monkeypatch, hashed):
     (tmp_path / "hashed_answers.py").write_text(HASHED_ANSWERS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -418,7 +418,7 @@ def test_answers_alone_that_depend_on_the_hash_seed_are_found(tmp_path, monkeypa
     assert check.detail[: len(told)] == (told if hashed else "")
 
 
-def test_a_solution_is_compared_though_the_episode_starts_after_it():
+def test_a_stack_task_gives_the_whole_solution_if_the_episode_starts_after_it():
     env = PrefixRollin(gym.make("MathReason-v0", problems="chain", size=10), fraction=(1.0, 1.0))
     task = StackTask(env)
     task.begin(0)
@@ -446,5 +446,5 @@ def test_a_report_passes_if_nothing_failed():
         ("response", "tokens", [(97, 98)]),
     ],
 )
-def test_a_response_is_said_at_every_granularity(granularity, form, actions):
+def test_a_response_becomes_actions_at_every_granularity(granularity, form, actions):
     assert actions_of(ReasonEnv(TOY, granularity=granularity, format=form), "ab") == actions
