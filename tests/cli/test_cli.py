@@ -41,42 +41,42 @@ def refused(capsys, *words):
     return lines[0]
 
 
-def test_a_wrong_command_gets_its_near_match(capsys):
+def test_a_wrong_command_gets_the_near_match(capsys):
     assert "no command 'trian'; did you mean 'train'?" in refused(capsys, "trian")
 
 
-def test_a_wrong_method_gets_its_near_match(capsys):
+def test_a_wrong_method_gets_the_near_match(capsys):
     assert "no method 'grop'; did you mean 'grpo'?" in refused(capsys, "train", "grop")
 
 
-def test_train_without_a_method_says_which_there_are(capsys):
+def test_train_without_a_method_lists_the_methods(capsys):
     assert "must name a method, one of grpo, rrpo" in refused(
         capsys, "train", "--problems", "chain"
     )
 
 
-def test_a_wrong_problem_source_gets_its_near_match(capsys):
+def test_a_wrong_problem_source_gets_the_near_match(capsys):
     line = refused(capsys, "train", "grpo", "--problems", "chian")
     assert "no problem source 'chian'" in line
     assert "did you mean 'chain'?" in line
 
 
-def test_a_missing_problem_file_is_one_line(capsys, tmp_path):
+def test_a_missing_problem_file_gives_a_one_line_error(capsys, tmp_path):
     line = refused(capsys, "train", "grpo", "--problems", str(tmp_path / "none.jsonl"))
     assert "none.jsonl" in line
 
 
-def test_an_empty_problem_file_is_one_line(capsys, tmp_path):
+def test_an_empty_problem_file_gives_a_one_line_error(capsys, tmp_path):
     path = write_rows(tmp_path / "empty.jsonl", [])
     assert "empty.jsonl" in refused(capsys, "train", "grpo", "--problems", path)
 
 
-def test_a_group_size_of_one_is_one_line(capsys):
+def test_a_group_size_of_one_gives_a_one_line_error(capsys):
     line = refused(capsys, "train", "grpo", "--group-size", "1")
     assert "group_size must be at least 2, got 1" in line
 
 
-def test_a_prompt_longer_than_the_context_is_one_line(capsys, tmp_path):
+def test_a_prompt_longer_than_the_context_gives_a_one_line_error(capsys, tmp_path):
     path = write_rows(tmp_path / "long.jsonl", [{"question": "why? " * 900, "answer": "36"}])
     line = refused(capsys, "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"))
     assert "prompt of 'long/train/0' must have at most 1024 tokens, got 4502" in line
@@ -88,7 +88,7 @@ def test_a_prompt_longer_than_the_context_is_one_line(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_directory_without_a_tokenizer_is_one_line(capsys, tmp_path):
+def test_a_model_directory_without_a_tokenizer_gives_a_one_line_error(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     line = refused(capsys, "eval", "--model", str(tmp_path))
     assert str(tmp_path) in line
@@ -100,12 +100,12 @@ def test_an_unknown_flag_exits_with_status_2(capsys):
     assert "--iterations" in error
 
 
-def test_resume_stands_alone(capsys, tmp_path):
+def test_resume_with_another_flag_is_refused(capsys, tmp_path):
     line = refused(capsys, "train", "grpo", "--resume", str(tmp_path), "--iterations", "3")
     assert "--resume must be the only flag, got --iterations too" in line
 
 
-def test_resuming_what_is_no_run_is_one_line(capsys, tmp_path):
+def test_resuming_a_directory_without_a_run_gives_a_one_line_error(capsys, tmp_path):
     assert "config.json" in refused(capsys, "train", "grpo", "--resume", str(tmp_path))
 
 
@@ -115,7 +115,7 @@ def test_a_run_directory_is_never_written_over(capsys, tmp_path):
     assert "must not hold a run already" in line
 
 
-def test_a_flag_of_the_environment_is_refused_beside_a_spec_though_it_says_the_default(capsys):
+def test_an_environment_flag_together_with_a_spec_is_refused_even_at_its_default(capsys):
     for method in ("grpo", "cpi"):
         line = refused(capsys, "train", method, "--env", "spec.json", "--max-tokens", "256")
         assert (
@@ -148,7 +148,7 @@ def test_a_refused_run_leaves_no_directory_that_blocks_the_next(capsys, tmp_path
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_runs_without_a_name_take_directories_of_their_own(tmp_path, monkeypatch):
+def test_runs_without_a_name_get_numbered_directories(tmp_path, monkeypatch):
     from reason_env.agents.train import TrainConfig
     from reason_env.cli.train import _reserved_directory
 
@@ -165,7 +165,7 @@ GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
     reason="no ../shared/data/gsm8k beside the project: nothing is trained on GSM8K",
 )
 @pytest.mark.parametrize("method", ["grpo", "rrpo", "srpo", "pope", "lte", "expo"])
-def test_every_method_trains_on_gsm8k_and_its_accounts_add_up(method, capsys, tmp_path):
+def test_every_method_trains_on_gsm8k_and_its_token_counts_add_up(method, capsys, tmp_path):
     small = {
         "problems": str(GSM8K),
         "size": 6,
@@ -277,7 +277,7 @@ def test_grade_shows_outcomes_and_where_a_peer_disagrees(capsys, tmp_path):
     assert "the other grader accepts it" in text
 
 
-def test_grade_answers_mistakes_in_one_line(capsys, tmp_path):
+def test_grade_reports_mistakes_in_one_line(capsys, tmp_path):
     path = write_rows(tmp_path / "responses.jsonl", [{"respones": "36", "answer": "36"}])
     assert "must name a .jsonl file" in refused(capsys, "grade")
     assert "none.jsonl" in refused(capsys, "grade", str(tmp_path / "none.jsonl"))
@@ -415,7 +415,7 @@ def test_a_hugging_face_model_trains_through_its_own_tokenizer_and_chat_template
     assert "pass@2" in text
 
 
-def test_a_model_without_a_tokenizer_is_told_what_to_do(capsys, tmp_path):
+def test_training_a_model_without_a_tokenizer_is_refused(capsys, tmp_path):
     model = save_small_model(tmp_path / "model")
     capsys.readouterr()
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -424,7 +424,7 @@ def test_a_model_without_a_tokenizer_is_told_what_to_do(capsys, tmp_path):
     assert "must hold a tokenizer" in line
 
 
-def test_the_console_script_answers_a_mistake_without_a_trace():
+def test_the_console_script_reports_a_mistake_without_a_traceback():
     script = Path(sys.executable).with_name("reason-env")
     done = subprocess.run([script, "trian"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

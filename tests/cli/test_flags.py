@@ -43,7 +43,7 @@ def test_the_old_spelling_of_a_flag_sets_the_same_field_with_a_warning(
     assert {item.levelname for item in caplog.records} == {"WARNING"}
 
 
-def test_a_flag_is_renamed_only_where_its_config_stands(monkeypatch, capsys):
+def test_the_old_spelling_of_a_flag_is_accepted_only_under_its_config(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         configs(monkeypatch, ["grpo", "--policy-term", "gspo"])
     assert "policy-term" in capsys.readouterr().err
