@@ -20,7 +20,7 @@ ABOUT = {
 
 
 @pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
-def test_it_collects_our_episodes_and_makes_our_environment_again(tmp_path, monkeypatch):
+def test_minari_collects_our_episodes_and_recovers_our_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     made = gym.make(
         "MathReason-v0", problems="chain", size=20, levels=(1, 1), granularity="token",

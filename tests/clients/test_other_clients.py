@@ -26,7 +26,7 @@ def make(**changes):
 
 
 @pytest.mark.filterwarnings("ignore")  # of torchrl and tensordict themselves, at import
-def test_torchrl_finds_the_specs_to_hold():
+def test_torchrl_s_spec_check_passes():
     envs = pytest.importorskip("torchrl.envs")
     from torchrl.envs.utils import check_env_specs
 

@@ -26,7 +26,7 @@ def make():
     return gym.make("MathReason-v0", **SMALL)
 
 
-def test_its_checker_has_nothing_to_say():
+def test_the_stable_baselines_checker_finds_nothing():
     from stable_baselines3.common.env_checker import check_env
 
     with warnings.catch_warnings():
@@ -35,7 +35,7 @@ def test_its_checker_has_nothing_to_say():
 
 
 @pytest.mark.parametrize("kind", ["DummyVecEnv", "SubprocVecEnv"])
-def test_its_vector_environments_run_ours(kind):
+def test_stable_baselines_vector_environments_run_ours(kind):
     from stable_baselines3.common import vec_env
     from stable_baselines3.common.env_util import make_vec_env
 
@@ -53,7 +53,7 @@ def test_its_vector_environments_run_ours(kind):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # gymnasium says that there are no pictures
-def test_it_makes_our_id_itself_although_it_asks_for_pictures_first():
+def test_make_vec_env_accepts_our_id_although_it_asks_for_rgb_arrays_first():
     from stable_baselines3.common.env_util import make_vec_env
 
     envs = make_vec_env("MathReason-v0", n_envs=1, env_kwargs=SMALL)
@@ -73,7 +73,7 @@ def test_ppo_learns_for_two_thousand_steps():
     assert 0 <= int(action) < 258
 
 
-def test_maskable_ppo_never_says_padding():
+def test_maskable_ppo_never_samples_padding():
     env = make()
     model = contrib.MaskablePPO("MlpPolicy", env, n_steps=64, batch_size=32, seed=0)
     model.learn(256, use_masking=True)
