@@ -34,7 +34,7 @@ def test_the_page_names_every_file_and_nothing_else():
     assert sorted(there - named) == []
 
 
-def test_every_path_of_the_page_is_there():
+def test_every_path_on_the_page_exists():
     paths = re.findall(r"`((?:reason_env|agents|wrappers|tests|docs)/[^` ]*)`", PAGE)
     assert len(paths) > 40
     missing = [

@@ -10,14 +10,14 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_what_a_page_links_to_is_there(page):
+def test_every_link_of_a_page_leads_to_a_file(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     files = [target.partition("#")[0] for target in targets if "://" not in target]
     assert [name for name in files if name and not (page.parent / name).exists()] == []
 
 
-def test_the_environment_of_the_site_is_the_extra_docs():
+def test_the_site_is_built_with_the_extra_docs():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = extras["project"]["optional-dependencies"]["docs"]
     installed = re.search(
