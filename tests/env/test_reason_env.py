@@ -138,7 +138,7 @@ def test_the_spec_as_json_makes_the_same_environment(granularity, form):
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_vector_of_environments_shows_what_each_alone_shows(mode, form):
+def test_a_vector_of_environments_returns_what_each_returns_alone(mode, form):
     kwargs = {"problems": "chain", "split": "test", "size": 9, "granularity": "response"}
     kwargs |= {"format": form, "prompt": {"ending": "√2>"}, "max_prompt_tokens": 160}
     envs = gym.make_vec("MathReason-v0", num_envs=2, vectorization_mode=mode, **kwargs)
@@ -174,7 +174,7 @@ def test_the_example_of_the_design_runs():
     assert info["num_steps"] == 1
 
 
-def test_nothing_can_be_asked_before_the_first_reset():
+def test_state_step_and_render_need_a_reset_first():
     env = toy_env()
     for act in (lambda: env.state, lambda: env.step("a"), lambda: env.render() or env.state):
         with pytest.raises(ResetNeeded, match=r"^call reset\(\) before asking for the state$"):
@@ -289,7 +289,7 @@ def test_success_does_not_depend_on_the_reward():
     assert (reward, info["success"]) == (5.0, False)
 
 
-def test_guidance_of_a_state_is_shown_and_stated_in_the_info():
+def test_guidance_of_a_state_is_in_the_prompt_and_in_the_info():
     env = toy_env()
     state = env.initial_state(TOY[0]).with_guidance(Guidance("answer", ("36",)))
     obs, info = env.reset(options={"state": state})
@@ -301,7 +301,7 @@ def test_guidance_of_a_state_is_shown_and_stated_in_the_info():
     assert info["privileged_context"] == ""
 
 
-def test_a_phrase_is_an_answer_at_the_end_but_ends_nothing_by_itself():
+def test_a_final_answer_phrase_is_graded_at_the_end_but_does_not_end_the_episode():
     env = toy_env()
     env.reset(options={"problem": "toy/train/0"})
     _, _, terminated, _, _ = env.step("The final answer is 36\n")
@@ -426,7 +426,9 @@ def test_random_actions_end_in_exactly_one_way(seed):
 
 @given(token_strings(), st.integers(0, 60), st.booleans(), st.sampled_from(GRANULARITIES))
 @settings(deadline=None, max_examples=150)
-def test_a_restored_state_continues_identically_also_elsewhere(tokens, cut, guided, granularity):
+def test_a_restored_state_continues_identically_in_this_and_another_environment(
+    tokens, cut, guided, granularity
+):
     env, other = (shared_env(granularity, limit, 6, True) for limit in (40, 40))
     other = toy_env(granularity, "tokens", max_tokens=40, max_steps=6)
     start = env.initial_state(TOY[1])
@@ -469,7 +471,7 @@ def test_an_explicit_state_or_problem_draws_nothing_from_the_generator():
     ]
 
 
-def test_an_explicit_state_wins_over_the_seed_and_its_prefix_counts():
+def test_an_explicit_state_overrides_the_seed_and_its_prefix_counts_in_the_budget():
     env = toy_env(max_tokens=10)
     state = env.initial_state(TOY[2]).extend(CODEC.encode("12345\n78"), "reference")
     for seed in range(5):
@@ -753,7 +755,7 @@ def test_an_episode_that_is_over_cannot_be_stepped_until_reset():
         ),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused_when_the_environment_is_made(settings, message):
+def test_a_wrong_setting_is_refused_at_construction(settings, message):
     with pytest.raises(ConfigError, match=message):
         toy_env(**settings)
 
@@ -765,7 +767,7 @@ def test_levels_of_a_family_are_a_pair(levels):
         ReasonEnv("chain", levels=levels)
 
 
-def test_a_question_that_does_not_fit_is_refused_when_the_environment_is_made():
+def test_a_question_that_does_not_fit_is_refused_at_construction():
     message = r"^prompt of 'toy/train/1' must have at most 10 tokens, got 11; raise max_prompt_tok"
     with pytest.raises(StateError, match=message):
         toy_env(max_prompt_tokens=10)

@@ -35,7 +35,7 @@ def test_every_text_that_is_short_enough_is_contained(text):
 
 
 @pytest.mark.parametrize("value", [b"a", 7, None, ["a"], np.array([97])])
-def test_what_is_no_string_is_not_contained(value):
+def test_values_that_are_not_strings_are_not_contained(value):
     assert value not in UnicodeText(5)
 
 

@@ -83,7 +83,7 @@ def test_a_run_whose_config_was_changed_is_not_resumed(tmp_path):
     assert "this" not in sys.modules
 
 
-def test_the_registry_decides_about_the_vector_environment():
+def test_the_vector_environment_comes_from_the_registry_and_not_from_the_spec():
     spec = checked_spec(json.dumps(GOOD | {"vector_entry_point": "this:Zen"}))
     assert spec.vector_entry_point == "reason_env.vector_env:ReasonVectorEnv"
 
