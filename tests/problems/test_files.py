@@ -72,7 +72,7 @@ def test_the_content_hash_does_not_depend_on_the_folder(tmp_path: Path) -> None:
     assert here.content_hash == there.content_hash
 
 
-def test_columns_are_mapped_by_name_and_other_columns_are_left_alone(tmp_path: Path) -> None:
+def test_columns_are_mapped_by_name_and_other_columns_are_ignored(tmp_path: Path) -> None:
     row = {
         "problem": "7-9=?",
         "final": -2,
@@ -229,7 +229,7 @@ def test_a_duplicate_id_names_both_rows(tmp_path: Path, name: str, places: tuple
         load_file(write(tmp_path / name, rows))
 
 
-def test_where_some_rows_have_an_id_all_must(tmp_path: Path) -> None:
+def test_if_some_rows_have_an_id_every_row_must(tmp_path: Path) -> None:
     rows = [{"question": "q", "answer": "1", "problem_id": "a"}, {"question": "q", "answer": "1"}]
     with pytest.raises(ProblemError, match="line 2: problem_id must be text or a number, got None"):
         load_file(write_lines(tmp_path / "x.jsonl", rows))

@@ -43,7 +43,7 @@ def test_marks_can_be_kept(tmp_path: Path) -> None:
     assert problem.solution[0] == "She sold 48/2 = <<48/2=24>>24 in May."
 
 
-def test_the_reference_response_is_the_row_again(tmp_path: Path) -> None:
+def test_the_reference_response_restores_the_row_without_marks(tmp_path: Path) -> None:
     problem = load_file(write(tmp_path / "x.jsonl", CLIPS))[0]
     assert reference_response(problem) == (
         "She sold 48/2 = 24 in May.\nAltogether 976+24 = $1,000.\n#### 1000"
@@ -88,13 +88,13 @@ def test_a_file_that_is_gsm8k_in_part_is_refused_with_its_row(tmp_path: Path) ->
         load_file(path)
 
 
-def test_gsm8k_asked_for_by_name_is_demanded_of_every_row(tmp_path: Path) -> None:
+def test_loading_by_the_name_gsm8k_requires_its_format_in_every_row(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", {"question": "q", "answer": "5"})
     with pytest.raises(ProblemError, match=r"line 1: answer must end in a line '#### n', got '5'"):
         load_problems("gsm8k", path)
 
 
-def test_a_solution_column_is_no_gsm8k(tmp_path: Path) -> None:
+def test_rows_with_a_solution_column_are_not_read_as_gsm8k(tmp_path: Path) -> None:
     row: dict[str, object] = {"question": "q", "answer": "5", "solution": "2+3=5\n#### 5"}
     path = write(tmp_path / "x.jsonl", row)
     assert load_file(path)[0].solution == ("2+3=5", "#### 5")
@@ -103,7 +103,7 @@ def test_a_solution_column_is_no_gsm8k(tmp_path: Path) -> None:
         load_problems("gsm8k", path)
 
 
-def test_beside_a_solution_column_an_answer_with_steps_is_refused_and_not_guessed_at(
+def test_an_answer_with_steps_is_refused_if_there_is_a_solution_column(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path / "x.jsonl", CLIPS | {"solution": "another one"})

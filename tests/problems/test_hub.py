@@ -75,7 +75,7 @@ def test_gsm8k_rows_are_recognised_on_a_hub_too(tmp_path: Path) -> None:
     assert load_hub(str(tmp_path / "g"), keep_marks=True)[0].solution == ("1+1=<<1+1=2>>2",)
 
 
-def test_columns_and_limit_are_those_of_files(tmp_path: Path) -> None:
+def test_columns_and_limit_work_as_for_files(tmp_path: Path) -> None:
     rows = [{"problem": "q", "final": n} for n in (1, 2, 3)]
     datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "x")
     columns = {"question": "problem", "answer": "final"}

@@ -74,7 +74,7 @@ def test_levels_of_a_file_without_levels_are_an_error(tmp_path: Path) -> None:
         load_problems(str(path), levels=(1, 2))
 
 
-def test_levels_that_leave_nothing_are_an_error_with_those_there_are(tmp_path: Path) -> None:
+def test_levels_without_rows_are_refused_with_the_levels_that_exist(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl")
     with pytest.raises(ProblemError, match=r"got \(7, 9\) where the rows have 1 to 5; widen them"):
         load_problems(str(path), levels=(7, 9))
@@ -115,7 +115,7 @@ def test_a_wrong_name_gets_the_near_match(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     "name", ["no/such/dir", "none.jsonl", "gsm8k:none.jsonl", "file:none.parquet"]
 )
-def test_a_missing_file_is_one_line_that_says_what_to_do(name: str) -> None:
+def test_a_missing_file_gives_one_line_with_the_remedy(name: str) -> None:
     with pytest.raises(
         ProblemError, match=r"^problem file must exist, got .*check the path"
     ) as caught:
@@ -138,7 +138,7 @@ def test_a_family_takes_no_columns() -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("gsm8k", None), ("file:", None), ("hub:a", "b")])
-def test_a_source_that_reads_takes_exactly_one_argument(name: str, path: str | None) -> None:
+def test_a_source_that_reads_files_needs_exactly_one_argument(name: str, path: str | None) -> None:
     with pytest.raises(ConfigError, match=r"must have one argument, got .*; write "):
         load_problems(name, path)
 

@@ -111,7 +111,7 @@ def test_partial_scores_stay_in_the_verdict_and_only_one_is_correct(references):
     assert ReasonState.from_json(state.to_json()).verdict.score == 0.1
 
 
-def test_another_right_answer_than_the_reference_is_right(references):
+def test_a_right_answer_other_than_the_reference_is_correct(references):
     answer, entry = references["countdown"]
     turned = f"({answer}) + 0*0"
     assert said(grade(boxed(f"({answer})"), entry)) == ("correct", 1.0)
@@ -139,7 +139,7 @@ def test_no_answer_is_executed(name, references, tmp_path):
     assert not path.exists()
 
 
-def test_the_peer_alone_would_have_executed_it(tmp_path):
+def test_reasoning_gym_s_own_scorer_executes_the_attack(tmp_path):
     path = tmp_path / "owned"
     program = (
         "import reasoning_gym, sys\n"
@@ -151,7 +151,7 @@ def test_the_peer_alone_would_have_executed_it(tmp_path):
     assert path.exists()
 
 
-def test_an_answer_that_would_compute_for_ever_ends_and_is_not_called_wrong(references):
+def test_an_answer_that_computes_for_ever_is_a_timeout_or_error_and_not_incorrect(references):
     entry = references["countdown"][1]
     verdict = grade(boxed("9**9**9**9"), entry)
     assert verdict.outcome in (Outcome.TIMEOUT, Outcome.ERROR)
@@ -159,7 +159,7 @@ def test_an_answer_that_would_compute_for_ever_ends_and_is_not_called_wrong(refe
     assert grade(boxed(references["countdown"][0]), entry).is_correct
 
 
-def test_an_answer_that_the_scorer_cannot_read_is_wrong_and_a_scorer_that_fails_says_nothing(
+def test_an_answer_the_scorer_cannot_read_is_incorrect_and_a_failing_scorer_is_an_error(
     references,
 ):
     unread = grade("#### xyz", references["prime_factorization"][1])
@@ -174,7 +174,7 @@ def test_a_response_without_an_answer_never_reaches_the_scorer(references):
     assert grade("xyz", references["countdown"][1]).outcome is Outcome.NO_ANSWER
 
 
-def test_an_entry_that_this_version_makes_otherwise_is_an_error_of_the_grader(references):
+def test_an_entry_that_the_installed_version_does_not_reproduce_is_a_grading_error(references):
     answer, entry = references["mini_sudoku"]
     data = json.loads(entry.entry)
     other = ScoredReference(
@@ -184,7 +184,7 @@ def test_an_entry_that_this_version_makes_otherwise_is_an_error_of_the_grader(re
     assert grade(boxed(answer), other).outcome is Outcome.ERROR
 
 
-def test_every_module_that_evaluates_text_is_known():
+def test_every_peer_module_that_evaluates_text_is_listed():
     root = Path(peer.__file__).parent
     found = {
         ".".join(["reasoning_gym", *path.relative_to(root).with_suffix("").parts])
@@ -200,7 +200,7 @@ def test_every_module_that_evaluates_text_is_known():
     assert found == {*EVALUATES, COMPUTES} | own_text_while_drawing
 
 
-def test_problems_are_the_same_under_another_hash_seed_and_splits_are_apart(monkeypatch):
+def test_problems_do_not_depend_on_the_hash_seed_and_splits_are_disjoint(monkeypatch):
     seen = []
     for hash_seed in ("1", "2"):
         monkeypatch.setenv("PYTHONHASHSEED", hash_seed)
@@ -218,7 +218,7 @@ def test_problems_are_the_same_under_another_hash_seed_and_splits_are_apart(monk
     assert "reasoning_gym" not in sys.modules or sys.modules["reasoning_gym"] is peer
 
 
-def test_levels_take_turns_and_options_win(monkeypatch):
+def test_levels_take_turns_options_apply_and_equal_sets_are_cached(monkeypatch):
     made = load_reasoning_gym("gcd", size=4, levels=(1, 2), seed=3)
     assert [problem.level for problem in made] == [1, 2, 1, 2]
     small = load_reasoning_gym(
@@ -234,7 +234,7 @@ def test_levels_take_turns_and_options_win(monkeypatch):
 
 
 @pytest.mark.parametrize("granularity", ["step", "token", "response"])
-def test_references_earn_the_reward_in_the_environment_grids_too(granularity, references):
+def test_references_earn_the_reward_in_the_environment_including_grids(granularity, references):
     problems = ProblemSet(
         "rg",
         tuple(
@@ -308,7 +308,7 @@ def test_without_reasoning_gym_the_message_says_what_to_install(monkeypatch, tmp
         load_reasoning_gym("gcd", size=7, seed=11)
 
 
-def test_a_scored_problem_is_a_value_that_json_keeps():
+def test_a_scored_problem_round_trips_through_json():
     by = ScoredReference(scorer="reasoning_gym", entry='{"index":0}')
     problem = ScoredProblem(
         problem_id="rg/train/0", question="?", answer="1", solution=("a",), level=2, scored_by=by

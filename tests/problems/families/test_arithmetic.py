@@ -42,7 +42,7 @@ expressions = st.recursive(
 
 @settings(max_examples=150, deadline=None, database=None)
 @given(expressions)
-def test_every_expression_is_worth_what_pythons_parser_makes_of_it(text):
+def test_every_expression_has_the_value_that_python_gives_it(text):
     try:
         value = reference(parsed(text))
     except ZeroDivisionError:
@@ -53,7 +53,7 @@ def test_every_expression_is_worth_what_pythons_parser_makes_of_it(text):
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.text("0123459+-*/() ", max_size=14))
-def test_whatever_has_a_value_has_it_in_python_too(text):
+def test_any_text_with_a_value_has_the_same_value_in_python(text):
     found = value_and_numbers(text)
     if found is not None:
         assert found[0] == reference(parsed(text))
@@ -62,7 +62,7 @@ def test_whatever_has_a_value_has_it_in_python_too(text):
 
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.text(max_size=30))
-def test_no_text_is_an_error(text):
+def test_no_text_raises(text):
     found = value_and_numbers(text)
     assert found is None or isinstance(found[0], Fraction)
     assert reaches(text, 31, [9, 3, 4]) is False or sorted(re.findall("[0-9]+", text)) == list(
@@ -105,7 +105,7 @@ def test_values_by_hand(text, value):
         "lambda: 3",
     ],
 )  # fmt: skip
-def test_everything_else_is_none_and_quickly(text):
+def test_other_text_gives_none_within_half_a_second(text):
     start = time.process_time()
     assert value_and_numbers(text) is None
     assert time.process_time() - start < 0.5

@@ -119,7 +119,7 @@ def tries_of(steps) -> list[list[str]]:
     return tries
 
 
-def test_misses_are_given_up_at_their_rate_and_the_sixth_always_is():
+def test_a_search_gives_up_after_a_miss_at_its_rate_and_always_after_the_sixth():
     rng = random.Random(2)
     given_up = went_on = sixth = 0
     for problem in list(problems()) * 3:

@@ -14,7 +14,7 @@ def mixed(text: str, split: str = "train", *, size: int | None = 12, seed: int =
     return make_mix(text, split, size=size, seed=seed, make_family=make_family)
 
 
-def test_a_text_names_its_parts():
+def test_a_mixture_text_is_read_into_its_parts():
     assert read_parts("chain") == (Part("chain", None, 1),)
     assert read_parts("unlock@1-3*2+unlock@8-10*3+equation*12") == (
         Part("unlock", (1, 3), 2),
@@ -29,7 +29,7 @@ def test_a_text_names_its_parts():
      "chain@1-2*", "chain *2", "Chain", "chain*1.5", "chain@-1-3", "chain*100000", "chain*\u0663",
      "chain@1-3,unlock", "mix:chain"],
 )  # fmt: skip
-def test_what_is_no_mixture_is_refused(text):
+def test_a_malformed_mixture_is_refused(text):
     with pytest.raises(
         ConfigError,
         match=r"^a part of a mix must be FAMILY, FAMILY@LOW-HIGH, either with \*WEIGHT of 1\.\."
@@ -49,7 +49,7 @@ def test_parts_take_turns_by_their_weights():
     ]  # fmt: skip
 
 
-def test_ids_are_the_mixtures_own_and_the_rest_is_the_familys():
+def test_problems_of_a_mixture_have_its_ids_and_the_family_s_other_fields():
     problems = mixed("chain@4-4+inverse@3-3", "test", size=6, seed=5)
     assert problems.name == "mix:chain@4-4+inverse@3-3"
     assert [problem.problem_id for problem in problems] == [f"mix/test/{n}" for n in range(6)]
@@ -119,7 +119,7 @@ def test_a_mixture_smaller_than_its_weights_is_refused():
     assert len(mixed("chain*3+unlock", size=4)) == 4
 
 
-def test_what_a_family_refuses_a_mixture_refuses():
+def test_a_mixture_refuses_what_its_families_refuse():
     with pytest.raises(
         ConfigError, match=r"^levels of 'unlock' must be low\.\.high within 1\.\.10"
     ):

@@ -58,7 +58,7 @@ def answers(question: str) -> list[str]:
     return [answer(question, way) for way in ways]
 
 
-def test_the_evaluators_of_this_file_read_as_they_say():
+def test_the_four_evaluators_of_this_file_agree_with_hand_computed_values():
     ways = (products_first, from_the_left, from_the_right, sums_first)
     # 9-(2*3)+4=7, ((9-2)*3)+4=25, 9-(2*(3+4))=-5, (9-2)*(3+4)=49
     assert [way("9-2*3+4") for way in ways] == [7, 25, -5, 49]

@@ -156,7 +156,7 @@ def test_no_choice_of_slips_leads_to_the_right_answer(name, critical):
             assert written(registers) != problem.answer
 
 
-def test_slips_that_cancel_are_seen():
+def test_slips_that_cancel_are_detected():
     # 3*9 for 3^9 leaves 7, not 3; 7*9 for 7^9 leaves 3 again, as two right powers do.
     twice = [Operation(label, "y", "^", 9) for label in "AB"]
     assert slips_can_cancel((1, 3, 1), twice, "^")
@@ -168,7 +168,7 @@ def test_slips_that_cancel_are_seen():
 
 
 @pytest.mark.parametrize("exponent", unlock.EXPONENTS)
-def test_a_power_never_loses_an_error(exponent):
+def test_a_power_maps_digits_one_to_one(exponent):
     assert sorted(digit**exponent % 10 for digit in range(10)) == list(range(10))
 
 
@@ -242,7 +242,7 @@ def test_errors_need_their_generator():
 
 
 @pytest.mark.parametrize("operand", [1, 3, 7, 9])
-def test_undoing_an_operation_takes_every_digit_back(operand):
+def test_undoing_an_operation_restores_every_digit(operand):
     for symbol in "+-*":
         operation = Operation("A", "x", symbol, operand)
         assert [operation.undone.apply(operation.apply(d)) for d in range(10)] == list(range(10))

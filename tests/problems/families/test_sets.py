@@ -193,7 +193,7 @@ def test_a_fraction_guessed_blindly_is_right_in_under_one_percent_but_not_with_t
 
 
 @pytest.mark.parametrize("name", ["chain", "unlock", "inverse"])
-def test_leaving_the_registers_as_they_are_is_no_answer(name):
+def test_the_initial_register_values_are_right_in_under_two_percent(name):
     problems = problems_of(name)
     stated = ["".join(re.findall(r"[xyz]=(\d)", problem.question)) for problem in problems]
     same = sum(s == p.answer for s, p in zip(stated, problems, strict=True))
@@ -239,7 +239,7 @@ def test_the_checker_finds_exactly_the_first_wrong_step_at_every_position(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_asides_are_passed_over_and_counted(name):
+def test_the_checker_ignores_asides_but_counts_them_as_steps(name):
     family, rng = FAMILIES[name], random.Random(0)
     found = Counter()
     for problem in problems_of(name)[:150]:
