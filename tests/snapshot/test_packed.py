@@ -29,7 +29,7 @@ SOURCES = st.sampled_from(["policy", "reference", "reset", "env"])
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=9) | IDS)
 @settings(deadline=None)
-def test_ids_come_back_through_json(ids):
+def test_packed_ids_round_trip_through_json(ids):
     text = json.loads(json.dumps(pack_ids(ids)))
     assert text.isascii()
     assert unpack_ids(text, 2**32) == tuple(ids)
@@ -37,7 +37,7 @@ def test_ids_come_back_through_json(ids):
 
 @given(st.lists(st.tuples(IDS, SOURCES), max_size=4), st.booleans(), st.integers(0, 1))
 @settings(deadline=None)
-def test_a_state_comes_back_whole(parts, is_graded, row):
+def test_a_packed_state_round_trips(parts, is_graded, row):
     state = ReasonState(problem=TOY[row], codec=CODEC)
     state = state.with_guidance(Guidance("mistakes", ("1", "√")), Guidance("text", ("so",)))
     for ids, source in parts:
@@ -54,7 +54,7 @@ def test_a_state_comes_back_whole(parts, is_graded, row):
 
 
 @given(st.lists(SOURCES, max_size=12))
-def test_source_runs_writers_come_back(sources):
+def test_source_runs_round_trip(sources):
     runs = source_runs(tuple(sources))
     assert expand_sources(runs, len(sources)) == tuple(sources)
     assert all(first[0] != second[0] for first, second in itertools.pairwise(runs))
@@ -82,7 +82,7 @@ def packed(**changes):
         ({"verdict": ["right", None, ""]}, ValueError, "'right' is not a valid Outcome"),
     ],
 )
-def test_what_is_no_packed_state_is_refused(changes, error, message):
+def test_a_malformed_packed_state_is_refused(changes, error, message):
     assert unpack_state(packed(), problems=TOY, codec=CODEC).text == "A\n"
     with pytest.raises(error, match=message):
         unpack_state(packed(**changes), problems=TOY, codec=CODEC)

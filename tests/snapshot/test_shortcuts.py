@@ -57,7 +57,7 @@ def refuses(env, snap, message):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copy_of_a_restored_stack_draws_as_the_first(copied):
+def test_copies_of_a_restored_stack_draw_the_same_random_numbers(copied):
     env, fork = (Hint(Curriculum(toy()), trigger=0.5) for _ in range(2))
     env.reset(seed=4)
     restore(fork, snapshot(env))
@@ -80,7 +80,7 @@ def test_a_seed_and_a_given_generator_win_over_the_restored_one():
     assert snapshot(env) != saved
 
 
-def test_a_generator_that_was_drawn_from_is_written_as_it_is_then():
+def test_a_snapshot_after_a_draw_holds_the_generator_s_new_state():
     env = Hint(toy(), trigger=0.5)
     env.reset(seed=1)
     saved = snapshot(env)
@@ -114,7 +114,7 @@ def test_a_generator_of_another_kind_is_not_written():
         f"{WRITTEN[:70]}{int(WRITTEN[70], 16) ^ 1:x}{WRITTEN[71:]}",
     ],
 )
-def test_what_is_no_generator_is_refused(text):
+def test_a_malformed_generator_is_refused(text):
     with pytest.raises(ValueError, match="a generator must be written as PCG64 and its state, got"):
         rng_from_json(text)
     env = toy()
@@ -124,7 +124,7 @@ def test_what_is_no_generator_is_refused(text):
     refuses(env, forged(saved, written, text), "snapshot of ReasonEnv must be as to_snapshot")
 
 
-def test_a_state_that_was_read_lately_is_given_out_again_and_only_that():
+def test_reading_the_same_state_again_returns_the_cached_object():
     initial = ReasonState(problem=TOY[0], codec=CODEC)
     one = initial.extend(CODEC.encode("a\nb"))
     others = [
@@ -143,7 +143,7 @@ def test_a_state_that_was_read_lately_is_given_out_again_and_only_that():
         assert reader.read_cached(json.loads(written)) == one
 
 
-def test_only_the_states_that_were_read_last_are_kept():
+def test_only_the_most_recently_read_states_are_cached():
     reader = StateReader(TOY, CODEC)
     initial = ReasonState(problem=TOY[0], codec=CODEC)
     packed = [pack_state(initial.extend((65 + place,))) for place in range(MAX_CACHED + 1)]
@@ -154,7 +154,7 @@ def test_only_the_states_that_were_read_last_are_kept():
     assert reader.read_cached(packed[1]) is not states[1]
 
 
-def test_a_state_that_is_refused_is_not_kept():
+def test_a_refused_state_is_not_cached():
     env = toy()
     env.reset(seed=0)
     saved = snapshot(env)
@@ -165,7 +165,7 @@ def test_a_state_that_is_refused_is_not_kept():
 
 
 @pytest.mark.parametrize("ids", [(65, 66), (256, 65), (195, 164)])
-def test_ids_are_shown_after_a_restore_as_before(ids):
+def test_token_observations_after_a_restore_equal_the_original_s(ids):
     env, fork = (toy(format="tokens") for _ in range(2))
     env.reset(seed=0)
     fork.reset(seed=1)
@@ -178,7 +178,7 @@ def test_ids_are_shown_after_a_restore_as_before(ids):
     assert seen[size : size + 4].tolist() == [*ids, 67, CODEC.pad_id]
 
 
-def test_a_prompt_is_made_again_where_only_the_guidance_differs():
+def test_a_restore_rebuilds_the_prompt_if_only_the_guidance_differs():
     env = Hint(toy(), "answer", trigger=0.5)
     seen = {}
     for seed in range(20):
@@ -204,7 +204,7 @@ FULL = [(0, "a\nb"), (1, "c\nd"), (0, "e\nf"), (2, "g\nh")]
 
 
 @pytest.mark.parametrize("more", [[(0, "x\ny")], [*FULL[1:]], [(0, "x\ny")] * 5])
-def test_an_archive_that_changed_after_the_snapshot_goes_back(more):
+def test_a_restore_reverts_an_archive_that_changed_after_the_snapshot(more):
     env = archived(FULL)
     saved, chains = snapshot(env), env.archive.chains
     for row, text in more:
@@ -215,7 +215,7 @@ def test_an_archive_that_changed_after_the_snapshot_goes_back(more):
     assert snapshot(env) == saved
 
 
-def test_two_stacks_with_one_snapshot_have_an_archive_each():
+def test_two_stacks_restored_from_one_snapshot_do_not_share_an_archive():
     env, fork = archived(FULL[:2]), archived([])
     saved = snapshot(env)
     for _ in range(2):
@@ -226,7 +226,7 @@ def test_two_stacks_with_one_snapshot_have_an_archive_each():
         assert (len(env.archive), len(fork.archive)) == (2, 3)
 
 
-def test_an_unchanged_archive_whose_oldest_chain_is_not_first_goes_on_as_a_read_one():
+def test_an_unchanged_full_archive_continues_as_one_restored_from_json():
     env, fork = archived(FULL), archived([])
     saved = snapshot(env)
     restore(env, saved)
@@ -238,7 +238,7 @@ def test_an_unchanged_archive_whose_oldest_chain_is_not_first_goes_on_as_a_read_
     assert [env.reset() for _ in range(9)] == [fork.reset() for _ in range(9)]
 
 
-def test_an_archive_is_another_one_where_only_the_order_differs():
+def test_a_restore_reorders_an_archive_that_holds_the_same_chains():
     env, other = archived(FULL), archived([FULL[3], FULL[1], FULL[2]])
     chains = other.archive.chains
     assert set(chains) == set(env.archive.chains)
@@ -246,7 +246,7 @@ def test_an_archive_is_another_one_where_only_the_order_differs():
     assert env.archive.chains == chains
 
 
-def test_a_damaged_archive_is_refused_though_the_chain_was_here():
+def test_a_damaged_archive_is_refused_even_if_its_chains_are_cached():
     env = archived(FULL)
     saved = snapshot(env)
     packed = pack_state(env.archive.chains[0].state)[1]
@@ -267,7 +267,7 @@ def test_a_damaged_archive_is_refused_though_the_chain_was_here():
         ({"format": "tokens", "granularity": "token"}, [65, np.int64(10), CODEC.eos_id]),
     ],
 )
-def test_a_record_that_a_snapshot_has_been_through_is_written_alike(settings, actions, tmp_path):
+def test_a_record_restored_in_mid_episode_is_written_identically(settings, actions, tmp_path):
     def recorded(name):
         return RecordEpisodes(Hint(toy(**settings), "answer"), tmp_path / name)
 
@@ -294,7 +294,7 @@ def test_a_record_that_a_snapshot_has_been_through_is_written_alike(settings, ac
 @pytest.mark.parametrize(
     ("old", "new"), [('"actions":[]', '"actions":[3]'), ('"start":[', '"start":{},"begin":[')]
 )
-def test_what_is_no_record_is_refused(old, new, tmp_path):
+def test_a_malformed_record_is_refused(old, new, tmp_path):
     env = RecordEpisodes(toy(), tmp_path / "a.jsonl")
     env.reset(seed=0)
     refuses(env, forged(snapshot(env), old, new), "snapshot of RecordEpisodes must be as to_snap")

@@ -152,7 +152,7 @@ def test_gymnasium_finds_no_difference_between_a_stack_and_its_fork(names, granu
     check_environments_match(env, fork, 20, seed=4)
 
 
-def test_a_fork_in_the_middle_of_an_episode_goes_on_from_there():
+def test_a_fork_in_the_middle_of_an_episode_continues_from_there():
     env = stack(("rollin", "hint", "shaping"))
     env.reset(seed=3)
     saved = snapshot(env)
@@ -165,7 +165,7 @@ def test_a_fork_in_the_middle_of_an_episode_goes_on_from_there():
         )
 
 
-def test_an_unseeded_stack_forks_too():
+def test_an_unseeded_stack_can_be_forked():
     env = stack(("rollin", "curriculum"))
     saved, fork = snapshot(env), stack(("rollin", "curriculum"))
     restore(fork, saved)
@@ -173,7 +173,7 @@ def test_an_unseeded_stack_forks_too():
     assert go_on(fork, script) == go_on(env, script)
 
 
-def test_a_stack_that_was_never_reset_is_restored_as_such():
+def test_a_restored_stack_that_was_never_reset_needs_a_reset():
     env, fork = stack(("order",)), stack(("order",))
     restored = snapshot(env)
     fork.reset(seed=0)
@@ -206,7 +206,7 @@ def test_a_time_limit_is_rewound():
     assert [env.step("part")[3] for _ in range(2)] == flags == [False, True]
 
 
-def test_a_recorder_continues_its_line(tmp_path):
+def test_a_restored_recorder_continues_its_episode(tmp_path):
     def recorded(name):
         return RecordEpisodes(stack(("rollin",)), tmp_path / name, every=2)
 
@@ -340,7 +340,7 @@ def test_a_restored_generator_is_not_shared():
     assert snapshot(fork) == saved != snapshot(env)
 
 
-def test_the_other_names_are_the_same_functions():
+def test_get_state_and_set_state_are_snapshot_and_restore():
     assert (get_state, set_state) == (snapshot, restore)
 
 
@@ -360,7 +360,7 @@ def env():
 
 
 @pytest.mark.parametrize("text", [None, b"{}", "", "{}", "[]", '{"format":2,"digest":"', {}])
-def test_a_text_that_is_no_snapshot_is_refused(env, text):
+def test_a_malformed_snapshot_is_refused(env, text):
     refuses(env, text, r"snapshot must be the text that snapshot\(\) returned, got ")
 
 
