@@ -85,7 +85,7 @@ def test_the_bounds_of_steps_are_token_indices():
     assert step_bounds(EMPTY) == (0,)
 
 
-def test_a_response_of_another_chain_keeps_the_own_guidance_only():
+def test_taking_another_chain_s_response_keeps_the_state_s_own_guidance():
     own = EMPTY.with_guidance(Guidance("text", ("mine",))).extend(CODEC.encode("dropped"))
     other = chain("a\nb\nc").with_guidance(Guidance("answer", ("25",)))
     moved = with_response_of(own, other, 2)
@@ -115,7 +115,7 @@ def test_a_delimiter_in_the_solution_is_not_doubled():
         ("2*3=6\n6*4=24\nx", "2*3=6\n6*4=24\nx"),
     ],
 )
-def test_a_reference_prefix_goes_on_only_where_the_response_is_its_beginning(response, after):
+def test_a_reference_prefix_extends_a_response_only_if_it_starts_the_solution(response, after):
     begun = EMPTY.extend(CODEC.encode(response))
     moved = with_reference_prefix(begun, 2)
     assert moved.text == after
@@ -160,7 +160,7 @@ def test_strength_is_the_share_of_the_steps_rounded_up():
     ]
 
 
-def test_strength_is_the_share_of_the_characters_elsewhere():
+def test_strength_is_the_share_of_characters_of_answers_and_texts_rounded_up():
     assert answer_guidance(PROBLEM) == Guidance("answer", ("25",))
     assert answer_guidance(PROBLEM, 0.5) == Guidance("answer", ("2",))
     assert answer_guidance(PROBLEM, 0.0) is None
@@ -186,7 +186,7 @@ def test_the_next_step_is_the_one_after_the_closed_steps():
     assert next_step_guidance(chain("x\ny\nz\n")) is None
 
 
-def test_a_solution_of_no_steps_is_no_guidance():
+def test_a_solution_without_steps_gives_no_guidance():
     assert solution_guidance(PROBLEM, 0) is None
     bare = Problem(problem_id="t/t/0", question="?", answer="1")
     assert partial_solution_guidance(bare) is None

@@ -57,7 +57,7 @@ def test_the_response_is_no_part_of_the_prompt():
         (Guidance("text", ("p", "q")), "p, q\n"),
     ],
 )
-def test_each_kind_of_guidance_stands_between_question_and_ending(guidance, shown):
+def test_each_kind_of_guidance_is_placed_between_question_and_ending(guidance, shown):
     state = state_of("12*3=?", guidance)
     assert PromptTemplate().guidance_text(state) == shown
     assert PromptTemplate().text(state) == f"12*3=?\n{shown}>"
@@ -78,7 +78,7 @@ def test_braces_in_questions_and_guidance_are_characters(text):
     assert template.text(state_of(text)) == f"Q: {text} {{pieces}}\n>"
 
 
-def test_own_wording_is_used():
+def test_a_template_s_own_texts_are_used():
     template = PromptTemplate(
         question="<{question}>", guidance=GUIDANCE_TEXTS | {"answer": "[{pieces}]"}, ending="!"
     )
@@ -129,7 +129,7 @@ def test_chat_without_a_chat_template_is_refused():
         ),
     ],
 )
-def test_a_template_without_its_places_is_refused(fields, message):
+def test_a_template_without_its_placeholders_is_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         PromptTemplate(**fields)
 

@@ -150,7 +150,7 @@ def test_cutting_all_steps_of_a_graded_state_gives_the_state_before_its_end():
     assert ended.cut(ended.num_steps) == open_state
 
 
-def test_guidance_adds_up_and_goes_away_as_a_whole():
+def test_guidance_accumulates_and_is_removed_as_a_whole():
     first, second = Guidance("mistakes", ("35", "37")), Guidance("answer", ("36",))
     state = state_of("a").with_guidance(first).with_guidance(second)
     assert state.guidance == (first, second)
@@ -158,7 +158,7 @@ def test_guidance_adds_up_and_goes_away_as_a_whole():
     assert state.with_guidance().guidance == (first, second)
 
 
-def test_a_delimiter_is_not_completed_by_characters_of_the_step_before():
+def test_characters_of_the_step_before_do_not_complete_a_delimiter():
     state = state_of("a\n\n", codec=ByteCodec("\n\n")).extend(CODEC.encode("\n"))
     assert state.steps == ("a\n\n", "\n")
     assert state.extend(CODEC.encode("\nb")).steps == ("a\n\n", "\n\n", "b")
@@ -307,7 +307,7 @@ def changed(**changes) -> str:
         (changed(problem=[1]), r"; ProblemError: a problem must be a dict as to_dict\(\) writes"),
     ],
 )
-def test_json_that_is_no_state_is_refused(text, message):
+def test_malformed_json_of_a_state_is_refused(text, message):
     with pytest.raises(StateError, match=message):
         ReasonState.from_json(text)
 
@@ -368,7 +368,7 @@ def test_an_unknown_kind_of_guidance_is_refused():
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_steps"])
-def test_a_budget_of_nothing_is_refused(name):
+def test_a_budget_of_zero_is_refused(name):
     with pytest.raises(ConfigError, match=rf"^{name} must be at least 1, got 0; raise the budget$"):
         EpisodeRules(**{name: 0})
     with pytest.raises(ConfigError, match=rf"^{name} must be at least 1, got '5'; raise"):
@@ -386,7 +386,7 @@ def test_no_tokens_without_close_change_nothing():
     assert step_on(state_of("ab\n"), ()) == state_of("ab\n")
 
 
-def test_the_end_token_has_the_whole_response_graded_and_leaves_out_what_follows():
+def test_the_end_token_grades_the_whole_response_and_drops_later_tokens():
     state = step_on(state_of("12*3"), (*CODEC.encode("=36"), EOS, *CODEC.encode("=37"), EOS))
     assert state.response == (*CODEC.encode("12*3=36"), EOS)
     assert state.verdict == Verdict(Outcome.CORRECT, "36", "text")
@@ -394,7 +394,7 @@ def test_the_end_token_has_the_whole_response_graded_and_leaves_out_what_follows
     assert step_on(state_of("12"), (EOS,)).verdict.outcome is Outcome.NO_ANSWER
 
 
-def test_the_first_closed_step_with_an_answer_ends_the_episode_and_the_rest_is_left_out():
+def test_the_first_closed_step_with_an_answer_ends_the_episode_and_drops_later_tokens():
     state = step_on(state_of("a\n"), "b\n!=36\n!=37\nc")
     assert state.text == "a\nb\n!=36\n"
     assert state.verdict == Verdict(Outcome.CORRECT, "36", "text")
@@ -410,13 +410,13 @@ def test_an_answer_in_an_open_step_does_not_end_the_episode():
     assert step_on(state, "\n").verdict.is_correct
 
 
-def test_an_answer_that_stood_before_ends_the_episode_at_the_next_closed_step():
+def test_an_answer_in_the_start_prefix_ends_the_episode_at_the_next_closed_step():
     state = step_on(state_of("!=36\n", "reference"), "on")
     assert state.verdict is None
     assert step_on(state, "e\nmore\n").text == "!=36\none\n"
 
 
-def test_without_stop_at_answer_only_the_end_token_has_the_response_graded():
+def test_without_stop_at_answer_only_the_end_token_grades_the_response():
     state = step_on(state_of(), "!=35\n!=36\n", stop_at_answer=False)
     assert state.verdict is None
     assert step_on(state, (EOS,), stop_at_answer=False).verdict.is_correct
@@ -502,7 +502,7 @@ def test_close_ends_the_response_as_the_end_token_would_but_marks_it_as_the_envi
     assert step_on(state_of("7=36"), (), close=True).verdict.is_correct
 
 
-def test_close_adds_nothing_to_an_episode_that_has_ended_anyway():
+def test_close_adds_nothing_to_an_episode_that_has_already_ended():
     ended = step_on(state_of(), "!=36\nx", close=True)
     assert ended.text == "!=36\n"
     assert EOS not in ended.response
