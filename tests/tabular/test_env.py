@@ -31,7 +31,7 @@ register_tabular()
 
 
 @pytest.mark.parametrize("env_id", ENTRY_POINTS)
-def test_gymnasium_s_checker_has_nothing_to_say(env_id):
+def test_gymnasium_s_checker_finds_nothing(env_id):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = gym.make(env_id, render_mode="ansi")
@@ -40,7 +40,7 @@ def test_gymnasium_s_checker_has_nothing_to_say(env_id):
 
 
 @pytest.mark.parametrize("env_id", ENTRY_POINTS)
-def test_stable_baselines_checker_has_nothing_to_say(env_id):
+def test_stable_baselines_checker_finds_nothing(env_id):
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -63,7 +63,7 @@ def test_registering_twice_changes_nothing():
 
 
 @pytest.mark.parametrize("env_id", ENTRY_POINTS)
-def test_p_and_the_start_are_the_toy_text_convention(env_id):
+def test_transitions_and_start_follow_the_toy_text_convention(env_id):
     env = gym.make(env_id).unwrapped
     model = env.model
     assert env.initial_state_distrib.sum() == pytest.approx(1)
@@ -121,7 +121,7 @@ def test_monte_carlo_through_gymnasium_agrees_with_exact_values_from_start_and_f
     assert got.low <= exact.value_HS[2, middle] <= got.high
 
 
-def test_a_state_is_a_start_and_the_start_distribution_is_drawn_otherwise():
+def test_reset_starts_at_a_given_state_or_samples_the_start_distribution():
     env = gym.make("ReasonTree-v0", critical_rate=0.25)
     assert env.reset(options={"state": 9})[0] == 9 == env.unwrapped.state
     env.reset(seed=3)

@@ -99,7 +99,7 @@ def test_the_same_actions_are_optimal_in_every_state_and_values_move_by_the_pote
     assert np.flatnonzero(best_actions(q)[2, right[1]]).tolist() == [3]
 
 
-def test_a_potential_that_is_left_standing_at_the_end_would_move_values():
+def test_a_nonzero_potential_at_the_end_changes_values_and_best_actions():
     """At a truncation nothing follows: were Phi(last) not 0, the return would hold it."""
     q, _ = optimal(plain(), 1.0)
     wrong_q, _ = optimal(shaped(1.0, last=1.0), 1.0)
@@ -145,7 +145,7 @@ def test_a_progress_bonus_makes_an_agent_go_in_circles_where_the_potential_does_
 
 
 @pytest.mark.parametrize("max_steps", [64, 1, 2])
-def test_the_wrapper_pays_what_the_twin_is_shaped_by_until_it_ends_or_is_cut(max_steps):
+def test_the_wrapper_s_shaping_equals_the_twin_s_until_the_episode_ends(max_steps):
     env = RewardShaping(
         ReasonEnv(ProblemSet("toy", (PROBLEM,)), max_steps=max_steps), progress=0.75, discount=0.9
     )
