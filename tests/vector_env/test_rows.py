@@ -31,7 +31,7 @@ def say(rows: EpisodeRows, *texts: str) -> list[list[int]]:
     return ends
 
 
-def test_a_row_begins_as_its_state_whatever_stood_there():
+def test_beginning_an_episode_overwrites_everything_in_its_row():
     rows = rows_of(EMPTY, EMPTY)
     say(rows, "a\nbc\nd", "x\ny")
     assert (rows.num_tokens.tolist(), rows.num_steps.tolist()) == ([6, 3], [3, 2])
@@ -53,7 +53,7 @@ def test_a_row_that_does_not_act_stays_as_it_is():
     assert (rows.num_tokens.tolist(), rows.num_steps.tolist()) == ([6, 0], [1, 0])
 
 
-def test_only_responses_that_hold_a_sign_are_looked_at(monkeypatch):
+def test_only_responses_with_a_commitment_sign_are_decoded(monkeypatch):
     looked = []
     monkeypatch.setattr(
         episode_rows, "commits", lambda text: bool(looked.append(text)) or "7" in text

@@ -61,7 +61,7 @@ def test_each_id_has_its_bytes_and_special_ones_none():
     assert table[269:] == ("so √ it".encode(), b"yes")
 
 
-def test_an_id_that_no_token_has_is_empty():
+def test_an_id_without_a_token_decodes_to_nothing():
     backend = Tokenizer(models.BPE({"A": 0, "B": 1, "<|end|>": 5}, []))
     backend.decoder = decoders.ByteLevel()
     codec = HuggingFaceCodec(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>"))
@@ -109,7 +109,7 @@ class Backwards(PreTrainedTokenizerFast):
         return text.replace("BA", "ba")
 
 
-def test_a_tokenizer_that_decodes_in_its_own_way_is_asked_itself():
+def test_a_tokenizer_with_a_custom_decode_is_called_instead_of_the_table():
     for kind, ids, text in ((Shouting, (0x41, 270), "AYES"), (Backwards, (0x42, 0x41), "ba")):
         codec = HuggingFaceCodec(tokenizer_of(decoders.ByteLevel(), PIECES, kind=kind))
         assert byte_table(codec.tokenizer, {codec.eos_id}, codec.vocab_size) is None
@@ -169,7 +169,7 @@ def test_the_table_follows_signs_over_pieces_of_several_characters(ids):
     assert followed(CODEC, ids) == sign_state(CODEC.decode(ids))
 
 
-def test_the_states_are_the_beginnings_of_signs():
+def test_the_table_s_states_are_the_prefixes_of_commitment_signs():
     assert sorted(SIGN_PARTS) == sorted(
         ["", "#", "##", "###", "\\", "\\b", "\\bo", "\\box", "\\boxe", "\\f", "\\fb", "\\fbo"]
     )
@@ -180,7 +180,7 @@ def test_the_states_are_the_beginnings_of_signs():
     assert np.array_equal(table.next_sign[:, 256:], np.repeat(np.arange(13), 2).reshape(13, 2))
 
 
-def test_where_ids_are_not_joined_a_first_character_is_enough_to_be_suspect():
+def test_a_sign_s_first_character_is_suspect_if_decoding_does_not_join_ids():
     codec = HuggingFaceCodec(tokenizer_of(decoders.WordPiece("##"), PIECES))
     table = token_table(codec)
     assert not decodes_by_joining(codec)
@@ -199,7 +199,7 @@ class OwnTokenizerCodec(HuggingFaceCodec):
     """Another."""
 
 
-def test_only_codecs_that_are_known_to_join_are_taken_to():
+def test_only_known_codecs_count_as_decoding_by_joining():
     assert decodes_by_joining(ByteCodec())
     assert decodes_by_joining(CODEC)
     assert not decodes_by_joining(OwnCodec())

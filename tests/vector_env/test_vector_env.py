@@ -136,7 +136,7 @@ def test_random_actions_of_the_space_are_taken(mode):
         assert same(ours.step(actions), theirs.step(actions))
 
 
-def test_the_action_of_an_episode_that_begins_anew_is_not_looked_at():
+def test_next_step_autoreset_ignores_the_action_of_an_episode_that_restarts():
     envs = native(2, "NextStep")
     envs.reset(seed=0)
     envs.step([EOS, 65])
@@ -286,7 +286,7 @@ def test_it_equals_the_sync_vector_environment_where_tokens_change_their_neighbo
     play_both(native(2, mode, **changes), sync(2, mode, **changes), scripts, filler=9)
 
 
-def test_an_answer_that_only_neighbours_make_is_graded():
+def test_an_answer_that_exists_only_in_the_joined_text_is_graded():
     codec = word_piece_codec()
     assert codec.decode((2, 3, 4, 6)) == "\\boxed{7}\n"
     ours, theirs = native(1, "NextStep", codec=codec), sync(1, "NextStep", codec=codec)
@@ -294,7 +294,7 @@ def test_an_answer_that_only_neighbours_make_is_graded():
     assert [state.verdict.extracted for state in ours.states] == ["7"]
 
 
-def test_a_box_that_neighbours_make_may_end_steps_later():
+def test_a_box_that_exists_only_in_the_joined_text_can_close_steps_later():
     codec = word_piece_codec()
     assert codec.decode((2, 3, 12, 6, 9, 6, 8, 13, 6)) == "\\boxed{\n x\n 7 }\n"
     for begun in ((), (2, 3, 12, 6)):
@@ -371,7 +371,7 @@ def test_a_start_may_hold_the_beginning_of_an_answer(mode, begun, text):
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
-def test_what_is_given_may_be_written_over(mode):
+def test_the_caller_may_overwrite_returned_arrays(mode):
     ours, theirs = native(4, mode), sync(4, mode)
     speak = Speaker(8, 4)
     assert same(ours.reset(seed=8), theirs.reset(seed=8))
@@ -407,7 +407,7 @@ def spoil(given) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_reset_that_left_the_cache_is_computed_again(mode, monkeypatch):
+def test_a_reset_evicted_from_the_cache_is_computed_again(mode, monkeypatch):
     monkeypatch.setattr(reset_cache, "MAX_PROBLEMS", 2)
     check_equal(native(3, mode), sync(3, mode), seed=12, steps=60)
 
@@ -452,7 +452,7 @@ def tokenizer_of(texts):
         st.sampled_from(["#", "##", "\\", "boxed", "fbox", "{1}", " 2", "\n", "x"]), max_size=8
     )
 )
-def test_a_text_that_may_not_commit_needs_a_sign_of_its_own_later(parts):
+def test_a_text_that_may_not_commit_commits_only_after_another_sign(parts):
     for place in range(len(parts)):
         head, tail = "".join(parts[:place]), "".join(parts[place:])
         if not may_commit(head):
@@ -461,7 +461,7 @@ def test_a_text_that_may_not_commit_needs_a_sign_of_its_own_later(parts):
                 assert not commits(head + tail)
 
 
-def test_make_vec_makes_it():
+def test_gymnasium_s_make_vec_builds_the_vector_environment():
     envs = gym.make_vec(
         "MathReason-v0",
         num_envs=3,
@@ -477,7 +477,7 @@ def test_make_vec_makes_it():
     assert envs.reset(seed=0)[0] in envs.observation_space
 
 
-def test_each_episode_may_start_from_a_state_of_its_own():
+def test_each_episode_can_start_from_a_different_state():
     envs = native(3, "NextStep")
     first = ReasonState(problem=TOY[2], codec=CODEC).extend(CODEC.encode("so\n"), "reset")
     second = ReasonState(problem=TOY[0], codec=CODEC).with_guidance(Guidance("answer", ("7",)))
@@ -512,7 +512,7 @@ def test_a_group_branches_from_one_state():
     assert [state.text for state in envs.states] == ["a\nA", "a\nB", "a\nC", "a\n"]
 
 
-def test_copies_are_given_unless_the_array_itself_is_asked_for():
+def test_observations_are_copies_unless_copy_is_false():
     envs = native(2, "NextStep")
     first, _ = envs.reset(seed=0)
     kept = first.copy()
@@ -524,7 +524,7 @@ def test_copies_are_given_unless_the_array_itself_is_asked_for():
     assert second is first
 
 
-def test_infos_are_as_wide_as_those_of_one_environment():
+def test_infos_have_the_keys_of_a_single_environment():
     env = ReasonEnv(TOY)
     _, info = env.reset(seed=0)
     assert list(INFO_TYPES) == list(info)
@@ -559,7 +559,7 @@ def test_a_wrong_setting_is_refused_at_construction(settings, message):
         ([-1, 65], CodecError, r"token ids must lie in 0\.\.257, got -1"),
     ],
 )
-def test_a_wrong_action_is_refused_and_nothing_has_changed(actions, error, message):
+def test_a_wrong_action_is_refused_and_changes_nothing(actions, error, message):
     envs = native(2, "NextStep")
     envs.reset(seed=0)
     before = envs.states
@@ -588,7 +588,7 @@ def test_a_wrong_reset_is_refused_and_the_episodes_go_on(given, error, message):
     envs.step([65, 66])
 
 
-def test_nothing_goes_before_a_reset():
+def test_step_states_and_a_masked_reset_need_a_reset_first():
     envs = native(2, "NextStep")
     for act in (
         lambda: envs.step([65, 66]),
