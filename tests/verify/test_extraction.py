@@ -97,7 +97,7 @@ def test_extraction_never_raises(pieces: list[str]) -> None:
         (r"\boxed{1} so not. But \boxed{2}", "2"),
     ],
 )
-def test_lists_of_boxes_and_lines_end_where_they_end(response: str, answer: str) -> None:
+def test_the_end_of_a_list_of_boxes_or_lines_is_found(response: str, answer: str) -> None:
     assert extract_answer(response) == answer
 
 

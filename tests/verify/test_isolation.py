@@ -138,7 +138,7 @@ def test_grade_many_equals_grade_and_fills_its_cache() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.ERROR])
-def test_what_was_not_decided_is_not_cached(outcome: Outcome) -> None:
+def test_timeouts_and_errors_are_not_cached(outcome: Outcome) -> None:
     grading_module.clear_cache()
     grading_module._CACHE.put(("a", "b", DEFAULT), Verdict(outcome))
     assert grading_module._CACHE.get(("a", "b", DEFAULT)) is None
@@ -198,7 +198,7 @@ def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_goes_on(
         pool.close()
 
 
-def test_another_grader_that_runs_out_of_time_says_nothing() -> None:
+def test_math_verify_gives_none_if_it_runs_out_of_time() -> None:
     assert by_math_verify("$9^{9^{9^9}}$", "42") is None
     assert by_math_verify(r"$\boxed{42}$", "42") is True
     assert by_math_verify(r"$\boxed{41}$", "42") is False
@@ -213,7 +213,7 @@ def test_a_silent_worker_is_a_timeout_and_is_killed(monkeypatch: pytest.MonkeyPa
     assert not worker.is_alive
 
 
-def test_a_reply_to_another_job_is_never_taken() -> None:
+def test_a_reply_to_another_job_is_never_used() -> None:
     worker = Worker()
     worker.compare("x", "x")
     worker._buffer = b'{"id": 1, "outcome": "correct", "reason": "late"}\n'
@@ -248,7 +248,9 @@ def test_a_worker_that_cannot_start_is_an_error(
     assert said.startswith(reason)
 
 
-def test_the_cache_keeps_the_short_pairs_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_keeps_the_most_recently_used_short_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cache = grading_module._Cache()
     monkeypatch.setattr(grading_module, "CACHE_PAIRS", 2)
     keys = [(name, "7", DEFAULT) for name in ("a", "b", "c", "d" * 2001)]
@@ -261,7 +263,7 @@ def test_the_cache_keeps_the_short_pairs_used_last(monkeypatch: pytest.MonkeyPat
     assert [cache.get(key) is verdict for key in keys] == [True, False, True, False]
 
 
-def test_a_worker_that_is_in_use_when_its_pool_closes_is_not_kept() -> None:
+def test_a_worker_returned_to_a_closed_pool_is_not_kept() -> None:
     pool = WorkerPool(size=1)
     worker = pool._take()
     pool.close()

@@ -22,7 +22,7 @@ STRICT = GradeOptions()
         (r"17 \times 23", "391", GradeOptions(forms="any")),
     ],
 )
-def test_an_option_forgives_what_the_default_does_not(
+def test_an_option_accepts_an_answer_that_the_default_refuses(
     response: str, reference: str, options: GradeOptions
 ) -> None:
     assert grade(f"\\boxed{{{response}}}", reference, options).outcome is Outcome.CORRECT
@@ -38,14 +38,14 @@ def test_an_option_forgives_what_the_default_does_not(
         ("0.0833333333333333", r"\frac{1}{12}", GradeOptions(response_digits=0)),
     ],
 )
-def test_an_option_asks_for_what_the_default_does_not(
+def test_an_option_refuses_an_answer_that_the_default_accepts(
     response: str, reference: str, options: GradeOptions
 ) -> None:
     assert grade(f"\\boxed{{{response}}}", reference, options).outcome is Outcome.INCORRECT
     assert grade(f"\\boxed{{{response}}}", reference, STRICT).outcome is Outcome.CORRECT
 
 
-def test_the_letter_of_the_constant_does_not_matter() -> None:
+def test_the_letter_case_of_an_integration_constant_does_not_matter() -> None:
     assert grade(r"\boxed{x^2+c}", "x^2+C").is_correct
     assert not grade(r"\boxed{x^2+1}", "x^2+C").is_correct
 

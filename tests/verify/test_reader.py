@@ -135,7 +135,7 @@ def test_powers_and_factorials_are_exact(text: str, value: Fraction) -> None:
 @pytest.mark.parametrize(
     "text", ["0^0", "(-4)^{1/2}", "(4/3)^{1/2}", "(3/4)^{1/2}", "(-3)!", "(1/2)!"]
 )
-def test_powers_without_a_rational_value_have_none(text: str) -> None:
+def test_irrational_powers_have_no_rational_value(text: str) -> None:
     assert rational(parse_answer(text)) is None
 
 

@@ -112,7 +112,7 @@ def test_a_reward_hack_is_incorrect(response: str, reference: str) -> None:
 
 
 @pytest.mark.parametrize(("response", "reference"), HONEST)
-def test_an_honest_answer_in_unusual_dress_is_correct(response: str, reference: str) -> None:
+def test_an_honest_answer_in_an_unusual_form_is_correct(response: str, reference: str) -> None:
     assert grade(f"\\boxed{{{response}}}", reference).outcome is Outcome.CORRECT
 
 

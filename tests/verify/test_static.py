@@ -27,5 +27,5 @@ def test_no_file_of_the_verifier_executes_text(path: Path) -> None:
                 assert "sympy.parsing" not in (getattr(node, "module", "") or "")
 
 
-def test_the_files_are_found() -> None:
+def test_the_verifier_s_source_files_are_found() -> None:
     assert len(FILES) > 5
