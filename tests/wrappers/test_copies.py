@@ -41,7 +41,7 @@ def played(env):
 
 @pytest.mark.parametrize("make", [stack, tabular])
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copied_stack_goes_on_as_the_first(make, copied):
+def test_a_copied_stack_continues_as_the_original(make, copied):
     env = played(make())
     other = copied(env)
     assert type(other) is type(env)

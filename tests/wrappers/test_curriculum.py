@@ -28,7 +28,7 @@ def test_a_problem_is_drawn_by_how_uncertain_its_success_is():
     assert sorted(counts) == ["0", "1"]
 
 
-def test_the_floor_keeps_everything_possible():
+def test_the_floor_gives_every_problem_a_positive_probability():
     measured = {f"toy/train/{row}": rate for row, rate in enumerate((0.5, 1.0, 1.0, 1.0))}
     counts = drawn(Curriculum(ReasonEnv(TOY), measured=measured, floor=0.05))
     # 0.30 against three times 0.05.
@@ -36,7 +36,7 @@ def test_the_floor_keeps_everything_possible():
     assert len(counts) == 4
 
 
-def test_if_every_weight_is_0_all_are_equally_likely():
+def test_if_every_weight_is_0_all_problems_are_equally_likely():
     measured = {"1": 1.0, "2": 0.0}
     counts = drawn(Curriculum(ReasonEnv(TOY), by="level", measured=measured, floor=0.0))
     assert all(abs(count - 150) < 4 * 10.7 for count in counts.values())
@@ -62,7 +62,7 @@ def test_a_level_is_measured_as_a_whole():
     assert env.pass_rates == {"1": 0.5, "2": 0.875}
 
 
-def test_a_named_problem_and_a_state_win():
+def test_a_named_problem_or_a_state_overrides_the_curriculum():
     env = Curriculum(ReasonEnv(TOY), measured={"toy/train/0": 0.5}, floor=0.0)
     assert env.reset(seed=0, options={"problem": "toy/train/3"})[1]["problem_id"] == "toy/train/3"
     state = env.unwrapped.initial_state(TOY[2])

@@ -42,7 +42,7 @@ def answer(env, text: str, options=TO_0) -> None:
         ({"kind": "mistakes"}, ""),
     ],
 )
-def test_the_kind_says_what_is_shown(settings, text):
+def test_each_kind_of_hint_shows_its_text(settings, text):
     assert shown(Hint(toy_env(), **settings)) == text
 
 
@@ -51,7 +51,7 @@ def test_a_problem_without_a_solution_shows_no_steps():
     assert shown(Hint(toy_env(), "next_step"), TO_1) == ""
 
 
-def test_the_own_wrong_answers_are_shown_the_newest_last_and_only_of_this_problem():
+def test_mistakes_are_the_wrong_answers_to_this_problem_with_the_newest_last():
     env = Hint(toy_env(), "mistakes")
     for text in ("3", "5", "47", "3"):
         answer(env, text)
@@ -78,7 +78,7 @@ def test_mistakes_that_do_not_fit_the_prompt_are_left_out_the_oldest_first():
     assert shown(env) == ""
 
 
-def test_after_a_failure_only_the_problem_that_failed_is_helped():
+def test_the_after_failure_trigger_hints_only_on_the_failed_problem_until_a_success():
     env = Hint(toy_env(), "answer", trigger="after_failure")
     assert shown(env) == ""
     answer(env, "3")
@@ -108,7 +108,7 @@ def test_a_failed_verifier_is_no_failure_and_no_mistake():
     assert env.memory()["mistakes"] == {}
 
 
-def test_a_probability_is_a_trigger():
+def test_a_number_as_trigger_is_the_probability_of_a_hint():
     env = Hint(toy_env(), "answer", trigger=0.25)
     helped = sum(env.reset(seed=seed)[1]["privileged_context"] != "" for seed in range(400))
     # Standard deviation: sqrt(400 * 3/16) = 8.7.

@@ -145,7 +145,7 @@ def test_gymnasium_finds_no_difference_at_strength_0(name, granularity, form):
     check_environments_match(bare, SILENT[name](toy_env(granularity, form)), 25, seed=3)
 
 
-def test_every_acting_wrapper_does_act():
+def test_every_acting_wrapper_changes_some_episode():
     for name, wrap in ACTING.items():
         differs = [
             record(wrap(toy_env()), seed=seed) != record(toy_env(), seed=seed) for seed in range(6)
@@ -180,7 +180,7 @@ def test_stacks_in_any_order_keep_the_contract(names):
 
 
 @pytest.mark.parametrize("names", list(permutations(["reset", "rollin", "hint", "curriculum"])))
-def test_an_explicit_state_wins_over_every_start_wrapper(names):
+def test_an_explicit_state_overrides_every_start_wrapper(names):
     env = toy_env()
     for name in names:
         env = ACTING[name](env)
@@ -248,7 +248,7 @@ def test_no_privileged_text_reaches_the_observation_without_the_hint(names):
     assert (shown == 10) == ("hint" in names)
 
 
-def test_a_chain_sampled_under_a_hint_brings_no_privileged_text_along():
+def test_a_chain_sampled_under_a_hint_is_archived_without_privileged_text():
     env = ResetToState(Hint(toy_env(), "answer"), keep="all")
     env.reset(seed=0, options={"problem": "toy/train/0"})
     env.step("own step\n")
@@ -260,7 +260,7 @@ def test_a_chain_sampled_under_a_hint_brings_no_privileged_text_along():
     assert (obs, info["privileged_context"]) == ("2*3*4+1=?\n>own step\n", "")
 
 
-def test_two_wrappers_of_a_kind_do_not_draw_the_same():
+def test_two_wrappers_of_one_kind_draw_independently():
     def coin(env, text):
         return Hint(env, "text", text=text, trigger=0.5)
 
@@ -269,7 +269,7 @@ def test_two_wrappers_of_a_kind_do_not_draw_the_same():
     assert set(seen) == {"", "inner\n", "outer\n", "inner\nouter\n"}
 
 
-def test_a_stock_wrapper_between_changes_no_draw():
+def test_a_stock_wrapper_between_two_of_ours_does_not_change_their_draws():
     def stack(between):
         env = ACTING["rollin"](toy_env())
         return ACTING["hint"](gym.wrappers.OrderEnforcing(env) if between else env)
@@ -331,12 +331,12 @@ def test_wrappers_survive_autoreset_in_vector_environments(kind, mode):
 @pytest.mark.parametrize(
     "wrap", [ResetToState, PrefixRollin, Hint, Curriculum, RewardShaping, StartWrapper]
 )
-def test_a_wrapper_refuses_an_environment_that_does_not_reason(wrap):
+def test_a_wrapper_refuses_an_environment_that_is_not_a_reason_env(wrap):
     with pytest.raises(ConfigError, match="env must be a stack on ReasonEnv, got CartPole"):
         wrap(gym.make("CartPole-v1"))
 
 
-def test_a_wrapper_that_needs_another_place_says_so():
+def test_a_wrapper_in_the_wrong_position_is_refused():
     with pytest.raises(ConfigError, match="must be the innermost start wrapper, got Hint below"):
         ResetToState(Hint(toy_env(), "answer"), pick="any")
 
@@ -351,7 +351,7 @@ def test_a_refused_start_leaves_the_environment_as_it_was():
 
 
 @pytest.mark.parametrize("name", ACTING)
-def test_a_recorder_anywhere_changes_nothing(name, tmp_path):
+def test_a_recorder_at_any_position_changes_no_episode(name, tmp_path):
     plain = record(ACTING[name](toy_env()), seed=3)
     inside = ACTING[name](RecordEpisodes(toy_env(), tmp_path / "a.jsonl"))
     outside = RecordEpisodes(ACTING[name](toy_env()), tmp_path / "b.jsonl")

@@ -40,7 +40,7 @@ def test_the_examples_of_a_page_run(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_a_page_links_to_is_there(page):
+def test_every_link_of_a_page_leads_to_a_file(page):
     text = page.read_text(encoding="utf-8")
     for target in text.split("](")[1:]:
         assert (page.parent / target.split(")")[0]).exists()

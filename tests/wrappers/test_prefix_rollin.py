@@ -75,7 +75,7 @@ def test_the_prompt_conditioning_shows_the_prefix_and_begins_an_empty_response()
     assert env.unwrapped.state.response == ()
 
 
-def test_a_problem_without_a_solution_begins_at_its_beginning():
+def test_a_problem_without_a_solution_starts_with_an_empty_response():
     env = PrefixRollin(toy_env(), fraction=1.0)
     assert env.reset(options={"problem": "toy/train/1"})[0] == "!\n>"
     assert not env.has_acted
@@ -106,7 +106,7 @@ def test_a_policy_is_rolled_in_and_cut_at_a_step():
     assert env.unwrapped.state.text == "p\nq\nr\n"
 
 
-def test_a_policy_goes_on_from_an_inner_prefix():
+def test_a_policy_continues_from_an_inner_prefix():
     env = PrefixRollin(toy_env(), steps=1)
     env = PrefixRollin(env, lambda state, rng: CODEC.encode("p\nq\nr"), steps=2)
     env.reset(options=TO_0)
@@ -129,7 +129,7 @@ def test_a_trajectory_is_a_remembered_success():
     assert env.unwrapped.state.guidance == (Guidance("partial_solution", ("u\n", "v\n")),)
 
 
-def test_what_a_policy_says_after_the_end_token_is_left_out():
+def test_tokens_of_a_policy_after_the_end_token_are_dropped():
     def policy(state, rng):
         return (*CODEC.encode("p\nq"), CODEC.eos_id, *CODEC.encode("r\ns\nt\n"))
 
@@ -138,7 +138,7 @@ def test_what_a_policy_says_after_the_end_token_is_left_out():
     assert env.unwrapped.state.text == "p\n"
 
 
-def test_a_trajectory_that_does_not_go_on_from_the_start_is_left_out():
+def test_a_trajectory_that_does_not_continue_the_start_is_not_used():
     begun = toy_env().initial_state(TOY[0]).extend(CODEC.encode("x\n"))
     env = PrefixRollin(ResetToState(toy_env(), [begun], cut=None), "trajectory", fraction=1.0)
     env.add(toy_env().initial_state(TOY[0]).extend(CODEC.encode("u\nv\nw\n")))
@@ -164,7 +164,7 @@ def test_the_schedule_decides_where_in_the_range():
     assert found == [3, 2, 1, 1]
 
 
-def test_the_schedule_counts_only_episodes_that_it_began():
+def test_the_schedule_counts_only_episodes_that_it_started():
     linear = {"kind": "linear", "begin": 0.0, "end": 1.0, "episodes": 4}
     env = PrefixRollin(toy_env(), steps=(0, 4), schedule=linear)
     state = toy_env().initial_state(TOY[0])
@@ -184,7 +184,7 @@ def test_the_schedule_counts_only_episodes_that_it_began():
     assert env.unwrapped.state.num_steps == 1
 
 
-def test_a_failed_verifier_tells_the_schedule_nothing(monkeypatch):
+def test_an_ungraded_episode_does_not_advance_the_schedule(monkeypatch):
     from reason_env.verdict import Outcome, Verdict
 
     env = PrefixRollin(
@@ -237,14 +237,14 @@ def test_a_prefix_that_contains_the_end_token_is_refused():
     assert env.reset(options=TO_0)[0] == "?\n>"
 
 
-def test_a_policy_that_says_impossible_ids_is_refused_and_the_env_stays_usable():
+def test_impossible_ids_of_a_policy_are_refused_and_the_env_stays_usable():
     env = PrefixRollin(toy_env(), lambda state, rng: (-3,))
     with pytest.raises(CodecError, match=r"token ids must lie in 0\.\.257, got -3"):
         env.reset(seed=0)
     assert env.reset(options={"state": toy_env().initial_state(TOY[0])})[0] == "?\n>"
 
 
-def test_numpy_ids_of_a_policy_are_taken():
+def test_numpy_ids_of_a_policy_are_accepted():
     env = PrefixRollin(toy_env(), lambda state, rng: np.array(CODEC.encode("p\nq")), steps=1)
     env.reset(options=TO_0)
     assert env.unwrapped.state.text == "p\n"

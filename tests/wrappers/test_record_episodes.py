@@ -88,7 +88,7 @@ def test_an_altered_record_does_not_replay(tmp_path):
         replay(ReasonEnv(TOY), row | {"final_state": row["start"]})
 
 
-def test_every_third_finished_episode_is_written_the_first_included(tmp_path):
+def test_every_third_finished_episode_is_written_beginning_with_the_first(tmp_path):
     path = tmp_path / "episodes.jsonl"
     env = RecordEpisodes(ReasonEnv(TOY), path, every=3)
     for number in range(7):
@@ -163,7 +163,7 @@ def test_minari_reads_what_was_recorded(tmp_path, monkeypatch):
             assert (episode.observations[index + 1] == obs).all()
 
 
-def test_what_minari_cannot_hold_is_refused(tmp_path, monkeypatch):
+def test_episodes_that_minari_cannot_hold_are_refused(tmp_path, monkeypatch):
     pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     path = tmp_path / "episodes.jsonl"

@@ -100,7 +100,7 @@ def test_every_chain_is_picked_about_equally_often():
     assert all(abs(found.count(text) - 100) < 4 * 8.2 for text in ("a\n", "b\n", "c\n"))
 
 
-def test_the_probability_is_how_often_it_acts():
+def test_the_probability_is_the_share_of_resets_that_start_from_a_chain():
     env = ResetToState(toy_env(), [chain("a\n")], cut=None, probability=0.25)
     acted = sum(text == "a\n" for text in starts(env, 400, TO_0))
     # Standard deviation: sqrt(400 * 3/16) = 8.7.

@@ -61,7 +61,7 @@ def test_progress_is_paid_where_it_happens():
     assert [info["shaping"] for info in infos] == rewards
 
 
-def test_the_other_terms_add_up():
+def test_format_bonus_and_token_and_step_penalties_add_up():
     env = RewardShaping(toy_env(), format_bonus=0.25, token_penalty=0.0625, step_penalty=0.5)
     rewards, _ = play(env, ["a\nb\n", "xy", "#### 9\n"])
     # 4 tokens, 2 steps; 2 tokens, none closed; 7 tokens, 1 step; the answer can be read.

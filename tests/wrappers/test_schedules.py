@@ -101,7 +101,7 @@ def test_the_shortest_helpful_share_is_the_first_with_a_success():
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
-def test_a_schedule_is_known_by_its_kind_and_begins_within_0_and_1(kind):
+def test_a_schedule_is_named_by_its_kind_and_its_share_stays_within_0_and_1(kind):
     schedule = schedule_of(kind)
     assert schedule.kind == kind
     assert schedule_of({"kind": kind}) == schedule == schedule_of(schedule)

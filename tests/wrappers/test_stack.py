@@ -54,7 +54,7 @@ def made(names, wrap, **changes):
     return env
 
 
-def test_the_names_that_a_spec_may_use_are_those_of_our_wrappers():
+def test_a_spec_may_use_exactly_our_exported_wrappers():
     exported = {name: getattr(wrappers, name) for name in wrappers.__all__}
     ours = {name: kind for name, kind in exported.items() if inspect.isclass(kind)}
     del ours["StartWrapper"]
@@ -95,13 +95,13 @@ def test_stock_wrappers_are_part_of_the_stack(wrap):
     assert stack_from_json(stack_to_json(env)).spec.to_json() == env.spec.to_json()
 
 
-def test_a_function_in_a_stack_has_no_json(wrap):
+def test_a_stack_with_a_function_cannot_be_written_as_json(wrap):
     env = PrefixRollin(made([], wrap), lambda state, rng: ())
     with pytest.raises(ConfigError, match="every argument of the stack must be JSON-able"):
         stack_to_json(env)
 
 
-def test_an_environment_that_was_not_made_has_no_spec():
+def test_an_environment_not_built_by_gym_make_has_no_spec():
     from reason_env.env import ReasonEnv
 
     with pytest.raises(
@@ -113,7 +113,7 @@ def test_an_environment_that_was_not_made_has_no_spec():
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"id": "MathReason-v0"}', "null", '{"additional_wrappers": [3]}']
 )
-def test_a_text_that_is_no_spec_is_refused(text):
+def test_a_malformed_spec_is_refused(text):
     with pytest.raises(
         ConfigError, match=r"a spec must be JSON as env\.spec\.to_json\(\) writes it"
     ):
@@ -125,7 +125,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         stack_from_file(tmp_path / "nowhere.json")
 
 
-def test_a_spec_runs_no_code_but_ours_and_gymnasiums(wrap):
+def test_a_spec_with_a_foreign_entry_point_or_wrapper_is_refused(wrap):
     good = json.loads(stack_to_json(made(["Hint"], wrap)))
     foreign = good | {"entry_point": "os:system"}
     with pytest.raises(ConfigError, match="a spec must be of a registered environment, got 'MathR"):

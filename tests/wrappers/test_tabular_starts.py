@@ -59,7 +59,7 @@ def test_a_wrapped_environment_keeps_gymnasium_s_contract_and_follows_its_seed(n
 
 
 @pytest.mark.parametrize("name", WRAP)
-def test_an_explicit_state_wins(name):
+def test_an_explicit_state_overrides_the_wrapper(name):
     env = WRAP[name](tree())
     for seed in range(10):
         assert env.reset(seed=seed, options={"state": 9})[0] == 9
@@ -163,7 +163,7 @@ def test_the_return_after_a_roll_in_is_the_exact_value_of_its_starts():
     assert abs(exact - finite.evaluate(mdp, policy_SA).performance) > 0.05
 
 
-def test_own_failures_cut_uniformly_are_the_restart_distribution_of_rrpo():
+def test_uniform_cuts_of_own_failures_follow_rrpo_s_restart_distribution():
     model = tree().unwrapped.model
     mdp = TabularMDP.from_model(model, horizon=4)
     policy_SA = families.tree_policy(model, right=0.5, repair=0.4)
@@ -185,7 +185,7 @@ def test_own_failures_cut_uniformly_are_the_restart_distribution_of_rrpo():
     close(starts_of(env, 4000), exact, min(4000, len(env.chains)))
 
 
-def test_cuts_choose_the_state_that_they_say():
+def test_each_cut_chooses_its_state():
     chain = (0, CRITICAL + 4, RECOVERABLE + 8)
     seen = []
     for cut in (None, 0, 1, 9, lambda states, rng: len(states) - 2):
@@ -232,7 +232,7 @@ def test_a_stack_is_one_json_string():
         (PrefixRollin, "TabularPrefixRollin", {"schedule": "unknown"}),
     ],
 )
-def test_a_wrapper_that_needs_texts_names_the_one_to_use(wrapper, instead, settings):
+def test_the_error_of_a_text_wrapper_names_the_tabular_wrapper_to_use(wrapper, instead, settings):
     message = f"^{wrapper.__name__} must wrap .* got a TabularEnv, .*; use {instead} there$"
     with pytest.raises(ConfigError, match=message):
         wrapper(tree(), **settings)
@@ -260,7 +260,7 @@ def test_a_wrapper_without_a_tabular_form_says_why(wrapper, settings, reason):
         (lambda env: TabularPrefixRollin(env, steps=1), "PrefixRollin"),
     ],
 )
-def test_a_tabular_wrapper_refuses_texts_and_names_the_one_to_use(wrap, instead):
+def test_a_tabular_wrapper_refuses_texts_and_names_the_wrapper_to_use(wrap, instead):
     with pytest.raises(ConfigError, match=f"stack on TabularEnv, got ReasonEnv; use {instead} for"):
         wrap(gym.make("MathReason-v0", problems="chain", size=2))
 
@@ -282,7 +282,7 @@ def test_a_tabular_wrapper_refuses_texts_and_names_the_one_to_use(wrap, instead)
         (lambda env: TabularPrefixRollin(env, steps=0.5), "steps must be one whole number or two"),
     ],
 )
-def test_arguments_that_speak_of_texts_are_refused(wrap, message):
+def test_arguments_about_texts_are_refused(wrap, message):
     with pytest.raises(ConfigError, match=message):
         wrap(tree())
 
