@@ -85,7 +85,7 @@ def test_nothing_imports_the_composition_root():
         assert violations(package, ("reason_env.cli",), but_cli=True) == []
 
 
-def test_the_rule_finds_what_it_forbids(tmp_path, monkeypatch):
+def test_the_import_rule_finds_violations(tmp_path, monkeypatch):
     (tmp_path / "problems").mkdir()
     bad = tmp_path / "problems" / "bad.py"
     bad.write_text("from ..agents import policy\nimport reason_env.wrappers.hint as h\n")
@@ -106,7 +106,7 @@ def test_the_rule_finds_what_it_forbids(tmp_path, monkeypatch):
     assert len(violations("core", ("reason_env.agents",))) == 6
 
 
-def test_the_links_lead_to_the_folders_beside_the_core():
+def test_the_links_in_the_core_lead_to_agents_and_wrappers():
     for name in sorted(LINKS):
         link = ROOT / "reason_env" / name
         assert link.is_symlink()
@@ -114,7 +114,7 @@ def test_the_links_lead_to_the_folders_beside_the_core():
         assert link.resolve() == ROOT / name
 
 
-def test_no_file_is_named_for_what_is_left_over():
+def test_no_file_is_named_utils_common_or_helpers():
     names = {path.name for package in PACKAGES for path in sources(package)}
     assert not names & {"utils.py", "common.py", "helpers.py", "util.py", "misc.py"}
 

@@ -85,7 +85,7 @@ def test_broken_utf8_becomes_one_replacement_for_each_stray_byte():
     assert codec.decode([0xF4, 0x90, 0x80, 0x80]) == "\ufffd" * 4  # beyond U+10FFFF
 
 
-def test_pad_and_end_ids_are_empty_wherever_they_stand():
+def test_pad_and_end_ids_decode_to_nothing_at_any_position():
     codec = ByteCodec()
     assert (codec.pad_id, codec.eos_id, codec.vocab_size) == (256, 257, 258)
     assert codec.decode([256, 0x41, 257, 0x42, 256]) == "AB"
@@ -93,7 +93,7 @@ def test_pad_and_end_ids_are_empty_wherever_they_stand():
     assert codec.decode([0xE2, 256, 0x88, 0x9A]) == "√"
 
 
-def test_codec_ids_tell_delimiters_apart():
+def test_codec_ids_differ_by_delimiter():
     ids = [ByteCodec(delimiter).codec_id for delimiter in ("\n", "\n\n", ";")]
     assert ids == ["bytes-'\\n'", "bytes-'\\n\\n'", "bytes-';'"]
 
@@ -113,7 +113,7 @@ def test_a_delimiter_of_several_tokens_ends_a_step_only_when_it_is_whole():
     assert step_ends(accented, accented.encode("a√")[:-1]) == ()
 
 
-def test_a_delimiter_does_not_reach_back_over_a_boundary():
+def test_delimiters_do_not_overlap_across_a_step_end():
     codec = ByteCodec("aa")
     assert step_ends(codec, codec.encode("aaa")) == (2,)
     assert step_ends(codec, codec.encode("aaaa")) == (2, 4)
@@ -125,7 +125,7 @@ def test_a_delimiter_does_not_reach_back_over_a_boundary():
     st.lists(st.integers(0, 40), max_size=5),
 )
 @settings(deadline=None)
-def test_step_ends_do_not_depend_on_where_the_known_part_stops(delimiter, text, cuts):
+def test_step_ends_do_not_depend_on_how_the_ids_are_divided_into_calls(delimiter, text, cuts):
     codec = ByteCodec(delimiter)
     ids = codec.encode(text)
     whole = step_ends(codec, ids)
@@ -243,7 +243,7 @@ def test_a_tokenizer_step_ends_at_the_first_token_at_which_its_text_holds_the_de
     assert step_ends(codec, ids) == tuple(expected)
 
 
-def test_equal_vocabularies_with_other_end_tokens_are_other_codecs():
+def test_codec_ids_differ_by_end_token_delimiter_and_vocabulary_size():
     first = HuggingFaceCodec(byte_level_tokenizer())
     again = HuggingFaceCodec(byte_level_tokenizer())
     other_end = HuggingFaceCodec(byte_level_tokenizer(eos_token="<|user|>"))

@@ -38,7 +38,7 @@ def test_a_run_killed_in_its_second_iteration_ends_as_the_uninterrupted_one(tmp_
 
 
 @pytest.mark.parametrize("path", sorted((WRITTEN / "configs").iterdir()), ids=lambda p: p.stem)
-def test_a_config_is_read(path):
+def test_a_config_of_version_0_1_is_read(path):
     config = config_json.load(TrainConfig, path.read_text(encoding="utf-8"))
     assert config.name == path.stem
     assert config.seed == 3
@@ -49,7 +49,7 @@ def test_a_config_is_read(path):
             assert (part.source_choice, part.tries_per_round) == ("extra", 3)
 
 
-def test_the_config_of_a_comparison_is_read():
+def test_the_comparison_config_of_version_0_1_is_read():
     config = config_json.load(CompareConfig, (WRITTEN / "compare.json").read_text("utf-8"))
     assert list(config.arms) == ["grpo", "srpo+lte:lte.gamma=0.2"]
     assert config.num_seeds == 3
@@ -81,7 +81,7 @@ def plain(obs):
     return obs.item() if hasattr(obs, "item") else obs
 
 
-def test_a_state_is_read_with_its_identity():
+def test_a_saved_state_is_read_with_an_equal_state_id():
     state = ReasonState.from_json((WRITTEN / "state.json").read_text(encoding="utf-8"))
     assert state.state_id == (WRITTEN / "state_id.txt").read_text(encoding="utf-8").strip()
     env = gym.make("MathReason-v0", problems="chain", split="test", size=3, levels=(2, 2))

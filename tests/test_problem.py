@@ -77,7 +77,7 @@ def test_a_dict_with_a_field_of_the_wrong_type_is_refused(changes):
 
 
 @pytest.mark.parametrize("data", [[], "text", None, 3, {}, {"question": "?"}])
-def test_what_is_no_problem_dict_is_refused(data):
+def test_a_malformed_problem_dict_is_refused(data):
     with pytest.raises(ProblemError, match=r"^a problem must be a dict as to_dict\(\) writes it"):
         Problem.from_dict(data)
 
@@ -90,7 +90,7 @@ def test_a_set_is_a_sequence_in_the_given_order():
     assert toy.by_id("toy/train/1") is second
 
 
-def test_a_set_keeps_its_problems_when_the_list_it_was_made_of_changes():
+def test_changing_the_original_list_does_not_change_a_problem_set():
     rows = [problem(0), problem(1)]
     toy = ProblemSet("toy", rows)
     rows.pop()

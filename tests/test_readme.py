@@ -26,7 +26,7 @@ def test_both_commands_come_before_any_other():
     assert "\ntest:" in makefile
 
 
-def test_the_pages_with_examples_are_those_that_are_run():
+def test_every_page_with_examples_is_in_the_list_of_executed_pages():
     found = {page.name for page in DOCS.glob("*.md") if ">>> " in page.read_text(encoding="utf-8")}
     assert found == WITH_EXAMPLES
 

@@ -104,7 +104,7 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize(("folder", "edges"), sorted(edges_by_folder(MODULES).items()))
-def test_the_parts_of_a_folder_import_each_other_without_a_circle(folder, edges):
+def test_the_parts_of_a_folder_have_no_circular_imports(folder, edges):
     assert circle(edges) == [], folder
 
 
@@ -119,7 +119,7 @@ def test_the_graph_of_the_rooms(capsys):
     assert edges["reason_env.agents"]["rollout"] >= {"policy"}
 
 
-def test_a_circle_is_found(tmp_path):
+def test_a_circular_import_is_found(tmp_path):
     files = {
         "a/__init__.py": "",
         "a/one.py": "from reason_env.b.two import x",
@@ -158,7 +158,7 @@ def test_names_of_another_room_come_through_its_door():
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
-def test_every_room_has_a_door_that_says_what_it_is_for(room):
+def test_every_room_has_a_docstring_and_exported_names(room):
     tree = ast.parse(MODULES[room].read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), room
     if room not in NO_DOOR | OPEN:
