@@ -118,7 +118,7 @@ class Curriculum(DrawingWrapper):
         self._rates[index] += self.forgetting * (float(is_success) - self._rates[index])
 
     def memory(self) -> dict[str, Any]:
-        """The pass rates."""
+        """The pass rates in the order of the sorted problem ids or levels."""
         return {"rates": self._rates.tolist()}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:

@@ -181,7 +181,7 @@ class ResetToState(StartWrapper):
             self.archive.add(state)
 
     def memory(self) -> dict[str, Any]:
-        """The archive."""
+        """The archive's chains, besides what every start wrapper remembers."""
         return super().memory() | {"archive": self.archive.to_json()}
 
     def read_memory(self, data: dict[str, Any]) -> Commit:

@@ -28,7 +28,7 @@ class Constant:
         checked_fraction(self.value, "value")
 
     def share(self, memory: Memory, problem_id: str) -> float:
-        """The share."""
+        """`value`, whatever has happened."""
         del memory, problem_id
         return self.value
 
@@ -39,15 +39,10 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
-    """Moves linearly from one share to another over a number of episodes, then stays.
+class _Path:
+    """Moves from one share to another over a number of episodes, then stays."""
 
-    >>> schedule = Linear(begin=1.0, end=0.2, episodes=4)
-    >>> [round(schedule.share({"episodes": done}, ""), 2) for done in (0, 1, 2, 4, 9)]
-    [1.0, 0.8, 0.6, 0.2, 0.2]
-    """
-
-    kind: Literal["linear"] = "linear"
+    kind: str
     begin: float = 1.0
     end: float = 0.0
     episodes: int = 1000
@@ -56,11 +51,6 @@ class Linear:
         checked_fraction(self.begin, "begin")
         checked_fraction(self.end, "end")
         _check_count("episodes", self.episodes)
-
-    def share(self, memory: Memory, problem_id: str) -> float:
-        """The share after the episodes so far."""
-        del problem_id
-        return self.begin + (self.end - self.begin) * self._progress(memory)
 
     def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
         """The memory with one more episode."""
@@ -72,7 +62,24 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cosine:
+class Linear(_Path):
+    """Moves linearly from one share to another over a number of episodes, then stays.
+
+    >>> schedule = Linear(begin=1.0, end=0.2, episodes=4)
+    >>> [round(schedule.share({"episodes": done}, ""), 2) for done in (0, 1, 2, 4, 9)]
+    [1.0, 0.8, 0.6, 0.2, 0.2]
+    """
+
+    kind: Literal["linear"] = "linear"
+
+    def share(self, memory: Memory, problem_id: str) -> float:
+        """The share after the episodes so far."""
+        del problem_id
+        return self.begin + (self.end - self.begin) * self._progress(memory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cosine(_Path):
     """As `Linear`, along half a cosine: slow at both ends.
 
     >>> schedule = Cosine(begin=1.0, end=0.0, episodes=4)
@@ -81,23 +88,12 @@ class Cosine:
     """
 
     kind: Literal["cosine"] = "cosine"
-    begin: float = 1.0
-    end: float = 0.0
-    episodes: int = 1000
-
-    def __post_init__(self) -> None:
-        Linear(begin=self.begin, end=self.end, episodes=self.episodes)
 
     def share(self, memory: Memory, problem_id: str) -> float:
         """The share after the episodes so far."""
         del problem_id
-        progress = min(1.0, memory.get("episodes", 0) / self.episodes)
-        return self.end + (self.begin - self.end) * (1 + math.cos(math.pi * progress)) / 2
-
-    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
-        """The memory with one more episode."""
-        del problem_id, is_success
-        return memory | {"episodes": memory.get("episodes", 0) + 1}
+        twice = 1 + math.cos(math.pi * self._progress(memory))
+        return self.end + (self.begin - self.end) * twice / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
