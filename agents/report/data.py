@@ -110,11 +110,11 @@ def _comparison_runs(path: Path, found: Json) -> list[ReportRun]:
 
 
 def _single_runs(paths: Sequence[Path]) -> list[ReportRun]:
-    """Make each run an arm, named by its method if the methods differ, else by its directory."""
+    """Make each run an arm, named like its `train` command if these differ, else by directory."""
     configs = [RunDir.open(path).config(TrainConfig) for path in paths]
-    kinds = [config.method.kind for config in configs]
-    names = [path.resolve().name for path in paths]
-    labels = kinds if len(set(kinds)) == len(kinds) else names
+    labels = [config.name for config in configs]
+    if len(set(labels)) < len(labels):
+        labels = [path.resolve().name for path in paths]
     if len(set(labels)) < len(labels):
         labels = [str(path) for path in paths]
     return [

@@ -4,6 +4,8 @@ import re
 import numpy as np
 import pytest
 
+from reason_env.agents.cpi import CPIConfig
+from reason_env.agents.methods import method_config
 from reason_env.agents.report import write_report
 from reason_env.agents.report.data import report_data
 from reason_env.agents.report.numbers import SIGNALS
@@ -197,6 +199,19 @@ def test_runs_of_one_method_are_named_by_their_directories(build, tmp_path):
     assert data["summary"] is None
     curve = data["by_source"]["chain"]["curves"]["one"]["eval/pass_at_1"]
     assert curve["low"][0] == data["runs"][0]["evals"][0]["pass_at_1_low"]
+
+
+def test_runs_of_several_methods_have_the_names_of_their_commands(build, tmp_path):
+    configs = {
+        "a": TrainConfig(method=method_config("srpo+lte")),
+        "b": TrainConfig(method=method_config("lte+srpo")),
+        "c": TrainConfig(method=method_config("grpo"), cpi=CPIConfig()),
+        "d": TrainConfig(method=method_config("grpo")),
+    }
+    for name, config in configs.items():
+        build["write_run"](tmp_path / name, config)
+    data = report_data([tmp_path / name for name in configs], num_episodes=0)
+    assert data["arms"] == ["srpo+lte", "lte+srpo", "cpi", "grpo"]
 
 
 def test_hostile_text_cannot_break_out_of_the_embedded_data(build, tmp_path):
