@@ -30,7 +30,7 @@ from reason_env.agents.compare import (
     with_loss,
 )
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.methods import method_name
+from reason_env.agents.methods import method_name, method_names
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import FLAT, write_text
 from reason_env.agents.train import TrainConfig
@@ -46,23 +46,24 @@ FAMILY_SIZE = 64
 """Training problems of a family without --size: few enough that methods which measure each problem
 before training (POPE) can do so within a budget."""
 
+DESCRIPTION = """Compare methods at an equal budget of generated tokens, over paired seeds.
+
+For example: reason-env compare grpo rrpo lte:gamma=0.2 --problems chain,inverse --seeds 5
+
+Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the baseline. \
+Methods: {methods}; srpo+lte joins two.
+
+The first nine flags describe the comparison; all others are those of `reason-env train` and apply \
+to every arm. The command prints a table and one sentence per arm, and writes report.html. Run the \
+same command again to continue an interrupted comparison."""
+
 
 def run(words: list[str]) -> None:
     """Compare the arms that the leading words name."""
 
     @dataclass(frozen=True, kw_only=True)
     class Compare:
-        """Compare methods at an equal budget of generated tokens, over paired seeds.
-
-        For example: reason-env compare grpo rrpo lte:gamma=0.2 --problems chain,inverse --seeds 5
-
-        Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the
-        baseline. Methods: grpo, rrpo, srpo, pope, lte, expo, exp-dpo, sft; srpo+lte joins two.
-
-        The first nine flags describe the comparison; all others are those of `reason-env train`
-        and apply to every arm. The command prints a table and one sentence per arm, and writes
-        report.html. Run the same command again to continue an interrupted comparison.
-        """
+        """The flags of the command."""
 
         config: Annotated[TrainConfig, FLAT] = field(default_factory=shared_settings)
         seeds: int = 5
@@ -88,7 +89,13 @@ def run(words: list[str]) -> None:
         """Resume the comparison in this directory. Allows no other flag but --workers."""
 
     names = leading(words)
-    given = parsed(Compare, words[len(names) :], prog="compare METHOD...", default=Compare())
+    given = parsed(
+        Compare,
+        words[len(names) :],
+        prog="compare METHOD...",
+        default=Compare(),
+        description=DESCRIPTION.format(methods=", ".join(method_names())),
+    )
     if given.resume is not None:
         advice = "a comparison keeps its settings: start another one"
         check_only("--resume", words, advice=advice, also="--workers")

@@ -17,14 +17,30 @@ Arguments = Sequence[str]
 out = Console(soft_wrap=True)
 
 
-def parsed(kind: Any, words: Arguments, *, prog: str, default: Any = None) -> Any:
-    """Read the config that the flags describe; tyro exits with status 2 on a wrong flag."""
+def parsed(
+    kind: Any,
+    words: Arguments,
+    *,
+    prog: str,
+    default: Any = None,
+    description: str | None = None,
+) -> Any:
+    """Read the config that the flags describe; tyro exits with status 2 on a wrong flag.
+
+    Args:
+        kind: The config's dataclass.
+        words: The flags and their values.
+        prog: The command, for the usage line.
+        default: The config without any flag; `kind()` if None.
+        description: Text above the flags in `--help`; the docstring of `kind` if None.
+    """
     default = kind() if default is None else default
     renamed = config_json.renamed_keys(default, flat=True)
     return tyro.cli(
         kind,
         args=[_current(word, renamed) for word in words],
         prog=f"reason-env {prog}",
+        description=description,
         default=default,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
