@@ -53,7 +53,13 @@ def test_stable_baselines_makes_many_by_id_and_learns_in_them():
     from stable_baselines3.common.env_util import make_vec_env
 
     envs = make_vec_env("ReasonTree-v0", n_envs=2, env_kwargs={"num_steps": 3}, seed=0)
-    PPO("MlpPolicy", envs, n_steps=32, batch_size=64, device="cpu", seed=0).learn(64)
+    model = PPO("MlpPolicy", envs, n_steps=32, batch_size=64, device="cpu", seed=0)
+    before = [value.clone() for value in model.policy.parameters()]
+    model.learn(64)
+    after = [value.clone() for value in model.policy.parameters()]
+    assert model.num_timesteps == 64
+    assert all(value.isfinite().all() for value in after)
+    assert any((old != new).any() for old, new in zip(before, after, strict=True))
 
 
 def test_registering_twice_changes_nothing():

@@ -71,10 +71,18 @@ def test_a_conclusion_counts_only_where_the_options_say_so() -> None:
     [r"\boxed{", "{", "}", "<think>", "</think>", "####", "final answer ", r"\boxed{}", "\\"],
 )
 def test_extraction_time_grows_linearly(piece: str) -> None:
-    start = time.perf_counter()
-    extract_answer(piece * 100_000)
+    # Eight times the text: 8 times the time if linear, 64 times if quadratic.
+    assert processor_time(piece * 160_000) < 24 * processor_time(piece * 20_000)
 
-    assert time.perf_counter() - start < 2.0
+
+def processor_time(text: str) -> float:
+    """The best of five, in seconds."""
+    times: list[float] = []
+    for _ in range(5):
+        start = time.process_time()
+        extract_answer(text)
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 PIECES = [*"\\{}<>/#1a\n$ ", "\\boxed{", "<think>", "</think>", "####", "final answer", "\ud800"]

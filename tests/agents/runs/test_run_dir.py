@@ -133,7 +133,8 @@ def test_a_directory_whose_creation_was_killed_can_be_used(tmp_path):
 
 def test_a_directory_with_other_files_can_be_used(tmp_path):
     (tmp_path / "output.log").write_text("started")
-    started(tmp_path)
+    assert started(tmp_path).config(Config) == Config(seed=3)
+    assert (tmp_path / "output.log").read_text() == "started"
 
 
 def test_a_config_that_json_cannot_hold_leaves_no_directory(tmp_path):
