@@ -90,7 +90,7 @@ def test_shared_flags_of_the_method_reach_every_arm_that_has_them():
         arm("rrpo", shared)
 
 
-def test_a_file_of_arms_says_what_differs(tmp_path):
+def test_a_file_of_arms_changes_only_the_settings_that_it_names(tmp_path):
     path = tmp_path / "arms.json"
     rows = {
         "wide": {"method": {"kind": "grpo", "loss": {"clip_high": 0.3}}},

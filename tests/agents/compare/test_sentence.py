@@ -147,7 +147,7 @@ def test_arms_that_share_no_seed_are_not_compared():
     )
 
 
-def test_an_arm_without_a_finished_run_says_how_many_failed():
+def test_the_sentence_of_an_arm_without_a_finished_run_counts_its_failures():
     assert without_result("lte", ["failed", "unfinished", "failed"], config=CONFIG) == (
         "lte: none of its 3 runs has finished (2 failed), so nothing can be said about it."
     )

@@ -80,7 +80,9 @@ def test_a_level_reached_beyond_the_budget_does_not_count(build, tmp_path):
     assert part["tokens_to_level"] == {"values": {"0": None}, "num_reached": 0, "median": None}
 
 
-def test_a_comparison_without_any_result_says_so(build, tmp_path):
+def test_the_summary_of_a_comparison_without_finished_runs_explains_why_it_is_empty(
+    build, tmp_path
+):
     comparison = build["comparison"](
         tmp_path / "cmp", {"grpo": (0.0, ("base",))}, num_seeds=1, leave_out=(("grpo", 0),)
     )

@@ -162,7 +162,7 @@ def test_beta_rescales_advantages_by_start_and_leaves_likelihood_terms_unchanged
     assert initial_fraction([of_role("explanation")], method) == 1.0
 
 
-def test_a_step_of_one_that_is_always_taken_is_the_method_s_own_update():
+def test_an_always_accepted_step_of_one_equals_the_method_s_plain_update():
     plain, tested = (
         build_session(small()),
         build_session(small(cpi={"step_size": 1.0, "accept": "always", "realised_problems": 0})),

@@ -174,7 +174,7 @@ def test_the_states_before_each_step_are_those_the_policy_acted_in(env):
     assert set(states[-1].sources) == {"policy"}
 
 
-def test_no_state_is_left_after_a_step_that_answers(env):
+def test_the_step_that_answers_is_the_last_with_a_state_before_it(env):
     restart = at(env)
     old = ScriptedPolicy({START: ["2*3=6\n#### 24\nmore"]})
     batch = collect([restart.start(1, "0")], env=env, policy=old, sampling=SamplingConfig(), seed=0)

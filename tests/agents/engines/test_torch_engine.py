@@ -250,7 +250,7 @@ def test_sampling_does_not_touch_the_global_random_states():
     assert np.array_equal(np.random.get_state()[1], numpy_state)
 
 
-def test_sampling_leaves_the_model_as_it_was():
+def test_sampling_does_not_change_the_model():
     model = tiny_model().train()
     before = model.config._attn_implementation
     sampled(model, contexts())

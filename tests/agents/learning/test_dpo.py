@@ -177,7 +177,7 @@ def test_tokens_that_are_not_trained_change_nothing():
     assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(gradient, same, strict=True))
 
 
-def test_updates_widen_the_margin_and_leave_the_reference_alone():
+def test_updates_widen_the_margin_and_do_not_change_the_reference():
     ref = TinyPolicy(0)
     before = [p.clone() for p in ref.model.parameters()]
     own = learner(TinyPolicy(0), ref, learning_rate=1e-2)

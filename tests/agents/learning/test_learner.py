@@ -149,7 +149,7 @@ def assert_equal_all(got, expected, rtol=1e-9):
 @pytest.mark.parametrize("aggregation", ["seq_mean_token_mean", "token_mean", "seq_mean_token_sum"])
 @pytest.mark.parametrize("budget", [1, 25, 10_000])
 @pytest.mark.parametrize("kl", [0.0, 0.3])
-def test_the_gradient_is_that_of_all_rows_whatever_the_micro_batches(aggregation, budget, kl):
+def test_micro_batches_of_any_size_give_the_gradient_of_all_rows(aggregation, budget, kl):
     loss = LossConfig(aggregation=aggregation, kl_coefficient=kl, importance_weight_cap=1.2)
     samples, policy, ref = make_samples(ADVANTAGES), TinyPolicy(), TinyPolicy(seed=1)
     value, expected = manual_gradient(policy, samples, loss, ref=ref.log_probs(samples))
@@ -404,7 +404,7 @@ def test_equal_samples_and_seeds_give_equal_reports():
     assert reports[0] == reports[1]
 
 
-def test_no_gradient_stays_in_memory_after_an_update():
+def test_an_update_frees_its_gradients():
     policy = TinyPolicy()
     assert update(learner_of(policy), make_samples((1.0, -1.0))).num_updates == 1
     assert all(p.grad is None for p in policy.model.parameters())

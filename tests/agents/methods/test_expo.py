@@ -121,7 +121,7 @@ def test_expert_explanations_train_on_the_reference_solution():
     assert sample.group == EXPLANATION
 
 
-def test_expert_explanations_leave_problems_without_a_solution_out_and_say_so(caplog):
+def test_expert_explanations_skip_problems_without_a_solution_with_a_warning(caplog):
     both = ("toy/train/0", "toy/train/1")
     with caplog.at_level(logging.WARNING):
         found, _ = run(make(explanations="expert"), {PROMPT: [RIGHT, WRONG]}, problems=both)

@@ -178,7 +178,7 @@ def contains(ids, piece):
 @pytest.mark.parametrize(
     "make", [rrpo, srpo, hard_pope, lte, expo, srpo_lte, hard_pope_rrpo, lte_expo, exp_dpo]
 )
-def test_no_hint_reaches_what_is_trained(make):
+def test_no_training_sample_contains_a_hint(make):
     _, (found, policy), _ = make()
     hints = [CODEC.encode(text) for text in ("Answer:", "Not:", "First wrong", "Begin:")]
     assert len(found.samples) > 1

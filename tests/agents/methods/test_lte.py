@@ -50,7 +50,7 @@ def run(script, *, problems=("toy/train/0",), seed=0, size=4, **config):
     return found, policy
 
 
-def test_a_group_that_failed_is_tried_again_with_its_distinct_wrong_answers():
+def test_a_failed_group_is_sampled_again_with_its_distinct_wrong_answers_as_hint():
     hinted = "2*3*4=?\nNot: 20, 23\n>"
     found, policy = run(
         {PROMPT: wrong(20, 23, 20, 23), hinted: ["#### 20$", "2*12\n#### 24$", "$", "#### 25$"]}
@@ -72,7 +72,7 @@ def test_a_group_that_failed_is_tried_again_with_its_distinct_wrong_answers():
     assert found.num_sampled_tokens == 4 * 8 + 8 + 13 + 1 + 8
 
 
-def test_the_failure_that_is_replaced_is_a_random_one_and_the_rest_stay():
+def test_a_random_failure_is_replaced_and_the_rest_are_kept():
     hinted = "2*3*4=?\nNot: 20, 21, 22, 23\n>"
     script = {PROMPT: wrong(20, 21, 22, 23), hinted: [RIGHT, *wrong(1, 2, 3)]}
     gone = Counter()
@@ -95,7 +95,7 @@ def test_a_group_with_one_success_gets_no_hint():
     ]
 
 
-def test_hints_that_do_not_help_leave_the_group_as_it_was():
+def test_hints_that_do_not_help_do_not_change_the_group():
     hinted = "2*3*4=?\nNot: 20\n>"
     found, _ = run({PROMPT: wrong(20, 20, 20, 20), hinted: wrong(1, 2, 3, 4)})
     assert [item.role for item in found.samples] == ["base"] * 4

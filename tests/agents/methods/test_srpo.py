@@ -84,7 +84,7 @@ def test_a_localisation_counts_in_token_metrics_and_in_no_other():
     assert all(sample.role != "localise" for sample in found.samples)
 
 
-def test_the_answer_is_shown_to_the_localiser_only_if_asked():
+def test_the_answer_is_shown_to_the_localiser_only_if_configured():
     found, policy = run(r"\boxed{1}$", "", localise=SHOWN, show_answer=True)
     assert policy.asked[1].text == SHOWN
     assert len(found.of_role("reset")) == 4

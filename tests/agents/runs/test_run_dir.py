@@ -195,7 +195,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
         RunDir.open(tmp_path).read_metrics()
 
 
-def test_numbers_of_numpy_are_written_and_what_is_no_number_is_refused(tmp_path):
+def test_numpy_numbers_are_written_and_other_values_are_refused(tmp_path):
     with started(tmp_path) as run:
         run.write_metrics(1, {"loss/total": np.float32(0.5), "eval/k": np.int64(8)})
         assert run.read_metrics() == [{"iteration": 1, "loss/total": 0.5, "eval/k": 8}]

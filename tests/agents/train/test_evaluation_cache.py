@@ -88,7 +88,7 @@ def test_a_run_writes_equal_metrics_with_and_without_a_cached_evaluation(tmp_pat
     assert texts[0] == texts[1] == texts[2]
 
 
-def test_a_damaged_entry_is_refused_and_says_what_to_do(tmp_path):
+def test_a_damaged_entry_is_refused_with_the_remedy(tmp_path):
     initial_metrics(build_session(config(tmp_path)))
     (name,) = entries(tmp_path)
     for text in ("{", json.dumps({"rollout/pass_rate": 1.0}), "[]", "3"):
