@@ -50,7 +50,7 @@ def test_twenty_rewrites_keep_every_verdict_and_twenty_change_it() -> None:
         ("tinyv_hardverify_math_half", 0.80),
     ],
 )
-def test_a_public_suite_scores_what_is_claimed(suite: str, least: float) -> None:
+def test_a_public_suite_reaches_its_claimed_accuracy(suite: str, least: float) -> None:
     cases = benchmark("cases")
     if not (cases.SHARED / "verifier_cases").exists():
         pytest.skip("needs ../shared/verifier_cases, which is not here")
