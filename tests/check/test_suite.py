@@ -63,7 +63,7 @@ def test_the_built_in_families_pass_every_check(problems, granularity, form):
     assert report.passed
 
 
-def test_a_stack_of_start_wrappers_passes_every_check_and_is_left_where_it_was():
+def test_a_stack_of_start_wrappers_passes_every_check_and_keeps_its_state():
     env = gym.make("MathReason-v0", problems="chain", size=40)
     env = Hint(PrefixRollin(ResetToState(env, keep="none"), probability=0.5), trigger=0.5)
     env.reset(seed=3)
