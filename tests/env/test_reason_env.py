@@ -603,7 +603,7 @@ def refused_states() -> dict[str, tuple[object, type[ReasonEnvError], str]]:
 
 
 @pytest.mark.parametrize("name", refused_states())
-def test_a_state_that_does_not_fit_is_refused_and_the_episode_goes_on(name):
+def test_a_state_that_does_not_fit_is_refused_and_the_episode_continues(name):
     state, error, message = refused_states()[name]
     env = toy_env(max_tokens=40)
     env.reset(seed=0, options={"problem": "toy/train/0"})
@@ -630,7 +630,7 @@ def test_a_state_that_does_not_fit_is_refused_and_the_episode_goes_on(name):
         ({"problem": "toy/tran/1"}, UnknownNameError, r"^no problem 'toy/tran/1' among 3; did you"),
     ],
 )
-def test_wrong_reset_options_are_refused_and_the_episode_goes_on(options, error, message):
+def test_wrong_reset_options_are_refused_and_the_episode_continues(options, error, message):
     env = toy_env()
     env.reset(options={"problem": "toy/train/0"})
     before = env.state
