@@ -290,7 +290,7 @@ def test_wrong_settings_are_refused(settings, error, message):
         load_reasoning_gym("gcd", **({"size": 2} | settings))
 
 
-def test_a_set_that_does_not_exist_is_answered_with_the_nearest():
+def test_a_set_that_does_not_exist_is_refused_with_the_near_match():
     with pytest.raises(UnknownNameError, match="no reasoning_gym set 'gdc'; did you mean 'gcd'"):
         load_problems("reasoning_gym:gdc")
     with pytest.raises(ConfigError, match="columns must be None"):

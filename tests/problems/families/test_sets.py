@@ -38,7 +38,7 @@ def problems_of(name: str, *, size: int = 300, **changes) -> ProblemSet:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_splits_share_no_question_whatever_seed_and_size(name):
+def test_splits_share_no_question_for_any_seed_and_size(name):
     questions = {
         split: {
             problem.question
@@ -142,7 +142,7 @@ def test_the_problems_depend_on_nothing_but_their_arguments():
     assert text.count("\n") == 6
 
 
-def test_making_and_demonstrating_leave_the_global_generator_alone():
+def test_making_and_demonstrating_do_not_touch_the_global_generator():
     random.seed(3)
     before = random.getstate()
     for name, family in FAMILIES.items():
