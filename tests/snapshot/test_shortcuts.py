@@ -66,7 +66,7 @@ def test_copies_of_a_restored_stack_draw_the_same_random_numbers(copied):
     assert said[0] == said[1] == said[2]
 
 
-def test_a_seed_and_a_given_generator_win_over_the_restored_one():
+def test_a_seed_and_a_given_generator_override_the_restored_one():
     env, fresh = toy(), toy()
     env.reset(seed=1)
     saved = snapshot(env)
