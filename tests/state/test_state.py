@@ -86,7 +86,7 @@ def test_no_field_of_a_state_can_be_changed():
         state.colour = "red"
 
 
-def test_extending_and_cutting_leave_the_first_state_as_it_is():
+def test_extending_and_cutting_do_not_change_the_original_state():
     state = state_of("ab\ncd")
     before = state.to_json()
     state.extend(CODEC.encode("x\n"), "env")
@@ -477,7 +477,7 @@ def test_the_step_budget_truncates_at_the_boundary_and_leaves_out_the_rest():
     assert not is_truncated(open_step, EpisodeRules(max_steps=2))
 
 
-def test_the_end_token_after_the_last_allowed_step_comes_too_late():
+def test_the_end_token_after_the_last_allowed_step_is_dropped_and_not_graded():
     state = step_on(state_of(), (*CODEC.encode("=36\n"), EOS), max_steps=1)
     assert (state.text, state.verdict) == ("=36\n", None)
     early = step_on(state_of(), (*CODEC.encode("=36"), EOS), max_steps=1)
