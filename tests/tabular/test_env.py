@@ -167,7 +167,7 @@ def test_the_budget_truncates_and_an_answer_on_the_last_step_terminates():
         lock.unwrapped.step(0)
 
 
-def test_a_wrong_chain_goes_on_to_its_answer_and_fails():
+def test_a_wrong_chain_continues_to_its_answer_and_fails():
     env = TabularEnv(reason_tree(num_steps=3, seed=1), render_mode="ansi")
     env.reset(seed=0, options={"state": WRONG})
     steps = [env.step(0) for _ in range(4)]
