@@ -45,7 +45,7 @@ def test_beginning_an_episode_overwrites_everything_in_its_row():
     assert rows.response(1, 4) == list(b"r\n")
 
 
-def test_a_row_that_does_not_act_stays_as_it_is():
+def test_a_row_that_does_not_act_does_not_change():
     rows = rows_of(EMPTY, EMPTY, max_tokens=6)
     before = rows.ids[1].copy()
     assert say(rows, "#####\n", "")[1] == []

@@ -101,7 +101,7 @@ def check_equal(ours, theirs, *, seed: int, steps: int) -> int:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("stop_at_answer", [True, False])
-def test_it_equals_the_sync_vector_environment_step_for_step(mode, stop_at_answer):
+def test_the_vector_environment_equals_the_sync_one_step_for_step(mode, stop_at_answer):
     changes = {"stop_at_answer": stop_at_answer}
     ended = check_equal(native(7, mode, **changes), sync(7, mode, **changes), seed=3, steps=120)
     assert ended > 30
@@ -116,7 +116,7 @@ def test_it_equals_the_sync_vector_environment_step_for_step(mode, stop_at_answe
     max_steps=st.integers(1, 3),
     delimiter=st.sampled_from(["\n", "\n\n", "√", "ab", " "]),
 )
-def test_it_equals_the_sync_vector_environment_for_any_rules(
+def test_the_vector_environment_equals_the_sync_one_for_any_rules(
     mode, seed, num_envs, max_tokens, max_steps, delimiter
 ):
     changes = {"max_tokens": max_tokens, "max_steps": max_steps, "codec": ByteCodec(delimiter)}
@@ -126,7 +126,7 @@ def test_it_equals_the_sync_vector_environment_for_any_rules(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_random_actions_of_the_space_are_taken(mode):
+def test_random_actions_of_the_space_are_accepted(mode):
     ours, theirs = native(5, mode), sync(5, mode)
     ours.action_space.seed(1)
     ours.reset(seed=0)
@@ -171,7 +171,7 @@ def test_answers_that_begin_in_one_step_and_end_in_another_are_found(lines, deli
 
 
 @pytest.mark.parametrize("delimiter", ["\n", "\n\n", "√"])
-def test_it_equals_the_sync_vector_environment_with_a_tokenizer(delimiter):
+def test_the_vector_environment_equals_the_sync_one_with_a_tokenizer(delimiter):
     tokenizer = tokenizer_of(("a b #### 7\n\n", "so √ it is\n", "\\boxed{8}"))
     codec = HuggingFaceCodec(tokenizer, delimiter)
     changes = {"codec": codec, "max_tokens": 20, "max_prompt_tokens": 90}
@@ -280,7 +280,9 @@ def test_signs_and_characters_split_over_tokens_are_found(
     scripts=st.lists(st.lists(st.integers(1, 13), min_size=1, max_size=14), min_size=2, max_size=2),
     mode=st.sampled_from(MODES[:2]),
 )
-def test_it_equals_the_sync_vector_environment_where_tokens_change_their_neighbours(scripts, mode):
+def test_the_vector_environment_equals_the_sync_one_if_tokens_change_their_neighbours(
+    scripts, mode
+):
     changes = {"codec": word_piece_codec()}
     assert changes["codec"].token_bytes is None
     play_both(native(2, mode, **changes), sync(2, mode, **changes), scripts, filler=9)
@@ -580,7 +582,7 @@ def test_a_wrong_action_is_refused_and_changes_nothing(actions, error, message):
         ({"options": {"stat": 3}}, ConfigError, "reset options must be among"),
     ],
 )  # fmt: skip
-def test_a_wrong_reset_is_refused_and_the_episodes_go_on(given, error, message):
+def test_a_wrong_reset_is_refused_and_the_episodes_continue(given, error, message):
     envs = native(2, "NextStep")
     envs.reset(seed=0)
     with pytest.raises(error, match=message):
