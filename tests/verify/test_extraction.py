@@ -55,11 +55,11 @@ def test_the_answer_that_counts_is_found(response: str, answer: str) -> None:
         "\\boxed 7",
     ],
 )
-def test_no_answer_is_taken_from_elsewhere(response: str) -> None:
+def test_text_outside_the_answer_forms_is_not_extracted(response: str) -> None:
     assert extract_answer(response) is None
 
 
-def test_a_conclusion_counts_only_where_the_options_say_so() -> None:
+def test_a_conclusion_counts_only_if_the_options_allow_it() -> None:
     response = "Therefore, the probability is 2/3. <|im_start|>user"
 
     assert extract_answer(response) is None

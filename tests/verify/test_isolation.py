@@ -40,7 +40,7 @@ def test_importing_the_package_loads_no_algebra_system() -> None:
     assert run_python(code).stdout.strip() == "[]"
 
 
-def test_a_worker_over_its_cpu_budget_is_a_timeout_and_the_pool_lives_on() -> None:
+def test_a_worker_over_its_cpu_budget_is_a_timeout_and_the_pool_survives() -> None:
     pool = WorkerPool(size=1)
     try:
         pool.compare("x", "x")
@@ -85,7 +85,7 @@ def test_grading_works_in_threads_and_in_asyncio() -> None:
     assert asyncio.run(both()) == [Outcome.CORRECT] * 4
 
 
-def test_a_forked_copy_of_the_caller_grades_with_workers_of_its_own() -> None:
+def test_a_forked_copy_of_the_caller_grades_with_separate_workers() -> None:
     grade(rf"\boxed{{{HARD}}}", "1/7")
     mine = pids(shared_pool())
     child = os.fork()
@@ -151,7 +151,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_goes_on() -> None:
+def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_continues() -> None:
     pool = WorkerPool(size=1)
     try:
         pool.compare("x", "x")
@@ -176,7 +176,7 @@ def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_goes_on() -> None
         pool.close()
 
 
-def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_goes_on(
+def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_continues(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # On a slow processor the limit of CPU time comes before that of memory, which is meant here.
