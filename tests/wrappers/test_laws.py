@@ -341,7 +341,7 @@ def test_a_wrapper_in_the_wrong_position_is_refused():
         ResetToState(Hint(toy_env(), "answer"), pick="any")
 
 
-def test_a_refused_start_leaves_the_environment_as_it_was():
+def test_a_refused_start_does_not_change_the_environment():
     env = PrefixRollin(toy_env(max_steps=2), steps=3)
     obs, _ = env.reset(options={"problem": "toy/train/1"})
     with pytest.raises(ValueError, match=r"state must be open, got one that is over"):

@@ -70,7 +70,7 @@ def test_a_page_has_every_option_with_its_default_in_order(wrapper):
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_a_page_says_what_happens_to_the_spaces_and_where_episodes_start(wrapper):
+def test_a_page_describes_the_spaces_and_the_start_of_episodes(wrapper):
     head = text_of(wrapper).split("```python")[0]
     assert "* **Spaces**: unchanged." in head
     assert "* **What it changes**: " in head

@@ -48,7 +48,7 @@ def lengths(env, number=200) -> list[int]:
         ({"steps": (3, 9)}, {3, 4}),
     ],
 )
-def test_the_range_says_how_much_of_the_reference_is_rolled_in(settings, steps):
+def test_the_range_sets_how_much_of_the_reference_is_rolled_in(settings, steps):
     assert set(lengths(PrefixRollin(toy_env(), **settings))) == steps
 
 
@@ -58,7 +58,7 @@ def test_each_whole_number_of_a_range_of_steps_is_as_likely():
     assert all(abs(found.count(steps) - 100) < 4 * 8.2 for steps in (1, 2, 3))
 
 
-def test_each_token_says_who_wrote_it():
+def test_each_token_has_its_source():
     env = PrefixRollin(toy_env(), steps=2)
     env.reset(options=TO_0)
     env.step("own\n")
@@ -152,7 +152,7 @@ def test_a_trajectory_that_does_not_continue_the_start_is_not_used():
     assert seen == {"x\n", "x\ny\n"}
 
 
-def test_the_schedule_decides_where_in_the_range():
+def test_the_schedule_chooses_the_point_within_the_range():
     linear = {"kind": "linear", "begin": 1.0, "end": 0.0, "episodes": 2}
     env = PrefixRollin(toy_env(), fraction=(0.25, 0.75), schedule=linear)
     found = []

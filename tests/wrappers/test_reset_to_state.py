@@ -69,7 +69,7 @@ def test_an_entropy_cut_uses_the_entropies_of_the_chain():
     assert set(starts(env, 5, TO_0)) == {"a\n"}
 
 
-def test_cut_none_starts_from_the_state_as_it_is():
+def test_cut_none_starts_from_the_whole_state():
     env = ResetToState(toy_env(), [chain("a\nb\npart")], cut=None)
     assert set(starts(env, 5, TO_0)) == {"a\nb\npart"}
 
@@ -215,7 +215,7 @@ def test_a_chain_with_the_end_token_inside_is_refused():
 
 
 @pytest.mark.parametrize("item", [3, None, (0, 4), "no JSON", "[1]"])
-def test_what_is_no_state_is_refused(item):
+def test_items_that_are_not_states_are_refused(item):
     with pytest.raises(StateError, match="each of states must be a ReasonState, its dict or its"):
         ResetToState(toy_env(), [item])
 

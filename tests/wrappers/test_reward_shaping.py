@@ -52,7 +52,7 @@ def test_progress_keeps_every_policys_advantage_on_all_chains(discount, prefix):
         assert [info["success"] for info in infos][-1] == (bare[-1] == 1.0)
 
 
-def test_progress_is_paid_where_it_happens():
+def test_the_progress_reward_is_the_discounted_difference_of_potentials():
     rewards, infos = play(
         RewardShaping(toy_env(), progress=0.75, discount=0.5), ["a\n", "x\n", "c\n"]
     )
@@ -70,7 +70,7 @@ def test_format_bonus_and_token_and_step_penalties_add_up():
     assert rewards == [1 + 0.25 - 0.4375 - 0.5]
 
 
-def test_no_format_bonus_without_an_answer_or_where_a_budget_ended_the_episode():
+def test_no_format_bonus_without_an_answer_or_after_a_budget_ended_the_episode():
     env = RewardShaping(toy_env(), format_bonus=0.25)
     assert play(env, ["no answer", ""])[0] == [0.0, 0.0]
     assert play(env, ["a\n"] * 4)[0] == [0.0] * 4

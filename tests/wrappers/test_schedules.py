@@ -25,11 +25,11 @@ def after(schedule, outcomes: str, problem="p", memory=None):
     return schedule.share(memory, problem)
 
 
-def test_a_constant_share_stays():
+def test_a_constant_share_does_not_change():
     assert after(Constant(value=0.3), "+-+-") == 0.3
 
 
-def test_a_linear_share_moves_whatever_happens():
+def test_a_linear_share_moves_with_episodes_and_not_with_successes():
     schedule = Linear(begin=0.8, end=0.2, episodes=3)
     assert [round(after(schedule, "+-+-+"[:count]), 6) for count in range(5)] == [
         0.8, 0.6, 0.4, 0.2, 0.2,

@@ -95,7 +95,7 @@ def test_a_fork_continues_identically(names):
     assert snapshot(fork) == snapshot(env)
 
 
-def test_a_snapshot_of_another_mdp_or_budget_is_refused_and_nothing_changes():
+def test_a_snapshot_of_another_mdp_or_budget_is_refused_and_changes_nothing():
     env = tree()
     env.reset(seed=0)
     before = snapshot(env)
@@ -246,7 +246,7 @@ def test_the_error_of_a_text_wrapper_names_the_tabular_wrapper_to_use(wrapper, i
         (RewardShaping, {"discount": 2}, "its terms count tokens and steps of a text"),
     ],
 )
-def test_a_wrapper_without_a_tabular_form_says_why(wrapper, settings, reason):
+def test_the_error_of_a_wrapper_without_a_tabular_form_gives_the_reason(wrapper, settings, reason):
     name = wrapper.__name__
     for given in ({}, settings):
         with pytest.raises(ConfigError, match=f"got a TabularEnv, .*; {reason}: leave {name} out$"):
