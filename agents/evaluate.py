@@ -121,7 +121,7 @@ def evaluate(
         env: A stack with format "tokens"; its start wrappers act.
         problem_ids: At least one.
         config: Number of samples, and k.
-        seed: Of samples and bootstrap; an equal seed pairs two policies.
+        seed: Seed of sampling and bootstrap; an equal seed pairs two policies.
 
     Raises:
         VerifierError: No problem has k graded samples.

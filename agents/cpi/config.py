@@ -58,7 +58,7 @@ class CPIConfig:
     samples: int = 2
     """response: episodes of each policy from each start. step: deviations from each start."""
     confidence: float = 0.95
-    """Of the two-sided interval; the lower limit exceeds the truth in half of the misses."""
+    """Level of the two-sided interval; the lower limit exceeds the truth in half of the misses."""
     accept: Accept = "confident"
     """Test of the candidate. confident: the interval's lower limit is above 0. positive: the
     estimate is above 0. always: none (a control)."""

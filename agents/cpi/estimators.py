@@ -48,7 +48,7 @@ class ScoringPolicy(Policy, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartAdvantages:
-    """The estimated advantage at each restart, and the episodes behind it in numbers."""
+    """The estimated advantage at each restart, with totals of the episodes that gave it."""
 
     values: tuple[float | None, ...]
     """Advantage at each restart, in return; None if no episode was graded."""
@@ -63,7 +63,7 @@ class RestartAdvantages:
     def of(
         cls, values: Sequence[float | None], trajectories: Sequence[Trajectory]
     ) -> "RestartAdvantages":
-        """Combine the values with the tokens and returns of the episodes behind them."""
+        """Combine the values with the tokens and returns of the episodes that gave them."""
         return cls(
             values=tuple(values),
             num_tokens=sum(item.num_sampled_tokens for item in trajectories),

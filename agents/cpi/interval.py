@@ -40,7 +40,7 @@ def advantage_interval(
         draws: The draw of each start.
         is_initial: True for a start from D.
         beta: Weight of D; 1 if no draw has a start from mu, 0 if none has one from D.
-        confidence: Of the two-sided interval, 0..1.
+        confidence: Level of the two-sided interval, 0..1.
         limit: Largest possible absolute advantage; clips the interval, and is the interval if a
             part has a single draw, whose spread is unknown.
 

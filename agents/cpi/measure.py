@@ -70,7 +70,7 @@ class PolicyWithWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvantageEstimate:
-    """An estimated advantage or gain, and the effort behind it."""
+    """An estimated advantage or gain, and what the estimate cost."""
 
     interval: Interval
     """In return; with the estimator `step`, the mean over the H steps."""

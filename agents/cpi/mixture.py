@@ -175,7 +175,7 @@ class Distiller:
             new: pi'.
             step_size: Strictly between 0 and 1.
             level: How often the mixture draws a policy.
-            temperature: Of all three policies.
+            temperature: Sampling temperature of all three policies.
             micro_batch_tokens: Tokens of one forward pass, including padding.
 
         Raises:

@@ -8,7 +8,7 @@
 
 D is the initial-state distribution, uniform over the problems as the environment starts them; mu is
 the distribution of the method's other starts. The method's loss is the sampled policy advantage:
-samples of pi, ratios pi'/pi. `step_size=1` is the method's update behind an acceptance test.
+samples of pi, ratios pi'/pi. `step_size=1` is the method's update, kept if it passes the test.
 
 `cpi/bound` is `mixture_horizon_gain` at the lower limit of A with the worst case eps = R. It bounds
 the gain from (1 - beta) mu + beta D (not from D) of the mixture over whole policies, which

@@ -1,4 +1,4 @@
-"""Builds the engine that a config names. Does not import vLLM's package."""
+"""Build the engine that a config names. Does not import vLLM's package."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Samples with torch: prefills each distinct context once, then forks its KV cache.
+"""Sample with torch: prefill each distinct context once, then fork its KV cache.
 
 Contexts are left-padded, so that every sequence of a batch writes the same column of a preallocated
 cache. A sequence that ends leaves the batch at once: the last live row moves to its place, which

@@ -1,4 +1,4 @@
-"""Silences transformers while it loads or saves a model."""
+"""Silence transformers while it loads or saves a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

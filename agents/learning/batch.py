@@ -99,7 +99,7 @@ def make_batch(
     Args:
         samples: At least one.
         pad_id: Fills a row after its end; never attended to.
-        dtype: Of log-probabilities and advantages.
+        dtype: Type of the log-probabilities and advantages.
 
     Raises:
         ConfigError: There is no sample, a sampled token's behavior log-probability or a sample's

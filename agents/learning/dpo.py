@@ -52,9 +52,9 @@ def dpo_margins(
 
     Args:
         chosen_B: Log-probabilities of the chosen responses by the trained policy, nats.
-        rejected_B: Of the rejected responses, by the trained policy.
-        ref_chosen_B: Of the chosen responses, by the reference policy.
-        ref_rejected_B: Of the rejected responses, by the reference policy.
+        rejected_B: The same of the rejected responses.
+        ref_chosen_B: Log-probabilities of the chosen responses by the reference policy, nats.
+        ref_rejected_B: The same of the rejected responses.
         beta: Scale, reward units per nat.
 
     >>> one = torch.tensor([1.0])
@@ -102,7 +102,7 @@ class PairLearner(Learner):
             config: `LearnerConfig()` if None.
             pair_loss: The loss to minimise.
             ref_policy: Never changed.
-            temperature: Of all log-probabilities.
+            temperature: Temperature of all log-probabilities.
         """
         super().__init__(
             policy, config, loss=REPORTED, ref_policy=ref_policy, temperature=temperature

@@ -99,7 +99,7 @@ class Learner:
             loss: The loss to minimise; `LossConfig()` if None.
             ref_policy: Never changed; a loss with a KL term needs it, otherwise it only serves to
                 report kl_policy_ref.
-            temperature: Of sampling; the policy is trained at the same.
+            temperature: Temperature of sampling, and of the log-probabilities in training.
             max_response_tokens: The environment's budget, the divisor of `seq_mean_token_sum`.
             role_losses: Role -> loss of its samples; other roles have `loss`. Rows of all roles
                 share the denominators of an optimizer step, except rows whose loss has a

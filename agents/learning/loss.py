@@ -60,10 +60,10 @@ def policy_loss(
     Args:
         log_probs_BT: Nats, of the trained policy; carries the gradient.
         old_log_probs_BT: Nats, before the iteration's first update; no gradient flows.
-        advantages_BT: Of each token; no gradient flows.
+        advantages_BT: Advantage of each token; no gradient flows.
         action_mask_BT: True (or 1) on tokens that the policy sampled.
         config: Which loss.
-        totals: Of the whole optimizer step, not of these rows.
+        totals: Totals of the whole optimizer step, not of these rows.
         ref_log_probs_BT: Nats, of the reference policy.
         behavior_log_probs_BT: Nats, of the sampler under the sampling context.
         entropy_BT: Nats, of the trained policy's distribution at each token.

@@ -60,7 +60,7 @@ def update_report(
     Args:
         steps: The steps taken.
         num_planned: Steps taken and skipped.
-        samples: Of the iteration, in the order of the row numbers.
+        samples: The iteration's samples, in the order of the row numbers.
         active_rows_fraction: Fraction of samples that can have a gradient, 0..1.
     """
     outputs = [item for step in steps for item in step.outputs]

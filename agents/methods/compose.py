@@ -45,7 +45,7 @@ class Composed(MethodBase):
     """Several methods as one, in the order given."""
 
     def __init__(self, methods: Mapping[str, MethodBase]) -> None:
-        """Takes the methods by name, and marks all but the first as not first.
+        """Take the methods by name; set `is_first` of all but the first to False.
 
         Raises:
             ConfigError: There is no method, or two of them contradict each other.

@@ -106,7 +106,7 @@ class SRPO(RRPO):
     roles = frozenset({"reset", "top_up", "localise"})
 
     def __init__(self, config: SRPOConfig, checker: StepChecker | None = None) -> None:
-        """Checks that `localiser="checker"` has a step checker.
+        """Check that `localiser="checker"` has a step checker.
 
         Raises:
             ConfigError: The problems have no step checker.

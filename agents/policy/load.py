@@ -1,4 +1,4 @@
-"""Finds and loads a language model and its codec; reports a failure in one line."""
+"""Find and load a language model and its codec; report a failure in one line."""
 
 from pathlib import Path
 from typing import Any

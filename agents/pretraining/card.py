@@ -1,4 +1,4 @@
-"""Measures the base model and writes its card: training data and pass rates.
+"""Measure the base model and write its card: training data and pass rates.
 
 Per family and level: pass@1 and pass@64 of plain problems. On the levels of the training data and
 on the hard split: pass@1 with each kind of guidance, and how often the model locates the first

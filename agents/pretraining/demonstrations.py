@@ -1,4 +1,4 @@
-"""Draws the base model's pretraining data: noisy demonstrations of the built-in families.
+"""Draw the base model's pretraining data: noisy demonstrations of the built-in families.
 
 If a small model were only undertrained on arithmetic, reinforcement would teach it sums and hide
 the effect of every method. Here the arithmetic is a look-up that the model learns well, and the

@@ -39,7 +39,7 @@ def discarded_metrics(
     """Count the tokens of answering episodes that no training sample holds.
 
     Args:
-        trajectories: Of one iteration.
+        trajectories: The trajectories of one iteration.
         rows: Their `trained_rows`.
     """
     total = sum(
@@ -65,7 +65,7 @@ def episode_rows(
     episode is not trained, `old_log_probs` also if the sample has no gradient.
 
     Args:
-        trajectories: Of one iteration.
+        trajectories: The trajectories of one iteration.
         limit: Largest number of episodes.
         samples: The trained samples, with the advantages that were used.
         rows: `trained_rows` of the trajectories.

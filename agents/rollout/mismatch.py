@@ -34,8 +34,8 @@ def mismatch_metrics(
 
     Args:
         policy: Has the weights that the trajectories were sampled with.
-        trajectories: Of one iteration; every n-th is scored, so that all groups are covered.
-        sampling: Of the run; a start's own temperature replaces that of the run.
+        trajectories: One iteration's; every n-th is scored, so that all groups are covered.
+        sampling: The run's settings; a start's own temperature replaces theirs.
         config: How many trajectories are scored, and the limit of the mean.
 
     Raises:

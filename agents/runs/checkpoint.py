@@ -100,7 +100,7 @@ def save_checkpoint(
         iteration: The iteration that has ended; 0 before the first.
         policy: Saves itself inside the checkpoint.
         learner_state: Nested dicts and lists of tensors, arrays, numbers, texts and None.
-        progress: Of the same types: token totals, policy version, the method's state.
+        progress: Values of the same types: token totals, policy version, the method's state.
         config: Which older checkpoints to keep; None keeps all.
 
     Raises:

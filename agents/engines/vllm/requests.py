@@ -1,4 +1,4 @@
-"""Builds vLLM's sampling requests and checks its answers. Token ids in both directions.
+"""Build vLLM's sampling requests and check its answers. Token ids in both directions.
 
 Each context becomes one request for `n` samples. With `logprobs_mode="processed_logprobs"` vLLM
 returns log-probabilities of the distribution that it samples from: after temperature, top-k and

@@ -1,4 +1,4 @@
-"""Finds the installed vLLM and checks that the engines support its version, before loading it.
+"""Find the installed vLLM and check that the engines support its version, before loading it.
 
 vLLM changes its interfaces with every minor version (loading weights, the form of answers), so
 other versions are rejected with a message.

@@ -1,4 +1,4 @@
-"""Draws one small figure per ablation, from the rows of its table to a PNG.
+"""Draw one small figure per ablation, from the rows of its table to a PNG.
 
 The figures show means over seeds; the table has the rows of each seed. Only drawing imports
 matplotlib.

@@ -1,4 +1,4 @@
-"""Runs settings over seeds, in parallel, and writes their tables and figures. Prints nothing."""
+"""Run settings over seeds, in parallel; write their tables and figures. Prints nothing."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Fits the exponent of a power law, with a confidence interval.
+"""Fit the exponent of a power law, with a confidence interval.
 
 The bootstrap resamples seeds, so the interval covers the variation between sets of seeds.
 """
