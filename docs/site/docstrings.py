@@ -1,3 +1,5 @@
+# pyright: reportMissingImports=false
+# griffe and mkdocs are in the environment of `make docs` only.
 """A griffe extension: doctests in docstrings become fenced Python sessions."""
 
 import re

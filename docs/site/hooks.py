@@ -1,3 +1,5 @@
+# pyright: reportMissingImports=false
+# griffe and mkdocs are in the environment of `make docs` only.
 """MkDocs hooks: the pages of the API reference, doctests as sessions, links that leave the site.
 
 The reference has a page for each room and each public file at the top of a package. It is read from
