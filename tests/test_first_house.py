@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is read and continued: runs, configs, specs, snapshots, import paths."""
+"""Files of version 0.1 still load and continue: runs, configs, specs, snapshots, import paths."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Runs as `train` writes them, made in milliseconds: for tests of comparisons and reports."""
+"""Write run directories as `train` does, in milliseconds, to test comparisons and reports."""
 
 import itertools
 import json

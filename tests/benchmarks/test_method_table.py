@@ -1,4 +1,4 @@
-"""The benchmarks of the methods: their arms, rows and scores; a run of theirs is of seconds."""
+"""The benchmarks of the methods: their arms, rows and scores, in runs of seconds."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""The verifier's claims, as its benchmarks measure them, without their clocks."""
+"""The verifier's claims, as its benchmarks measure them, without timings."""
 
 import importlib.util
 import sys

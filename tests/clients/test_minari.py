@@ -1,4 +1,4 @@
-"""Minari's own collector, which nobody here wrote, around our environments."""
+"""Minari's own collector around our environments."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 and sb3-contrib, which nobody here wrote, on the token-level environment."""
+"""Stable-Baselines3 and sb3-contrib on the token-level environment."""
 
 import warnings
 

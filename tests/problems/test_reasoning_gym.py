@@ -56,7 +56,7 @@ def boxed(answer):
     return "\\boxed{" + answer + "}"
 
 
-def said(verdict):
+def outcome_and_score(verdict):
     return verdict.outcome.value, verdict.score
 
 
@@ -73,7 +73,7 @@ def differing(rows):
     return [
         (row[0], row[3], row[4], verdict)
         for row, verdict in zip(rows, verdicts, strict=True)
-        if verdict.extracted == row[3] and said(verdict) != expected(row[4])
+        if verdict.extracted == row[3] and outcome_and_score(verdict) != expected(row[4])
     ]
 
 
@@ -114,8 +114,8 @@ def test_partial_scores_stay_in_the_verdict_and_only_one_is_correct(references):
 def test_a_right_answer_other_than_the_reference_is_correct(references):
     answer, entry = references["countdown"]
     turned = f"({answer}) + 0*0"
-    assert said(grade(boxed(f"({answer})"), entry)) == ("correct", 1.0)
-    assert said(grade(boxed(turned), entry)) == ("incorrect", 0.05)
+    assert outcome_and_score(grade(boxed(f"({answer})"), entry)) == ("correct", 1.0)
+    assert outcome_and_score(grade(boxed(turned), entry)) == ("incorrect", 0.05)
 
 
 ATTACKS = (
@@ -163,10 +163,10 @@ def test_an_answer_the_scorer_cannot_read_is_incorrect_and_a_failing_scorer_is_a
     references,
 ):
     unread = grade("#### xyz", references["prime_factorization"][1])
-    assert said(unread) == ("incorrect", None)
+    assert outcome_and_score(unread) == ("incorrect", None)
     assert unread.reason == "reasoning-gym cannot read it (ValueError)"
     failed = grade(boxed("{}"), references["game_of_life"][1])
-    assert said(failed) == ("error", None)
+    assert outcome_and_score(failed) == ("error", None)
     assert failed.reason == "the worker raised KeyError"
 
 

@@ -1,4 +1,4 @@
-"""The short form of states: as exact as the long one, and as strict."""
+"""The packed form of states is as exact and as strict as the plain one."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""What a restore does not do again: make generators, read states, read chains, parse actions."""
+"""What a restore caches: generators, states, chains and parsed actions."""
 
 import copy
 import json

@@ -72,8 +72,8 @@ def stack(names, granularity="step", form="text", **changes):
     return env
 
 
-def go_on(env, script) -> list:
-    """Plays (kind, value) pairs and returns everything that was said, refusals included."""
+def play_script(env, script) -> list:
+    """Play (kind, value) pairs and return every result and error message."""
     said = []
     for kind, value in script:
         try:
@@ -95,9 +95,9 @@ class ForkLaw(RuleBasedStateMachine):
         restore(self.forks[0], snapshot(self.env))
 
     def do(self, kind, value):
-        said = go_on(self.env, [(kind, value)])
+        said = play_script(self.env, [(kind, value)])
         for fork in self.forks:
-            assert go_on(fork, [(kind, value)]) == said
+            assert play_script(fork, [(kind, value)]) == said
 
     @rule(action=st.sampled_from(ACTIONS))
     def step(self, action):
@@ -156,11 +156,15 @@ def test_a_fork_in_the_middle_of_an_episode_continues_from_there():
     env = stack(("rollin", "hint", "shaping"))
     env.reset(seed=3)
     saved = snapshot(env)
-    first = go_on(env, [("step", "a\n"), ("step", "#### 7\n"), ("reset", {}), ("step", "b\n")])
+    first = play_script(
+        env, [("step", "a\n"), ("step", "#### 7\n"), ("reset", {}), ("step", "b\n")]
+    )
     for _ in range(3):
         restore(env, saved)
         assert (
-            go_on(env, [("step", "a\n"), ("step", "#### 7\n"), ("reset", {}), ("step", "b\n")])
+            play_script(
+                env, [("step", "a\n"), ("step", "#### 7\n"), ("reset", {}), ("step", "b\n")]
+            )
             == first
         )
 
@@ -170,7 +174,7 @@ def test_an_unseeded_stack_can_be_forked():
     saved, fork = snapshot(env), stack(("rollin", "curriculum"))
     restore(fork, saved)
     script = [("reset", {}), ("step", "a\n")] * 6
-    assert go_on(fork, script) == go_on(env, script)
+    assert play_script(fork, script) == play_script(env, script)
 
 
 def test_a_restored_stack_that_was_never_reset_needs_a_reset():
@@ -216,7 +220,7 @@ def test_a_restored_recorder_continues_its_episode(tmp_path):
     fork = recorded("b.jsonl")
     restore(fork, snapshot(env))
     for each in (env, fork):
-        go_on(
+        play_script(
             each,
             [
                 ("step", "#### 7\n"),
@@ -310,7 +314,7 @@ def test_an_archive_is_restored_into_one_that_holds_other_chains():
         ]
         assert snapshot(fork) == snapshot(env)
         script = [("reset", {"options": {"problem": f"toy/train/{row}"}}) for row in (0, 1, 2, 2)]
-        assert go_on(fork, script) == go_on(filled_again(env), script)
+        assert play_script(fork, script) == play_script(filled_again(env), script)
 
 
 def filled_again(env):

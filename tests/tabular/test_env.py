@@ -1,4 +1,4 @@
-"""The tabular environments: the contract, the toy_text convention, and exact beside sampled."""
+"""The tabular environments: contract, toy_text convention, sampled values against exact ones."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""RewardShaping's own potential on the tabular twin of a problem: the optimal actions stay."""
+"""RewardShaping's potential keeps the optimal actions of a problem's tabular twin."""
 
 import itertools
 

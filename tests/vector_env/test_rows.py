@@ -19,7 +19,7 @@ def rows_of(*states: ReasonState, **rules: int) -> EpisodeRows:
     return rows
 
 
-def say(rows: EpisodeRows, *texts: str) -> list[list[int]]:
+def write_texts(rows: EpisodeRows, *texts: str) -> list[list[int]]:
     """Appends texts, each in its episode as long as it lasts; returns the ends of each."""
     ends: list[list[int]] = [[] for _ in texts]
     for place in range(max(map(len, texts))):
@@ -33,7 +33,7 @@ def say(rows: EpisodeRows, *texts: str) -> list[list[int]]:
 
 def test_beginning_an_episode_overwrites_everything_in_its_row():
     rows = rows_of(EMPTY, EMPTY)
-    say(rows, "a\nbc\nd", "x\ny")
+    write_texts(rows, "a\nbc\nd", "x\ny")
     assert (rows.num_tokens.tolist(), rows.num_steps.tolist()) == ([6, 3], [3, 2])
     assert (rows.step_ends(0), rows.step_ends(1)) == ((2, 5), (2,))
     rows.begin(0, PROMPT[:1], EMPTY)
@@ -48,7 +48,7 @@ def test_beginning_an_episode_overwrites_everything_in_its_row():
 def test_a_row_that_does_not_act_does_not_change():
     rows = rows_of(EMPTY, EMPTY, max_tokens=6)
     before = rows.ids[1].copy()
-    assert say(rows, "#####\n", "")[1] == []
+    assert write_texts(rows, "#####\n", "")[1] == []
     assert np.array_equal(rows.ids[1], before)
     assert (rows.num_tokens.tolist(), rows.num_steps.tolist()) == ([6, 0], [1, 0])
 
@@ -59,18 +59,18 @@ def test_only_responses_with_a_commitment_sign_are_decoded(monkeypatch):
         episode_rows, "commits", lambda text: bool(looked.append(text)) or "7" in text
     )
     rows = rows_of(EMPTY, EMPTY)
-    say(rows, "\\frac{1}{2} # ###\n\\fbo\nx\n", "\\box{7}\n##\n##\n7\n\\ boxed{7}\n")
+    write_texts(rows, "\\frac{1}{2} # ###\n\\fbo\nx\n", "\\box{7}\n##\n##\n7\n\\ boxed{7}\n")
     assert looked == []
-    assert say(rows, "####\n#### 7\n", "") == [[11], []]
+    assert write_texts(rows, "####\n#### 7\n", "") == [[11], []]
     assert looked == [rows.text(0)[:-7], rows.text(0)]
     looked.clear()
-    # Nor is the next episode of the same row, which has no sign of its own.
+    # The next episode of the same row has no sign either.
     rows.begin(0, PROMPT, EMPTY)
-    assert say(rows, "7\n\\frac 7\n", "a#\n") == [[], []]
+    assert write_texts(rows, "7\n\\frac 7\n", "a#\n") == [[], []]
     assert looked == []
     # Where only the last token begins a sign, what closes before it is whole holds none.
     rows.begin(0, PROMPT, EMPTY.extend(CODEC.encode("7 ###"), "reset"))
-    assert say(rows, "\n7\n", "") == [[], []]
+    assert write_texts(rows, "\n7\n", "") == [[], []]
     assert looked == []
     rows.begin(0, PROMPT, EMPTY.extend(CODEC.encode("7 ###"), "reset"))
-    assert say(rows, "#\n", "") == [[1], []]
+    assert write_texts(rows, "#\n", "") == [[1], []]

@@ -1,4 +1,4 @@
-"""What is known of each token: its bytes, and the signs of an answer that it begins or ends."""
+"""The table of tokens: the bytes of each, and the answer signs that it begins or ends."""
 
 import random
 
@@ -176,7 +176,7 @@ def test_the_table_s_states_are_the_prefixes_of_commitment_signs():
     table = token_table(ByteCodec())
     assert table.seen == table.suspect == 12
     assert np.array_equal(table.next_sign[12], np.full(258, 12))
-    # Pad and end are no text, so that a sign goes on behind them.
+    # Pad and end ids are not text, so a sign continues after them.
     assert np.array_equal(table.next_sign[:, 256:], np.repeat(np.arange(13), 2).reshape(13, 2))
 
 

@@ -321,7 +321,7 @@ def test_a_box_that_exists_only_in_the_joined_text_can_close_steps_later():
         ({"max_steps": 2}, "a\n#### 7\n", "terminated"),
         ({"max_steps": 1}, "a\n#### 7\n", "truncated"),
         ({"max_steps": 1, "stop_at_answer": False}, "#### 7\n", "truncated"),
-        # Without an end of line, the end token grades what stands; also as the last token.
+        # Without a line end, the end token grades the response, also as the last token.
         ({"max_tokens": 9}, "a\n#### 7", "terminated"),
         ({"max_tokens": 8}, "a\n#### 7", "truncated"),
         ({"stop_at_answer": False}, "#### 7\n", "terminated"),

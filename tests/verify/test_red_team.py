@@ -1,4 +1,4 @@
-"""Responses that ask for a reward they have not earned, and honest ones in unusual dress."""
+"""Responses that try to get an unearned reward, and honest ones in unusual forms."""
 
 import pytest
 

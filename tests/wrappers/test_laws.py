@@ -1,4 +1,4 @@
-"""What every wrapper and every stack of them obeys."""
+"""Laws that every wrapper and every stack of wrappers obeys."""
 
 import random
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""The start wrappers on small MDPs: laws, snapshots, and Monte Carlo beside exact values."""
+"""The start wrappers on small MDPs: laws, snapshots, and Monte Carlo against exact values."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The conservative update: what it decides, what it leaves behind, and that a run of it resumes."""
+"""The conservative update: its decisions, the weights and optimizer after it, and resumed runs."""
 
 import os
 import signal

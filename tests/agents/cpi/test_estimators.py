@@ -1,4 +1,4 @@
-"""The sampled advantages: worked out by hand on scripts, and against the exact ones of a twin."""
+"""Sampled advantages, compared with hand-computed values on scripts and a twin's exact ones."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A run that stops in its second iteration and is resumed: for tests of what methods remember."""
+"""A run that stops in its second iteration and is resumed, to test the state of methods."""
 
 import pytest
 import torch

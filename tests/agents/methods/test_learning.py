@@ -1,4 +1,4 @@
-"""What the methods' samples do to a model: real learner, tiny policies in float64."""
+"""Losses and gradients of the methods' samples: real learner, tiny policies in float64."""
 
 import math
 from dataclasses import replace

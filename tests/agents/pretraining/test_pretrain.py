@@ -153,7 +153,7 @@ def test_padding_adds_only_easy_steps(name, symbols):
 def test_padded_precedence_rows_have_the_stated_mix_of_operations():
     rng = random.Random(0)
     products = [PADDED["precedence"](7, rng, 2)[0].count("*") for _ in range(300)]
-    # Ten operations of three kinds, two sums beside them.
+    # Ten operations of three kinds, plus two sums of padding.
     assert abs(sum(products) / 300 - 10 / 3) < 0.4
     assert {PADDED["precedence"](7, rng, 2)[0].count("=") for _ in range(3)} == {3}
     assert len(PADDED["precedence"](7, rng, 2)[1].steps) == 12

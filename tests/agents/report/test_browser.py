@@ -1,4 +1,4 @@
-"""The report in a real browser: Debian's Chromium, headless. Skipped, saying so, without one."""
+"""The report in a real browser: Debian's Chromium, headless. Skipped without one."""
 
 import json
 import logging

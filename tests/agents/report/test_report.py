@@ -76,7 +76,7 @@ def test_bands_are_over_problems_for_one_seed_and_over_seeds_for_at_least_three(
     assert signal is None
     assert band(2, "srpo")[:2] == (None, None)
     assert None not in band(3, "srpo")[:2]
-    # One seed of an arm beside two of another has no band of another kind.
+    # If another arm has two seeds, an arm with one seed has no band over problems.
     assert band(2, "grpo", leave_out=(("grpo", 1),))[:2] == (None, None)
 
 

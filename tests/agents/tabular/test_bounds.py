@@ -1,4 +1,4 @@
-"""Bounds: inequalities over thousands of random MDPs, and exact values beside their arithmetic."""
+"""Bounds: inequalities over thousands of random MDPs, and exact values with their arithmetic."""
 
 import math
 

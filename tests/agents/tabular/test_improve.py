@@ -1,4 +1,4 @@
-"""Algorithms: hand-worked steps, known limits, and what each refuses."""
+"""Algorithms: hand-worked steps, known limits, and refusals."""
 
 import numpy as np
 import pytest

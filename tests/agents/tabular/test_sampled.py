@@ -1,4 +1,4 @@
-"""Monte-Carlo agrees with exact values, within intervals that are stated."""
+"""Monte-Carlo agrees with exact values, within stated intervals."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The twin of a chain problem: a written policy worked out by hand, and the real base model."""
+"""The twin of a chain problem: hand-computed for a scripted policy, and the real base model."""
 
 import math
 

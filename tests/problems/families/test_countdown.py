@@ -185,7 +185,7 @@ def test_the_last_result_of_an_attempt_is_off_by_one_at_its_rate():
         (("3+9=12", "12-4=8", "no", "3*9=27", "27+4=31", "#### 9*3+4"), None),
         (("3+9=12", "no", "9-3=6", "6*4=24", "no"), None),
         (("no", "no", "3*9=27"), None),
-        # Without "no" a second try does not go on from the first.
+        # Without "no" a second try does not continue from the first.
         (("3+9=12", "3*9=27"), 2),
         (("3+9=12", "12-4=8", "3*9=27", "27+4=31"), 3),
         (("3*9=27", "26+4=30"), 2),

@@ -1,4 +1,4 @@
-"""chain, inverse and unlock, against a register machine of this file's own."""
+"""chain, inverse and unlock, against an independent register machine in this file."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""What every family keeps: splits, levels, seeds, guesses, refusals, asides and the checker."""
+"""Properties of every family: splits, levels, seeds, guesses, refusals, asides and the checker."""
 
 import random
 import re
