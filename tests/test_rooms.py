@@ -81,7 +81,7 @@ def edges_by_folder(known: dict[str, Path]) -> dict[str, dict[str, set[str]]]:
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:
-    """Returns the nodes of one circle in their order, or nothing."""
+    """Return the nodes of one import cycle in order, or an empty list."""
     done: set[str] = set()
 
     def visit(node: str, path: list[str]) -> list[str]:

@@ -117,7 +117,7 @@ def some_episodes(rng: np.random.Generator, number: int, count: int, roles: tupl
 
 
 def written(trajectories: list[Trajectory], limit: int = 10_000) -> list[dict[str, Any]]:
-    """Returns the rows that a run would keep: the first is left out of training."""
+    """Convert trajectories to the rows that a run writes; the first has no training sample."""
     trained = [item for item in trajectories[1:] if not item.start.is_auxiliary]
     samples = [training_sample(item, item.episode_return - 0.5) for item in trained]
     rows: list[int | None] = [None if item not in trained else 0 for item in trajectories]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def benchmark(name):
-    """Returns the module of a script in benchmarks/, which is no package."""
+    """Import a script of benchmarks/, which is not a package."""
     known = sys.modules.get(f"benchmarks_{name}")
     if known is not None:
         return known

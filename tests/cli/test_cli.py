@@ -16,7 +16,7 @@ ROWS = [
 
 
 def run(capsys, *words):
-    """Returns (exit status, standard output, standard error) of one command."""
+    """Run one command; return exit status, standard output and standard error."""
     status = 0
     try:
         cli.main(list(words))
@@ -32,7 +32,7 @@ def write_rows(path, rows):
 
 
 def refused(capsys, *words):
-    """Returns the one line that a mistake is answered with."""
+    """Run a command that must fail; return its one-line error."""
     status, _, error = run(capsys, *words)
     assert status == 2
     lines = error.strip().splitlines()

@@ -6,7 +6,7 @@ from reason_env.cli import train as command
 
 
 def configs(monkeypatch, *commands):
-    """Returns the configs that these commands would train with."""
+    """Parse these commands into the configs that they would train with."""
     made = []
     monkeypatch.setattr(command, "_new_run", lambda config, path, words: made.append(config))
     for words in commands:

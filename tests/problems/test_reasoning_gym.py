@@ -30,7 +30,7 @@ OFFERED = sorted(set(peer.factory.DATASETS) - set(REFUSED))
 
 
 def asked(sets, *, size, wrong):
-    """Returns [set, answer, entry, said, the peer's score] rows."""
+    """Return [set, answer, entry, given answer, the peer's score] rows."""
     done = subprocess.run(
         [sys.executable, str(PEER)],
         input=json.dumps({"sets": sets, "size": size, "wrong": wrong}),
@@ -228,7 +228,7 @@ def test_levels_take_turns_options_apply_and_equal_sets_are_cached(monkeypatch):
         numbers = re.findall(r"\d+", problem.question)
         assert len(numbers) == 4
         assert max(map(int, numbers)) <= 9
-    # One process, no second one: the same set is not made twice.
+    # No second process: an equal set comes from the cache.
     monkeypatch.setattr(subprocess, "run", None)
     assert load_reasoning_gym("gcd", size=4, levels=(1, 2), seed=3) is made
 

@@ -58,7 +58,7 @@ def same(first, second) -> bool:
 
 
 class Speaker:
-    """Says references, wrong answers and noise, token by token, without looking."""
+    """Emits references, wrong answers and noise token by token, whatever it observes."""
 
     def __init__(self, seed: int, num_envs: int) -> None:
         self.rng = random.Random(seed)
@@ -234,7 +234,7 @@ def byte_level_codec(delimiter) -> HuggingFaceCodec:
 
 
 def play_both(ours, theirs, scripts, *, filler) -> list[bool]:
-    """Says a script of ids in each episode, then the filler; returns where episodes ended."""
+    """Play a script of ids in each episode, then the filler; return which steps ended one."""
     assert same(ours.reset(seed=1), theirs.reset(seed=1))
     ended = []
     for place in range(max(map(len, scripts))):

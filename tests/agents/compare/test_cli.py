@@ -137,7 +137,7 @@ def test_the_help_names_every_method(capsys):
 
 
 def configured(monkeypatch, *words):
-    """Returns the comparison that a command line means, without running it."""
+    """Parse a command line into the config of a comparison, without running it."""
     made = []
     monkeypatch.setattr(command, "_show", lambda comparison, workers: made.append(comparison))
     main(["compare", *words])

@@ -34,7 +34,7 @@ QUICK = {"num_restarts": 2, "samples": 1, "realised_problems": 2, "realised_samp
 
 
 def small(method="grpo", cpi=None, **changes):
-    """Returns a run of seconds: the base model on the easiest problems."""
+    """Build the config of a run of seconds: the base model on the easiest problems."""
     arguments = {
         "method": method_config(method),
         "env": EnvConfig(levels=(2, 3), max_tokens=64),

@@ -52,7 +52,7 @@ def at(env, text="", draw=0, is_initial=True):
 
 
 class Scoring(ScriptedPolicy):
-    """Says that completion n of a context is `weights[n]` times as likely as it was sampled."""
+    """Scores completion n of a context as `weights[n]` times as likely as it was sampled."""
 
     def __init__(self, weights):
         super().__init__({})

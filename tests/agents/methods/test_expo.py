@@ -60,7 +60,7 @@ def test_an_explanation_is_sampled_under_the_answer_and_trained_without_it():
     assert sample.context_ids == ids(PROMPT)
     assert sample.token_ids == ids(EXPLAINED)
     assert sample.action_mask == (True,) * 12
-    # What the sampler said, under the answer: the gap between the contexts is reported.
+    # Log-probabilities of the sampler under the answer: the gap between contexts is reported.
     assert sample.behavior_log_probs == scripted_log_probs(0, 12)
     assert sample.group == EXPLANATION
     assert found.num_sampled_tokens == 8 + 8 + 12

@@ -203,7 +203,7 @@ def test_discarded_help_does_not_give_a_trained_group_signal():
     found = dry_run(
         RRPO(RRPOConfig()), ["toy/train/0"], env=make_env(), policy=ScriptedPolicy(script)
     )
-    # The base group is four right ones: its failure is the seed. The reset group has both.
+    # The base group has four successes, since its failure is the source. The resets have both.
     assert signal_metrics(found.samples)["advantage/trained_groups_without_signal_fraction"] == 0.5
     collected = rollout_metrics(found.groups)["advantage/groups_without_signal_fraction"]
     assert collected == 0.0

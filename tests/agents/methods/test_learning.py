@@ -339,7 +339,7 @@ def test_a_reset_s_loss_is_minus_the_advantage_times_the_suffix_s_mean_log_proba
     report, _ = learned([item], method, policy)
     ((_, log_probs_BT),) = policy.returned
     suffix = log_probs_BT[0, len(CODEC.encode(PROMPT + "2*3=5\n")) :]
-    # Two of four suffixes are right: +1. No weight, whatever the sampler said.
+    # Two of four suffixes are right: +1. There is no importance weight.
     assert item.advantage == 1.0
     assert len(suffix) == 8
     assert report.loss == pytest.approx(-suffix.mean().item(), rel=1e-12)

@@ -44,7 +44,7 @@ def test_the_twin_s_values_are_those_worked_out_by_hand():
     # 1 + 10 + 100 texts, the lost state and the end
     assert len(twin.texts) == 113
     assert twin.texts[:2] == ("", "A:1+4 x=0\n")
-    # Both registers right, then the answer said: 0.6 * 0.6 * 0.9
+    # Both registers right, then the answer: 0.6 * 0.6 * 0.9
     assert twin.performance == pytest.approx(0.324)
     # Each step is lost with 0.06, an answer with 0.1: 1 - 0.94 * 0.94 * 0.9
     assert twin.lost == pytest.approx(1 - 0.94**2 * 0.9)

@@ -19,7 +19,7 @@ from reason_env.state import GUIDANCE_TEXTS
 
 
 def small(**changes):
-    """Returns a run of seconds: the base model on easy problems."""
+    """Build the config of a run of seconds: the base model on easy problems."""
     arguments = {
         "method": GRPOConfig(group_size=4),
         "env": EnvConfig(levels=(3, 4), max_tokens=64),
