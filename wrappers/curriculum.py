@@ -48,9 +48,10 @@ class Curriculum(DrawingWrapper):
         Args:
             env: Any stack on a `ReasonEnv`.
             by: Measure a pass rate for each "problem" or for each "level".
-            probability: Of choosing the problem at a reset; otherwise the draw is uniform.
-            floor: Added to every weight, 0..1, so that each problem keeps being drawn; `p (1 - p)`
-                is at most 0.25.
+            probability: Probability that the wrapper chooses the problem at a reset, 0..1;
+                otherwise the draw is uniform.
+            floor: Constant added to every weight, 0..1, so that each problem keeps being drawn;
+                `p (1 - p)` is at most 0.25.
             memory: Weight of the old pass rate in the moving average, 0..1.
             measured: Initial pass rates by problem id or level (as text).
         """

@@ -64,7 +64,7 @@ class Hint(StartWrapper):
             trigger: "always"; "after_failure", if the problem's last episode failed; or a
                 probability.
             strength: Share to show, 0..1: of the steps, of the wrong answers, or of the characters.
-            text: For kind "text".
+            text: The text to show, for kind "text" only.
         """
         self._refuse_tabular(env)
         if kind not in get_args(Kind):

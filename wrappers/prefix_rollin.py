@@ -74,7 +74,7 @@ class PrefixRollin(StartWrapper):
                 (0, 1) if neither this nor `steps` is given.
             steps: The same as a number of steps.
             conditioning: "response": the prefix begins the response. "prompt": the prompt shows it.
-            probability: Of acting at a reset, 0..1.
+            probability: Probability that the wrapper acts at a reset, 0..1.
             schedule: Chooses the place in the range, instead of a uniform draw.
             capacity: Largest number of stored trajectories (source "trajectory" only).
         """

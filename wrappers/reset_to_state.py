@@ -77,7 +77,7 @@ class ResetToState(StartWrapper):
             env: Any stack on a `ReasonEnv`.
             states: Initial content of the archive: states, their dicts or JSON; or a JSONL file of
                 these, or of episodes as `RecordEpisodes` writes them.
-            probability: Of acting at a reset, 0..1.
+            probability: Probability that the wrapper acts at a reset, 0..1.
             cut: How many steps of a chain to keep: "uniform" over 0..T-1; those before the step of
                 highest "entropy"; those before the first step that the "checker" finds wrong; a
                 number (at most T-1); a function of state and generator; None for the whole

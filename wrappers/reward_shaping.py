@@ -54,9 +54,9 @@ class RewardShaping(WatchingWrapper):
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            format_bonus: Added if an episode ends with an answer that can be read, right or wrong.
-            token_penalty: Subtracted for each token of an action.
-            step_penalty: Subtracted for each reasoning step that an action closes.
+            format_bonus: Reward added if an episode ends with a readable answer, right or wrong.
+            token_penalty: Reward subtracted for each token of an action.
+            step_penalty: Reward subtracted for each reasoning step that an action closes.
             progress: Scale of the potential, in reward units.
             discount: The learner's discount, 0..1; the progress term needs the same.
         """

@@ -143,7 +143,7 @@ class StartWrapper(DrawingWrapper):
 
         Args:
             env: Any stack on a `ReasonEnv`.
-            probability: Of acting at a reset, 0..1.
+            probability: Probability that the wrapper acts at a reset, 0..1.
             saved: The subclass's other arguments, for the spec.
         """
         self.probability = checked_fraction(probability, "probability")

@@ -73,7 +73,7 @@ class TabularResetToState(_TabularStart):
         Args:
             env: Any stack on a `TabularEnv`.
             states: States, or chains of them.
-            probability: Of acting at a reset, 0..1.
+            probability: Probability that the wrapper acts at a reset, 0..1.
             cut: Which state of a chain to start from: "uniform"; the state after a number of steps
                 (the last one if the chain is shorter); the index that a function of chain and
                 generator returns; None for the last.
@@ -211,7 +211,7 @@ class TabularPrefixRollin(_TabularStart):
             source: Who acts: the MDP's "reference" actions, or a policy.
             steps: Lowest and highest number of steps, or one number; drawn uniformly. A roll-in
                 that would end the episode stops in the last open state.
-            probability: Of acting at a reset, 0..1.
+            probability: Probability that the wrapper acts at a reset, 0..1.
         """
         if source != "reference" and not callable(source):
             raise ConfigError(

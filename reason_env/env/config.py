@@ -71,8 +71,8 @@ class EnvConfig:
         given = [f.name for f in fields(self) if f.name != "stack" and not _is_default(self, f)]
         if given:
             raise ConfigError(
-                f"an environment given as a spec must stand alone, got {given[0]} too; change the "
-                "spec's own arguments"
+                f"a spec must be the only setting of the environment, got {given[0]} too; change "
+                "the spec's own arguments"
             )
         self._spec()
 

@@ -92,3 +92,9 @@ def test_a_spec_of_another_environment_is_no_training_environment():
     text = gym.make("ReasonTree-v0").spec.to_json()
     with pytest.raises(ConfigError, match="a spec must be of MathReason-v0, got 'ReasonTree-v0'"):
         EnvConfig(stack=text)
+
+
+def test_a_spec_is_the_only_setting():
+    with pytest.raises(ConfigError, match="setting of the environment, got max_tokens too;"):
+        EnvConfig(stack=json.dumps(GOOD), max_tokens=64)
+    assert EnvConfig(stack=json.dumps(GOOD), max_tokens=256).source == "chain"

@@ -73,9 +73,9 @@ def run(
 
     Args:
         digits: x, y and z, each 0..9.
-        operations: In order of execution.
-        error_rates: By symbol, the probability that a step writes one of the nine wrong digits;
-            under "slip *" and so on, the probability that it writes the symbol's slip.
+        operations: The program's operations, in order of execution.
+        error_rates: Symbol -> probability that a step writes one of the nine wrong digits;
+            "slip *" and so on -> probability that it writes the symbol's slip.
         rng: Draws the errors; given if and only if `error_rates` is.
         num_right: Number of first steps without errors.
 
