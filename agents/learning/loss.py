@@ -22,6 +22,7 @@ from reason_env.agents.learning.surrogate import (
     MAX_LOG_RATIO,
     SURROGATES,
     SurrogateInput,
+    SurrogateOutput,
     exp_ratio,
 )
 from reason_env.errors import ConfigError
@@ -97,6 +98,13 @@ def policy_loss(
     surrogate = SURROGATES[config.surrogate](
         SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
     )
+    # A registered function is foreign code; a mean would broadcast and train on something else.
+    if not isinstance(surrogate, SurrogateOutput) or surrogate.loss_BT.shape != mask_BT.shape:
+        found = tuple(getattr(getattr(surrogate, "loss_BT", surrogate), "shape", ()))
+        raise ConfigError(
+            f"the surrogate {config.surrogate!r} must return a SurrogateOutput with a loss for "
+            f"each token, shape {tuple(mask_BT.shape)}, got {type(surrogate).__name__} of {found}"
+        )
     importance_BT = _importance_weights(config, old_BT, behavior_BT)
     weights_BT = token_weights(mask_BT, config.aggregation, totals, log_probs_BT.dtype)
 

@@ -1,11 +1,13 @@
 """Rounds of sampling: collect what a method plans, then what it asks for after seeing rewards."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from reason_env.agents.methods.protocol import Method
 from reason_env.agents.rollout import RolloutBatch, Start, merge_batches
+from reason_env.errors import ConfigError, shown
 from reason_env.state import ReasonState
 
 CollectBatch = Callable[[Sequence[Start]], RolloutBatch]
@@ -30,9 +32,19 @@ def collect_rounds(
     """
     rounds: list[Sequence[Start]] = []
     batches: list[RolloutBatch] = []
-    starts: Sequence[Start] = method.plan(states, rng)
+    starts = _checked(method.plan(states, rng), "plan")
     while starts:
         rounds.append(starts)
         batches.append(collect(starts))
-        starts = method.follow_up(merge_batches(batches).groups, rng)
+        starts = _checked(method.follow_up(merge_batches(batches).groups, rng), "follow_up")
     return rounds, merge_batches(batches)
+
+
+def _checked(starts: Any, hook: str) -> Sequence[Start]:
+    """Refuse what is no list of starts: a method from elsewhere may forget its `return`."""
+    if not (isinstance(starts, list) and all(isinstance(item, Start) for item in starts)):
+        raise ConfigError(
+            f"a method's {hook} must return a list of Start, got {shown(starts)}; "
+            "return [] for none"
+        )
+    return starts

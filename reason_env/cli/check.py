@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from reason_env.check import check_env_id
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import HELP_FLAGS, out, parsed
 from reason_env.errors import ConfigError
 
 
@@ -22,6 +22,8 @@ class Check:
 
 def run(words: list[str]) -> None:
     """Check the environment that the first word names."""
+    if words[:1] in HELP_FLAGS:
+        parsed(Check, words, prog="check ENV_ID")
     if not words or words[0].startswith("-"):
         raise ConfigError(
             "check must name an environment id; for example: reason-env check MathReason-v0"

@@ -15,6 +15,8 @@ from reason_env.errors import ConfigError
 _log = logging.getLogger(__name__)
 Arguments = Sequence[str]
 out = Console(soft_wrap=True)
+HELP_FLAGS = (["-h"], ["--help"])
+"""A list of words that asks for help and nothing else."""
 
 
 def parsed(

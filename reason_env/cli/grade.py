@@ -7,7 +7,7 @@ from typing import Literal
 from rich.text import Text
 
 from reason_env.cli import tables
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import HELP_FLAGS, out, parsed
 from reason_env.errors import ConfigError, did_you_mean
 from reason_env.verify import PRESETS, by_math_verify, grade_file
 
@@ -30,6 +30,8 @@ class Grade:
 
 def run(words: list[str]) -> None:
     """Grade the file that the first word names."""
+    if words[:1] in HELP_FLAGS:
+        parsed(Grade, words, prog="grade FILE")
     if not words or words[0].startswith("-"):
         raise ConfigError("grade must name a .jsonl file; for example: reason-env grade FILE.jsonl")
     path = Path(words[0])

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from reason_env.cli import tables
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import HELP_FLAGS, out, parsed
 from reason_env.errors import ConfigError
 from reason_env.problems import load_problems, problem_sources
+
+USAGE = """reason-env problems list             the sources, and how to name them
+reason-env problems show SOURCE      problems with their solutions; --help lists its flags"""
 
 
 def run(words: list[str]) -> None:
     """List the sources, or show problems of one."""
+    if words[:1] in HELP_FLAGS or words[1:2] in HELP_FLAGS:
+        out.print(Text(USAGE))
+        return
     if not words or words[0] not in ("list", "show"):
         raise ConfigError(
             "problems must be followed by list or show; "

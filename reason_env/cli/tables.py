@@ -28,7 +28,7 @@ def row_line(row: Row, iterations: int) -> str:
         ("update/entropy", "entropy"),
         ("update/grad_norm", "grad"),
         ("cpi/advantage", "advantage"),
-        ("cpi/alpha", "alpha"),
+        ("cpi/alpha", "step size"),
     ):
         if row.get(name) is not None:
             parts.append(f"{label} {row[name]:.3f}")

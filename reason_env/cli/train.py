@@ -14,7 +14,7 @@ from reason_env.agents.report import write_report
 from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, latest_checkpoint
 from reason_env.agents.train import Session, TrainConfig, build_session, prepare, train
 from reason_env.cli import tables
-from reason_env.cli.flags import Arguments, check_only, check_spec_alone, out, parsed
+from reason_env.cli.flags import HELP_FLAGS, Arguments, check_only, check_spec_alone, out, parsed
 from reason_env.errors import ConfigError
 
 PROGRESS_S = 15.0
@@ -53,10 +53,20 @@ class TrainCPI(Train):
 
 def run(words: list[str]) -> None:
     """Train with the method that the first word names."""
+    if words[:1] in HELP_FLAGS:
+        names = "\n  ".join((*method_names(), "cpi"))
+        out.print(
+            Text(
+                f"reason-env train METHOD [FLAGS]; methods:\n\n  {names}\n\n"
+                "Several joined by + are combined: srpo+lte. For the flags of one: "
+                "reason-env train METHOD --help"
+            )
+        )
+        return
     if not words or words[0].startswith("-"):
         raise ConfigError(
-            f"train must name a method, one of {', '.join(method_names())}, or several joined by "
-            "'+'; for example: reason-env train grpo --problems chain --model base"
+            f"train must name a method, one of {', '.join((*method_names(), 'cpi'))}, or several "
+            "joined by '+'; for example: reason-env train grpo --problems chain --model base"
         )
     name, words = words[0], words[1:]
     default, words = _default(name, words)

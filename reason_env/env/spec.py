@@ -43,16 +43,26 @@ def checked_spec(text: str) -> EnvSpec:
         ) from error
     known = gym.registry.get(spec.id)
     if known is None or spec.entry_point != known.entry_point:
+        advice = (
+            did_you_mean(spec.id, gym.registry)
+            if known is None
+            else f"; its entry point must be {known.entry_point!r}"
+        )
         raise ConfigError(
             f"a spec must be of a registered environment, got {spec.id!r} at "
-            f"{shown(spec.entry_point)}{did_you_mean(spec.id, gym.registry)}"
+            f"{shown(spec.entry_point)}{advice}"
         )
     # The text may name another vector environment; the registry decides.
     spec.vector_entry_point = known.vector_entry_point
     for name, entry_point, _ in wrappers:
         if WRAPPERS.get(name) != entry_point and not str(entry_point).startswith(STOCK):
+            advice = (
+                f"; its entry point must be {WRAPPERS[name]!r}"
+                if name in WRAPPERS
+                else did_you_mean(str(name), WRAPPERS)
+            )
             raise ConfigError(
                 f"a spec's wrappers must be ours or Gymnasium's, got {name!r} at "
-                f"{shown(entry_point)}{did_you_mean(str(name), WRAPPERS)}"
+                f"{shown(entry_point)}{advice}"
             )
     return spec

@@ -430,3 +430,19 @@ def test_the_console_script_reports_a_mistake_without_a_traceback():
     assert done.returncode == 2
     assert "did you mean 'train'?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["train", "--help"], "cpi"),
+        (["check", "--help"], "--num-problems"),
+        (["grade", "-h"], "--against"),
+        (["problems", "--help"], "problems show SOURCE"),
+        (["problems", "list", "--help"], "problems show SOURCE"),
+    ],
+)
+def test_a_command_without_its_first_word_has_help(capsys, words, shown):
+    status, text, _ = run(capsys, *words)
+    assert status == 0
+    assert shown in text

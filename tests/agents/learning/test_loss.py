@@ -9,6 +9,7 @@ from reason_env.agents.learning import LossConfig
 from reason_env.agents.learning.aggregate import LossTotals, token_weights
 from reason_env.agents.learning.loss import kl_estimate, policy_loss
 from reason_env.agents.learning.loss_metrics import summarize
+from reason_env.agents.learning.surrogate import SURROGATES, SurrogateOutput
 from reason_env.errors import ConfigError
 
 TERMS = ("clip", "reinforce", "cispo", "gspo", "shaped")
@@ -553,3 +554,16 @@ def test_totals_of_zero_and_a_missing_response_budget_are_refused():
     totals = LossTotals(num_tokens=1, num_sequences=1)
     with pytest.raises(ConfigError, match="'seq_mean_token_sum' must have a response budget"):
         token_weights(torch.ones(1, 1), "seq_mean_token_sum", totals, torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (lambda x: SurrogateOutput(-x.log_ratio_BT.mean(), x.log_ratio_BT), r"SurrogateOutput of \(\)"),
+        (lambda x: -x.log_ratio_BT, r"Tensor of \(1, 2\)"),
+    ],
+)
+def test_a_surrogate_that_gives_no_loss_for_each_token_is_refused(monkeypatch, returned, found):
+    monkeypatch.setitem(SURROGATES, "theirs", lambda x, config: returned(x))
+    with pytest.raises(ConfigError, match=f"the surrogate 'theirs' must return .*got {found}"):
+        evaluate([[1.0, 1.1]], [[1.0, 1.0]], surrogate="theirs")
