@@ -1,7 +1,6 @@
 """Rounds of sampling: collect what a method plans, then what it asks for after seeing rewards."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -40,11 +39,11 @@ def collect_rounds(
     return rounds, merge_batches(batches)
 
 
-def _checked(starts: Any, hook: str) -> Sequence[Start]:
+def _checked(starts: list[Start], hook: str) -> list[Start]:
     """Refuse what is no list of starts: a method from elsewhere may forget its `return`."""
-    if not (isinstance(starts, list) and all(isinstance(item, Start) for item in starts)):
+    found: object = starts
+    if not isinstance(found, list) or not all(isinstance(item, Start) for item in starts):
         raise ConfigError(
-            f"a method's {hook} must return a list of Start, got {shown(starts)}; "
-            "return [] for none"
+            f"a method's {hook} must return a list of Start, got {shown(found)}; return [] for none"
         )
     return starts

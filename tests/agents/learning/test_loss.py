@@ -559,7 +559,10 @@ def test_totals_of_zero_and_a_missing_response_budget_are_refused():
 @pytest.mark.parametrize(
     ("returned", "found"),
     [
-        (lambda x: SurrogateOutput(-x.log_ratio_BT.mean(), x.log_ratio_BT), r"SurrogateOutput of \(\)"),
+        (
+            lambda x: SurrogateOutput(-x.log_ratio_BT.mean(), x.log_ratio_BT),
+            r"SurrogateOutput of \(\)",
+        ),
         (lambda x: -x.log_ratio_BT, r"Tensor of \(1, 2\)"),
     ],
 )
