@@ -1,6 +1,7 @@
 """Rounds of sampling: collect what a method plans, then what it asks for after seeing rewards."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -39,10 +40,11 @@ def collect_rounds(
     return rounds, merge_batches(batches)
 
 
-def _checked(starts: list[Start], hook: str) -> list[Start]:
+def _checked(found: object, hook: str) -> list[Start]:
     """Refuse what is no list of starts: a method from elsewhere may forget its `return`."""
-    found: object = starts
-    if not isinstance(found, list) or not all(isinstance(item, Start) for item in starts):
+    items = cast("list[object]", found) if isinstance(found, list) else [None]
+    starts = [item for item in items if isinstance(item, Start)]
+    if len(starts) < len(items):
         raise ConfigError(
             f"a method's {hook} must return a list of Start, got {shown(found)}; return [] for none"
         )
