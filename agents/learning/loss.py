@@ -95,10 +95,10 @@ def policy_loss(
     entropy_BT = inside(entropy_BT)
 
     log_ratio_BT = log_probs_BT - _denominator(config, old_BT, behavior_BT)
-    surrogate = SURROGATES[config.surrogate](
+    # A registered function is foreign code; a mean would broadcast and train on something else.
+    surrogate: object = SURROGATES[config.surrogate](
         SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
     )
-    # A registered function is foreign code; a mean would broadcast and train on something else.
     if not isinstance(surrogate, SurrogateOutput) or surrogate.loss_BT.shape != mask_BT.shape:
         found = tuple(getattr(getattr(surrogate, "loss_BT", surrogate), "shape", ()))
         raise ConfigError(

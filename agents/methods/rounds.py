@@ -42,10 +42,12 @@ def collect_rounds(
 
 def _checked(found: object, hook: str) -> list[Start]:
     """Refuse what is no list of starts: a method from elsewhere may forget its `return`."""
-    items = cast("list[object]", found) if isinstance(found, list) else [None]
+    items: list[object] = [None]
+    if isinstance(found, list):
+        items = cast("list[object]", found)
     starts = [item for item in items if isinstance(item, Start)]
     if len(starts) < len(items):
         raise ConfigError(
-            f"a method's {hook} must return a list of Start, got {shown(found)}; return [] for none"
+            f"a method's {hook} must return a list of Start, got {shown(items)}; return [] for none"
         )
     return starts
