@@ -95,16 +95,13 @@ def policy_loss(
     entropy_BT = inside(entropy_BT)
 
     log_ratio_BT = log_probs_BT - _denominator(config, old_BT, behavior_BT)
-    # A registered function is foreign code; a mean would broadcast and train on something else.
-    surrogate: object = SURROGATES[config.surrogate](
-        SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
+    surrogate = _checked(
+        SURROGATES[config.surrogate](
+            SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
+        ),
+        config.surrogate,
+        mask_BT.shape,
     )
-    if not isinstance(surrogate, SurrogateOutput) or surrogate.loss_BT.shape != mask_BT.shape:
-        found = tuple(getattr(getattr(surrogate, "loss_BT", surrogate), "shape", ()))
-        raise ConfigError(
-            f"the surrogate {config.surrogate!r} must return a SurrogateOutput with a loss for "
-            f"each token, shape {tuple(mask_BT.shape)}, got {type(surrogate).__name__} of {found}"
-        )
     importance_BT = _importance_weights(config, old_BT, behavior_BT)
     weights_BT = token_weights(mask_BT, config.aggregation, totals, log_probs_BT.dtype)
 
@@ -158,6 +155,17 @@ def kl_estimate(log_probs_BT: Tensor, ref_log_probs_BT: Tensor, estimator: KlEst
         return difference_BT.square() / 2
     difference_BT = difference_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return difference_BT.expm1() - difference_BT
+
+
+def _checked(found: object, name: str, shape: torch.Size) -> SurrogateOutput:
+    """Refuse a registered surrogate's mean: it would broadcast and train on something else."""
+    if isinstance(found, SurrogateOutput) and found.loss_BT.shape == shape:
+        return found
+    given = tuple(getattr(getattr(found, "loss_BT", found), "shape", ()))
+    raise ConfigError(
+        f"the surrogate {name!r} must return a SurrogateOutput with a loss for each token, shape "
+        f"{tuple(shape)}, got {type(found).__name__} of {given}"
+    )
 
 
 def _denominator(config: LossConfig, old_BT: Tensor, behavior_BT: Tensor | None) -> Tensor:
