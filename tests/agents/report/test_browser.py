@@ -305,6 +305,7 @@ def big_page(browser, tmp_path_factory, builders):
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["scroll", "keys", "colours"])
 def test_two_thousand_episodes_of_one_problem_stay_smooth(big_page, what):
     assert "2,000 embedded of 2,000" in big_page.locator("#samples .lead").inner_text()
