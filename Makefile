@@ -19,7 +19,7 @@ demo: $(STAMP)
 		--eval.num-problems 40 --eval.samples 4 --eval.k 4 --eval.every 6
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 $(TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(TESTS)
 
 # Tests longer than ten seconds.
 test-slow: $(STAMP)
