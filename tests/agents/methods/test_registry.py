@@ -147,7 +147,7 @@ def test_the_command_line_shows_the_flags_and_the_name_of_a_foreign_method(packa
     assert near.returncode == 2
     assert "no method 'first-stp'; did you mean 'first-step'" in near.stderr + near.stdout
     listed = reason_env(package, "train")
-    assert "sft, first-step, or several" in " ".join((listed.stderr + listed.stdout).split())
+    assert "sft, first-step, cpi, or several" in " ".join((listed.stderr + listed.stdout).split())
 
 
 @pytest.fixture
