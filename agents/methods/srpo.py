@@ -1,6 +1,6 @@
 r"""SRPO: resets to the step before the first error, which the policy locates in its own chain.
 
-    k     = N of the last `\boxed{N}` in the reply, else of the last "Step N", else 1; in 1..T
+    k     = N of the reply's last `\boxed{N}`, else of its last "Step N", else 1; N in 1..T
     reply ~ pi(. | x, source steps numbered 1..T, question) at temperature 0.3, not trained
     reset = 4 suffixes ~ pi(. | x, source steps 1..k-1)
     A = (r - mean) / population std, each group on its own;  L = - mean_i A_i mean_t log pi
@@ -12,8 +12,9 @@ Control arms: the family's step checker instead of the policy ("checker"), a ran
 an offset in steps, and showing the reference answer to the localiser.
 
 Source: arXiv 2605.25507, "Credit Assignment with Resets in Language Model Reasoning", section on
-SRPO and the released code. The question's words are our choice, for the built-in base model; give
-other words with `--question` for a model that reads prose.
+SRPO and the released code (github.com/Ankur-Samanta/SRPO, commit 67f4a26). The question's words are
+our choice, for the built-in base model; give other words with `--question` for a model that reads
+prose.
 """
 
 import logging
@@ -47,9 +48,10 @@ from reason_env.state import answer_guidance, last_cut, localisation_guidance, u
 LOCALISE = "/localise"
 _log = logging.getLogger(__name__)
 Localiser = Literal["self", "checker", "random"]
-_BOXED = re.compile(r"\\boxed\{\s*(?:step\s*)?([0-9]+)\s*\}", re.IGNORECASE)
-_STEP = re.compile(r"step\s*([0-9]+)", re.IGNORECASE)
+_BOX = "\\boxed{"
+_STEP = re.compile(r"[Ss]tep\s+(\d+)")
 MAX_DIGITS = 6
+"""Longer numbers are no step, as in the release, in which Python refuses to convert them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +88,46 @@ class SRPOConfig(RRPOConfig):
 
 
 def named_step(reply: str, num_steps: int) -> int:
-    r"""Return the 1-based step that a reply names, clipped to 1..num_steps; 1 if it names none.
+    r"""Return the 1-based step that a reply names; 1 if it names none of the chain's steps.
 
-    >>> named_step(r"Step 2 is fine. \boxed{3}", 5), named_step("step 2, no: Step 4", 5)
-    (3, 4)
-    >>> named_step("I cannot tell.", 5), named_step(r"\boxed{9}", 5)
-    (1, 5)
+    The last box decides if it holds a step of the chain or 0 ("no error", read as 1); else the last
+    "Step N" does, if N is a step of the chain. Neither is searched for an earlier valid one, and a
+    number out of range is not clipped: clipped to the last step, the reset would keep the error.
+
+    Source: `_parse_error_step` of the released code, and the limits that its caller applies.
+
+    >>> named_step(r"Step 2 is fine. \boxed{3}", 5), named_step(r"\boxed{9}", 5)
+    (3, 1)
+    >>> named_step(r"Step 3. \boxed{9}", 5), named_step(r"\boxed{2} ... \boxed{none}", 5)
+    (3, 1)
     """
     # Not the extraction rule of answers: a reply may quote the chain's own `####` line, and it is
     # read to its end although the environment's response ends with the first answer.
-    named = _BOXED.findall(reply) or _STEP.findall(reply)
-    return min(max(1, int(named[-1][:MAX_DIGITS])), num_steps) if named else 1
+    boxed = _integer(_last_box(reply))
+    if boxed == 0:
+        return 1
+    if boxed is not None and 1 <= boxed <= num_steps:
+        return boxed
+    mentioned = _STEP.findall(reply)
+    step = _integer(mentioned[-1]) if mentioned else None
+    return step if step is not None and 1 <= step <= num_steps else 1
+
+
+def _last_box(text: str) -> str:
+    r"""Return what the last `\boxed{` holds, with balanced braces; "" if there is none."""
+    begin = text.rfind(_BOX)
+    depth = 1 if begin >= 0 else 0
+    inside = text[begin + len(_BOX) :]
+    for at, character in enumerate(inside if depth else ""):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return inside[:at].strip()
+    return ""
+
+
+def _integer(text: str) -> int | None:
+    """Read a decimal integer with an optional sign; None if the text is none."""
+    return int(text) if re.fullmatch(rf"[+-]?\d{{1,{MAX_DIGITS}}}", text) else None
 
 
 class SRPO(RRPO):

@@ -111,36 +111,58 @@ def test_question_temperature_and_length_of_the_reply_are_settings():
         (r"\boxed{1} no: \boxed{4}", 5, 4),
         (r"\boxed{2} and \boxed{3}", 5, 3),
         (r"Step 2 is fine. \boxed{ 3 }", 5, 3),
+        (r"\boxed{+3}", 5, 3),
+        # Only the last box and the last "Step N" count, and only a step of the chain.
+        (r"\boxed{9}", 5, 1),
+        (r"Step 3. \boxed{9}", 5, 3),
+        (r"\boxed{2} ... \boxed{none}", 5, 1),
+        (r"\boxed{2} ... \boxed{9}", 5, 1),
+        (r"\boxed{2} ... \boxed{9}, so Step 4", 5, 4),
+        (r"Step 3 ..., Step 12", 5, 1),
+        (r"Step 12 ..., Step 3", 5, 3),
+        (r"\boxed{5}", 5, 5),
+        (r"\boxed{6}", 5, 1),
+        # 0 is "no error": it decides, and the reset is to the beginning.
+        (r"\boxed{0}", 5, 1),
+        (r"Step 3. \boxed{0}", 5, 1),
+        (r"\boxed{-2}", 5, 1),
+        (r"Step 3. \boxed{-2}", 5, 3),
+        # A box with other text is read as "Step N".
         (r"\boxed{Step 3}", 5, 3),
+        (r"\boxed{\text{Step 3}}", 5, 3),
+        (r"\boxed{{3}}", 5, 1),
         (r"\boxed{x}, that is step 2", 5, 2),
+        (r"Step 2, \boxed{4", 5, 2),
+        (r"\boxed", 5, 1),
         ("Step 4 follows from step 2", 5, 2),
-        ("STEP3", 5, 3),
+        ("Step\n 3", 5, 3),
+        ("STEP 3", 5, 1),
+        ("Step3", 5, 1),
         ("Step 3 copies the answer line\n#### 700", 5, 3),
         ("#### 4", 5, 1),
         ("nothing", 5, 1),
         ("", 5, 1),
-        (r"\boxed{0}", 5, 1),
-        (r"\boxed{-2}", 5, 1),
-        (r"\boxed{9}", 5, 5),
-        (r"\boxed{" + "9" * 5000 + "}", 5, 5),
-        ("step " + "9" * 5000, 5, 5),
-        ("step \u0664", 5, 1),
+        (r"\boxed{" + "9" * 5000 + "}", 5, 1),
+        ("step " + "9" * 5000, 5, 1),
+        (r"\boxed{" * 5000, 5, 1),
+        ("step \u0664", 5, 4),
     ],
 )
-def test_the_named_step_is_read_from_a_reply(reply, num_steps, step):
+def test_the_named_step_is_read_from_a_reply_as_the_release_does(reply, num_steps, step):
     assert named_step(reply, num_steps) == step
 
 
 @pytest.mark.parametrize(
     ("reply", "prefix"),
     [
-        (r"\boxed{9}$", "2*3=5\n5*4=20\n"),
+        (r"\boxed{9}$", ""),
+        (r"Step 2 or \boxed{9}$", "2*3=5\n"),
         ("I cannot tell.$", ""),
         (r"\boxed{0}$", ""),
         ("I think it is step 2$", "2*3=5\n"),
     ],
 )
-def test_a_step_out_of_range_is_clipped_and_a_reply_without_a_step_means_the_first(reply, prefix):
+def test_a_reply_without_a_step_of_the_chain_means_the_first(reply, prefix):
     found, _ = run(reply, prefix)
     assert {item.state.text for item in found.batches[2]} == {prefix}
     assert found.of_role("reset")[0].action_mask == (False,) * len(prefix) + (True,) * 8
