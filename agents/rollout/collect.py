@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.policy import Policy
@@ -125,14 +126,25 @@ def _sample(
     sampling: SamplingConfig,
     seed: int,
 ) -> list[tuple[Completion, ...]]:
-    """Sample the completions of each start, in one call for each temperature."""
+    """Sample the completions of each start, in one call for each temperature.
+
+    A random stream belongs to a call's seed and the number of a context in it, so calls of one seed
+    would share their streams. The first call has the batch's own seed.
+    """
     completions: dict[int, tuple[Completion, ...]] = {}
-    for temperature in dict.fromkeys(start.temperature for start in starts):
+    # The run's own temperature comes first, whatever the order of the starts.
+    temperatures = sorted({start.temperature for start in starts}, key=lambda t: (t is not None, t))
+    for number, temperature in enumerate(temperatures):
         indices = [i for i, start in enumerate(starts) if start.temperature == temperature]
         used = sampling if temperature is None else replace(sampling, temperature=temperature)
         contexts = [_context(starts[index], inner) for index in indices]
-        completions |= zip(indices, policy.sample(contexts, used, seed=seed), strict=True)
+        own_seed = _derived_seed(seed, number) if number else seed
+        completions |= zip(indices, policy.sample(contexts, used, seed=own_seed), strict=True)
     return [completions[index] for index in range(len(starts))]
+
+
+def _derived_seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _context(start: Start, inner: ReasonEnv) -> Context:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -290,3 +292,39 @@ def test_a_policy_of_another_codec_is_refused():
 def test_a_group_size_of_one_is_refused():
     with pytest.raises(ConfigError, match="group_size must be at least 2, got 1"):
         GRPOConfig(group_size=1)
+
+
+class SeedRecorder(ScriptedPolicy):
+    def __init__(self):
+        super().__init__({"12*3=?\n>": [RIGHT] * 4})
+        self.calls = []
+
+    def sample(self, contexts, sampling, *, seed, stop_ids=None):
+        self.calls.append((sampling.temperature, len(contexts), seed))
+        return super().sample(contexts, sampling, seed=seed, stop_ids=stop_ids)
+
+
+def seeds_of(temperatures, *, seed=11):
+    env, policy = make_env(), SeedRecorder()
+    starts = [
+        replace(start_of(env, "toy/train/0", 1, temperature=temperature), group=str(number))
+        for number, temperature in enumerate(temperatures)
+    ]
+    collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=seed)
+    return policy.calls
+
+
+@pytest.mark.parametrize("temperature", [None, 0.3])
+def test_starts_of_one_temperature_have_the_batch_s_own_seed(temperature):
+    assert seeds_of([temperature] * 2) == [(temperature or 1.0, 2, 11)]
+
+
+def test_starts_of_different_temperatures_share_no_random_stream():
+    calls = seeds_of([0.3, None, 1.0, 0.3])
+    assert [(temperature, size) for temperature, size, _ in calls] == [(1.0, 1), (0.3, 2), (1.0, 1)]
+    seeds = [seed for _, _, seed in calls]
+    assert seeds[0] == 11  # the run's temperature, whatever the order of the starts
+    assert len(set(seeds)) == 3
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert seeds_of([0.3, None, 1.0, 0.3]) == calls
+    assert {seed for _, _, seed in seeds_of([0.3, None, 1.0], seed=12)}.isdisjoint(seeds)
