@@ -21,7 +21,8 @@ failure of the group as it is, and ask for no further tries.
 
 Refused, because it has no meaning: two methods with a role in common (RRPO and SRPO both reset and
 both take the source trajectory), a method that adds nothing after another (GRPO), POPE without
-unguided copies (there is no problem group to share), and a method that learns from pairs.
+unguided copies and RRPO without a base group (there is no problem group to share), and a method
+that learns from pairs.
 
 Not covered: one method's further groups as the input of another (resets of guided episodes).
 """
@@ -157,8 +158,8 @@ def check_composition(methods: Mapping[str, MethodBase]) -> None:
             )
         if not method.samples_problems:
             raise ConfigError(
-                f"{name} must sample the problems themselves to be combined, got {names}; guided "
-                "copies alone leave no group to share: use copies 'both'"
+                f"{name} must sample the problems themselves to be combined, got {names}; without "
+                f"such episodes there is no group to share: use {method.to_sample_problems}"
             )
     first, *others = methods
     for name in others:

@@ -128,6 +128,7 @@ class POPE(MethodBase):
     config: POPEConfig
     roles = frozenset({"guided"})
     has_follow_up = False
+    to_sample_problems = "copies 'both'"
 
     def __init__(self, config: POPEConfig, checker: StepChecker | None = None) -> None:
         super().__init__(config, checker)

@@ -127,6 +127,8 @@ class MethodBase:
     by `build_method`. None if it is unknown, and then nothing is kept between runs."""
     prepared_tokens: int = 0
     """Generated tokens of a preparation that was read from a file; the run counts them."""
+    to_sample_problems: str = "a method that samples them"
+    """The setting with which `samples_problems` is True, for a message."""
     is_first = True
     """False after another method in a composition, which then samples the problem groups."""
 

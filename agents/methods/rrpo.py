@@ -12,11 +12,18 @@ Per problem (1x4 of the released code):
     A = (r - mean) / population std, each group on its own;  L = - mean_i A_i mean_t log pi
 
 The prefix is context: its tokens never carry gradient. Without a failure in 12 tries the base group
-is topped up to 8 and trained alone. Several tries are sampled at once, and read in the order of the
-loop above: tries that the loop would not have sampled are discarded, but their tokens count.
+is topped up to 8 and trained alone. A try without a reasoning step (an end token at once) is no
+source, because there is no step to reset to: it joins the base group. Several tries are sampled at
+once, and read in the order of the loop above: tries that the loop would not have sampled are
+discarded, but their tokens count.
+
+The release's other arms are settings: 1x8, one reset group and no base group (`num_base=0,
+num_reset=8`; without a failure, the first 8 tries are trained), and nomask (`mask_prefix=False`).
+The release takes four optimizer steps a batch (`LearnerConfig.updates_per_iteration`).
 
 Source: arXiv 2605.25507, "Credit Assignment with Resets in Language Model Reasoning", section on
-RRPO and the released code (which calls the source `seed`). `tries_per_round` is our choice.
+RRPO and the released code (github.com/Ankur-Samanta/SRPO, commit 67f4a26, which calls the source
+`group2_parent`). `tries_per_round` is our choice.
 """
 
 from collections.abc import Sequence
@@ -27,7 +34,13 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.pipeline import BASE, Episodes, Part, is_problem_group
+from reason_env.agents.methods.pipeline import (
+    BASE,
+    Episodes,
+    Part,
+    is_problem_group,
+    samples_of,
+)
 from reason_env.agents.methods.protocol import (
     MethodBase,
     MethodConfig,
@@ -36,7 +49,13 @@ from reason_env.agents.methods.protocol import (
 )
 from reason_env.agents.methods.reset_metrics import prefix_metrics
 from reason_env.agents.metrics import Number
-from reason_env.agents.rollout import Group, Start, Trajectory
+from reason_env.agents.rollout import (
+    Group,
+    Start,
+    TrainingSample,
+    Trajectory,
+    training_sample,
+)
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, uniform_cut, with_response_of
 
@@ -62,7 +81,7 @@ class RRPOConfig(MethodConfig):
 
     kind: Annotated[Literal["rrpo"], tyro.conf.Suppress] = "rrpo"
     num_base: int = 4
-    """Base episodes a problem that are trained."""
+    """Base episodes a problem that are trained; 0: the resets alone are (the release's arm 1x8)."""
     num_reset: int = 4
     """Episodes from the reset."""
     max_tries: int = 12
@@ -74,12 +93,14 @@ class RRPOConfig(MethodConfig):
     """Which failure is the source of the reset. first_failure: the first wrong episode, which
     leaves the base group (the paper); the base group is then better than the policy. extra: the
     first wrong episode after the first `num_base`, which stay in the base group as they come."""
+    mask_prefix: bool = True
+    """False: the prefix of a reset is trained too, with the suffix's advantage (nomask)."""
     advantage: AdvantageConfig = field(default_factory=paper_advantage)
     loss: LossConfig = field(default_factory=paper_loss)
 
     def __post_init__(self) -> None:
         check_names(self, {"source_choice": get_args(SourceChoice)})
-        for name in ("num_base", "num_reset"):
+        for name in ("num_base", "num_reset") if self.num_base else ("num_reset",):
             self.advantage.check_size(getattr(self, name), name)
         if self.max_tries <= self.num_base:
             raise ConfigError(
@@ -107,6 +128,7 @@ def read_tries(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Tries:
     Episodes whose verifier failed are tries, but neither base nor source.
     """
     base: list[Trajectory] = []
+    beyond: list[Trajectory] = []
     source: Trajectory | None = None
     num_read = 0
     for item in trajectories:
@@ -116,10 +138,14 @@ def read_tries(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Tries:
         if not item.is_graded:
             continue
         may_be_source = config.source_choice == "first_failure" or len(base) == config.num_base
-        if source is None and may_be_source and not item.is_success:
+        if source is None and may_be_source and _can_be_source(item):
             source = item
         elif len(base) < config.num_base:
             base.append(item)
+        else:
+            beyond.append(item)
+    if not config.num_base and source is None:
+        base = beyond[: config.num_reset]
     return Tries(tuple(base), source, num_read)
 
 
@@ -129,10 +155,15 @@ def read_shared(trajectories: Sequence[Trajectory], config: RRPOConfig) -> Tries
     The source is the first failure; with `source_choice="extra"` it stays in the group.
     """
     graded = [item for item in trajectories if item.is_graded]
-    source = next((item for item in graded if not item.is_success), None)
+    source = next((item for item in graded if _can_be_source(item)), None)
     is_taken = config.source_choice == "first_failure"
     base = [item for item in graded if not (is_taken and item is source)]
     return Tries(tuple(base), source, len(trajectories))
+
+
+def _can_be_source(item: Trajectory) -> bool:
+    """Return whether a reset can begin at a step of this episode: wrong, with a step."""
+    return not item.is_success and item.final_state.num_steps > 0
 
 
 class RRPO(MethodBase):
@@ -140,11 +171,20 @@ class RRPO(MethodBase):
 
     config: RRPOConfig
     roles = frozenset({"reset", "top_up"})
+    to_sample_problems = "a num_base of 2 or more"
 
     @property
     def part(self) -> Part:
         """The source is removed from the problem's group; of a reset the suffix is trained."""
-        return replace(super().part, compared=frozenset({"reset"}), remove=self.without_source)
+        part = replace(super().part, compared=frozenset({"reset"}), remove=self.without_source)
+        if self.config.mask_prefix:
+            return part
+        return replace(part, compared=frozenset(), add=self.unmasked_resets)
+
+    @property
+    def samples_problems(self) -> bool:
+        """False if the resets alone are trained."""
+        return self.config.num_base > 0
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start `num_base` + 1 tries at each problem, the fewest that the loop can end with."""
@@ -193,6 +233,18 @@ class RRPO(MethodBase):
             if source is not None and key + RESET in known
         ]
 
+    def unmasked_resets(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Make the samples of the resets, with gradient on the source's tokens in the prefix."""
+        samples: list[TrainingSample] = []
+        for source, group in self.resets(groups):
+            whole = training_sample(source, 0.0)
+            for sample in samples_of(group.trajectories, self.advantage):
+                kept = len(group.trajectories[0].start.state.response)
+                log_probs = whole.behavior_log_probs[:kept] + sample.behavior_log_probs[kept:]
+                mask = whole.action_mask[:kept] + sample.action_mask[kept:]
+                samples.append(replace(sample, action_mask=mask, behavior_log_probs=log_probs))
+        return samples
+
     def _next(self, group: Group, known: dict[str, Group], rng: np.random.Generator) -> list[Start]:
         """Return what follows for one problem; nothing once it has its reset or top-up."""
         config = self.config
@@ -221,4 +273,6 @@ class RRPO(MethodBase):
             count = min(config.tries_per_round, config.max_tries - len(group.trajectories))
             return [replace(start, num_samples=count)]
         missing = config.num_base + config.num_reset - len(tries.base)
+        if not missing:
+            return []
         return [replace(start, num_samples=missing, role="top_up")]

@@ -62,7 +62,8 @@ def episode_rows(
 
     An episode's `old_log_probs` are the trainer's before the update, under the prompt that the
     tokens are trained under; `behavior_log_probs` are the sampler's. `advantage` is null if the
-    episode is not trained, `old_log_probs` also if the sample has no gradient.
+    episode is not trained, `old_log_probs` also if the sample has no gradient or trains other
+    tokens than the episode's.
 
     Args:
         trajectories: The trajectories of one iteration.
@@ -75,10 +76,21 @@ def episode_rows(
     for number in _whole_problems(trajectories, limit):
         row = rows[number]
         advantage = None if row is None else samples[row].advantage
-        old = None if row is None else _rounded(old_log_probs.get(row))
+        old = (
+            None
+            if row is None
+            else _rounded(_of_episode(trajectories[number], samples[row], old_log_probs.get(row)))
+        )
         episode = _row(trajectories[number])
         episodes.append(episode | {"advantage": advantage, "old_log_probs": old})
     return episodes
+
+
+def _of_episode(item: Trajectory, sample: TrainingSample, old: Tensor | None) -> Tensor | None:
+    """Cut a sample's numbers to the tokens that were sampled in its episode."""
+    if old is None or sample.token_ids != item.final_state.response:
+        return None
+    return old[sum(sample.action_mask[: item.prefix_length]) :]
 
 
 def _whole_problems(trajectories: Sequence[Trajectory], limit: int) -> list[int]:

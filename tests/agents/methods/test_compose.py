@@ -507,8 +507,12 @@ def test_the_state_of_a_composition_holds_each_method_s_state_by_name():
         ((LTE, GRPO), r"grpo must come first, got lte\+grpo; after lte it adds nothing"),
         (
             (POPEConfig(copies="guided_only"), RRPO),
-            r"pope must sample the problems themselves to be combined, got pope\+rrpo; guided "
-            "copies alone leave no group to share",
+            r"pope must sample the problems themselves to be combined, got pope\+rrpo; without "
+            "such episodes there is no group to share: use copies 'both'",
+        ),
+        (
+            (RRPOConfig(num_base=0), LTE),
+            "rrpo must sample the problems themselves.* use a num_base of 2 or more",
         ),
         ((RRPO, POPEConfig(copies="guided_only")), "pope must sample the problems themselves"),
         ((GRPO, ExPDPOConfig()), r"exp-dpo must be used alone, got grpo\+exp-dpo; it learns from "

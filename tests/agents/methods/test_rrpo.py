@@ -5,9 +5,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig, read_tries
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
+from reason_env.agents.train import TrainConfig, build_session
+from reason_env.agents.train.iterate import iterate
 from reason_env.codec import ByteCodec
+from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.state import ReasonState
@@ -202,6 +207,83 @@ def test_truncated_chains_are_failures_and_can_be_the_source():
     assert all(item.advantage == 0 for item in found.of_role("base"))
     assert [len(item.token_ids) for item in found.of_role("base")] == [30] * 4
     assert found.of_role("reset")[0].advantage == pytest.approx(math.sqrt(3))
+
+
+def test_a_try_without_a_step_joins_the_base_group_and_is_no_source():
+    tries = ["$", WRONG, "$", RIGHT, RIGHT]
+    found, _ = run({PROMPT: tries, PROMPT + FIRST_STEP: RESET}, seed=seed_of(1, 3))
+    assert shape(found) == [[(BASE, "base", 5)], [(RESETS, "reset", 4)]]
+    assert found.batches[1][0].state.text == FIRST_STEP
+    assert [item.token_ids for item in found.of_role("base")] == [
+        ids(text) for text in ("$", "$", RIGHT, RIGHT)
+    ]
+    # Returns 0, 0, 1, 1: mean 1/2, population std 1/2.
+    assert [item.advantage for item in found.of_role("base")] == [-1.0, -1.0, 1.0, 1.0]
+
+
+def test_a_problem_whose_failures_are_all_empty_has_no_source():
+    found, _ = run({PROMPT: ["$"] * 12 + [RIGHT] * 4})
+    assert shape(found)[-1] == [(BASE, "top_up", 4)]
+    assert len(found.samples) == 8
+
+
+def test_without_a_base_group_the_resets_alone_are_trained():
+    script = {PROMPT: [RIGHT, RIGHT, WRONG, OTHER, RIGHT], PROMPT + FIRST_STEP: [*RESET, *RESET]}
+    found, _ = run(script, seed=seed_of(1, 3), num_base=0, num_reset=8)
+    assert shape(found) == [
+        [(BASE, "base", 1)],
+        [(BASE, "base", 4)],
+        [(RESETS, "reset", 8)],
+    ]
+    assert [item.role for item in found.samples] == ["reset"] * 8
+    # Two of eight are right: mean 1/4, population std sqrt(3)/4.
+    root = math.sqrt(3)
+    assert [item.advantage for item in found.samples[:2]] == pytest.approx([root, -1 / root])
+    # The tries before the failure are discarded, and count.
+    assert found.num_sampled_tokens == 4 * 8 + 21 + 8 * 8
+
+
+def test_without_a_base_group_and_a_failure_the_first_tries_are_trained():
+    tries = ["$", *[RIGHT] * 11]
+    found, _ = run({PROMPT: tries}, num_base=0, num_reset=8)
+    assert shape(found) == [[(BASE, "base", 1)], *[[(BASE, "base", 4)]] * 2, [(BASE, "base", 3)]]
+    assert [item.token_ids for item in found.samples] == [ids("$"), *[ids(RIGHT)] * 7]
+    # Seven of eight are right: mean 7/8, population std sqrt(7)/8.
+    root = math.sqrt(7)
+    assert [item.advantage for item in found.samples] == pytest.approx([-root] + [1 / root] * 7)
+    short, _ = run({PROMPT: [RIGHT] * 5 + [OTHER] * 3}, num_base=0, num_reset=8, max_tries=5)
+    assert shape(short)[-1] == [(BASE, "top_up", 3)]
+    assert [item.role for item in short.samples] == ["base"] * 5 + ["top_up"] * 3
+
+
+def test_an_unmasked_prefix_is_trained_with_the_suffix_s_advantage():
+    script = {PROMPT: [RIGHT, WRONG, OTHER, RIGHT, RIGHT], PROMPT + FIRST_STEP: RESET}
+    masked, _ = run(script, seed=seed_of(1, 3))
+    found, _ = run(script, seed=seed_of(1, 3), mask_prefix=False)
+    assert found.of_role("base") == masked.of_role("base")
+    assert len(found.of_role("reset")) == 4
+    for own, other in zip(found.of_role("reset"), masked.of_role("reset"), strict=True):
+        assert (own.token_ids, own.advantage) == (other.token_ids, other.advantage)
+        assert own.action_mask == (True,) * (6 + 8)
+        # The prefix has the log-probabilities with which the source, number 1, was sampled.
+        assert own.behavior_log_probs[:6] == scripted_log_probs(1, 21)[:6]
+        assert own.behavior_log_probs[6:] == other.behavior_log_probs[6:]
+
+
+def test_four_optimizer_steps_a_batch_are_a_setting_of_the_learner():
+    config = TrainConfig(
+        method=RRPOConfig(num_base=2, num_reset=2, max_tries=3, mask_prefix=False),
+        learner=LearnerConfig(updates_per_iteration=4, learning_rate=1e-4),
+        env=EnvConfig(levels=(4, 5), size=6, max_tokens=96),
+        eval=EvalConfig(num_problems=1),
+        problems_per_iteration=6,
+    )
+    session = build_session(config)
+    found = iterate(session)
+    assert found.metrics["update/num_updates_total"] == 4
+    unmasked = [row for row in found.episodes if row["role"] == "reset" and row["old_log_probs"]]
+    assert unmasked
+    assert all(len(row["old_log_probs"]) == len(row["behavior_log_probs"]) for row in unmasked)
 
 
 def test_an_ungraded_episode_counts_as_a_try_but_is_neither_base_nor_source(monkeypatch):

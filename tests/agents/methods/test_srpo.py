@@ -226,10 +226,12 @@ def test_source_choice_decides_which_failure_is_localised():
     assert len(found.of_role("reset")) == 4
 
 
-def test_an_empty_chain_is_reset_to_the_beginning():
-    localise = "2*3*4=?\nFirst wrong step?\n>"
-    found, _ = run(r"\boxed{1}$", "", tries=["$", *[RIGHT] * 4], localise=localise)
-    assert found.batches[2][0].state.text == ""
+def test_an_empty_chain_is_not_localised():
+    localise = "2*3*4=?\n1 #### 11\nFirst wrong step?\n>"
+    tries = ["$", "#### 11$", *[RIGHT] * 3]
+    found, policy = run(r"\boxed{1}$", "", tries=tries, localise=localise)
+    assert policy.asked[1].text == localise
+    assert [item.token_ids for item in found.of_role("base")] == [ids("$"), *[ids(RIGHT)] * 3]
 
 
 def test_steps_are_numbered_from_one_and_stripped():

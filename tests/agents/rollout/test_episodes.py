@@ -120,6 +120,20 @@ def test_a_row_records_steps_tokens_advantage_and_both_log_probabilities(build):
     assert (row["advantage"], row["old_log_probs"]) == (None, None)
 
 
+def test_a_row_holds_the_old_log_probabilities_of_its_own_sampled_tokens_alone(build):
+    state = build["problem_state"](1)
+    item = build["trajectory"](state.extend(state.codec.encode("x\n"), "reset"), "ab\n")
+    sample = training_sample(item, 0.5)
+    # The prefix of two tokens is trained too: its numbers are not the episode's.
+    unmasked = replace(sample, action_mask=(True,) * len(sample.token_ids))
+    old = {0: torch.tensor([-9.0, -8.0, -0.1, -0.2, -0.3, -0.4])}
+    (row,) = rows_of([item], samples=[unmasked], rows=[0], old=old)
+    assert row["old_log_probs"] == [-0.1, -0.2, -0.3, -0.4]
+    other = replace(sample, token_ids=(*sample.token_ids[:-1], 7))
+    (row,) = rows_of([item], samples=[other], rows=[0], old={0: torch.zeros(4)})
+    assert (row["advantage"], row["old_log_probs"]) == (0.5, None)
+
+
 def test_a_run_records_the_trainer_s_log_probabilities_where_there_is_a_gradient():
     from reason_env.agents.evaluate import EvalConfig
     from reason_env.agents.methods import GRPOConfig
