@@ -103,7 +103,7 @@ class ScriptedPolicy:
             UnknownNameError: A context has no script.
             ConfigError: A context's script is used up.
         """
-        stops = (self.codec.eos_id,) if stop_ids is None else stop_ids
+        stops = self.codec.end_ids if stop_ids is None else stop_ids
         return [self._next(context, sampling, stops) for context in contexts]
 
     def _next(

@@ -15,12 +15,17 @@ neighbours; for those the tokenizer decodes.
 import codecs
 import contextlib
 import hashlib
+import json
+import logging
 import operator
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from reason_env.errors import CodecError, ModelError, shown
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Codec(Protocol):
@@ -38,7 +43,12 @@ class Codec(Protocol):
 
     @property
     def eos_id(self) -> int:
-        """The id that ends a response."""
+        """The id that the environment appends to end a response."""
+        ...
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every id that ends a response, `eos_id` first; none decodes to any text."""
         ...
 
     @property
@@ -93,6 +103,7 @@ class ByteCodec:
 
     vocab_size = 258
     eos_id = EOS_ID
+    end_ids = (EOS_ID,)
     pad_id = PAD_ID
     max_token_chars = 1
 
@@ -170,15 +181,20 @@ class HuggingFaceCodec:
     never to the special token. Special tokens inside a response decode to the empty string.
     """
 
-    def __init__(self, tokenizer: Any, step_delimiter: str = "\n") -> None:
+    def __init__(
+        self, tokenizer: Any, step_delimiter: str = "\n", *, end_ids: Sequence[int] = ()
+    ) -> None:
         """Wrap `tokenizer`.
 
         Args:
             tokenizer: A `transformers` tokenizer, fast or slow, with an end token.
             step_delimiter: Non-empty text that ends a reasoning step.
+            end_ids: Ids that end a response as the tokenizer's end token does, such as the end of a
+                turn; `load_codec` takes them from the model's files.
 
         Raises:
-            CodecError: The tokenizer has no end token, or the delimiter is empty.
+            CodecError: The tokenizer has no end token, an end is no special token, or the
+                delimiter is empty.
         """
         if not step_delimiter:
             raise CodecError("step_delimiter must not be empty, got ''; use '\\n'")
@@ -189,15 +205,17 @@ class HuggingFaceCodec:
         self.tokenizer = tokenizer
         self.step_delimiter = step_delimiter
         self.eos_id = int(tokenizer.eos_token_id)
+        self.end_ids = _checked_ends(tokenizer, (self.eos_id, *end_ids))
         pad = tokenizer.pad_token_id
         self.pad_id = self.eos_id if pad is None else int(pad)
-        self._special_ids = frozenset(int(token) for token in tokenizer.all_special_ids)
+        special_ids = sorted(map(int, tokenizer.all_special_ids))
+        self._silent_ids = frozenset((*special_ids, *self.end_ids))
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         # Not len(tokenizer), because a vocabulary may have holes below its largest id.
         self.vocab_size = int(vocabulary[-1][1]) + 1
         # A word-level decoder may put a space between two tokens.
         self.max_token_chars = 1 + max(len(token) for token, _ in vocabulary)
-        content = (vocabulary, self.eos_id, sorted(self._special_ids))
+        content = (vocabulary, self.eos_id, special_ids, *sorted(self.end_ids[1:]))
         digest = hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()
         self.codec_id = f"hf-{digest[:16]}-{step_delimiter!r}"
         self._token_texts: dict[int, str] = {}
@@ -212,14 +230,14 @@ class HuggingFaceCodec:
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...] | None:
         """The bytes of each id if decoding only joins them, else None."""
-        return byte_table(self.tokenizer, self._special_ids, self.vocab_size)
+        return byte_table(self.tokenizer, self._silent_ids, self.vocab_size)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Decode ids without special tokens."""
         known = self.token_bytes
         if known is not None:
             return b"".join([known[token] for token in token_ids]).decode("utf-8", "replace")
-        kept = [int(token) for token in token_ids if int(token) not in self._special_ids]
+        kept = [int(token) for token in token_ids if int(token) not in self._silent_ids]
         return self.tokenizer.decode(
             kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
@@ -310,7 +328,50 @@ def load_codec(name: str, *, step_delimiter: str = "\n") -> Codec:
             f"{name!r} must be 'bytes' or hold a Hugging Face tokenizer, and none could be loaded "
             f"from it ({first_line[:200]}); save one there with tokenizer.save_pretrained"
         ) from error
-    return HuggingFaceCodec(tokenizer, step_delimiter)
+    return HuggingFaceCodec(tokenizer, step_delimiter, end_ids=_declared_ends(name, tokenizer))
+
+
+def _declared_ends(name: str, tokenizer: Any) -> tuple[int, ...]:
+    """Read the end tokens that a model's files declare; drop ordinary tokens with a warning.
+
+    The default values of a model's config name ids of another tokenizer: `LlamaConfig` has 2.
+    """
+    import transformers.utils.hub
+
+    hub: Any = transformers.utils.hub
+
+    declared: list[int] = []
+    for file in ("generation_config.json", "config.json"):
+        path = hub.cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+        if path is None:
+            continue
+        value = json.loads(Path(path).read_text(encoding="utf-8")).get("eos_token_id")
+        declared += value if isinstance(value, list) else [] if value is None else [value]
+    known = frozenset(map(int, tokenizer.added_tokens_decoder)) | {int(tokenizer.eos_token_id or 0)}
+    ends = tuple(dict.fromkeys(declared))
+    ordinary = [end for end in ends if end not in known]
+    if ordinary:
+        _LOGGER.warning(
+            "the files of %s declare end tokens %s, which are ordinary tokens of its tokenizer; "
+            "they do not end a response",
+            shown(name),
+            ordinary,
+        )
+    return tuple(end for end in ends if end in known)
+
+
+def _checked_ends(tokenizer: Any, end_ids: Sequence[int]) -> tuple[int, ...]:
+    """The distinct end tokens; no text may encode to one."""
+    ends = tuple(dict.fromkeys(int(end) for end in end_ids))
+    for end in ends[1:]:
+        text = tokenizer.convert_ids_to_tokens(end)
+        ids = tokenizer.encode(text or "", add_special_tokens=False, split_special_tokens=True)
+        if text is None or end in ids:
+            raise CodecError(
+                f"end tokens must be special tokens of the tokenizer, got {end} ({text!r}); "
+                "add it with tokenizer.add_special_tokens, or leave it out"
+            )
+    return ends
 
 
 _VISIBLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from reason_env.codec import ByteCodec, HuggingFaceCodec, check_token_ids, load_codec, step_ends
 from reason_env.env import ReasonEnv
-from reason_env.errors import CodecError, ModelError
+from reason_env.errors import CodecError, ModelError, StateError
 from reason_env.problem import Problem, ProblemSet
 
 TEXTS = ["12*3=36\nso the answer is 36.\n\n", "√2 \\frac{1}{2}\n#### 36\n", "a;b;c;;d\r\n"] * 30
@@ -173,6 +173,83 @@ def test_special_tokens_inside_a_response_decode_to_nothing():
     codec = _BYTE_LEVEL
     a, b = codec.encode("a"), codec.encode("b")
     assert codec.decode([*a, codec.eos_id, *b, codec.pad_id]) == "ab"
+
+
+def test_the_end_tokens_are_those_of_tokenizer_and_model_the_tokenizers_first(tmp_path, caplog):
+    byte_level_tokenizer().save_pretrained(tmp_path)
+    directory = str(tmp_path)
+    assert load_codec(directory).end_ids == (0,)
+    (tmp_path / "config.json").write_text('{"eos_token_id": 4}')
+    assert load_codec(directory).end_ids == (0, 4)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, 0]}')
+    codec = load_codec(directory)
+    assert (codec.eos_id, codec.end_ids) == (0, (0, 2, 4))
+    assert not caplog.records
+    (tmp_path / "config.json").write_text('{"eos_token_id": 70}')
+    assert load_codec(directory).end_ids == (0, 2)
+    assert "declare end tokens [70], which are ordinary tokens of its tokenizer" in caplog.text
+
+
+def test_further_end_tokens_make_another_codec_and_one_does_not():
+    tokenizer = byte_level_tokenizer()
+    ids = [
+        HuggingFaceCodec(tokenizer, end_ids=ends).codec_id
+        for ends in ((), (0,), (2,), (3,), (2, 3), (3, 2), (3, 0, 2, 3))
+    ]
+    assert ids[0] == ids[1]
+    assert ids[4] == ids[5] == ids[6]
+    assert len(set(ids)) == 4
+    # Written by version 0.1 with this tokenizer.
+    assert ids[0] == "hf-de45c1752aae87b7-'\\n'"
+
+
+@pytest.mark.parametrize(("end", "text"), [(70, "'b'"), (10**6, "None")])
+def test_an_end_token_that_text_can_write_is_refused(end, text):
+    message = rf"^end tokens must be special tokens of the tokenizer, got {end} \({text}\); add it"
+    with pytest.raises(CodecError, match=message):
+        HuggingFaceCodec(byte_level_tokenizer(), end_ids=(2, end))
+
+
+@pytest.mark.parametrize("end", [0, 2])
+@pytest.mark.parametrize("granularity", ["token", "step", "response"])
+def test_each_end_token_ends_a_response_and_belongs_to_no_step(end, granularity):
+    codec = HuggingFaceCodec(byte_level_tokenizer(vocab_size=261), end_ids=(2,))
+    problem = Problem(problem_id="t/0", question="12*3=?", answer="57")
+    env = ReasonEnv(
+        ProblemSet("t", (problem,)), granularity=granularity, format="tokens", codec=codec
+    )
+    env.reset(seed=0)
+    ids = (*codec.encode("so\n#### 57"), end, *codec.encode("7"), 0)
+    terminated = False
+    for action in ids if granularity == "token" else [ids]:
+        assert not terminated
+        _, reward, terminated, _, info = env.step(action)
+        if terminated:
+            break
+    assert (reward, terminated, info["outcome"]) == (1.0, True, "correct")
+    assert env.state.response == ids[: ids.index(end) + 1]
+    assert env.state.steps == ("so\n", "#### 57")
+    assert env.state.cut(2).response == ids[: ids.index(end)]
+
+
+def test_the_environment_ends_a_response_with_the_first_end_token():
+    codec = HuggingFaceCodec(byte_level_tokenizer(), end_ids=(2,))
+    problem = Problem(problem_id="t/0", question="12*3=?", answer="36")
+    env = ReasonEnv(
+        ProblemSet("t", (problem,)), granularity="response", format="tokens", codec=codec
+    )
+    env.reset(seed=0)
+    env.step(codec.encode("36"))
+    assert (env.state.response[-1], env.state.sources[-1]) == (0, "env")
+
+
+def test_an_open_state_with_any_end_token_is_no_start():
+    codec = HuggingFaceCodec(byte_level_tokenizer(), end_ids=(2,))
+    problem = Problem(problem_id="t/0", question="12*3=?", answer="36")
+    env = ReasonEnv(ProblemSet("t", (problem,)), format="tokens", codec=codec)
+    state = env.initial_state(problem).extend((*codec.encode("3"), 2))
+    with pytest.raises(StateError, match=r"^an open state must not hold the end token 2, got one"):
+        env.reset(options={"state": state})
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token():

@@ -113,9 +113,10 @@ class Archive:
 
     def _checked(self, chain: Chain) -> Chain:
         state, entropies = chain.state, chain.entropies
-        if self._env.codec.eos_id in state.response[:-1]:
+        ends = [end for end in self._env.codec.end_ids if end in state.response[:-1]]
+        if ends:
             raise StateError(
-                f"a trajectory must hold the end token {self._env.codec.eos_id} at its end only, "
+                f"a trajectory must hold the end token {ends[0]} at its end only, "
                 "got one before it; cut the tokens at the first end token"
             )
         if entropies is not None and len(entropies) != len(state.response):

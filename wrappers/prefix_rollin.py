@@ -11,6 +11,7 @@ schedules search during the episodes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any, Literal, cast, get_args
 
 import gymnasium as gym
@@ -205,8 +206,8 @@ class PrefixRollin(StartWrapper):
             return chains[int(rng.integers(len(chains)))].state if chains else None
         policy = cast("RollinPolicy", self.source)
         tokens = list(policy(state, rng))
-        eos = state.codec.eos_id
-        return state.extend(tokens[: tokens.index(eos)] if eos in tokens else tokens, "reset")
+        ends = state.codec.end_ids
+        return state.extend(tuple(takewhile(lambda token: token not in ends, tokens)), "reset")
 
 
 def _range(fraction: Range | None, steps: int | Sequence[int] | None) -> tuple[float, float, bool]:

@@ -145,8 +145,8 @@ class ResetToState(StartWrapper):
                 "a trajectory must come with its entropies if cut is 'entropy', got none; pass "
                 "add(trajectory, entropies=...)"
             )
-        eos_id = self.reason_env.codec.eos_id
-        is_open = not is_over(state, self.reason_env.rules) and eos_id not in state.response
+        has_end = not set(self.reason_env.codec.end_ids).isdisjoint(state.response)
+        is_open = not has_end and not is_over(state, self.reason_env.rules)
         if self.cut is None and not is_open:
             raise StateError(
                 "a state must be open if cut is None, got one that has ended; give the wrapper "

@@ -173,12 +173,12 @@ def _continue(
 
 
 def step_stop_ids(codec: Codec) -> tuple[int, ...]:
-    """List the end token and every id that ends a step regardless of the ids before it.
+    """List the end tokens and every id that ends a step regardless of the ids before it.
 
     A delimiter of several ids is not among them; `_first_step` cuts what is sampled after it.
     """
     delimiters = [token for token in range(codec.vocab_size) if codec.ends_step((token,))]
-    return tuple(dict.fromkeys((codec.eos_id, *delimiters)))
+    return tuple(dict.fromkeys((*codec.end_ids, *delimiters)))
 
 
 def _first_step(codec: Codec, completion: Completion) -> Completion:
@@ -189,7 +189,7 @@ def _first_step(codec: Codec, completion: Completion) -> Completion:
     return Completion(
         token_ids=token_ids,
         log_probs=completion.log_probs[:size],
-        is_finished=bool(token_ids) and token_ids[-1] == codec.eos_id,
+        is_finished=bool(token_ids) and token_ids[-1] in codec.end_ids,
     )
 
 

@@ -64,7 +64,7 @@ class Policy(Protocol):
             contexts: The tokens to condition on, and how many completions to sample after them.
             sampling: Temperature and truncation.
             seed: Equal seeds give equal completions.
-            stop_ids: A completion ends with the first of these; the codec's end token if None.
+            stop_ids: A completion ends with the first of these; the codec's end tokens if None.
         """
         ...
 
@@ -151,6 +151,8 @@ class LanguageModelPolicy:
         """Write the model in Hugging Face's layout, so that `load` can read it; without pickle."""
         if isinstance(self.codec, ByteCodec):
             setattr(self.model.config, CODEC_KEY, "bytes")
+        if len(self.codec.end_ids) > 1:
+            self.model.generation_config.eos_token_id = list(self.codec.end_ids)
         with quiet_transformers():
             self.model.save_pretrained(directory)
         if isinstance(self.codec, HuggingFaceCodec):
@@ -184,7 +186,7 @@ class LanguageModelPolicy:
             ModelError: A context and its new tokens do not fit the model's context.
             CodecError: An id is outside the codec's vocabulary.
         """
-        stops = (self.codec.eos_id,) if stop_ids is None else stop_ids
+        stops = self.codec.end_ids if stop_ids is None else stop_ids
         check_token_ids(self.codec, stops)
         for context in contexts:
             check_token_ids(self.codec, context.token_ids)

@@ -202,7 +202,7 @@ class ReasonEnv(gym.Env[Any, Any]):
                 f"{self.layout.format!r}; make the env with granularity='token', format='tokens'"
             )
         mask = np.ones(self.codec.vocab_size, dtype=np.bool_)
-        mask[self.codec.pad_id] = self.codec.pad_id == self.codec.eos_id
+        mask[self.codec.pad_id] = self.codec.pad_id in self.codec.end_ids
         return mask
 
     def reset(

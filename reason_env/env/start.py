@@ -103,9 +103,10 @@ class StartResolver:
             UnknownNameError: No such problem.
         """
         state = self.read(given)
-        if state.verdict is None and self.codec.eos_id in state.response:
+        ends = [end for end in self.codec.end_ids if end in state.response]
+        if state.verdict is None and ends:
             raise StateError(
-                f"an open state must not hold the end token {self.codec.eos_id}, got one that "
+                f"an open state must not hold the end token {ends[0]}, got one that "
                 "does; cut() it first"
             )
         if is_over(state, self.rules):

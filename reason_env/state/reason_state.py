@@ -102,7 +102,7 @@ class ReasonState:
     def _bounds(self) -> tuple[int, ...]:
         """0 and the index just after each step; a final end token belongs to no step."""
         size = len(self.response)
-        while size and self.response[size - 1] == self.codec.eos_id:
+        while size and self.response[size - 1] in self.codec.end_ids:
             size -= 1
         closed = (0, *self.step_ends)
         return (*closed, size) if size > closed[-1] else closed

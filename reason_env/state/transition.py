@@ -64,7 +64,7 @@ def transition(
 ) -> ReasonState:
     """Append an action to a state; the result depends on the tokens, not on how they are split.
 
-    Tokens are appended up to the first that ends the episode: the end token, the delimiter of a
+    Tokens are appended up to the first that ends the episode: an end token, the delimiter of a
     step that states an answer (`stop_at_answer`), or a budget. The rest is dropped.
 
     Args:
@@ -80,22 +80,23 @@ def transition(
     if is_over(state, rules):
         raise StateError("an episode that is over must not be stepped; reset the environment first")
     tokens = check_token_ids(state.codec, action)
-    eos = state.codec.eos_id
+    codec = state.codec
     room = tokens[: rules.max_tokens - len(state.response)]
-    if eos in room:
-        room = room[: room.index(eos) + 1]
+    for end in codec.end_ids:
+        if end in room:
+            room = room[: room.index(end) + 1]
     extended = state.extend(room, source)
     for count in range(len(state.step_ends) + 1, len(extended.step_ends) + 1):
         so_far = extended.response[: extended.step_ends[count - 1]]
-        answered = rules.stop_at_answer and has_answer(state.codec.decode(so_far))
+        answered = rules.stop_at_answer and has_answer(codec.decode(so_far))
         if answered or count >= rules.max_steps:
             if len(so_far) < len(extended.response):
                 extended = extended.cut(count)
             return graded(extended, grade) if answered else extended
-    if room and room[-1] == eos:
+    if room and room[-1] in codec.end_ids:
         return graded(extended, grade)
     if close and not is_truncated(extended, rules):
-        return graded(extended.extend((eos,), "env"), grade)
+        return graded(extended.extend((codec.eos_id,), "env"), grade)
     return extended
 
 

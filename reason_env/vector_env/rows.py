@@ -105,7 +105,7 @@ class EpisodeRows:
         rows = np.flatnonzero(closes)
         self._ends[rows, self._closed[rows]] = self._bounds[rows] = counts[rows]
         self._closed[rows] += 1
-        is_end = acts & (tokens == self._codec.eos_id)
+        is_end = acts & table.ends[tokens]
         np.add(self._closed, self._bounds < counts - is_end, out=self.num_steps)
         is_full = closes & ~is_answered & (self._closed >= rules.max_steps)
         is_graded = is_answered | (is_end & ~is_full)

@@ -30,6 +30,8 @@ _RESTS = tuple({sign[size:] for sign in COMMITMENT_SIGNS for size in range(1, le
 class TokenTable:
     """Arrays over the vocabulary."""
 
+    ends: Bools
+    """The token ends the response, [vocab_size]."""
     closes: Bools
     """The token ends a reasoning step after any other tokens, [vocab_size]."""
     may_close: Bools
@@ -63,9 +65,12 @@ def token_table(codec: Codec) -> TokenTable:
     closes = np.zeros(codec.vocab_size, dtype=np.bool_)
     for token in np.flatnonzero(candidates).tolist():
         closes[token] = codec.ends_step((token,))
+    ends = np.zeros(codec.vocab_size, dtype=np.bool_)
+    ends[list(codec.end_ids)] = True
     is_joined = decodes_by_joining(codec)
     next_sign = _exact_states(texts) if is_joined else _suspect_states(texts)
     return TokenTable(
+        ends=ends,
         closes=closes,
         may_close=candidates & ~closes,
         next_sign=next_sign,

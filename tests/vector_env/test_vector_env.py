@@ -125,6 +125,22 @@ def test_the_vector_environment_equals_the_sync_one_for_any_rules(
     )
 
 
+class TwoEnds(ByteCodec):
+    """The pad id ends a response too."""
+
+    end_ids = (257, 256)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_of_several_end_tokens_ends_an_episode(mode):
+    changes = {"codec": TwoEnds(), "max_tokens": 9}
+    assert check_equal(native(7, mode, **changes), sync(7, mode, **changes), seed=1, steps=90) > 30
+    envs = native(2, mode, **changes)
+    envs.reset(seed=0)
+    _, _, terminations, _, _ = envs.step(np.array([256, 65]))
+    assert terminations.tolist() == [True, False]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_random_actions_of_the_space_are_accepted(mode):
     ours, theirs = native(5, mode), sync(5, mode)

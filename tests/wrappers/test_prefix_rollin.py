@@ -129,6 +129,19 @@ def test_a_trajectory_is_a_remembered_success():
     assert env.unwrapped.state.guidance == (Guidance("partial_solution", ("u\n", "v\n")),)
 
 
+@pytest.mark.parametrize("end", [256, 257])
+def test_tokens_of_a_policy_after_any_end_token_are_dropped(end):
+    codec = ByteCodec()
+    codec.end_ids = (257, 256)
+
+    def policy(state, rng):
+        return (*codec.encode("p\nq"), end, *codec.encode("r\ns\nt\n"), 257)
+
+    env = PrefixRollin(ReasonEnv(TOY, codec=codec), policy, fraction=1.0)
+    env.reset(options=TO_0)
+    assert env.unwrapped.state.text == "p\n"
+
+
 def test_tokens_of_a_policy_after_the_end_token_are_dropped():
     def policy(state, rng):
         return (*CODEC.encode("p\nq"), CODEC.eos_id, *CODEC.encode("r\ns\nt\n"))

@@ -214,6 +214,17 @@ def test_a_chain_with_the_end_token_inside_is_refused():
         ResetToState(toy_env()).add(state)
 
 
+def test_a_chain_that_any_end_token_has_ended_is_no_open_state():
+    codec = ByteCodec()
+    codec.end_ids = (257, 256)
+    env = ResetToState(ReasonEnv(TOY, codec=codec), cut=None)
+    state = reason_env.ReasonState(problem=TOY[0], codec=codec).extend((97, 256))
+    with pytest.raises(StateError, match=r"^a state must be open if cut is None, got one that has"):
+        env.add(state)
+    with pytest.raises(StateError, match="must hold the end token 256 at its end only"):
+        ResetToState(ReasonEnv(TOY, codec=codec)).add(state.extend((98,)))
+
+
 @pytest.mark.parametrize("item", [3, None, (0, 4), "no JSON", "[1]"])
 def test_items_that_are_not_states_are_refused(item):
     with pytest.raises(StateError, match="each of states must be a ReasonState, its dict or its"):

@@ -101,7 +101,7 @@ def sample_requests(
         "top_k": sampling.top_k,
         # 0: only the sampled token's log-probability.
         "logprobs": 0,
-        # stop_ids contain the codec's end token; the end token in the model's config is ignored.
+        # stop_ids contain the codec's end tokens; the end token in the model's config is ignored.
         # vLLM would remove a stop token from text, but keeps it in the ids.
         "ignore_eos": True,
         "stop_token_ids": list(stop_ids),

@@ -298,6 +298,36 @@ def test_sampling_stops_at_the_codec_s_end_token_by_default():
     assert {item.is_finished for item in unstopped} == {False}
 
 
+def test_sampling_stops_at_each_end_token_of_the_model_and_of_the_tokenizer(tmp_path):
+    backend = Tokenizer(models.WordLevel({"two": 0, "and": 1}, unk_token="two"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.add_special_tokens(["<eos>", "<turn>", "<other>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+    model = tiny_model(vocab_size=5)
+    # As Gemma declares them, the tokenizer's end token missing.
+    model.generation_config.eos_token_id = [3]
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    policy = LanguageModelPolicy.load(str(tmp_path))
+    assert (policy.codec.eos_id, policy.codec.end_ids) == (2, (2, 3))
+    context = Context(token_ids=(0, 1), num_samples=64, max_new_tokens=30)
+    found = policy.sample([context], SamplingConfig(), seed=0)[0]
+    assert {item.token_ids[-1] for item in found if item.is_finished} == {2, 3}
+    for item in found:
+        assert not {2, 3}.intersection(item.token_ids[:-1])
+        assert item.is_finished == (item.token_ids[-1] in (2, 3))
+
+
+def test_a_saved_policy_keeps_the_end_tokens_of_its_codec(tmp_path):
+    backend = Tokenizer(models.WordLevel({"two": 0, "and": 1}, unk_token="two"))
+    backend.add_special_tokens(["<eos>", "<turn>", "<other>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+    codec = HuggingFaceCodec(tokenizer, end_ids=(4, 3))
+    LanguageModelPolicy(tiny_model(vocab_size=5), codec).save(tmp_path)
+    again = LanguageModelPolicy.load(str(tmp_path)).codec
+    assert (again.end_ids, again.codec_id) == ((2, 4, 3), codec.codec_id)
+
+
 def test_marking_an_update_increments_or_sets_the_policy_version():
     policy = tiny_policy()
     assert policy.policy_version == 0
