@@ -181,7 +181,9 @@ METRICS: dict[str, Metric] = {
     ),
     "update/pair_accuracy": _fraction("pairs whose chosen response has the larger implied reward"),
     "update/grad_norm": Metric("reward/parameter", "gradient norm before clipping"),
-    "update/learning_rate": Metric("1", "learning rate of the optimizer, with warm-up"),
+    "update/learning_rate": Metric(
+        "1", "learning rate of the last optimizer step: warm-up and schedule included"
+    ),
     "update/num_updates": Metric("updates", "optimizer steps of this iteration"),
     "update/num_skipped": Metric("updates", "planned optimizer steps without any gradient"),
     "update/active_rows_fraction": _fraction(

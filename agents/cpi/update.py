@@ -126,6 +126,7 @@ class ConservativeUpdate:
         *,
         problem_ids: Sequence[str],
         seed: int,
+        run_share: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[UpdateReport, dict[str, Number]]:
         """Train a candidate on the samples, and move the policy towards it if the test accepts it.
 
@@ -134,6 +135,7 @@ class ConservativeUpdate:
             rng: Splits the samples, as in `Learner.update`.
             problem_ids: D is uniform over these problems.
             seed: Determines the restarts, the episodes of the test and the distillation.
+            run_share: As in `Learner.update`.
 
         Returns:
             The report of the candidate's update, and the `cpi/` metrics.
@@ -151,7 +153,7 @@ class ConservativeUpdate:
 
         old, version = copy_weights(model), self.policy.policy_version
         learner_state = copy.deepcopy(self.learner.state_dict())
-        report = self.learner.update(scaled, rng)
+        report = self.learner.update(scaled, rng, run_share=run_share)
         new = copy_weights(model)
         # Back to the old policy until the candidate is accepted, even if the test raises.
         load_weights(model, old)

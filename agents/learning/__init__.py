@@ -5,6 +5,7 @@ from reason_env.agents.learning.batch import TokenBatch, make_batch
 from reason_env.agents.learning.dpo import PairLearner
 from reason_env.agents.learning.learner import Learner, TrainablePolicy
 from reason_env.agents.learning.learner_config import LearnerConfig
+from reason_env.agents.learning.learning_rate import default_learning_rate, learning_rate_line
 from reason_env.agents.learning.loss import policy_loss
 from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
 from reason_env.agents.learning.report import UpdateReport
@@ -29,8 +30,10 @@ __all__ = [
     "TokenBatch",
     "TrainablePolicy",
     "UpdateReport",
+    "default_learning_rate",
     "exp_ratio",
     "group_advantages",
+    "learning_rate_line",
     "make_batch",
     "policy_loss",
     "register_surrogate",

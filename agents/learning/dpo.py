@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from reason_env.agents.learning.batch import TokenBatch
-from reason_env.agents.learning.learner import Learner, TrainablePolicy
+from reason_env.agents.learning.learner import Learner, TrainablePolicy, run_shares
 from reason_env.agents.learning.learner_config import LearnerConfig
 from reason_env.agents.learning.loss import LossOutput
 from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
@@ -109,12 +109,19 @@ class PairLearner(Learner):
         )
         self.pair_loss = pair_loss
 
-    def update(self, samples: Sequence[TrainingSample], rng: np.random.Generator) -> UpdateReport:
+    def update(
+        self,
+        samples: Sequence[TrainingSample],
+        rng: np.random.Generator,
+        *,
+        run_share: tuple[float, float] = (0.0, 0.0),
+    ) -> UpdateReport:
         """Train the policy on one iteration's pairs, each `config.epochs` times.
 
         Args:
             samples: At least two: chosen, rejected, chosen, rejected, ...
             rng: Splits the pairs; draws nothing if `updates_per_iteration` is 1.
+            run_share: As in `Learner.update`.
 
         Raises:
             ConfigError: The samples are no pairs, or a sample has a non-finite number.
@@ -127,12 +134,12 @@ class PairLearner(Learner):
         self.old_log_probs = {}
         steps: list[OptimizerStep | None] = []
         margins: list[Tensor] = []
+        shares = run_shares(run_share, num_parts * self.config.epochs)
         for _ in range(self.config.epochs):
             order = rng.permutation(num_pairs) if num_parts > 1 else np.arange(num_pairs)
-            steps += [
-                self._pair_step(pairs, part.tolist(), margins)
-                for part in np.array_split(order, num_parts)
-            ]
+            for part in np.array_split(order, num_parts):
+                self._run_share = next(shares)
+                steps.append(self._pair_step(pairs, part.tolist(), margins))
         report = update_report(
             [step for step in steps if step is not None],
             num_planned=len(steps),

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from reason_env.agents.learning.aggregate import LossTotals
 from reason_env.agents.learning.batch import TokenBatch, make_batch
 from reason_env.agents.learning.learner_config import LearnerConfig
+from reason_env.agents.learning.learning_rate import schedule_factor, with_learning_rate
 from reason_env.agents.learning.loss import LossOutput, policy_loss
 from reason_env.agents.learning.loss_config import LossConfig
 from reason_env.agents.learning.report import OptimizerStep, UpdateReport, update_report
@@ -95,7 +96,7 @@ class Learner:
 
         Args:
             policy: Trained in place.
-            config: `LearnerConfig()` if None.
+            config: `LearnerConfig()` if None. A rate of None becomes the default for the model.
             loss: The loss to minimise; `LossConfig()` if None.
             ref_policy: Never changed; a loss with a KL term needs it, otherwise it only serves to
                 report kl_policy_ref.
@@ -111,11 +112,12 @@ class Learner:
             ModelError: No parameter requires a gradient.
         """
         self.policy, self.ref_policy = policy, ref_policy
-        self.config = config or LearnerConfig()
+        self.config = with_learning_rate(config or LearnerConfig(), policy.model)
         self.loss = loss or LossConfig()
         self.role_losses = dict(role_losses or {})
         self.temperature, self.max_response_tokens = temperature, max_response_tokens
         self.num_updates = 0
+        self._run_share = 0.0
         self.old_log_probs: dict[int, Tensor] = {}
         """Sample number -> [T] nats of its sampled tokens, by the trainer before the last `update`;
         only samples that have a gradient."""
@@ -128,17 +130,25 @@ class Learner:
             )
         self.optimizer = torch.optim.AdamW(
             self.parameters,
-            lr=self.config.learning_rate,
+            lr=self._rate,
             betas=self.config.betas,
             weight_decay=self.config.weight_decay,
         )
 
-    def update(self, samples: Sequence[TrainingSample], rng: np.random.Generator) -> UpdateReport:
+    def update(
+        self,
+        samples: Sequence[TrainingSample],
+        rng: np.random.Generator,
+        *,
+        run_share: tuple[float, float] = (0.0, 0.0),
+    ) -> UpdateReport:
         """Train the policy on one iteration's samples, each `config.epochs` times.
 
         Args:
             samples: At least one.
             rng: Splits the samples; draws nothing if `updates_per_iteration` is 1.
+            run_share: Share of the run that is done before and after this iteration, 0..1; the
+                schedule's position, between the two for the iteration's updates.
 
         Raises:
             ConfigError: There is no sample, or a sample has a non-finite number.
@@ -148,9 +158,11 @@ class Learner:
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
         self.old_log_probs = {}
         steps: list[OptimizerStep | None] = []
+        shares = run_shares(run_share, num_parts * self.config.epochs)
         for _ in range(self.config.epochs):
             order = rng.permutation(len(samples)) if num_parts > 1 else np.arange(len(samples))
             for rows in np.array_split(order, num_parts):
+                self._run_share = next(shares)
                 steps.append(self._step(work, torch.as_tensor(rows, device=self.policy.device)))
         return update_report(
             [step for step in steps if step is not None],
@@ -320,6 +332,24 @@ class Learner:
     def _set_learning_rate(self) -> float:
         warmup = self.config.warmup_updates
         share = min(1.0, (self.num_updates + 1) / warmup) if warmup else 1.0
+        rate = self._rate * share * schedule_factor(self.config.schedule, self._run_share)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * share
-        return self.config.learning_rate * share
+            group["lr"] = rate
+        return rate
+
+    @property
+    def _rate(self) -> float:
+        rate = self.config.learning_rate
+        assert rate is not None, "with_learning_rate gave a number"
+        return rate
+
+
+def run_shares(run_share: tuple[float, float], num_updates: int) -> Iterator[float]:
+    """Yield the share of the run that is done before each of an iteration's planned updates.
+
+    >>> list(run_shares((0.5, 0.75), 2))
+    [0.5, 0.625]
+    """
+    begin, end = run_share
+    for number in range(num_updates):
+        yield begin + (end - begin) * number / num_updates

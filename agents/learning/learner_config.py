@@ -1,29 +1,35 @@
 """LearnerConfig: the optimizer and how it splits samples; the loss has its own config."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from reason_env.errors import ConfigError
 
+SCHEDULES = ("constant", "linear", "cosine")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerConfig:
-    """The optimizer steps of an iteration (AdamW; linear warm-up, then a constant rate).
+    """The optimizer steps of an iteration (AdamW; linear warm-up, then a schedule).
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
-    learning_rate: float = 2e-4
-    """After the warm-up. Models of under a million parameters learn at 1e-4 to 5e-4; those of
-    billions at about 1e-6."""
+    learning_rate: float | None = None
+    """After the warm-up. None: by the model's size, 2e-4 up to 1 M parameters, falling to 1e-6 at
+    1 B; ten times as much for LoRA. A run prints the number and keeps it in its config.json."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the rate falls over the run (its iterations, or its token budget if that is nearer), to
+    0.1 of the learning rate. A prolonged run continues at the rate of the longer plan."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's two moments, each in [0, 1)."""
     weight_decay: float = 0.0
     """Decoupled; each update multiplies the weights by 1 - learning_rate * weight_decay."""
     warmup_updates: int = 0
-    """Updates n = 1, ..., warmup_updates use n / warmup_updates of the learning rate; 0: off."""
+    """Updates n = 1, ..., warmup_updates use n / warmup_updates of the scheduled rate; 0: off."""
     max_grad_norm: float | None = 1.0
     """Gradients of a larger Euclidean norm are scaled down to it; None: off."""
     updates_per_iteration: int = 1
@@ -35,7 +41,12 @@ class LearnerConfig:
     a CPU 2048 to 4096 are fastest (little padding, fits the caches); on a GPU, as many as fit."""
 
     def __post_init__(self) -> None:
-        self._check_range("learning_rate", self.learning_rate, above=0)
+        if self.learning_rate is not None:
+            self._check_range("learning_rate", self.learning_rate, above=0)
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(
+                f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
+            )
         self._check_range("weight_decay", self.weight_decay, least=0)
         self._check_range("warmup_updates", self.warmup_updates, least=0)
         if self.max_grad_norm is not None:

@@ -49,6 +49,7 @@ def iterate(session: Session) -> Iteration:
         VerifierError: The verifier failed on more than `max_ungraded_fraction` of the episodes.
     """
     config, engine = session.config, session.policy.engine
+    done_before = session.run_share
     session.iteration += 1
     began = time.perf_counter()
     num_prefill_tokens, num_restarts = engine.num_prefill_tokens, engine.num_restarts
@@ -63,7 +64,8 @@ def iterate(session: Session) -> Iteration:
     samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
         samples = [replace(sample, advantage=0.0) for sample in samples]
-    update = _update(session, samples, trajectories) if samples else {}
+    run_share = (done_before, session.run_share)
+    update = _update(session, samples, trajectories, run_share) if samples else {}
     rows = trained_rows(trajectories, samples)
     episodes = episode_rows(
         trajectories,
@@ -94,19 +96,23 @@ def iterate(session: Session) -> Iteration:
 
 
 def _update(
-    session: Session, samples: Sequence[TrainingSample], trajectories: Sequence[Trajectory]
+    session: Session,
+    samples: Sequence[TrainingSample],
+    trajectories: Sequence[Trajectory],
+    run_share: tuple[float, float],
 ) -> dict[str, Number]:
     """Update the policy, if the config has `cpi` only as far as its test accepts; give metrics."""
     rng = session.rng("updates")
     tested: dict[str, Number] = {}
     if session.conservative is None:
-        report = session.learner.update(samples, rng)
+        report = session.learner.update(samples, rng, run_share=run_share)
     else:
         report, measured = session.conservative.update(
             samples,
             rng,
             problem_ids=session.problem_ids,
             seed=session.config.seed_of("conservative", session.iteration),
+            run_share=run_share,
         )
         session.sampled_tokens_total += int(measured["cpi/tokens_advantage"] or 0)
         tested = {**measured, "cpi/tokens_candidate": _num_sampled_tokens(trajectories)}

@@ -5,7 +5,7 @@ from a checkpoint continues as the session that wrote it would have.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Session:
     """The live objects of a run, and its progress; `prepare`, `iterate` and `train` advance it."""
 
     config: TrainConfig
+    """With a number as learning rate, so that the stored config repeats the run."""
     policy: LanguageModelPolicy
     env: gym.Env[Any, Any]
     """Episodes for training; format "tokens"."""
@@ -53,6 +54,13 @@ class Session:
         budget = self.config.max_generated_tokens
         is_spent = budget is not None and self.sampled_tokens_total >= budget
         return self.iteration >= self.config.iterations or is_spent
+
+    @property
+    def run_share(self) -> float:
+        """Share of the run that is done, 0..1: of its iterations or its tokens, the larger."""
+        budget = self.config.max_generated_tokens
+        tokens = 0.0 if budget is None else self.sampled_tokens_total / budget
+        return min(1.0, max(self.iteration / self.config.iterations, tokens))
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -97,6 +105,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         lambda: preparation_fingerprint(config, policy),
     )
     learner = _build_learner(config, policy, method, max_response_tokens=inner.rules.max_tokens)
+    config = replace(config, learner=learner.config)
     conservative = None
     if config.cpi is not None:
         conservative = ConservativeUpdate(

@@ -9,6 +9,7 @@ import tyro
 from rich.text import Text
 
 from reason_env.agents.cpi import CPIConfig
+from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, latest_checkpoint
@@ -148,6 +149,10 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
     try:
         check_free(place)
         session = build_session(config)
+        is_default = config.learner.learning_rate is None
+        config = session.config
+        line = learning_rate_line(config.learner, session.policy.model, is_default=is_default)
+        out.print(Text(line))
         began = time.monotonic()
         _prepare(session, place, began)
     except BaseException:

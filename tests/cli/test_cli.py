@@ -248,6 +248,8 @@ def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_pa
     status, text, _ = run(capsys, "train", "grpo", *flags, "--out", str(first))
     assert status == 0
     assert "mine.jsonl has no test split" in text
+    assert "learning rate 0.0002 (default for all of 0.8 M parameters), constant" in text
+    assert json.loads((first / "config.json").read_text())["learner"]["learning_rate"] == 2e-4
     config = str(first / "config.json")
     status, _, _ = run(capsys, "train", "grpo", "--from-config", config, "--out", str(second))
     assert status == 0

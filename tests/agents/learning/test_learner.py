@@ -329,6 +329,24 @@ def test_the_learning_rate_warms_up_linearly():
     assert learner.optimizer.param_groups[0]["lr"] == 0.1
 
 
+def test_the_schedule_follows_the_share_of_the_run_and_the_warm_up_multiplies_it():
+    learner = learner_of(
+        TinyPolicy(),
+        learning_rate=0.1,
+        warmup_updates=3,
+        schedule="linear",
+        epochs=2,
+        updates_per_iteration=2,
+    )
+    samples, rng = make_samples((1.0, -1.0, 0.5, -0.5)), np.random.default_rng(0)
+    first = learner.update(samples, rng, run_share=(0.0, 0.5))
+    # The fourth of four updates: 3/8 of the run is done, 1 - 0.9 * 3/8; the warm-up is over.
+    assert first.learning_rate == pytest.approx(0.1 * (1 - 0.9 * 0.375))
+    fresh = learner_of(TinyPolicy(), learning_rate=0.1, warmup_updates=3, schedule="linear")
+    second = fresh.update(samples, rng, run_share=(0.25, 0.5))
+    assert second.learning_rate == pytest.approx(0.1 / 3 * (1 - 0.9 * 0.25))
+
+
 def test_the_first_of_four_warm_up_updates_moves_weights_a_quarter_as_far():
     policies = [TinyPolicy(), TinyPolicy()]
     moves = []

@@ -90,6 +90,38 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, three_iteratio
         assert (path / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
 
+def test_a_scheduled_run_resumes_to_the_same_bits_and_a_prolonged_one_follows_the_longer_plan(
+    tmp_path,
+):
+    learner = LearnerConfig(schedule="linear")
+    session = build_session(small(learner=learner, iterations=2))
+    # The default of the shipped model; the config that is written repeats the run.
+    assert session.config.learner.learning_rate == 2e-4
+    _, whole = run_to_end(session.config, tmp_path / "whole")
+    rates = [row["update/learning_rate"] for row in whole[1:]]
+    assert rates == pytest.approx([2e-4, 2e-4 * (1 - 0.9 * 1 / 2)])
+    with pytest.raises(KilledError):
+        run_to_end(session.config, tmp_path / "run", on_row=kill_at(1))
+    resumed(tmp_path / "run")
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "run")]
+    assert metrics[0] == metrics[1]
+    longer = replace(session.config, iterations=4)
+    (tmp_path / "run" / "config.json").write_text(config_json.dump(longer))
+    _, rows = resumed(tmp_path / "run")
+    rates = [row["update/learning_rate"] for row in rows[3:]]
+    assert rates == pytest.approx([2e-4 * (1 - 0.9 * 2 / 4), 2e-4 * (1 - 0.9 * 3 / 4)])
+
+
+def test_the_share_of_a_run_is_that_of_its_token_budget_if_that_is_nearer():
+    session = build_session(small(iterations=10, max_generated_tokens=1000))
+    session.iteration, session.sampled_tokens_total = 3, 250
+    assert session.run_share == 0.3
+    session.sampled_tokens_total = 450
+    assert session.run_share == 0.45
+    session.sampled_tokens_total = 1100
+    assert session.run_share == 1.0
+
+
 def test_resuming_a_finished_run_changes_nothing(tmp_path, one_iteration):
     first, rows, path = one_iteration
     second, again = resumed(shutil.copytree(path, tmp_path / "run"))
