@@ -63,7 +63,8 @@ class CPIConfig:
     """Test of the candidate. confident: the interval's lower limit is above 0. positive: the
     estimate is above 0. always: none (a control)."""
     step_size: float | None = None
-    """alpha, 0..1; 1 is the candidate. None: `tau / (2 R H)` with the lower limit tau."""
+    """alpha, 0..1; 1 is the candidate. None: `tau / (2 R H)` with the lower limit tau; with accept
+    "always", which tests nothing, 1."""
     mixture: Mixture = "distill"
     """distill: KL to the mixture on sampled states. interpolate: (1 - alpha) w + alpha w'."""
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -105,7 +106,8 @@ class CPIConfig:
             raise ConfigError(f"horizon must be at least 1, got {self.horizon!r}")
         if not 0 < self.max_return < float("inf"):
             raise ConfigError(f"max_return must be above 0 and finite, got {self.max_return!r}")
-        if self.step_size is None and self.estimator == "step" and not self.roll_in:
+        needs_formula = self.step_size is None and self.accept != "always"
+        if needs_formula and self.estimator == "step" and not self.roll_in:
             raise ConfigError(
                 "step_size must be given without roll_in, got None; tau / (2 R H) needs the "
                 "advantage over d_{pi,mu}"

@@ -3,7 +3,7 @@
     pi'    = m optimizer steps of the method's loss on samples of pi, from the current weights
     A      = the policy advantage of pi' under (1 - beta) mu + beta D, on fresh restarts
     accept = the lower limit of A's interval is above 0; else weights and optimizer are restored
-    alpha  = tau / (2 R H), tau the lower limit of A per step; or fixed
+    alpha  = tau / (2 R H), tau the lower limit of A per step; or fixed; 1 if all are accepted
     pi     = (1 - alpha) pi + alpha pi', distilled or interpolated
 
 D is the initial-state distribution, uniform over the problems as the environment starts them; mu is
@@ -24,6 +24,7 @@ interval instead of their eps / 3, and the step size for a horizon, are our choi
 
 import copy
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +81,10 @@ def decide(advantage: Interval, config: CPIConfig, horizon: int) -> Decision:
     if config.accept != "always" and not tested > 0:
         return REJECTED
     step_size = config.step_size
-    if step_size is None:
+    if step_size is None and config.accept == "always":
+        # Without a test tau may be negative, and then the formula would undo the update.
+        step_size = 1.0
+    elif step_size is None:
         step_size = random_reset_step_size(
             policy_advantage=tested, max_return=config.max_return, horizon=horizon
         )
@@ -141,8 +145,9 @@ class ConservativeUpdate:
             The report of the candidate's update, and the `cpi/` metrics.
 
         Raises:
-            ConfigError, VerifierError: As `AdvantageEstimator.advantage`; the weights are restored.
-            TrainingError: As `Learner.update`.
+            ConfigError, VerifierError: As `AdvantageEstimator.advantage`.
+            TrainingError: As `Learner.update` and `Distiller.fit`. After any error, weights,
+                optimizer and policy version are those from before the call.
         """
         seeds = [int(one) for one in np.random.SeedSequence(seed).generate_state(3, np.uint64)]
         advantage_seed, distill_seed, gain_seed = seeds
@@ -151,25 +156,24 @@ class ConservativeUpdate:
         if beta is None:
             beta = initial_fraction(samples, self.method)
 
-        old, version = copy_weights(model), self.policy.policy_version
-        learner_state = copy.deepcopy(self.learner.state_dict())
-        report = self.learner.update(scaled, rng, run_share=run_share)
-        new = copy_weights(model)
-        # Back to the old policy until the candidate is accepted, even if the test raises.
-        load_weights(model, old)
-
-        advantage, decision = None, REJECTED
-        if report.num_updates:
-            advantage = self.estimator.advantage(
-                old, new, problem_ids=problem_ids, beta=beta, seed=advantage_seed
-            )
-            decision = decide(advantage.interval, self.config, self.estimator.horizon)
+        old = copy_weights(model)
         distillation = None
-        if decision.step_size > 0:
-            distillation = self._step(samples, old, new, decision.step_size, distill_seed)
-        else:
-            self.learner.load_state_dict(learner_state)
-            self.policy.mark_updated(version)
+        with ExitStack() as undo:
+            # Undone unless the candidate is accepted: if it is rejected, and after any error.
+            undo.callback(self._restore, old, self._state())
+            report = self.learner.update(scaled, rng, run_share=run_share)
+            new = copy_weights(model)
+            # The old policy, until the candidate is accepted.
+            load_weights(model, old)
+            advantage, decision = None, REJECTED
+            if report.num_updates:
+                advantage = self.estimator.advantage(
+                    old, new, problem_ids=problem_ids, beta=beta, seed=advantage_seed
+                )
+                decision = decide(advantage.interval, self.config, self.estimator.horizon)
+            if decision.step_size > 0:
+                distillation = self._step(samples, old, new, decision.step_size, distill_seed)
+                undo.pop_all()
         return report, {
             **_advantage_metrics(advantage),
             "cpi/accepted": int(decision.is_accepted),
@@ -179,6 +183,16 @@ class ConservativeUpdate:
             "cpi/kl_interpolated": None if distillation is None else distillation.kl_interpolated,
             **self._gain_metrics(old, decision, problem_ids, beta, gain_seed),
         }
+
+    def _state(self) -> tuple[dict[str, Any], int]:
+        return copy.deepcopy(self.learner.state_dict()), self.policy.policy_version
+
+    def _restore(self, weights: Weights, state: tuple[dict[str, Any], int]) -> None:
+        """Put back the weights, and the optimizer and policy version that `_state` returned."""
+        learner_state, version = state
+        load_weights(self.policy.model, weights)
+        self.learner.load_state_dict(learner_state)
+        self.policy.mark_updated(version)
 
     def _step(
         self,

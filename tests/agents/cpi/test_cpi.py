@@ -12,7 +12,7 @@ from reason_env.agents.cpi import measure as cpi_measure
 from reason_env.agents.cpi.config import DistillConfig
 from reason_env.agents.cpi.estimators import RestartAdvantages
 from reason_env.agents.cpi.measure import AdvantageEstimate, AdvantageEstimator
-from reason_env.agents.cpi.mixture import copy_weights, interpolate
+from reason_env.agents.cpi.mixture import Distiller, copy_weights, interpolate
 from reason_env.agents.cpi.update import decide, initial_fraction, scale_advantages
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
@@ -28,7 +28,7 @@ from reason_env.agents.tabular.exact.bounds import random_reset_gain
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare, train
 from reason_env.env import EnvConfig
 from reason_env.env.reward import RewardConfig
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, TrainingError
 
 QUICK = {"num_restarts": 2, "samples": 1, "realised_problems": 2, "realised_samples": 1}
 
@@ -79,7 +79,8 @@ def measured(monkeypatch, low, estimate):
         ("confident", 0.0, 0.2, False, 0.0),
         ("positive", -0.1, 0.2, True, 0.2 / (2 * 2.0 * 5)),
         ("positive", -0.1, 0.0, False, 0.0),
-        ("always", -0.3, -0.2, True, 0.0),
+        ("always", -0.3, -0.2, True, 1.0),
+        ("always", 0.1, 0.2, True, 1.0),
     ],
 )
 def test_the_accept_rule_decides_acceptance_and_sets_the_step_size(
@@ -176,6 +177,56 @@ def test_an_always_accepted_step_of_one_equals_the_method_s_plain_update():
     assert plain.policy.policy_version == tested.policy.policy_version > 0
     spent = tested.sampled_tokens_total - plain.sampled_tokens_total
     assert spent > 0
+
+
+def test_an_always_accepted_candidate_is_kept_whatever_its_advantage(monkeypatch):
+    plain = build_session(small())
+    session = build_session(small(cpi={"accept": "always", "realised_problems": 0}))
+    measured(monkeypatch, -0.5, -0.25)
+    before = weights(session)
+    iterate(plain)
+    row = iterate(session).metrics
+    assert (row["cpi/accepted"], row["cpi/alpha"], row["cpi/advantage"]) == (1, 1.0, -0.25)
+    assert equal(weights(session), weights(plain))
+    assert not equal(weights(session), before)
+    assert session.policy.policy_version == 2
+
+
+@pytest.mark.parametrize("stage", ["update", "advantage", "distillation"])
+def test_an_error_leaves_weights_optimizer_and_versions_of_before_the_iteration(monkeypatch, stage):
+    session = build_session(small(cpi={"step_size": 0.5, "realised_problems": 0}))
+    measured(monkeypatch, 0.1, 0.2)
+    iterate(session)  # an accepted candidate, so that the optimizer has a state
+    before, moments = (
+        weights(session),
+        {k: v.clone() for k, v in optimizer_tensors(session).items()},
+    )
+    version, updates = session.policy.policy_version, session.learner.num_updates
+    assert (version, updates) == (2, 2)
+    failing, calls = TrainingError("made for a test"), []
+
+    def fail(*args, **kwargs):
+        raise failing
+
+    if stage == "update":
+        clip = session.learner._clip_gradient
+
+        def fail_in_second_update():
+            calls.append(equal(weights(session), before))
+            return fail() if len(calls) == 2 else clip()
+
+        monkeypatch.setattr(session.learner, "_clip_gradient", fail_in_second_update)
+    elif stage == "advantage":
+        monkeypatch.setattr(AdvantageEstimator, "advantage", fail)
+    else:
+        monkeypatch.setattr(Distiller, "_optimise", fail)
+    with pytest.raises(TrainingError, match="made for a test"):
+        iterate(session)
+    # The first optimizer step of the candidate had changed the weights.
+    assert calls == ([True, False] if stage == "update" else [])
+    assert equal(weights(session), before)
+    assert equal(moments, optimizer_tensors(session))
+    assert (session.policy.policy_version, session.learner.num_updates) == (version, updates)
 
 
 @pytest.mark.parametrize(
