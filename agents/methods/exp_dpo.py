@@ -22,7 +22,12 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import PairLossConfig
-from reason_env.agents.methods.expo import BETRAYALS, EXPLANATION, Explanations, explains
+from reason_env.agents.methods.explanation import (
+    BETRAYALS,
+    EXPLANATION,
+    ExplanationRule,
+    Explanations,
+)
 from reason_env.agents.methods.pipeline import is_problem_group
 from reason_env.agents.methods.protocol import (
     Collect,
@@ -32,7 +37,7 @@ from reason_env.agents.methods.protocol import (
     group_key,
     problem_starts,
 )
-from reason_env.agents.methods.reference import reference_sample, with_solution
+from reason_env.agents.methods.reference import reference_sample, with_reference
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import StepChecker
@@ -59,7 +64,8 @@ class ExPDPOConfig(MethodConfig):
     """expert: the reference solution replaces the explanation, the paper's control arm."""
     filter_answers: bool = True
     """Keep only explanations that end in the reference answer and do not betray that it was given
-    [the paper does not say]."""
+    [the paper does not say]. False: keep all; the reference answer replaces one that is wrong or
+    missing, as the paper appends it."""
     betrayals: tuple[str, ...] = BETRAYALS
     """Phrases (in any case) that betray that the answer was given."""
     loss: PairLossConfig = field(default_factory=PairLossConfig)
@@ -98,7 +104,12 @@ class ExPDPO(MethodBase):
                 has a reference solution.
         """
         if self.config.explanations == "expert":
-            states = with_solution(states, "ExP-DPO with explanations 'expert'")
+            states = with_reference(
+                states,
+                "ExP-DPO with explanations 'expert'",
+                fits=self.fits,
+                max_tokens=self.max_response_tokens,
+            )
         if self.config.sampled == "online":
             return states
         if not self.known:
@@ -191,11 +202,13 @@ class ExPDPO(MethodBase):
     def _chosen(self, group: Group, explanations: Group | None) -> TrainingSample | None:
         if self.config.explanations == "expert":
             return reference_sample(group.trajectories[0], "chosen")
-        config = self.config
-        for item in explanations.trajectories if explanations is not None else ():
-            if explains(item, betrayals=config.betrayals, is_filtered=config.filter_answers):
-                return training_sample(item, 1.0)
-        return None
+        rule = ExplanationRule(
+            filter_answers=self.config.filter_answers,
+            betrayals=self.config.betrayals,
+            max_tokens=self.max_response_tokens,
+        )
+        items = explanations.trajectories if explanations is not None else ()
+        return next((sample for item in items if (sample := rule.sample(item)) is not None), None)
 
 
 def _is_wrong(item: Trajectory) -> bool:

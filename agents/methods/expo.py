@@ -5,7 +5,8 @@
 
 The explanation is not in the group: it has no advantage, no ratio and no clip. It is an added
 term, averaged over the explanations alone. Explanations are kept only if they end in the reference
-answer and do not betray that it was given.
+answer and do not betray that it was given; without that filter, the reference answer replaces a
+wrong one, so that the trained text always ends right (`explanation.py`).
 
 Source: arXiv 2507.02834, "Self-Explanation Policy Optimization"; beta 0.04 is the paper's (0.5 is
 worse than GRPO). One explanation a problem, a new one each iteration, the mean over its tokens and
@@ -21,6 +22,12 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
+from reason_env.agents.methods.explanation import (
+    BETRAYALS,
+    EXPLANATION,
+    ExplanationRule,
+    Explanations,
+)
 from reason_env.agents.methods.pipeline import Part, role_of
 from reason_env.agents.methods.protocol import (
     Collect,
@@ -29,17 +36,14 @@ from reason_env.agents.methods.protocol import (
     check_names,
     problem_starts,
 )
-from reason_env.agents.methods.reference import likelihood, reference_sample, with_solution
-from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
+from reason_env.agents.methods.reference import likelihood, reference_sample, with_reference
+from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
 from reason_env.state import ReasonState, answer_guidance
 
-EXPLANATION = "/explanation"
-Explanations = Literal["self", "expert"]
 Refresh = Literal["every_iteration", "once"]
 Length = Literal["token_mean", "sum"]
-BETRAYALS = ("given answer", "answer given", "provided answer", "answer provided", "the hint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,8 @@ class ExPOConfig(MethodConfig):
     say]. For beta times the plain sum, use `sum` and multiply beta by `max_tokens`."""
     filter_answers: bool = True
     """Keep only explanations that end in the reference answer and do not betray that it was given
-    [the paper does not say]."""
+    [the paper does not say]. False: keep all; the reference answer replaces one that is wrong or
+    missing, as the paper appends it."""
     betrayals: tuple[str, ...] = BETRAYALS
     """Phrases (in any case) that betray that the answer was given."""
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
@@ -125,7 +130,12 @@ class ExPO(MethodBase):
         """
         if self.config.explanations == "self":
             return states
-        return with_solution(states, "ExPO with explanations 'expert'")
+        return with_reference(
+            states,
+            "ExPO with explanations 'expert'",
+            fits=self.fits,
+            max_tokens=self.max_response_tokens,
+        )
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start each problem's group, and one explanation if the problem still needs one."""
@@ -159,12 +169,9 @@ class ExPO(MethodBase):
             first = group.trajectories[0]
             name = first.start.learn_from.problem.problem_id
             if role_of(group) == "explanation":
-                if explains(
-                    first,
-                    betrayals=self.config.betrayals,
-                    is_filtered=self.config.filter_answers,
-                ):
-                    explanations.append(training_sample(first, self.beta))
+                sample = self._rule.sample(first)
+                if sample is not None:
+                    explanations.append(sample)
                     if self.config.refresh == "once":
                         self.known[name] = explanations[-1]
                 continue
@@ -175,6 +182,14 @@ class ExPO(MethodBase):
         if self.beta == 0:
             return []
         return [replace(sample, advantage=self.beta) for sample in explanations]
+
+    @property
+    def _rule(self) -> ExplanationRule:
+        return ExplanationRule(
+            filter_answers=self.config.filter_answers,
+            betrayals=self.config.betrayals,
+            max_tokens=self.max_response_tokens,
+        )
 
     def _needs_explanation(self, problem_id: str) -> bool:
         is_self = self.config.explanations == "self"
@@ -193,17 +208,3 @@ class ExPO(MethodBase):
         self.known = {
             str(name): TrainingSample.from_dict(own) for name, own in state["known"].items()
         }
-
-
-def explains(explanation: Trajectory, *, betrayals: Sequence[str], is_filtered: bool) -> bool:
-    """Return whether an explanation ends in the reference answer and does not betray it.
-
-    Args:
-        explanation: Sampled with the answer in the prompt.
-        betrayals: Phrases (in any case) that betray that the answer was given.
-        is_filtered: False accepts every explanation with a sampled token.
-    """
-    if not is_filtered:
-        return bool(explanation.behavior_log_probs)
-    text = explanation.final_state.text.lower()
-    return explanation.is_success and not any(phrase.lower() in text for phrase in betrayals)

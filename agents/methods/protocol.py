@@ -122,6 +122,9 @@ class MethodBase:
     fits: Fits = staticmethod(every_state_fits)
     """Whether an episode can begin at a state; set by `build_method`. Check it before a start gets
     guidance that may be too long for the prompt or the model."""
+    max_response_tokens: int | None = None
+    """The environment's response budget, set by `build_method`; text that was not sampled is not
+    trained beyond it. None: unknown."""
     fingerprint: Fingerprint | None = None
     """Hash of what a measurement of the policy depends on (weights, sampling, budgets, seed); set
     by `build_method`. None if it is unknown, and then nothing is kept between runs."""

@@ -29,6 +29,7 @@ def with_solution(
     *,
     is_usable: Callable[[ReasonState], bool] = lambda state: True,
     rule: str = "a reference solution",
+    advice: str = "give a `solution` column, or use another method",
 ) -> list[ReasonState]:
     """Drop problems without a usable reference solution, and log which.
 
@@ -37,6 +38,7 @@ def with_solution(
         name: The method's name, for the messages.
         is_usable: Whether the method can use the solution of a problem that has one.
         rule: What a problem must have, for the messages.
+        advice: What to do if no problem has it.
 
     Raises:
         ProblemError: No problem has one.
@@ -44,8 +46,7 @@ def with_solution(
     kept = [state for state in states if state.problem.solution and is_usable(state)]
     if not kept:
         raise ProblemError(
-            f"{name} must have problems with {rule}, got none in {len(states)}; "
-            "give a `solution` column, or use another method"
+            f"{name} must have problems with {rule}, got none in {len(states)}; {advice}"
         )
     if len(kept) < len(states):
         usable = {state.state_id for state in kept}
@@ -61,14 +62,56 @@ def with_solution(
     return kept
 
 
+def with_reference(
+    states: Sequence[ReasonState],
+    name: str,
+    *,
+    fits: Callable[[ReasonState], bool],
+    max_tokens: int | None,
+) -> list[ReasonState]:
+    """Drop problems whose reference solution is missing or too long to be trained; log which.
+
+    Args:
+        states: The problems.
+        name: The method's name, for the messages.
+        fits: Whether prompt and response budget fit the model's context.
+        max_tokens: The response budget, which the policy's own responses have too; None: no limit.
+
+    Raises:
+        ProblemError: No problem is left.
+    """
+    solved = with_solution(states, name)
+    limit = "" if max_tokens is None else f" of at most {max_tokens} tokens"
+    return with_solution(
+        solved,
+        name,
+        is_usable=lambda state: (
+            fits(state) and (max_tokens is None or len(reference_tokens(state)) <= max_tokens)
+        ),
+        rule=f"a reference solution{limit} that fits the context",
+        advice="raise max_tokens if the model's context allows it, or use another method",
+    )
+
+
+def reference_tokens(state: ReasonState) -> tuple[int, ...]:
+    """Encode the reference solution of a state's problem as a whole response, end token included.
+
+    >>> from reason_env import ByteCodec
+    >>> from reason_env.problem import Problem
+    >>> problem = Problem(problem_id="toy/train/0", question="1+1=?", answer="2", solution=("1+1",))
+    >>> len(reference_tokens(ReasonState(problem=problem, codec=ByteCodec())))  # 1+1, ---- 2, end
+    11
+    """
+    text = reference_response(state.problem, state.codec.step_delimiter)
+    return (*state.codec.encode(text), state.codec.eos_id)
+
+
 def reference_sample(trajectory: Trajectory, role: str) -> TrainingSample:
     """Make a sample of the reference solution of an episode's problem.
 
     No policy sampled it: its behavior log-probabilities are 0, and the loss does not read them.
     """
-    state = trajectory.start.learn_from
-    text = reference_response(state.problem, state.codec.step_delimiter)
-    token_ids = (*state.codec.encode(text), state.codec.eos_id)
+    token_ids = reference_tokens(trajectory.start.learn_from)
     return TrainingSample(
         context_ids=trajectory.learn_prompt_ids,
         token_ids=token_ids,

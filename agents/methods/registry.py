@@ -193,6 +193,7 @@ def build_method(
     checker: StepChecker | None = None,
     fits: Fits | None = None,
     fingerprint: Fingerprint | None = None,
+    max_response_tokens: int | None = None,
 ) -> Method:
     """Build the method that a config describes.
 
@@ -202,6 +203,7 @@ def build_method(
         fits: Whether an episode can begin at a state; None if every state fits.
         fingerprint: Hash of what a measurement of the policy depends on; None keeps no measurement
             between runs.
+        max_response_tokens: The environment's response budget; None if it is unknown.
 
     Raises:
         ConfigError: The method needs a step checker, and there is none.
@@ -212,6 +214,7 @@ def build_method(
         if fits is not None:
             method.fits = fits
         method.fingerprint = fingerprint
+        method.max_response_tokens = max_response_tokens
     return Composed(built) if len(built) > 1 else next(iter(built.values()))
 
 

@@ -21,7 +21,7 @@ import tyro
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.pipeline import Part, is_problem_group
 from reason_env.agents.methods.protocol import Collect, MethodBase, MethodConfig, problem_starts
-from reason_env.agents.methods.reference import likelihood, reference_sample, with_solution
+from reason_env.agents.methods.reference import likelihood, reference_sample, with_reference
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -64,12 +64,12 @@ class SFT(MethodBase):
         return {REFERENCE: likelihood("seq_mean_token_mean")}
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Keep the problems that have a reference solution.
+        """Keep the problems with a reference solution that is short enough to be trained.
 
         Raises:
             ProblemError: No problem has one.
         """
-        return with_solution(states, "SFT")
+        return with_reference(states, "SFT", fits=self.fits, max_tokens=self.max_response_tokens)
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start `group_size` episodes at each problem, as GRPO does."""

@@ -89,6 +89,10 @@ def test_the_answer_filter_and_its_betrayal_phrases_are_settings():
     script = {PROMPT: [WRONG, WRONG], SHOWN: [BETRAYED, EXPLAINED]}
     found, _ = run(make(filter_answers=False), script)
     assert found.samples[0].token_ids == ids(BETRAYED)
+    script[SHOWN] = ["6*4\n#### 20$", EXPLAINED]
+    found, _ = run(make(filter_answers=False), script)
+    assert found.samples[0].token_ids == ids("6*4\n#### 24$")
+    assert found.samples[0].source == "reference"
     found, _ = run(make(betrayals=("6*4",)), {PROMPT: [WRONG] * 2, SHOWN: [EXPLAINED, RIGHT]})
     assert found.samples[0].token_ids == ids(RIGHT)
 
@@ -193,7 +197,7 @@ def test_numbers_and_names_out_of_range_are_refused(changes, message):
 def test_a_run_that_was_killed_resumes_to_the_same_bits(cut_and_resumed, sampled):
     config = TrainConfig(
         method=ExPDPOConfig(sampled=sampled, chains=2, explanation_samples=2, filter_answers=False),
-        env=EnvConfig(levels=(4, 6), size=3, max_tokens=48),
+        env=EnvConfig(levels=(4, 6), size=3, max_tokens=96),
         eval=EvalConfig(num_problems=1, samples=1, k=1, greedy=False),
         checkpoint=CheckpointConfig(every=1),
         learner=LearnerConfig(learning_rate=2e-4),

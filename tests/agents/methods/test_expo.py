@@ -5,9 +5,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig, LossConfig
+from reason_env.agents.methods.explanation import ExplanationRule
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
+from reason_env.agents.rollout import Start, collect
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.agents.train import TrainConfig
@@ -15,6 +18,8 @@ from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, ProblemSet
+from reason_env.state import ReasonState
+from reason_env.verify import grade
 
 CODEC = ByteCodec()
 PROBLEM = Problem(
@@ -98,9 +103,84 @@ def test_an_explanation_that_fails_the_filter_is_not_trained_but_counted(explana
     found, _ = run(make(), {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]})
     assert [item.role for item in found.samples] == ["base", "base"]
     assert found.num_sampled_tokens == 16 + min(30, len(explanation))
-    unfiltered, _ = run(make(filter_answers=False), {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]})
-    (sample,) = unfiltered.of_role("explanation")
-    assert sample.token_ids == ids(explanation)[:30]
+
+
+@pytest.mark.parametrize(
+    ("explanation", "trained", "num_own"),
+    [
+        # What is right stays as it was sampled, betrayals too.
+        ("6*4\n#### 24$", "6*4\n#### 24$", 12),
+        ("by THE HINT\n#### 24$", "by THE HINT\n#### 24$", 20),
+        ("6*4 is \\boxed{24}$", "6*4 is \\boxed{24}$", 18),
+        # The reference answer replaces a wrong answer, or follows a text without one.
+        ("6*4\n#### 20$", "6*4\n#### 24$", 4),
+        ("6*4 is \\boxed{20}$", "6*4 is \n#### 24$", 7),
+        ("the final answer is 20.$", "the final answer is \n#### 24$", 20),
+        ("6*4$", "6*4\n#### 24$", 3),
+        ("6*4\n\n$", "6*4\n\n#### 24$", 5),
+        ("6*4 ###$", "6*4 \n#### 24$", 4),
+    ],
+)
+def test_without_the_filter_the_trained_text_always_ends_in_the_reference_answer(
+    explanation, trained, num_own
+):
+    script = {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]}
+    found, _ = run(make(filter_answers=False, beta=0.5), script)
+    (sample,) = found.of_role("explanation")
+    assert sample.token_ids == ids(trained)
+    assert grade(CODEC.decode(sample.token_ids[:-1]), "24").outcome == "correct"
+    # Every token is trained, the reference's too; what the policy wrote keeps its numbers.
+    assert sample.action_mask == (True,) * len(ids(trained))
+    own = scripted_log_probs(0, len(ids(explanation)))[:num_own]
+    assert sample.behavior_log_probs == own + (0.0,) * (len(ids(trained)) - num_own)
+    assert sample.source == ("policy" if trained == explanation else "reference")
+    assert (sample.advantage, sample.context_ids) == (0.5, ids(PROMPT))
+    (group,) = [group for group in found.groups if group.key == EXPLANATION]
+    assert sample.trajectory_id == group.trajectories[0].trajectory_id
+
+
+@pytest.mark.parametrize("explanation", [WRONG, "$", "  \n$"], ids=["answer", "end", "blank"])
+def test_an_answer_without_any_explanation_is_not_completed(explanation):
+    script = {PROMPT: [RIGHT, WRONG], SHOWN: [explanation]}
+    found, _ = run(make(filter_answers=False), script)
+    assert not found.of_role("explanation")
+
+
+@pytest.mark.parametrize(("max_tokens", "is_trained"), [(12, True), (11, False), (None, True)])
+def test_a_completed_explanation_is_trained_up_to_the_response_budget(max_tokens, is_trained):
+    method = make(filter_answers=False)
+    method.max_response_tokens = max_tokens
+    found, _ = run(method, {PROMPT: [RIGHT, WRONG], SHOWN: ["6*4\n#### 20$"]})
+    assert bool(found.of_role("explanation")) is is_trained
+
+
+def test_the_reference_answer_follows_the_prefix_of_a_start_untrained():
+    state = ReasonState(problem=PROBLEM, codec=CODEC).extend(ids("2*3=6\n"), "reference")
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=ProblemSet("toy", (PROBLEM,)),
+        format="tokens",
+        granularity="response",
+    )
+    start = Start(state=state, num_samples=1, learn_from=state, group="g", role="explanation")
+    policy = ScriptedPolicy({PROMPT + "2*3=6\n": ["6*4\n#### 20$"]})
+    batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    rule = ExplanationRule(filter_answers=False, betrayals=(), max_tokens=None)
+    sample = rule.sample(batch.trajectories[0])
+    assert sample.token_ids == ids("2*3=6\n6*4\n#### 24$")
+    assert sample.action_mask == (False,) * 6 + (True,) * 12
+    assert sample.behavior_log_probs == (0.0,) * 6 + scripted_log_probs(0, 12)[:4] + (0.0,) * 8
+
+
+def test_expert_solutions_longer_than_a_response_are_left_out_with_a_warning(caplog):
+    method = make(explanations="expert")
+    method.max_response_tokens = 20  # the solution has 21 tokens
+    with pytest.raises(ProblemError, match=r"solution of at most 20 tokens that fits .* none in 1"):
+        run(method, {})
+    method.max_response_tokens = 21
+    found, _ = run(method, {PROMPT: [RIGHT, WRONG]})
+    assert len(found.of_role("explanation")[0].token_ids) == 21
 
 
 def test_betrayal_phrases_are_a_setting():

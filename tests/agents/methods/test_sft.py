@@ -15,9 +15,12 @@ from reason_env.agents.methods.sft import SFTConfig
 from reason_env.agents.metrics import metric
 from reason_env.agents.rollout import source_metrics
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
+from reason_env.agents.train import TrainConfig, build_session, prepare
 from reason_env.codec import ByteCodec
+from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, ProblemSet
+from reason_env.state import ReasonState
 
 CODEC = ByteCodec()
 PROBLEMS = (
@@ -62,6 +65,41 @@ def dry_run_of(config, problems=("toy/train/0",)):
 
 
 CONFIG = SFTConfig(group_size=2, weight=0.3, advantage=AdvantageConfig(kind="mean"))
+
+
+@pytest.mark.parametrize("limit", [len(SOLUTION), len(SOLUTION) - 1])
+def test_references_beyond_the_response_budget_are_left_out_by_id_and_counted(caplog, limit):
+    short = Problem(problem_id="toy/train/2", question="1+1=?", answer="2", solution=("1+1",))
+    codec_states = [ReasonState(problem=one, codec=CODEC) for one in (*PROBLEMS, short)]
+    method = build_method(CONFIG, max_response_tokens=limit)
+    with caplog.at_level(logging.WARNING):
+        kept = method.prepare(codec_states, lambda starts: [])
+    first = "SFT leaves out 1 of 3 problems without a reference solution: toy/train/1"
+    second = (
+        f"SFT leaves out 1 of 2 problems without a reference solution of at most {limit} tokens "
+        "that fits the context: toy/train/0"
+    )
+    if limit == len(SOLUTION):
+        assert [state.problem.problem_id for state in kept] == ["toy/train/0", "toy/train/2"]
+        assert caplog.messages == [first]
+    else:
+        assert [state.problem.problem_id for state in kept] == ["toy/train/2"]
+        assert caplog.messages == [first, second]
+
+
+def test_references_whose_prompt_leaves_no_room_in_the_context_are_left_out():
+    state = ReasonState(problem=PROBLEMS[0], codec=CODEC)
+    method = build_method(CONFIG, fits=lambda state: False)
+    with pytest.raises(ProblemError, match="fits the context, got none in 1; raise max_tokens if"):
+        method.prepare([state], lambda starts: [])
+
+
+def test_a_run_checks_references_against_its_own_budget_before_it_samples():
+    config = TrainConfig(method=SFTConfig(), env=EnvConfig(levels=(3, 4), size=4, max_tokens=24))
+    session = build_session(config)
+    with pytest.raises(ProblemError, match="solution of at most 24 tokens"):
+        prepare(session)
+    assert session.policy.engine.num_prefill_tokens == 0
 
 
 def test_the_reference_is_trained_with_the_group_under_the_problem_alone():
