@@ -85,7 +85,7 @@ def _end_of_reasoning(state: ReasonState, begin: int) -> int:
     end = len(state.response)
     while end > begin:
         text = state.codec.decode(state.response[begin:end])
-        is_end_token = state.response[end - 1] == state.codec.eos_id
+        is_end_token = state.response[end - 1] in state.codec.end_ids
         if not is_end_token and extract_answer(text) is None and not may_commit(text):
             break
         end -= 1
