@@ -5,7 +5,8 @@
     loss      = mean over pairs of - log sigmoid(margin)
 
 Log-probabilities are sums over the trained tokens of a response, under the trained context (never
-the sampling context). The reference policy is the policy at the start of the run; it never changes.
+the sampling context), and by default at temperature 1, of the model's own distribution (as in TRL).
+The reference policy is the policy at the start of the run; it never changes.
 
 A pair is two consecutive training samples of one group: the chosen, then the rejected one. Both
 rows of a pair are in one micro-batch, and the loss is divided by the number of pairs of the
@@ -102,10 +103,14 @@ class PairLearner(Learner):
             config: `LearnerConfig()` if None.
             pair_loss: The loss to minimise.
             ref_policy: Never changed.
-            temperature: Temperature of all log-probabilities.
+            temperature: Temperature of sampling, and of all log-probabilities if the loss has none.
         """
         super().__init__(
-            policy, config, loss=REPORTED, ref_policy=ref_policy, temperature=temperature
+            policy,
+            config,
+            loss=replace(REPORTED, temperature=pair_loss.temperature),
+            ref_policy=ref_policy,
+            temperature=temperature,
         )
         self.pair_loss = pair_loss
 
@@ -197,7 +202,7 @@ class PairLearner(Learner):
         log_probs_bt, entropy_bt = self.policy.token_log_probs(
             part.token_ids_BT,
             part.attention_mask_BT,
-            temperature=self.temperature,
+            temperature=self._temperature(self.loss),
             with_entropy=True,
         )
         width, mask_bt = log_probs_bt.shape[1], part.action_mask_BT

@@ -100,7 +100,8 @@ class Learner:
             loss: The loss to minimise; `LossConfig()` if None.
             ref_policy: Never changed; a loss with a KL term needs it, otherwise it only serves to
                 report kl_policy_ref.
-            temperature: Temperature of sampling, and of the log-probabilities in training.
+            temperature: Temperature of sampling, and of the log-probabilities in training unless a
+                loss has its own.
             max_response_tokens: The environment's budget, the divisor of `seq_mean_token_sum`.
             role_losses: Role -> loss of its samples; other roles have `loss`. Rows of all roles
                 share the denominators of an optimizer step, except rows whose loss has a
@@ -243,12 +244,20 @@ class Learner:
     def _score(self, policy: TrainablePolicy, work: _Work) -> Tensor:
         """Score the tokens of the active rows with a policy; 0 in other rows."""
         scores_BT = torch.zeros_like(work.batch.behavior_log_probs_BT)
-        for rows_b, part in self._parts(work.batch, work.is_active_B.nonzero()[:, 0]):
-            log_probs_bt, _ = policy.token_log_probs(
-                part.token_ids_BT, part.attention_mask_BT, temperature=self.temperature
-            )
-            scores_BT[rows_b, : log_probs_bt.shape[1]] = log_probs_bt.to(scores_BT.dtype)
+        active_b = work.is_active_B.nonzero()[:, 0]
+        temperatures = [self._temperature(work.losses[row]) for row in active_b.tolist()]
+        for temperature in dict.fromkeys(temperatures):
+            has_it = torch.tensor([own == temperature for own in temperatures])
+            for rows_b, part in self._parts(work.batch, active_b[has_it.to(active_b.device)]):
+                log_probs_bt, _ = policy.token_log_probs(
+                    part.token_ids_BT, part.attention_mask_BT, temperature=temperature
+                )
+                scores_BT[rows_b, : log_probs_bt.shape[1]] = log_probs_bt.to(scores_BT.dtype)
         return scores_BT
+
+    def _temperature(self, loss: LossConfig) -> float:
+        """Return the temperature of the log-probabilities of rows with this loss."""
+        return self.temperature if loss.temperature is None else loss.temperature
 
     def _parts(self, batch: TokenBatch, rows_b: Tensor) -> Iterator[tuple[Tensor, TokenBatch]]:
         """Yield micro-batches of these rows, each with its row numbers in the batch."""
@@ -293,7 +302,7 @@ class Learner:
         log_probs_bt, entropy_bt = self.policy.token_log_probs(
             part.token_ids_BT,
             part.attention_mask_BT,
-            temperature=self.temperature,
+            temperature=self._temperature(config),
             with_entropy=True,
         )
         width = log_probs_bt.shape[1]

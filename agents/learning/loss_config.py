@@ -76,6 +76,9 @@ class LossConfig:
     added to that of the other rows, not averaged with it (ExPO's log-likelihood)."""
     entropy_coefficient: float = 0.0
     """Weight of the policy's entropy (nats a token), subtracted from the loss."""
+    temperature: float | None = None
+    """Temperature of the log-probabilities, above 0. None: that of sampling, which ratios to the
+    sampler need. 1: the model's own distribution, which a likelihood is about."""
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -110,6 +113,7 @@ class LossConfig:
             ("importance_weight_cap", 0.0, math.inf, True),
             ("kl_coefficient", 0.0, math.inf, False),
             ("entropy_coefficient", 0.0, math.inf, False),
+            ("temperature", 0.0, math.inf, True),
         ):
             value = getattr(self, name)
             if value is None:
@@ -138,12 +142,17 @@ class PairLossConfig:
     """DPO's loss of a chosen and a rejected response.
 
     Raises:
-        ConfigError: `beta` is not positive and finite.
+        ConfigError: A number is not positive and finite.
     """
 
     beta: float = 0.1
     """Scale of the implicit reward beta log(pi / pi_ref) of a response, reward units per nat."""
+    temperature: float | None = 1.0
+    """Temperature of all log-probabilities, above 0; 1 is the model's own distribution. None: that
+    of sampling."""
 
     def __post_init__(self) -> None:
         if not 0 < self.beta < math.inf:
             raise ConfigError(f"beta must be above 0 and finite, got {self.beta!r}")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ConfigError(f"temperature must be above 0 and finite, got {self.temperature!r}")

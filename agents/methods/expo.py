@@ -36,7 +36,12 @@ from reason_env.agents.methods.protocol import (
     check_names,
     problem_starts,
 )
-from reason_env.agents.methods.reference import likelihood, reference_sample, with_reference
+from reason_env.agents.methods.reference import (
+    check_temperature,
+    likelihood,
+    reference_sample,
+    with_reference,
+)
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
@@ -64,6 +69,9 @@ class ExPOConfig(MethodConfig):
     length: Length = "token_mean"
     """Mean over an explanation's tokens, or their sum over the response budget [the paper does not
     say]. For beta times the plain sum, use `sum` and multiply beta by `max_tokens`."""
+    likelihood_temperature: float | None = 1.0
+    """Temperature of the explanations' likelihood; 1 is the model's own distribution. None: that of
+    sampling."""
     filter_answers: bool = True
     """Keep only explanations that end in the reference answer and do not betray that it was given
     [the paper does not say]. False: keep all; the reference answer replaces one that is wrong or
@@ -85,6 +93,7 @@ class ExPOConfig(MethodConfig):
         self.advantage.check_size(self.group_size, "group_size")
         if not 0 <= self.beta < math.inf:
             raise ConfigError(f"beta must be finite and at least 0, got {self.beta!r}")
+        check_temperature(self.likelihood_temperature)
         if self.beta_iterations is not None and self.beta_iterations < 1:
             raise ConfigError(f"beta_iterations must be at least 1, got {self.beta_iterations!r}")
 
@@ -112,7 +121,7 @@ class ExPO(MethodBase):
         """Train explanations by -log pi, averaged over the explanations alone."""
         length = self.config.length
         mean = "seq_mean_token_mean" if length == "token_mean" else "seq_mean_token_sum"
-        return {"explanation": likelihood(mean)}
+        return {"explanation": likelihood(mean, self.config.likelihood_temperature)}
 
     @property
     def beta(self) -> float:

@@ -1,26 +1,40 @@
 """Reference solutions as training data, and the log-likelihood loss that imitates them."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from reason_env.agents.learning import LossConfig
 from reason_env.agents.rollout import TrainingSample, Trajectory
-from reason_env.errors import ProblemError
+from reason_env.errors import ConfigError, ProblemError
 from reason_env.problems import reference_response
 from reason_env.state import ReasonState
 
 _log = logging.getLogger(__name__)
 
 
-def likelihood(aggregation: Literal["seq_mean_token_mean", "seq_mean_token_sum"]) -> LossConfig:
+def likelihood(
+    aggregation: Literal["seq_mean_token_mean", "seq_mean_token_sum"], temperature: float | None
+) -> LossConfig:
     """Return the loss -A log pi, averaged over its own rows: a term added to the others' loss."""
     return LossConfig(
+        temperature=temperature,
         surrogate="reinforce",
         aggregation=aggregation,
         importance_weight_cap=None,
         separate_normaliser=True,
     )
+
+
+def check_temperature(value: float | None) -> None:
+    """Check the temperature of a likelihood.
+
+    Raises:
+        ConfigError: It is neither None nor positive and finite.
+    """
+    if value is not None and not 0 < value < math.inf:
+        raise ConfigError(f"likelihood_temperature must be above 0 and finite, got {value!r}")
 
 
 def with_solution(

@@ -21,7 +21,12 @@ import tyro
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.pipeline import Part, is_problem_group
 from reason_env.agents.methods.protocol import Collect, MethodBase, MethodConfig, problem_starts
-from reason_env.agents.methods.reference import likelihood, reference_sample, with_reference
+from reason_env.agents.methods.reference import (
+    check_temperature,
+    likelihood,
+    reference_sample,
+    with_reference,
+)
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -38,6 +43,8 @@ class SFTConfig(MethodConfig):
     """Episodes a problem (G)."""
     weight: float = 1.0
     """Weight of the solutions' log-likelihood, in reward units per nat (a token)."""
+    likelihood_temperature: float | None = 1.0
+    """Temperature of that likelihood; 1 is the model's own distribution. None: that of sampling."""
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 
@@ -45,6 +52,7 @@ class SFTConfig(MethodConfig):
         self.advantage.check_size(self.group_size, "group_size")
         if not 0 < self.weight < float("inf"):
             raise ConfigError(f"weight must be above 0 and finite, got {self.weight!r}")
+        check_temperature(self.likelihood_temperature)
 
 
 class SFT(MethodBase):
@@ -61,7 +69,7 @@ class SFT(MethodBase):
 
     def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
         """Train the solutions by -log pi, averaged over the solutions alone."""
-        return {REFERENCE: likelihood("seq_mean_token_mean")}
+        return {REFERENCE: likelihood("seq_mean_token_mean", self.config.likelihood_temperature)}
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
         """Keep the problems with a reference solution that is short enough to be trained.

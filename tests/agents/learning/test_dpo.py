@@ -36,7 +36,8 @@ class TinyPolicy:
         self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
     ):
         self.sizes.append(token_ids_BT.shape[0])
-        log_BTV = self.head(self.gru(self.embed(token_ids_BT))[0])[:, :-1].log_softmax(-1)
+        logits_BTV = self.head(self.gru(self.embed(token_ids_BT))[0])[:, :-1]
+        log_BTV = (logits_BTV / temperature).log_softmax(-1)
         log_probs_BT = log_BTV.gather(-1, token_ids_BT[:, 1:, None])[..., 0]
         log_probs_BT = nn.functional.pad(log_probs_BT, (1, 0))
         outside = torch.zeros_like(log_probs_BT)
@@ -88,9 +89,9 @@ def updated(samples, **options):
     return report, [own.optimizer.state[p]["exp_avg"] / 0.1 for p in own.parameters]
 
 
-def summed(policy, item):
+def summed(policy, item, temperature=1.0):
     ids = torch.tensor([item.context_ids + item.token_ids])
-    log_probs, _ = policy.token_log_probs(ids, None)
+    log_probs, _ = policy.token_log_probs(ids, None, temperature=temperature)
     mask = torch.tensor((False,) * len(item.context_ids) + item.action_mask)
     return log_probs[0][mask].sum()
 
@@ -117,6 +118,30 @@ def test_trl_s_sigmoid_loss_has_the_same_value():
     a, b, c, d = torch.randn(4, 7, generator=generator, dtype=torch.float64)
     theirs = torch.log1p(torch.exp(-0.3 * ((a - b) - (c - d))))
     torch.testing.assert_close(dpo_loss(dpo_margins(a, b, c, d, 0.3)), theirs, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("own", "used"), [(1.0, 1.0), (1.7, 1.7), (None, 0.6)])
+def test_log_probabilities_have_the_loss_s_temperature_or_that_of_sampling(own, used):
+    policy, ref = TinyPolicy(0), TinyPolicy(1)
+    chosen, rejected = PAIRS[:2]
+    margin = 0.4 * (
+        summed(policy, chosen, used)
+        - summed(ref, chosen, used)
+        - summed(policy, rejected, used)
+        + summed(ref, rejected, used)
+    )
+    learner = PairLearner(
+        policy,
+        LearnerConfig(),
+        pair_loss=PairLossConfig(beta=0.4, temperature=own),
+        ref_policy=ref,
+        temperature=0.6,
+    )
+    report = learner.update([chosen, rejected], np.random.default_rng(0))
+    assert report.loss == pytest.approx(dpo_loss(margin).item(), rel=1e-9)
+    assert PairLossConfig().temperature == 1.0
+    with pytest.raises(ConfigError, match="temperature must be above 0 and finite, got 0"):
+        PairLossConfig(temperature=0.0)
 
 
 def test_the_learner_minimises_the_mean_over_pairs_of_summed_log_probabilities():

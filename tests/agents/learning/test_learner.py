@@ -513,9 +513,54 @@ def test_an_empty_update_and_another_model_s_state_are_refused():
         learner.load_state_dict(foreign)
 
 
+@pytest.mark.parametrize("budget", [1, 10_000])
+def test_a_likelihood_is_at_its_own_temperature_next_to_ratios_at_the_sampling_temperature(budget):
+    roles = ["base", "explanation", "base", "explanation", "base"]
+    samples = make_samples([1.0, 0.4, -0.5, 0.4, 0.7], roles=roles)
+    # KL and a second epoch make the learner score rows with the old and the reference policy too.
+    loss = LossConfig(kl_coefficient=0.3)
+    own = replace(likelihood("seq_mean_token_mean", 1.7), kl_coefficient=0.2)
+    policy, ref = TinyPolicy(), TinyPolicy(seed=1)
+    learner = learner_of(
+        policy,
+        loss=loss,
+        role_losses={"explanation": own},
+        ref_policy=ref,
+        temperature=0.6,
+        max_response_tokens=11,
+        micro_batch_tokens=budget,
+        epochs=2,
+        learning_rate=1e-12,
+    )
+    report = update(learner, samples)
+    expected = 0.0
+    gradient = [torch.zeros_like(p) for p in policy.model.parameters()]
+    for role, config, temperature in (("base", loss, 0.6), ("explanation", own, 1.7)):
+        part = [sample for sample in samples if sample.role == role]
+        value, part_gradient = manual_gradient(
+            TinyPolicy(),
+            part,
+            config,
+            old=TinyPolicy().log_probs(part, temperature),
+            ref=ref.log_probs(part, temperature),
+            temperature=temperature,
+            totals=LossTotals.of(make_batch(part, 0).action_mask_BT, 11),
+        )
+        expected += value
+        gradient = [x + y for x, y in zip(gradient, part_gradient, strict=True)]
+    assert report.loss == pytest.approx(expected, rel=1e-9)
+    # Two equal updates: the first moment is 0.1 (1 + 0.9) of the gradient.
+    moments = [learner.optimizer.state[p]["exp_avg"] / 0.19 for p in learner.parameters]
+    assert_equal_all(moments, gradient, rtol=1e-8)
+    # The old log-probabilities that a run writes have the temperature of their loss.
+    explanation = TinyPolicy().log_probs([samples[1]], 1.7)[0]
+    mask = make_batch([samples[1]], 0).action_mask_BT[0]
+    torch.testing.assert_close(learner.old_log_probs[1], explanation[mask], rtol=1e-9, atol=1e-9)
+
+
 def test_a_separate_normaliser_averages_over_the_rows_of_one_role():
     # ExPO's explanations and SFT's references have equal losses but are two terms, not one.
-    own = likelihood("seq_mean_token_mean")
+    own = likelihood("seq_mean_token_mean", 1.0)
 
     def total(*roles):
         samples = make_samples([0.5, 0.25, 2.0], roles=["explanation", "explanation", "reference"])

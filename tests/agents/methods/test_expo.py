@@ -80,8 +80,13 @@ def test_the_explanation_is_not_in_the_group_and_has_no_ratio_and_no_clip():
             aggregation="seq_mean_token_sum",
             importance_weight_cap=None,
             separate_normaliser=True,
+            temperature=1.0,
         )
     }
+    other = make(likelihood_temperature=None)
+    assert other.role_losses["explanation"].temperature is None
+    with pytest.raises(ConfigError, match="likelihood_temperature must be above 0 and finite"):
+        make(likelihood_temperature=0.0)
     assert make().role_losses["explanation"].aggregation == "seq_mean_token_mean"
     found, _ = run(make(beta=0.25), {PROMPT: [WRONG, WRONG], SHOWN: [EXPLAINED]})
     # All wrong: the group has no signal, though the explanation is right.

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -100,6 +101,14 @@ def test_a_run_checks_references_against_its_own_budget_before_it_samples():
     with pytest.raises(ProblemError, match="solution of at most 24 tokens"):
         prepare(session)
     assert session.policy.engine.num_prefill_tokens == 0
+
+
+def test_the_likelihood_is_at_temperature_one_by_default():
+    assert build_method(CONFIG).role_losses["reference"].temperature == 1.0
+    sampling = replace(CONFIG, likelihood_temperature=None)
+    assert build_method(sampling).role_losses["reference"].temperature is None
+    with pytest.raises(ConfigError, match="likelihood_temperature must be above 0 and finite"):
+        replace(CONFIG, likelihood_temperature=-1.0)
 
 
 def test_the_reference_is_trained_with_the_group_under_the_problem_alone():
