@@ -18,6 +18,7 @@ from reason_env.agents.runs.config_tree import (
 )
 from reason_env.agents.runs.files import (
     check_free,
+    iteration_of,
     iteration_paths,
     read_lines,
     write_shared,
@@ -33,6 +34,7 @@ __all__ = [
     "Tree",
     "check_free",
     "differences",
+    "iteration_of",
     "iteration_paths",
     "latest_checkpoint",
     "leaves",

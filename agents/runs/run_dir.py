@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reason_env.agents.metrics import Number, metric
 from reason_env.agents.runs import config_json
+from reason_env.agents.runs.config_tree import differences
 from reason_env.agents.runs.files import (
     append_line,
     check_free,
@@ -115,11 +116,16 @@ class RunDir:
         return run
 
     def config(self, cls: type[C]) -> C:
-        """Read the config that the run was started with."""
+        """Read the run's config."""
         return config_json.load(cls, (self.path / "config.json").read_text(encoding="utf-8"))
 
     def resume(
-        self, iteration: int | None, *, command: Sequence[str] = (), device: str = "cpu"
+        self,
+        iteration: int | None,
+        *,
+        command: Sequence[str] = (),
+        device: str = "cpu",
+        config: Any = None,
     ) -> None:
         """Make the run writable in its state after `iteration`; removes everything later.
 
@@ -128,6 +134,8 @@ class RunDir:
                 removes every metric and episode.
             command: The command line that resumes.
             device: The policy's device.
+            config: The run's config from here on, of the same class; None keeps the config. The
+                provenance records what changed.
 
         Raises:
             CheckpointError: The metrics do not reach `iteration`, or are damaged.
@@ -144,10 +152,18 @@ class RunDir:
         for name, lines in kept.items():
             write_text(self.path / name, "".join(lines))
         facts = json.loads((self.path / "provenance.json").read_text(encoding="utf-8"))
+        changed: dict[str, Any] = {}
+        if config is not None:
+            found = differences({"before": self.config(type(config)), "after": config})
+            changed = {
+                "changed": {key: [own["before"], own["after"]] for key, own in found.items()}
+            }
         facts["resumed"].append(
-            {"after_iteration": iteration, **provenance(command=command, device=device)}
+            {"after_iteration": iteration, **changed, **provenance(command=command, device=device)}
         )
         write_text(self.path / "provenance.json", json.dumps(facts, indent=2))
+        if config is not None:
+            write_text(self.path / "config.json", config_json.dump(config))
         self.close()
         self._last_iteration = iteration if kept["metrics.jsonl"] else None
         self._purge_step = end + 1

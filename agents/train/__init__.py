@@ -4,14 +4,18 @@ from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
 from reason_env.agents.train.preparation import prepare
+from reason_env.agents.train.prolong import Limits, progress_of, prolonged
 from reason_env.agents.train.session import Session, build_session
 
 __all__ = [
     "Iteration",
+    "Limits",
     "Session",
     "TrainConfig",
     "build_session",
     "iterate",
     "prepare",
+    "progress_of",
+    "prolonged",
     "train",
 ]

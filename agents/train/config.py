@@ -73,6 +73,8 @@ class TrainConfig:
     """Control: set every advantage to 0, so that nothing is learned."""
     seed: int = 0
     """Seed of every random stream."""
+    prolonged_from: Annotated[tuple[int, ...], tyro.conf.Suppress] = ()
+    """Iterations that the run was planned for before each time `--resume` prolonged it."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "problems_per_iteration", "max_batch_size"):
@@ -102,6 +104,12 @@ class TrainConfig:
     def name(self) -> str:
         """The command `reason-env train NAME` that the config belongs to: its method, or cpi."""
         return method_name(self.method) if self.cpi is None else "cpi"
+
+    def is_over(self, iteration: int, sampled_tokens_total: int) -> bool:
+        """Decide whether every iteration has run or the budget of generated tokens is spent."""
+        budget = self.max_generated_tokens
+        is_spent = budget is not None and sampled_tokens_total >= budget
+        return iteration >= self.iterations or is_spent
 
     def make_eval_env(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any] | None:
         """Make the environment for evaluation, without wrappers; None if there is none.

@@ -51,9 +51,7 @@ class Session:
     @property
     def is_over(self) -> bool:
         """True once every iteration has run or the budget of generated tokens is spent."""
-        budget = self.config.max_generated_tokens
-        is_spent = budget is not None and self.sampled_tokens_total >= budget
-        return self.iteration >= self.config.iterations or is_spent
+        return self.config.is_over(self.iteration, self.sampled_tokens_total)
 
     @property
     def run_share(self) -> float:

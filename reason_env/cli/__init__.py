@@ -47,10 +47,9 @@ def main(arguments: Arguments | None = None) -> None:
     except ReasonEnvError as error:
         Console(stderr=True, soft_wrap=True).print(Text(f"reason-env: error: {error}"))
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            "reason-env: interrupted; to resume a run: reason-env train METHOD --resume RUN"
-        )
+    except KeyboardInterrupt as error:
+        line = Text(f"reason-env: {str(error) or 'interrupted'}")
+        Console(stderr=True, soft_wrap=True).print(line)
         sys.exit(130)
 
 

@@ -98,7 +98,7 @@ def run(words: list[str]) -> None:
     )
     if given.resume is not None:
         advice = "a comparison keeps its settings: start another one"
-        check_only("--resume", words, advice=advice, also="--workers")
+        check_only("--resume", words, advice=advice, also=("--workers",))
         comparison = Comparison.open(given.resume)
     else:
         if given.env_spec is not None:

@@ -9,6 +9,13 @@ import tyro
 from rich.console import Console
 
 from reason_env.agents.runs import config_json
+from reason_env.cli.mistakes import (
+    check_flags,
+    flag_defaults,
+    one_line,
+    with_level_ranges,
+    with_true,
+)
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
@@ -27,7 +34,7 @@ def parsed(
     default: Any = None,
     description: str | None = None,
 ) -> Any:
-    """Read the config that the flags describe; tyro exits with status 2 on a wrong flag.
+    """Read the config that the flags describe; a mistake in them is one line of ours.
 
     Args:
         kind: The config's dataclass.
@@ -35,16 +42,28 @@ def parsed(
         prog: The command, for the usage line.
         default: The config without any flag; `kind()` if None.
         description: Text above the flags in `--help`; the docstring of `kind` if None.
+
+    Raises:
+        ConfigError: A flag has a value of another form.
+        UnknownNameError: A flag does not exist.
     """
     default = kind() if default is None else default
     renamed = config_json.renamed_keys(default, flat=True)
-    return tyro.cli(
-        kind,
-        args=[_current(word, renamed) for word in words],
-        prog=f"reason-env {prog}",
-        description=description,
-        default=default,
-        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+    prog, defaults = f"reason-env {prog}", flag_defaults(default)
+    current = with_level_ranges([_current(word, renamed) for word in words])
+    check_flags(current, defaults, prog)
+    current = with_true(current, defaults)
+    return one_line(
+        lambda: tyro.cli(
+            kind,
+            args=current,
+            prog=prog,
+            description=description,
+            default=default,
+            config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+        ),
+        current,
+        prog,
     )
 
 
@@ -59,24 +78,25 @@ def _current(word: str, renamed: Mapping[str, str]) -> str:
     return current + equals + value
 
 
-def check_only(flag: str, words: Arguments, *, advice: str, also: str | None = None) -> None:
+def check_only(flag: str, words: Arguments, *, advice: str, also: tuple[str, ...] = ()) -> None:
     """Raise if another flag, or a word before the flags, is given with `flag`.
 
-    >>> check_only("--resume", ["--resume", "runs/x", "--workers=2"], advice="", also="--workers")
+    >>> words = ["--resume", "runs/x", "--workers=2"]
+    >>> check_only("--resume", words, advice="", also=("--workers",))
 
     Args:
         flag: The flag that allows no other.
         words: The command's words.
         advice: The end of the error message.
-        also: A flag that is allowed after all.
+        also: Flags that are allowed after all.
 
     Raises:
         ConfigError: Another one is given.
     """
     flags = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
-    others = [*leading(words), *(name for name in flags if name not in (flag, also))]
+    others = [*leading(words), *(name for name in flags if name not in (flag, *also))]
     if others:
-        exception = f" except {also}" if also else ""
+        exception = f" except {', '.join(also)}" if also else ""
         raise ConfigError(f"{flag} must be the only flag{exception}, got {others[0]} too; {advice}")
 
 

@@ -48,4 +48,6 @@ def run(words: list[str]) -> None:
     for problem in problems[: given.count]:
         out.print(tables.problem_text(problem))
         out.print()
-    out.print(Text(f"{len(problems)} problems, content hash {problems.content_hash}"))
+    out.print(
+        Text(f"{tables.counted(len(problems), 'problem')}, content hash {problems.content_hash}")
+    )

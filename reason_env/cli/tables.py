@@ -41,6 +41,15 @@ def row_line(row: Row, iterations: int) -> str:
     return "  ".join(parts)
 
 
+def counted(number: int, noun: str) -> str:
+    """Format a number of things.
+
+    >>> counted(1, "problem"), counted(4000, "problem")
+    ('1 problem', '4,000 problems')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def interval(row: Row, name: str) -> str:
     """Format an estimate with its 95 % limits.
 
@@ -58,8 +67,8 @@ def before_and_after(rows: Sequence[Row]) -> Table:
     evaluated = [row for row in rows if row.get("eval/pass_at_1") is not None]
     first, last = evaluated[0], evaluated[-1]
     table = _table(
-        f"Evaluation on {first['eval/num_problems']} problems, iterations {first['iteration']} and "
-        f"{last['iteration']}, 95 % intervals"
+        f"Evaluation on {counted(first['eval/num_problems'], 'problem')}, iterations "
+        f"{first['iteration']} and {last['iteration']}, 95 % intervals"
     )
     for name in ("", "pass@1", f"pass@{first['eval/k']}", "greedy"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.text import Text
@@ -11,19 +11,12 @@ from rich.text import Text
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names
-from reason_env.agents.report import write_report
-from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, latest_checkpoint
-from reason_env.agents.train import Session, TrainConfig, build_session, prepare, train
-from reason_env.cli import tables
+from reason_env.agents.runs import FLAT, RunDir, check_free, config_json
+from reason_env.agents.train import TrainConfig, build_session
 from reason_env.cli.flags import HELP_FLAGS, Arguments, check_only, check_spec_alone, out, parsed
+from reason_env.cli.resume import COPY, resume_run, resumes
+from reason_env.cli.running import Interrupted, prepare_shown, train_shown
 from reason_env.errors import ConfigError
-
-PROGRESS_S = 15.0
-"""Seconds between progress lines of a preparation."""
-COPY = (
-    "a run keeps its settings: copy its config.json, change it, and start a new run with "
-    "--from-config"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +27,8 @@ class Train:
     out: Path | None = None
     """Run directory; None: a new one under runs/."""
     resume: Path | None = None
-    """Resume the run in this directory. Allows no other flag."""
+    """Resume the run in this directory; needs no METHOD. Allows only --iterations,
+    --max-generated-tokens and --max-minutes, which prolong it."""
     env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
     """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of the
     environment."""
@@ -53,32 +47,33 @@ class TrainCPI(Train):
 
 
 def run(words: list[str]) -> None:
-    """Train with the method that the first word names."""
+    """Train with the method that the first word names, or resume a run."""
+    if resumes(words):
+        resume_run(words)
+        return
     if words[:1] in HELP_FLAGS:
         names = "\n  ".join((*method_names(), "cpi"))
         out.print(
             Text(
                 f"reason-env train METHOD [FLAGS]; methods:\n\n  {names}\n\n"
                 "Several joined by + are combined: srpo+lte. For the flags of one: "
-                "reason-env train METHOD --help"
+                "reason-env train METHOD --help\n\n"
+                "reason-env train --resume RUN [--iterations N] resumes or prolongs a run."
             )
         )
         return
     if not words or words[0].startswith("-"):
         raise ConfigError(
             f"train must name a method, one of {', '.join((*method_names(), 'cpi'))}, or several "
-            "joined by '+'; for example: reason-env train grpo --problems chain --model base"
+            "joined by '+'; for example: reason-env train grpo --problems chain --model base; to "
+            "resume a run: reason-env train --resume RUN"
         )
     name, words = words[0], words[1:]
     default, words = _default(name, words)
     given = parsed(type(default), words, prog=f"train {name}", default=default)
-    if given.resume is not None:
-        check_only("--resume", words, advice=COPY)
-        _resume_run(given.resume, name)
-        return
     config = replace(given.config, cpi=given.cpi) if name == "cpi" else given.config
     if given.from_config is not None:
-        check_only("--from-config", words, advice=COPY, also="--out")
+        check_only("--from-config", words, advice=COPY, also=("--out",))
         config = _read_config(given.from_config, name)
     if given.env is not None:
         check_spec_alone(words)
@@ -148,44 +143,48 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
     place = path or _reserved_directory(config)
     try:
         check_free(place)
+        _check_own(place)
         session = build_session(config)
         is_default = config.learner.learning_rate is None
         config = session.config
         line = learning_rate_line(config.learner, session.policy.model, is_default=is_default)
         out.print(Text(line))
         began = time.monotonic()
-        _prepare(session, place, began)
-    except BaseException:
+        prepare_shown(session, place, began)
+    except BaseException as error:
         if path is None:
             place.rmdir()
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(
+                "interrupted before the first iteration; nothing was written"
+            ) from None
         raise
     seeds = {"seed": config.seed}
     with RunDir.create(
         place,
-        config,
+        session.config,
         command=command,
         device=config.device,
         seeds=seeds,
         problem_sets=session.problem_sets,
     ) as run:
-        _show_run(session, run, began)
+        train_shown(session, run, began)
 
 
-def _resume_run(path: Path, method: str) -> None:
-    with RunDir.open(path) as run:
-        config = run.config(TrainConfig)
-        if config.name != method:
-            raise ConfigError(
-                f"--resume must name a run of {method!r}, got one of {config.name!r}; "
-                f"use: reason-env train {config.name} --resume {path}"
-            )
-        session = build_session(config, checkpoint=latest_checkpoint(run))
-        command = ["reason-env", "train", method, "--resume", str(path)]
-        run.resume(session.iteration, command=command, device=config.device)
-        out.print(f"resuming {path} after iteration {session.iteration}", highlight=False)
-        began = time.monotonic()
-        _prepare(session, path, began)
-        _show_run(session, run, began)
+def _check_own(path: Path) -> None:
+    """Raise if a directory holds other files than a log and what a killed creation leaves."""
+    names = [item.name for item in path.iterdir()] if path.is_dir() else []
+    is_own = [name == "provenance.json" or name.startswith(".") for name in names]
+    foreign = [
+        name
+        for name, own in zip(names, is_own, strict=True)
+        if not own and not name.endswith((".log", ".out", ".err"))
+    ]
+    if foreign:
+        raise ConfigError(
+            f"--out must be a new or empty directory, got {str(path)!r}, which holds "
+            f"{min(foreign)!r}; give another --out"
+        )
 
 
 def _reserved_directory(config: TrainConfig) -> Path:
@@ -200,65 +199,3 @@ def _reserved_directory(config: TrainConfig) -> Path:
             number += 1
         else:
             return path
-
-
-def _deadline(config: TrainConfig, began: float) -> float | None:
-    return None if config.max_minutes is None else began + 60 * config.max_minutes
-
-
-def _prepare(session: Session, path: Path, began: float) -> None:
-    """Prepare the session, with a progress line every `PROGRESS_S` seconds."""
-    config = session.config
-    num_problems = len(session.problem_ids)
-    out.print(
-        Text(
-            f"{config.name} on {config.env.source}: "
-            f"{num_problems} problems, model {config.model}, run {path}"
-        )
-    )
-    last_shown = began
-
-    def on_prepared(done: int, planned: int, tokens: int) -> None:
-        nonlocal last_shown
-        if time.monotonic() - last_shown > PROGRESS_S:
-            last_shown = time.monotonic()
-            out.print(
-                f"preparing: {done:,} of {planned:,} starts, {tokens:,} tokens, "
-                f"{(last_shown - began) / 60:.1f} minutes",
-                highlight=False,
-            )
-
-    prepare(session, on_prepared=on_prepared, deadline=_deadline(config, began))
-    if session.sampled_tokens_total and session.iteration == 0:
-        out.print(
-            f"prepared with {session.sampled_tokens_total:,} tokens: "
-            f"training on {len(session.problem_ids):,} of {num_problems:,} problems",
-            highlight=False,
-        )
-
-
-def _show_run(session: Session, run: RunDir, began: float) -> None:
-    config = session.config
-    if session.eval_env is None:
-        out.print(
-            f"no evaluation: {config.env.source} has no {config.eval.split} split; give "
-            "--eval.problems FILE or another --eval.split to evaluate",
-            highlight=False,
-        )
-    with out.status("evaluating before training ...") as status:
-
-        def on_row(row: dict[str, Any]) -> None:
-            out.print(Text(tables.row_line(row, config.iterations)))
-            status.update(f"iteration {row['iteration'] + 1} of {config.iterations} ...")
-
-        rows = train(session, run, on_row=on_row, deadline=_deadline(config, began))
-    if any(row.get("eval/pass_at_1") is not None for row in rows):
-        out.print(tables.before_and_after(rows))
-    last = rows[-1]
-    out.print(
-        f"generated {last['rollout/sampled_tokens_total']:,} tokens in "
-        f"{last['iteration']} iterations, {(time.monotonic() - began) / 60:.1f} minutes",
-        highlight=False,
-    )
-    report = write_report([run.path], run.path / "report.html")
-    out.print(Text(f"report: {report}\nmetrics: {run.path / 'metrics.jsonl'}"))

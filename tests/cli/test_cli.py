@@ -97,12 +97,15 @@ def test_a_model_directory_without_a_tokenizer_gives_a_one_line_error(capsys, tm
 def test_an_unknown_flag_exits_with_status_2(capsys):
     status, _, error = run(capsys, "train", "grpo", "--iteration", "3")
     assert status == 2
-    assert "--iterations" in error
+    assert "reason-env train grpo has no flag --iteration; did you mean --iterations?" in error
 
 
 def test_resume_with_another_flag_is_refused(capsys, tmp_path):
-    line = refused(capsys, "train", "grpo", "--resume", str(tmp_path), "--iterations", "3")
-    assert "--resume must be the only flag, got --iterations too" in line
+    line = refused(capsys, "train", "grpo", "--resume", str(tmp_path), "--group-size", "3")
+    assert (
+        "--resume must be the only flag except --iterations, --max-generated-tokens, --max-minutes,"
+        " got --group-size too; a run keeps its settings"
+    ) in line
 
 
 def test_resuming_a_directory_without_a_run_gives_a_one_line_error(capsys, tmp_path):
@@ -113,6 +116,14 @@ def test_a_run_directory_is_never_written_over(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     line = refused(capsys, "train", "grpo", "--out", str(tmp_path))
     assert "must not hold a run already" in line
+
+
+def test_a_directory_with_foreign_files_is_not_written_into(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    line = refused(capsys, "train", "grpo", "--out", str(tmp_path))
+    assert "--out must be a new or empty directory, got" in line
+    assert "which holds 'thesis.tex'; give another --out" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_an_environment_flag_together_with_a_spec_is_refused_even_at_its_default(capsys):
@@ -209,7 +220,7 @@ def test_problems_show_prints_reference_steps_and_answer(capsys):
     assert status == 0
     assert "answer: " in text
     assert re.search(r"[A-Z]:\d[-+*]\d [xyz]=\d", text)
-    assert "4000 problems, content hash" in text
+    assert "4,000 problems, content hash" in text
 
 
 def test_play_takes_typed_steps_and_steps_back(capsys, monkeypatch):

@@ -1,0 +1,97 @@
+"""`reason-env train --resume RUN`: continues an interrupted run, and prolongs one that ended.
+
+The run knows its method and every setting. Only its limits may change.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from reason_env.agents.runs import RunDir, iteration_of, latest_checkpoint
+from reason_env.agents.train import Limits, TrainConfig, build_session, progress_of, prolonged
+from reason_env.cli.flags import Arguments, check_only, leading, out, parsed
+from reason_env.cli.running import prepare_shown, show_results, train_shown
+from reason_env.errors import ConfigError
+
+COPY = (
+    "a run keeps its settings: copy its config.json, change it, and start a new run with "
+    "--from-config"
+)
+LIMITS = ("--iterations", "--max-generated-tokens", "--max-minutes")
+"""The flags that --resume allows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Resume a run, or prolong it by a later limit."""
+
+    resume: Path
+    """Directory of the run."""
+    iterations: int | None = None
+    """Iterations of the whole run, those before included; None: as planned."""
+    max_generated_tokens: int | None = None
+    """Budget of generated tokens of the whole run; None: as planned."""
+    max_minutes: float | None = None
+    """Minutes after which no iteration starts; None: as long again, if the run had a limit."""
+
+
+def resumes(words: Arguments) -> bool:
+    """Decide whether a command resumes a run."""
+    return any(word.partition("=")[0] == "--resume" for word in words)
+
+
+def resume_run(words: Arguments) -> None:
+    """Resume the run that --resume names; a word before the flags must be its method."""
+    names = leading(words)
+    flags = list(words[len(names) :])
+    check_only("--resume", flags, advice=COPY, also=LIMITS)
+    default = Resume(resume=Path())
+    given: Resume = parsed(Resume, flags, prog="train", default=default)
+    with RunDir.open(given.resume) as run:
+        config = run.config(TrainConfig)
+        if names and names != [config.name]:
+            raise ConfigError(
+                f"--resume must name a run of {names[0]!r}, got one of {config.name!r}; "
+                f"use: reason-env train --resume {given.resume}"
+            )
+        checkpoint = latest_checkpoint(run)
+        done = 0 if checkpoint is None else iteration_of(checkpoint)
+        rows = [row for row in run.read_metrics() if row["iteration"] <= (done or 0)]
+        limits = Limits(
+            iterations=given.iterations,
+            max_generated_tokens=given.max_generated_tokens,
+            max_minutes=given.max_minutes,
+        )
+        config = prolonged(config, limits, rows)
+        iteration, tokens = progress_of(rows)
+        if config.is_over(iteration, tokens):
+            _show_finished(run, config, rows)
+            return
+        session = build_session(config, checkpoint=checkpoint)
+        command = ["reason-env", "train", *words]
+        run.resume(session.iteration, command=command, device=config.device, config=config)
+        out.print(f"resuming {given.resume} after iteration {session.iteration}", highlight=False)
+        began = time.monotonic()
+        prepare_shown(session, given.resume, began)
+        train_shown(session, run, began)
+
+
+def _show_finished(run: RunDir, config: TrainConfig, rows: list[dict[str, Any]]) -> None:
+    """Say that nothing is left to run, and how to run more."""
+    iteration, tokens = progress_of(rows)
+    if iteration >= config.iterations:
+        what = f"all {config.iterations} iterations have run"
+        more = f"--iterations {2 * config.iterations}"
+    else:
+        what = f"{tokens:,} of {config.max_generated_tokens:,} tokens are generated"
+        more = f"--max-generated-tokens {2 * (config.max_generated_tokens or 0)}"
+    out.print(
+        Text(
+            f"{run.path} is finished: {what}; to train longer: "
+            f"reason-env train --resume {run.path} {more}"
+        )
+    )
+    show_results(run, rows)

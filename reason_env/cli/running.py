@@ -1,0 +1,119 @@
+"""Run a session on the console: progress, a row an iteration, a table and the report."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from reason_env.agents.report import write_report
+from reason_env.agents.runs import RunDir, latest_checkpoint
+from reason_env.agents.train import Session, TrainConfig, prepare, train
+from reason_env.cli import tables
+from reason_env.cli.flags import out
+from reason_env.cli.tables import counted
+
+PROGRESS_S = 15.0
+"""Seconds between progress lines of a preparation."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with the line that says how to go on."""
+
+
+def deadline_of(config: TrainConfig, began: float) -> float | None:
+    """Give the `time.monotonic()` after which no iteration starts; None for no limit."""
+    return None if config.max_minutes is None else began + 60 * config.max_minutes
+
+
+def prepare_shown(session: Session, path: Path, began: float) -> None:
+    """Prepare the session, with a progress line every `PROGRESS_S` seconds."""
+    config = session.config
+    num_problems = len(session.problem_ids)
+    out.print(
+        Text(
+            f"{config.name} on {config.env.source}: "
+            f"{counted(num_problems, 'problem')}, model {config.model}, run {path}"
+        )
+    )
+    last_shown = began
+
+    def on_prepared(done: int, planned: int, tokens: int) -> None:
+        nonlocal last_shown
+        if time.monotonic() - last_shown > PROGRESS_S:
+            last_shown = time.monotonic()
+            out.print(
+                f"preparing: {done:,} of {planned:,} starts, {tokens:,} tokens, "
+                f"{(last_shown - began) / 60:.1f} minutes",
+                highlight=False,
+            )
+
+    prepare(session, on_prepared=on_prepared, deadline=deadline_of(config, began))
+    if session.sampled_tokens_total and session.iteration == 0:
+        out.print(
+            f"prepared with {session.sampled_tokens_total:,} tokens: "
+            f"training on {len(session.problem_ids):,} of {counted(num_problems, 'problem')}",
+            highlight=False,
+        )
+
+
+def train_shown(session: Session, run: RunDir, began: float) -> None:
+    """Train, with a line for each iteration, and write the report.
+
+    Raises:
+        Interrupted: Ctrl-C; the message says how to resume.
+    """
+    try:
+        rows = _train(session, run, began)
+    except KeyboardInterrupt:
+        raise Interrupted(_how_to_resume(run)) from None
+    last = rows[-1]
+    minutes = (time.monotonic() - began) / 60
+    out.print(
+        f"generated {last['rollout/sampled_tokens_total']:,} tokens in "
+        f"{counted(last['iteration'], 'iteration')}, {minutes:.1f} minutes",
+        highlight=False,
+    )
+    if not session.is_over:
+        out.print(
+            Text(
+                f"--max-minutes ended the run after iteration {last['iteration']} of "
+                f"{session.config.iterations}; to go on for as long again: "
+                f"reason-env train --resume {run.path}"
+            )
+        )
+    show_results(run, rows)
+
+
+def show_results(run: RunDir, rows: list[dict[str, Any]]) -> None:
+    """Show the first and the last evaluation of a run, and write its report."""
+    if any(row.get("eval/pass_at_1") is not None for row in rows):
+        out.print(tables.before_and_after(rows))
+    report = write_report([run.path], run.path / "report.html")
+    out.print(Text(f"report: {report}\nmetrics: {run.path / 'metrics.jsonl'}"))
+
+
+def _how_to_resume(run: RunDir) -> str:
+    checkpoint = latest_checkpoint(run)
+    where = "from the start" if checkpoint is None else f"after its checkpoint {checkpoint.name}"
+    return (
+        f"interrupted after iteration {run.last_iteration or 0}; to continue {where}: "
+        f"reason-env train --resume {run.path}"
+    )
+
+
+def _train(session: Session, run: RunDir, began: float) -> list[dict[str, Any]]:
+    config = session.config
+    if session.eval_env is None:
+        out.print(
+            f"no evaluation: {config.env.source} has no {config.eval.split} split; give "
+            "--eval.problems FILE or another --eval.split to evaluate",
+            highlight=False,
+        )
+    with out.status("evaluating before training ...") as status:
+
+        def on_row(row: dict[str, Any]) -> None:
+            out.print(Text(tables.row_line(row, config.iterations)))
+            status.update(f"iteration {row['iteration'] + 1} of {config.iterations} ...")
+
+        return train(session, run, on_row=on_row, deadline=deadline_of(config, began))

@@ -1,0 +1,92 @@
+"""What a wrong flag or value gets: one line that names the right one."""
+
+import re
+
+import pytest
+
+from reason_env.cli import flags
+from reason_env.cli.mistakes import flag_defaults, near_flag, with_true
+
+TRAIN = ("train", "grpo")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--lr", "1e-5"), "has no flag --lr; did you mean --learning-rate?"),
+        (("--batch-size", "8"), "has no flag --batch-size; did you mean --problems-per-iteration?"),
+        (("--clip-high", "0.3"), "has no flag --clip-high; did you mean --loss.clip-high?"),
+        (("--kl", "0.1"), "has no flag --kl; did you mean --loss.kl-coefficient?"),
+        (("--max_new_tokens", "9"), "has no flag --max-new-tokens; did you mean --max-tokens?"),
+        (("--zzz", "3"), "reason-env train grpo has no flag --zzz; see: reason-env train grpo"),
+        (("chain",), "has no use for the word 'chain'; see: reason-env train grpo --help"),
+        (("--iterations", "many"), "--iterations must be INT, got 'many'; see: reason-env train"),
+        (("--iterations=many",), "--iterations must be INT, got 'many'; see: reason-env train"),
+        (("--levels", "low"), "--levels must be None or INT INT, got 'low'; see: reason-env"),
+        (("--group-size",), "--group-size must have a value, got none; see: reason-env train"),
+        (("--prompt", "chta"), "--prompt must be one of plain, chat, got 'chta'; did you mean"),
+        (("--greedy",), "has no flag --greedy; did you mean --eval.greedy?"),
+    ],
+)
+def test_a_mistake_in_a_flag_is_one_line_that_says_what_to_write(refused, words, line):
+    assert line in refused(*TRAIN, *words)
+
+
+@pytest.mark.parametrize("words", [("--levels", "4"), ("--levels=4",)])
+def test_one_level_means_from_it_to_itself(command, words):
+    status, text, _ = command("problems", "show", "chain", "--count", "1", *words)
+    assert status == 0
+    assert "(level 4)" in text
+    _, same, _ = command("problems", "show", "chain", "--count", "1", "--levels", "4", "4")
+    assert text == same
+
+
+def test_one_level_before_another_flag_means_from_it_to_itself(command):
+    words = ("problems", "show", "chain", "--levels", "4")
+    assert command(*words, "--count", "2") == command(*words, "4", "--count", "2")
+
+
+def test_a_flag_of_yes_or_no_needs_no_value_and_keeps_a_given_one():
+    defaults = {"dry-run": False, "out": None}
+    assert with_true(["--dry-run"], defaults) == ["--dry-run", "True"]
+    assert with_true(["--dry-run", "False"], defaults) == ["--dry-run", "False"]
+    assert with_true(["--dry_run", "--out", "x"], defaults) == ["--dry_run", "True", "--out", "x"]
+    assert with_true(["--out"], defaults) == ["--out"]
+
+
+def test_the_end_of_a_nested_flag_is_nearer_than_an_alias_and_that_nearer_than_a_misspelling():
+    assert near_flag("alpha", ["cpi.alpha", "learning-rate"]) == "cpi.alpha"
+    assert near_flag("alpha", ["learning-rate", "alphabet"]) == "learning-rate"
+    assert near_flag("sede", ["seed", "out"]) == "seed"
+    assert near_flag("question", ["solution", "out"]) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "grpo"),
+        ("train", "srpo+lte"),
+        ("train", "cpi", "--restart", "srpo"),
+        ("compare",),
+        ("eval",),
+        ("play",),
+        ("pretrain",),
+        ("problems", "show", "chain"),
+        ("report",),
+        ("tabular",),
+    ],
+)
+def test_the_flags_that_mistakes_are_compared_with_are_those_of_help(command, monkeypatch, words):
+    found = []
+
+    def recorded(config):
+        found.append(flag_defaults(config))
+        return found[-1]
+
+    monkeypatch.setattr(flags, "flag_defaults", recorded)
+    status, text, _ = command(*words, "--help")
+    assert status == 0
+    shown = set(re.findall(r"^\W*(?:-h, )?--(\w[\w-]*(?:\.[\w-]+)*)", text, re.MULTILINE)) - {
+        "help"
+    }
+    assert shown == set(found[-1])

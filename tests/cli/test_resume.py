@@ -1,0 +1,102 @@
+"""`train --resume`: by the run alone, prolonging, finished runs, interrupts."""
+
+import json
+
+import pytest
+
+from reason_env.cli import running
+
+TINY = (
+    "--levels", "3", "--problems-per-iteration", "2", "--group-size", "2", "--max-tokens", "24",
+    "--eval.num-problems", "2", "--eval.samples", "2", "--eval.k", "2", "--eval.greedy", "False",
+)  # fmt: skip
+
+
+def train(command, path, *words):
+    return command("train", "grpo", *TINY, "--out", str(path), *words)
+
+
+def test_a_finished_run_says_how_to_prolong_it_and_that_command_does(command, tmp_path):
+    run = tmp_path / "run"
+    assert train(command, run, "--iterations", "1")[0] == 0
+    before = (run / "provenance.json").read_bytes()
+    status, text, _ = command("train", "--resume", str(run))
+    assert status == 0
+    assert (
+        f"{run} is finished: all 1 iterations have run; to train longer: "
+        f"reason-env train --resume {run} --iterations 2"
+    ) in text
+    assert (run / "provenance.json").read_bytes() == before
+    status, text, _ = command("train", "--resume", str(run), "--iterations", "2")
+    assert status == 0
+    assert f"resuming {run} after iteration 1" in text
+    assert json.loads((run / "config.json").read_text())["prolonged_from"] == [1]
+    facts = json.loads((run / "provenance.json").read_text())
+    assert facts["resumed"][0]["command"][-2:] == ["--iterations", "2"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_method_before_resume_must_be_the_runs(command, refused, tmp_path):
+    run = tmp_path / "run"
+    train(command, run, "--iterations", "1")
+    assert command("train", "grpo", "--resume", str(run))[0] == 0
+    line = refused("train", "lte", "--resume", str(run))
+    assert "--resume must name a run of 'lte', got one of 'grpo'; use: reason-env train" in line
+    line = refused("train", "--resume", str(run), "--iterations", "0")
+    assert "iterations must be more than the 1 that have run, got 0" in line
+
+
+def test_a_spent_budget_says_how_to_go_on(command, tmp_path):
+    run = tmp_path / "run"
+    train(command, run, "--iterations", "9", "--max-generated-tokens", "30")
+    status, text, _ = command("train", "--resume", str(run))
+    assert status == 0
+    assert "of 30 tokens are generated; to train longer:" in text
+    assert f"--resume {run} --max-generated-tokens 60" in text
+
+
+def test_a_run_that_max_minutes_ended_says_so_and_goes_on_for_as_long_again(command, tmp_path):
+    run = tmp_path / "run"
+    status, text, _ = train(command, run, "--iterations", "9", "--max-minutes", "1e-6")
+    assert status == 0
+    assert "--max-minutes ended the run after iteration 1 of 9; to go on for as long" in text
+    _, text, _ = command("train", "--resume", str(run))
+    assert "--max-minutes ended the run after iteration 2 of 9" in text
+    _, text, _ = command("train", "--resume", str(run), "--max-minutes", "9", "--iterations", "3")
+    assert "--max-minutes ended" not in text
+    assert "generated" in text
+
+
+@pytest.mark.parametrize(
+    ("every", "where"), [("1", "after its checkpoint iteration_000001"), ("5", "from the start")]
+)
+def test_an_interrupt_says_how_to_resume(command, tmp_path, monkeypatch, every, where):
+    def interrupted(row, iterations):
+        if row["iteration"] == 2:
+            raise KeyboardInterrupt
+        return "a row"
+
+    monkeypatch.setattr(running.tables, "row_line", interrupted)
+    run = tmp_path / "run"
+    status, _, error = train(command, run, "--iterations", "3", "--checkpoint.every", every)
+    assert status == 130
+    assert error == (
+        f"reason-env: interrupted after iteration 2; to continue {where}: "
+        f"reason-env train --resume {run}\n"
+    )
+    monkeypatch.undo()
+    status, text, _ = command("train", "--resume", str(run))
+    assert status == 0
+    assert f"after iteration {1 if every == '1' else 0}" in text
+
+
+def test_an_interrupt_before_the_first_iteration_leaves_nothing(command, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reason_env.cli.train.prepare_shown", interrupted)
+    status, _, error = command("train", "grpo", *TINY)
+    assert status == 130
+    assert "interrupted before the first iteration; nothing was written" in error
+    assert list((tmp_path / "runs").iterdir()) == []
