@@ -46,6 +46,8 @@ _install_moved_paths()
 register(
     id="MathReason-v0",
     entry_point="reason_env.env:ReasonEnv",
+    # Not the argument's default, so that a spec of version 0.1 keeps its prompts.
+    kwargs={"template": "auto"},
     vector_entry_point="reason_env.vector_env:ReasonVectorEnv",
 )
 register_tabular()

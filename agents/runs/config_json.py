@@ -28,6 +28,7 @@ FLAT = tyro.conf.arg(name="")
 """Makes the fields of a nested config flags without a prefix: --problems, not --env.problems."""
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "CPIConfig": {"alpha": "step_size"},
+    "EnvConfig": {"prompt": "template"},
     "LossConfig": {
         "own_total": "separate_normaliser",
         "policy_term": "surrogate",

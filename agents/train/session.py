@@ -92,6 +92,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     policy = _load_policy(
         config, config.model if loaded is None else str(loaded.model_dir), config.engine
     )
+    config = replace(config, env=config.env.resolved(policy.codec))
     env = config.env.make(policy.codec)
     eval_env = config.make_eval_env(policy.codec)
     inner = reason_env_of(env)

@@ -40,7 +40,6 @@ from reason_env.cli.tables import arm_table
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
-from reason_env.state import PromptTemplate
 
 FAMILY_SIZE = 64
 """Training problems of a family without --size: few enough that methods which measure each problem
@@ -171,8 +170,8 @@ def _check_problems(config: CompareConfig) -> None:
             if (own.env, own.eval) in checked:
                 continue
             checked.append((own.env, own.eval))
-            own.env.make_bare(ByteCodec(), prompt=PromptTemplate())
-            if own.make_eval_env(ByteCodec(), prompt=PromptTemplate()) is None:
+            own.env.make_bare(ByteCodec(own.env.step_delimiter), template="ours")
+            if own.make_eval_env(ByteCodec(own.env.step_delimiter), template="ours") is None:
                 raise ConfigError(
                     f"a comparison must have problems to evaluate on, got none for {source!r}; "
                     "give --eval.problems"

@@ -21,7 +21,7 @@ class Grade:
     answer: str = "answer"
     """Column of the reference answer."""
     grading: str = "strict"
-    """Preset of accepted forms: strict, gsm8k, math or text."""
+    """Preset of accepted forms: strict, gsm8k, math, text, dapo or r1."""
     against: Literal["math_verify"] | None = None
     """Another grader to compare with; it runs in the isolated worker."""
     show: int = 20

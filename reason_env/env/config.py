@@ -1,19 +1,23 @@
 """EnvConfig: the environment that a policy trains in, by its arguments or as one spec string."""
 
 import copy
-from dataclasses import MISSING, Field, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from reason_env.codec import Codec
+from reason_env.env.arguments import load_template, with_examples
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spec import checked_spec
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
-from reason_env.problems import has_split_file, problem_sources
-from reason_env.state import GUIDANCE_TEXTS, PromptTemplate
+from reason_env.problems import has_split
+from reason_env.state import AUTO, GUIDANCE_TEXTS, PRESETS, Template, read_template
+
+FIRST_DEFAULTS = {"grading": "strict", "template": "plain"}
+"""What configs of version 0.1 hold where nothing was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +46,19 @@ class EnvConfig:
     """Problem field -> column of a file or hub set: `--columns question problem answer final`."""
     allow_ungradable: bool = False
     """Keep rows whose reference answer does not grade as correct against itself."""
-    grading: str = "strict"
-    """What the grader forgives: strict, gsm8k, math or text (`reason_env.verify.PRESETS`)."""
-    prompt: Literal["plain", "chat"] = "plain"
-    """"chat" uses the tokenizer's chat template."""
+    grading: str | None = None
+    """What the grader forgives: strict, gsm8k, math, text, dapo or r1; None: what the template's
+    answer format needs."""
+    template: str = AUTO
+    """How problems are put to the model: ours, boxed, boxed-plain, gsm8k-fewshot, r1, dapo,
+    qwen-math, or a JSON file; auto chooses by the tokenizer."""
+    num_examples: int | None = None
+    """Solved examples in each prompt, drawn from the training problems; None: the template's."""
     system: str = ""
-    """System message of chat prompts."""
+    """System message of chat prompts; empty for the template's."""
     guidance: dict[str, str] = field(default_factory=dict[str, str])
     """Wording of each kind of guidance, with {pieces} for its texts, as in `--guidance mistakes "Do
-    not answer any of: {pieces}."`; other kinds keep the base model's wording."""
+    not answer any of: {pieces}."`; other kinds keep the template's wording."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The reward of each outcome."""
 
@@ -65,10 +73,19 @@ class EnvConfig:
                     f"no kind of guidance {kind!r} among {', '.join(GUIDANCE_TEXTS)}"
                     f"{did_you_mean(kind, GUIDANCE_TEXTS)}"
                 )
-        self._template()
+        if self.num_examples is not None and self.num_examples < 0:
+            raise ConfigError(f"num_examples must be at least 0, got {self.num_examples!r}")
+        # With "auto", overrides are checked in any template.
+        self._changed(read_template("ours" if self.template == AUTO else self.template))
         if self.stack is None:
             return
-        given = [f.name for f in fields(self) if f.name != "stack" and not _is_default(self, f)]
+        given = [
+            item.name
+            for item in fields(self)
+            if item.name != "stack"
+            and not _is_default(self, item)
+            and getattr(self, item.name) != FIRST_DEFAULTS.get(item.name)
+        ]
         if given:
             raise ConfigError(
                 f"a spec must be the only setting of the environment, got {given[0]} too; change "
@@ -81,9 +98,42 @@ class EnvConfig:
         """Where the training problems come from."""
         return self.problems if self.stack is None else str(self._spec().kwargs["problems"])
 
+    @property
+    def step_delimiter(self) -> str:
+        """The text that ends a reasoning step; a codec for this environment is made with it."""
+        if self.stack is None:
+            template, own = self.template, "\n"
+        else:
+            arguments = self._spec().kwargs
+            template, own = arguments.get("template", AUTO), arguments.get("step_delimiter", "\n")
+        # Every template that "auto" may stand for has lines as steps.
+        if own != "\n" or template is None or template == AUTO:
+            return str(own)
+        return read_template(template).step_delimiter
+
+    def resolved(self, codec: Codec) -> "EnvConfig":
+        """Replace "auto" by what it stands for, and draw the examples.
+
+        The template is a preset's name, or, if it is no preset or shows examples, its JSON text.
+        The result makes the same environment with this codec, whatever becomes of the file.
+        """
+        if self.stack is not None:
+            return self
+        template = self._complete(codec)
+        is_preset = PRESETS.get(template.name) == template
+        # The overrides are inside the text.
+        return replace(
+            self,
+            template=template.name if is_preset else template.to_json(),
+            grading=template.grading if self.grading is None else self.grading,
+            system="",
+            guidance={},
+            num_examples=None,
+        )
+
     def make(self, codec: Codec) -> gym.Env[Any, Any]:
         """Make the stack with format "tokens" and whole responses as actions."""
-        spec = self._spec()
+        spec = self._spec(codec)
         if self.stack is not None:
             spec.kwargs |= {"granularity": "response", "format": "tokens"}
         spec.kwargs["codec"] = codec
@@ -92,15 +142,16 @@ class EnvConfig:
     def make_bare(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any]:
         """Make the environment without its wrappers, with `changes` of its arguments.
 
-        Policies are evaluated here: hints and prefixes are for training.
+        Policies are evaluated here: hints and prefixes are for training. Examples in the prompt
+        stay those of the training problems.
         """
-        spec = self._spec()
+        spec = self._spec(codec)
         spec.additional_wrappers = ()
         spec.kwargs |= {"granularity": "response", "format": "tokens", "codec": codec} | changes
         return gym.make(spec)
 
-    def _spec(self) -> EnvSpec:
-        """A new spec, which the caller may change.
+    def _spec(self, codec: Codec | None = None) -> EnvSpec:
+        """A new spec, which the caller may change; with the template if a codec is given.
 
         Raises:
             ConfigError: The text is no spec of MathReason-v0, or names foreign code.
@@ -108,6 +159,8 @@ class EnvConfig:
         if self.stack is None:
             spec = copy.deepcopy(gym.spec("MathReason-v0"))
             spec.kwargs = self._arguments()
+            if codec is not None:
+                spec.kwargs["template"] = self._complete(codec).to_dict()
             spec.disable_env_checker = True
             return spec
         spec = checked_spec(self.stack)
@@ -121,37 +174,55 @@ class EnvConfig:
         return {
             "problems": self.problems,
             "split": self.split,
-            "size": self.size,
-            "levels": self.levels,
-            "problem_seed": self.problem_seed,
             "max_tokens": self.max_tokens,
             "max_steps": self.max_steps,
             "max_prompt_tokens": self.max_prompt_tokens,
             "stop_at_answer": self.stop_at_answer,
-            "columns": self.columns or None,
-            "allow_ungradable": self.allow_ungradable,
             "grading": self.grading,
-            "prompt": self._template(),
             "reward": self.reward,
             "granularity": "response",
             "format": "tokens",
+            "problem_seed": self.problem_seed,
+        } | self._choice()
+
+    def _choice(self) -> dict[str, Any]:
+        """Which problems of the source."""
+        return {
+            "size": self.size,
+            "levels": self.levels,
+            "columns": self.columns or None,
+            "allow_ungradable": self.allow_ungradable,
         }
 
-    def _template(self) -> PromptTemplate:
-        # Each guidance ends its line, whatever its wording; the steps of a solution already do.
-        own = {
-            kind: text if kind == "partial_solution" else text.rstrip("\n") + "\n"
-            for kind, text in self.guidance.items()
-        }
-        return PromptTemplate(kind=self.prompt, system=self.system, guidance=GUIDANCE_TEXTS | own)
+    def _complete(self, codec: Codec) -> Template:
+        """The template with its overrides and its examples."""
+        template = self._changed(load_template(self.template, None, codec))
+        choice = self._choice() | {"seed": self.problem_seed}
+        return with_examples(template, self.problems, self.split, **choice)
+
+    def _changed(self, template: Template) -> Template:
+        return template.with_changes(
+            system=self.system,
+            guidance=_ended(self.guidance, template),
+            num_examples=self.num_examples,
+        )
 
     def has_split(self, split: str) -> bool:
         """Whether the source has this split; a single file has none."""
-        head, colon, argument = self.source.partition(":")
-        if colon and head in ("gsm8k", "file"):
-            return has_split_file(Path(argument), split)
-        is_named = head in {source.name for source in problem_sources()}
-        return is_named or has_split_file(Path(self.source), split)
+        return has_split(self.source, split)
+
+
+def _ended(guidance: Mapping[str, str], template: Template) -> dict[str, str]:
+    """End each wording's line as the template does; the steps of a solution already have an end."""
+    return {
+        kind: text if kind == "partial_solution" else text.rstrip("\n") + _end_of(template, kind)
+        for kind, text in guidance.items()
+    }
+
+
+def _end_of(template: Template, kind: str) -> str:
+    wording = template.prompt.guidance[kind]
+    return wording[len(wording.rstrip("\n")) :] or "\n"
 
 
 def _is_default(config: Any, own: Field[Any]) -> bool:

@@ -21,7 +21,9 @@ from reason_env.env.arguments import (
     build,
     load_grade_options,
     load_problem_set,
+    load_template,
     longest_problem,
+    with_examples,
 )
 from reason_env.env.commitment import commits
 from reason_env.env.info import info_of, render_text
@@ -44,6 +46,7 @@ from reason_env.state import (
     EpisodeRules,
     PromptTemplate,
     ReasonState,
+    Template,
     is_truncated,
     transition,
 )
@@ -97,13 +100,14 @@ class ReasonEnv(gym.Env[Any, Any]):
         codec: str | Codec = "bytes",
         step_delimiter: str = "\n",
         prompt: PromptTemplate | Mapping[str, Any] | None = None,
+        template: str | Path | Mapping[str, Any] | Template | None = None,
         max_tokens: int = 512,
         max_steps: int = 64,
         max_prompt_tokens: int = 1024,
         stop_at_answer: bool = True,
         reward: RewardConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
-        grading: str | GradeOptions | Mapping[str, Any] = "strict",
+        grading: str | GradeOptions | Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
         allow_ungradable: bool = False,
     ) -> None:
@@ -119,7 +123,10 @@ class ReasonEnv(gym.Env[Any, Any]):
             format: "text" (str) or "tokens" (ids; nothing is ever tokenised twice).
             codec: "bytes", the directory or hub name of a Hugging Face tokenizer, or a codec.
             step_delimiter: Text that ends a reasoning step, for a codec given by name.
-            prompt: The prompt template, or its fields.
+            prompt: The texts of the prompt, or their fields, instead of a template.
+            template: A template's name, a JSON file or its fields; "auto" (the default of
+                `gym.make`) chooses by the tokenizer. None: the built-in base model's, as in specs
+                of version 0.1.
             max_tokens: Tokens of a response before it is truncated, prefixes included.
             max_steps: Reasoning steps of a response before it is truncated.
             max_prompt_tokens: Room for the prompt in token observations; a longer one is refused.
@@ -127,7 +134,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             reward: The reward of each outcome, or its fields.
             render_mode: "ansi" or None.
             grading: A preset of `verify.PRESETS` by name ("strict" forgives nothing), or
-                `GradeOptions`, or its fields.
+                `GradeOptions`, or its fields; None for the template's.
             columns: Problem field -> column, of files and hub sets; see `load_problems`.
             allow_ungradable: Keep rows whose reference answer does not grade as correct against
                 itself; they are listed in a warning.
@@ -135,18 +142,39 @@ class ReasonEnv(gym.Env[Any, Any]):
         if render_mode not in (None, "ansi"):
             raise RenderModeError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
         self.layout = Layout(granularity=granularity, format=format)
-        self.rules = EpisodeRules(
-            max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop_at_answer
-        )
+        is_name = isinstance(codec, str)
         self.codec: Codec = (
             load_codec(codec, step_delimiter=step_delimiter) if isinstance(codec, str) else codec
         )
+        chosen = load_template(template, prompt, self.codec)
+        if is_name and step_delimiter == "\n" != chosen.step_delimiter:
+            self.codec = load_codec(str(codec), step_delimiter=chosen.step_delimiter)
         if step_delimiter not in ("\n", self.codec.step_delimiter):
             raise ConfigError(
                 f"step_delimiter must be the codec's {self.codec.step_delimiter!r}, got "
                 f"{step_delimiter!r}; make the codec with it"
             )
-        self.prompt = build(PromptTemplate, prompt)
+        if chosen.step_delimiter not in ("\n", self.codec.step_delimiter):
+            raise ConfigError(
+                f"template {chosen.name!r} must have a codec whose steps end in "
+                f"{chosen.step_delimiter!r}, got {self.codec.step_delimiter!r}; make the codec "
+                "with step_delimiter"
+            )
+        choice: dict[str, Any] = {
+            "size": size,
+            "levels": levels,
+            "seed": problem_seed,
+            "columns": columns,
+            "allow_ungradable": allow_ungradable,
+        }
+        self.template = with_examples(chosen, problems, split, **choice)
+        self.prompt = self.template.prompt
+        self.rules = EpisodeRules(
+            max_tokens=max_tokens,
+            max_steps=max_steps,
+            stop_at_answer=stop_at_answer,
+            stops=self.template.stops,
+        )
         self.reward_config = build(RewardConfig, reward)
         self.max_prompt_tokens = max_prompt_tokens
         self.render_mode = render_mode
@@ -157,16 +185,10 @@ class ReasonEnv(gym.Env[Any, Any]):
             max_prompt_tokens=max_prompt_tokens,
             max_tokens=max_tokens,
         )
-        self.grade_options = load_grade_options(grading)
-        self.problems = load_problem_set(
-            problems,
-            split,
-            size,
-            levels,
-            problem_seed,
-            columns=columns,
-            allow_ungradable=allow_ungradable,
+        self.grade_options = load_grade_options(
+            self.template.grading if grading is None else grading
         )
+        self.problems = load_problem_set(problems, split, **choice)
         self._reader = StateReader(self.problems, self.codec)
         self._starts = StartResolver(problems=self.problems, codec=self.codec, rules=self.rules)
         self._grade = partial(grade, options=self.grade_options)
@@ -316,7 +338,8 @@ class ReasonEnv(gym.Env[Any, Any]):
             codec=self.codec.codec_id,
             prompt=hashlib.sha256(repr(self.prompt).encode("utf-8")).hexdigest()[:16],
             reward=asdict(self.reward_config),
-            rules=asdict(self.rules),
+            # Without `stops` if there are none, as in snapshots of version 0.1.
+            rules={name: own for name, own in asdict(self.rules).items() if own != ()},
             layout=asdict(self.layout),
             max_prompt_tokens=self.max_prompt_tokens,
         )

@@ -3,9 +3,10 @@
 from reason_env.problems.files import has_split_file, load_file, load_hub
 from reason_env.problems.reasoning_gym import load_reasoning_gym
 from reason_env.problems.reference import reference_response
-from reason_env.problems.sources import is_generated, load_problems, problem_sources
+from reason_env.problems.sources import has_split, is_generated, load_problems, problem_sources
 
 __all__ = [
+    "has_split",
     "has_split_file",
     "is_generated",
     "load_file",

@@ -16,7 +16,13 @@ from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_y
 from reason_env.problem import ProblemSet
 from reason_env.problems.families.family import Family
 from reason_env.problems.families.mix import make_mix
-from reason_env.problems.files import SUFFIXES, check_limit, load_file, load_hub
+from reason_env.problems.files import (
+    SUFFIXES,
+    check_limit,
+    has_split_file,
+    load_file,
+    load_hub,
+)
 from reason_env.problems.reasoning_gym import load_reasoning_gym
 
 GENERATORS = ("mix", "reasoning_gym")
@@ -122,6 +128,19 @@ def is_generated(name: str) -> bool:
     """
     source, _ = _parsed(name, None)
     return bool(source.module) or source.name in GENERATORS
+
+
+def has_split(source: str, split: str) -> bool:
+    """Whether a source has this split; a single file has none.
+
+    >>> has_split("chain", "test"), has_split("problems.jsonl", "test")
+    (True, False)
+    """
+    head, colon, argument = source.partition(":")
+    if colon and head in ("gsm8k", "file"):
+        return has_split_file(Path(argument), split)
+    is_named = head in {known.name for known in problem_sources()}
+    return is_named or has_split_file(Path(source), split)
 
 
 def load_problems(

@@ -27,20 +27,34 @@ from reason_env.state.parts import (
     verdict_from_json,
     verdict_to_json,
 )
-from reason_env.state.prompt import GUIDANCE_TEXTS, PromptTemplate
+from reason_env.state.prompt import GUIDANCE_TEXTS, Example, PromptTemplate
 from reason_env.state.reason_state import ReasonState
-from reason_env.state.transition import EpisodeRules, graded, is_over, is_truncated, transition
+from reason_env.state.templates import AUTO, PRESETS, Template, chosen_name, read_template
+from reason_env.state.transition import (
+    EpisodeRules,
+    before_stop,
+    graded,
+    is_over,
+    is_truncated,
+    transition,
+)
 
 __all__ = [
+    "AUTO",
     "GUIDANCE_TEXTS",
+    "PRESETS",
     "EpisodeRules",
+    "Example",
     "Guidance",
     "PromptTemplate",
     "ReasonState",
+    "Template",
     "TokenSource",
     "answer_guidance",
+    "before_stop",
     "checked_fraction",
     "checker_cut",
+    "chosen_name",
     "entropy_cut",
     "expand_sources",
     "graded",
@@ -51,6 +65,7 @@ __all__ = [
     "mistakes_guidance",
     "next_step_guidance",
     "partial_solution_guidance",
+    "read_template",
     "solution_guidance",
     "source_runs",
     "steps_of_fraction",

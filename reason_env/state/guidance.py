@@ -78,12 +78,18 @@ def mistakes_guidance(answers: Sequence[str], strength: float = 1.0) -> Guidance
     return Guidance("mistakes", kept) if kept else None
 
 
-def localisation_guidance(steps: Sequence[str], question: str = "First wrong step?") -> Guidance:
-    r"""A chain's numbered steps and a question for the first wrong one, as one piece.
+def localisation_guidance(steps: Sequence[str], question: str | None = None) -> Guidance:
+    r"""A chain's steps, which the template numbers before it asks for the first wrong one.
+
+    With a question of one's own, the numbered steps and the question are one instruction.
 
     >>> localisation_guidance(("A:3+4 x=7\n", "#### 700")).pieces
+    ('A:3+4 x=7\n', '#### 700')
+    >>> localisation_guidance(("A:3+4 x=7\n", "#### 700"), "First wrong step?").pieces
     ('1 A:3+4 x=7\n2 #### 700\nFirst wrong step?',)
     """
+    if question is None:
+        return Guidance("localisation", tuple(steps))
     numbered = [f"{index} {step.strip()}" for index, step in enumerate(steps, start=1)]
     return Guidance("instruction", ("\n".join([*numbered, question]),))
 

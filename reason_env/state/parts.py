@@ -14,7 +14,9 @@ from reason_env.verdict import Outcome, Verdict, join_surrogates
 
 TokenSource = Literal["policy", "reference", "reset", "env"]
 """Who wrote a token: the acting policy, the reference solution, an earlier episode, the env."""
-GuidanceKind = Literal["answer", "mistakes", "partial_solution", "instruction", "text"]
+GuidanceKind = Literal[
+    "answer", "mistakes", "partial_solution", "instruction", "text", "localisation"
+]
 
 SOURCES: tuple[str, ...] = get_args(TokenSource)
 GUIDANCE_KINDS: tuple[str, ...] = get_args(GuidanceKind)
@@ -30,7 +32,8 @@ class Guidance:
 
     kind: GuidanceKind
     pieces: tuple[str, ...]
-    """One text for most kinds; the wrong answers of "mistakes"; the steps of a partial solution."""
+    """One text for most kinds; the wrong answers of "mistakes"; the steps of a partial solution, or
+    of the chain whose first wrong step is asked for ("localisation")."""
 
     def __post_init__(self) -> None:
         if self.kind not in GUIDANCE_KINDS:

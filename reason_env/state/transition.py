@@ -5,7 +5,7 @@ The Gymnasium environment is a thin shell around `transition`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from reason_env.codec import check_token_ids
 from reason_env.errors import ConfigError, StateError
@@ -25,6 +25,10 @@ class EpisodeRules:
     """Tokens a response may have before it is truncated."""
     max_steps: int = 64
     """Reasoning steps a response may have before it is truncated."""
+    stops: tuple[str, ...] = ()
+    """Texts that end a response when the step that holds them closes; the text from the first of
+    them on is not graded. A step is the unit, so that one action of many tokens and many actions of
+    one end at the same token."""
     stop_at_answer: bool = True
     r"""End with the first closed step that states an answer in a box or a `####` line; otherwise
     only at the end token. The first answer counts, so a response cannot try several."""
@@ -34,6 +38,23 @@ class EpisodeRules:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value!r}; raise the budget")
+        given = cast("object", self.stops)
+        stops = tuple(cast("Sequence[object]", given)) if isinstance(given, list | tuple) else (0,)
+        if not all(isinstance(stop, str) and stop for stop in stops):
+            raise ConfigError(
+                f"stops must be non-empty texts, got {given!r}; write them as (text, ...)"
+            )
+        object.__setattr__(self, "stops", stops)
+
+
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    r"""The text before the first stop; the whole text without one.
+
+    >>> before_stop("#### 72\n\nQuestion: What", ("Question:", "\n\n"))
+    '#### 72'
+    """
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return text[: min(found)] if found else text
 
 
 Grade = Callable[[str, Any], Verdict]
@@ -64,8 +85,8 @@ def transition(
 ) -> ReasonState:
     """Append an action to a state; the result depends on the tokens, not on how they are split.
 
-    Tokens are appended up to the first that ends the episode: an end token, the delimiter of a
-    step that states an answer (`stop_at_answer`), or a budget. The rest is dropped.
+    Tokens are appended up to the first that ends the episode: an end token, the delimiter of a step
+    that states an answer (`stop_at_answer`) or holds a stop, or a budget. The rest is dropped.
 
     Args:
         state: An open state (not over under `rules`).
@@ -88,26 +109,31 @@ def transition(
     extended = state.extend(room, source)
     for count in range(len(state.step_ends) + 1, len(extended.step_ends) + 1):
         so_far = extended.response[: extended.step_ends[count - 1]]
-        answered = rules.stop_at_answer and has_answer(codec.decode(so_far))
-        if answered or count >= rules.max_steps:
+        is_complete = completes(codec.decode(so_far), rules, has_answer)
+        if is_complete or count >= rules.max_steps:
             if len(so_far) < len(extended.response):
                 extended = extended.cut(count)
-            return graded(extended, grade) if answered else extended
+            return graded(extended, grade, rules) if is_complete else extended
     if room and room[-1] in codec.end_ids:
-        return graded(extended, grade)
+        return graded(extended, grade, rules)
     if close and not is_truncated(extended, rules):
-        return graded(extended.extend((codec.eos_id,), "env"), grade)
+        return graded(extended.extend((codec.eos_id,), "env"), grade, rules)
     return extended
 
 
-def graded(state: ReasonState, grade: Grade) -> ReasonState:
-    """Grade an open state and return it with the verdict."""
+def completes(text: str, rules: EpisodeRules, has_answer: Callable[[str], bool]) -> bool:
+    """Whether a response that ends in a closed step is complete: it has a stop or an answer."""
+    return before_stop(text, rules.stops) != text or (rules.stop_at_answer and has_answer(text))
+
+
+def graded(state: ReasonState, grade: Grade, rules: EpisodeRules) -> ReasonState:
+    """Grade an open state up to the first stop and return it with the verdict."""
     return ReasonState(
         problem=state.problem,
         codec=state.codec,
         guidance=state.guidance,
         response=state.response,
         sources=state.sources,
-        verdict=grade(state.text, state.problem.reference),
+        verdict=grade(before_stop(state.text, rules.stops), state.problem.reference),
         step_ends=state.step_ends,
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from reason_env.codec import Codec
 from reason_env.env import commits, may_commit
-from reason_env.state import EpisodeRules, ReasonState
+from reason_env.state import EpisodeRules, ReasonState, before_stop
 from reason_env.vector_env.token_table import Bools, decodes_by_joining, sign_state, token_table
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -84,8 +84,8 @@ class EpisodeRows:
             acts: Which episodes act, [N].
 
         Returns:
-            Which episodes are over; which of them ended by an answer or the end token; and the
-            response text by index of those that ended by an answer.
+            Which episodes are over; which of them ended by an answer, a stop or the end token; and
+            the response text by index of those that ended by an answer or a stop.
         """
         counts, rules, table = self.num_tokens, self._rules, self._table
         rows = np.flatnonzero(acts)
@@ -97,8 +97,13 @@ class EpisodeRows:
             closes[index] = self._codec.ends_step(self.response(index, self._bounds[index]))
         texts: dict[int, str] = {}
         is_answered = np.zeros(len(acts), dtype=np.bool_)
+        for index in np.flatnonzero(closes).tolist() if rules.stops else ():
+            text = self.text(index)
+            if before_stop(text, rules.stops) != text:
+                texts[index], is_answered[index] = text, True
         if rules.stop_at_answer:
-            for index in np.flatnonzero(closes & (self._signs >= table.suspect)).tolist():
+            is_open = closes & ~is_answered
+            for index in np.flatnonzero(is_open & (self._signs >= table.suspect)).tolist():
                 text = self._committed(index)
                 if text is not None:
                     texts[index], is_answered[index] = text, True

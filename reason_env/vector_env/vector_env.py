@@ -22,7 +22,7 @@ from gymnasium.vector.utils import batch_space
 
 from reason_env.env import ReasonEnv, verdict_fields
 from reason_env.errors import ConfigError, StateError
-from reason_env.state import ReasonState
+from reason_env.state import ReasonState, before_stop
 from reason_env.vector_env.arguments import autoreset_mode_of, checked_tokens, reset_mask, seeds_of
 from reason_env.vector_env.reset_cache import ResetCache
 from reason_env.vector_env.rows import EpisodeRows
@@ -201,7 +201,9 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         verdict = None
         if is_graded:
             reference = self._states[index].problem.reference
-            verdict = grade(text or self._rows.text(index), reference, self.env.grade_options)
+            whole = self._rows.text(index) if text is None else text
+            response = before_stop(whole, self.env.rules.stops)
+            verdict = grade(response, reference, self.env.grade_options)
         self._verdicts[index] = verdict
         infos = self._infos
         infos["outcome"][index] = "truncated" if verdict is None else verdict.outcome.value

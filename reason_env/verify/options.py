@@ -83,5 +83,26 @@ def benchmark_text() -> GradeOptions:
     )
 
 
-PRESETS = {"strict": gsm8k, "gsm8k": gsm8k, "math": competition, "text": benchmark_text}
+def dapo() -> GradeOptions:
+    """Options for DAPO's prompt, which asks for a last line `Answer: ...`."""
+    return GradeOptions(
+        markers=("answer:", "####", "final answer"), percent="sign_optional", constant="optional"
+    )
+
+
+def r1() -> GradeOptions:
+    """Options for DeepSeek-R1-Zero's prompt, which asks for the answer after `<answer>`."""
+    return GradeOptions(
+        markers=("<answer>", "####", "final answer"), percent="sign_optional", constant="optional"
+    )
+
+
+PRESETS = {
+    "strict": gsm8k,
+    "gsm8k": gsm8k,
+    "math": competition,
+    "text": benchmark_text,
+    "dapo": dapo,
+    "r1": r1,
+}
 """Name on the command line -> function that builds the options."""
