@@ -12,9 +12,8 @@ Control arms: the family's step checker instead of the policy ("checker"), a ran
 an offset in steps, and showing the reference answer to the localiser.
 
 Source: arXiv 2605.25507, "Credit Assignment with Resets in Language Model Reasoning", section on
-SRPO and the released code (github.com/Ankur-Samanta/SRPO, commit 67f4a26). The question's words are
-our choice, for the built-in base model; give other words with `--question` for a model that reads
-prose.
+SRPO and the released code (github.com/Ankur-Samanta/SRPO, commit 67f4a26). The question's words
+are the template's: those of the release for models that read prose.
 """
 
 import logging
@@ -69,8 +68,8 @@ class SRPOConfig(RRPOConfig):
     """Most tokens of the reply, which may go through the steps one by one before it names one."""
     show_answer: bool = False
     """Show the reference answer to the localiser (the paper's oracle variant)."""
-    question: str = "First wrong step?"
-    """Asked after the numbered steps [the paper does not print its prompt]."""
+    question: str | None = None
+    """Asked after the numbered steps; None: the template's wording of a localisation."""
     advantage: AdvantageConfig = field(default_factory=paper_advantage)
     loss: LossConfig = field(default_factory=paper_loss)
 

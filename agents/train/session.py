@@ -145,6 +145,7 @@ def _load_policy(
         dtype=config.dtype,
         max_batch_size=config.max_batch_size,
         engine=engine,
+        step_delimiter=config.env.step_delimiter,
     )
 
 

@@ -58,7 +58,9 @@ def run(words: list[str]) -> None:
         dtype=given.dtype,
         max_batch_size=given.max_batch_size,
         engine=given.engine,
+        step_delimiter=given.env.step_delimiter,
     )
+    out.print(Text(given.env.template_line(policy.codec)))
     env = given.env.make(policy.codec)
     ids = [item.problem_id for item in reason_env_of(env).problems][: config.num_problems]
     with out.status(f"sampling {config.samples} completions of {len(ids)} problems ..."):

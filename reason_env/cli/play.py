@@ -16,6 +16,7 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import FLAT
 from reason_env.cli import tables
 from reason_env.cli.flags import out, parsed
+from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig, ReasonEnv
 from reason_env.state import ReasonState
 
@@ -40,8 +41,8 @@ def run(words: list[str]) -> None:
     given = parsed(Play, words, prog="play")
     policy: Any = None
     if given.model is not None:
-        policy = LanguageModelPolicy.load(given.model)
-    codec: Any = "bytes" if policy is None else policy.codec
+        policy = LanguageModelPolicy.load(given.model, step_delimiter=given.env.step_delimiter)
+    codec = ByteCodec(given.env.step_delimiter) if policy is None else policy.codec
     env = given.env.make_bare(codec, granularity="step", format="text", render_mode="ansi")
     options = {} if given.problem is None else {"problem": given.problem}
     env.reset(seed=given.seed, options=options)

@@ -146,6 +146,7 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
         _check_own(place)
         session = build_session(config)
         is_default = config.learner.learning_rate is None
+        out.print(Text(config.env.template_line(session.policy.codec)))
         config = session.config
         line = learning_rate_line(config.learner, session.policy.model, is_default=is_default)
         out.print(Text(line))

@@ -131,6 +131,20 @@ class EnvConfig:
             num_examples=None,
         )
 
+    def template_line(self, codec: Codec) -> str:
+        """One line that names the template, and what chose it."""
+        if self.stack is not None:
+            return "template: the spec's"
+        name = load_template(self.template, None, codec).name
+        if self.template != AUTO:
+            return f"template: {name}"
+        reason = {
+            "ours": "the built-in codec",
+            "boxed": "the tokenizer has a chat template",
+            "boxed-plain": "the tokenizer has no chat template",
+        }
+        return f"template: {name} ({reason[name]}; --template names another)"
+
     def make(self, codec: Codec) -> gym.Env[Any, Any]:
         """Make the stack with format "tokens" and whole responses as actions."""
         spec = self._spec(codec)

@@ -7,13 +7,14 @@ return, the same end and the same state in all six.
 import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
 from reason_env.codec import Codec, load_codec
@@ -86,6 +87,7 @@ class ReasonEnv(gym.Env[Any, Any]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # pyright: ignore[reportIncompatibleVariableOverride]
     _np_random: Any = LazyGenerator()
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -198,6 +200,22 @@ class ReasonEnv(gym.Env[Any, Any]):
         self.observation_space, self.action_space = self.layout.spaces(
             self.codec, self._buffer.width
         )
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The spec that `gym.make` gives, with the examples that were drawn for the prompt.
+
+        So its JSON alone makes the same prompts.
+        """
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        if spec is not None and self.template.num_examples:
+            kwargs = spec.kwargs | {"template": self.template.to_dict()}
+            kwargs.pop("prompt", None)
+            spec = replace(spec, kwargs=kwargs)
+        self._spec = spec
 
     @property
     def state(self) -> ReasonState:

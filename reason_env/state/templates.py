@@ -285,7 +285,7 @@ def _check_field(key: str, value: Any) -> None:
     if form == "list of texts":
         is_right = isinstance(value, list | tuple)
         parts = cast("list[Any]", value) if is_right else ()
-    elif form == "object of texts":
+    elif form == "mapping of texts":
         is_right = isinstance(value, Mapping)
         parts = cast("Mapping[str, Any]", value).values() if is_right else ()
     elif form == "list of examples":
@@ -302,7 +302,7 @@ _FORMS: dict[str, str] = (
     | {
         "num_examples": "whole number",
         "stops": "list of texts",
-        "guidance": "object of texts",
+        "guidance": "mapping of texts",
         "examples": "list of examples",
     }
 )

@@ -10,7 +10,7 @@ from reason_env.agents.scripted import Asked, ScriptedPolicy, dry_run, scripted_
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ProblemSet
-from reason_env.state import localisation_guidance
+from reason_env.state import PromptTemplate, ReasonState, localisation_guidance
 
 CODEC = ByteCodec()
 PROBLEM = Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24")
@@ -241,8 +241,11 @@ def test_steps_are_numbered_from_one_and_stripped():
 
 
 def test_the_localiser_s_prompt_is_the_one_that_pretraining_teaches():
-    taught = localisation_guidance(STEPS)  # as `demonstrations` calls it
-    assert localisation_guidance(STEPS, SRPOConfig().question) == taught
+    state = ReasonState(problem=PROBLEM, codec=CODEC)
+    taught = state.with_guidance(localisation_guidance(STEPS))  # as `demonstrations` calls it
+    asked = state.with_guidance(localisation_guidance(STEPS, "First wrong step?"))
+    assert SRPOConfig().question is None
+    assert PromptTemplate().text(taught) == PromptTemplate().text(asked)
 
 
 def test_srpo_and_rrpo_share_their_defaults():

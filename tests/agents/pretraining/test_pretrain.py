@@ -19,7 +19,7 @@ from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem
 from reason_env.problems.families.family import split_of
-from reason_env.state import PromptTemplate, localisation_guidance
+from reason_env.state import PromptTemplate, ReasonState, localisation_guidance
 
 CODEC = ByteCodec()
 NAMES = sorted(FAMILIES)
@@ -271,8 +271,10 @@ def test_the_checks_setting_decides_whether_a_localisation_writes_operations():
 
 
 def test_the_question_for_the_wrong_step_numbers_the_steps():
-    text = localisation_guidance(("A:3+4 x=7\n", "#### 700")).pieces[0]
-    assert text == "1 A:3+4 x=7\n2 #### 700\nFirst wrong step?"
+    state = ReasonState(problem=PROBLEM, codec=CODEC)
+    state = state.with_guidance(localisation_guidance(("A:3+4 x=7\n", "#### 700")))
+    text = PromptTemplate().guidance_text(state)
+    assert text == "1 A:3+4 x=7\n2 #### 700\nFirst wrong step?\n"
 
 
 def test_a_concise_demonstration_never_rambles():
