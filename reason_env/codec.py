@@ -2,7 +2,8 @@
 
 A step boundary is an index into token ids, never into text, so that cutting a response at a step
 is exact. The step delimiter therefore belongs to the codec: a step ends with the first token after
-which the text since the last boundary contains the delimiter.
+which the text since the last boundary, without the white space that it begins with, contains the
+delimiter. A blank line therefore is no step; it belongs to the step that follows.
 
 The built-in `ByteCodec` is lossless for every Python string and has 258 ids and no files.
 `HuggingFaceCodec` wraps any Hugging Face tokenizer and re-encodes nothing: ids stay ids.
@@ -18,13 +19,17 @@ import hashlib
 import json
 import logging
 import operator
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from reason_env.errors import CodecError, ModelError, shown
 
+BLANKS = " \t\n\r\v\f"
+"""White space: the ASCII characters, each a single byte, so that it is found in bytes too."""
+DELIMITERS = {"line": "\n", "paragraph": "\n\n"}
+"""Step delimiters by name."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -71,13 +76,17 @@ class Codec(Protocol):
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Decode ids; special tokens give the empty string; valid ids never raise."""
+        """Decode ids; valid ids never raise.
+
+        End tokens give the empty string. Every other id gives text, so that a special token inside
+        a response separates what is before it from what is after it.
+        """
         ...
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Whether the last of these ids completes the delimiter (the others do not).
+        """Whether the last of these ids closes the step that they begin (the others do not).
 
-        An id that completes it alone also completes it after any other ids.
+        An id that closes a step alone also closes it after any other ids.
         """
         ...
 
@@ -111,12 +120,10 @@ class ByteCodec:
         """Create the codec.
 
         Args:
-            step_delimiter: Non-empty text that ends a reasoning step.
+            step_delimiter: Text that ends a reasoning step, or one of the names in `DELIMITERS`.
         """
-        if not step_delimiter:
-            raise CodecError("step_delimiter must not be empty, got ''; use '\\n'")
-        self.step_delimiter = step_delimiter
-        self._delimiter_ids = self.encode(step_delimiter)
+        self.step_delimiter = delimiter_of(step_delimiter)
+        self._delimiter_ids = self.encode(self.step_delimiter)
 
     @property
     def codec_id(self) -> str:
@@ -128,34 +135,47 @@ class ByteCodec:
         return tuple(text.encode("utf-8", "surrogatepass"))
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Decode ids; pad and end are empty; broken sequences become U+FFFD."""
+        """Decode ids; the end is empty; the pad and broken sequences become U+FFFD."""
         try:
             data = bytes(token_ids)
         except ValueError:
-            data = bytes(token for token in token_ids if token < PAD_ID)
+            # Byte 255 is in no text.
+            data = bytes(min(token, 255) for token in token_ids if token != EOS_ID)
         return data.decode("utf-8", _BROKEN)
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Whether these ids end with the delimiter's bytes."""
+        """Whether these ids end with the delimiter's bytes, after white space at the beginning."""
         size = len(self._delimiter_ids)
-        return tuple(step_token_ids[-size:]) == self._delimiter_ids
+        if tuple(step_token_ids[-size:]) != self._delimiter_ids:
+            return False
+        return _first_text(step_token_ids, 0) <= len(step_token_ids) - size
 
     def step_ends(self, token_ids: Sequence[int], begin: int, known: int) -> tuple[int, ...]:
         """Compute the function `step_ends` by a search in the bytes."""
         delimiter = bytes(self._delimiter_ids)
-        first = max(begin, known + 1 - len(delimiter))
+        first = max(_first_text(token_ids, begin), known + 1 - len(delimiter))
         try:
             data = bytes(token_ids[first:])
         except ValueError:
-            # Pad and end are in no delimiter, and byte 255 is in no text.
+            # Pad and end are in no delimiter, as byte 255.
             data = bytes(min(token, 255) for token in token_ids[first:])
         ends: list[int] = []
         at = data.find(delimiter)
         while at >= 0:
             at += len(delimiter)
             ends.append(first + at)
-            at = data.find(delimiter, at)
+            at = data.find(delimiter, _first_text(data, at))
         return tuple(ends)
+
+
+_BLANK_BYTES = frozenset(BLANKS.encode())
+
+
+def _first_text(token_ids: Sequence[int], begin: int) -> int:
+    """The index of the first byte from `begin` on that is no white space, or the length."""
+    while begin < len(token_ids) and token_ids[begin] in _BLANK_BYTES:
+        begin += 1
+    return begin
 
 
 def _surrogate_or_replacement(error: UnicodeError) -> tuple[str, int]:
@@ -178,7 +198,8 @@ class HuggingFaceCodec:
 
     Text round-trips as far as the tokenizer allows: with byte-level tokenizers always, unless they
     normalise (Qwen's compose accents). Text is data: a written-out `<|end|>` encodes to characters,
-    never to the special token. Special tokens inside a response decode to the empty string.
+    never to the special token. End tokens decode to the empty string and every other special token
+    as it is written: a response `#### 4<|pad|>2` answers `4<|pad|>2`, neither 42 nor 4.
     """
 
     def __init__(
@@ -188,7 +209,7 @@ class HuggingFaceCodec:
 
         Args:
             tokenizer: A `transformers` tokenizer, fast or slow, with an end token.
-            step_delimiter: Non-empty text that ends a reasoning step.
+            step_delimiter: Text that ends a reasoning step, or one of the names in `DELIMITERS`.
             end_ids: Ids that end a response as the tokenizer's end token does, such as the end of a
                 turn; `load_codec` takes them from the model's files.
 
@@ -196,8 +217,7 @@ class HuggingFaceCodec:
             CodecError: The tokenizer has no end token, an end is no special token, or the
                 delimiter is empty.
         """
-        if not step_delimiter:
-            raise CodecError("step_delimiter must not be empty, got ''; use '\\n'")
+        step_delimiter = delimiter_of(step_delimiter)
         if tokenizer.eos_token_id is None:
             raise CodecError(
                 "tokenizer must have an eos_token, got None; set tokenizer.eos_token before use"
@@ -209,7 +229,6 @@ class HuggingFaceCodec:
         pad = tokenizer.pad_token_id
         self.pad_id = self.eos_id if pad is None else int(pad)
         special_ids = sorted(map(int, tokenizer.all_special_ids))
-        self._silent_ids = frozenset((*special_ids, *self.end_ids))
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         # Not len(tokenizer), because a vocabulary may have holes below its largest id.
         self.vocab_size = int(vocabulary[-1][1]) + 1
@@ -230,36 +249,46 @@ class HuggingFaceCodec:
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...] | None:
         """The bytes of each id if decoding only joins them, else None."""
-        return byte_table(self.tokenizer, self._silent_ids, self.vocab_size)
+        return byte_table(self.tokenizer, self.end_ids, self.vocab_size)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Decode ids without special tokens."""
+        """Decode ids without end tokens."""
         known = self.token_bytes
         if known is not None:
             return b"".join([known[token] for token in token_ids]).decode("utf-8", "replace")
-        kept = [int(token) for token in token_ids if int(token) not in self._silent_ids]
+        kept = [int(token) for token in token_ids if int(token) not in self.end_ids]
         return self.tokenizer.decode(
             kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
 
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
-        """Whether the text of these ids contains the delimiter."""
-        last = int(step_token_ids[-1])
-        text = self._token_texts.get(last)
+        """Whether the text of these ids, white space at its beginning apart, has the delimiter."""
+        return self.may_end_step(step_token_ids[-1]) and (
+            self.step_delimiter in self.decode(step_token_ids).lstrip(BLANKS)
+        )
+
+    def may_end_step(self, token_id: int) -> bool:
+        """Whether the token closes a step after some ids: its text has the delimiter's last part.
+
+        A token may hold only the last bytes of a character, and then decodes to U+FFFD alone.
+        """
+        text = self.token_text(token_id)
+        return self.step_delimiter[-1] in text or text.startswith("\ufffd")
+
+    def token_text(self, token_id: int) -> str:
+        """The text of a token alone."""
+        text = self._token_texts.get(token_id)
         if text is None:
-            text = self._token_texts.setdefault(last, self.decode([last]))
-        if self.step_delimiter in text:
-            return True
-        # A token may hold only the last bytes of a character, and then decodes to U+FFFD alone.
-        if self.step_delimiter[-1] not in text and not text.startswith("\ufffd"):
-            return False
-        return self.step_delimiter in self.decode(step_token_ids)
+            text = self._token_texts.setdefault(int(token_id), self.decode([token_id]))
+        return text
 
 
 def step_ends(
     codec: Codec, token_ids: Sequence[int], *, begin: int = 0, known: int = 0
 ) -> tuple[int, ...]:
     r"""Find the index just after each step that closes in `token_ids[known:]`.
+
+    The blank line of a paragraph begins the next step:
 
     Args:
         codec: Defines the delimiter.
@@ -270,17 +299,52 @@ def step_ends(
     >>> codec = ByteCodec()
     >>> step_ends(codec, codec.encode("ab\nc\nd"))
     (3, 5)
+    >>> step_ends(codec, codec.encode("First.\n\nThen.\n"))
+    (7, 14)
     >>> step_ends(codec, codec.encode("ab\nc\nd"), begin=3, known=4)
     (5,)
     """
     if type(codec) is ByteCodec:
         return codec.step_ends(token_ids, begin, known)
+    may_end = codec.may_end_step if type(codec) is HuggingFaceCodec else lambda _: True
     ends: list[int] = []
     for end in range(max(begin, known) + 1, len(token_ids) + 1):
-        if codec.ends_step(token_ids[begin:end]):
+        if may_end(token_ids[end - 1]) and codec.ends_step(token_ids[begin:end]):
             ends.append(end)
             begin = end
     return tuple(ends)
+
+
+def has_text(codec: Codec, token_ids: Sequence[int]) -> bool:
+    r"""Whether any of these tokens alone has text other than white space.
+
+    >>> has_text(ByteCodec(), (10, 32, 257)), has_text(ByteCodec(), (10, 65))
+    (False, True)
+    """
+    if type(codec) is ByteCodec:
+        return any(token not in _BLANK_BYTES and token != EOS_ID for token in token_ids)
+    text_of = codec.token_text if type(codec) is HuggingFaceCodec else _text_of(codec)
+    return any(text_of(token).strip(BLANKS) for token in token_ids)
+
+
+def _text_of(codec: Codec) -> Callable[[int], str]:
+    return lambda token: codec.decode((token,))
+
+
+def delimiter_of(given: str) -> str:
+    r"""The step delimiter that is given by its name or as itself.
+
+    >>> delimiter_of("paragraph"), delimiter_of(";")
+    ('\n\n', ';')
+
+    Raises:
+        CodecError: It is empty.
+    """
+    if not given:
+        raise CodecError(
+            f"step_delimiter must be a text or one of {', '.join(DELIMITERS)}, got ''; use 'line'"
+        )
+    return DELIMITERS.get(given, given)
 
 
 def check_token_ids(codec: Codec, token_ids: Iterable[int]) -> tuple[int, ...]:
@@ -387,19 +451,19 @@ _PIECE = 4096
 
 
 def byte_table(
-    tokenizer: Any, special_ids: Collection[int], vocab_size: int
+    tokenizer: Any, silent_ids: Collection[int], vocab_size: int
 ) -> tuple[bytes, ...] | None:
     """The bytes of each id, [vocab_size]; None if decoding does more than join them.
 
     Args:
         tokenizer: A `transformers` tokenizer.
-        special_ids: Ids whose text is empty.
+        silent_ids: Ids whose text is empty.
         vocab_size: Number of ids; unused ids are empty too.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if type(getattr(backend, "decoder", None)).__name__ != "ByteLevel":
         return None
-    known = [token for token in range(vocab_size) if token not in special_ids]
+    known = [token for token in range(vocab_size) if token not in silent_ids]
     table = [b""] * vocab_size
     for token in known:
         table[token] = _bytes_of(backend.id_to_token(token) or "")

@@ -1,4 +1,3 @@
-import itertools
 import random
 
 import pytest
@@ -85,12 +84,13 @@ def test_broken_utf8_becomes_one_replacement_for_each_stray_byte():
     assert codec.decode([0xF4, 0x90, 0x80, 0x80]) == "\ufffd" * 4  # beyond U+10FFFF
 
 
-def test_pad_and_end_ids_decode_to_nothing_at_any_position():
+def test_the_end_decodes_to_nothing_and_the_pad_to_a_mark_at_any_position():
     codec = ByteCodec()
     assert (codec.pad_id, codec.eos_id, codec.vocab_size) == (256, 257, 258)
-    assert codec.decode([256, 0x41, 257, 0x42, 256]) == "AB"
+    assert codec.decode([256, 0x41, 257, 0x42, 256]) == "\ufffdAB\ufffd"
     assert codec.decode([257]) == ""
-    assert codec.decode([0xE2, 256, 0x88, 0x9A]) == "√"
+    assert codec.decode([0xE2, 0x88, 257, 0x9A]) == "√"
+    assert codec.decode([0xE2, 256, 0x88, 0x9A]) == "\ufffd" * 4
 
 
 def test_codec_ids_differ_by_delimiter():
@@ -100,14 +100,42 @@ def test_codec_ids_differ_by_delimiter():
 
 def test_a_step_ends_just_after_its_delimiter():
     codec = ByteCodec()
-    assert step_ends(codec, codec.encode("\nab\n\ncd")) == (1, 4, 5)
+    assert step_ends(codec, codec.encode("ab\ncd\nef")) == (3, 6)
     assert step_ends(codec, codec.encode("ab")) == ()
     assert step_ends(codec, ()) == ()
 
 
+def test_a_blank_line_is_no_step_and_begins_the_next_one():
+    codec = ByteCodec()
+    assert step_ends(codec, codec.encode("\nab\n\ncd")) == (4,)
+    assert step_ends(codec, codec.encode(" \t\r\n\v\f\n")) == ()
+    assert step_ends(codec, codec.encode("First..\n\nThen..\n")) == (8, 16)
+    # Only white space of ASCII is blank.
+    assert step_ends(codec, codec.encode("\u00a0\n")) == (3,)
+    assert step_ends(ByteCodec(" ;"), ByteCodec().encode(" ; ;")) == (4,)
+    assert step_ends(ByteCodec(";"), ByteCodec().encode("; ;a;")) == (1, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("line", "\n"), ("paragraph", "\n\n"), ("lines", "lines")]
+)
+def test_a_delimiter_is_given_by_its_name_or_as_itself(name, text):
+    tokenizer = byte_level_tokenizer()
+    for named, own in (
+        (ByteCodec(name), ByteCodec(text)),
+        (HuggingFaceCodec(tokenizer, name), HuggingFaceCodec(tokenizer, text)),
+        (load_codec("bytes", step_delimiter=name), ByteCodec(text)),
+    ):
+        assert (named.step_delimiter, named.codec_id) == (text, own.codec_id)
+    problems = ProblemSet("t", (Problem(problem_id="t/0", question="12*3=?", answer="36"),))
+    env = ReasonEnv(problems, step_delimiter=name)
+    assert env.codec.codec_id == ByteCodec(text).codec_id
+    assert ReasonEnv(problems, step_delimiter=name, codec=ByteCodec(text)).codec is not None
+
+
 def test_a_delimiter_of_several_tokens_ends_a_step_only_when_it_is_whole():
     codec = ByteCodec("\n\n")
-    assert step_ends(codec, codec.encode("a\nb\n\nc\n\n\n\n\n")) == (5, 8, 10)
+    assert step_ends(codec, codec.encode("a\nb\n\nc\n\n\n\n\nd\n\n")) == (5, 8, 14)
     accented = ByteCodec("√")
     assert step_ends(accented, accented.encode("a√b√")) == (4, 8)
     assert step_ends(accented, accented.encode("a√")[:-1]) == ()
@@ -137,15 +165,33 @@ def test_step_ends_do_not_depend_on_how_the_ids_are_divided_into_calls(delimiter
     assert found == whole
 
 
-@given(st.text("ab\n", max_size=24), st.sampled_from(["\n", "\n\n", "ab"]))
-@settings(deadline=None)
-def test_steps_of_bytes_are_the_texts_that_splitting_gives(text, delimiter):
+def defined_step_ends(codec, ids):
+    """The definition: the first token after which the stripped text has the delimiter."""
+    found, begin = [], 0
+    for end in range(1, len(ids) + 1):
+        if codec.step_delimiter in codec.decode(ids[begin:end]).lstrip(" \t\n\r\v\f"):
+            found.append(end)
+            begin = end
+    return tuple(found)
+
+
+BYTES_OF_STEPS = st.lists(st.sampled_from([*b"ab\n\n \t;", 0xE2, 0x88, 0x9A, 0xC2, 0xA0, 256]))
+DELIMITERS_OF_ALL_KINDS = st.sampled_from(["\n", "\n\n", "ab", "√", ";", " ;", "; ", "\na", "\t\n"])
+
+
+@given(BYTES_OF_STEPS, DELIMITERS_OF_ALL_KINDS, st.booleans())
+@settings(deadline=None, max_examples=400)
+def test_steps_of_bytes_end_where_the_definition_says(ids, delimiter, has_end):
     codec = ByteCodec(delimiter)
-    ids = codec.encode(text)
-    bounds = [0, *step_ends(codec, ids), len(ids)]
-    pieces = [codec.decode(ids[a:b]) for a, b in itertools.pairwise(bounds)]
-    parts = text.split(delimiter)
-    assert pieces == [part + delimiter for part in parts[:-1]] + [parts[-1]]
+    ids = tuple(ids) + (257,) * has_end
+    expected = defined_step_ends(codec, ids)
+    assert step_ends(codec, ids) == expected
+    one_by_one: tuple[int, ...] = ()
+    for size in range(1, len(ids) + 1):
+        begin = one_by_one[-1] if one_by_one else 0
+        assert codec.ends_step(ids[begin:size]) == (size in expected)
+        one_by_one += step_ends(codec, ids[:size], begin=begin, known=size - 1)
+    assert one_by_one == expected
 
 
 @given(ANY_TEXT.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text)))
@@ -169,10 +215,25 @@ def test_a_special_token_written_out_is_text_and_never_the_token():
     assert codec.tokenizer.encode("<|end|>", add_special_tokens=False) == [codec.eos_id]
 
 
-def test_special_tokens_inside_a_response_decode_to_nothing():
+def test_end_tokens_decode_to_nothing_and_other_special_tokens_as_they_are_written():
     codec = _BYTE_LEVEL
     a, b = codec.encode("a"), codec.encode("b")
-    assert codec.decode([*a, codec.eos_id, *b, codec.pad_id]) == "ab"
+    assert codec.decode([*a, codec.eos_id, *b, codec.pad_id]) == "ab<|pad|>"
+    further = HuggingFaceCodec(codec.tokenizer, end_ids=(codec.pad_id,))
+    assert further.decode([*a, codec.eos_id, *b, codec.pad_id]) == "ab"
+
+
+@pytest.mark.parametrize("text", ["#### 4|2", "\\boxed{4|2}", "#### |42", "#### 42|"])
+@pytest.mark.parametrize("codec_of", [lambda: _BYTE_LEVEL, ByteCodec])
+def test_a_special_token_inside_an_answer_never_joins_what_it_separates(text, codec_of):
+    codec = codec_of()
+    problems = ProblemSet("t", (Problem(problem_id="t/0", question="?", answer="42"),))
+    env = ReasonEnv(problems, codec=codec, granularity="response", format="tokens")
+    before, after = text.split("|")
+    for mark, outcome in (((), "correct"), ((codec.pad_id,), "incorrect")):
+        env.reset(seed=0)
+        info = env.step((*codec.encode(before), *mark, *codec.encode(after)))[-1]
+        assert info["outcome"] == outcome
 
 
 def test_the_end_tokens_are_those_of_tokenizer_and_model_the_tokenizers_first(tmp_path, caplog):
@@ -312,12 +373,7 @@ def test_a_tokenizer_step_ends_at_the_first_token_at_which_its_text_holds_the_de
 ):
     codec = HuggingFaceCodec(_BYTE_LEVEL.tokenizer, step_delimiter=delimiter)
     ids = [token for token in ids if token < codec.vocab_size]
-    expected, begin = [], 0
-    for end in range(1, len(ids) + 1):
-        if delimiter in codec.decode(ids[begin:end]):
-            expected.append(end)
-            begin = end
-    assert step_ends(codec, ids) == tuple(expected)
+    assert step_ends(codec, ids) == defined_step_ends(codec, ids)
 
 
 def test_codec_ids_differ_by_end_token_delimiter_and_vocabulary_size():
@@ -369,7 +425,7 @@ def test_a_token_id_that_is_no_integer_is_refused(wrong):
 
 
 def test_an_empty_delimiter_is_refused_by_both_codecs():
-    message = r"^step_delimiter must not be empty, got ''; use '\\n'$"
+    message = r"^step_delimiter must be a text or one of line, paragraph, got ''; use 'line'$"
     with pytest.raises(CodecError, match=message):
         ByteCodec("")
     with pytest.raises(CodecError, match=message):

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
-from reason_env.codec import Codec
+from reason_env.codec import Codec, delimiter_of
 from reason_env.env.arguments import load_template, with_examples
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spec import checked_spec
@@ -105,10 +105,11 @@ class EnvConfig:
             template, own = self.template, "\n"
         else:
             arguments = self._spec().kwargs
-            template, own = arguments.get("template", AUTO), arguments.get("step_delimiter", "\n")
+            template = arguments.get("template", AUTO)
+            own = delimiter_of(str(arguments.get("step_delimiter", "\n")))
         # Every template that "auto" may stand for has lines as steps.
         if own != "\n" or template is None or template == AUTO:
-            return str(own)
+            return own
         return read_template(template).step_delimiter
 
     def resolved(self, codec: Codec) -> "EnvConfig":

@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
-from reason_env.codec import Codec, load_codec
+from reason_env.codec import Codec, delimiter_of, load_codec
 from reason_env.env.arguments import (
     build,
     load_grade_options,
@@ -124,7 +124,8 @@ class ReasonEnv(gym.Env[Any, Any]):
             granularity: What one action is: a token, a reasoning step, or the whole response.
             format: "text" (str) or "tokens" (ids; nothing is ever tokenised twice).
             codec: "bytes", the directory or hub name of a Hugging Face tokenizer, or a codec.
-            step_delimiter: Text that ends a reasoning step, for a codec given by name.
+            step_delimiter: Text that ends a reasoning step, or "line" or "paragraph", for a codec
+                given by name.
             prompt: The texts of the prompt, or their fields, instead of a template.
             template: A template's name, a JSON file or its fields; "auto" (the default of
                 `gym.make`) chooses by the tokenizer. None: the built-in base model's, as in specs
@@ -144,7 +145,7 @@ class ReasonEnv(gym.Env[Any, Any]):
         if render_mode not in (None, "ansi"):
             raise RenderModeError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
         self.layout = Layout(granularity=granularity, format=format)
-        is_name = isinstance(codec, str)
+        is_name, step_delimiter = isinstance(codec, str), delimiter_of(step_delimiter)
         self.codec: Codec = (
             load_codec(codec, step_delimiter=step_delimiter) if isinstance(codec, str) else codec
         )

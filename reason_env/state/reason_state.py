@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from reason_env.codec import ByteCodec, Codec, check_token_ids, step_ends
+from reason_env.codec import ByteCodec, Codec, check_token_ids, has_text, step_ends
 from reason_env.errors import StateError, shown
 from reason_env.problem import Problem
 from reason_env.state.parts import (
@@ -90,22 +90,26 @@ class ReasonState:
 
     @property
     def num_steps(self) -> int:
-        """Closed steps plus the open one, if any token but the end follows the last boundary."""
+        """Closed steps plus the open one, if any text follows the last boundary."""
         return len(self._bounds) - 1
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The response's steps as text, delimiters included; the last may be open."""
+        """The response's steps as text, delimiters included; the last may be open.
+
+        A step includes the white space before it; white space after the last is in no step.
+        """
         return tuple(self.codec.decode(self.response[a:b]) for a, b in pairwise(self._bounds))
 
     @property
     def _bounds(self) -> tuple[int, ...]:
-        """0 and the index just after each step; a final end token belongs to no step."""
+        """0 and the index just after each step; blanks and ends after the last are in no step."""
         size = len(self.response)
         while size and self.response[size - 1] in self.codec.end_ids:
             size -= 1
         closed = (0, *self.step_ends)
-        return (*closed, size) if size > closed[-1] else closed
+        is_open = has_text(self.codec, self.response[closed[-1] : size])
+        return (*closed, size) if is_open else closed
 
     @property
     def state_id(self) -> str:

@@ -29,15 +29,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from reason_env.codec import Codec, HuggingFaceCodec
+from reason_env.codec import DELIMITERS, Codec, HuggingFaceCodec, delimiter_of
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import Problem
 from reason_env.state.prompt import Example, PromptTemplate
 
 AUTO = "auto"
 """The name that leaves the choice to `chosen_name`."""
-DELIMITERS: Mapping[str, str] = {"line": "\n", "paragraph": "\n\n"}
-"""Name of a step delimiter -> its text."""
 _BASE = "base"
 _EXAMPLE_HINT = "write the response of an example, as in {solution}\\n#### {answer}\\n\\n"
 
@@ -82,7 +80,7 @@ class Template:
     @property
     def step_delimiter(self) -> str:
         """The text that ends a reasoning step."""
-        return DELIMITERS.get(self.delimiter, self.delimiter)
+        return delimiter_of(self.delimiter)
 
     @property
     def is_complete(self) -> bool:

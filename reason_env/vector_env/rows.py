@@ -57,6 +57,8 @@ class EpisodeRows:
         self._bounds: Ints = np.zeros(num_envs, dtype=np.int64)
         self._ends = np.zeros((num_envs, min(rules.max_steps, rules.max_tokens)), dtype=np.int32)
         self._signs = np.zeros(num_envs, dtype=np.uint8)
+        self._is_blank = np.ones(num_envs, dtype=np.bool_)
+        """The open step has no text yet."""
 
     def begin(self, index: int, prompt_ids: np.ndarray[Any, Any], state: ReasonState) -> None:
         """Overwrite a row with the start of an episode."""
@@ -69,12 +71,14 @@ class EpisodeRows:
         closed = self._closed[index] = len(state.step_ends)
         self._bounds[index] = self._signs[index] = 0
         self.num_steps[index] = 0
+        self._is_blank[index] = True
         if state.response:
             row[size:begun] = state.response
             self._ends[index, :closed] = state.step_ends
             self._bounds[index] = state.step_ends[-1] if closed else 0
             self._signs[index] = self._sign_state(state.text)
             self.num_steps[index] = state.num_steps
+            self._is_blank[index] = state.num_steps == closed
 
     def append(self, tokens: Ints, acts: Bools) -> tuple[Bools, Bools, dict[int, str]]:
         """Append a token to each episode that acts.
@@ -92,7 +96,7 @@ class EpisodeRows:
         self.ids[rows, self._prompt_sizes[rows] + counts[rows]] = tokens[rows]
         counts += acts
         self._signs = np.where(acts, table.next_sign[self._signs, tokens], self._signs)
-        closes = acts & table.closes[tokens]
+        closes = acts & (table.closes[tokens] | (table.closes_text[tokens] & ~self._is_blank))
         for index in np.flatnonzero(acts & table.may_close[tokens]).tolist():
             closes[index] = self._codec.ends_step(self.response(index, self._bounds[index]))
         texts: dict[int, str] = {}
@@ -111,7 +115,8 @@ class EpisodeRows:
         self._ends[rows, self._closed[rows]] = self._bounds[rows] = counts[rows]
         self._closed[rows] += 1
         is_end = acts & table.ends[tokens]
-        np.add(self._closed, self._bounds < counts - is_end, out=self.num_steps)
+        self._is_blank = closes | (self._is_blank & (table.is_blank[tokens] | ~acts))
+        np.add(self._closed, ~self._is_blank, out=self.num_steps)
         is_full = closes & ~is_answered & (self._closed >= rules.max_steps)
         is_graded = is_answered | (is_end & ~is_full)
         return is_graded | is_full | (acts & (counts >= rules.max_tokens)), is_graded, texts

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec
+from reason_env.codec import BLANKS, ByteCodec, Codec, HuggingFaceCodec
 from reason_env.env import COMMITMENT_SIGNS
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -34,8 +34,12 @@ class TokenTable:
     """The token ends the response, [vocab_size]."""
     closes: Bools
     """The token ends a reasoning step after any other tokens, [vocab_size]."""
+    closes_text: Bools
+    """The token ends the step if any text precedes it in the step, [vocab_size]."""
     may_close: Bools
     """Whether it ends one depends on the tokens before it, [vocab_size]."""
+    is_blank: Bools
+    """The token alone has no text other than white space, [vocab_size]."""
     next_sign: np.ndarray[Any, np.dtype[np.uint8]]
     """State before, token -> state after, [states, vocab_size]; 0 is "no sign"."""
     suspect: int
@@ -53,7 +57,9 @@ def token_table(codec: Codec) -> TokenTable:
     >>> from reason_env import ByteCodec
     >>> table = token_table(ByteCodec())
     >>> table.closes.nonzero()[0].tolist(), table.may_close.any(), table.next_sign.shape
-    ([10], np.False_, (13, 258))
+    ([], np.False_, (13, 258))
+    >>> table.closes_text.nonzero()[0].tolist(), table.is_blank.nonzero()[0].tolist()
+    ([10], [9, 10, 11, 12, 13, 32, 257])
     >>> token_table(ByteCodec("\n\n")).may_close.nonzero()[0].tolist()
     [10]
     """
@@ -68,11 +74,15 @@ def token_table(codec: Codec) -> TokenTable:
     ends = np.zeros(codec.vocab_size, dtype=np.bool_)
     ends[list(codec.end_ids)] = True
     is_joined = decodes_by_joining(codec)
+    # The delimiter in a token's own text may not be there after the neighbours changed the text.
+    has_delimiter = np.array([is_joined and codec.step_delimiter in text for text in texts])
     next_sign = _exact_states(texts) if is_joined else _suspect_states(texts)
     return TokenTable(
         ends=ends,
         closes=closes,
-        may_close=candidates & ~closes,
+        closes_text=has_delimiter & ~closes,
+        may_close=candidates & ~closes & ~has_delimiter,
+        is_blank=np.array([not text.strip(BLANKS) for text in texts]),
         next_sign=next_sign,
         suspect=len(next_sign) - 1 if is_joined else 1,
     )

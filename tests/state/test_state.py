@@ -110,7 +110,15 @@ def test_steps_are_closed_by_the_delimiter_and_the_last_may_be_open():
     assert (state.num_steps, state.step_ends) == (3, (3, 6))
     assert state_of().steps == ()
     assert state_of().num_steps == 0
-    assert state_of("\n").steps == ("\n",)
+    assert state_of("\n").steps == ()
+
+
+def test_white_space_belongs_to_the_step_after_it_and_after_the_last_to_none():
+    state = state_of("\n ab\n\ncd\n \n").extend((EOS,))
+    assert state.steps == ("\n ab\n", "\ncd\n")
+    assert (state.num_steps, state.step_ends) == (2, (5, 9))
+    assert state.cut(2).text == "\n ab\n\ncd\n"
+    assert state_of("ab\n \n").extend(CODEC.encode("c")).steps == ("ab\n", " \nc")
 
 
 def test_a_state_that_is_built_from_its_fields_finds_its_steps():
@@ -160,8 +168,9 @@ def test_guidance_accumulates_and_is_removed_as_a_whole():
 
 def test_characters_of_the_step_before_do_not_complete_a_delimiter():
     state = state_of("a\n\n", codec=ByteCodec("\n\n")).extend(CODEC.encode("\n"))
-    assert state.steps == ("a\n\n", "\n")
-    assert state.extend(CODEC.encode("\nb")).steps == ("a\n\n", "\n\n", "b")
+    assert state.steps == ("a\n\n",)
+    assert state.extend(CODEC.encode("b\n\n")).steps == ("a\n\n", "\nb\n\n")
+    assert state_of("aa", codec=ByteCodec("aa")).extend(CODEC.encode("a")).steps == ("aa", "a")
 
 
 @given(states(), st.data())
