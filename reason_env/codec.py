@@ -306,10 +306,12 @@ def step_ends(
     """
     if type(codec) is ByteCodec:
         return codec.step_ends(token_ids, begin, known)
-    may_end = codec.may_end_step if type(codec) is HuggingFaceCodec else lambda _: True
+    may_end = codec.may_end_step if type(codec) is HuggingFaceCodec else None
     ends: list[int] = []
     for end in range(max(begin, known) + 1, len(token_ids) + 1):
-        if may_end(token_ids[end - 1]) and codec.ends_step(token_ids[begin:end]):
+        if may_end is not None and not may_end(token_ids[end - 1]):
+            continue
+        if codec.ends_step(token_ids[begin:end]):
             ends.append(end)
             begin = end
     return tuple(ends)

@@ -103,7 +103,6 @@ def _compare_steps(
 ) -> RestartAdvantages:
     """Estimate r(a', then pi) - r(a, then pi) at each state."""
     inner = reason_env_of(pair.env)
-    stops = step_stop_ids(inner.codec)
     contexts = [
         Context(
             token_ids=inner.prompt.token_ids(state) + state.response,
@@ -113,12 +112,10 @@ def _compare_steps(
         for state in states
     ]
 
-    def first_steps(policy: Policy) -> tuple[list[Completion], int]:
-        drawn = policy.sample(contexts, pair.sampling, seed=step_seed, stop_ids=stops)
-        steps = [_first_step(inner.codec, one) for (one,) in drawn]
-        return steps, sum(len(one.token_ids) for (one,) in drawn)
-
-    (old_steps, old_tokens), (new_steps, new_tokens) = map(first_steps, (pair.old, pair.new))
+    (old_steps, old_tokens), (new_steps, new_tokens) = (
+        _sample_steps(policy, contexts, states, pair.sampling, step_seed)
+        for policy in (pair.old, pair.new)
+    )
     differing = [
         index
         for index, (old, new) in enumerate(zip(old_steps, new_steps, strict=True))
@@ -164,33 +161,82 @@ def _continue(
     drawn = pair.old.sample(following, pair.sampling, seed=seed) if following else []
     whole = list(steps)
     for index, (rest,) in zip(unfinished, drawn, strict=True):
-        whole[index] = Completion(
-            token_ids=steps[index].token_ids + rest.token_ids,
-            log_probs=steps[index].log_probs + rest.log_probs,
-            is_finished=rest.is_finished,
-        )
+        whole[index] = _joined(steps[index], rest)
     return whole
 
 
+def _sample_steps(
+    policy: Policy,
+    contexts: Sequence[Context],
+    states: Sequence[ReasonState],
+    sampling: SamplingConfig,
+    seed: int,
+) -> tuple[list[Completion], int]:
+    """Sample the step that follows each state; count the sampled tokens.
+
+    A delimiter after nothing but white space stops the sampling and closes no step; sampling then
+    goes on after it, with other random numbers.
+    """
+    stops = step_stop_ids(policy.codec)
+    drawn = policy.sample(contexts, sampling, seed=seed, stop_ids=stops)
+    steps: list[Completion] = []
+    num_tokens = 0
+    for index, (context, state, (first,)) in enumerate(zip(contexts, states, drawn, strict=True)):
+        whole, step = first, _first_step(state, first)
+        while whole.is_finished and not step.is_finished and not _ends_after(state, step):
+            room = context.max_new_tokens - len(whole.token_ids)
+            if room < 1:
+                break
+            # One context a call: its random numbers depend on no other, so that equal policies
+            # sample equal steps.
+            entropy = (seed, index, len(whole.token_ids))
+            own_seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1
+            following = replace(
+                context, token_ids=context.token_ids + whole.token_ids, max_new_tokens=room
+            )
+            ((rest,),) = policy.sample([following], sampling, seed=int(own_seed), stop_ids=stops)
+            whole = _joined(whole, rest)
+            step = _first_step(state, whole)
+        steps.append(step)
+        num_tokens += len(whole.token_ids)
+    return steps, num_tokens
+
+
+def _joined(first: Completion, rest: Completion) -> Completion:
+    return Completion(
+        token_ids=first.token_ids + rest.token_ids,
+        log_probs=first.log_probs + rest.log_probs,
+        is_finished=rest.is_finished,
+    )
+
+
 def step_stop_ids(codec: Codec) -> tuple[int, ...]:
-    """List the end tokens and every id that ends a step regardless of the ids before it.
+    """List the end tokens and every id that closes a step after any text.
 
     A delimiter of several ids is not among them; `_first_step` cuts what is sampled after it.
     """
-    delimiters = [token for token in range(codec.vocab_size) if codec.ends_step((token,))]
+    ids = range(codec.vocab_size)
+    delimiters = [token for token in ids if codec.step_delimiter in codec.decode((token,))]
     return tuple(dict.fromkeys((*codec.end_ids, *delimiters)))
 
 
-def _first_step(codec: Codec, completion: Completion) -> Completion:
-    """Cut the completion after the first step; finished if that ends the response."""
-    ends = step_ends(codec, completion.token_ids)
-    size = ends[0] if ends else len(completion.token_ids)
+def _first_step(state: ReasonState, completion: Completion) -> Completion:
+    """Cut the completion after the step that it closes first; finished if the response ends."""
+    ends = _ends_after(state, completion)
+    size = ends[0] - len(state.response) if ends else len(completion.token_ids)
     token_ids = completion.token_ids[:size]
     return Completion(
         token_ids=token_ids,
         log_probs=completion.log_probs[:size],
-        is_finished=bool(token_ids) and token_ids[-1] in codec.end_ids,
+        is_finished=bool(token_ids) and token_ids[-1] in state.codec.end_ids,
     )
+
+
+def _ends_after(state: ReasonState, completion: Completion) -> tuple[int, ...]:
+    """Index just after each step that the completion closes in the response."""
+    begin = state.step_ends[-1] if state.step_ends else 0
+    whole = state.response + completion.token_ids
+    return step_ends(state.codec, whole, begin=begin, known=len(state.response))
 
 
 class _ReplayPolicy:

@@ -16,8 +16,13 @@ from reason_env.agents.cpi.estimators import (
 )
 from reason_env.agents.cpi.interval import advantage_interval
 from reason_env.agents.cpi.restarts import Restart, draw_restarts, initial_restarts
-from reason_env.agents.cpi.step_advantages import step_advantages, step_states, step_stop_ids
-from reason_env.agents.engines import SamplingConfig
+from reason_env.agents.cpi.step_advantages import (
+    _sample_steps,
+    step_advantages,
+    step_states,
+    step_stop_ids,
+)
+from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.methods import GRPOConfig, build_method, method_config
 from reason_env.agents.methods.lte import LTEConfig
 from reason_env.agents.methods.rrpo import RRPOConfig
@@ -32,6 +37,7 @@ PROBLEM = Problem(
     problem_id="toy/train/0", question="2*3*4=?", answer="24", solution=("2*3=6", "6*4=24")
 )
 START = "2*3*4=?\n>"
+CODEC = ByteCodec()
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +175,8 @@ def test_the_states_before_each_step_are_those_the_policy_acted_in(env):
     old = ScriptedPolicy({START + "2*3=6\n": ["6*4=24\n\n#### 24"]})
     batch = collect([restart.start(1, "0")], env=env, policy=old, sampling=SamplingConfig(), seed=0)
     states = step_states(batch.trajectories[0])
-    texts = ["2*3=6\n", "2*3=6\n6*4=24\n", "2*3=6\n6*4=24\n\n"]
+    # The blank line begins the step that answers.
+    texts = ["2*3=6\n", "2*3=6\n6*4=24\n"]
     assert [state.text for state in states] == texts
     assert set(states[-1].sources) == {"policy"}
 
@@ -184,6 +191,45 @@ def test_the_step_that_answers_is_the_last_with_a_state_before_it(env):
 def test_a_step_stops_at_the_end_token_and_at_a_one_token_delimiter():
     assert step_stop_ids(ByteCodec()) == (ByteCodec().eos_id, ord("\n"))
     assert step_stop_ids(ByteCodec(step_delimiter="\n\n")) == (ByteCodec().eos_id,)
+    two = ByteCodec()
+    two.end_ids = (257, 256)
+    assert step_stop_ids(two) == (257, 256, 10)
+
+
+def test_a_blank_line_is_no_step_and_the_step_after_it_is_sampled(env):
+    restart = at(env, "2*3=6\n")
+    begun = START + "2*3=6\n"
+    script = {
+        begun: ["\n", "6*4=24\n"],
+        begun + "\n": ["  \n", "6*4=24\n"],
+        begun + "\n  \n": ["6*4=25\n"],
+    }
+    old, new = ScriptedPolicy(script), ScriptedPolicy({begun: ["6*4=24\n", "6*4=24\n"]})
+    contexts = [
+        Context(token_ids=CODEC.encode(begun), num_samples=1, max_new_tokens=room)
+        for room in (60, 9)
+    ]
+    states = [restart.state] * 2
+    steps, num_tokens = _sample_steps(old, contexts, states, SamplingConfig(), 3)
+    assert [CODEC.decode(one.token_ids) for one in steps] == ["\n  \n6*4=25\n", "6*4=24\n"]
+    assert num_tokens == 11 + 7
+    assert [len(one.log_probs) for one in steps] == [11, 7]
+    assert not any(one.is_finished for one in steps)
+    # Room for the blank line and no more.
+    contexts = [Context(token_ids=CODEC.encode(begun), num_samples=1, max_new_tokens=1)]
+    old = ScriptedPolicy({begun: ["\n"]})
+    steps, num_tokens = _sample_steps(old, contexts, states[:1], SamplingConfig(), 3)
+    assert (steps[0].token_ids, num_tokens) == ((10,), 1)
+    steps, _ = _sample_steps(new, contexts, states[:1], SamplingConfig(), 3)
+    assert steps[0].token_ids == (ord("6"),)
+
+
+def test_a_step_that_goes_on_after_text_closes_at_the_first_delimiter(env):
+    restart = at(env, "2*3=")
+    old = ScriptedPolicy({START + "2*3=": ["\nso\n"]})
+    context = Context(token_ids=CODEC.encode(START + "2*3="), num_samples=1, max_new_tokens=9)
+    steps, _ = _sample_steps(old, [context], [restart.state], SamplingConfig(), 3)
+    assert CODEC.decode(steps[0].token_ids) == "\n"
 
 
 def unsampled(starts):

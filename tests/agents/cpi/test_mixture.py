@@ -119,7 +119,8 @@ def test_a_policy_is_drawn_once_for_each_token_step_or_response():
     assert draw_begins(CODEC, one, "token") == [0, 1, 2, 3]
     assert draw_begins(CODEC, one, "step") == [0, 0, 2, 2]
     assert draw_begins(CODEC, one, "response") == [0, 0, 0, 0]
-    assert draw_begins(CODEC, sample("ab\n\nc"), "step") == [0, 0, 0, 3, 4]
+    # The blank line belongs to the step after it.
+    assert draw_begins(CODEC, sample("ab\n\nc"), "step") == [0, 0, 0, 3, 3]
 
 
 def test_the_mixture_drawn_once_a_response_has_the_mean_of_both_probabilities():
