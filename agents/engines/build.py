@@ -24,6 +24,7 @@ def build_engine(
     vocab_size: int,
     context_length: int,
     max_batch_size: int,
+    precision: str = "float32",
 ) -> Engine:
     """Build an engine; a vLLM engine starts at its first call of `sample`.
 
@@ -33,13 +34,16 @@ def build_engine(
         vocab_size: Only ids below this number are sampled.
         context_length: Tokens that the model can read.
         max_batch_size: Sequences sampled at once.
+        precision: Of the torch engine; see `TorchEngine`.
 
     Raises:
         ConfigError: The config asks for vLLM, which is missing or of an unsupported version.
         ModelError: The model has an adapter that vLLM cannot serve.
     """
     if not config.is_vllm:
-        return TorchEngine(model, vocab_size=vocab_size, max_batch_size=max_batch_size)
+        return TorchEngine(
+            model, vocab_size=vocab_size, max_batch_size=max_batch_size, precision=precision
+        )
     is_remote = config.server_url is not None
     if not is_remote:
         installed_version()

@@ -17,6 +17,11 @@ from torch import Tensor
 
 from reason_env.errors import ConfigError
 
+LARGE_VOCABULARY = 4_096
+"""From this many ids on, draws sum blocks of them, and top-p sorts as few as it needs."""
+BLOCK = 128
+"""Ids of one block."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
@@ -101,20 +106,27 @@ def processed_log_probs(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
     >>> processed_log_probs(logits, SamplingConfig(top_k=3, top_p=0.8)).exp().round(decimals=4)
     tensor([[0.6667, 0.3333, 0.0000, 0.0000]])
     """
+    return torch.log_softmax(_processed_logits(logits_BV, sampling), dim=-1)
+
+
+def _processed_logits(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Return the logits of the distribution that `sampling` uses, in float32 or better."""
     logits = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
     if sampling.is_greedy:
-        return torch.log_softmax(logits, dim=-1)
+        return logits
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
         logits = logits.masked_fill(logits < _threshold(logits, sampling), -math.inf)
-    return torch.log_softmax(logits, dim=-1)
+    return logits
 
 
 def _threshold(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
     """Return the smallest logit that each row keeps, [B, 1]."""
     size = logits_BV.shape[-1]
     top_k = min(sampling.top_k, size) if sampling.top_k else size
+    if size >= LARGE_VOCABULARY and sampling.top_p < 1 and top_k == size:
+        return _nucleus_threshold(logits_BV, sampling.top_p)
     likeliest = logits_BV.topk(top_k, dim=-1).values
     if sampling.top_p == 1:
         return likeliest[:, -1:]
@@ -122,6 +134,21 @@ def _threshold(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
     before = probs.cumsum(dim=-1) - probs
     num_kept = (before < sampling.top_p).sum(dim=-1, keepdim=True).clamp(min=1)
     return likeliest.gather(-1, num_kept - 1)
+
+
+def _nucleus_threshold(logits_BV: Tensor, top_p: float) -> Tensor:
+    """Return the smallest logit of each row's nucleus, from ever more of the likeliest tokens."""
+    size = logits_BV.shape[-1]
+    log_total = logits_BV.logsumexp(dim=-1, keepdim=True)
+    count = 2 * BLOCK
+    while True:
+        likeliest = logits_BV.topk(min(count, size), dim=-1).values
+        probs = (likeliest - log_total).exp()
+        cumulative = probs.cumsum(dim=-1)
+        if count >= size or bool((cumulative[:, -1] >= top_p).all()):
+            num_kept = ((cumulative - probs) < top_p).sum(dim=-1, keepdim=True)
+            return likeliest.gather(-1, num_kept.clamp(min=1) - 1)
+        count *= 8
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
@@ -135,21 +162,54 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: SamplingConfig) -> tup
         uniforms_B: float32 in 0 <= u < 1.
         sampling: The distribution to draw from.
     """
+    if logits_BV.shape[-1] >= LARGE_VOCABULARY and not sampling.is_greedy:
+        return _draw_in_blocks(_processed_logits(logits_BV, sampling), uniforms_B)
     log_probs = processed_log_probs(logits_BV, sampling)
     if sampling.is_greedy:
         tokens = logits_BV.argmax(dim=-1, keepdim=True)
     else:
-        probs = log_probs.exp()
-        cumulative = probs.cumsum(dim=-1)
-        # float32 rounds 1 - 2^-23 of the total to less than the total, so the search ends inside
-        # the row, on a token whose probability is not 0.
-        target = uniforms_B.clamp(max=1 - 2**-23)[:, None] * cumulative[:, -1:]
-        tokens = torch.searchsorted(cumulative, target, right=True)
-        if probs.is_cuda:
-            # Parallel sums are not quite monotone and may select a token that truncation removed.
-            is_possible = probs.gather(-1, tokens) > 0
-            tokens = torch.where(is_possible, tokens, probs.argmax(dim=-1, keepdim=True))
+        tokens = _search(log_probs.exp(), uniforms_B[:, None])
     return tokens[:, 0], log_probs.gather(-1, tokens)[:, 0]
+
+
+def _search(probs_BV: Tensor, uniforms_B1: Tensor) -> Tensor:
+    """Return [B, 1], where the cumulative probability exceeds this share of the total."""
+    cumulative = probs_BV.cumsum(dim=-1)
+    # float32 rounds 1 - 2^-23 of the total to less than the total, so the search ends inside
+    # the row, on a token whose probability is not 0.
+    target = uniforms_B1.clamp(max=1 - 2**-23) * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, target, right=True)
+    if probs_BV.is_cuda:
+        # Parallel sums are not quite monotone and may select a token that truncation removed.
+        is_possible = probs_BV.gather(-1, tokens) > 0
+        tokens = torch.where(is_possible, tokens, probs_BV.argmax(dim=-1, keepdim=True))
+    return tokens
+
+
+def _draw_in_blocks(logits_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw as `draw` does, with one exponential per token and sums over blocks.
+
+    The number first selects a block, then what is left of it a token of the block. Only the
+    selected block is summed token by token.
+    """
+    size_B, size_V = logits_BV.shape
+    largest = logits_BV.amax(dim=-1, keepdim=True)
+    num_blocks = -(-size_V // BLOCK)
+    weights = logits_BV.new_zeros((size_B, num_blocks * BLOCK))
+    torch.sub(logits_BV, largest, out=weights[:, :size_V])
+    weights[:, :size_V].exp_()
+    blocks = weights.view(size_B, num_blocks, BLOCK)
+    sums = blocks.sum(dim=-1)
+    cumulative = sums.cumsum(dim=-1)
+    total = cumulative[:, -1:]
+    target = uniforms_B.clamp(max=1 - 2**-23)[:, None] * total
+    block = _search(sums, uniforms_B[:, None])
+    left = target - (cumulative.gather(-1, block) - sums.gather(-1, block))
+    share = (left / sums.gather(-1, block)).clamp(min=0)
+    chosen = blocks.gather(1, block[:, :, None].expand(-1, 1, BLOCK))[:, 0]
+    tokens = block * BLOCK + _search(chosen, share)
+    log_probs = logits_BV.gather(-1, tokens) - largest - total.log()
+    return tokens[:, 0], log_probs[:, 0]
 
 
 def uniform_streams(seed: int, keys: list[tuple[int, int]], length: int) -> Tensor:

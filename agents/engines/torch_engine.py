@@ -1,5 +1,8 @@
 """Sample with torch: prefill each distinct context once, then fork its KV cache.
 
+Models that the fused forward pass computes (`fused`) go through it, from a size on at which it
+pays; all others go through their own forward pass, as follows. `TorchEngine.path` tells which.
+
 Contexts are left-padded, so that every sequence of a batch writes the same column of a preallocated
 cache. A sequence that ends leaves the batch at once: the last live row moves to its place, which
 copies one row, not the cache.
@@ -26,12 +29,16 @@ from reason_env.agents.engines.fork_cache import (
     can_share_prefixes,
     kept_rows,
 )
+from reason_env.agents.engines.fused import FusedSampler, why_not_fused
 from reason_env.agents.engines.protocol import Completion
 from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, uniform_streams
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, did_you_mean
 
 MAX_PREFILL_TOKENS = 4_096
 """Context tokens, padding included, in one forward pass."""
+MIN_FUSED_PARAMETERS = 10_000_000
+"""In float32, smaller models use their own forward pass."""
+PRECISIONS = ("float32", "bf16-mixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +68,30 @@ class _Sequence:
 class TorchEngine:
     """Samples from a causal language model by forking its KV cache."""
 
-    def __init__(self, model: Any, *, vocab_size: int, max_batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        vocab_size: int,
+        max_batch_size: int = 256,
+        precision: str = "float32",
+    ) -> None:
         """Wrap a model; each call of `sample` uses its current weights.
 
         Args:
             model: A `transformers` causal language model that takes `position_ids`.
             vocab_size: Only ids below this number are sampled; padding of the embedding is not.
             max_batch_size: Sequences sampled at once.
+            precision: "float32", or "bf16-mixed": matrix products in bfloat16 of float32 weights.
 
         Raises:
-            ConfigError: `max_batch_size` is below 1.
+            ConfigError: `max_batch_size` is below 1, or the precision is unknown.
         """
+        if precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}"
+                + did_you_mean(precision, PRECISIONS)
+            )
         if max_batch_size < 1:
             raise ConfigError(
                 f"max_batch_size must be at least 1, got {max_batch_size!r}; 256 suits small models"
@@ -79,9 +99,49 @@ class TorchEngine:
         self.model = model
         self.vocab_size = vocab_size
         self.max_batch_size = max_batch_size
-        self.num_prefill_tokens = 0
+        self.precision = precision
         self.num_sampled_tokens = 0
         self.num_restarts = 0
+        self.num_fused_tokens = 0
+        """Sampled tokens that came from the fused forward pass."""
+        self._num_own_prefilled = 0
+        self._num_own_reused = 0
+        self._fused = FusedSampler(
+            model,
+            vocab_size=vocab_size,
+            max_batch_size=max_batch_size,
+            is_mixed=precision == "bf16-mixed",
+        )
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        """Context tokens run through the model."""
+        return self._num_own_prefilled + self._fused.counts.prefilled
+
+    @property
+    def num_reused_tokens(self) -> int:
+        """Context tokens that sequences read from keys computed for others."""
+        return self._num_own_reused + self._fused.counts.reused
+
+    @property
+    def num_weight_refreshes(self) -> int:
+        """Times that bfloat16 copies of the weights were made."""
+        return self._fused.counts.refreshes
+
+    @property
+    def why_not_fused(self) -> str | None:
+        """Why sampling goes through the model's own forward pass; None if it does not."""
+        reason = why_not_fused(self.model)
+        if reason is None and self.precision == "float32":
+            size = sum(weight.numel() for weight in self.model.parameters())
+            if size < MIN_FUSED_PARAMETERS:
+                return f"its {size:,} parameters are fewer than {MIN_FUSED_PARAMETERS:,}"
+        return reason
+
+    @property
+    def path(self) -> str:
+        """The pass that sampling goes through: "fused", or "model", the model's own."""
+        return "fused" if self.why_not_fused is None else "model"
 
     def sample(
         self,
@@ -92,21 +152,41 @@ class TorchEngine:
         stop_ids: tuple[int, ...],
     ) -> list[tuple[Completion, ...]]:
         """Sample `num_samples` completions of each context; see `Engine.sample`."""
-        found: dict[tuple[int, int], Completion] = {}
+        if not contexts:
+            return []
         is_stop = torch.zeros(self.vocab_size, dtype=torch.bool)
         is_stop[list(stop_ids)] = True
         is_stop = is_stop.to(self.model.device)
-        with torch.inference_mode(), evaluating(self.model):
+        if self.why_not_fused is None:
+            with torch.inference_mode():
+                groups = self._fused.sample(contexts, sampling, seed=seed, is_stop=is_stop)
+            num_tokens = sum(len(item.token_ids) for group in groups for item in group)
+            self.num_fused_tokens += num_tokens
+            self.num_sampled_tokens += num_tokens
+            return groups
+        found: dict[tuple[int, int], Completion] = {}
+        with self._computing(), evaluating(self.model):
             for distinct, sequences in self._prefill_batches(contexts):
                 prefill = self._prefill(distinct)
                 for start in range(0, len(sequences), self.max_batch_size):
                     batch = sequences[start : start + self.max_batch_size]
                     found.update(self._sample_batch(prefill, batch, sampling, seed, is_stop))
         self.num_sampled_tokens += sum(len(item.token_ids) for item in found.values())
+        self._num_own_reused += sum(
+            context.num_samples * len(context.token_ids) for context in contexts
+        )
         return [
             tuple(found[index, sample] for sample in range(context.num_samples))
             for index, context in enumerate(contexts)
         ]
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Enter inference mode, and autocast in bf16-mixed."""
+        is_mixed = self.precision == "bf16-mixed"
+        kind = self.model.device.type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=is_mixed):
+            yield
 
     def _prefill_batches(
         self, contexts: Sequence[Context]
@@ -164,7 +244,9 @@ class TorchEngine:
                     attention_mask=part,
                 )
             )
-        self.num_prefill_tokens += sum(len(token_ids) for token_ids in contexts)
+        num_tokens = sum(len(token_ids) for token_ids in contexts)
+        self._num_own_prefilled += num_tokens
+        self._num_own_reused -= num_tokens
         return _Prefill(_joined(caches), mask, torch.cat(logits))
 
     def _logits(self, ids: Tensor, positions: Tensor, cache: Cache, **masking: Any) -> Tensor:

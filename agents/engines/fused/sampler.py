@@ -1,0 +1,286 @@
+"""Sample many sequences with the fused forward pass; a finished one makes room for the next.
+
+Rows that end leave the batch at once. As soon as an eighth of the rows is free, waiting sequences
+take their places, so that the products stay large until the last sequences run out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reason_env.agents.engines.fused.attention import (
+    ContextKeys,
+    DecodeAttention,
+    PrefillAttention,
+    kept_rows,
+)
+from reason_env.agents.engines.fused.forward import hidden_states, next_logits
+from reason_env.agents.engines.fused.weights import (
+    FusedWeights,
+    fingerprint,
+    fused_weights,
+    is_same,
+)
+from reason_env.agents.engines.protocol import Completion
+from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, uniform_streams
+
+MAX_PREFILL_TOKENS = 4_096
+"""Context tokens in one forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One completion to sample."""
+
+    context: int
+    sample: int
+    distinct: int
+    """Index of its context among the distinct ones."""
+    limit: int
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What the sampler has done since it was built."""
+
+    prefilled: int = 0
+    """Context tokens run through the model."""
+    reused: int = 0
+    """Context tokens that a sequence read from keys computed for another one."""
+    refreshes: int = 0
+    """Times that the bfloat16 weights were made."""
+
+
+@dataclass(slots=True)
+class FusedSampler:
+    """Samples from a claimed model; `is_mixed` computes with bfloat16 copies of its weights."""
+
+    model: Any
+    vocab_size: int
+    max_batch_size: int
+    is_mixed: bool
+    counts: _Counts = field(default_factory=_Counts)
+    _weights: FusedWeights | None = None
+    _fingerprint: Any = None
+
+    def sample(
+        self,
+        contexts: Sequence[Context],
+        sampling: SamplingConfig,
+        *,
+        seed: int,
+        is_stop: Tensor,
+    ) -> list[tuple[Completion, ...]]:
+        """Sample `num_samples` completions of each context, in the order of the contexts."""
+        weights = self._current_weights()
+        distinct, wanted = _in_order(contexts)
+        device, steps = is_stop.device, max(item.limit for item in wanted)
+        keys = [(item.context, item.sample) for item in wanted]
+        uniforms = uniform_streams(seed, keys, steps).to(device)
+        limits = torch.tensor([item.limit for item in wanted], device=device)
+        token_ids = torch.zeros((len(wanted), steps), dtype=torch.long, device=device)
+        log_probs = torch.zeros((len(wanted), steps), device=device)
+        lengths = limits.clone()
+        before = self.counts.prefilled
+        batch = _Batch(self, weights, distinct, wanted, device)
+        while batch.fill():
+            live, drawn = batch.live, batch.attention.counts_S
+            tokens, token_log_probs = draw(batch.logits, uniforms[live, drawn], sampling)
+            token_ids[live, drawn] = tokens
+            log_probs[live, drawn] = token_log_probs.float()
+            ended = is_stop[tokens] | (limits[live] == drawn + 1)
+            lengths[live[ended]] = drawn[ended] + 1
+            batch.advance(tokens, ended)
+        asked = sum(context.num_samples * len(context.token_ids) for context in contexts)
+        self.counts.reused += asked - (self.counts.prefilled - before)
+        return _completions(contexts, keys, token_ids, log_probs, lengths, is_stop)
+
+    def _current_weights(self) -> FusedWeights:
+        """Return the weights, made again if the model's parameters changed."""
+        found = fingerprint(self.model) if self.is_mixed else ()
+        if self._weights is None or not self.is_mixed or not is_same(found, self._fingerprint):
+            # Not before the new ones: both at once would take twice the memory.
+            self._weights = None
+            self._weights = fused_weights(
+                self.model, vocab_size=self.vocab_size, is_mixed=self.is_mixed
+            )
+            self._fingerprint = found
+            self.counts.refreshes += self.is_mixed
+        return self._weights
+
+    def prefill(
+        self, weights: FusedWeights, contexts: list[tuple[int, ...]]
+    ) -> tuple[ContextKeys, Tensor]:
+        """Run contexts through the model; return their keys and the logits [P, V] after them."""
+        device = weights.embedding.device
+        found: ContextKeys | None = None
+        logits: list[Tensor] = []
+        for part in _parts(contexts, MAX_PREFILL_TOKENS):
+            attention = PrefillAttention([len(token_ids) for token_ids in part], device)
+            flat = torch.tensor([token for token_ids in part for token in token_ids], device=device)
+            hidden = hidden_states(weights, flat, attention.positions_N, attention)
+            logits.append(next_logits(weights, hidden[attention.last_P]))
+            keys = attention.context_keys()
+            found = keys if found is None else found.joined(keys)
+            self.counts.prefilled += len(flat)
+        assert found is not None, "a batch begins with a context"
+        return found, torch.cat(logits)
+
+
+class _Batch:
+    """The sequences that are sampled at the moment, and those that wait."""
+
+    def __init__(
+        self,
+        sampler: FusedSampler,
+        weights: FusedWeights,
+        distinct: list[tuple[int, ...]],
+        wanted: list[_Wanted],
+        device: torch.device,
+    ) -> None:
+        self._sampler, self._weights = sampler, weights
+        self._distinct, self._wanted = distinct, wanted
+        self._num_admitted = 0
+        self._row_of: dict[int, int] = {}
+        """Row in the attention's contexts, of distinct contexts that are prefilled."""
+        self._after: dict[int, Tensor] = {}
+        """Logits [V] after prefilled contexts that sequences still wait for."""
+        self.live = torch.empty(0, dtype=torch.long, device=device)
+        """Index of each live sequence in `wanted`."""
+        self.logits = torch.empty(0, device=device)
+        """For each live sequence's next token."""
+        self.attention = DecodeAttention(
+            num_layers=len(weights.layers),
+            num_key_heads=weights.num_key_heads,
+            head_size=weights.head_size,
+            rows=min(sampler.max_batch_size, len(wanted)),
+        )
+
+    def fill(self) -> bool:
+        """Admit waiting sequences if enough rows are free; return whether any sequence is live."""
+        size = self._sampler.max_batch_size
+        free, waiting = size - len(self.live), len(self._wanted) - self._num_admitted
+        if waiting and (not len(self.live) or free >= min(waiting, max(1, size // 8))):
+            self._admit(self._wanted[self._num_admitted :][:free])
+        return len(self.live) > 0
+
+    def _admit(self, admitted: list[_Wanted]) -> None:
+        device = self.live.device
+        if not len(self.live):
+            self.logits = self.logits.new_empty((0, self._sampler.vocab_size))
+        new = [item.distinct for item in admitted if item.distinct not in self._row_of]
+        new = list(dict.fromkeys(new))
+        keys = None
+        if new:
+            keys, logits = self._sampler.prefill(
+                self._weights, [self._distinct[index] for index in new]
+            )
+            first = len(self.attention.contexts or ())
+            self._row_of |= {index: first + at for at, index in enumerate(new)}
+            self._after |= {index: logits[at] for at, index in enumerate(new)}
+        rows = torch.tensor([self._row_of[item.distinct] for item in admitted], device=device)
+        self.attention.admit(keys, rows)
+        self.logits = torch.cat(
+            [self.logits, torch.stack([self._after[item.distinct] for item in admitted])]
+        )
+        begin = self._num_admitted
+        self._num_admitted += len(admitted)
+        self.live = torch.cat([self.live, torch.arange(begin, self._num_admitted, device=device)])
+        needed = {item.distinct for item in self._wanted[self._num_admitted :][:1]}
+        self._after = {key: value for key, value in self._after.items() if key in needed}
+
+    def advance(self, tokens: Tensor, ended: Tensor) -> None:
+        """Drop the ended sequences and run the others' tokens through the model."""
+        num_live = len(ended) - int(ended.sum())
+        if num_live < len(ended):
+            holes = ended[:num_live].nonzero()[:, 0]
+            movers = (~ended[num_live:]).nonzero()[:, 0] + num_live
+            self.attention.keep_(num_live, holes, movers)
+            self.live = kept_rows(self.live, num_live, holes, movers)
+            tokens = kept_rows(tokens, num_live, holes, movers)
+            self._drop_contexts()
+        if num_live:
+            positions = self.attention.begin_step()
+            hidden = hidden_states(self._weights, tokens, positions, self.attention)
+            self.logits = next_logits(self._weights, hidden)
+
+    def _drop_contexts(self) -> None:
+        """Forget contexts whose sequences all ended, once they are half of all."""
+        waiting = self._wanted[self._num_admitted :][:1]
+        needed = set(self.attention.rows_S.tolist())
+        needed |= {self._row_of[item.distinct] for item in waiting if item.distinct in self._row_of}
+        if not needed:
+            self.attention.contexts, self._row_of = None, {}
+            return
+        if 2 * len(needed) <= len(self.attention.contexts or ()):
+            kept = sorted(needed)
+            self.attention.keep_contexts(torch.tensor(kept, device=self.live.device))
+            place = {row: at for at, row in enumerate(kept)}
+            self._row_of = {
+                index: place[row] for index, row in self._row_of.items() if row in place
+            }
+        if len(self.live):
+            self.attention.lay_out()
+
+
+def _in_order(contexts: Sequence[Context]) -> tuple[list[tuple[int, ...]], list[_Wanted]]:
+    """Return the distinct contexts, shortest first, and all sequences in their order."""
+    same: dict[tuple[int, ...], list[int]] = {}
+    for index, context in enumerate(contexts):
+        same.setdefault(context.token_ids, []).append(index)
+    distinct = sorted(same, key=len)
+    wanted = [
+        _Wanted(index, sample, at, contexts[index].max_new_tokens)
+        for at, token_ids in enumerate(distinct)
+        for index in same[token_ids]
+        for sample in range(contexts[index].num_samples)
+    ]
+    return distinct, wanted
+
+
+def _parts(contexts: list[tuple[int, ...]], max_tokens: int) -> list[list[tuple[int, ...]]]:
+    """Split contexts into parts of at most this many tokens, or of one context."""
+    parts: list[list[tuple[int, ...]]] = []
+    total = 0
+    for token_ids in contexts:
+        if not parts or total + len(token_ids) > max_tokens:
+            parts.append([])
+            total = 0
+        parts[-1].append(token_ids)
+        total += len(token_ids)
+    return parts
+
+
+def _completions(  # noqa: PLR0917 - the arrays of one result
+    contexts: Sequence[Context],
+    keys: list[tuple[int, int]],
+    token_ids: Tensor,
+    log_probs: Tensor,
+    lengths: Tensor,
+    is_stop: Tensor,
+) -> list[tuple[Completion, ...]]:
+    """Convert recorded tokens and log-probabilities [sequences, steps] to completions."""
+    rows = torch.arange(len(keys), device=lengths.device)
+    stopped = is_stop[token_ids[rows, lengths - 1]]
+    found = {
+        key: Completion(
+            token_ids=tuple(tokens[:length]),
+            log_probs=tuple(numbers[:length]),
+            is_finished=is_finished,
+        )
+        for key, tokens, numbers, length, is_finished in zip(
+            keys,
+            token_ids.tolist(),
+            log_probs.tolist(),
+            lengths.tolist(),
+            stopped.tolist(),
+            strict=True,
+        )
+    }
+    return [
+        tuple(found[index, sample] for sample in range(context.num_samples))
+        for index, context in enumerate(contexts)
+    ]
