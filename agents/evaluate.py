@@ -17,6 +17,8 @@ from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import Policy
 from reason_env.agents.rollout import Group, Start, Trajectory, collect, initial_states
 from reason_env.agents.statistics import Interval, pass_at_k, pass_at_k_interval, wilson
+from reason_env.codec import Codec
+from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, VerifierError
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,25 @@ class EvalConfig:
                 "decoding in addition to the samples"
             )
 
+    def make_env(self, env: EnvConfig, codec: Codec, **changes: Any) -> gym.Env[Any, Any] | None:
+        """Make the environment for evaluation, without wrappers; None if there is none.
+
+        There is none if the training source is a single file, without a test split, and neither
+        `problems` nor `split` is set.
+
+        Args:
+            env: The training environment.
+            codec: The policy's.
+            changes: Further arguments of `gym.make`.
+        """
+        is_default = self.problems is None and self.split == EvalConfig().split
+        if is_default and not env.has_split(self.split):
+            return None
+        source = (
+            {"size": self.num_problems} if self.problems is None else {"problems": self.problems}
+        )
+        return env.make_bare(codec, **{"size": None, "split": self.split} | source | changes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalReport:
@@ -104,6 +125,24 @@ class EvalReport:
             "eval/greedy_pass_rate_high": None if greedy is None else greedy.high,
             "eval/sampled_tokens": self.sampled_tokens,
         }
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The numbers as JSON, without the episodes."""
+        return {
+            **{name.removeprefix("eval/"): value for name, value in self.metrics.items()},
+            "num_left_out": self.num_left_out,
+            "outcomes": dict(self.outcomes),
+            "by_level": {
+                str(level): {"num_problems": count, "pass_at_1": one, "pass_at_k": at_k}
+                for level, (count, one, at_k) in self.by_level.items()
+            },
+        }
+
+    @property
+    def transcripts(self) -> list[dict[str, Any]]:
+        """Each sampled episode as a person reads it: prompt, response and verdict."""
+        return [_transcript(item) for item in self.trajectories]
 
 
 def evaluate(
@@ -166,6 +205,24 @@ def evaluate(
         sampled_tokens=greedy_tokens + sum(item.num_sampled_tokens for item in batch.trajectories),
         trajectories=batch.trajectories,
     )
+
+
+def _transcript(item: Trajectory) -> dict[str, Any]:
+    state, verdict = item.final_state, item.final_state.verdict
+    return {
+        "problem_id": state.problem.problem_id,
+        "level": state.problem.level,
+        "sample": item.index,
+        "prompt": state.codec.decode(item.prompt_ids),
+        "response": state.text,
+        "answer": state.problem.answer,
+        "extracted": None if verdict is None else verdict.extracted,
+        "outcome": item.outcome,
+        "reason": "" if verdict is None else verdict.reason,
+        "is_success": item.is_success,
+        "return": item.episode_return,
+        "sampled_tokens": item.num_sampled_tokens,
+    }
 
 
 def _counts(groups: Sequence[Group]) -> tuple[list[int], list[int]]:

@@ -24,6 +24,7 @@ from reason_env.agents.runs.files import (
     write_shared,
     write_text,
 )
+from reason_env.agents.runs.model_dir import model_directory
 from reason_env.agents.runs.run_dir import RunDir
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "leaves",
     "load_checkpoint",
     "merged",
+    "model_directory",
     "read_lines",
     "save_checkpoint",
     "set_leaf",

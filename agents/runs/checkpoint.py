@@ -1,7 +1,8 @@
 """Checkpoints: complete or absent, verified by hash, without pickle.
 
     checkpoints/iteration_000010/
-      model/             what `policy.save` writes: loads with transformers alone
+      model/             what `policy.save` writes: loads with transformers alone; and
+                         reason_env.json, how it was trained
       state.safetensors  every tensor of the learner (moments of the optimizer, ...)
       state.json         everything else: progress, generator states, numbers, the tree of tensors
       manifest.json      size and SHA-256 of every other file
@@ -44,6 +45,14 @@ class SavesModel(Protocol):
 
     def save(self, path: Path, /) -> Any:
         """Write weights, model config and codec to a directory in Hugging Face layout."""
+        ...
+
+
+class Record(Protocol):
+    """The record of how a model was trained."""
+
+    def write(self, model_dir: Path, /) -> None:
+        """Write the record beside the weights in a model directory."""
         ...
 
 
@@ -92,6 +101,7 @@ def save_checkpoint(
     progress: Mapping[str, Any],
     *,
     config: CheckpointConfig | None = None,
+    record: Record | None = None,
 ) -> Path:
     """Write a checkpoint, remove those that `config` does not keep, and return its directory.
 
@@ -102,6 +112,7 @@ def save_checkpoint(
         learner_state: Nested dicts and lists of tensors, arrays, numbers, texts and None.
         progress: Values of the same types: token totals, policy version, the method's state.
         config: Which older checkpoints to keep; None keeps all.
+        record: Writes how the model was trained into the model's directory; None: nothing.
 
     Raises:
         CheckpointError: The checkpoint exists, or its metrics are not written yet.
@@ -122,7 +133,11 @@ def save_checkpoint(
         )
     remove_partial(folder)
     partial = folder / (PARTIAL + final.name)
-    _write_checkpoint(partial, iteration, policy, learner_state, progress)
+    partial.mkdir()
+    policy.save(partial / "model")
+    if record is not None:
+        record.write(partial / "model")
+    _write_checkpoint(partial, iteration, learner_state, progress)
     partial.rename(final)
     sync_directory(folder)
     if config is not None:
@@ -168,13 +183,11 @@ def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
 def _write_checkpoint(
     path: Path,
     iteration: int,
-    policy: SavesModel,
     learner_state: Mapping[str, Any],
     progress: Mapping[str, Any],
 ) -> None:
-    path.mkdir()
+    """Write the files beside the model, and then the manifest of all."""
     tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
-    policy.save(path / "model")
     save_file(tensors, path / "state.safetensors")
     write_text(path / "state.json", json.dumps(tree, allow_nan=False))
     files = {name: _fingerprint(path / name) for name in _file_names(path)}

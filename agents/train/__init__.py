@@ -3,6 +3,7 @@
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
+from reason_env.agents.train.model_record import ModelRecord, no_eval_problems, read_record
 from reason_env.agents.train.preparation import prepare
 from reason_env.agents.train.prolong import Limits, progress_of, prolonged
 from reason_env.agents.train.session import Session, build_session
@@ -10,12 +11,15 @@ from reason_env.agents.train.session import Session, build_session
 __all__ = [
     "Iteration",
     "Limits",
+    "ModelRecord",
     "Session",
     "TrainConfig",
     "build_session",
     "iterate",
+    "no_eval_problems",
     "prepare",
     "progress_of",
     "prolonged",
+    "read_record",
     "train",
 ]

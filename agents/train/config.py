@@ -121,12 +121,7 @@ class TrainConfig:
             codec: The policy's.
             changes: Further arguments of `gym.make`.
         """
-        own = self.eval
-        is_default = own.problems is None and own.split == EvalConfig().split
-        if is_default and not self.env.has_split(own.split):
-            return None
-        source = {"size": own.num_problems} if own.problems is None else {"problems": own.problems}
-        return self.env.make_bare(codec, **{"size": None, "split": own.split} | source | changes)
+        return self.eval.make_env(self.env, codec, **changes)
 
     def seed_of(self, stream: str, iteration: int) -> int:
         """Derive the seed of one stream in one iteration; no generator outlives an iteration."""

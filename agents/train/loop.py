@@ -13,6 +13,7 @@ from reason_env.agents.metrics import Number
 from reason_env.agents.runs import RunDir, save_checkpoint
 from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
 from reason_env.agents.train.iterate import iterate
+from reason_env.agents.train.model_record import ModelRecord
 from reason_env.agents.train.preparation import prepare
 from reason_env.agents.train.session import Session
 
@@ -61,6 +62,7 @@ def train(
                 session.learner.state_dict(),
                 session.progress,
                 config=config.checkpoint,
+                record=ModelRecord.of(config, number),
             )
         if is_last:
             break

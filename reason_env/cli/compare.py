@@ -32,7 +32,7 @@ from reason_env.agents.compare import (
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import method_name, method_names
 from reason_env.agents.report import write_report
-from reason_env.agents.runs import FLAT, write_text
+from reason_env.agents.runs import FLAT, model_directory, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.cli.board import Board
 from reason_env.cli.flags import check_only, check_spec_alone, leading, out, parsed
@@ -118,7 +118,7 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
     if shared.max_generated_tokens is not None:
         raise ConfigError("a comparison's budget must be given once; use --budget alone")
     env, sources = _env(shared.env, given.env_spec)
-    shared = replace(shared, seed=0, env=env)
+    shared = replace(shared, seed=0, env=env, model=model_directory(shared.model))
     arms = arms_of(names, shared)
     if given.arms is not None:
         arms |= arms_of_file(given.arms, shared)

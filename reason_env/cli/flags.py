@@ -1,7 +1,7 @@
 """The console that every command prints to, and how flags become a config."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
@@ -110,6 +110,32 @@ def leading(words: Arguments) -> list[str]:
     return list(words[: next(flags, len(words))])
 
 
+def value_of(flag: str, words: Arguments, default: str) -> str:
+    """Read the value of a flag that decides the defaults of others; the last one counts.
+
+    >>> value_of("--model", ["--seed", "1", "--model=runs/a"], "base")
+    'runs/a'
+    """
+    found = default
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            found = value if equals else words[at + 1] if at + 1 < len(words) else default
+    return found
+
+
+def given_flags(words: Arguments, names: Set[str]) -> set[str]:
+    """Find the fields among `names` that a flag sets, even to the default.
+
+    >>> sorted(given_flags(["--max-tokens", "9", "--seed=1", "--reward.correct", "2"],
+    ...                    {"max_tokens", "reward", "size"}))
+    ['max_tokens', 'reward']
+    """
+    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+    keys = {flag.removeprefix("--").partition(".")[0].replace("-", "_") for flag in flags}
+    return keys & names
+
+
 def check_spec_alone(words: Arguments) -> None:
     """Raise if a flag of the environment is given with --env, even with its default value.
 
@@ -118,11 +144,10 @@ def check_spec_alone(words: Arguments) -> None:
     Raises:
         ConfigError: There is such a flag.
     """
-    own = {item.name for item in fields(EnvConfig)}
-    for word in words:
-        name = word.partition("=")[0].removeprefix("--").partition(".")[0].replace("-", "_")
-        if word.startswith("--") and name in own:
-            raise ConfigError(
-                f"--env must replace every flag of the environment, got --{name.replace('_', '-')} "
-                "too; change the arguments in the spec"
-            )
+    found = given_flags(words, {item.name for item in fields(EnvConfig)})
+    if found:
+        flag = min(found).replace("_", "-")
+        raise ConfigError(
+            f"--env must replace every flag of the environment, got --{flag} too; change the "
+            "arguments in the spec"
+        )

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.runs import FLAT
+from reason_env.agents.runs import FLAT, model_directory
 from reason_env.cli import tables
 from reason_env.cli.flags import out, parsed
 from reason_env.codec import ByteCodec
@@ -41,7 +41,9 @@ def run(words: list[str]) -> None:
     given = parsed(Play, words, prog="play")
     policy: Any = None
     if given.model is not None:
-        policy = LanguageModelPolicy.load(given.model, step_delimiter=given.env.step_delimiter)
+        policy = LanguageModelPolicy.load(
+            model_directory(given.model), step_delimiter=given.env.step_delimiter
+        )
     codec = ByteCodec(given.env.step_delimiter) if policy is None else policy.codec
     env = given.env.make_bare(codec, granularity="step", format="text", render_mode="ansi")
     options = {} if given.problem is None else {"problem": given.problem}

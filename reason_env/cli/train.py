@@ -11,9 +11,17 @@ from rich.text import Text
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names
-from reason_env.agents.runs import FLAT, RunDir, check_free, config_json
+from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, model_directory
 from reason_env.agents.train import TrainConfig, build_session
-from reason_env.cli.flags import HELP_FLAGS, Arguments, check_only, check_spec_alone, out, parsed
+from reason_env.cli.flags import (
+    HELP_FLAGS,
+    Arguments,
+    check_only,
+    check_spec_alone,
+    out,
+    parsed,
+    value_of,
+)
 from reason_env.cli.resume import COPY, resume_run, resumes
 from reason_env.cli.running import Interrupted, prepare_shown, train_shown
 from reason_env.errors import ConfigError
@@ -88,7 +96,7 @@ def _default(name: str, words: Arguments) -> tuple[Train, list[str]]:
         return Train(config=TrainConfig(method=method_config(name))), with_method_indices(
             words, name
         )
-    restart = _restart_of(words)
+    restart = value_of("--restart", words, "initial")
     method = method_config("grpo" if restart == "initial" else restart)
     return TrainCPI(config=TrainConfig(method=method), restart=restart), with_method_indices(
         words, restart
@@ -113,15 +121,6 @@ def with_method_indices(words: Arguments, method: str) -> list[str]:
     return [replaced(word) for word in words]
 
 
-def _restart_of(words: Arguments) -> str:
-    """Read the method that --restart names, which decides the available flags."""
-    for index, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name == "--restart":
-            return value if equals else words[index + 1] if index + 1 < len(words) else ""
-    return "initial"
-
-
 def _read_config(path: Path, method: str) -> TrainConfig:
     config = config_json.load(TrainConfig, _read_text(path, "--from-config"))
     if config.name != method:
@@ -140,6 +139,7 @@ def _read_text(path: Path, flag: str) -> str:
 
 def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
     """Build and prepare the run before writing, so that a refused run leaves no directory."""
+    config = replace(config, model=model_directory(config.model))
     place = path or _reserved_directory(config)
     try:
         check_free(place)

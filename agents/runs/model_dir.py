@@ -1,0 +1,43 @@
+"""From what a user calls a trained model to the directory with its weights."""
+
+from pathlib import Path
+
+from reason_env.agents.runs.checkpoint import latest_checkpoint
+from reason_env.agents.runs.files import iteration_paths
+from reason_env.agents.runs.run_dir import RunDir
+from reason_env.errors import CheckpointError
+
+
+def model_directory(name: str) -> str:
+    """Find the newest model in a run, its checkpoints/, or one checkpoint; else return the name.
+
+    Raises:
+        CheckpointError: The run has no checkpoint yet, or the directory holds several runs.
+    """
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        return name
+    if (path / "manifest.json").is_file() and (path / "model").is_dir():
+        return str(path / "model")
+    if _is_run(path):
+        checkpoint = latest_checkpoint(RunDir.open(path))
+        if checkpoint is None:
+            raise CheckpointError(
+                f"a run must have a checkpoint to give its model, got '{path}' with none; train "
+                f"it further: reason-env train --resume {path}"
+            )
+        return str(checkpoint / "model")
+    checkpoints = iteration_paths(path)
+    if checkpoints:
+        return str(next(reversed(checkpoints.values())) / "model")
+    runs = sorted(item.parent for item in path.glob("**/provenance.json") if _is_run(item.parent))
+    if runs and not (path / "config.json").is_file():
+        raise CheckpointError(
+            f"a model must be of one run, got '{path}' with {len(runs)}; name one, for example "
+            f"{runs[0]}"
+        )
+    return name
+
+
+def _is_run(path: Path) -> bool:
+    return all((path / name).is_file() for name in ("config.json", "provenance.json"))
