@@ -56,7 +56,11 @@ METRICS: dict[str, Metric] = {
     ),
     "rollout/preparation_tokens": Metric(
         "tokens",
-        "generated before the first iteration to measure problems; part of sampled_tokens_total",
+        "generated to measure problems, before the first iteration or when one first draws them; "
+        "part of sampled_tokens_total",
+    ),
+    "rollout/left_out_problems": Metric(
+        "problems", "drawn in this iteration and left out by the method (POPE: not hard)"
     ),
     "rollout/discarded_tokens": Metric(
         "tokens",

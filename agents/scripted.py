@@ -177,8 +177,8 @@ def dry_run(
 ) -> DryRun:
     """Run one iteration of a method on these problems, without the update.
 
-    Works with a language-model policy too: each round of sampling gets its own seed. `prepare` is
-    called first, so the method plans for the problems that it chose.
+    Works with a language-model policy too: each round of sampling gets its own seed. `prepare` and
+    `measure` are called first, so the method plans for the problems that it chose.
     """
     rng = np.random.default_rng(seed)
 
@@ -189,7 +189,8 @@ def dry_run(
         return collect(starts, env=env, policy=policy, sampling=SamplingConfig(), seed=own_seed)
 
     states = initial_states(env, problem_ids, seed=seed)
-    states = method.prepare(states, lambda starts: collected(starts).groups)
+    for choose in (method.prepare, method.measure):
+        states = choose(states, lambda starts: collected(starts).groups)
     rounds, batch = collect_rounds(method, states, collected, rng)
     return DryRun(
         batches=tuple(tuple(starts) for starts in rounds),

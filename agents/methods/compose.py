@@ -2,8 +2,8 @@
 
 Order and budget:
 
-    1. `prepare` runs in the order given; each method selects among the problems that the one before
-       it returned.
+    1. `prepare`, and `measure` in each iteration, run in the order given; each method selects among
+       the problems that the one before it returned.
     2. The first method samples the problem groups: it decides their size, estimator and loss. The
        other methods add their further starts, at their own sizes. So a composition generates the
        tokens of the first method plus what each other method adds; nothing is scaled down.
@@ -88,6 +88,28 @@ class Composed(MethodBase):
             states = method.prepare(states, collect)
         self.prepared_tokens = sum(method.prepared_tokens for method in self.methods)
         return states
+
+    def measure(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Return the drawn problems that every method keeps."""
+        for method in self.methods:
+            states = method.measure(states, collect)
+        self.measured_tokens = sum(method.measured_tokens for method in self.methods)
+        return states
+
+    def trained_problems(self, problem_ids: Sequence[str]) -> Sequence[str]:
+        """Return the problems that every method trains on."""
+        for method in self.methods:
+            problem_ids = method.trained_problems(problem_ids)
+        return problem_ids
+
+    def prepared_responses(self, num_problems: int) -> int:
+        """Count those of the first method; the others may be left with fewer problems."""
+        return self.methods[0].prepared_responses(num_problems)
+
+    @property
+    def planned_responses(self) -> int:
+        """Those of the first method, which samples the problem groups."""
+        return self.methods[0].planned_responses
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Return the first method's starts, then the further starts of the others."""

@@ -131,6 +131,15 @@ class ExPDPO(MethodBase):
             _log.warning("ExP-DPO found no pair for %d of %d problems", missing, len(states))
         return kept
 
+    def prepared_responses(self, num_problems: int) -> int:
+        """Count the chains, and offline only."""
+        return num_problems * self.config.chains if self.config.sampled == "offline" else 0
+
+    @property
+    def planned_responses(self) -> int:
+        """The chains, and online only."""
+        return self.config.chains if self.config.sampled == "online" else 0
+
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start chains and explanations of each problem; offline, nothing."""
         self.planned = tuple(state.problem.problem_id for state in states)

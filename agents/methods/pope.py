@@ -7,8 +7,15 @@
     L         = - sum over tokens of min(ratio A, clip(ratio, 0, 5) A) / response budget;  no KL
 
 The prefix is part of the user's prompt (a soft reset: the policy may restate it, skip it, or go
-back) and is never trained; the guided copy is trained under its guided prompt. Prefixes are
-searched once, before training, with the starting policy; the search's tokens count.
+back) and is never trained; the guided copy is trained under its guided prompt.
+
+A problem is measured once. The paper measures all problems with the base policy, before training
+(`search="before"`). For thousands of problems that is hours before the first update, and problems
+that are never drawn are measured too. With `search="first_draw"`, an iteration first measures those
+of its problems that no iteration has drawn before, with the policy of that time: hard is then what
+the policy cannot do now. Problems that are not hard are left out, as before training, and further
+ones are drawn in their place (`agents/train/collecting.py` says up to which limit). The search's
+tokens count in both cases.
 
 Source: arXiv 2601.18779, "Privileged On-Policy Exploration". The paper's K for the hard set is 128;
 the grid of a sixteenth of the solution and the K of the search are our choice.
@@ -53,6 +60,9 @@ GUIDED = "/guided"
 Conditioning = Literal["prompt", "response"]
 Copies = Literal["both", "guided_only"]
 Easy = Literal["drop", "mix"]
+Search = Literal["auto", "before", "first_draw"]
+SEARCH_BEFORE = 512
+"""Most problems that `search="auto"` measures before training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +76,15 @@ class POPEConfig(MethodConfig):
     """K: a problem without success in this many samples is hard (the paper: 128)."""
     probe_samples: int = 16
     """Guided samples of each prefix length in the search [the paper does not say]."""
+    search: Search = "auto"
+    """When problems are measured. before: all of them before training, by the starting policy (the
+    paper). first_draw: when an iteration first draws them, by the policy of that time. auto: before
+    if there are at most 512, else first_draw."""
     max_fraction: float = 0.25
     """Largest fraction of the reference solution that is shown."""
     grid: float = 0.0625
-    """Spacing of the searched lengths, as a fraction of the solution [the paper does not say]."""
+    """Spacing of the searched lengths, as a fraction of the solution [the paper does not say]. If
+    it leaves one length, as for solutions of few steps, there is nothing to search: it is shown."""
     conditioning: Conditioning = "prompt"
     """prompt: the prefix is guidance (the paper). response: the policy's response begins with it, a
     hard prefix (an ablation)."""
@@ -97,6 +112,7 @@ class POPEConfig(MethodConfig):
                 "conditioning": get_args(Conditioning),
                 "copies": get_args(Copies),
                 "easy": get_args(Easy),
+                "search": get_args(Search),
             },
         )
         self.advantage.check_size(self.group_size, "group_size")
@@ -133,7 +149,11 @@ class POPE(MethodBase):
     def __init__(self, config: POPEConfig, checker: StepChecker | None = None) -> None:
         super().__init__(config, checker)
         self.prefixes: dict[str, int] = {}
-        """Problem id -> steps shown; 0 for a problem that is not hard. Filled by `prepare`."""
+        """Problem id -> steps shown; 0 for a problem that is not hard. Only measured problems."""
+        self.search: Literal["before", "first_draw"] | None = None
+        """When this run measures problems; None until `prepare` or a checkpoint decides."""
+        self.num_problems = 0
+        """Problems that can be measured; set by `prepare`."""
 
     @property
     def samples_problems(self) -> bool:
@@ -153,15 +173,57 @@ class POPE(MethodBase):
             is_usable=lambda state: bool(self._lengths(state)),
             rule="a reference solution that fits",
         )
+        self.search = self.search or self._search_for(len(states))
+        self.num_problems = len(solvable)
+        if self.search == "first_draw":
+            return solvable
         if not self.prefixes:
-            self._measure(states, solvable, collect)
+            self.prepared_tokens = self._measure(states, solvable, collect)
         kept = [state for state in states if self._is_trained(state)]
         if not kept:
-            raise ProblemError(
-                f"POPE must have hard problems, got none among {len(self.prefixes)} (every one was "
-                f"solved within {self.config.hard_samples} samples); take harder ones, or GRPO"
-            )
+            raise self._no_hard_problem()
         return kept
+
+    def measure(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Measure the drawn problems that are not known; return those to train on.
+
+        Raises:
+            ProblemError: Every problem is measured, and none is hard.
+        """
+        self.measured_tokens = 0
+        if self.search != "first_draw":
+            return states
+        unknown: dict[str, ReasonState] = {}
+        for state in states:
+            name = state.problem.problem_id
+            if name not in self.prefixes and self._lengths(state):
+                unknown.setdefault(name, state)
+        if unknown:
+            found = list(unknown.values())
+            self.measured_tokens = self._measure(found, found, collect)
+        kept = [state for state in states if self._is_trained(state)]
+        is_complete = len(self.prefixes) >= self.num_problems
+        if is_complete and not kept and not any(self.prefixes.values()):
+            raise self._no_hard_problem()
+        return kept
+
+    def trained_problems(self, problem_ids: Sequence[str]) -> Sequence[str]:
+        """Return the problems that are measured and to be trained on."""
+        is_mixed = self.config.easy == "mix"
+        kept = {key for key, length in self.prefixes.items() if length > 0 or is_mixed}
+        return [name for name in problem_ids if name in kept]
+
+    def prepared_responses(self, num_problems: int) -> int:
+        """Count the plain samples of each problem; nothing if they are measured when drawn."""
+        is_before = self._search_for(num_problems) == "before"
+        return num_problems * self.config.hard_samples if is_before else 0
+
+    @property
+    def planned_responses(self) -> int:
+        """One copy of the problem, or both of a hard one."""
+        config = self.config
+        has_both = config.copies == "both" and config.easy == "drop"
+        return config.group_size * (2 if has_both else 1)
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start an unguided and, if it is hard, a guided copy of each problem."""
@@ -179,22 +241,41 @@ class POPE(MethodBase):
         return starts
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the searched prefixes."""
-        return {"prefixes": dict(self.prefixes)}
+        """Return the searched prefixes, and when they are searched."""
+        return {"prefixes": dict(self.prefixes), "search": self.search}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the prefixes, so that a resumed run does not search again."""
         self.prefixes = {str(key): int(value) for key, value in state["prefixes"].items()}
+        # Runs of version 0.1 searched before training.
+        self.search = state.get("search", "before")
+
+    def _search_for(self, num_problems: int) -> Literal["before", "first_draw"]:
+        if self.config.search != "auto":
+            return self.config.search
+        return "before" if num_problems <= SEARCH_BEFORE else "first_draw"
+
+    def _no_hard_problem(self) -> ProblemError:
+        return ProblemError(
+            f"POPE must have hard problems, got none among {len(self.prefixes)} (every one was "
+            f"solved within {self.config.hard_samples} samples); take harder ones, or GRPO"
+        )
 
     def _measure(
         self, states: Sequence[ReasonState], solvable: Sequence[ReasonState], collect: Collect
-    ) -> None:
-        """Search the prefixes, or read them and their number of tokens from the cache."""
+    ) -> int:
+        """Search prefixes, or read them from the cache; return the tokens of a search read there.
+
+        Args:
+            states: What the cache entry is about.
+            solvable: The states among them that can be measured.
+            collect: Samples, and counts the tokens.
+        """
         path = self._cache_path(states)
         known = None if path is None else read_measured(path)
         if known is not None:
-            self.prefixes, self.prepared_tokens = known.values, known.sampled_tokens
-            return
+            self.prefixes |= known.values
+            return known.sampled_tokens
         num_tokens = 0
 
         def counted(starts: Sequence[Start]) -> Sequence[Group]:
@@ -203,9 +284,11 @@ class POPE(MethodBase):
             num_tokens += sum(t.num_sampled_tokens for g in groups for t in g.trajectories)
             return groups
 
-        self._search(solvable, counted)
+        found = self._search(solvable, counted)
+        self.prefixes |= found
         if path is not None:
-            write_measured(path, Measured(values=self.prefixes, sampled_tokens=num_tokens))
+            write_measured(path, Measured(values=found, sampled_tokens=num_tokens))
+        return 0
 
     def _cache_path(self, states: Sequence[ReasonState]) -> Path | None:
         """Return the cache file of this search; None without a cache.
@@ -228,19 +311,24 @@ class POPE(MethodBase):
         )  # fmt: skip
         return cache_path(config.cache_dir, states, "pope", self.fingerprint(), repr(searched))
 
-    def _search(self, solvable: Sequence[ReasonState], collect: Collect) -> None:
+    def _search(self, solvable: Sequence[ReasonState], collect: Collect) -> dict[str, int]:
+        """Find the steps to show of each problem; 0 if it is not hard."""
         plain = [
             _probe(state, state.problem.problem_id, self.config.hard_samples) for state in solvable
         ]
         solved = {group.key for group in collect(plain) if _has_success(group)}
-        self.prefixes = {state.problem.problem_id: 0 for state in solvable}
+        found = {state.problem.problem_id: 0 for state in solvable}
         open_states = {
             state.problem.problem_id: state
             for state in solvable
             if state.problem.problem_id not in solved
         }
         lengths = {key: self._lengths(state) for key, state in open_states.items()}
-        for round_number in range(max((len(own) for own in lengths.values()), default=0)):
+        # The longest prefix is shown whether it helps or not. It is sampled too if all problems are
+        # measured before training, because the tokens of published comparisons include that.
+        unsampled = 1 if self.search == "first_draw" else 0
+        num_rounds = max((len(own) - unsampled for own in lengths.values()), default=0)
+        for round_number in range(num_rounds):
             probes = [
                 _probe(
                     self._guided(open_states[key], own[round_number]),
@@ -248,13 +336,14 @@ class POPE(MethodBase):
                     self.config.probe_samples,
                 )
                 for key, own in lengths.items()
-                if self.prefixes[key] == 0 and round_number < len(own)
+                if found[key] == 0 and round_number < len(own) - unsampled
             ]
             for group in collect(probes) if probes else ():
                 if _has_success(group):
-                    self.prefixes[group.key] = lengths[group.key][round_number]
+                    found[group.key] = lengths[group.key][round_number]
         for key, own in lengths.items():
-            self.prefixes[key] = self.prefixes[key] or own[-1]
+            found[key] = found[key] or own[-1]
+        return found
 
     def _lengths(self, state: ReasonState) -> tuple[int, ...]:
         lengths = prefix_lengths(

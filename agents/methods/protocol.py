@@ -1,7 +1,8 @@
 """What a method is: where episodes start, what is sampled next, and what is trained.
 
-The training loop calls `prepare` once a run. In each iteration it calls `plan`, then `follow_up`
-with all groups so far until that returns nothing, then `training_samples`.
+The training loop calls `prepare` once a run. In each iteration it calls `measure` with the drawn
+problems, then `plan`, then `follow_up` with all groups so far until that returns nothing, then
+`training_samples`.
 
 `MethodBase` is the base class of every method. It needs only a config and `plan`, and trains every
 group with the group's own advantages. A method that trains more or less overrides `part`, a value
@@ -73,6 +74,28 @@ class Method(Protocol):
         """Measure what must be measured before training; return the problems to train on."""
         ...
 
+    @property
+    def measured_tokens(self) -> int:
+        """Generated tokens of the last `measure` that were read from a file."""
+        ...
+
+    def measure(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Measure drawn problems that are not known yet; return those to train on."""
+        ...
+
+    def trained_problems(self, problem_ids: Sequence[str]) -> Sequence[str]:
+        """Return those of the run's problems that iterations train on, as far as is known."""
+        ...
+
+    def prepared_responses(self, num_problems: int) -> int:
+        """Count the responses that `prepare` samples at least for this many problems."""
+        ...
+
+    @property
+    def planned_responses(self) -> int:
+        """Responses that an iteration samples at least for each problem."""
+        ...
+
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Return the first starts of an iteration.
 
@@ -130,6 +153,8 @@ class MethodBase:
     by `build_method`. None if it is unknown, and then nothing is kept between runs."""
     prepared_tokens: int = 0
     """Generated tokens of a preparation that was read from a file; the run counts them."""
+    measured_tokens: int = 0
+    """Generated tokens of the last `measure` that were read from a file; the run counts them."""
     to_sample_problems: str = "a method that samples them"
     """The setting with which `samples_problems` is True, for a message."""
     is_first = True
@@ -181,6 +206,23 @@ class MethodBase:
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
         """Train on every problem."""
         return states
+
+    def measure(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
+        """Measure nothing; train on every drawn problem."""
+        return states
+
+    def trained_problems(self, problem_ids: Sequence[str]) -> Sequence[str]:
+        """Return all of them."""
+        return problem_ids
+
+    def prepared_responses(self, num_problems: int) -> int:
+        """Return 0: `prepare` samples nothing."""
+        return 0
+
+    @property
+    def planned_responses(self) -> int:
+        """Return the config's `group_size`, or 1 if it has none."""
+        return getattr(self.config, "group_size", 1)
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Return the first starts of an iteration."""

@@ -186,6 +186,11 @@ class RRPO(MethodBase):
         """False if the resets alone are trained."""
         return self.config.num_base > 0
 
+    @property
+    def planned_responses(self) -> int:
+        """The fewest tries that the loop can end with."""
+        return self.config.num_base + 1
+
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start `num_base` + 1 tries at each problem, the fewest that the loop can end with."""
         return problem_starts(states, self.config.num_base + 1)

@@ -1,34 +1,132 @@
-"""Collect episodes for a session: from given starts, or from all starts of an iteration."""
+"""Collect episodes for a session: from given starts, or from all starts of an iteration.
 
+A method may measure drawn problems and leave some out (POPE: those that are not hard). Then further
+problems are drawn in their place, so that iterations keep their size. There are limits, because
+measuring costs tokens: an iteration goes once through the problems at most, it measures in
+`MAX_MEASURING_ROUNDS` rounds at most, and it draws no more once the run's budget is spent. It
+trains on what it has then.
+"""
+
+import hashlib
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from reason_env.agents.methods import collect_rounds
-from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
+from reason_env.agents.rollout import Group, RolloutBatch, Start, collect, initial_states
 from reason_env.agents.train.session import Session
+from reason_env.state import ReasonState
+
+MAX_MEASURING_ROUNDS = 4
+"""Rounds of an iteration in which drawn problems are measured."""
+_log = logging.getLogger(__name__)
 
 
-def collect_iteration(session: Session) -> RolloutBatch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnProblems:
+    """The problems of an iteration, where the environment starts them."""
+
+    states: tuple[ReasonState, ...]
+    num_left_out: int
+    """Drawn problems that the method leaves out."""
+    measured_tokens: int
+    """Tokens generated to measure drawn problems."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What an iteration collected."""
+
+    problems: DrawnProblems
+    batch: RolloutBatch
+
+
+def collect_iteration(session: Session) -> Collected:
     """Collect the starts that the method plans, then those it asks for after seeing rewards."""
-    config = session.config
-    ids = config.chosen(session.problem_ids, session.iteration)
-    states = initial_states(session.env, ids, seed=config.seed_of("starts", session.iteration))
+    problems = draw_problems(session)
     rng, seeds = session.rng("starts"), session.rng("sampling")
     _, batch = collect_rounds(
-        session.method, states, lambda starts: collect_starts(session, starts, seeds), rng
+        session.method,
+        problems.states,
+        lambda starts: collect_starts(session, starts, seeds),
+        rng,
     )
-    return batch
+    return Collected(problems=problems, batch=batch)
+
+
+def draw_problems(session: Session) -> DrawnProblems:
+    """Draw the problems of the iteration; advances `num_drawn`."""
+    config, method = session.config, session.method
+    most = max(config.problems_per_iteration, len(session.problem_ids))
+    kept: list[ReasonState] = []
+    num_drawn = num_rounds = tokens = 0
+    while (missing := min(config.problems_per_iteration - len(kept), most - num_drawn)) > 0:
+        ids = config.drawn(session.problem_ids, session.num_drawn, missing)
+        session.num_drawn += missing
+        seed = config.seed_of("starts", session.iteration) + num_drawn
+        measuring = _Measuring(session)
+        kept += method.measure(initial_states(session.env, ids, seed=seed), measuring)
+        num_drawn += missing
+        own_tokens = measuring.sampled_tokens + method.measured_tokens
+        tokens, num_rounds = tokens + own_tokens, num_rounds + (own_tokens > 0)
+        if num_rounds == MAX_MEASURING_ROUNDS or _is_spent(session, tokens):
+            break
+    if len(kept) < config.problems_per_iteration:
+        _log.warning(
+            "iteration %d trains on %d problems instead of %d: the method leaves out %d of the %d "
+            "that were drawn",
+            session.iteration,
+            len(kept),
+            config.problems_per_iteration,
+            num_drawn - len(kept),
+            num_drawn,
+        )
+    return DrawnProblems(
+        states=tuple(kept), num_left_out=num_drawn - len(kept), measured_tokens=tokens
+    )
 
 
 def collect_starts(
     session: Session, starts: Sequence[Start], seeds: np.random.Generator
 ) -> RolloutBatch:
     """Collect the episodes of some starts with a seed drawn from `seeds`."""
+    return _collect(session, starts, int(seeds.integers(2**62)))
+
+
+class _Measuring:
+    """`Collect` for a method's `measure`: samples and counts tokens.
+
+    The seed follows from the starts, so that a measurement that was read from a file leaves the
+    others as they are.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.sampled_tokens = 0
+
+    def __call__(self, starts: Sequence[Start]) -> Sequence[Group]:
+        """Collect the groups of all starts."""
+        digest = hashlib.sha256(str(self.session.config.seed_of("preparation", 2)).encode())
+        for start in starts:
+            digest.update(f"\0{start.state.state_id} {start.num_samples}".encode())
+        seed = int.from_bytes(digest.digest()[:8], "big") >> 2
+        batch = _collect(self.session, starts, seed)
+        self.sampled_tokens += sum(item.num_sampled_tokens for item in batch.trajectories)
+        return batch.groups
+
+
+def _collect(session: Session, starts: Sequence[Start], seed: int) -> RolloutBatch:
     return collect(
         starts,
         env=session.env,
         policy=session.policy,
         sampling=session.config.sampling,
-        seed=int(seeds.integers(2**62)),
+        seed=seed,
     )
+
+
+def _is_spent(session: Session, tokens: int) -> bool:
+    budget = session.config.max_generated_tokens
+    return budget is not None and session.sampled_tokens_total + tokens >= budget

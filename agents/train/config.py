@@ -130,8 +130,12 @@ class TrainConfig:
 
     def chosen(self, ids: Sequence[str], iteration: int) -> list[str]:
         """Choose the problems of an iteration (1, 2, ...): each once an epoch, in random order."""
-        begin = (iteration - 1) * self.problems_per_iteration
-        positions = range(begin, begin + self.problems_per_iteration)
+        num = self.problems_per_iteration
+        return self.drawn(ids, (iteration - 1) * num, num)
+
+    def drawn(self, ids: Sequence[str], begin: int, num: int) -> list[str]:
+        """Return `num` draws of a problem, from draw number `begin` (0, 1, ...) of the run on."""
+        positions = range(begin, begin + num)
         epochs = {position // len(ids) for position in positions}
         orders = {
             epoch: np.random.default_rng(self.seed_of("problems", epoch)).permutation(len(ids))

@@ -20,7 +20,7 @@ from reason_env.agents.rollout import (
     source_metrics,
     trained_rows,
 )
-from reason_env.agents.train.collecting import collect_iteration
+from reason_env.agents.train.collecting import DrawnProblems, collect_iteration
 from reason_env.agents.train.session import Session
 from reason_env.errors import VerifierError
 
@@ -53,13 +53,14 @@ def iterate(session: Session) -> Iteration:
     session.iteration += 1
     began = time.perf_counter()
     num_prefill_tokens, num_restarts = engine.num_prefill_tokens, engine.num_restarts
-    batch = collect_iteration(session)
+    found = collect_iteration(session)
     collected = time.perf_counter()
+    problems, batch = found.problems, found.batch
     trajectories = batch.trajectories
     mismatch = mismatch_metrics(
         session.policy, trajectories, config.sampling, config.engine.mismatch
     )
-    session.sampled_tokens_total += _num_sampled_tokens(trajectories)
+    session.sampled_tokens_total += problems.measured_tokens + _num_sampled_tokens(trajectories)
     _check_verifier(trajectories, config.max_ungraded_fraction)
     samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
@@ -78,6 +79,7 @@ def iterate(session: Session) -> Iteration:
     metrics = {
         **(rollout_metrics(batch.groups) if batch.groups else NOTHING_SAMPLED),
         **session.method.metrics(batch.groups),
+        **_measured_metrics(problems),
         **discarded_metrics(trajectories, rows),
         "rollout/sampled_tokens_total": session.sampled_tokens_total,
         "rollout/prefilled_tokens": engine.num_prefill_tokens - num_prefill_tokens,
@@ -110,7 +112,7 @@ def _update(
         report, measured = session.conservative.update(
             samples,
             rng,
-            problem_ids=session.problem_ids,
+            problem_ids=session.method.trained_problems(session.problem_ids),
             seed=session.config.seed_of("conservative", session.iteration),
             run_share=run_share,
         )
@@ -121,6 +123,16 @@ def _update(
         **tested,
         **role_metrics(report.metrics_by_role),
         **source_metrics(report.metrics_by_source),
+    }
+
+
+def _measured_metrics(problems: DrawnProblems) -> dict[str, Number]:
+    """Count what was measured when problems were first drawn; nothing for other methods."""
+    if not problems.measured_tokens and not problems.num_left_out:
+        return {}
+    return {
+        "rollout/preparation_tokens": problems.measured_tokens,
+        "rollout/left_out_problems": problems.num_left_out,
     }
 
 

@@ -11,7 +11,11 @@ import numpy as np
 from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_states
 from reason_env.agents.train.collecting import collect_starts
 from reason_env.agents.train.session import Session
+from reason_env.codec import Codec
+from reason_env.env import reason_env_of
 from reason_env.errors import ConfigError
+from reason_env.problem import ProblemSet
+from reason_env.problems import reference_response
 
 STARTS_AT_ONCE = 64
 """Limits are checked after each batch of this many starts."""
@@ -33,11 +37,14 @@ def prepare(
         deadline: `time.monotonic()` after which sampling stops with an error; None for no limit.
 
     Raises:
-        ConfigError: The preparation spent the whole budget, or all the time.
+        ConfigError: The budget cannot hold the preparation, or the preparation spent all of it or
+            all the time.
     """
     if session.is_prepared:
         return
     config = session.config
+    if session.iteration == 0:
+        check_budget(session)
     states = initial_states(session.env, session.problem_ids, seed=config.seed_of("preparation", 0))
     seeds = np.random.default_rng(config.seed_of("preparation", 1))
     counted = CountedCollect(
@@ -52,6 +59,44 @@ def prepare(
     session.sampled_tokens_total += counted.sampled_tokens
     session.problem_ids = [state.problem.problem_id for state in chosen]
     session.is_prepared = True
+
+
+def check_budget(session: Session) -> None:
+    """Check that the budget can hold the method's preparation and one iteration.
+
+    A response of the preparation is taken to be as long as the shortest reference response, since
+    the preparation is lost if the budget ends in it; one of the iteration has one token, since a
+    run may end with the iteration that exceeds the budget.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    config, method = session.config, session.method
+    budget = config.max_generated_tokens
+    if budget is None:
+        return
+    inner = reason_env_of(session.env)
+    prepared = method.prepared_responses(len(session.problem_ids))
+    planned = method.planned_responses * config.problems_per_iteration
+    length = _shortest_reference(session.policy.codec, inner.problems) if prepared else 1
+    least = prepared * min(length, inner.rules.max_tokens) + planned
+    if budget >= least:
+        return
+    before = f"{prepared:,} responses before training, " if prepared else ""
+    measured = ", or measure with fewer samples or problems (--size)" if prepared else ""
+    raise ConfigError(
+        f"max_generated_tokens must hold an iteration and what comes before it, got {budget:,} "
+        f"tokens; {config.name} samples at least {before}{planned:,} responses in an iteration, "
+        f"together {least:,} tokens or more: raise it, take fewer problems_per_iteration{measured}"
+    )
+
+
+def _shortest_reference(codec: Codec, problems: ProblemSet) -> int:
+    """Count the tokens of the shortest reference response, end token included."""
+    shortest = min(
+        (reference_response(problem, codec.step_delimiter) for problem in problems), key=len
+    )
+    return len(codec.encode(shortest)) + 1
 
 
 class CountedCollect:

@@ -44,6 +44,8 @@ class Session:
     """The problems to train on; `prepare` replaces them by those that the method chooses."""
     iteration: int = field(default=0, init=False)
     """The last iteration that began; 0 before the first."""
+    num_drawn: int = field(default=0, init=False)
+    """Problems drawn so far, with those that the method left out."""
     sampled_tokens_total: int = field(default=0, init=False)
     """Tokens generated for training so far, preparation included."""
     is_prepared: bool = field(default=False, init=False)
@@ -64,6 +66,7 @@ class Session:
     def progress(self) -> dict[str, Any]:
         """The content of a checkpoint besides weights and optimizer."""
         return {
+            "num_drawn": self.num_drawn,
             "sampled_tokens_total": self.sampled_tokens_total,
             "policy_version": self.policy.policy_version,
             "method": self.method.state_dict(),
@@ -130,6 +133,9 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         learner.load_state_dict(loaded.learner_state)
         session.iteration = loaded.iteration
         session.sampled_tokens_total = loaded.progress["sampled_tokens_total"]
+        # Absent in checkpoints of version 0.1, whose methods left out no drawn problem.
+        drawn = loaded.progress.get("num_drawn", loaded.iteration * config.problems_per_iteration)
+        session.num_drawn = drawn
         policy.mark_updated(loaded.progress["policy_version"])
         method.load_state_dict(loaded.progress["method"])
     return session

@@ -490,7 +490,7 @@ def test_the_state_of_a_composition_holds_each_method_s_state_by_name():
     }
     run(method, script)
     state = method.state_dict()
-    assert state["pope"] == {"prefixes": {"toy/train/0": 1}}
+    assert state["pope"] == {"prefixes": {"toy/train/0": 1}, "search": "before"}
     assert list(state["expo"]["known"]) == ["toy/train/0"]
     again = composed(POPE, ExPOConfig(group_size=2, refresh="once"))
     again.load_state_dict(state)

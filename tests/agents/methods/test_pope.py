@@ -6,18 +6,23 @@ import gymnasium as gym
 import pytest
 import torch
 
-from reason_env.agents.engines import EngineConfig
+from reason_env.agents.cpi import CPIConfig
+from reason_env.agents.cpi.measure import AdvantageEstimator
+from reason_env.agents.engines import EngineConfig, SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig, prefix_lengths
+from reason_env.agents.metrics import metric
+from reason_env.agents.rollout import collect
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
-from reason_env.agents.train import TrainConfig, build_session, prepare
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError
 from reason_env.problem import Problem, ProblemSet
+from reason_env.state import ReasonState
 
 CODEC = ByteCodec()
 HARD = Problem(
@@ -113,7 +118,7 @@ def test_a_search_runs_once_and_its_result_survives_a_checkpoint():
     run(script, method)
     again = make()
     again.load_state_dict(method.state_dict())
-    assert method.state_dict() == {"prefixes": {"toy/train/0": 1}}
+    assert method.state_dict() == {"prefixes": {"toy/train/0": 1}, "search": "before"}
     policy = ScriptedPolicy({PROMPT: [WRONG] * 2, guided(1): [RIGHT] * 2})
     dry_run(again, ["toy/train/0"], env=make_env(), policy=policy)
     assert [asked.text for asked in policy.asked] == [PROMPT, guided(1)]
@@ -281,6 +286,7 @@ def test_the_paper_s_numbers_are_the_defaults():
         ({"conditioning": "prefix"}, "conditioning must be one of prompt, response, got 'prefix'"),
         ({"copies": "guided"}, "copies must be one of both, guided_only, got 'guided'; did you"),
         ({"easy": "keep"}, "easy must be one of drop, mix, got 'keep'"),
+        ({"search": "later"}, "search must be one of auto, before, first_draw, got 'later'"),
     ],
 )
 def test_numbers_and_names_out_of_range_are_refused(changes, message):
@@ -415,3 +421,191 @@ def test_a_run_with_a_cached_search_equals_one_that_searches(tmp_path):
     torch_fingerprint = fingerprint_of(session)
     session.config = replace(session.config, engine=EngineConfig(kind="vllm"))
     assert fingerprint_of(session) != torch_fingerprint
+
+
+def test_at_the_first_draw_unknown_problems_are_measured_and_the_longest_prefix_is_not_sampled():
+    method = make(search="first_draw")
+    # No prefix of 1, 2 or 3 steps helps; 4 steps are shown without a sample.
+    script = {PROMPT: [WRONG] * 5, guided(1): [WRONG] * 2, guided(2): [WRONG] * 2}
+    script |= {guided(3): [WRONG] * 2, guided(4): [WRONG, RIGHT]}
+    script[EASY_PROMPT] = ["#### 2$", "#### 3$", "#### 3$"]
+    found, policy = run(script, method, problems=(EASY, HARD))
+    assert method.prefixes == {"toy/train/1": 0, "toy/train/0": 4}
+    asked = [item.text for item in policy.asked]
+    assert asked[:2] == [EASY_PROMPT, PROMPT]
+    assert asked[2:] == [guided(1), guided(2), guided(3), PROMPT, guided(4)]
+    assert [(s.group, s.role) for s in found.batches[0]] == [(BASE, "base"), (GUIDED, "guided")]
+
+
+def test_a_solution_with_one_length_on_the_grid_has_nothing_to_search():
+    short = replace(HARD, solution=("s1",))
+    script = {PROMPT: [WRONG] * 5, guided(1): [RIGHT] * 2}
+    method = make(search="first_draw")
+    _, policy = run(script, method, problems=(short,))
+    assert method.prefixes == {"toy/train/0": 1}
+    assert [item.text for item in policy.asked] == [PROMPT, PROMPT, guided(1)]
+
+
+def states_of(*problems):
+    return [ReasonState(problem=problem, codec=CODEC) for problem in problems]
+
+
+def asking(policy, problems):
+    env, asked = make_env(problems), []
+
+    def collected(starts):
+        asked.append([start.group for start in starts])
+        return collect(
+            starts, env=env, policy=policy, sampling=SamplingConfig(), seed=len(asked)
+        ).groups
+
+    return collected, asked
+
+
+def test_known_problems_are_not_measured_again_and_a_problem_drawn_twice_is_measured_once():
+    problems = (HARD, EASY)
+    method = make(search="first_draw", max_fraction=0.0625)
+    policy = ScriptedPolicy({PROMPT: [WRONG] * 3, EASY_PROMPT: ["#### 2$"] * 3})
+    collected, asked = asking(policy, problems)
+    hard, easy = states_of(*problems)
+    assert method.prepare([hard, easy], collected) == [hard, easy]
+    assert asked == []
+    assert method.measure([hard, hard], collected) == [hard, hard]
+    assert asked == [["toy/train/0"]]
+    assert method.trained_problems(["toy/train/0", "toy/train/1"]) == ["toy/train/0"]
+    assert method.measure([hard, easy], collected) == [hard]
+    assert asked == [["toy/train/0"], ["toy/train/1"]]
+    again = make(search="first_draw")
+    again.load_state_dict(method.state_dict())
+    again.prepare([hard, easy], collected)
+    assert again.measure([easy, hard, easy], collected) == [hard]
+    assert len(asked) == 2
+
+
+def test_easy_problems_stay_in_a_mixture_at_the_first_draw():
+    method = make(search="first_draw", easy="mix")
+    collected, _ = asking(ScriptedPolicy({EASY_PROMPT: ["#### 2$"] * 3}), (EASY,))
+    (easy,) = states_of(EASY)
+    method.prepare([easy], collected)
+    assert method.measure([easy], collected) == [easy]
+    assert method.trained_problems(["toy/train/1"]) == ["toy/train/1"]
+
+
+def test_a_set_without_hard_problems_is_refused_once_all_of_it_is_measured():
+    other = replace(EASY, problem_id="toy/train/4", question="other?")
+    script = {EASY_PROMPT: ["#### 2$"] * 3, "other?\n>": ["#### 2$"] * 3}
+    method = make(search="first_draw")
+    collected, _ = asking(ScriptedPolicy(script), (EASY, other))
+    first, second = states_of(EASY, other)
+    method.prepare([first, second], collected)
+    assert method.measure([first], collected) == []
+    with pytest.raises(ProblemError, match=r"got none among 2 .* within 3 samples"):
+        method.measure([second], collected)
+
+
+@pytest.mark.parametrize(
+    ("search", "num", "expected"),
+    [
+        ("auto", 512, "before"),
+        ("auto", 513, "first_draw"),
+        ("before", 513, "before"),
+        ("first_draw", 1, "first_draw"),
+    ],
+)
+def test_large_sets_are_measured_at_the_first_draw_by_default(search, num, expected):
+    assert POPEConfig().search == "auto"
+    method = make(search=search, max_fraction=0.0625)
+    states = [replace(state, problem=replace(HARD, problem_id=f"t/train/{n}")) for n, state in
+              enumerate(states_of(HARD) * num)]  # fmt: skip
+    asked = []
+
+    def collected(starts):
+        asked.extend(starts)
+        return []
+
+    method.prepare(states, collected)
+    assert method.search == expected
+    assert bool(asked) == (expected == "before")
+    # A state of version 0.1 comes from a search before training.
+    method.load_state_dict({"prefixes": {}})
+    assert method.search == "before"
+
+
+def lazy(**changes):
+    method = {"group_size": 2, "hard_samples": 2, "probe_samples": 1, "search": "first_draw"}
+    arguments = {
+        "method": POPEConfig(**(method | changes.pop("method", {}))),
+        "env": EnvConfig(levels=(5, 8), size=8, max_tokens=64),
+        "eval": EvalConfig(num_problems=2, samples=1, k=1, greedy=False),
+        "checkpoint": CheckpointConfig(every=1),
+        "learner": LearnerConfig(learning_rate=2e-4),
+        "iterations": 3,
+        "problems_per_iteration": 2,
+        "episodes_per_iteration": 0,
+    }
+    return TrainConfig(**(arguments | changes))
+
+
+def test_a_run_that_measures_at_the_first_draw_resumes_to_the_same_bits(cut_and_resumed):
+    def has_its_place(whole, again):
+        assert 2 <= again.num_drawn < whole.num_drawn
+        assert len(again.method.prefixes) < len(whole.method.prefixes)
+
+    whole, again, rows = cut_and_resumed(lazy(), has_its_place)
+    assert "rollout/preparation_tokens" not in rows[0]
+    assert again.method.state_dict() == whole.method.state_dict()
+    assert len(whole.problem_ids) == 8
+    total = 0
+    for row in rows[1:]:
+        total += row["rollout/sampled_tokens"] + row.get("rollout/preparation_tokens", 0)
+        assert row["rollout/sampled_tokens_total"] == total
+    assert rows[1]["rollout/preparation_tokens"] > 0
+    assert sum(row.get("rollout/left_out_problems", 0) for row in rows[1:]) + 2 * 3 == (
+        whole.num_drawn
+    )
+    assert all(metric(name) for row in rows for name in row if name != "iteration")
+
+
+def test_cached_measurements_at_the_first_draw_change_nothing_but_the_sampling(tmp_path):
+    def rows(config):
+        session = build_session(config)
+        prepare(session)
+        found = [iterate(session).metrics for _ in range(3)]
+        prefilled = [row.pop("rollout/prefilled_tokens") for row in found]
+        kept = [{k: v for k, v in row.items() if not k.startswith("time/")} for row in found]
+        return kept, prefilled, session.method.prefixes
+
+    plain, num_plain, prefixes = rows(lazy())
+    first = rows(lazy(method={"cache_dir": str(tmp_path)}))
+    assert first == (plain, num_plain, prefixes)
+    entries = sorted(tmp_path.iterdir())
+    assert len(entries) >= 2  # one for each round of measuring
+    again, num_again, same = rows(lazy(method={"cache_dir": str(tmp_path)}))
+    assert (again, same) == (plain, prefixes)
+    assert num_again[0] < num_plain[0]
+    assert sorted(tmp_path.iterdir()) == entries
+
+
+LARGER = {"group_size": 6, "max_fraction": 0.5}
+
+
+def test_a_conservative_update_draws_its_restarts_from_measured_problems(monkeypatch):
+    cpi = CPIConfig(
+        num_restarts=4, samples=1, realised_problems=0, step_size=1.0, accept="always", beta=0.5
+    )
+    env = EnvConfig(levels=(5, 7), size=16, max_tokens=96)
+    session = build_session(lazy(cpi=cpi, env=env, problems_per_iteration=4, method=LARGER))
+    prepare(session)
+    drawn = []
+    advantage = AdvantageEstimator.advantage
+
+    def recorded(self, old, new, *, problem_ids, **options):
+        drawn.append(list(problem_ids))
+        return advantage(self, old, new, problem_ids=problem_ids, **options)
+
+    monkeypatch.setattr(AdvantageEstimator, "advantage", recorded)
+    row = iterate(session).metrics
+    assert row["update/num_updates"] > 0
+    hard = [name for name, length in session.method.prefixes.items() if length]
+    assert sorted(drawn[0]) == sorted(hard)
+    assert len(hard) < len(session.problem_ids)

@@ -40,7 +40,7 @@ def session():
 @pytest.fixture(scope="module")
 def batch(session):
     session.iteration = 1
-    return collect_iteration(session).trajectories
+    return collect_iteration(session).batch.trajectories
 
 
 def shifted(trajectories, gap):

@@ -228,9 +228,62 @@ def test_a_preparation_that_spends_the_whole_budget_is_refused():
 
     method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
     env = EnvConfig(levels=(6, 8), size=2, max_tokens=48)
-    session = build_session(small(method=method, env=env, max_generated_tokens=9))
-    with pytest.raises(ConfigError, match=r"must leave tokens to train with, got 9 and \d\d+ in"):
+    # 2 problems x 2 samples x 48 tokens, and 2 x 2 x 2 responses of an iteration, fit; the search's
+    # probes do not.
+    config = small(method=method, env=env, max_generated_tokens=200, problems_per_iteration=2)
+    session = build_session(config)
+    with pytest.raises(ConfigError, match=r"must leave tokens to train with, got 200 and \d+ in"):
         prepare(session)
+    session = build_session(replace(config, max_generated_tokens=199))
+    message = (
+        r"max_generated_tokens must hold an iteration and what comes before it, got 199 tokens; "
+        r"pope samples at least 4 responses before training, 8 responses in an iteration, together "
+        r"200 tokens or more: raise it, .* or measure with fewer samples or problems \(--size\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        prepare(session)
+    assert session.policy.engine.num_prefill_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("grpo", 24), ("rrpo", 15), ("lte", 24), ("expo+srpo", 24), ("srpo+lte", 15), ("sft", 24)],
+)
+def test_a_budget_below_one_iteration_is_refused_before_anything_is_sampled(name, least):
+    from reason_env.agents.methods import method_config
+
+    config = small(method=method_config(name), problems_per_iteration=3)
+    session = build_session(replace(config, max_generated_tokens=least - 1))
+    message = f"got {least - 1} tokens; {name.replace('+', '.')} samples at least {least} responses"
+    with pytest.raises(ConfigError, match=message):
+        prepare(session)
+    assert session.policy.engine.num_prefill_tokens == 0
+    prepare(build_session(replace(config, max_generated_tokens=least)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "prepared", "planned"),
+    [
+        ({}, 7 * 16, 16),
+        ({"hard_samples": 3, "group_size": 2, "copies": "guided_only"}, 21, 2),
+        ({"easy": "mix"}, 7 * 16, 8),
+        ({"search": "first_draw"}, 0, 16),
+    ],
+)
+def test_pope_counts_the_samples_of_its_search(changes, prepared, planned):
+    from reason_env.agents.methods import build_method
+    from reason_env.agents.methods.pope import POPEConfig
+
+    method = build_method(POPEConfig(**changes))
+    assert (method.prepared_responses(7), method.planned_responses) == (prepared, planned)
+
+
+def test_offline_pairs_are_sampled_before_training_and_online_pairs_in_iterations():
+    from reason_env.agents.methods import ExPDPOConfig, build_method
+
+    for sampled, expected in (("offline", (15, 0)), ("online", (0, 3))):
+        method = build_method(ExPDPOConfig(sampled=sampled, chains=3))
+        assert (method.prepared_responses(5), method.planned_responses) == expected
 
 
 def searching(**changes):
