@@ -46,7 +46,7 @@ class ProblemSource:
     def usage(self) -> str:
         """How to write the source on the command line.
 
-        >>> [source.usage for source in problem_sources()][6:]
+        >>> [source.usage for source in problem_sources()][7:]
         ['mix:PARTS', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]', 'reasoning_gym:NAME']
         """
         return f"{self.name}:{self.argument}" if self.argument else self.name
@@ -82,6 +82,11 @@ _SOURCES: tuple[ProblemSource, ...] = (
         name="countdown",
         description="generated: reach a number with given digits; several right answers",
         module="reason_env.problems.families.countdown",
+    ),
+    ProblemSource(
+        name="stories",
+        description="generated: word problems in prose, for pretrained models",
+        module="reason_env.problems.families.stories",
     ),
     ProblemSource(
         name="mix",
