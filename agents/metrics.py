@@ -193,6 +193,16 @@ METRICS: dict[str, Metric] = {
     "update/active_rows_fraction": _fraction(
         "training samples with a gradient; the others are skipped"
     ),
+    "update/is_prefix_shared": Metric(
+        "1", "1 if prefixes that rows share run through the model once; 0 if it is not known to"
+    ),
+    "update/row_tokens": Metric("tokens", "tokens of the rows with a gradient, over all updates"),
+    "update/distinct_tokens": Metric(
+        "tokens", "the same with shared prefixes counted once: the least that passes need"
+    ),
+    "update/forward_tokens": Metric(
+        "tokens", "run forward and backward through the model, padding included, over all updates"
+    ),
     "update/num_updates_total": Metric(
         "updates", "optimizer steps since the start: the policy version"
     ),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from reason_env.agents.policy import Ints, num_distinct, split_by_distinct
 from reason_env.agents.rollout import TrainingSample
 from reason_env.errors import ConfigError
 
@@ -86,6 +87,22 @@ class TokenBatch:
             else:
                 parts.append([row])
         return [torch.tensor(part, device=self.token_ids_BT.device) for part in parts]
+
+    def split_prefixes(self, max_tokens: int) -> list[Tensor]:
+        """Split the row numbers into micro-batches of at most `max_tokens` distinct tokens.
+
+        Rows that share a prefix stay together, and its tokens count once. A row longer than
+        `max_tokens` is a micro-batch alone.
+        """
+        parts = split_by_distinct(*self._ids_and_lengths(), max_tokens)
+        return [torch.tensor(part, device=self.token_ids_BT.device) for part in parts]
+
+    def num_distinct_tokens(self) -> int:
+        """Count the tokens of the rows, those of a shared prefix once."""
+        return num_distinct(*self._ids_and_lengths())
+
+    def _ids_and_lengths(self) -> tuple[Ints, Ints]:
+        return self.token_ids_BT.cpu().numpy(), self.attention_mask_BT.sum(dim=1).cpu().numpy()
 
 
 def make_batch(

@@ -150,6 +150,7 @@ class PairLearner(Learner):
             num_planned=len(steps),
             samples=samples,
             active_rows_fraction=sum(pairs.is_active) / num_pairs,
+            is_prefix_shared=self.policy.is_prefix_shared,
         )
         return replace(report, metrics=report.metrics | margin_metrics(margins))
 
@@ -173,22 +174,26 @@ class PairLearner(Learner):
             return None
         self.optimizer.zero_grad(set_to_none=True)
         outputs: list[tuple[list[int], LossOutput]] = []
+        num_forward_tokens = 0
         for part in self._pair_parts(pairs.batch, active):
             rows = [row for number in part for row in (2 * number, 2 * number + 1)]
             output, margins_b = self._pair_loss(pairs, rows, num_pairs=len(numbers))
             output.loss.backward()
             outputs.append((rows, replace(output, loss=output.loss.detach())))
             margins.append(margins_b)
-        return self._take_step(outputs)
+            num_forward_tokens += self._num_forward_tokens(_rows_of(pairs.batch, part))
+        return self._take_step(_rows_of(pairs.batch, active), outputs, num_forward_tokens)
 
     def _pair_parts(self, batch: TokenBatch, numbers: Sequence[int]) -> Iterator[list[int]]:
-        """Yield micro-batches of pairs: at most `micro_batch_tokens` tokens, with padding."""
+        """Yield micro-batches of pairs: at most `micro_batch_tokens` tokens, as rows count them."""
         lengths = batch.attention_mask_BT.sum(dim=1).view(-1, 2).amax(dim=1).tolist()
         part: list[int] = []
-        # From the longest to the shortest: the first pair of a part sets its width.
-        for number in sorted(numbers, key=lambda pair: -lengths[pair]):
-            width = lengths[part[0]] if part else 0
-            if part and 2 * width * (len(part) + 1) > self.config.micro_batch_tokens:
+        # Without sharing, from the longest to the shortest, for little padding; with it, in the
+        # order of the samples, where the pairs of a prompt follow each other.
+        is_shared = self.policy.is_prefix_shared
+        for number in numbers if is_shared else sorted(numbers, key=lambda pair: -lengths[pair]):
+            grown = _rows_of(batch, [*part, number])
+            if part and self._num_forward_tokens(grown) > self.config.micro_batch_tokens:
                 yield part
                 part = []
             part.append(number)
@@ -202,8 +207,10 @@ class PairLearner(Learner):
         log_probs_bt, entropy_bt = self.policy.token_log_probs(
             part.token_ids_BT,
             part.attention_mask_BT,
+            action_mask_BT=part.action_mask_BT,
             temperature=self._temperature(self.loss),
             with_entropy=True,
+            checkpointing=self.config.gradient_checkpointing,
         )
         width, mask_bt = log_probs_bt.shape[1], part.action_mask_BT
         ref_bt = pairs.ref_log_probs_BT[rows_b, :width]
@@ -250,6 +257,12 @@ class PairLearner(Learner):
             entropy_BT=None if entropy is None else inside(entropy),
             config=REPORTED,
         )
+
+
+def _rows_of(batch: TokenBatch, pairs: Sequence[int]) -> TokenBatch:
+    """Select both rows of each pair."""
+    rows = [row for number in pairs for row in (2 * number, 2 * number + 1)]
+    return batch.select(torch.tensor(rows, device=batch.token_ids_BT.device))
 
 
 def check_pairs(samples: Sequence[TrainingSample]) -> None:

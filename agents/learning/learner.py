@@ -53,10 +53,20 @@ class TrainablePolicy(Protocol):
         token_ids_BT: Tensor,
         attention_mask_BT: Tensor,
         *,
+        action_mask_BT: Tensor | None = None,
         temperature: float = 1.0,
         with_entropy: bool = False,
+        checkpointing: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute log pi(token t | tokens before t) and, if asked, the entropy there, in nats."""
+        """Compute log pi(token t | tokens before t) and, if asked, the entropy there, in nats.
+
+        Only the tokens of the action mask are needed; `checkpointing` saves memory.
+        """
+        ...
+
+    @property
+    def is_prefix_shared(self) -> bool:
+        """Whether a pass runs a prefix that rows share through the model once."""
         ...
 
     def mark_updated(self) -> None:
@@ -170,6 +180,7 @@ class Learner:
             num_planned=len(steps),
             samples=samples,
             active_rows_fraction=work.is_active_B.float().mean().item(),
+            is_prefix_shared=self.policy.is_prefix_shared,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -196,6 +207,11 @@ class Learner:
         if not 0 < self.temperature < float("inf"):
             raise ConfigError(
                 f"temperature must be above 0 for training, got {self.temperature!r}; use 1.0"
+            )
+        if self.config.gradient_checkpointing and not self.policy.is_prefix_shared:
+            raise ConfigError(
+                "gradient_checkpointing must be off for a model that does not share prefixes, got "
+                "True; lower micro_batch_tokens instead"
             )
         for loss in (self.loss, *self.role_losses.values()):
             if loss.kl_coefficient > 0 and self.ref_policy is None:
@@ -242,15 +258,16 @@ class Learner:
 
     @torch.no_grad()
     def _score(self, policy: TrainablePolicy, work: _Work) -> Tensor:
-        """Score the tokens of the active rows with a policy; 0 in other rows."""
+        """Score the trained tokens of the active rows with a policy; 0 elsewhere."""
         scores_BT = torch.zeros_like(work.batch.behavior_log_probs_BT)
         active_b = work.is_active_B.nonzero()[:, 0]
-        temperatures = [self._temperature(work.losses[row]) for row in active_b.tolist()]
-        for temperature in dict.fromkeys(temperatures):
-            has_it = torch.tensor([own == temperature for own in temperatures])
-            for rows_b, part in self._parts(work.batch, active_b[has_it.to(active_b.device)]):
+        for temperature, own_b in self._by_temperature(work, active_b):
+            for rows_b, part in self._parts(policy, work.batch, own_b):
                 log_probs_bt, _ = policy.token_log_probs(
-                    part.token_ids_BT, part.attention_mask_BT, temperature=temperature
+                    part.token_ids_BT,
+                    part.attention_mask_BT,
+                    action_mask_BT=part.action_mask_BT,
+                    temperature=temperature,
                 )
                 scores_BT[rows_b, : log_probs_bt.shape[1]] = log_probs_bt.to(scores_BT.dtype)
         return scores_BT
@@ -259,11 +276,22 @@ class Learner:
         """Return the temperature of the log-probabilities of rows with this loss."""
         return self.temperature if loss.temperature is None else loss.temperature
 
-    def _parts(self, batch: TokenBatch, rows_b: Tensor) -> Iterator[tuple[Tensor, TokenBatch]]:
+    def _by_temperature(self, work: _Work, rows_b: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """Yield the rows of each temperature; they can share a pass."""
+        found = [self._temperature(work.losses[row]) for row in rows_b.tolist()]
+        for temperature in dict.fromkeys(found):
+            has_it = torch.tensor([own == temperature for own in found], device=rows_b.device)
+            yield temperature, rows_b[has_it]
+
+    def _parts(
+        self, policy: TrainablePolicy, batch: TokenBatch, rows_b: Tensor
+    ) -> Iterator[tuple[Tensor, TokenBatch]]:
         """Yield micro-batches of these rows, each with its row numbers in the batch."""
         if not len(rows_b):
             return
-        for part_b in batch.select(rows_b).split_rows(self.config.micro_batch_tokens):
+        chosen, size = batch.select(rows_b), self.config.micro_batch_tokens
+        is_shared = policy.is_prefix_shared
+        for part_b in chosen.split_prefixes(size) if is_shared else chosen.split_rows(size):
             yield rows_b[part_b], batch.select(rows_b[part_b])
 
     def _step(self, work: _Work, rows_b: Tensor) -> OptimizerStep | None:
@@ -273,53 +301,96 @@ class Learner:
             return None
         self.optimizer.zero_grad(set_to_none=True)
         outputs: list[tuple[list[int], LossOutput]] = []
-        # Rows of one loss and normaliser form micro-batches; rows of one normaliser share totals.
-        kinds = list(zip(work.losses, work.normalisers, strict=True))
-        for loss, normaliser in dict.fromkeys(kinds[row] for row in active_b.tolist()):
-            is_of_kind = [kinds[row] == (loss, normaliser) for row in active_b.tolist()]
-            sharing_b = [row for row in rows_b.tolist() if work.normalisers[row] == normaliser]
-            totals = LossTotals.of(work.batch.action_mask_BT[sharing_b], self.max_response_tokens)
-            chosen_b = active_b[torch.tensor(is_of_kind, device=active_b.device)]
-            for part_b, part in self._parts(work.batch, chosen_b):
-                output = self._loss(work, part_b, part, loss, totals)
-                output.loss.backward()
-                outputs.append((part_b.tolist(), replace(output, loss=output.loss.detach())))
-        return self._take_step(outputs)
+        num_forward_tokens = 0
+        totals = self._totals(work, rows_b)
+        for temperature, own_b in self._by_temperature(work, active_b):
+            for part_b, part in self._parts(self.policy, work.batch, own_b):
+                found = self._losses(work, part_b, part, temperature, totals)
+                torch.stack([output.loss for _, output in found]).sum().backward()
+                outputs += [
+                    (rows, replace(output, loss=output.loss.detach())) for rows, output in found
+                ]
+                num_forward_tokens += self._num_forward_tokens(part)
+        return self._take_step(work.batch.select(active_b), outputs, num_forward_tokens)
 
-    def _take_step(self, outputs: list[tuple[list[int], LossOutput]]) -> OptimizerStep:
-        """Take the optimizer step with the accumulated gradient of these micro-batches."""
+    def _totals(self, work: _Work, rows_b: Tensor) -> dict[str | None, LossTotals]:
+        """Compute the denominators of each normaliser from all rows of an optimizer step."""
+        names = [work.normalisers[row] for row in rows_b.tolist()]
+        return {
+            name: LossTotals.of(
+                work.batch.action_mask_BT[rows_b[torch.tensor([own == name for own in names])]],
+                self.max_response_tokens,
+            )
+            for name in dict.fromkeys(names)
+        }
+
+    def _num_forward_tokens(self, part: TokenBatch) -> int:
+        if self.policy.is_prefix_shared:
+            return part.num_distinct_tokens()
+        return part.token_ids_BT.numel()
+
+    def _take_step(
+        self,
+        batch: TokenBatch,
+        outputs: list[tuple[list[int], LossOutput]],
+        num_forward_tokens: int,
+    ) -> OptimizerStep:
+        """Take the optimizer step with the accumulated gradient of this batch's micro-batches."""
         grad_norm = self._clip_gradient()
         learning_rate = self._set_learning_rate()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.num_updates += 1
         self.policy.mark_updated()
-        return OptimizerStep(grad_norm=grad_norm, learning_rate=learning_rate, outputs=outputs)
+        return OptimizerStep(
+            grad_norm=grad_norm,
+            learning_rate=learning_rate,
+            outputs=outputs,
+            num_forward_tokens=num_forward_tokens,
+            num_row_tokens=int(batch.attention_mask_BT.sum()),
+            num_distinct_tokens=batch.num_distinct_tokens(),
+        )
 
-    def _loss(
-        self, work: _Work, rows_b: Tensor, part: TokenBatch, config: LossConfig, totals: LossTotals
-    ) -> LossOutput:
+    def _losses(
+        self,
+        work: _Work,
+        part_b: Tensor,
+        part: TokenBatch,
+        temperature: float,
+        totals: Mapping[str | None, LossTotals],
+    ) -> list[tuple[list[int], LossOutput]]:
+        """Compute the loss of the rows of each kind, all from one pass; with the rows' numbers."""
         log_probs_bt, entropy_bt = self.policy.token_log_probs(
             part.token_ids_BT,
             part.attention_mask_BT,
-            temperature=self._temperature(config),
+            action_mask_BT=part.action_mask_BT,
+            temperature=temperature,
             with_entropy=True,
+            checkpointing=self.config.gradient_checkpointing,
         )
         width = log_probs_bt.shape[1]
         old_BT, ref_BT = work.old_log_probs_BT, work.ref_log_probs_BT
-        old_bt = log_probs_bt.detach() if old_BT is None else old_BT[rows_b, :width]
-        self._keep_old(rows_b, old_bt, part.action_mask_BT)
-        return policy_loss(
-            log_probs_bt,
-            old_bt,
-            part.advantages_BT,
-            part.action_mask_BT,
-            config=config,
-            totals=totals,
-            ref_log_probs_BT=None if ref_BT is None else ref_BT[rows_b, :width],
-            behavior_log_probs_BT=part.behavior_log_probs_BT,
-            entropy_BT=entropy_bt,
-        )
+        old_bt = log_probs_bt.detach() if old_BT is None else old_BT[part_b, :width]
+        ref_bt = None if ref_BT is None else ref_BT[part_b, :width]
+        self._keep_old(part_b, old_bt, part.action_mask_BT)
+        kinds = [(work.losses[row], work.normalisers[row]) for row in part_b.tolist()]
+        outputs: list[tuple[list[int], LossOutput]] = []
+        for config, normaliser in dict.fromkeys(kinds):
+            chosen = [at for at, kind in enumerate(kinds) if kind == (config, normaliser)]
+            own = torch.tensor(chosen, device=part_b.device)
+            output = policy_loss(
+                log_probs_bt[own],
+                old_bt[own],
+                part.advantages_BT[own],
+                part.action_mask_BT[own],
+                config=config,
+                totals=totals[normaliser],
+                ref_log_probs_BT=None if ref_bt is None else ref_bt[own],
+                behavior_log_probs_BT=part.behavior_log_probs_BT[own],
+                entropy_BT=None if entropy_bt is None else entropy_bt[own],
+            )
+            outputs.append((part_b[own].tolist(), output))
+        return outputs
 
     def _keep_old(self, rows_b: Tensor, old_bt: Tensor, mask_bt: Tensor) -> None:
         for row, old_t, mask_t in zip(rows_b.tolist(), old_bt.cpu(), mask_bt.cpu(), strict=True):

@@ -37,8 +37,12 @@ class LearnerConfig:
     epochs: int = 1
     """How often each sample is used in its iteration."""
     micro_batch_tokens: int = 4096
-    """Tokens of one forward pass, including padding; changes memory and speed, not the gradient. On
-    a CPU 2048 to 4096 are fastest (little padding, fits the caches); on a GPU, as many as fit."""
+    """Tokens of one forward pass: distinct ones if the model shares prefixes, else with padding.
+    Changes memory and speed, not the gradient. On a CPU 2048 to 4096 are fastest (they fit the
+    caches); on a GPU, as many as fit."""
+    gradient_checkpointing: bool = False
+    """Keep one activation a layer, and compute the others again in the backward pass: less memory,
+    about a third more time. Only for models that share prefixes."""
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:

@@ -22,7 +22,13 @@ class OptimizerStep:
     """Before clipping."""
     learning_rate: float
     outputs: list[tuple[list[int], LossOutput]]
-    """For each micro-batch: row numbers among the iteration's samples, and the loss."""
+    """For each micro-batch and loss: row numbers among the iteration's samples, and the loss."""
+    num_forward_tokens: int
+    """Tokens that ran through the model with a gradient, padding included."""
+    num_row_tokens: int
+    """Tokens of the rows with a gradient."""
+    num_distinct_tokens: int
+    """The same, with shared prefixes counted once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,7 @@ def update_report(
     num_planned: int,
     samples: Sequence[TrainingSample],
     active_rows_fraction: float,
+    is_prefix_shared: bool,
 ) -> UpdateReport:
     """Summarize the optimizer steps of one iteration.
 
@@ -62,6 +69,7 @@ def update_report(
         num_planned: Steps taken and skipped.
         samples: The iteration's samples, in the order of the row numbers.
         active_rows_fraction: Fraction of samples that can have a gradient, 0..1.
+        is_prefix_shared: Whether the model's passes share prefixes.
     """
     outputs = [item for step in steps for item in step.outputs]
     count = max(1, len(steps))
@@ -81,6 +89,10 @@ def update_report(
         "update/num_updates": float(len(steps)),
         "update/num_skipped": float(num_planned - len(steps)),
         "update/active_rows_fraction": active_rows_fraction,
+        "update/is_prefix_shared": float(is_prefix_shared),
+        "update/row_tokens": float(sum(step.num_row_tokens for step in steps)),
+        "update/distinct_tokens": float(sum(step.num_distinct_tokens for step in steps)),
+        "update/forward_tokens": float(sum(step.num_forward_tokens for step in steps)),
     }
     return UpdateReport(
         loss=metrics["loss/total"],

@@ -1,19 +1,27 @@
-"""Log-probabilities of given tokens from logits, without a float32 copy of all logits.
+"""Log-probabilities of given tokens, without the logits of all positions in memory.
 
-With 150,000 ids, the softmax that autograd saves would be the largest tensor in training. Here the
-forward pass saves the logits and two numbers per row, and float32 copies are one chunk large.
-Masked rows are never read, so padding may hold any values, and its gradient is 0.
+With 50,000 ids and more, logits and their gradient would be the largest tensors of training. Two
+forms: `projected_log_probs` takes hidden states and the head's weight, computes logits chunk by
+chunk of rows, keeps none, and computes them again in the backward pass; `next_token_log_probs`
+takes logits, for models whose head is more than one product; its float32 copies are one chunk.
+Softmax, its sums and the entropy are float32 or better, whatever the model computes in.
+Rows that are not asked for are never read, so padding may hold any values, and its gradient is 0.
 
-Axis letters: B sequences, T tokens, V vocabulary, N unmasked rows of logits.
+With p = softmax(z), z = logits / temperature: d log p[y] / dz = 1[y] - p, and
+dH / dz[j] = -p[j] (log p[j] + H).
+
+Axis letters: B sequences, T tokens, V vocabulary, C channels, N rows of logits, M targets, m
+targets and n rows of a chunk.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-MAX_CHUNK_LOGITS = 2**24
-"""Logits converted to float32 at once."""
+MAX_CHUNK_LOGITS = 2**23
+"""Logits converted to float32 at once: 32 MB, a few times."""
 
 
 def next_token_log_probs(
@@ -47,22 +55,143 @@ def next_token_log_probs(
     )
     shape, places_N = token_ids_BT.shape, index_N + 1
     return (
-        _placed(log_probs_N, places_N, shape),
-        _placed(entropy_N, places_N, shape) if with_entropy else None,
+        placed(log_probs_N, places_N, shape),
+        placed(entropy_N, places_N, shape) if with_entropy else None,
     )
 
 
-def _placed(values_N: Tensor, index_N: Tensor, shape: torch.Size) -> Tensor:
+def projected_log_probs(
+    hidden_NC: Tensor,
+    weight_VC: Tensor,
+    bias_V: Tensor | None,
+    rows_M: Tensor,
+    targets_M: Tensor,
+    *,
+    temperature: float,
+    with_entropy: bool,
+) -> tuple[Tensor, Tensor]:
+    """Compute each target's log-probability, [M], and the entropy of each row, [N], in nats.
+
+    The product's type is autocast's, else the hidden states'. Without `with_entropy` the entropy is
+    0 and nothing is spent on it.
+
+    Args:
+        hidden_NC: One row for each distribution.
+        weight_VC: The head's weight, cut to the ids that count.
+        bias_V: The head's bias; None if it has none.
+        rows_M: Row of each target; a row may have several.
+        targets_M: Ids.
+        temperature: Above 0.
+        with_entropy: Whether to compute the entropy.
+
+    >>> hidden, weight = torch.tensor([[2.0]]), torch.tensor([[0.0], [0.0]])
+    >>> rows, targets = torch.tensor([0, 0]), torch.tensor([0, 1])
+    >>> found, entropy = projected_log_probs(
+    ...     hidden, weight, None, rows, targets, temperature=1.0, with_entropy=True)
+    >>> found.exp(), entropy.exp()
+    (tensor([0.5000, 0.5000]), tensor([2.0000]))
+    """
+    device = hidden_NC.device.type
+    dtype = (
+        torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_NC.dtype
+    )
+    with torch.autocast(device, enabled=False):
+        return _ProjectedLogSoftmax.apply(
+            hidden_NC.to(dtype), weight_VC, bias_V, rows_M, targets_M, temperature, with_entropy
+        )
+
+
+def projected_rows(
+    hidden_NC: Tensor, weight_VC: Tensor, bias_V: Tensor | None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the logits of the rows, chunk by chunk, with the chunk's place among the rows."""
+    for rows in _chunks(len(hidden_NC), len(weight_VC)):
+        yield rows, _logits(hidden_NC[rows], weight_VC, bias_V)
+
+
+def placed(values_N: Tensor, index_N: Tensor, shape: torch.Size) -> Tensor:
     """Scatter values to flat indices of a zero tensor of this shape; differentiable."""
     return values_N.new_zeros(shape.numel()).index_put((index_N,), values_N).view(shape)
 
 
-class _GatheredLogSoftmax(torch.autograd.Function):
-    """The target's log-probability and the entropy for some rows of logits, in chunks of rows.
+class _ProjectedLogSoftmax(torch.autograd.Function):
+    """Log-probabilities and entropies of projected rows; keeps hidden states and two sums a row."""
 
-    With p = softmax(z), z = logits / temperature: d log p[y] / dz = 1[y] - p, and
-    dH / dz[j] = -p[j] (log p[j] + H).
-    """
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd passes positions only
+        ctx: Any,
+        hidden_NC: Tensor,
+        weight_VC: Tensor,
+        bias_V: Tensor | None,
+        rows_M: Tensor,
+        targets_M: Tensor,
+        temperature: float,
+        with_entropy: bool,
+    ) -> tuple[Tensor, Tensor]:
+        dtype = torch.promote_types(hidden_NC.dtype, torch.float32)
+        log_sums_N = torch.empty(len(hidden_NC), dtype=dtype, device=hidden_NC.device)
+        entropy_N = torch.zeros_like(log_sums_N)
+        chosen_M = torch.empty(len(rows_M), dtype=dtype, device=hidden_NC.device)
+        weight, order_M = weight_VC.to(hidden_NC.dtype), torch.argsort(rows_M, stable=True)
+        sorted_M = rows_M[order_M]
+        for rows, logits in projected_rows(hidden_NC, weight, bias_V):
+            scaled = _scaled(logits, dtype, temperature)
+            own_m = _targets_of(rows, sorted_M, order_M)
+            chosen_M[own_m] = scaled[rows_M[own_m] - rows.start, targets_M[own_m]]
+            log_sums_N[rows] = scaled.logsumexp(-1)
+            if with_entropy:
+                scaled -= log_sums_N[rows, None]
+                entropy_N[rows] = -torch.linalg.vecdot(scaled.exp(), scaled)
+        ctx.save_for_backward(
+            hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M, log_sums_N, entropy_N
+        )
+        ctx.temperature = temperature
+        ctx.set_materialize_grads(False)
+        if not with_entropy:
+            ctx.mark_non_differentiable(entropy_N)
+        return chosen_M - log_sums_N[rows_M], entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M, log_sums_N, entropy_N = (
+            ctx.saved_tensors
+        )
+        grad_M, grad_entropy_N = grads
+        if grad_M is None:
+            grad_M = log_sums_N.new_zeros(len(rows_M))
+        sorted_M = rows_M[order_M]
+        grad_N = torch.zeros_like(log_sums_N).index_add_(0, rows_M, grad_M)
+        weight = weight_VC.to(hidden_NC.dtype)
+        grad_hidden = torch.empty_like(hidden_NC) if ctx.needs_input_grad[0] else None
+        needs_weight = ctx.needs_input_grad[1]
+        grad_weight = torch.zeros_like(weight_VC) if needs_weight else None
+        grad_bias = torch.zeros_like(bias_V) if bias_V is not None else None
+        for rows, logits in projected_rows(hidden_NC, weight, bias_V):
+            log_probs = _scaled(logits, log_sums_N.dtype, ctx.temperature)
+            log_probs -= log_sums_N[rows, None]
+            if grad_entropy_N is None:
+                grad = log_probs.exp_().mul_(-grad_N[rows, None])
+            else:
+                slope = (log_probs + entropy_N[rows, None]).mul_(grad_entropy_N[rows, None])
+                slope += grad_N[rows, None]
+                grad = log_probs.exp_().mul_(slope).neg_()
+            own_m = _targets_of(rows, sorted_M, order_M)
+            places = (rows_M[own_m] - rows.start, targets_M[own_m])
+            grad.index_put_(places, grad_M[own_m], accumulate=True)
+            if ctx.temperature != 1:
+                grad /= ctx.temperature
+            if grad_bias is not None:
+                grad_bias += grad.sum(0)
+            narrow = grad.to(hidden_NC.dtype)
+            if grad_hidden is not None:
+                torch.mm(narrow, weight, out=grad_hidden[rows])
+            if grad_weight is not None:
+                _add_product_(grad_weight, narrow.t(), hidden_NC[rows])
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None
+
+
+class _GatheredLogSoftmax(torch.autograd.Function):
+    """The target's log-probability and the entropy for some rows of logits, in chunks of rows."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 - autograd passes positions only
@@ -107,6 +236,33 @@ class _GatheredLogSoftmax(torch.autograd.Function):
         return grad_logits, None, None, None, None, None
 
 
+def _logits(hidden_nC: Tensor, weight_VC: Tensor, bias_V: Tensor | None) -> Tensor:
+    return torch.nn.functional.linear(
+        hidden_nC, weight_VC, None if bias_V is None else bias_V.to(hidden_nC.dtype)
+    )
+
+
+def _scaled(logits: Tensor, dtype: torch.dtype, temperature: float) -> Tensor:
+    """Divide by the temperature in this type; in place where the logits have it."""
+    wide = logits.to(dtype)
+    return wide if temperature == 1 else wide.div_(temperature)
+
+
+def _targets_of(rows: slice, sorted_M: Tensor, order_M: Tensor) -> Tensor:
+    """Return the numbers of the targets whose rows lie in the slice."""
+    bounds = torch.tensor([rows.start, rows.stop], device=sorted_M.device)
+    begin, end = torch.searchsorted(sorted_M, bounds).tolist()
+    return order_M[begin:end]
+
+
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add the product to the total, in the total's type."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
 def _chunks(num_rows: int, vocab_size: int) -> list[slice]:
     size = max(1, MAX_CHUNK_LOGITS // vocab_size)
-    return [slice(begin, begin + size) for begin in range(0, num_rows, size)]
+    return [slice(begin, min(num_rows, begin + size)) for begin in range(0, num_rows, size)]

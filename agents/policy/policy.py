@@ -8,9 +8,11 @@ Axis letters: B sequences, T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +29,14 @@ from reason_env.agents.engines import (
     quiet_transformers,
 )
 from reason_env.agents.policy.load import CODEC_KEY, checked_device, context_length_of, load_model
-from reason_env.agents.policy.log_probs import next_token_log_probs
+from reason_env.agents.policy.log_probs import (
+    next_token_log_probs,
+    placed,
+    projected_log_probs,
+    projected_rows,
+)
+from reason_env.agents.policy.prefix_tree import Ints, PrefixTree, prefix_tree, split_by_distinct
+from reason_env.agents.policy.tree_model import head_refusal, tree_hidden_states, tree_refusal
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, check_token_ids
 from reason_env.errors import ConfigError, ModelError, shown
 
@@ -110,6 +119,8 @@ class LanguageModelPolicy:
             else engine
         )
         self._policy_version = 0
+        self._tree_refusal = tree_refusal(model)
+        self._head_refusal = head_refusal(model)
 
     @classmethod
     def load(
@@ -168,6 +179,16 @@ class LanguageModelPolicy:
     def policy_version(self) -> int:
         """Number of updates so far."""
         return self._policy_version
+
+    @property
+    def is_prefix_shared(self) -> bool:
+        """Whether `token_log_probs` and `score` pass each distinct token through the model once."""
+        return self._tree_refusal is None
+
+    @property
+    def prefix_sharing_refusal(self) -> str | None:
+        """Why passes do not share prefixes; None if they do."""
+        return self._tree_refusal
 
     def mark_updated(self, version: int | None = None) -> None:
         """Increment the policy version, or set it to that of a checkpoint."""
@@ -231,61 +252,86 @@ class LanguageModelPolicy:
         for context, completion in pairs:
             check_token_ids(self.codec, context + completion)
             self._check_length(len(context), len(completion))
-        order = sorted(range(len(pairs)), key=lambda index: sum(map(len, pairs[index])))
+        if not pairs:
+            return []
         scores: list[tuple[float, ...]] = [()] * len(pairs)
+        ids_BT, lengths_B = _padded([context + completion for context, completion in pairs])
+        split = split_by_distinct if self.is_prefix_shared else _split_by_size
+        max_tokens = MAX_SCORED_TOKENS
+        if self._head_refusal is not None:
+            max_tokens = min(max_tokens, MAX_SCORED_LOGITS // self.codec.vocab_size)
         with evaluating(self.model):
-            while order:
-                # Longest first: its width is the width of the batch.
-                width = sum(map(len, pairs[order[-1]]))
-                max_tokens = min(MAX_SCORED_TOKENS, MAX_SCORED_LOGITS // self.codec.vocab_size)
-                size = max(1, max_tokens // width)
-                batch, order = order[-size:], order[:-size]
-                found = self._score_batch([pairs[index] for index in batch], sampling)
-                for index, numbers in zip(batch, found, strict=True):
-                    scores[index] = numbers
+            for batch in split(ids_BT, lengths_B, max_tokens):
+                width = int(lengths_B[batch].max())
+                numbers = self._score_batch(
+                    torch.from_numpy(ids_BT[batch, :width]),
+                    torch.from_numpy(lengths_B[batch]),
+                    torch.tensor([len(pairs[index][0]) for index in batch]),
+                    sampling,
+                )
+                sizes = [len(pairs[index][1]) for index in batch]
+                for index, piece in zip(batch, numbers.split(sizes), strict=True):
+                    scores[index] = tuple(piece.tolist())
         return scores
 
     def _score_batch(
-        self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]], sampling: SamplingConfig
-    ) -> list[tuple[float, ...]]:
-        """Score pairs of context and completion in one forward pass."""
-        width = max(len(context) + len(completion) for context, completion in pairs)
-        first = min(len(context) for context, _ in pairs) - 1
-        ids = torch.zeros((len(pairs), width), dtype=torch.long)
-        mask, counts = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-        for row, (context, completion) in enumerate(pairs):
-            length = len(context) + len(completion)
-            ids[row, :length] = torch.tensor(context + completion)
-            mask[row, :length] = 1
-            counts[row, len(context) - 1 : length - 1] = True
-        ids, mask, counts = (item.to(self.device) for item in (ids, mask, counts))
-        output = self.model(
-            input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=width - first
+        self, ids_BT: Tensor, lengths_B: Tensor, begins_B: Tensor, sampling: SamplingConfig
+    ) -> Tensor:
+        """Score the tokens of each row from a place on, in one forward pass; row after row."""
+        times_T = torch.arange(ids_BT.shape[1])
+        is_scored_BT = (times_T >= begins_B[:, None]) & (times_T < lengths_B[:, None])
+        ids_BT, lengths_B, is_scored_BT = (
+            item.to(self.device) for item in (ids_BT, lengths_B, is_scored_BT)
         )
-        logits = output.logits[counts[:, first:]][:, : self.codec.vocab_size]
-        targets = ids.roll(-1, dims=1)[counts]
-        log_probs = processed_log_probs(logits, sampling).gather(-1, targets[:, None])[:, 0]
-        pieces = log_probs.split([len(completion) for _, completion in pairs])
-        return [tuple(piece.tolist()) for piece in pieces]
+        if self._head_refusal is not None:
+            first = int(begins_B.min()) - 1
+            output = self.model(
+                input_ids=ids_BT,
+                attention_mask=_attention_mask(ids_BT, lengths_B),
+                use_cache=False,
+                logits_to_keep=ids_BT.shape[1] - first,
+            )
+            before_BT = is_scored_BT.roll(-1, dims=1)[:, first:]
+            logits = output.logits[before_BT][:, : self.codec.vocab_size]
+            log_probs = processed_log_probs(logits, sampling)
+            return log_probs.gather(-1, ids_BT[is_scored_BT][:, None])[:, 0]
+        found = self._predictions(ids_BT, lengths_B, is_scored_BT)
+        dtype = torch.promote_types(found.hidden_NC.dtype, torch.float32)
+        scores_M = torch.empty(len(found.targets_M), dtype=dtype, device=self.device)
+        sorted_M, order_M = found.rows_M.sort(stable=True)
+        weight, bias = self._head()
+        hidden = found.hidden_NC
+        for rows, logits in projected_rows(hidden, weight.to(hidden.dtype), bias):
+            bounds = torch.tensor([rows.start, rows.stop], device=self.device)
+            begin, end = torch.searchsorted(sorted_M, bounds).tolist()
+            own_m = order_M[begin:end]
+            log_probs = processed_log_probs(logits, sampling)
+            scores_M[own_m] = log_probs[found.rows_M[own_m] - rows.start, found.targets_M[own_m]]
+        return scores_M[found.number_of_each]
 
     def token_log_probs(
         self,
         token_ids_BT: Tensor,
         attention_mask_BT: Tensor,
         *,
+        action_mask_BT: Tensor | None = None,
         temperature: float = 1.0,
         with_entropy: bool = False,
+        checkpointing: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute log pi(token t | tokens before t) and its entropy, both differentiable.
 
         log_probs_BT[b, t] = z[token t] - logsumexp(z), z = logits after token t-1 / temperature,
-        without truncation. Both results are 0 at t = 0 and on padding.
+        without truncation. Both results are 0 at t = 0, on padding and outside the action mask.
 
         Args:
             token_ids_BT: Right-padded sequences.
             attention_mask_BT: 1 or True on tokens, 0 or False on padding.
+            action_mask_BT: True on the tokens whose numbers are wanted; None: all.
             temperature: Above 0.
             with_entropy: Whether to compute the entropy, in nats; None takes its place if not.
+            checkpointing: Compute the layers' activations again in the backward pass; only if
+                `is_prefix_shared`.
 
         Raises:
             ConfigError: The temperature is not above 0.
@@ -295,12 +341,120 @@ class LanguageModelPolicy:
                 f"temperature must be above 0 for training, got {temperature!r}; use 1.0"
             )
         mask_BT = attention_mask_BT.bool()
-        output = self.model(input_ids=token_ids_BT, attention_mask=mask_BT.long(), use_cache=False)
-        return next_token_log_probs(
-            output.logits,
-            token_ids_BT,
-            mask_BT,
+        wanted_BT = mask_BT.clone() if action_mask_BT is None else mask_BT & action_mask_BT.bool()
+        wanted_BT[:, 0] = False
+        if self._head_refusal is not None:
+            output = self.model(
+                input_ids=token_ids_BT, attention_mask=mask_BT.long(), use_cache=False
+            )
+            return next_token_log_probs(
+                output.logits,
+                token_ids_BT,
+                wanted_BT,
+                temperature=temperature,
+                vocab_size=self.codec.vocab_size,
+                with_entropy=with_entropy,
+            )
+        found = self._predictions(
+            token_ids_BT, mask_BT.sum(dim=1), wanted_BT, checkpointing=checkpointing
+        )
+        log_probs_M, entropy_N = projected_log_probs(
+            found.hidden_NC,
+            *self._head(),
+            found.rows_M,
+            found.targets_M,
             temperature=temperature,
-            vocab_size=self.codec.vocab_size,
             with_entropy=with_entropy,
         )
+        shape, places = token_ids_BT.shape, wanted_BT.flatten().nonzero()[:, 0]
+        log_probs_BT = placed(log_probs_M[found.number_of_each], places, shape)
+        if not with_entropy:
+            return log_probs_BT, None
+        entropy_M = entropy_N[found.rows_M]
+        return log_probs_BT, placed(entropy_M[found.number_of_each], places, shape)
+
+    def _predictions(
+        self,
+        ids_BT: Tensor,
+        lengths_B: Tensor,
+        wanted_BT: Tensor,
+        *,
+        checkpointing: bool = False,
+    ) -> "_Predictions":
+        """Run the decoder; select the hidden states that predict the wanted tokens."""
+        if self._tree_refusal is None:
+            tree = prefix_tree(ids_BT, lengths_B, dtype=self._compute_dtype)
+            hidden_NC = tree_hidden_states(self.model, tree, checkpointing=checkpointing)
+            return _of_tree(tree, hidden_NC, wanted_BT)
+        output = self.model.get_decoder()(
+            input_ids=ids_BT, attention_mask=_attention_mask(ids_BT, lengths_B), use_cache=False
+        )
+        before_BT = wanted_BT.roll(-1, dims=1)
+        hidden_NC = output.last_hidden_state[before_BT]
+        numbers = torch.arange(len(hidden_NC), device=ids_BT.device)
+        return _Predictions(
+            hidden_NC=hidden_NC, rows_M=numbers, targets_M=ids_BT[wanted_BT], number_of_each=numbers
+        )
+
+    @property
+    def _compute_dtype(self) -> torch.dtype:
+        device = self.device.type
+        if torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return self.model.dtype
+
+    def _head(self) -> tuple[Tensor, Tensor | None]:
+        """Return the head's weight and bias, without the ids that the codec lacks."""
+        head, size = self.model.get_output_embeddings(), self.codec.vocab_size
+        if len(head.weight) == size:
+            return head.weight, head.bias
+        return head.weight[:size], None if head.bias is None else head.bias[:size]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Predictions:
+    """Hidden states, and the tokens that they predict: M different ones, wanted perhaps often."""
+
+    hidden_NC: Tensor
+    """One row for each distinct sequence of tokens before a wanted token."""
+    rows_M: Tensor
+    """Row of each target."""
+    targets_M: Tensor
+    """Token ids."""
+    number_of_each: Tensor
+    """Number of the target of each wanted place, in the order of a boolean index."""
+
+
+def _of_tree(tree: PrefixTree, hidden_NC: Tensor, wanted_BT: Tensor) -> _Predictions:
+    nodes_M, number_of_each = tree.place_BT[wanted_BT].unique(return_inverse=True)
+    parents, rows_M = tree.parent_N[nodes_M].unique(return_inverse=True)
+    return _Predictions(
+        hidden_NC=hidden_NC.index_select(0, parents),
+        rows_M=rows_M,
+        targets_M=tree.token_ids_N[nodes_M],
+        number_of_each=number_of_each,
+    )
+
+
+def _padded(rows: Sequence[tuple[int, ...]]) -> tuple[Ints, Ints]:
+    lengths_B = np.array([len(row) for row in rows], dtype=np.int64)
+    ids_BT = np.zeros((len(rows), int(lengths_B.max())), dtype=np.int64)
+    for own_T, row in zip(ids_BT, rows, strict=True):
+        own_T[: len(row)] = row
+    return ids_BT, lengths_B
+
+
+def _split_by_size(token_ids_BT: Ints, lengths_B: Ints, max_tokens: int) -> list[list[int]]:
+    """Split the rows, longest first, into parts of at most `max_tokens` tokens with padding."""
+    del token_ids_BT
+    parts: list[list[int]] = []
+    for row in np.argsort(-lengths_B, kind="stable").tolist():
+        if parts and int(lengths_B[parts[-1][0]]) * (len(parts[-1]) + 1) <= max_tokens:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts
+
+
+def _attention_mask(ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    return (torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B[:, None]).long()

@@ -10,8 +10,6 @@ Axis letters: B rows, T tokens of a row, N distinct tokens, b rows of one attent
 own tokens, k their tokens. Not covered: windows of attention.
 """
 
-# numpy's argsort and lexsort leave parts unknown to a strict check.
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np

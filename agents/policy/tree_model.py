@@ -1,11 +1,12 @@
-"""A decoder's pass over a `PrefixTree`: each distinct token once, forward and backward.
+"""What a pass of a causal language model may skip: shared prefixes, and logits nobody reads.
 
-Linear maps, norms and the rotary embedding see the distinct tokens as one sequence without padding;
-attention is by row (`Attention`). The modules are the model's own, called one by one, so adapters
-and hooks on them act, and the weights' gradients arrive where the optimizer looks.
+`tree_hidden_states` is a decoder's pass over a `PrefixTree`: each distinct token once, forward and
+backward. Linear maps, norms and the rotary embedding see the distinct tokens as one sequence
+without padding; attention is by row (`Attention`). The modules are the model's own, called one by
+one, so adapters and hooks on them act, and gradients arrive where the optimizer looks.
 
 The layout of a layer differs between architectures, so this is for the named ones; `tree_refusal`
-says why another model cannot share.
+says why another model cannot share, `head_refusal` why its logits cannot be computed in chunks.
 
 Axis letters: N distinct tokens, H heads, G query heads of a key head, D size of a head, b, q, k as
 in `prefix_tree.py`, C channels.
@@ -18,7 +19,7 @@ in `prefix_tree.py`, C channels.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
@@ -26,6 +27,9 @@ from reason_env.agents.policy.prefix_tree import Attention, PrefixTree
 
 KNOWN_TYPES = ("llama", "qwen2", "qwen3")
 """`model_type`s whose layers are as `_layer` computes them."""
+
+PRODUCT_HEADS = (*KNOWN_TYPES, "gpt2", "gpt_neox", "mistral", "olmo2", "phi3", "smollm3")
+"""`model_type`s whose logits are the head's product with the decoder's output, nothing more."""
 
 
 def tree_refusal(model: Any) -> str | None:
@@ -38,6 +42,17 @@ def tree_refusal(model: Any) -> str | None:
         return f"it has layers of {', '.join(sorted(kinds))}"
     if config.attention_dropout:
         return "its attention has dropout"
+    return head_refusal(model)
+
+
+def head_refusal(model: Any) -> str | None:
+    """Say why the logits are not one product of the last hidden states; None if they are."""
+    kind = model.config.model_type
+    if kind not in PRODUCT_HEADS:
+        return f"the architecture is {kind!r}, known are {', '.join(PRODUCT_HEADS)}"
+    head = model.get_output_embeddings()
+    if type(head) is not nn.Linear:
+        return f"its head is a {type(head).__name__}"
     return None
 
 
@@ -104,9 +119,7 @@ def _attention_batch(
         num_rows, num_queries, num_kv_heads, -1, head_dim
     )
     groups = query.shape[3]
-    key, value = (
-        _gathered(heads, part.key_bk).transpose(1, 2) for heads in (key_NHD, value_NHD)
-    )
+    key, value = (_gathered(heads, part.key_bk).transpose(1, 2) for heads in (key_NHD, value_NHD))
     if part.bias_bqk is None:
         mixed = scaled_dot_product_attention(
             query.flatten(2, 3).transpose(1, 2),

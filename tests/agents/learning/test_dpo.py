@@ -32,8 +32,17 @@ class TinyPolicy:
         self.shift = 0.0
         self.sizes = []
 
+    is_prefix_shared = False
+
     def token_log_probs(
-        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+        self,
+        token_ids_BT,
+        attention_mask_BT,
+        *,
+        action_mask_BT=None,
+        temperature=1.0,
+        with_entropy=False,
+        checkpointing=False,
     ):
         self.sizes.append(token_ids_BT.shape[0])
         logits_BTV = self.head(self.gru(self.embed(token_ids_BT))[0])[:, :-1]

@@ -45,8 +45,17 @@ class TinyPolicy:
         self.version = 0
         self.forwards = []
 
+    is_prefix_shared = False
+
     def token_log_probs(
-        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+        self,
+        token_ids_BT,
+        attention_mask_BT,
+        *,
+        action_mask_BT=None,
+        temperature=1.0,
+        with_entropy=False,
+        checkpointing=False,
     ):
         self.forwards.append((torch.is_grad_enabled(), *token_ids_BT.shape))
         # Ids of padding may lie outside the tiny vocabulary.

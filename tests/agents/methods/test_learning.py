@@ -50,8 +50,17 @@ class TinyPolicy:
         self.returned = []
         self.shift = lambda ids_BT: 0.0
 
+    is_prefix_shared = False
+
     def token_log_probs(
-        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+        self,
+        token_ids_BT,
+        attention_mask_BT,
+        *,
+        action_mask_BT=None,
+        temperature=1.0,
+        with_entropy=False,
+        checkpointing=False,
     ):
         log_BTV = self.head(self.gru(self.embed(token_ids_BT))[0])[:, :-1].log_softmax(-1)
         log_probs_BT = log_BTV.gather(-1, token_ids_BT[:, 1:, None])[..., 0]

@@ -40,8 +40,17 @@ class UniformPolicy:
         self.device = torch.device("cpu")
         self.model = torch.nn.Linear(1, 1).double()
 
+    is_prefix_shared = False
+
     def token_log_probs(
-        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+        self,
+        token_ids_BT,
+        attention_mask_BT,
+        *,
+        action_mask_BT=None,
+        temperature=1.0,
+        with_entropy=False,
+        checkpointing=False,
     ):
         shift = 0.0 * self.model.weight.sum()
         log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift

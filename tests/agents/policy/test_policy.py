@@ -131,9 +131,17 @@ def test_scoring_agrees_with_sampling_under_top_p_but_on_its_edge(sampling):
     assert sum(gap > 1e-4 for gap in gaps) <= 1
 
 
-@pytest.mark.parametrize("limit", ["MAX_SCORED_LOGITS", "MAX_SCORED_TOKENS"])
-def test_scores_do_not_depend_on_the_batch(monkeypatch, limit):
-    policy, sampling = tiny_policy(), SamplingConfig(temperature=0.9)
+@pytest.mark.parametrize(
+    ("kind", "refusal", "limit"),
+    [
+        ("qwen3", None, "MAX_SCORED_TOKENS"),
+        ("gpt2", None, "MAX_SCORED_TOKENS"),
+        ("gpt2", "unknown", "MAX_SCORED_LOGITS"),
+    ],
+)
+def test_scores_do_not_depend_on_the_batch(monkeypatch, kind, refusal, limit):
+    policy, sampling = tiny_policy(kind), SamplingConfig(temperature=0.9)
+    monkeypatch.setattr(policy, "_head_refusal", refusal)
     contexts, completions = [(1, 2, 3), (4,), (5, 6)], [(7, 8), (9, 10, 11, 12), ()]
     together = policy.score(contexts, completions, sampling)
     sizes, score_batch = [], policy._score_batch
@@ -141,7 +149,7 @@ def test_scores_do_not_depend_on_the_batch(monkeypatch, limit):
     monkeypatch.setattr(
         policy,
         "_score_batch",
-        lambda pairs, own: sizes.append(len(pairs)) or score_batch(pairs, own),
+        lambda ids, *others: sizes.append(len(ids)) or score_batch(ids, *others),
     )
     alone = policy.score(contexts, completions, sampling)
     assert sizes == [1, 1, 1]
