@@ -5,232 +5,310 @@ shared columns and to a sequence's own columns is merged by log-sum-exp, which i
 
     softmax([a, b]) [U; V] = w softmax(a) U + (1 - w) softmax(b) V,  w = sigmoid(lse(a) - lse(b))
 
-Keys and values are float32 on purpose: batches of small bfloat16 products are slower on a CPU, and
-round the scores to 8 bits.
+Keys and values are float32 on purpose: batches of small bfloat16 products would round the scores to
+8 bits.
 
 Axis letters: N tokens, P contexts, S sequences, G sequences of one context, H key-value heads, R
 query heads of a key-value head, L context columns, T own columns, D head size.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+FIRST_COLUMNS = 64
+"""Initial number of columns in a buffer; a full buffer doubles."""
 
 
-class ContextKeys:
-    """Keys and values of prefilled contexts, padded on the right."""
+@dataclass(frozen=True, slots=True)
+class KeyShape:
+    """What all keys and values of a model have in common."""
 
-    def __init__(self, keys: list[Tensor], values: list[Tensor], lengths_P: Tensor) -> None:
-        """Hold one tensor [P, H, L, D] a layer, and the length of each context."""
-        self.keys, self.values, self.lengths_P = keys, values, lengths_P
-        width = keys[0].shape[2]
-        columns = torch.arange(width, device=lengths_P.device)
-        self.bias_PL = _bias(columns < lengths_P[:, None])
+    num_layers: int
+    num_heads: int
+    """Key-value heads."""
+    head_size: int
+    device: torch.device
 
-    def __len__(self) -> int:
-        return len(self.lengths_P)
 
-    def kept(self, contexts: Tensor) -> "ContextKeys":
-        """Return only these contexts, without columns that only padded the others."""
-        lengths = self.lengths_P[contexts]
-        width = int(lengths.max())
-        return ContextKeys(
-            [layer[contexts, :, :width] for layer in self.keys],
-            [layer[contexts, :, :width] for layer in self.values],
-            lengths,
+class Columns:
+    """Keys and values [rows, H, columns, D] of all layers, in buffers that grow by doubling."""
+
+    def __init__(self, shape: KeyShape) -> None:
+        self._shape = shape
+        self.num_rows = 0
+        """Rows that the buffers hold."""
+        self.width = 0
+        """Columns that the buffers hold."""
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def reserve(self, num_rows: int, width: int) -> None:
+        """Grow to at least this size; what is there stays."""
+        if num_rows <= self.num_rows and width <= self.width:
+            return
+        if num_rows > self.num_rows:
+            num_rows = max(num_rows, 2 * self.num_rows)
+        if width > self.width:
+            width = max(2 * self.width, width - 1 + FIRST_COLUMNS)
+        rows, columns = max(num_rows, self.num_rows), max(width, self.width)
+        heads, size = self._shape.num_heads, self._shape.head_size
+        for buffers in (self.keys, self.values):
+            for layer in range(self._shape.num_layers):
+                # Not empty: a column that a bias masks still enters a product, with weight 0.
+                grown = torch.zeros((rows, heads, columns, size), device=self._shape.device)
+                if self.num_rows:
+                    grown[: self.num_rows, :, : self.width] = buffers[layer]
+                    buffers[layer] = grown
+                else:
+                    buffers.append(grown)
+        self.num_rows, self.width = rows, columns
+
+    def places(self, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+        """Return the index of each (row, head, column), [N * H], for `write`."""
+        heads = torch.arange(self._shape.num_heads, device=rows_N.device)
+        flat = (rows_N[:, None] * self._shape.num_heads + heads) * self.width
+        return (flat + columns_N[:, None]).flatten()
+
+    def write(self, layer: int, places: Tensor, key_NHD: Tensor, value_NHD: Tensor) -> None:
+        """Write keys and values to `places`."""
+        size = self._shape.head_size
+        for buffer, states in ((self.keys[layer], key_NHD), (self.values[layer], value_NHD)):
+            buffer.view(-1, size).index_copy_(0, places, states.reshape(-1, size))
+
+    def read(self, layer: int, num_rows: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return the first rows and columns of a layer's keys and values, [rows * H, width, D]."""
+        return (
+            self.keys[layer][:num_rows, :, :width].flatten(0, 1),
+            self.values[layer][:num_rows, :, :width].flatten(0, 1),
         )
 
-    def joined(self, other: "ContextKeys") -> "ContextKeys":
-        """Return the contexts of both, those of `other` last."""
-        width = max(self.keys[0].shape[2], other.keys[0].shape[2])
-        keys, values = (
-            [
-                torch.cat([pad(layer, (0, 0, 0, width - layer.shape[2])) for layer in layers])
-                for layers in zip(mine, others, strict=True)
-            ]
-            for mine, others in ((self.keys, other.keys), (self.values, other.values))
-        )
-        return ContextKeys(keys, values, torch.cat([self.lengths_P, other.lengths_P]))
+    def copy_(self, targets: Tensor, sources: Tensor, width: int) -> None:
+        """Copy the first columns of rows to other rows."""
+        for buffer in (*self.keys, *self.values):
+            buffer[targets, :, :width] = buffer[sources, :, :width]
+
+
+class ContextPool:
+    """Keys and values of prefilled contexts, one row each; a free row is used again."""
+
+    def __init__(self, shape: KeyShape) -> None:
+        self.columns = Columns(shape)
+        self._device = shape.device
+        self.token_ids: dict[int, tuple[int, ...]] = {}
+        """Ids of the context in each row, free rows included, as long as their keys are there."""
+        self._free: list[int] = []
+        self.size = 0
+        """Rows in use, and free ones between them."""
+        self.lengths_P = torch.empty(0, dtype=torch.long, device=shape.device)
+        self.width = 0
+        """Longest context."""
+        self.bias_PL: Tensor | None = None
+
+    def take_rows(self, contexts: Sequence[tuple[int, ...]]) -> list[int]:
+        """Return a row for each context, for the caller to fill."""
+        count = len(contexts)
+        free, self._free = self._free[:count], self._free[count:]
+        rows = free + list(range(self.size, self.size + count - len(free)))
+        self.size = max(self.size, *(row + 1 for row in rows))
+        self.columns.reserve(self.size, max(map(len, contexts)))
+        self.token_ids |= dict(zip(rows, contexts, strict=True))
+        self._measure()
+        return rows
+
+    def donors(self) -> dict[int, tuple[int, ...]]:
+        """Return the contexts whose rows the next call of `take_rows` does not overwrite."""
+        return {row: ids for row, ids in self.token_ids.items() if row not in self._free}
+
+    def keep(self, rows: Iterable[int]) -> dict[int, int]:
+        """Free all other rows; return the new place of each kept row, by its old one.
+
+        Rows move only when at most half are left: all moves together copy each row once or twice.
+        """
+        kept = sorted(rows)
+        if 2 * len(kept) > self.size:
+            self._free = sorted(set(range(self.size)) - set(kept))
+            return dict(zip(kept, kept, strict=True))
+        moved = dict(zip(kept, range(len(kept)), strict=True))
+        index = torch.tensor(kept, dtype=torch.long, device=self._device)
+        self.columns.copy_(torch.arange(len(kept), device=self._device), index, self.width)
+        self.token_ids = {moved[row]: self.token_ids[row] for row in kept}
+        self._free, self.size = [], len(kept)
+        self._measure()
+        return moved
+
+    def _measure(self) -> None:
+        # A row without context counts one column, so that attention to it is finite.
+        lengths = [len(self.token_ids.get(row, (0,))) for row in range(self.size)]
+        self.lengths_P = torch.tensor(lengths, dtype=torch.long, device=self._device)
+        self.width = max(lengths, default=0)
+        self.bias_PL = _bias(self.lengths_P, self.width)
 
 
 class PrefillAttention:
-    """Causal attention within each context; keeps the keys and values."""
+    """Causal attention of new contexts' tokens; writes their keys to the pool."""
 
-    def __init__(self, lengths: list[int], device: torch.device) -> None:
-        """Prepare for the tokens of contexts of these lengths, one context after the other."""
-        self.lengths_P = torch.tensor(lengths, device=device)
-        self.width = max(lengths)
-        rows = torch.arange(len(lengths), device=device).repeat_interleave(self.lengths_P)
-        ends = self.lengths_P.cumsum(0)
-        columns = torch.arange(int(ends[-1]), device=device) - (ends - self.lengths_P)[rows]
-        self.positions_N = columns
+    def __init__(
+        self, pool: ContextPool, rows: Sequence[int], donors: Sequence[tuple[int, int]]
+    ) -> None:
+        """Copy what donors have, and prepare for the other tokens, one context after the other.
+
+        Args:
+            pool: Holds the contexts' ids already.
+            rows: The contexts' rows.
+            donors: For each context the donor's row and the number of columns to copy.
+        """
+        device = pool.lengths_P.device
+        self._pool, self._rows = pool, torch.tensor(rows, device=device)
+        shared = [number for _, number in donors]
+        for row, (donor, number) in zip(rows, donors, strict=True):
+            if number:
+                for buffer in (*pool.columns.keys, *pool.columns.values):
+                    buffer[row, :, :number] = buffer[donor, :, :number]
+        contexts = [pool.token_ids[row] for row in rows]
+        pieces = [ids[number:] for ids, number in zip(contexts, shared, strict=True)]
+        counts = torch.tensor([len(piece) for piece in pieces], device=device)
+        self.token_ids_N = torch.tensor([token for ids in pieces for token in ids], device=device)
+        which = torch.arange(len(rows), device=device).repeat_interleave(counts)
+        ends = counts.cumsum(0)
+        within = torch.arange(len(which), device=device) - (ends - counts)[which]
+        self.positions_N = within + torch.tensor(shared, device=device)[which]
         self.last_P = ends - 1
         """Index of each context's last token."""
-        self._places_N = rows * self.width + columns
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-
-    def __call__(self, _: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend within the layer; layers come in order."""
-        padded_key, padded_value = self._padded(key), self._padded(value)
-        self._keys.append(padded_key)
-        self._values.append(padded_value)
+        self._places_N = pool.columns.places(self._rows[which], self.positions_N)
+        self._height, self._width = int(counts.max()), max(map(len, contexts))
+        self._slots_N = which * self._height + within
         # Padding is on the right, so that causal attention keeps it from every token.
+        self._mask: Tensor | None = None
+        if any(shared):
+            last = torch.tensor(shared, device=device)[:, None] + torch.arange(
+                self._height, device=device
+            )
+            columns = torch.arange(self._width, device=device)
+            self._mask = (columns <= last[:, :, None])[:, None]
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Write the layer's keys, and attend from each token to those before and including it."""
+        columns = self._pool.columns
+        columns.write(layer, self._places_N, key, value)
+        size_P = len(self._rows)
+        flat = query.flatten(1, 2)
+        padded = flat.new_zeros((size_P * self._height, *flat.shape[1:]))
+        padded[self._slots_N] = flat
         found = scaled_dot_product_attention(
-            self._padded(query.flatten(1, 2)),
-            padded_key,
-            padded_value,
-            is_causal=True,
+            padded.unflatten(0, (size_P, self._height)).transpose(1, 2),
+            columns.keys[layer][self._rows, :, : self._width],
+            columns.values[layer][self._rows, :, : self._width],
+            attn_mask=self._mask,
+            is_causal=self._mask is None,
             scale=1.0,
             enable_gqa=True,
         )
-        return found.transpose(1, 2).flatten(0, 1)[self._places_N].view_as(query)
-
-    def context_keys(self) -> ContextKeys:
-        """Return what the layers left."""
-        return ContextKeys(self._keys, self._values, self.lengths_P)
-
-    def _padded(self, states: Tensor) -> Tensor:
-        """Lay out [N, heads, D] as [P, heads, L, D], zero in the padding."""
-        _, heads, size = states.shape
-        flat = states.new_zeros((len(self.lengths_P) * self.width, heads, size))
-        flat[self._places_N] = states
-        return flat.view(len(self.lengths_P), self.width, heads, size).transpose(1, 2).contiguous()
+        return found.transpose(1, 2).flatten(0, 1)[self._slots_N].view_as(query)
 
 
 class DecodeAttention:
     """Attention of one new token per sequence to its context and its own earlier tokens."""
 
-    def __init__(self, *, num_layers: int, num_key_heads: int, head_size: int, rows: int) -> None:
-        """Prepare buffers for this many sequences; `admit` makes the first columns."""
-        self._shape = (rows, num_key_heads, head_size)
-        self._num_layers = num_layers
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-        self._columns = 0
-        self.contexts: ContextKeys | None = None
-        self.rows_S = torch.empty(0, dtype=torch.long)
-        """Row of each sequence's context in `contexts`."""
-        self.counts_S = torch.empty(0, dtype=torch.long)
+    def __init__(self, pool: ContextPool, shape: KeyShape, *, num_rows: int) -> None:
+        """Prepare for at most this many sequences at once."""
+        self._pool, self._columns, self._num_rows = pool, Columns(shape), num_rows
+        self._num_heads = shape.num_heads
+        self.rows_S = torch.empty(0, dtype=torch.long, device=shape.device)
+        """Row of each sequence's context in the pool."""
+        self.counts_S = torch.empty(0, dtype=torch.long, device=shape.device)
         """Own columns of each sequence."""
+        self._width = 0
+        """Most own columns."""
+        self._group_size = 0
 
-    def admit(self, contexts: ContextKeys | None, rows_S: Tensor) -> None:
-        """Add sequences; `rows_S` count in the present contexts followed by `contexts`."""
-        if contexts is not None:
-            self.contexts = contexts if self.contexts is None else self.contexts.joined(contexts)
-        device = rows_S.device
-        self.rows_S = torch.cat([self.rows_S.to(device), rows_S])
-        self.counts_S = torch.cat([self.counts_S.to(device), torch.zeros_like(rows_S)])
-        self.lay_out()
+    def admit(self, rows_S: Tensor) -> None:
+        """Add sequences of contexts in these rows of the pool."""
+        self.rows_S = torch.cat([self.rows_S, rows_S])
+        self.counts_S = torch.cat([self.counts_S, torch.zeros_like(rows_S)])
+        self._lay_out()
 
-    def keep_(self, num_rows: int, holes: Tensor, movers: Tensor) -> None:
-        """Move sequences `movers` to `holes`, then keep only the first `num_rows` sequences."""
-        width = self._columns
-        for buffer in (*self._keys, *self._values):
-            buffer[holes, :, :width] = buffer[movers, :, :width]
+    def keep_(
+        self, num_rows: int, holes: Tensor, movers: Tensor, *, reserved: set[int]
+    ) -> dict[int, int]:
+        """Move sequences `movers` to `holes`, then keep only the first `num_rows` sequences.
+
+        Returns:
+            The new row of each context that stays in the pool, by its old one: those of the
+            sequences, and `reserved` ones.
+        """
+        self._columns.copy_(holes, movers, self._width)
         self.rows_S = kept_rows(self.rows_S, num_rows, holes, movers)
         self.counts_S = kept_rows(self.counts_S, num_rows, holes, movers)
-
-    def keep_contexts(self, contexts: Tensor) -> None:
-        """Keep only these contexts, of which the sequences must be."""
-        assert self.contexts is not None, "sequences are admitted with their contexts"
-        places = torch.zeros(len(self.contexts), dtype=torch.long, device=contexts.device)
-        places[contexts] = torch.arange(len(contexts), device=contexts.device)
-        self.contexts = self.contexts.kept(contexts)
-        self.rows_S = places[self.rows_S]
+        old_rows: list[int] = self.rows_S.tolist()
+        stays = self._pool.keep({*old_rows, *reserved})
+        self.rows_S = self.rows_S.new_tensor([stays[row] for row in old_rows])
+        self._lay_out()
+        return stays
 
     def begin_step(self) -> Tensor:
         """Make room for one more column in each sequence; return the new tokens' positions [S]."""
-        assert self.contexts is not None, "sequences are admitted with their contexts"
-        heads = self._shape[1]
         places = self.counts_S
-        self._columns = int(places.max()) + 1
-        self._widen(self._columns)
-        capacity = self._keys[0].shape[2]
-        first = torch.arange(len(places) * heads, device=places.device).view(-1, heads) * capacity
-        self._places = (first + places[:, None]).flatten()
+        self._width = int(places.max()) + 1
+        self._columns.reserve(self._num_rows, self._width)
+        self._places = self._columns.places(torch.arange(len(places), device=places.device), places)
         self.counts_S = places + 1
-        columns = torch.arange(self._columns, device=places.device)
-        self._own_bias = _bias(columns < self.counts_S[:, None])
-        return self.contexts.lengths_P[self.rows_S] + places
+        self._own_bias = _bias(self.counts_S, self._width)
+        return self._pool.lengths_P[self.rows_S] + places
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write the new column, and attend to everything before and including it."""
-        assert self.contexts is not None, "sequences are admitted with their contexts"
-        _, size_H, size_R, size_D = query.shape
-        own_key, own_value = (
-            self._with_column(buffer, states)
-            for buffer, states in ((self._keys[layer], key), (self._values[layer], value))
+        size_S, size_H, size_R, size_D = query.shape
+        self._columns.write(layer, self._places, key, value)
+        own_keys, own_values = self._columns.read(layer, size_S, self._width)
+        found, sums = _attend(
+            query.reshape(-1, size_R, size_D), own_keys, own_values, self._own_bias
         )
-        found, sums = _attend(query.reshape(-1, size_R, size_D), own_key, own_value, self._own_bias)
-        size_P, size_G = len(self.contexts), self._group_size
+        size_P, size_G = self._pool.size, self._group_size
         spread = query.flatten(1)
         if not self._is_in_order:
             spread = query.new_zeros((size_P * size_G, size_H * size_R * size_D)).index_copy_(
                 0, self._slots, spread
             )
+        keys, values = self._pool.columns.read(layer, size_P, self._pool.width)
         shared, shared_sums = _attend(
             spread.view(size_P, size_G, size_H, size_R, size_D)
             .transpose(1, 2)
             .reshape(size_P * size_H, size_G * size_R, size_D),
-            self.contexts.keys[layer].flatten(0, 1),
-            self.contexts.values[layer].flatten(0, 1),
-            self.contexts.bias_PL,
+            keys,
+            values,
+            self._pool.bias_PL,
         )
-        shared, shared_sums = self._gathered(shared, size_H), self._gathered(shared_sums, size_H)
+        shared, shared_sums = self._gathered(shared), self._gathered(shared_sums)
         weight = torch.sigmoid(shared_sums - sums.view_as(shared_sums))
         return torch.lerp(found.view_as(shared), shared, weight)
 
-    def _with_column(self, buffer: Tensor, states_SHD: Tensor) -> Tensor:
-        """Write the new column; return the columns so far, [S * H, T, D]."""
-        _, _, capacity, size_D = buffer.shape
-        buffer.view(-1, size_D).index_copy_(0, self._places, states_SHD.reshape(-1, size_D))
-        return buffer.view(-1, capacity, size_D)[: states_SHD.shape[:2].numel(), : self._columns]
-
-    def _gathered(self, states: Tensor, size_H: int) -> Tensor:
+    def _gathered(self, states: Tensor) -> Tensor:
         """Return what belongs to each sequence, from [P * H, G * R, D] to [S, H, R, D]."""
-        size_P, size_D = len(self.contexts or ()), states.shape[-1]
+        size_P, size_H, size_D = self._pool.size, self._num_heads, states.shape[-1]
         spread = states.view(size_P, size_H, self._group_size, -1, size_D).transpose(1, 2)
         flat = spread.reshape(size_P * self._group_size, size_H, -1, size_D)
         return flat if self._is_in_order else flat[self._slots]
 
-    def lay_out(self) -> None:
-        """Give each sequence a slot among the sequences of its context; after rows changed."""
-        rows, size_P = self.rows_S, len(self.contexts or ())
-        counts = torch.bincount(rows, minlength=size_P)
+    def _lay_out(self) -> None:
+        """Give each sequence a slot among the sequences of its context."""
+        rows, device = self.rows_S, self.rows_S.device
+        if not len(rows):
+            return
+        counts = torch.bincount(rows, minlength=self._pool.size)
         self._group_size = int(counts.max())
         order = rows.argsort(stable=True)
-        ranks = (
-            torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows[order]]
-        )
         places = torch.empty_like(rows)
-        places[order] = ranks
-        self._slots = rows * self._group_size + places
-        self._is_in_order = len(rows) == size_P * self._group_size and bool(
-            (self._slots == torch.arange(len(rows), device=rows.device)).all()
+        places[order] = (
+            torch.arange(len(rows), device=device) - (counts.cumsum(0) - counts)[rows[order]]
         )
-
-    def _widen(self, columns: int) -> None:
-        """Give the buffers at least this many columns, by doubling."""
-        rows, heads, size = self._shape
-        before = self._keys[0].shape[2] if self._keys else 0
-        if columns <= before:
-            return
-        capacity = max(2 * before, columns - 1 + FIRST_COLUMNS)
-        device = self.rows_S.device
-        for buffers in (self._keys, self._values):
-            for layer in range(self._num_layers):
-                # Not empty: a column that the bias masks still enters a product with 0.
-                wider = torch.zeros((rows, heads, capacity, size), device=device)
-                if before:
-                    wider[:, :, :before] = buffers[layer]
-                    buffers[layer] = wider
-                else:
-                    buffers.append(wider)
-
-
-FIRST_COLUMNS = 64
-"""Initial number of own columns in a buffer; a full buffer doubles."""
+        self._slots = rows * self._group_size + places
+        self._is_in_order = len(rows) == self._pool.size * self._group_size and bool(
+            (self._slots == torch.arange(len(rows), device=device)).all()
+        )
 
 
 def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Tensor:
@@ -244,11 +322,12 @@ def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Ten
     return kept
 
 
-def _bias(is_token: Tensor) -> Tensor | None:
-    """Return 0 on tokens and -inf on padding, or None without padding."""
+def _bias(lengths: Tensor, width: int) -> Tensor | None:
+    """Return 0 on each row's first columns and -inf on the others, or None if all rows are full."""
+    is_token = torch.arange(width, device=lengths.device) < lengths[:, None]
     if bool(is_token.all()):
         return None
-    return torch.zeros(is_token.shape, device=is_token.device).masked_fill(~is_token, -torch.inf)
+    return torch.zeros(is_token.shape, device=lengths.device).masked_fill(~is_token, -torch.inf)
 
 
 def _attend(

@@ -51,19 +51,16 @@ def _normed(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotation(weights: FusedWeights, positions_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines [N, 1, D] of the rotary embedding."""
+    """Return cosines and sines [N, 1, D] of the rotation; the first half's sines negated."""
     angles = positions_N[:, None, None].float() * weights.inverse_frequencies.float()
-    angles = torch.cat([angles, angles], dim=-1)
-    return angles.cos() * weights.rotation_scale, angles.sin() * weights.rotation_scale
+    cos, sin = angles.cos() * weights.rotation_scale, angles.sin() * weights.rotation_scale
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each head [N, heads, D] by the angle of its position; float32."""
-    half = heads.shape[-1] // 2
-    turned = heads * cos
-    turned[..., :half] -= heads[..., half:] * sin[..., :half]
-    turned[..., half:] += heads[..., :half] * sin[..., half:]
-    return turned
+    exact = heads.float()
+    return torch.mul(exact, cos).addcmul_(exact.roll(exact.shape[-1] // 2, dims=-1), sin)
 
 
 def _attention_inputs(

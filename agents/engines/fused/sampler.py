@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from reason_env.agents.engines.fused.attention import (
-    ContextKeys,
+    ContextPool,
     DecodeAttention,
+    KeyShape,
     PrefillAttention,
     kept_rows,
 )
 from reason_env.agents.engines.fused.forward import hidden_states, next_logits
+from reason_env.agents.engines.fused.prefix_tree import Graft, in_sharing_order, plan_waves
 from reason_env.agents.engines.fused.weights import (
     FusedWeights,
     fingerprint,
@@ -111,24 +113,6 @@ class FusedSampler:
             self.counts.refreshes += self.is_mixed
         return self._weights
 
-    def prefill(
-        self, weights: FusedWeights, contexts: list[tuple[int, ...]]
-    ) -> tuple[ContextKeys, Tensor]:
-        """Run contexts through the model; return their keys and the logits [P, V] after them."""
-        device = weights.embedding.device
-        found: ContextKeys | None = None
-        logits: list[Tensor] = []
-        for part in _parts(contexts, MAX_PREFILL_TOKENS):
-            attention = PrefillAttention([len(token_ids) for token_ids in part], device)
-            flat = torch.tensor([token for token_ids in part for token in token_ids], device=device)
-            hidden = hidden_states(weights, flat, attention.positions_N, attention)
-            logits.append(next_logits(weights, hidden[attention.last_P]))
-            keys = attention.context_keys()
-            found = keys if found is None else found.joined(keys)
-            self.counts.prefilled += len(flat)
-        assert found is not None, "a batch begins with a context"
-        return found, torch.cat(logits)
-
 
 class _Batch:
     """The sequences that are sampled at the moment, and those that wait."""
@@ -145,19 +129,17 @@ class _Batch:
         self._distinct, self._wanted = distinct, wanted
         self._num_admitted = 0
         self._row_of: dict[int, int] = {}
-        """Row in the attention's contexts, of distinct contexts that are prefilled."""
+        """Row in the pool, of distinct contexts that are prefilled."""
         self._after: dict[int, Tensor] = {}
         """Logits [V] after prefilled contexts that sequences still wait for."""
         self.live = torch.empty(0, dtype=torch.long, device=device)
         """Index of each live sequence in `wanted`."""
-        self.logits = torch.empty(0, device=device)
+        self.logits = torch.empty((0, sampler.vocab_size), device=device)
         """For each live sequence's next token."""
-        self.attention = DecodeAttention(
-            num_layers=len(weights.layers),
-            num_key_heads=weights.num_key_heads,
-            head_size=weights.head_size,
-            rows=min(sampler.max_batch_size, len(wanted)),
-        )
+        shape = KeyShape(len(weights.layers), weights.num_key_heads, weights.head_size, device)
+        self._pool = ContextPool(shape)
+        num_rows = min(sampler.max_batch_size, len(wanted))
+        self.attention = DecodeAttention(self._pool, shape, num_rows=num_rows)
 
     def fill(self) -> bool:
         """Admit waiting sequences if enough rows are free; return whether any sequence is live."""
@@ -169,28 +151,47 @@ class _Batch:
 
     def _admit(self, admitted: list[_Wanted]) -> None:
         device = self.live.device
-        if not len(self.live):
-            self.logits = self.logits.new_empty((0, self._sampler.vocab_size))
-        new = [item.distinct for item in admitted if item.distinct not in self._row_of]
-        new = list(dict.fromkeys(new))
-        keys = None
+        new = dict.fromkeys(item.distinct for item in admitted if item.distinct not in self._row_of)
         if new:
-            keys, logits = self._sampler.prefill(
-                self._weights, [self._distinct[index] for index in new]
-            )
-            first = len(self.attention.contexts or ())
-            self._row_of |= {index: first + at for at, index in enumerate(new)}
-            self._after |= {index: logits[at] for at, index in enumerate(new)}
+            self._prefill(list(new))
         rows = torch.tensor([self._row_of[item.distinct] for item in admitted], device=device)
-        self.attention.admit(keys, rows)
+        self.attention.admit(rows)
         self.logits = torch.cat(
             [self.logits, torch.stack([self._after[item.distinct] for item in admitted])]
         )
         begin = self._num_admitted
         self._num_admitted += len(admitted)
         self.live = torch.cat([self.live, torch.arange(begin, self._num_admitted, device=device)])
-        needed = {item.distinct for item in self._wanted[self._num_admitted :][:1]}
+        needed = self._awaited()
         self._after = {key: value for key, value in self._after.items() if key in needed}
+
+    def _prefill(self, new: list[int]) -> None:
+        """Run the tokens of new distinct contexts that no other context has through the model."""
+        contexts = [self._distinct[index] for index in new]
+        waves = plan_waves(contexts, self._pool.donors())
+        rows = self._pool.take_rows(contexts)
+        for wave in waves:
+            for part in _parts(wave, contexts, MAX_PREFILL_TOKENS):
+                donors = [
+                    (0 if graft.donor is None else graft.donor, graft.num_shared)
+                    if graft.donor is None or graft.donor >= 0
+                    else (rows[-1 - graft.donor], graft.num_shared)
+                    for graft in part
+                ]
+                attention = PrefillAttention(
+                    self._pool, [rows[graft.index] for graft in part], donors
+                )
+                ids = attention.token_ids_N
+                hidden = hidden_states(self._weights, ids, attention.positions_N, attention)
+                logits = next_logits(self._weights, hidden[attention.last_P])
+                self._after |= {new[graft.index]: logits[at] for at, graft in enumerate(part)}
+                self._sampler.counts.prefilled += len(ids)
+        self._row_of |= dict(zip(new, rows, strict=True))
+
+    def _awaited(self) -> set[int]:
+        """Return the distinct context that is prefilled and that sequences wait for, if any."""
+        waiting = self._wanted[self._num_admitted :][:1]
+        return {item.distinct for item in waiting if item.distinct in self._row_of}
 
     def advance(self, tokens: Tensor, ended: Tensor) -> None:
         """Drop the ended sequences and run the others' tokens through the model."""
@@ -198,40 +199,31 @@ class _Batch:
         if num_live < len(ended):
             holes = ended[:num_live].nonzero()[:, 0]
             movers = (~ended[num_live:]).nonzero()[:, 0] + num_live
-            self.attention.keep_(num_live, holes, movers)
+            stays = self.attention.keep_(
+                num_live,
+                holes,
+                movers,
+                reserved={self._row_of[index] for index in self._awaited()},
+            )
+            self._row_of = {
+                index: stays[row] for index, row in self._row_of.items() if row in stays
+            }
             self.live = kept_rows(self.live, num_live, holes, movers)
             tokens = kept_rows(tokens, num_live, holes, movers)
-            self._drop_contexts()
         if num_live:
             positions = self.attention.begin_step()
             hidden = hidden_states(self._weights, tokens, positions, self.attention)
             self.logits = next_logits(self._weights, hidden)
-
-    def _drop_contexts(self) -> None:
-        """Forget contexts whose sequences all ended, once they are half of all."""
-        waiting = self._wanted[self._num_admitted :][:1]
-        needed = set(self.attention.rows_S.tolist())
-        needed |= {self._row_of[item.distinct] for item in waiting if item.distinct in self._row_of}
-        if not needed:
-            self.attention.contexts, self._row_of = None, {}
-            return
-        if 2 * len(needed) <= len(self.attention.contexts or ()):
-            kept = sorted(needed)
-            self.attention.keep_contexts(torch.tensor(kept, device=self.live.device))
-            place = {row: at for at, row in enumerate(kept)}
-            self._row_of = {
-                index: place[row] for index, row in self._row_of.items() if row in place
-            }
-        if len(self.live):
-            self.attention.lay_out()
+        else:
+            self.logits = self.logits[:0]
 
 
 def _in_order(contexts: Sequence[Context]) -> tuple[list[tuple[int, ...]], list[_Wanted]]:
-    """Return the distinct contexts, shortest first, and all sequences in their order."""
+    """Return the distinct contexts in the order of sampling, and all sequences in that order."""
     same: dict[tuple[int, ...], list[int]] = {}
     for index, context in enumerate(contexts):
         same.setdefault(context.token_ids, []).append(index)
-    distinct = sorted(same, key=len)
+    distinct = in_sharing_order(list(same))
     wanted = [
         _Wanted(index, sample, at, contexts[index].max_new_tokens)
         for at, token_ids in enumerate(distinct)
@@ -241,16 +233,19 @@ def _in_order(contexts: Sequence[Context]) -> tuple[list[tuple[int, ...]], list[
     return distinct, wanted
 
 
-def _parts(contexts: list[tuple[int, ...]], max_tokens: int) -> list[list[tuple[int, ...]]]:
-    """Split contexts into parts of at most this many tokens, or of one context."""
-    parts: list[list[tuple[int, ...]]] = []
+def _parts(
+    wave: list[Graft], contexts: list[tuple[int, ...]], max_tokens: int
+) -> list[list[Graft]]:
+    """Split a wave into parts of at most this many tokens to compute, or of one context."""
+    parts: list[list[Graft]] = []
     total = 0
-    for token_ids in contexts:
-        if not parts or total + len(token_ids) > max_tokens:
+    for graft in wave:
+        count = len(contexts[graft.index]) - graft.num_shared
+        if not parts or total + count > max_tokens:
             parts.append([])
             total = 0
-        parts[-1].append(token_ids)
-        total += len(token_ids)
+        parts[-1].append(graft)
+        total += count
     return parts
 
 

@@ -195,6 +195,35 @@ def test_counts_tell_prefilled_reused_and_sampled_tokens():
     assert engine.num_sampled_tokens == engine.num_fused_tokens == 18 * 5 + 2 * 2
 
 
+PROBLEM = tuple(at * 7 % VOCAB for at in range(40))
+PREFIX = (*PROBLEM, *(at * 5 % VOCAB for at in range(21)))
+NESTED = [
+    Context(token_ids=(*PREFIX, 3, 1), num_samples=2, max_new_tokens=6),
+    Context(token_ids=PROBLEM, num_samples=3, max_new_tokens=4),
+    Context(token_ids=(*PROBLEM[:30], 11, 11), num_samples=1, max_new_tokens=5),
+    Context(token_ids=(*PREFIX, 3, 2, 2), num_samples=2, max_new_tokens=5),
+    Context(token_ids=(8, 8), num_samples=2, max_new_tokens=9),
+    Context(token_ids=PREFIX, num_samples=1, max_new_tokens=3),
+]
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 4, 256])
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_nested_contexts_share_prefixes_and_sample_as_if_alone(kind, max_batch_size):
+    model = tiny(kind)
+    engine = engine_of(model, max_batch_size=max_batch_size)
+    found = engine.sample(NESTED, SamplingConfig(), seed=5, stop_ids=(7,))
+    for index, (context, group) in enumerate(zip(NESTED, found, strict=True)):
+        for sample, item in enumerate(group):
+            key = (index, sample)
+            assert item.token_ids == replayed(model, context, key, seed=5, stop_ids=(7,))
+            assert item.log_probs == pytest.approx(model_log_probs(model, context, item), abs=3e-5)
+    if max_batch_size == 256:
+        # 32 of the branch at 30, 10 more of the problem, 21 of the prefix; (3, 1) after it, (2, 2)
+        # after its 3; and (8, 8), too short to share.
+        assert engine.num_prefill_tokens == 32 + 10 + 21 + 2 + 2 + 2
+
+
 def test_bf16_weights_are_made_once_and_again_after_every_kind_of_change():
     model = tiny("llama")
     engine = engine_of(model, precision="bf16-mixed")
