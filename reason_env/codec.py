@@ -8,9 +8,10 @@ delimiter. A blank line therefore is no step; it belongs to the step that follow
 The built-in `ByteCodec` is lossless for every Python string and has 258 ids and no files.
 `HuggingFaceCodec` wraps any Hugging Face tokenizer and re-encodes nothing: ids stay ids.
 
-Byte-level tokenizers (GPT-2, Qwen, Llama 3) write each byte of a token as one visible character, so
-that a table decodes them (`byte_table`). Other decoders add spaces, strip prefixes or look at
-neighbours; for those the tokenizer decodes.
+A response is encoded and decoded in pieces, so the codec adds no space before a text and removes
+none, even if the tokenizer does (Llama 2); `encode_prompt` encodes as the tokenizer does. For most
+tokenizers a table decodes (`token_bytes.py`); other decoders look at neighbours, and the tokenizer
+decodes.
 """
 
 import codecs
@@ -19,12 +20,13 @@ import hashlib
 import json
 import logging
 import operator
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from reason_env.errors import CodecError, ModelError, shown
+from reason_env.token_bytes import byte_table, continuing
 
 BLANKS = " \t\n\r\v\f"
 """White space: the ASCII characters, each a single byte, so that it is found in bytes too."""
@@ -72,7 +74,7 @@ class Codec(Protocol):
         ...
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Encode `text`, without special tokens."""
+        """Encode `text`, without special tokens, as the continuation of another text."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -223,6 +225,10 @@ class HuggingFaceCodec:
                 "tokenizer must have an eos_token, got None; set tokenizer.eos_token before use"
             )
         self.tokenizer = tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        copy = None if backend is None else continuing(backend)
+        self._continuing: Any = None if copy is backend else copy
+        """The tokenizer without its space before a text; None if it puts none there."""
         self.step_delimiter = step_delimiter
         self.eos_id = int(tokenizer.eos_token_id)
         self.end_ids = _checked_ends(tokenizer, (self.eos_id, *end_ids))
@@ -241,15 +247,36 @@ class HuggingFaceCodec:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Encode the characters; lone surrogates become "?"."""
-        clean = text.encode("utf-8", "replace").decode("utf-8")
+        if self._continuing is None:
+            return self.encode_prompt(text)
+        return tuple(self._continuing.encode(_encodable(text), add_special_tokens=False).ids)
+
+    def encode_prompt(self, text: str) -> tuple[int, ...]:
+        """Encode the characters of a text that a sequence begins with, as the tokenizer does."""
         return tuple(
-            self.tokenizer.encode(clean, add_special_tokens=False, split_special_tokens=True)
+            self.tokenizer.encode(
+                _encodable(text), add_special_tokens=False, split_special_tokens=True
+            )
         )
+
+    @cached_property
+    def beginning_ids(self) -> tuple[int, ...]:
+        """What the tokenizer puts before a text: the begin token of many, nothing of others."""
+        whole = self.tokenizer.encode(_SHORT, add_special_tokens=True)
+        text = self.tokenizer.encode(_SHORT, add_special_tokens=False)
+        sizes = (at for at in range(len(whole)) if whole[at : at + len(text)] == text)
+        size = next(sizes, None)
+        if size is None:
+            raise CodecError(
+                f"a tokenizer must put special tokens around a text only, got {whole} for a text "
+                f"of {text}; use bos 'never'"
+            )
+        return tuple(whole[:size])
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...] | None:
         """The bytes of each id if decoding only joins them, else None."""
-        return byte_table(self.tokenizer, self.end_ids, self.vocab_size)
+        return byte_table(self._continuing or self.tokenizer, self.end_ids, self.vocab_size)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Decode ids without end tokens."""
@@ -257,6 +284,8 @@ class HuggingFaceCodec:
         if known is not None:
             return b"".join([known[token] for token in token_ids]).decode("utf-8", "replace")
         kept = [int(token) for token in token_ids if int(token) not in self.end_ids]
+        if self._continuing is not None:
+            return self._continuing.decode(kept, skip_special_tokens=False)
         return self.tokenizer.decode(
             kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
@@ -281,6 +310,13 @@ class HuggingFaceCodec:
         if text is None:
             text = self._token_texts.setdefault(int(token_id), self.decode([token_id]))
         return text
+
+
+_SHORT = "1"
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def step_ends(
@@ -438,52 +474,3 @@ def _checked_ends(tokenizer: Any, end_ids: Sequence[int]) -> tuple[int, ...]:
                 "add it with tokenizer.add_special_tokens, or leave it out"
             )
     return ends
-
-
-_VISIBLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-_HIDDEN = sorted(set(range(0x100)) - set(_VISIBLE))
-BYTE_OF_CHARACTER: dict[str, int] = {chr(byte): byte for byte in _VISIBLE} | {
-    chr(0x100 + place): byte for place, byte in enumerate(_HIDDEN)
-}
-"""Character of a byte-level vocabulary -> byte.
-
-A visible byte of Latin-1 is its own character; the other bytes, in order, are U+0100 and up.
-"""
-_PIECE = 4096
-
-
-def byte_table(
-    tokenizer: Any, silent_ids: Collection[int], vocab_size: int
-) -> tuple[bytes, ...] | None:
-    """The bytes of each id, [vocab_size]; None if decoding does more than join them.
-
-    Args:
-        tokenizer: A `transformers` tokenizer.
-        silent_ids: Ids whose text is empty.
-        vocab_size: Number of ids; unused ids are empty too.
-    """
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if type(getattr(backend, "decoder", None)).__name__ != "ByteLevel":
-        return None
-    known = [token for token in range(vocab_size) if token not in silent_ids]
-    table = [b""] * vocab_size
-    for token in known:
-        table[token] = _bytes_of(backend.id_to_token(token) or "")
-    # Compare with the tokenizer, because a subclass may decode differently.
-    for ids in (known, known[::-1]):
-        for begin in range(0, vocab_size, _PIECE):
-            piece = ids[begin : begin + _PIECE]
-            text = b"".join(table[token] for token in piece).decode("utf-8", "replace")
-            if text != tokenizer.decode(
-                piece, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            ):
-                return None
-    return tuple(table)
-
-
-def _bytes_of(token: str) -> bytes:
-    try:
-        return bytes([BYTE_OF_CHARACTER[character] for character in token])
-    except KeyError:
-        # An added token holds its text itself.
-        return token.encode("utf-8", "replace")

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from reason_env.codec import BYTE_OF_CHARACTER, ByteCodec, HuggingFaceCodec, byte_table
+from reason_env.codec import ByteCodec, HuggingFaceCodec
 from reason_env.env import COMMITMENT_SIGNS
+from reason_env.token_bytes import BYTE_OF_CHARACTER, byte_table
 from reason_env.vector_env.token_table import (
     SIGN_PARTS,
     decodes_by_joining,
@@ -86,7 +87,6 @@ def test_other_decoders_are_left_to_the_tokenizer():
     for decoder in (
         decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()]),
         decoders.WordPiece("##"),
-        decoders.Metaspace(),
     ):
         codec = HuggingFaceCodec(tokenizer_of(decoder, PIECES))
         assert codec.token_bytes is None
