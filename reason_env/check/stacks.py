@@ -26,6 +26,7 @@ def stack_checks(env: gym.Env[Any, Any], seeds: Sequence[int]) -> tuple[Check, .
         run_check("same seed under PYTHONHASHSEED", lambda: _hash_seeds(env, seeds)),
         run_check("fork law", lambda: _fork_law(env, make, seeds)),
         run_check("two instances are apart", lambda: _independence(make, seeds)),
+        run_check("a text in pieces is the text", lambda: _pieces(env, seeds)),
     )
 
 
@@ -95,6 +96,32 @@ def _no_leak(env: gym.Env[Any, Any], seeds: Sequence[int]) -> str | None:
         observation, info = env.reset(options={"state": state})
         require(info["privileged_context"] == "", "privileged_context is shown without guidance")
         require(_contains(inner, observation, blank), "the observation is not prompt and response")
+    return None
+
+
+def _pieces(env: gym.Env[Any, Any], seeds: Sequence[int]) -> str | None:
+    """Steps, and with text actions characters, that are encoded one by one must decode to them.
+
+    A tokenizer that puts a space before each text spaces out prefixes and the actions of a policy.
+    """
+    inner = reason_env_of(env)
+    codec, layout = inner.codec, inner.layout
+    for seed in seeds:
+        env.reset(seed=seed)
+        text = reference_response(inner.state.problem, codec.step_delimiter)
+        pieces = [step + codec.step_delimiter for step in text.split(codec.step_delimiter)]
+        if (layout.granularity, layout.format) == ("token", "text"):
+            pieces = [*"".join(pieces)]
+        ids = [token for piece in pieces for token in codec.encode(piece)]
+        written, wanted = codec.decode(ids), "".join(pieces)
+        differs = (at for at in range(len(wanted)) if written[at : at + 1] != wanted[at])
+        place = next(differs, 0)
+        require(
+            written == wanted,
+            f"{wanted[place : place + 20]!r} of the reference of seed {seed} is read as "
+            f"{written[place : place + 20]!r} if its pieces are encoded one by one; use another "
+            "tokenizer",
+        )
     return None
 
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
@@ -59,6 +59,12 @@ class EnvConfig:
     guidance: dict[str, str] = field(default_factory=dict[str, str])
     """Wording of each kind of guidance, with {pieces} for its texts, as in `--guidance mistakes "Do
     not answer any of: {pieces}."`; other kinds keep the template's wording."""
+    bos: Literal["never", "auto", "always"] | None = None
+    """Begin token of plain prompts; auto: as the tokenizer does; None: as the template says."""
+    chat_arguments: dict[str, bool | int | float | str] = field(
+        default_factory=dict[str, bool | int | float | str]
+    )
+    """Variables of the tokenizer's chat template: `--chat-arguments enable_thinking False`."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The reward of each outcome."""
 
@@ -76,7 +82,8 @@ class EnvConfig:
         if self.num_examples is not None and self.num_examples < 0:
             raise ConfigError(f"num_examples must be at least 0, got {self.num_examples!r}")
         # With "auto", overrides are checked in any template.
-        self._changed(read_template("ours" if self.template == AUTO else self.template))
+        in_any = "chat" if self.chat_arguments else "ours"
+        self._changed(read_template(in_any if self.template == AUTO else self.template))
         if self.stack is None:
             return
         given = [
@@ -130,6 +137,8 @@ class EnvConfig:
             system="",
             guidance={},
             num_examples=None,
+            bos=None,
+            chat_arguments={},
         )
 
     def template_line(self, codec: Codec) -> str:
@@ -220,6 +229,8 @@ class EnvConfig:
             system=self.system,
             guidance=_ended(self.guidance, template),
             num_examples=self.num_examples,
+            bos=self.bos,
+            chat_arguments=self.chat_arguments,
         )
 
     def has_split(self, split: str) -> bool:

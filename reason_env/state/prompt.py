@@ -6,18 +6,17 @@ after the same text. `PromptTemplate` is a value: two equal templates give equal
 
 A localisation is another task than the problem's: its prompt has no examples and no words about the
 answer's format, and wording with "{question}" is the whole prompt.
-
-Not covered: special tokens written out in the question of a chat prompt; the tokenizer reads them
-as special tokens.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Literal, cast
 
 from reason_env.codec import Codec, HuggingFaceCodec
 from reason_env.errors import ConfigError, did_you_mean, shown
+from reason_env.state.chat import RESERVED_ARGUMENTS, chat_ids
 from reason_env.state.parts import GUIDANCE_KINDS, Guidance
 from reason_env.state.reason_state import ReasonState
 
@@ -95,10 +94,18 @@ class PromptTemplate:
     """Solved problems to show; one that asks the problem's own question is never shown."""
     num_examples: int = 0
     """Examples that a prompt shows: the first of `examples`."""
+    bos: Literal["never", "auto", "always"] = "never"
+    """Begin token of a plain prompt: "auto" for what the tokenizer puts before a text, "always" for
+    its begin token. A chat template writes its own."""
+    chat_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Variables of the tokenizer's chat template, such as {"enable_thinking": false}; JSON-able."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("plain", "chat"):
             raise ConfigError(f"prompt kind must be 'plain' or 'chat', got {self.kind!r}")
+        if self.bos not in ("never", "auto", "always"):
+            raise ConfigError(f"bos must be 'never', 'auto' or 'always', got {self.bos!r}")
+        self._check_chat_arguments()
         if "{question}" not in self.question:
             raise ConfigError(
                 f"question template must hold {{question}}, got {shown(self.question)}; "
@@ -131,6 +138,30 @@ class PromptTemplate:
                 f"{self.num_examples!r}"
             )
 
+    def _check_chat_arguments(self) -> None:
+        given = dict(self.chat_arguments)
+        if given and self.kind == "plain":
+            raise ConfigError(
+                f"chat_arguments must be left out of a plain prompt, got {shown(given)}; use kind "
+                "'chat'"
+            )
+        reserved = [name for name in given if name in RESERVED_ARGUMENTS]
+        if reserved:
+            raise ConfigError(
+                f"chat_arguments must be variables of the chat template, got {reserved[0]!r}, "
+                "which the environment sets; leave it out"
+            )
+        try:
+            is_json = json.loads(json.dumps(given)) == given
+        except (TypeError, ValueError):
+            is_json = False
+        if not is_json:
+            raise ConfigError(
+                f"chat_arguments must be JSON values by name, got {shown(given)}; use texts, "
+                "numbers, booleans, lists and dicts"
+            )
+        object.__setattr__(self, "chat_arguments", given)
+
     def __repr__(self) -> str:
         """The fields of version 0.1, then those that are not at their default.
 
@@ -151,7 +182,7 @@ class PromptTemplate:
         values += [
             f"{item.name}={getattr(self, item.name)!r}"
             for item in fields(PromptTemplate)[len(values) :]
-            if getattr(self, item.name) != item.default
+            if getattr(self, item.name) != _default_of(item)
         ]
         return f"{type(self).__name__}({', '.join(values)})"
 
@@ -181,21 +212,37 @@ class PromptTemplate:
         """The prompt's ids, [P]; the policy's context is these, then `state.response`.
 
         Raises:
-            ConfigError: The kind is "chat" and the codec has no chat template.
+            ConfigError: The kind is "chat" and the codec has no chat template, or its template
+                refuses the messages; or `bos` is "always" and the codec has no begin token.
         """
-        if self.kind == "plain":
-            return state.codec.encode(self.text(state))
         codec: Codec = state.codec
+        if self.kind == "plain":
+            return self._begin_ids(codec) + (
+                codec.encode_prompt(self.text(state))
+                if isinstance(codec, HuggingFaceCodec)
+                else codec.encode(self.text(state))
+            )
         if not isinstance(codec, HuggingFaceCodec) or codec.tokenizer.chat_template is None:
             raise ConfigError(
                 f"a chat prompt must have a tokenizer with a chat template, got {codec.codec_id!r};"
                 " use PromptTemplate(kind='plain')"
             )
-        rendered: Any = codec.tokenizer.apply_chat_template(
-            self.messages(state), add_generation_prompt=True, tokenize=False
-        )
-        # Not codec.encode, which would write the template's special tokens as characters.
-        return tuple(codec.tokenizer.encode(rendered, add_special_tokens=False))
+        return chat_ids(codec, self.messages(state), self.chat_arguments)
+
+    def _begin_ids(self, codec: Codec) -> tuple[int, ...]:
+        """What a plain prompt puts before its text."""
+        found = ()
+        if self.bos != "never" and isinstance(codec, HuggingFaceCodec):
+            found = codec.beginning_ids
+            begin = codec.tokenizer.bos_token_id
+            if not found and self.bos == "always" and begin is not None:
+                found = (int(begin),)
+        if self.bos == "always" and not found:
+            raise ConfigError(
+                f"bos 'always' must have a tokenizer with a bos_token, got {codec.codec_id!r}; "
+                "use 'auto'"
+            )
+        return found
 
     def shown_examples(self, state: ReasonState) -> tuple[Example, ...]:
         """The examples of the state's prompt: none for a localisation."""
@@ -233,6 +280,10 @@ class PromptTemplate:
             _filled(self.step, {"{number}": str(number), "{step}": step.strip()})
             for number, step in enumerate(steps, start=1)
         )
+
+
+def _default_of(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _localises(state: ReasonState) -> bool:

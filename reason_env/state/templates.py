@@ -25,7 +25,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -93,6 +93,8 @@ class Template:
         system: str = "",
         guidance: Mapping[str, str] | None = None,
         num_examples: int | None = None,
+        bos: Literal["never", "auto", "always"] | None = None,
+        chat_arguments: Mapping[str, Any] | None = None,
     ) -> "Template":
         """Replace the system message, the wording of some guidance, or the number of examples.
 
@@ -100,11 +102,15 @@ class Template:
             system: Empty to leave it as it is.
             guidance: Kind -> wording.
             num_examples: None to leave it as it is.
+            bos: None to leave it as it is.
+            chat_arguments: Name -> value, besides those that the template has.
         """
         prompt = replace(
             self.prompt,
             system=system or self.prompt.system,
             guidance=dict(self.prompt.guidance) | dict(guidance or {}),
+            bos=bos or self.prompt.bos,
+            chat_arguments=dict(self.prompt.chat_arguments) | dict(chat_arguments or {}),
         )
         if num_examples is None or num_examples == self.num_examples:
             return replace(self, prompt=prompt)
@@ -154,6 +160,7 @@ class Template:
             if item.name != "num_examples"
         }
         prompt["guidance"] = dict(self.prompt.guidance)
+        prompt["chat_arguments"] = dict(self.prompt.chat_arguments)
         prompt["examples"] = [asdict(example) for example in self.prompt.examples]
         return own | {"stops": list(self.stops)} | prompt
 
@@ -286,6 +293,8 @@ def _check_field(key: str, value: Any) -> None:
     elif form == "mapping of texts":
         is_right = isinstance(value, Mapping)
         parts = cast("Mapping[str, Any]", value).values() if is_right else ()
+    elif form == "mapping":
+        is_right = isinstance(value, Mapping)
     elif form == "list of examples":
         is_right = isinstance(value, list | tuple)
     else:
@@ -301,6 +310,7 @@ _FORMS: dict[str, str] = (
         "num_examples": "whole number",
         "stops": "list of texts",
         "guidance": "mapping of texts",
+        "chat_arguments": "mapping",
         "examples": "list of examples",
     }
 )
@@ -339,7 +349,7 @@ def _plain(**texts: Any) -> PromptTemplate:
     guidance["localisation"] = _LOCALISATION
     given: dict[str, Any] = {"question": "Question: {question}\n", "ending": "Answer:"}
     return PromptTemplate(
-        kind="plain", step="Step {number}: {step}", guidance=guidance, **(given | texts)
+        kind="plain", bos="auto", step="Step {number}: {step}", guidance=guidance, **(given | texts)
     )
 
 

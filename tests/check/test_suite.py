@@ -5,11 +5,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from reason_env.check import check_env_id, check_reasoning_env
 from reason_env.check.report import Check, CheckReport
 from reason_env.check.stacks import StackTask, actions_of, stack_checks
 from reason_env.check.tasks import check_reasoning_task
+from reason_env.codec import HuggingFaceCodec
 from reason_env.env import ReasonEnv
 from reason_env.errors import ConfigError, StateError
 from reason_env.problem import Problem, ProblemSet
@@ -39,6 +42,7 @@ OWN = [
     "fork law",
     "two instances are apart",
 ]
+PIECES = "a text in pieces is the text"
 
 
 def failed(report) -> list[str]:
@@ -58,8 +62,8 @@ def test_the_built_in_families_pass_every_check(problems, granularity, form):
         "MathReason-v0", problems=problems, size=40, granularity=granularity, format=form
     )
     report = check_reasoning_env(env, num_problems=6)
-    assert [name for name, _, _ in report.rows] == GENERAL + OWN
-    assert report.rows == [(name, "ok", "") for name in GENERAL + OWN]
+    assert [name for name, _, _ in report.rows] == GENERAL + OWN + [PIECES]
+    assert report.rows == [(name, "ok", "") for name in GENERAL + OWN + [PIECES]]
     assert report.passed
 
 
@@ -307,6 +311,24 @@ def test_an_answer_in_the_prompt_is_found():
     # Echoing the prompt is also no way to score: it ends in no answer.
     assert failed(report) == ["no solution in the observation"]
     assert "the prompt of 'toy/train/" in {row[0]: row[2] for row in report.rows}[OWN[0]]
+
+
+def spaced_codec() -> HuggingFaceCodec:
+    """Puts a space between tokens, as word-level tokenizers do."""
+    words = {"#": 0, **{str(digit): 1 + digit for digit in range(10)}, "\n": 11, "</s>": 12}
+    backend = Tokenizer(models.WordLevel(words, unk_token="</s>"))
+    backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    return HuggingFaceCodec(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>"))
+
+
+@pytest.mark.parametrize("granularity", ["token", "step"])
+def test_a_tokenizer_that_writes_other_text_in_pieces_is_found(granularity):
+    env = ReasonEnv(TOY, codec=spaced_codec(), granularity=granularity)
+    report = check_reasoning_env(env, num_problems=2)
+    assert "a text in pieces is the text" in failed(report)
+    detail = {row[0]: row[2] for row in report.rows}["a text in pieces is the text"]
+    assert "if its pieces are encoded one by one; use another tokenizer" in detail
+    assert detail.startswith("'### 10")
 
 
 class LeakyObservation(gym.ObservationWrapper, gym.utils.RecordConstructorArgs):

@@ -10,8 +10,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from reason_env.codec import ByteCodec, HuggingFaceCodec
+from reason_env.codec.token_bytes import BYTE_OF_CHARACTER, byte_table
 from reason_env.env import COMMITMENT_SIGNS
-from reason_env.token_bytes import BYTE_OF_CHARACTER, byte_table
 from reason_env.vector_env.token_table import (
     SIGN_PARTS,
     decodes_by_joining,

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from reason_env.codec import HuggingFaceCodec, step_ends
+from reason_env.codec import ByteCodec, HuggingFaceCodec, step_ends
+from reason_env.codec.token_bytes import byte_table, continuing
 from reason_env.env import ReasonEnv
-from reason_env.errors import CodecError
+from reason_env.errors import CodecError, ConfigError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.problems import reference_response
-from reason_env.state import ReasonState, with_reference_prefix
-from reason_env.token_bytes import byte_table, continuing
+from reason_env.state import PromptTemplate, ReasonState, with_reference_prefix
 
 SPACE = "\u2581"
 STYLES = ("llama2", "first", "always", "gemma")
@@ -213,3 +213,35 @@ def test_a_tokenizer_that_changes_the_text_between_special_tokens_is_refused():
         CodecError, match=r"^a tokenizer must put special tokens around a text only"
     ):
         _ = codec.beginning_ids
+
+
+@pytest.mark.parametrize("bos", ["never", "auto", "always"])
+def test_a_plain_prompt_begins_as_its_bos_setting_says(bos):
+    begins, silent = CODECS["llama2"], HuggingFaceCodec(sentencepiece("llama2", begins=False))
+    template = PromptTemplate(bos=bos)
+    for codec, expected in (
+        (begins, {"never": (), "auto": (1,), "always": (1,)}[bos]),
+        (silent, {"never": (), "auto": (), "always": (1,)}[bos]),
+    ):
+        state = ReasonState(problem=PROBLEM, codec=codec)
+        text = codec.encode_prompt(template.text(state))
+        assert template.token_ids(state) == (*expected, *text)
+    state = ReasonState(problem=PROBLEM, codec=ByteCodec())
+    if bos == "always":
+        message = r"^bos 'always' must have a tokenizer with a bos_token, got .*; use 'auto'$"
+        with pytest.raises(ConfigError, match=message):
+            ReasonEnv(PROBLEMS, prompt=template)
+    else:
+        assert template.token_ids(state) == PromptTemplate().token_ids(state)
+
+
+def test_the_end_token_is_never_put_before_or_after_a_prompt():
+    tokenizer = sentencepiece("gemma")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    codec = HuggingFaceCodec(tokenizer)
+    state = ReasonState(problem=PROBLEM, codec=codec)
+    ids = PromptTemplate(bos="auto").token_ids(state)
+    assert ids[0] == 1
+    assert codec.eos_id not in ids

@@ -44,7 +44,7 @@ def continuing(backend: Any) -> Any:
     changed = {name: _without_edge_space(part, name) for name, part in parts.items()}
     if changed == parts:
         return backend
-    copy = type(backend).from_str(json.dumps(json.loads(backend.to_str()) | changed))
+    copy = backend.from_str(json.dumps(json.loads(backend.to_str()) | changed))
     # Special tokens that are written out are text.
     copy.encode_special_tokens = True
     return copy
