@@ -66,10 +66,17 @@ def toy_env(granularity="step", form="text", **settings) -> ReasonEnv:
 
 
 @cache
-def shared_env(granularity: str, max_tokens: int, max_steps: int, stop: bool) -> ReasonEnv:
+def shared_env(
+    granularity: str, max_tokens: int, max_steps: int, stop: bool, stops: tuple[str, ...] = ()
+) -> ReasonEnv:
     """Returns a tokens environment that property tests use again: a used one is as new."""
     return toy_env(
-        granularity, "tokens", max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop
+        granularity,
+        "tokens",
+        max_tokens=max_tokens,
+        max_steps=max_steps,
+        stop_at_answer=stop,
+        template={"base": "ours", "stops": stops},
     )
 
 
@@ -357,10 +364,11 @@ def token_strings(draw) -> tuple[int, ...]:
     st.sampled_from([1, 3, 20]),
     st.booleans(),
     st.sampled_from([problem.problem_id for problem in TOY]),
+    st.sampled_from([(), ("####",), ("\n\n", "3\n1")]),
 )
 @settings(deadline=None, max_examples=250)
 def test_the_same_tokens_give_the_same_return_end_and_state_at_every_granularity(
-    tokens, cuts, max_tokens, max_steps, stop, problem_id
+    tokens, cuts, max_tokens, max_steps, stop, problem_id, stops
 ):
     bounds = [0, *sorted({min(cut, len(tokens)) for cut in cuts} - {0, len(tokens)}), len(tokens)]
     chunks = [tokens[a:b] for a, b in itertools.pairwise(bounds) if b > a]
@@ -372,7 +380,7 @@ def test_the_same_tokens_give_the_same_return_end_and_state_at_every_granularity
     }
     found = {}
     for granularity, actions in ways.items():
-        env = shared_env(granularity, max_tokens, max_steps, stop)
+        env = shared_env(granularity, max_tokens, max_steps, stop, stops)
         record, state = play(env, actions, problem=problem_id)
         episode_return = sum(turn[1] for turn in record[1:])
         found[granularity] = (episode_return, *record[-1][2:4], state, record[-1][4])

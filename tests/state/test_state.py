@@ -555,12 +555,15 @@ def test_an_episode_that_is_over_cannot_be_stepped(state, limits):
     st.integers(1, 5),
     st.booleans(),
     st.sampled_from(["", "a\n", "=3"]),
+    st.sampled_from([(), ("36",), ("a\n",), ("6\na", "==")]),
 )
 @settings(deadline=None, max_examples=300)
 def test_the_same_tokens_in_any_pieces_reach_the_same_state(
-    tokens, cuts, max_tokens, max_steps, stop_at_answer, prefix
+    tokens, cuts, max_tokens, max_steps, stop_at_answer, prefix, stops
 ):
-    rules = EpisodeRules(max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop_at_answer)
+    rules = EpisodeRules(
+        max_tokens=max_tokens, max_steps=max_steps, stop_at_answer=stop_at_answer, stops=stops
+    )
     start = state_of(prefix, "reference")
     if is_over(start, rules):
         return
@@ -576,3 +579,55 @@ def test_the_same_tokens_in_any_pieces_reach_the_same_state(
     assert len(whole.response) <= max_tokens
     assert len(whole.step_ends) <= max_steps
     assert not (whole.verdict is not None and is_truncated(whole, rules))
+
+
+@pytest.mark.parametrize(
+    ("said", "stops", "text", "extracted"),
+    [
+        # The stop ends the response when its step closes; what follows it is not graded.
+        ("=36\nQ: 4=7\n=8\n", ("Q:",), "=36\nQ: 4=7\n", "36"),
+        ("=36 Q: =7\n=8\n", ("Q:",), "=36 Q: =7\n", "36"),
+        # The first of several stops counts, whatever their order.
+        ("=3 B =6 A =7\n", ("A", "B"), "=3 B =6 A =7\n", "3"),
+        # A stop over two steps, and one that only the end token follows.
+        ("=36\n\nQ=7\n", ("\n\n",), "=36\n\n", "36"),
+        ("=36\nQ=7\n", ("6\nQ",), "=36\nQ=7\n", "3"),
+        ("=36\nQ: =7", ("Q:",), "=36\nQ: =7", "36"),
+        # No stop, and a stop that is only begun.
+        ("=36\nR: =7", ("Q:",), "=36\nR: =7", "7"),
+        ("=36\nQ\n: =7", ("Q:",), "=36\nQ\n: =7", "7"),
+        ("Q: =36\n", ("Q:",), "Q: =36\n", None),
+    ],
+)
+def test_a_stop_ends_a_response_with_its_step_and_hides_the_rest_from_grading(
+    said, stops, text, extracted
+):
+    rules = EpisodeRules(stops=stops, stop_at_answer=False)
+    whole = step_on(state_of(), (*CODEC.encode(said), EOS), rules=rules)
+    assert (whole.text, whole.verdict.extracted) == (text, extracted)
+    bytewise = state_of()
+    for token in (*CODEC.encode(said), EOS):
+        if not is_over(bytewise, rules):
+            bytewise = step_on(bytewise, (token,), rules=rules)
+    assert bytewise == whole
+
+
+def test_a_stop_in_the_last_allowed_step_or_token_ends_the_response_by_grading():
+    for limits in ({"max_steps": 1}, {"max_tokens": 6}):
+        ended = step_on(state_of(), "=36 Q\n", stops=("Q",), **limits)
+        assert ended.verdict.is_correct
+    cut_off = step_on(state_of(), "=36 Q\n", stops=("Q",), max_tokens=5)
+    assert cut_off.verdict is None
+
+
+def test_a_stop_that_a_start_already_holds_ends_the_response_with_the_next_step():
+    start = state_of("=36\nQ: =7\n", "reset")
+    rules = EpisodeRules(stops=("Q:",), stop_at_answer=False)
+    assert not is_over(start, rules)
+    assert step_on(start, "=9\n=8\n", rules=rules).verdict.extracted == "36"
+
+
+@pytest.mark.parametrize("stops", ["Q:", ("",), (3,), None])
+def test_stops_that_are_no_texts_are_refused(stops):
+    with pytest.raises(ConfigError, match=r"^stops must be non-empty texts, got .*; write them as"):
+        EpisodeRules(stops=stops)

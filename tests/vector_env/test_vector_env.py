@@ -115,14 +115,23 @@ def test_the_vector_environment_equals_the_sync_one_step_for_step(mode, stop_at_
     max_tokens=st.integers(1, 12),
     max_steps=st.integers(1, 3),
     delimiter=st.sampled_from(["\n", "\n\n", "√", "ab", " "]),
+    stops=st.sampled_from([[], ["3"], ["x\ny", "####"], ["\n"]]),
 )
 def test_the_vector_environment_equals_the_sync_one_for_any_rules(
-    mode, seed, num_envs, max_tokens, max_steps, delimiter
+    mode, seed, num_envs, max_tokens, max_steps, delimiter, stops
 ):
     changes = {"max_tokens": max_tokens, "max_steps": max_steps, "codec": ByteCodec(delimiter)}
+    changes["template"] = {"base": "ours", "stops": stops}
     check_equal(
         native(num_envs, mode, **changes), sync(num_envs, mode, **changes), seed=seed, steps=20
     )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stops_end_the_episodes_of_both_alike(mode):
+    changes = {"template": {"base": "ours", "stops": ["3", "x\ny"]}, "stop_at_answer": False}
+    ended = check_equal(native(7, mode, **changes), sync(7, mode, **changes), seed=4, steps=120)
+    assert ended > 30
 
 
 class TwoEnds(ByteCodec):
