@@ -40,8 +40,8 @@ from reason_env.agents.methods.protocol import (
 from reason_env.agents.methods.reference import reference_sample, with_reference
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import StepChecker
-from reason_env.state import ReasonState, answer_guidance
+from reason_env.problem import Problem, StepChecker
+from reason_env.state import Guidance, ReasonState, answer_guidance
 
 Sampled = Literal["online", "offline"]
 Pair = tuple[TrainingSample, TrainingSample]
@@ -75,6 +75,11 @@ class ExPDPOConfig(MethodConfig):
         for name in ("chains", "explanation_samples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+
+    def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
+        """The reference answer, before the policy's own explanations."""
+        answer = answer_guidance(problem) if self.explanations == "self" else None
+        return () if answer is None else (answer,)
 
 
 class ExPDPO(MethodBase):

@@ -44,8 +44,8 @@ from reason_env.agents.methods.reference import (
 )
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
-from reason_env.problem import StepChecker
-from reason_env.state import ReasonState, answer_guidance
+from reason_env.problem import Problem, StepChecker
+from reason_env.state import Guidance, ReasonState, answer_guidance
 
 Refresh = Literal["every_iteration", "once"]
 Length = Literal["token_mean", "sum"]
@@ -96,6 +96,11 @@ class ExPOConfig(MethodConfig):
         check_temperature(self.likelihood_temperature)
         if self.beta_iterations is not None and self.beta_iterations < 1:
             raise ConfigError(f"beta_iterations must be at least 1, got {self.beta_iterations!r}")
+
+    def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
+        """The reference answer, before the policy's own explanations."""
+        answer = answer_guidance(problem) if self.explanations == "self" else None
+        return () if answer is None else (answer,)
 
 
 class ExPO(MethodBase):

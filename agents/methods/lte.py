@@ -31,7 +31,8 @@ from reason_env.agents.methods.protocol import (
 )
 from reason_env.agents.rollout import Group, Start, Trajectory
 from reason_env.errors import ConfigError
-from reason_env.state import Guidance, ReasonState, mistakes_guidance
+from reason_env.problem import Problem
+from reason_env.state import MAX_MISTAKE_CHARS, Guidance, ReasonState, mistakes_guidance
 
 Extra = Literal["hinted", "unhinted"]
 _log = logging.getLogger(__name__)
@@ -64,6 +65,15 @@ class LTEConfig(MethodConfig):
         if not self.gamma > 0:
             raise ConfigError(f"gamma must be above 0, got {self.gamma!r}")
         check_names(self, {"extra": get_args(Extra), "denominator": get_args(Denominator)})
+
+    def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
+        """As many different wrong answers as the group has episodes, each as long as is shown."""
+        if self.extra == "unhinted":
+            return ()
+        answers = [f"{at:0{MAX_MISTAKE_CHARS}d}" for at in range(self.group_size)]
+        mistakes = mistakes_guidance(answers)
+        assert mistakes is not None, "a group has an episode"
+        return (mistakes, Guidance("instruction", (self.concise,)))
 
 
 class LTE(MethodBase):

@@ -47,7 +47,7 @@ from reason_env.agents.methods.search_cache import (
 )
 from reason_env.agents.rollout import Group, Start
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import StepChecker
+from reason_env.problem import Problem, StepChecker
 from reason_env.state import (
     Guidance,
     ReasonState,
@@ -122,6 +122,17 @@ class POPEConfig(MethodConfig):
         for name in ("max_fraction", "grid"):
             if not checked_fraction(getattr(self, name), name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)!r}")
+
+    def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
+        """The largest share of the solution, and the instruction; none in the response itself."""
+        if self.conditioning == "response" or not problem.solution:
+            return ()
+        steps = len(problem.solution)
+        most = prefix_lengths(steps, max_fraction=self.max_fraction, grid=self.grid)[-1]
+        piece = solution_guidance(problem, most)
+        assert piece is not None, "a prefix has at least one step"
+        asked = (Guidance("instruction", (self.instruction,)),) if self.instruction else ()
+        return (piece, *asked)
 
 
 def prefix_lengths(num_steps: int, *, max_fraction: float, grid: float) -> tuple[int, ...]:

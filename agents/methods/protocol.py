@@ -21,8 +21,8 @@ from reason_env.agents.methods.pipeline import Part, training_samples
 from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError, did_you_mean
-from reason_env.problem import StepChecker
-from reason_env.state import ReasonState
+from reason_env.problem import Problem, StepChecker
+from reason_env.state import Guidance, ReasonState
 
 Fits = Callable[[ReasonState], bool]
 """Whether the environment and the model can begin an episode at a state."""
@@ -40,6 +40,13 @@ class MethodConfig:
     """
 
     kind: str
+
+    def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
+        """The longest guidance that the method may show with a problem; empty if it shows none.
+
+        A run checks before it begins that the prompt has room for it.
+        """
+        return ()
 
 
 class Method(Protocol):

@@ -20,6 +20,7 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
+from reason_env.agents.train.guidance_budget import check_guidance
 from reason_env.env import ReasonEnv, reason_env_of
 from reason_env.errors import ModelError
 from reason_env.state import ReasonState, is_over
@@ -100,6 +101,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     eval_env = config.make_eval_env(policy.codec)
     inner = reason_env_of(env)
     _check_context_length(inner, policy.context_length)
+    check_guidance(config.method, inner, policy.context_length)
     method = build_method(
         config.method,
         inner.problems.checker,

@@ -11,10 +11,12 @@ from reason_env.state.cuts import (
     with_response_of,
 )
 from reason_env.state.guidance import (
+    MAX_MISTAKE_CHARS,
     answer_guidance,
     localisation_guidance,
     mistakes_guidance,
     next_step_guidance,
+    num_shortened,
     partial_solution_guidance,
     solution_guidance,
     text_guidance,
@@ -42,6 +44,7 @@ from reason_env.state.transition import (
 __all__ = [
     "AUTO",
     "GUIDANCE_TEXTS",
+    "MAX_MISTAKE_CHARS",
     "PRESETS",
     "EpisodeRules",
     "Example",
@@ -64,6 +67,7 @@ __all__ = [
     "localisation_guidance",
     "mistakes_guidance",
     "next_step_guidance",
+    "num_shortened",
     "partial_solution_guidance",
     "read_template",
     "solution_guidance",

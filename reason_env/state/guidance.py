@@ -15,7 +15,9 @@ from reason_env.state.parts import Guidance, GuidanceKind
 from reason_env.state.reason_state import ReasonState
 
 MAX_MISTAKE_CHARS = 64
-"""Longer wrong answers are left out, so that a policy's text cannot fill the prompt."""
+"""Longer wrong answers are shortened, so that a policy's text cannot fill the prompt."""
+CUT_MARK = " [...]"
+"""Ends a wrong answer that is shortened."""
 
 
 def answer_guidance(problem: Problem, strength: float = 1.0) -> Guidance | None:
@@ -67,15 +69,34 @@ def next_step_guidance(state: ReasonState, strength: float = 1.0) -> Guidance | 
 
 
 def mistakes_guidance(answers: Sequence[str], strength: float = 1.0) -> Guidance | None:
-    """The newest of the wrong answers, each once and on one line.
+    """The newest of the wrong answers, each once and on one line; long ones are shortened.
 
     >>> mistakes_guidance(["35", "37", "35"]).pieces, mistakes_guidance(["35", "37"], 0.5).pieces
     (('35', '37'), ('37',))
+    >>> mistakes_guidance(["x" * 65]).pieces == ("x" * 58 + " [...]",)
+    True
     """
-    lines = (" ".join(answer.split()) for answer in answers)
-    distinct = tuple(dict.fromkeys(line for line in lines if 0 < len(line) <= MAX_MISTAKE_CHARS))
+    lines = (_shortened(answer) for answer in answers)
+    distinct = tuple(dict.fromkeys(line for line in lines if line))
     kept = distinct[len(distinct) - _share(strength, len(distinct)) :]
     return Guidance("mistakes", kept) if kept else None
+
+
+def num_shortened(answers: Sequence[str]) -> int:
+    """How many different wrong answers `mistakes_guidance` shortens.
+
+    >>> num_shortened(["x" * 64, "y" * 65, "y" * 65])
+    1
+    """
+    lines = {" ".join(answer.split()) for answer in answers}
+    return sum(len(line) > MAX_MISTAKE_CHARS for line in lines)
+
+
+def _shortened(answer: str) -> str:
+    line = " ".join(answer.split())
+    if len(line) <= MAX_MISTAKE_CHARS:
+        return line
+    return line[: MAX_MISTAKE_CHARS - len(CUT_MARK)].rstrip() + CUT_MARK
 
 
 def localisation_guidance(steps: Sequence[str], question: str | None = None) -> Guidance:

@@ -16,6 +16,7 @@ from reason_env.state import (
     last_cut,
     mistakes_guidance,
     next_step_guidance,
+    num_shortened,
     partial_solution_guidance,
     solution_guidance,
     steps_of_fraction,
@@ -175,9 +176,14 @@ def test_strength_shows_the_newest_mistakes():
     assert mistakes_guidance([]) is None
 
 
-def test_a_mistake_is_shown_once_on_one_line_and_only_if_it_is_short():
-    guidance = mistakes_guidance(["4\n2", "4 2", "", "9" * 65, "8" * 64])
-    assert guidance == Guidance("mistakes", ("4 2", "8" * 64))
+def test_a_mistake_is_shown_once_on_one_line_and_shortened_with_a_mark_if_it_is_long():
+    answers = ["4\n2", "4 2", "", "9" * 65, "8" * 64, "9" * 65, "9" * 300]
+    guidance = mistakes_guidance(answers)
+    # 58 characters and the mark of 6 are 64; both long answers look alike now.
+    assert guidance == Guidance("mistakes", ("4 2", "9" * 58 + " [...]", "8" * 64))
+    assert num_shortened(answers) == 2
+    assert num_shortened(["8" * 64, " " * 70]) == 0
+    assert mistakes_guidance(["", " \n"]) is None
 
 
 def test_the_next_step_is_the_one_after_the_closed_steps():

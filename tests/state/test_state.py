@@ -589,8 +589,8 @@ def test_the_same_tokens_in_any_pieces_reach_the_same_state(
         ("=36 Q: =7\n=8\n", ("Q:",), "=36 Q: =7\n", "36"),
         # The first of several stops counts, whatever their order.
         ("=3 B =6 A =7\n", ("A", "B"), "=3 B =6 A =7\n", "3"),
-        # A stop over two steps, and one that only the end token follows.
-        ("=36\n\nQ=7\n", ("\n\n",), "=36\n\n", "36"),
+        # A blank line belongs to the next step; a stop over two steps; only the end follows.
+        ("=36\n\nQ=7\n=8\n", ("\n\n",), "=36\n\nQ=7\n", "36"),
         ("=36\nQ=7\n", ("6\nQ",), "=36\nQ=7\n", "3"),
         ("=36\nQ: =7", ("Q:",), "=36\nQ: =7", "36"),
         # No stop, and a stop that is only begun.
