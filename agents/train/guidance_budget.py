@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from reason_env.agents.methods import MethodConfig, method_name, parts_of
 from reason_env.env import ReasonEnv
-from reason_env.errors import ConfigError
 from reason_env.state import Guidance, ReasonState
 
 MAX_RENDERED = 200
@@ -27,10 +26,6 @@ def check_guidance(config: MethodConfig, env: ReasonEnv, context_length: int) ->
         config: The method's, or a composition's.
         env: The environment for training.
         context_length: Tokens that the model can attend to.
-
-    Raises:
-        ConfigError: No problem has room; but not for wrong answers, which a run may never give at
-            their greatest length.
     """
     limit = min(env.max_prompt_tokens, context_length - env.rules.max_tokens)
     for part in parts_of(config):
@@ -49,9 +44,6 @@ def check_guidance(config: MethodConfig, env: ReasonEnv, context_length: int) ->
             f"{method_name(part)}'s longest guidance must fit into a prompt of {limit} tokens, got "
             f"{too_long[worst]} of {worst!r}; raise max_prompt_tokens or shorten the guidance"
         )
-        is_certain = all(piece.kind != "mistakes" for piece in long[0].guidance)
-        if is_certain and len(too_long) == len(guided):
-            raise ConfigError(text)
         at_least = "at least " if len(too_long) == MAX_RENDERED else ""
         _log.warning(
             "%s (%s%d of %d problems may be sampled without it)",
