@@ -1,6 +1,6 @@
 r"""Which wording of a prompt or of guidance does what it should, measured and not guessed.
 
-    python -m benchmarks.methods.prompt_wordings presets  --model smollm2 --problems words
+    python -m benchmarks.methods.prompt_wordings presets  --model smollm2 --problems stories
     python -m benchmarks.methods.prompt_wordings answer   --model smollm2 --problems gsm8k:DIR
 
 One line a wording. What is measured:
@@ -14,18 +14,15 @@ One line a wording. What is measured:
                        reference solution with one result changed, so the wrong step is known
 
 "-" is the same problems without the guidance (for a localisation: chance, 1 of T). Intervals are
-95 %, of a bootstrap over problems. Nothing is trained. `words` are two-step stories with numbers of
-one digit, generated here.
+95 %, of a bootstrap over problems. Nothing is trained.
 """
 
 import json
 import random
 import re
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,14 +48,6 @@ from reason_env.state import (
 )
 
 Row = dict[str, Any]
-STORIES = (
-    ("{n} has {a} apples. {n} buys {b} more and then eats {c}. How many apples are left?", "+-"),
-    ("A box holds {a} red and {b} blue pens. {n} has {c} such boxes. How many pens is that?", "+*"),
-    ("{n} buys {a} packs of {b} cards and finds {c} more cards. How many cards are there?", "*+"),
-    ("A bus carries {a} people. {b} get on and {c} get off. How many people are on the bus?", "+-"),
-    ("{n} reads {a} pages a day for {b} days and then {c} more. How many pages is that?", "*+"),
-)
-NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eva", "Finn")
 _RESULT = re.compile(r"= ?\$?(\d+)")
 
 ANSWERS = {
@@ -120,8 +109,8 @@ class Setting:
 
     what: tyro.conf.Positional[str]
     """presets, answer, mistakes, partial_solution or localisation."""
-    problems: str = "words"
-    """Where the problems come from; "words" for the generated stories."""
+    problems: str = "stories"
+    levels: tuple[int, int] | None = None
     model: str = "smollm2"
     """As for `reason-env train`."""
     template: str = "auto"
@@ -139,73 +128,54 @@ class Setting:
     """Responses of each wording to print."""
 
 
-def write_words(directory: Path, count: int) -> str:
-    """Write generated stories as train.jsonl and test.jsonl; return the source."""
-    for split, seed in (("train", 1), ("test", 2)):
-        rng, lines = random.Random(seed), dict[str, Row]()
-        while len(lines) < count:
-            story, signs = STORIES[rng.randrange(len(STORIES))]
-            a, b, c = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 9)
-            first = a + b if signs[0] == "+" else a * b
-            last = {"+": first + c, "-": first - c, "*": first * c}[signs[1]]
-            question = story.format(n=rng.choice(NAMES), a=a, b=b, c=c)
-            steps = [f"{a} {signs[0]} {b} = {first}", f"{first} {signs[1]} {c} = {last}"]
-            if last > 0:
-                lines[question] = {"question": question, "answer": str(last), "solution": steps}
-        text = "".join(json.dumps(row) + "\n" for row in lines.values())
-        (directory / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    return f"file:{directory}"
-
-
-def measure(setting: Setting) -> list[Row]:
-    """One row a wording."""
+def measure(setting: Setting) -> Iterator[Row]:
+    """Give one row a wording, as soon as it is measured."""
     torch.set_num_threads(setting.threads)
     policy = LanguageModelPolicy.load(setting.model)
-    with tempfile.TemporaryDirectory() as folder:
-        source = setting.problems
-        if source == "words":
-            source = write_words(Path(folder), 400)
-        base = EnvConfig(
-            problems=source,
-            split="test",
-            size=setting.num_problems,
-            max_tokens=setting.max_tokens,
-            max_prompt_tokens=4096,
-            template=setting.template,
-            num_examples=setting.num_examples,
-        )
-        if setting.what == "presets":
-            return [
-                _preset_row(setting, replace(base, template=name), policy, name)
-                for name in setting.templates.split(",")
-            ]
-        return _KINDS[setting.what](setting, base, policy)
+    base = EnvConfig(
+        problems=setting.problems,
+        split="test",
+        size=setting.num_problems,
+        levels=setting.levels,
+        max_tokens=setting.max_tokens,
+        max_prompt_tokens=4096,
+        template=setting.template,
+        num_examples=setting.num_examples,
+    )
+    if setting.what == "presets":
+        for name in setting.templates.split(","):
+            yield _plain_row(setting, replace(base, template=name), policy, name)
+        return
+    yield from _KINDS[setting.what](setting, base, policy)
 
 
-def _preset_row(setting: Setting, config: EnvConfig, policy: LanguageModelPolicy, name: str) -> Row:
-    return _row(name, _episodes(setting, config, policy, lambda state: state), setting)
+def _plain_row(setting: Setting, config: EnvConfig, policy: LanguageModelPolicy, name: str) -> Row:
+    return _row(name, _episodes(setting, config, policy, _unguided), setting)
 
 
-def _answer_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> list[Row]:
+def _unguided(state: ReasonState) -> ReasonState:
+    return state
+
+
+def _answer_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> Iterator[Row]:
     def shown(state: ReasonState) -> ReasonState:
         guidance = answer_guidance(state.problem)
         assert guidance is not None, "a problem has an answer"
         return state.with_guidance(guidance)
 
-    rows = [_row("-", _episodes(setting, base, policy, lambda state: state), setting)]
+    yield _plain_row(setting, base, policy, "-")
     for name, wording in ANSWERS.items():
         config = _worded(base, policy, "answer", wording)
         episodes = _episodes(setting, config, policy, shown)
         texts = [item.final_state.text.lower() for item in episodes]
         betrays = [any(phrase in text for phrase in BETRAYALS) for text in texts]
-        rows.append(_row(name, episodes, setting) | {"betrays": _mean(betrays, episodes)})
-    return rows
+        yield _row(name, episodes, setting) | {"betrays": _mean(betrays, episodes)}
 
 
-def _mistake_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> list[Row]:
+def _mistake_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> Iterator[Row]:
     plain = replace(setting, samples=max(4, setting.samples), seed=setting.seed + 1)
     wrong: dict[str, list[str]] = {}
-    for item in _episodes(plain, base, policy, lambda state: state):
+    for item in _episodes(plain, base, policy, _unguided):
         verdict = item.final_state.verdict
         if verdict is not None and verdict.extracted and not item.is_success:
             wrong.setdefault(item.final_state.problem.problem_id, []).append(verdict.extracted)
@@ -214,10 +184,9 @@ def _mistake_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy
         guidance = mistakes_guidance(wrong.get(state.problem.problem_id, ()))
         return state if guidance is None else state.with_guidance(guidance)
 
-    rows: list[Row] = []
     for name, wording in {"-": "", **MISTAKES}.items():
         config = base if name == "-" else _worded(base, policy, "mistakes", wording)
-        start = (lambda state: state) if name == "-" else shown
+        start = _unguided if name == "-" else shown
         found = _episodes(setting, config, policy, start)
         episodes = [item for item in found if item.final_state.problem.problem_id in wrong]
         answered = [
@@ -230,24 +199,23 @@ def _mistake_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy
             and item.final_state.verdict.extracted in wrong[item.final_state.problem.problem_id]
             for item in answered
         ]
-        rows.append(_row(name, episodes, setting) | {"repeats": _mean(repeats, answered)})
-    return rows
+        yield _row(name, episodes, setting) | {"repeats": _mean(repeats, answered)}
 
 
-def _partial_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> list[Row]:
+def _partial_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> Iterator[Row]:
     def shown(state: ReasonState) -> ReasonState:
         guidance = partial_solution_guidance(state.problem, 0.5)
         return state if guidance is None else state.with_guidance(guidance)
 
-    rows = [_row("-", _episodes(setting, base, policy, lambda state: state), setting)]
+    yield _plain_row(setting, base, policy, "-")
     for name, wording in PARTIALS.items():
         config = _worded(base, policy, "partial_solution", wording)
-        rows.append(_row(name, _episodes(setting, config, policy, shown), setting))
-    return rows
+        yield _row(name, _episodes(setting, config, policy, shown), setting)
 
 
-def _localisation_rows(setting: Setting, base: EnvConfig, policy: LanguageModelPolicy) -> list[Row]:
-    rows: list[Row] = []
+def _localisation_rows(
+    setting: Setting, base: EnvConfig, policy: LanguageModelPolicy
+) -> Iterator[Row]:
     for name, wording in LOCALISATIONS.items():
         inner = _env(_worded(base, policy, "localisation", wording), policy)
         cases = [
@@ -277,7 +245,7 @@ def _localisation_rows(setting: Setting, base: EnvConfig, policy: LanguageModelP
         chance = sum(1 / len(steps) for _, steps, _ in cases) / len(cases)
         ones = sum(step == 1 for *_, step in named) / len(named)
         by_problem = [item[0] for item in named]
-        rows.append(
+        yield (
             {
                 "wording": name,
                 "chains": len(cases),
@@ -288,7 +256,6 @@ def _localisation_rows(setting: Setting, base: EnvConfig, policy: LanguageModelP
             }
         )
         _show(setting, name, [policy.codec.decode(own[0].token_ids) for own in found])
-    return rows
 
 
 def names_one(reply: str) -> bool:
@@ -382,7 +349,7 @@ def _interval(values: Sequence[bool], problems: Sequence[str]) -> str:
     return str(bootstrap_mean(means, rng=np.random.default_rng(0)))
 
 
-_KINDS: Mapping[str, Callable[[Setting, EnvConfig, LanguageModelPolicy], list[Row]]] = {
+_KINDS: Mapping[str, Callable[[Setting, EnvConfig, LanguageModelPolicy], Iterator[Row]]] = {
     "answer": _answer_rows,
     "mistakes": _mistake_rows,
     "partial_solution": _partial_rows,
