@@ -59,6 +59,11 @@ METRICS: dict[str, Metric] = {
         "generated to measure problems, before the first iteration or when one first draws them; "
         "part of sampled_tokens_total",
     ),
+    "rollout/cut_mistakes": Metric(
+        "answers",
+        "distinct wrong answers that hints leave out or shorten, because they are long or the hint "
+        "does not fit",
+    ),
     "rollout/left_out_problems": Metric(
         "problems", "drawn in this iteration and left out by the method (POPE: not hard)"
     ),

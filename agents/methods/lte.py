@@ -9,8 +9,13 @@
               ratio = pi_theta(y | x without hint) / pi_old(y | x with hint), no clip;
               the rest as in GRPO
 
-Source: arXiv 2510.26109, "Learning to reason from Trial and Error". gamma 0.1 and keeping one
-failure when G' = G are our choice; the words of the hint come from the prompt template.
+The paper averages the two sums with normalisers of their own, Z' over the hinted tokens and Z over
+the others (`normaliser="separate"`). By default all tokens share one, so that a few hinted episodes
+weigh as much as others; the figures in the documentation were measured so.
+
+Source: arXiv 2510.26109, "Learning to reason from Trial and Error". gamma 0.1, the shared
+normaliser and keeping one failure when G' = G are our choice; the words of the hint come from the
+prompt template.
 """
 
 import logging
@@ -29,12 +34,14 @@ from reason_env.agents.methods.protocol import (
     check_names,
     problem_starts,
 )
+from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, Trajectory
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem
 from reason_env.state import MAX_MISTAKE_CHARS, Guidance, ReasonState, mistakes_guidance
 
 Extra = Literal["hinted", "unhinted"]
+Normaliser = Literal["shared", "separate"]
 _log = logging.getLogger(__name__)
 Denominator = Literal["hinted_old", "one", "unhinted_old"]
 RATIO_DENOMINATOR = {"hinted_old": "behavior", "one": "one", "unhinted_old": "old"}
@@ -55,6 +62,9 @@ class LTEConfig(MethodConfig):
     denominator: Denominator = "hinted_old"
     """Denominator of the hinted ratio: the sampler under the hint (the paper), none, or the old
     policy without the hint."""
+    normaliser: Normaliser = "shared"
+    """Average over hinted and other tokens together, or over each kind alone (separate: the
+    paper's Z' and Z)."""
     concise: str = "Be concise."
     """Instruction if an episode was truncated [our words]."""
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
@@ -64,7 +74,8 @@ class LTEConfig(MethodConfig):
         self.advantage.check_size(self.group_size, "group_size")
         if not self.gamma > 0:
             raise ConfigError(f"gamma must be above 0, got {self.gamma!r}")
-        check_names(self, {"extra": get_args(Extra), "denominator": get_args(Denominator)})
+        names = {"extra": Extra, "denominator": Denominator, "normaliser": Normaliser}
+        check_names(self, {name: get_args(kind) for name, kind in names.items()})
 
     def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
         """As many different wrong answers as the group has episodes, each as long as is shown."""
@@ -96,6 +107,7 @@ class LTE(MethodBase):
             ratio_denominator=RATIO_DENOMINATOR[self.config.denominator],
             importance_weight_cap=None,
             dual_clip=None,
+            separate_normaliser=self.config.normaliser == "separate",
         )
         return {"hinted": shaped}
 
@@ -133,17 +145,40 @@ class LTE(MethodBase):
     def hints(self, group: Group) -> tuple[Guidance, ...]:
         """Return the guidance for a failed group: its wrong answers, to be concise, or both."""
         truncated = [item.outcome == "truncated" for item in group.graded]
-        answers = [
-            verdict.extracted
-            for item in group.graded
-            if (verdict := item.final_state.verdict) is not None and verdict.extracted
-        ]
+        answers = answers_of(group.graded)
         concise = Guidance("instruction", (self.config.concise,))
         if all(truncated):
             return (concise,)
         mistakes = mistakes_guidance(answers)
         pieces = () if mistakes is None else (mistakes,)
         return (*pieces, concise) if any(truncated) else pieces
+
+    def metrics(self, groups: Sequence[Group]) -> dict[str, Number]:
+        """Count the wrong answers that hints do not show whole."""
+        if self.config.extra == "unhinted":
+            return {}
+        return {"rollout/cut_mistakes": sum(self._num_cut(group) for group in groups)}
+
+    def _num_cut(self, group: Group) -> int:
+        """Count a group's distinct wrong answers that are not, or not whole, in its hint."""
+        own = [item for item in group.trajectories if item.start.role in self.roles]
+        if not own:
+            return 0
+        tries = [item for item in group.graded if item.start.role not in self.roles]
+        answers = {" ".join(answer.split()) for answer in answers_of(tries)}
+        hint = own[0].start.state.guidance
+        return len(
+            answers.difference(*(piece.pieces for piece in hint if piece.kind == "mistakes"))
+        )
+
+
+def answers_of(episodes: Sequence[Trajectory]) -> list[str]:
+    """List the answers that were extracted from some episodes, in order."""
+    return [
+        verdict.extracted
+        for item in episodes
+        if (verdict := item.final_state.verdict) is not None and verdict.extracted
+    ]
 
 
 def merged_group(

@@ -1,11 +1,15 @@
+import math
 from collections import Counter
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
-from reason_env.agents.learning import AdvantageConfig, LossConfig
+from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig, LossConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig, merged_group
+from reason_env.agents.metrics import metric
+from reason_env.agents.rollout import TrainingSample
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
@@ -70,6 +74,96 @@ def test_a_failed_group_is_sampled_again_with_its_distinct_wrong_answers_as_hint
     assert new.behavior_log_probs == scripted_log_probs(1, 13)
     assert new.group == BASE
     assert found.num_sampled_tokens == 4 * 8 + 8 + 13 + 1 + 8
+
+
+LONG = "7" * 70
+
+
+@pytest.mark.parametrize(
+    ("numbers", "num_cut"),
+    [((20, 23, 20, 23), 0), ((20, LONG, LONG, "8" * 71), 2), ((LONG,) * 4, 1)],
+)
+def test_wrong_answers_that_a_hint_does_not_show_whole_are_counted(numbers, num_cut):
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=PROBLEMS,
+        format="tokens",
+        granularity="response",
+        max_tokens=100,
+    )
+    method = LTE(LTEConfig(group_size=4))
+
+    class AnyHint(ScriptedPolicy):
+        def sample(self, contexts, sampling, **options):
+            for context in contexts:
+                text = CODEC.decode(context.token_ids)
+                self.script.setdefault(text, tuple(wrong(1, 2, 3, 4)))
+                self._used.setdefault(text, 0)
+            return super().sample(contexts, sampling, **options)
+
+    policy = AnyHint({PROMPT: [*wrong(*numbers), *wrong(1, 2, 3, 4)]})
+    found = dry_run(method, ["toy/train/0"], env=env, policy=policy)
+    assert method.metrics(found.groups) == {"rollout/cut_mistakes": num_cut}
+    assert metric("rollout/cut_mistakes").unit == "answers"
+
+
+def test_no_hint_cuts_no_answer():
+    found, _ = run({PROMPT: [*wrong(20, LONG), RIGHT, "#### 20$"]})
+    assert LTE(LTEConfig()).metrics(found.groups) == {"rollout/cut_mistakes": 0}
+    assert LTE(LTEConfig(extra="unhinted")).metrics(found.groups) == {}
+
+
+@pytest.mark.parametrize("normaliser", ["shared", "separate"])
+def test_hinted_tokens_have_the_shared_or_their_own_normaliser(normaliser):
+    method = LTE(LTEConfig(normaliser=normaliser))
+    assert method.role_losses["hinted"].separate_normaliser is (normaliser == "separate")
+    assert not method.loss.separate_normaliser
+
+
+def test_the_paper_s_two_sums_are_averaged_over_their_own_tokens():
+    # Advantages 1 on 2 unhinted tokens, 2 on 6 hinted ones; on-policy, ratio = 1 and f = 1 / 1.1.
+    def total(normaliser):
+        method = LTE(LTEConfig(normaliser=normaliser))
+        samples = [of(2, "base", 1.0), of(6, "hinted", 2.0)]
+        learner = Learner(
+            UniformPolicy(), LearnerConfig(), loss=method.loss, role_losses=method.role_losses
+        )
+        return learner.update(samples, np.random.default_rng(0)).metrics["loss/policy"]
+
+    assert total("separate") == pytest.approx(-(1.0 + 2.0 / 1.1))
+    assert total("shared") == pytest.approx(-(2 * 1.0 + 6 * 2.0 / 1.1) / 8)
+
+
+def of(num_tokens, role, advantage):
+    return TrainingSample(
+        context_ids=(5,),
+        token_ids=(6,) * num_tokens,
+        action_mask=(True,) * num_tokens,
+        behavior_log_probs=(-math.log(258),) * num_tokens,
+        advantage=advantage,
+        role=role,
+        group="g",
+    )
+
+
+class UniformPolicy:
+    """Every one of 258 ids has the same probability; one parameter, so that it can be trained."""
+
+    codec, device = CODEC, torch.device("cpu")
+
+    def __init__(self):
+        self.model = torch.nn.Linear(1, 1).double()
+
+    def token_log_probs(
+        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+    ):
+        shift = 0.0 * self.model.weight.sum()
+        log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
+        return log_probs, torch.zeros_like(log_probs) if with_entropy else None
+
+    def mark_updated(self):
+        pass
 
 
 def test_a_random_failure_is_replaced_and_the_rest_are_kept():
