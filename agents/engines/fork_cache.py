@@ -184,6 +184,21 @@ def forked_attention(
     scaling = kwargs.get("scaling")
     assert attention_mask is None, "the cache masks the padding"
     layer = cache.fork_layers[module.layer_idx]
+    # Autocast would round the scores to bfloat16.
+    with torch.autocast(query.device.type, enabled=False):
+        merged = _forked(cache, layer, query.float(), key.float(), value.float(), scaling)
+    return merged, None
+
+
+def _forked(  # noqa: PLR0917 - what one layer's attention reads
+    cache: ForkCache,
+    layer: ForkLayer,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+) -> Tensor:
+    """Return attention [S, 1, heads, D] to shared and own columns, in float32."""
     size_S, num_heads, num_new, size_D = query.shape
     assert num_new == 1, "a fork samples one token at a time"
     size_P, size_H, size_L, _ = layer.prefix_keys.shape
@@ -195,8 +210,8 @@ def forked_attention(
     query_PHGRD.transpose(1, 2)[cache.rows_S, cache.places_S] = query_SHRD
     shared, shared_sums = _attend(
         query_PHGRD.view(size_P * size_H, size_G * size_R, size_D),
-        layer.prefix_keys.reshape(size_P * size_H, size_L, size_D),
-        layer.prefix_values.reshape(size_P * size_H, size_L, size_D),
+        layer.prefix_keys.reshape(size_P * size_H, size_L, size_D).float(),
+        layer.prefix_values.reshape(size_P * size_H, size_L, size_D).float(),
         cache.bias_PL,
     )
     own, own_sums = _attend(
@@ -210,7 +225,7 @@ def forked_attention(
     shared = shared[cache.rows_S, cache.places_S].view_as(own)
     shared_sums = shared_sums[cache.rows_S, cache.places_S].view_as(own_sums)
     merged = torch.lerp(own, shared, torch.sigmoid(shared_sums - own_sums))
-    return merged.view(size_S, 1, num_heads, size_D), None
+    return merged.view(size_S, 1, num_heads, size_D)
 
 
 def _attend(

@@ -1,7 +1,8 @@
 """Keys and values of many sequences that share contexts, and attention to them.
 
-All samples of a context attend to one copy of its keys, in one matrix product. Attention to the
-shared columns and to a sequence's own columns is merged by log-sum-exp, which is exact:
+All samples of a context attend to one copy of its keys, in one matrix product, and all contexts to
+one copy of the trunk, a prefix that they have in common. Attention to trunk, context and a
+sequence's own columns is merged by log-sum-exp, which is exact:
 
     softmax([a, b]) [U; V] = w softmax(a) U + (1 - w) softmax(b) V,  w = sigmoid(lse(a) - lse(b))
 
@@ -92,11 +93,25 @@ class Columns:
             buffer[targets, :, :width] = buffer[sources, :, :width]
 
 
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """Keys and values of the prefix of all contexts, [H, L, D] for each layer."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+
+    def __len__(self) -> int:
+        return self.keys[0].shape[1]
+
+
 class ContextPool:
     """Keys and values of prefilled contexts, one row each; a free row is used again."""
 
-    def __init__(self, shape: KeyShape) -> None:
+    def __init__(self, shape: KeyShape, trunk: Trunk | None = None) -> None:
+        """Begin without contexts; those to come continue the trunk."""
         self.columns = Columns(shape)
+        self.trunk = trunk
+        self.num_trunk = 0 if trunk is None else len(trunk)
         self._device = shape.device
         self.token_ids: dict[int, tuple[int, ...]] = {}
         """Ids of the context in each row, free rows included, as long as their keys are there."""
@@ -122,6 +137,15 @@ class ContextPool:
     def donors(self) -> dict[int, tuple[int, ...]]:
         """Return the contexts whose rows the next call of `take_rows` does not overwrite."""
         return {row: ids for row, ids in self.token_ids.items() if row not in self._free}
+
+    def as_trunk(self) -> Trunk:
+        """Return the first context as a trunk."""
+        length = int(self.lengths_P[0])
+        keys, values = (
+            [layer[0, :, :length].contiguous() for layer in layers]
+            for layers in (self.columns.keys, self.columns.values)
+        )
+        return Trunk(keys, values)
 
     def keep(self, rows: Iterable[int]) -> dict[int, int]:
         """Free all other rows; return the new place of each kept row, by its old one.
@@ -175,19 +199,21 @@ class PrefillAttention:
         which = torch.arange(len(rows), device=device).repeat_interleave(counts)
         ends = counts.cumsum(0)
         within = torch.arange(len(which), device=device) - (ends - counts)[which]
-        self.positions_N = within + torch.tensor(shared, device=device)[which]
+        columns_N = within + torch.tensor(shared, device=device)[which]
+        self.positions_N = columns_N + pool.num_trunk
         self.last_P = ends - 1
         """Index of each context's last token."""
-        self._places_N = pool.columns.places(self._rows[which], self.positions_N)
+        self._places_N = pool.columns.places(self._rows[which], columns_N)
         self._height, self._width = int(counts.max()), max(map(len, contexts))
         self._slots_N = which * self._height + within
         # Padding is on the right, so that causal attention keeps it from every token.
         self._mask: Tensor | None = None
-        if any(shared):
+        if any(shared) or pool.num_trunk:
             last = torch.tensor(shared, device=device)[:, None] + torch.arange(
                 self._height, device=device
             )
-            columns = torch.arange(self._width, device=device)
+            # The trunk is before all columns.
+            columns = torch.arange(-pool.num_trunk, self._width, device=device)
             self._mask = (columns <= last[:, :, None])[:, None]
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -195,13 +221,18 @@ class PrefillAttention:
         columns = self._pool.columns
         columns.write(layer, self._places_N, key, value)
         size_P = len(self._rows)
+        keys = columns.keys[layer][self._rows, :, : self._width]
+        values = columns.values[layer][self._rows, :, : self._width]
+        if (trunk := self._pool.trunk) is not None:
+            keys = torch.cat([trunk.keys[layer].expand(size_P, -1, -1, -1), keys], dim=2)
+            values = torch.cat([trunk.values[layer].expand(size_P, -1, -1, -1), values], dim=2)
         flat = query.flatten(1, 2)
         padded = flat.new_zeros((size_P * self._height, *flat.shape[1:]))
         padded[self._slots_N] = flat
         found = scaled_dot_product_attention(
             padded.unflatten(0, (size_P, self._height)).transpose(1, 2),
-            columns.keys[layer][self._rows, :, : self._width],
-            columns.values[layer][self._rows, :, : self._width],
+            keys,
+            values,
             attn_mask=self._mask,
             is_causal=self._mask is None,
             scale=1.0,
@@ -257,7 +288,7 @@ class DecodeAttention:
         self._places = self._columns.places(torch.arange(len(places), device=places.device), places)
         self.counts_S = places + 1
         self._own_bias = _bias(self.counts_S, self._width)
-        return self._pool.lengths_P[self.rows_S] + places
+        return self._pool.num_trunk + self._pool.lengths_P[self.rows_S] + places
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write the new column, and attend to everything before and including it."""
@@ -267,6 +298,17 @@ class DecodeAttention:
         found, sums = _attend(
             query.reshape(-1, size_R, size_D), own_keys, own_values, self._own_bias
         )
+        merged = found.view_as(query), sums.view(size_S, size_H, size_R, 1)
+        if (trunk := self._pool.trunk) is not None:
+            found, sums = _attend(
+                query.transpose(0, 1).reshape(size_H, size_S * size_R, size_D),
+                trunk.keys[layer],
+                trunk.values[layer],
+                None,
+            )
+            found = found.view(size_H, size_S, size_R, size_D).transpose(0, 1)
+            sums = sums.view(size_H, size_S, size_R, 1).transpose(0, 1)
+            merged = _merged(merged, (found, sums))
         size_P, size_G = self._pool.size, self._group_size
         spread = query.flatten(1)
         if not self._is_in_order:
@@ -274,7 +316,7 @@ class DecodeAttention:
                 0, self._slots, spread
             )
         keys, values = self._pool.columns.read(layer, size_P, self._pool.width)
-        shared, shared_sums = _attend(
+        found, sums = _attend(
             spread.view(size_P, size_G, size_H, size_R, size_D)
             .transpose(1, 2)
             .reshape(size_P * size_H, size_G * size_R, size_D),
@@ -282,9 +324,7 @@ class DecodeAttention:
             values,
             self._pool.bias_PL,
         )
-        shared, shared_sums = self._gathered(shared), self._gathered(shared_sums)
-        weight = torch.sigmoid(shared_sums - sums.view_as(shared_sums))
-        return torch.lerp(found.view_as(shared), shared, weight)
+        return _merged(merged, (self._gathered(found), self._gathered(sums)))[0]
 
     def _gathered(self, states: Tensor) -> Tensor:
         """Return what belongs to each sequence, from [P * H, G * R, D] to [S, H, R, D]."""
@@ -328,6 +368,12 @@ def _bias(lengths: Tensor, width: int) -> Tensor | None:
     if bool(is_token.all()):
         return None
     return torch.zeros(is_token.shape, device=lengths.device).masked_fill(~is_token, -torch.inf)
+
+
+def _merged(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Merge attention to two sets of columns, each with the log-sum-exp of its scores."""
+    weight = torch.sigmoid(other[1] - one[1])
+    return torch.lerp(one[0], other[0], weight), torch.logaddexp(one[1], other[1])
 
 
 def _attend(

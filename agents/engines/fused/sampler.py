@@ -16,10 +16,16 @@ from reason_env.agents.engines.fused.attention import (
     DecodeAttention,
     KeyShape,
     PrefillAttention,
+    Trunk,
     kept_rows,
 )
 from reason_env.agents.engines.fused.forward import hidden_states, next_logits
-from reason_env.agents.engines.fused.prefix_tree import Graft, in_sharing_order, plan_waves
+from reason_env.agents.engines.fused.prefix_tree import (
+    Graft,
+    common_length,
+    in_sharing_order,
+    plan_waves,
+)
 from reason_env.agents.engines.fused.weights import (
     FusedWeights,
     fingerprint,
@@ -31,6 +37,8 @@ from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, un
 
 MAX_PREFILL_TOKENS = 4_096
 """Context tokens in one forward pass."""
+MIN_TRUNK_TOKENS = 64
+"""From this length on, a prefix of all contexts is attended to in one copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,12 @@ class _Batch:
         device: torch.device,
     ) -> None:
         self._sampler, self._weights = sampler, weights
-        self._distinct, self._wanted = distinct, wanted
+        self._wanted = wanted
+        shape = KeyShape(len(weights.layers), weights.num_key_heads, weights.head_size, device)
+        length = _trunk_length(distinct)
+        self._pool = ContextPool(shape, self._trunk(shape, distinct[0][:length]))
+        self._distinct = [token_ids[length:] for token_ids in distinct]
+        """What follows the trunk."""
         self._num_admitted = 0
         self._row_of: dict[int, int] = {}
         """Row in the pool, of distinct contexts that are prefilled."""
@@ -136,8 +149,6 @@ class _Batch:
         """Index of each live sequence in `wanted`."""
         self.logits = torch.empty((0, sampler.vocab_size), device=device)
         """For each live sequence's next token."""
-        shape = KeyShape(len(weights.layers), weights.num_key_heads, weights.head_size, device)
-        self._pool = ContextPool(shape)
         num_rows = min(sampler.max_batch_size, len(wanted))
         self.attention = DecodeAttention(self._pool, shape, num_rows=num_rows)
 
@@ -188,6 +199,16 @@ class _Batch:
                 self._sampler.counts.prefilled += len(ids)
         self._row_of |= dict(zip(new, rows, strict=True))
 
+    def _trunk(self, shape: KeyShape, token_ids: tuple[int, ...]) -> Trunk | None:
+        """Run the prefix of all contexts through the model."""
+        if not token_ids:
+            return None
+        pool = ContextPool(shape)
+        attention = PrefillAttention(pool, pool.take_rows([token_ids]), [(0, 0)])
+        hidden_states(self._weights, attention.token_ids_N, attention.positions_N, attention)
+        self._sampler.counts.prefilled += len(token_ids)
+        return pool.as_trunk()
+
     def _awaited(self) -> set[int]:
         """Return the distinct context that is prefilled and that sequences wait for, if any."""
         waiting = self._wanted[self._num_admitted :][:1]
@@ -231,6 +252,15 @@ def _in_order(contexts: Sequence[Context]) -> tuple[list[tuple[int, ...]], list[
         for sample in range(contexts[index].num_samples)
     ]
     return distinct, wanted
+
+
+def _trunk_length(distinct: list[tuple[int, ...]]) -> int:
+    """Return the length of the prefix of all contexts that is attended to in one copy, or 0.
+
+    Every context keeps a token of its own, which gives the logits after it.
+    """
+    length = min(common_length(min(distinct), max(distinct)), min(map(len, distinct)) - 1)
+    return length if len(distinct) > 1 and length >= MIN_TRUNK_TOKENS else 0
 
 
 def _parts(

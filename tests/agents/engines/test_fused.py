@@ -224,6 +224,28 @@ def test_nested_contexts_share_prefixes_and_sample_as_if_alone(kind, max_batch_s
         assert engine.num_prefill_tokens == 32 + 10 + 21 + 2 + 2 + 2
 
 
+@pytest.mark.parametrize("max_batch_size", [2, 256])
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_a_prefix_of_all_contexts_is_attended_to_in_one_copy(kind, max_batch_size, monkeypatch):
+    monkeypatch.setattr(sampler, "MIN_TRUNK_TOKENS", 20)
+    model = tiny(kind)
+    asked = [
+        Context(token_ids=(*PROBLEM[:25], *rest), num_samples=3, max_new_tokens=3 + len(rest))
+        for rest in [(1, 2), (), (5,), (1, 2, *PROBLEM[:18]), (1, 2, *PROBLEM[:17], 3)]
+    ]
+    engine = engine_of(model, max_batch_size=max_batch_size)
+    found = engine.sample(asked, SamplingConfig(), seed=5, stop_ids=(7,))
+    for index, (context, group) in enumerate(zip(asked, found, strict=True)):
+        for sample, item in enumerate(group):
+            key = (index, sample)
+            assert item.token_ids == replayed(model, context, key, seed=5, stop_ids=(7,))
+            assert item.log_probs == pytest.approx(model_log_probs(model, context, item), abs=3e-5)
+    # The trunk ends before the last token of the shortest context, of 25. After it 1, 3, 2 and 21
+    # tokens; the last context copies 20 of its 21 from the one before.
+    assert engine.num_prefill_tokens == 24 + 3 + 1 + 2 + 21 + 1
+    assert engine.num_reused_tokens == 3 * (27 + 25 + 26 + 45 + 45) - engine.num_prefill_tokens
+
+
 def test_bf16_weights_are_made_once_and_again_after_every_kind_of_change():
     model = tiny("llama")
     engine = engine_of(model, precision="bf16-mixed")

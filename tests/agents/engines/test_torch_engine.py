@@ -435,3 +435,25 @@ def test_a_setting_out_of_range_is_refused(make, message):
 
 def test_no_contexts_give_no_completions():
     assert sampled(tiny_model(), []) == []
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mistral"])
+def test_bf16_mixed_through_the_models_own_pass_agrees_with_it_under_autocast(kind):
+    model = tiny_model(kind)
+    engine = TorchEngine(model, vocab_size=VOCAB, precision="bf16-mixed")
+    found = engine.sample(contexts(), SamplingConfig(), seed=2, stop_ids=())
+    assert engine.path == "model"
+    assert can_share_prefixes(model) == (kind == "gpt2")
+    gaps = []
+    for context, group in zip(contexts(), found, strict=True):
+        for item in group:
+            ids = torch.tensor([context.token_ids + item.token_ids])
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                logits = model(ids).logits[0, len(context.token_ids) - 1 : -1].float()
+            expected = logits.log_softmax(-1)[range(len(item.token_ids)), item.token_ids]
+            gaps.append((torch.tensor(item.log_probs) - expected).abs())
+    # bfloat16 has 8 bits: logits of size 8 are rounded to 1/32.
+    assert torch.cat(gaps).max() < 0.15
+    # Float32 would agree with float32 to 1e-6.
+    exact = sampled(model, contexts(), seed=2)[2][0].log_probs
+    assert found[2][0].log_probs != pytest.approx(exact, abs=1e-4)
