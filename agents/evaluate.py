@@ -79,9 +79,9 @@ class EvalConfig:
         is_default = self.problems is None and self.split == EvalConfig().split
         if is_default and not env.has_split(self.split):
             return None
-        source = (
-            {"size": self.num_problems} if self.problems is None else {"problems": self.problems}
-        )
+        # Another source has splits of its own.
+        own = {"problems": self.problems, "hold_out": None}
+        source = {"size": self.num_problems} if self.problems is None else own
         return env.make_bare(codec, **{"size": None, "split": self.split} | source | changes)
 
 

@@ -94,6 +94,11 @@ class TrainConfig:
             raise ConfigError(
                 f"max_ungraded_fraction must lie in 0..1, got {self.max_ungraded_fraction!r}"
             )
+        if self.eval.problems is not None and self.env.hold_out is not None:
+            raise ConfigError(
+                f"eval.problems must be None with hold_out, got {self.eval.problems!r} and "
+                f"{self.env.hold_out!r}; evaluate on one of them"
+            )
         if self.sampling.is_greedy:
             raise ConfigError(
                 "sampling temperature must be above 0 for training, got 0; greedy episodes of a "

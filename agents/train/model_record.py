@@ -70,7 +70,10 @@ class ModelRecord:
             ConfigError: The run had no problems to evaluate on, and `changes` name none.
         """
         if {"problems", "split"} & set(changes):
-            return self.env.make_bare(codec, **{"size": None, "split": self.eval.split} | changes)
+            own = {"size": None, "split": self.eval.split}
+            if "problems" in changes:
+                own["hold_out"] = None
+            return self.env.make_bare(codec, **own | changes)
         env = self.eval.make_env(self.env, codec, **changes)
         if env is None:
             raise no_eval_problems(self.env.source)

@@ -29,6 +29,7 @@ from reason_env.errors import ConfigError, shown
 _log = logging.getLogger(__name__)
 ABOUT_PROBLEMS = (
     "problems", "split", "size", "levels", "problem_seed", "columns", "allow_ungradable",
+    "hold_out",
 )  # fmt: skip
 """Fields of EnvConfig that choose the problems: other ones than the run's are no contradiction."""
 
@@ -78,6 +79,9 @@ def run(words: list[str]) -> None:
     else:
         default = _defaults(record)
     given: Eval = parsed(Eval, words, prog="eval", default=default)
+    if {"problems"} == given_flags(words, {"problems", "hold_out"}):
+        # What the run held out of its own problems says nothing about other ones.
+        given = replace(given, config=replace(given.config, hold_out=None))
     _check_files(given)
     config = EvalConfig(
         num_problems=given.num_problems,
@@ -125,7 +129,7 @@ def _defaults(record: ModelRecord | None) -> Eval:
     own = record.eval
     env = EnvConfig(split=own.split)
     if record.env.stack is None:
-        source = {} if own.problems is None else {"problems": own.problems}
+        source = {} if own.problems is None else {"problems": own.problems, "hold_out": None}
         env = replace(record.env, size=None, split=own.split, **source)
     return Eval(
         config=env,

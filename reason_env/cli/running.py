@@ -106,8 +106,8 @@ def _train(session: Session, run: RunDir, began: float) -> list[dict[str, Any]]:
     config = session.config
     if session.eval_env is None:
         out.print(
-            f"no evaluation: {config.env.source} has no {config.eval.split} split; give "
-            "--eval.problems FILE or another --eval.split to evaluate",
+            f"no evaluation: {config.env.source} has no {config.eval.split} split; to evaluate, "
+            "hold problems out with --hold-out 0.1, or give --eval.problems FILE",
             highlight=False,
         )
     with out.status("evaluating before training ...") as status:

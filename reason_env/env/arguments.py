@@ -1,6 +1,9 @@
 """Check the arguments of `ReasonEnv` and build the values that it holds."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+import operator
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +27,41 @@ def build(kind: Any, given: Any) -> Any:
     """Build a `kind` from its fields; return `given` itself if it already is one."""
     if isinstance(given, kind):
         return given
+    if isinstance(given, Mapping):
+        names = cast("Mapping[str, Any]", given)
+        check_names(f"{kind.__name__} has no field", names, [item.name for item in fields(kind)])
     try:
         return kind(**(given or {}))
     except TypeError as error:
         raise ConfigError(
-            f"{kind.__name__} must be given by its fields, got {shown(given)}; {error}"
+            f"{kind.__name__} must be given by its fields, got {shown(cast('object', given))}; {error}"
         ) from error
+
+
+def check_names(what: str, given: Iterable[Any], known: Iterable[str]) -> None:
+    """Raise for the first name that is not known, with the nearest one.
+
+    >>> check_names("RewardConfig has no field", ["corect"], ["correct", "incorrect"])
+    Traceback (most recent call last):
+        ...
+    reason_env.errors.ConfigError: RewardConfig has no field 'corect'; did you mean 'correct'?
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"{what} {name!r}{did_you_mean(str(name), names)}")
+
+
+def check_keywords(kind: Any, given: Iterable[str]) -> None:
+    """Raise for the first keyword that a class does not take, with the nearest one.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    if not any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters):
+        names = [item.name for item in parameters if item.name != "self"]
+        check_names(f"{kind.__name__} has no argument", given, names)
 
 
 def load_problem_set(
@@ -41,6 +73,7 @@ def load_problem_set(
     *,
     columns: Mapping[str, str] | None,
     allow_ungradable: bool,
+    hold_out: float | None = None,
 ) -> ProblemSet:
     """Load the problems that a source names; a `ProblemSet` is returned as it is.
 
@@ -48,18 +81,24 @@ def load_problem_set(
         ConfigError: An argument is malformed, or contradicts a given `ProblemSet`.
     """
     if isinstance(problems, ProblemSet):
-        if size is not None or levels is not None or seed or columns or allow_ungradable:
+        given = {
+            "size": size,
+            "levels": levels,
+            "problem_seed": seed or None,
+            "columns": columns or None,
+            "allow_ungradable": allow_ungradable or None,
+            "hold_out": hold_out,
+        }
+        named = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+        if named:
             raise ConfigError(
-                "size, levels, problem_seed, columns and allow_ungradable must be left out for a "
-                f"ProblemSet, got {size!r}, {levels!r}, {seed!r}, {columns!r} and "
-                f"{allow_ungradable!r}; choose when the set is made"
+                f"{', '.join(given)} must be left out for a ProblemSet, got {', '.join(named)}; "
+                "choose when the set is made"
             )
         return problems
     pair: tuple[int, int] | None = None
     if levels is not None:
-        if not isinstance(cast("object", levels), Sequence) or len(levels) != 2:
-            raise ConfigError(f"levels must be (lowest, highest), got {shown(levels)}")
-        pair = (int(levels[0]), int(levels[1]))
+        pair = _level_range(levels)
     return load_problems(
         str(problems),
         split=split,
@@ -68,7 +107,26 @@ def load_problem_set(
         seed=seed,
         columns=columns,
         allow_ungradable=allow_ungradable,
+        hold_out=hold_out,
     )
+
+
+def _level_range(levels: Any) -> tuple[int, int]:
+    """Read (lowest, highest) from any pair of whole numbers, a numpy array too.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    try:
+        found = [operator.index(level) for level in levels]
+    except TypeError:
+        found = []
+    if len(found) != 2 or isinstance(levels, Mapping | Set):
+        raise ConfigError(
+            f"levels must be (lowest, highest), got {shown(cast('object', levels))}; for one level "
+            "write (4, 4)"
+        )
+    return found[0], found[1]
 
 
 def load_template(
@@ -119,7 +177,8 @@ def with_examples(
     if isinstance(problems, ProblemSet):
         source = problems
     else:
-        use = TRAIN if has_split(str(problems), TRAIN) else split
+        is_split = has_split(str(problems), TRAIN) or choice.get("hold_out") is not None
+        use = TRAIN if is_split else split
         source = load_problem_set(problems, use, **choice)
     return template.with_examples(tuple(source), source.content_hash)
 

@@ -11,9 +11,9 @@ from gymnasium.envs.registration import EnvSpec
 from reason_env.codec import Codec, delimiter_of
 from reason_env.env.arguments import load_template, with_examples
 from reason_env.env.reward import RewardConfig
-from reason_env.env.spec import checked_spec
+from reason_env.env.spec import check_wrapper_arguments, checked_spec
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
-from reason_env.problems import has_split
+from reason_env.problems import SPLITS, check_hold_out, has_split
 from reason_env.state import AUTO, GUIDANCE_TEXTS, PRESETS, Template, read_template
 
 FIRST_DEFAULTS = {"grading": "strict", "template": "plain"}
@@ -33,7 +33,10 @@ class EnvConfig:
     levels: tuple[int, int] | None = None
     """Lowest and highest level, both included; None for all."""
     problem_seed: int = 0
-    """Selects a family's problems."""
+    """Selects a family's problems, or those that hold_out selects."""
+    hold_out: int | float | None = None
+    """Hold problems of a single file out of training, for evaluation: a fraction of its questions
+    (0.1), or their number (50)."""
     max_tokens: int = 256
     """Tokens of a response, prefixes included, before it is truncated."""
     max_steps: int = 64
@@ -81,6 +84,8 @@ class EnvConfig:
                 )
         if self.num_examples is not None and self.num_examples < 0:
             raise ConfigError(f"num_examples must be at least 0, got {self.num_examples!r}")
+        if self.hold_out is not None:
+            check_hold_out(self.hold_out)
         # With "auto", overrides are checked in any template.
         in_any = "chat" if self.chat_arguments else "ours"
         self._changed(read_template(in_any if self.template == AUTO else self.template))
@@ -159,6 +164,7 @@ class EnvConfig:
         """Make the stack with format "tokens" and whole responses as actions."""
         spec = self._spec(codec)
         if self.stack is not None:
+            check_wrapper_arguments(spec)
             spec.kwargs |= {"granularity": "response", "format": "tokens"}
         spec.kwargs["codec"] = codec
         return gym.make(spec)
@@ -216,6 +222,7 @@ class EnvConfig:
             "levels": self.levels,
             "columns": self.columns or None,
             "allow_ungradable": self.allow_ungradable,
+            "hold_out": self.hold_out,
         }
 
     def _complete(self, codec: Codec) -> Template:
@@ -234,8 +241,11 @@ class EnvConfig:
         )
 
     def has_split(self, split: str) -> bool:
-        """Whether the source has this split; a single file has none."""
-        return has_split(self.source, split)
+        """Whether the source has this split; a single file has none without `hold_out`."""
+        hold_out = self.hold_out
+        if self.stack is not None:
+            hold_out = self._spec().kwargs.get("hold_out")
+        return split in SPLITS if hold_out is not None else has_split(self.source, split)
 
 
 def _ended(guidance: Mapping[str, str], template: Template) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +20,7 @@ from gymnasium.error import ResetNeeded
 from reason_env.codec import Codec, delimiter_of, load_codec
 from reason_env.env.arguments import (
     build,
+    check_keywords,
     load_grade_options,
     load_problem_set,
     load_template,
@@ -89,6 +90,15 @@ class ReasonEnv(gym.Env[Any, Any]):
     _np_random: Any = LazyGenerator()
     _spec: EnvSpec | None = None
 
+    def __new__(cls, *_: Any, **settings: Any) -> Self:
+        """Refuse a mistyped argument with the nearest name; `__init__` lists the arguments.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        check_keywords(cls, settings)
+        return super().__new__(cls)
+
     def __init__(
         self,
         problems: str | Path | ProblemSet = "chain",
@@ -112,6 +122,7 @@ class ReasonEnv(gym.Env[Any, Any]):
         grading: str | GradeOptions | Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
         allow_ungradable: bool = False,
+        hold_out: float | None = None,
     ) -> None:
         """Build the environment and check every argument.
 
@@ -141,6 +152,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             columns: Problem field -> column, of files and hub sets; see `load_problems`.
             allow_ungradable: Keep rows whose reference answer does not grade as correct against
                 itself; they are listed in a warning.
+            hold_out: Fraction, or number, of a single file's questions that are its split "test".
         """
         if render_mode not in (None, "ansi"):
             raise RenderModeError(f"render_mode must be 'ansi' or None, got {render_mode!r}")
@@ -169,6 +181,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             "seed": problem_seed,
             "columns": columns,
             "allow_ungradable": allow_ungradable,
+            "hold_out": hold_out,
         }
         self.template = with_examples(chosen, problems, split, **choice)
         self.prompt = self.template.prompt

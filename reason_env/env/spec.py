@@ -2,12 +2,13 @@
 
 A spec is JSON text and may come from anywhere: a file, a config, a run directory. `checked_spec`
 accepts registered environments, our wrappers and Gymnasium's own, all compared as text; nothing
-that a spec names is imported here.
+that a spec names is imported before it is accepted.
 """
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
+from reason_env.env.arguments import check_keywords
 from reason_env.errors import ConfigError, did_you_mean, shown
 
 WRAPPERS: dict[str, str] = {
@@ -66,3 +67,13 @@ def checked_spec(text: str) -> EnvSpec:
                 f"{shown(entry_point)}{advice}"
             )
     return spec
+
+
+def check_wrapper_arguments(spec: EnvSpec) -> None:
+    """Import the wrappers of a checked spec and refuse an argument that one does not take.
+
+    Raises:
+        ConfigError: There is one; the message has the nearest name.
+    """
+    for wrapper in spec.additional_wrappers:
+        check_keywords(load_env_creator(wrapper.entry_point), wrapper.kwargs or {})

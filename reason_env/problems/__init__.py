@@ -1,11 +1,14 @@
 """Sources of problems: generated families, files, Hugging Face data sets and reasoning-gym."""
 
 from reason_env.problems.files import has_split_file, load_file, load_hub
+from reason_env.problems.held_out import SPLITS, check_hold_out
 from reason_env.problems.reasoning_gym import load_reasoning_gym
 from reason_env.problems.reference import reference_response
 from reason_env.problems.sources import has_split, is_generated, load_problems, problem_sources
 
 __all__ = [
+    "SPLITS",
+    "check_hold_out",
     "has_split",
     "has_split_file",
     "is_generated",

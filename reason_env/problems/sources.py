@@ -23,6 +23,7 @@ from reason_env.problems.files import (
     load_file,
     load_hub,
 )
+from reason_env.problems.held_out import check_hold_out, part_of
 from reason_env.problems.reasoning_gym import load_reasoning_gym
 
 GENERATORS = ("mix", "reasoning_gym")
@@ -158,6 +159,7 @@ def load_problems(
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
     allow_ungradable: bool = False,
+    hold_out: float | None = None,
 ) -> ProblemSet:
     """Load or generate the problems of a source.
 
@@ -169,10 +171,13 @@ def load_problems(
         size: Number of problems to generate; of a file or hub set, keep only the first `size`
             (after selecting `levels`).
         levels: (lowest, highest), both included.
-        seed: Determines generated problems; must be 0 for a file or hub set.
+        seed: Determines generated problems, or those that `hold_out` selects; otherwise 0 for a
+            file or hub set.
         columns: Problem field -> column, for files and hub sets.
         allow_ungradable: Keep rows of a file or hub set whose answer does not grade as correct
             against itself; a warning lists them.
+        hold_out: Fraction (below 1) or number of the questions of a single file or hub split that
+            are the split "test"; the others are "train". None: the source's own splits.
 
     Raises:
         UnknownNameError: There is no such source; the message suggests the nearest name.
@@ -187,28 +192,51 @@ def load_problems(
         )
     source, argument = _parsed(name, path)
     if source.module or source.name in GENERATORS:
-        _check_unused(source, columns, allow_ungradable)
+        _check_unused(source, columns, allow_ungradable, hold_out)
         return _generated(source, argument, split=split, size=size, levels=levels, seed=seed)
-    if seed != 0:
+    if seed != 0 and hold_out is None:
         raise ConfigError(
             f"seed must be 0 for {source.usage}, got {seed!r}; "
             "only generated families draw problems"
         )
-    limit = size if levels is None else None
+    if hold_out is not None:
+        _check_one_split(name, hold_out)
     problems = _read(
         source,
         argument,
-        split=split,
-        limit=limit,
+        split=split if hold_out is None else "train",
+        limit=size if levels is None and hold_out is None else None,
         columns=columns,
         allow_ungradable=allow_ungradable,
     )
-    return problems if levels is None else _of_levels(problems, argument, levels, size)
+    if hold_out is not None:
+        problems = part_of(problems, split, hold_out=hold_out, seed=seed)
+    if levels is not None:
+        return _of_levels(problems, argument, levels, size)
+    return ProblemSet(problems.name, problems.problems[:size], problems.checker)
+
+
+def _check_one_split(name: str, hold_out: float) -> None:
+    """Raise if a source already has a test split, which hold_out would contradict."""
+    check_hold_out(hold_out)
+    if not name.startswith("hub:") and has_split(name, "test"):
+        raise ConfigError(
+            f"hold_out must be None for {name!r}, which has a test split, got {hold_out!r}; leave "
+            "it out, or name the training file"
+        )
 
 
 def _check_unused(
-    source: ProblemSource, columns: Mapping[str, str] | None, allow_ungradable: bool
+    source: ProblemSource,
+    columns: Mapping[str, str] | None,
+    allow_ungradable: bool,
+    hold_out: float | None,
 ) -> None:
+    if hold_out is not None:
+        raise ConfigError(
+            f"hold_out must be None for {source.name!r}, which has disjoint splits, got "
+            f"{hold_out!r}; leave it out"
+        )
     if columns is not None:
         raise ConfigError(
             f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "

@@ -115,3 +115,33 @@ def test_a_run_without_held_out_problems_asks_for_some(command, refused, tmp_pat
     assert "must be evaluated on problems that it was not trained on, got none held out" in line
     status, _, _ = command("eval", "--model", str(run), "--split", "train", *TINY)
     assert status == 0
+
+
+def test_held_out_problems_are_those_that_eval_measures(command, refused, tmp_path):
+    path, run = tmp_path / "mine.jsonl", tmp_path / "run"
+    rows = [{"question": f"What is {number}?", "answer": str(number)} for number in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = ("--iterations", "1", "--problems-per-iteration", "2", "--group-size", "2")
+    evaluated = ("--eval.samples", "2", "--eval.k", "1", "--eval.greedy", "False")
+    words = ("train", "grpo", "--problems", str(path), "--max-tokens", "8", *small, *evaluated)
+    status, text, error = command(*words, "--hold-out", "0.25", "--out", str(run))
+    assert status == 0, error
+    assert "6 problems, model base" in text
+    assert "Evaluation on 2 problems" in text
+    found = json.loads((run / "provenance.json").read_text())["problem_sets"]
+    assert json.loads((run / "config.json").read_text())["env"]["hold_out"] == 0.25
+    numbers = tmp_path / "numbers.json"
+    status, _, error = command("eval", "--model", str(run), "--json", str(numbers))
+    assert status == 0, error
+    report = json.loads(numbers.read_text())
+    assert report["report"]["num_problems"] == 2
+    assert report["problems_content_hash"] == found["eval"]
+    # Another file is evaluated as a whole.
+    other = tmp_path / "other.jsonl"
+    other.write_text(path.read_text())
+    command("eval", "--model", str(run), "--problems", str(other), "--json", str(numbers))
+    assert json.loads(numbers.read_text())["report"]["num_problems"] == 8
+    line = refused(*words, "--hold-out", "2", "--eval.problems", str(path))
+    assert "eval.problems must be None with hold_out, got" in line
+    line = refused(*words, "--hold-out", "8")
+    assert "hold_out must leave questions to train on, got 8 of 8 different questions" in line

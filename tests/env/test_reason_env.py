@@ -745,15 +745,24 @@ def test_an_episode_that_is_over_cannot_be_stepped_until_reset():
         ({"max_prompt_tokens": 0}, r"^max_prompt_tokens must be at least 1, got 0$"),
         ({"max_tokens": 0}, r"^max_tokens must be at least 1, got 0; raise the budget$"),
         ({"max_steps": -1}, r"^max_steps must be at least 1, got -1; raise the budget$"),
-        ({"reward": {"corect": 1.0}}, r"^RewardConfig must be given by its fields, got \{'corect'"),
-        ({"prompt": {"knd": "chat"}}, r"^PromptTemplate must be given by its fields, got \{'knd'"),
+        (
+            {"reward": {"corect": 1.0}},
+            r"^RewardConfig has no field 'corect'; did you mean 'correct'",
+        ),
+        (
+            {"prompt": {"knd": "chat"}},
+            r"^PromptTemplate has no field 'knd'; did you mean 'kind'",
+        ),
+        ({"grading": {"strct": True}}, r"^GradeOptions has no field 'strct'; choose one of "),
+        ({"prompt": 3}, r"^PromptTemplate must be given by its fields, got 3; "),
+        ({"max_token": 9}, r"^ReasonEnv has no argument 'max_token'; did you mean 'max_tokens'\?$"),
         (
             {"prompt": {"kind": "chat"}},
             r"^a chat prompt must have a tokenizer with a chat template",
         ),
         (
             {"size": 2},
-            r"^size, levels, .* must be left out for a ProblemSet, got 2",
+            r"^size, levels, .* must be left out for a ProblemSet, got size=2; choose when",
         ),
         ({"levels": (1, 2)}, r"^size, levels, .* must be left out for a ProblemSet"),
         ({"problem_seed": 1}, r"^size, levels, .* must be left out for a ProblemSet"),
@@ -770,7 +779,7 @@ def test_a_wrong_setting_is_refused_at_construction(settings, message):
 
 @pytest.mark.parametrize("levels", [(1, 2, 3), [4], 3])
 def test_levels_of_a_family_are_a_pair(levels):
-    message = rf"^levels must be \(lowest, highest\), got {re.escape(repr(levels))}$"
+    message = rf"^levels must be \(lowest, highest\), got {re.escape(repr(levels))}; for one "
     with pytest.raises(ConfigError, match=message):
         ReasonEnv("chain", levels=levels)
 

@@ -9,6 +9,7 @@ import pytest
 from reason_env.agents.runs import RunDir, config_json
 from reason_env.agents.train import TrainConfig
 from reason_env.cli import main
+from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig, checked_spec
 from reason_env.errors import ConfigError
 from reason_env.wrappers import stack_from_file, stack_from_json
@@ -50,7 +51,8 @@ def test_a_foreign_entry_point_is_refused_and_not_imported(door, kind):
         ["train", "grpo", "--env", "FILE"],
         ["train", "cpi", "--env", "FILE"],
         ["compare", "grpo", "--env", "FILE"],
-        ["eval", "--split", "train", "--stack", "TEXT"],
+        ["eval", "--stack", "TEXT"],
+        ["eval", "--env", "FILE"],
         ["play", "--stack", "TEXT"],
     ],
     ids=" ".join,
@@ -98,3 +100,22 @@ def test_a_spec_is_the_only_setting():
     with pytest.raises(ConfigError, match="setting of the environment, got max_tokens too;"):
         EnvConfig(stack=json.dumps(GOOD), max_tokens=64)
     assert EnvConfig(stack=json.dumps(GOOD), max_tokens=256).source == "chain"
+
+
+def test_a_mistyped_argument_of_a_spec_gets_the_nearest_name():
+    codec = ByteCodec()
+    wrong = GOOD | {"kwargs": {"problms": "chain"}}
+    with pytest.raises(ConfigError, match="ReasonEnv has no argument 'problms'; did you mean 'pro"):
+        EnvConfig(stack=json.dumps(wrong)).make(codec)
+    own = {
+        "name": "PrefixRollin",
+        "entry_point": "reason_env.wrappers.prefix_rollin:PrefixRollin",
+        "kwargs": {"fractoin": [0.5, 0.5]},
+    }
+    spec = json.dumps(GOOD | {"additional_wrappers": [own]})
+    with pytest.raises(ConfigError, match="PrefixRollin has no argument 'fractoin'; did you mean"):
+        EnvConfig(stack=spec).make(codec)
+    with pytest.raises(ConfigError, match="ReasonEnv has no argument 'level'; did you mean 'lev"):
+        gym.make("MathReason-v0", level=(2, 2))
+    with pytest.raises(ConfigError, match="ReasonEnv has no argument 'level'; did you mean 'lev"):
+        gym.make_vec("MathReason-v0", num_envs=2, level=(2, 2))
