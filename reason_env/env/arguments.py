@@ -34,7 +34,8 @@ def build(kind: Any, given: Any) -> Any:
         return kind(**(given or {}))
     except TypeError as error:
         raise ConfigError(
-            f"{kind.__name__} must be given by its fields, got {shown(cast('object', given))}; {error}"
+            f"{kind.__name__} must be given by its fields, got {shown(cast('object', given))}; "
+            f"{error}"
         ) from error
 
 
