@@ -1,6 +1,7 @@
 """One training run: its config, its session of live objects, and the loop."""
 
 from reason_env.agents.train.config import TrainConfig
+from reason_env.agents.train.estimate import Estimate, Memory, estimate
 from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
 from reason_env.agents.train.model_record import ModelRecord, no_eval_problems, read_record
@@ -9,12 +10,15 @@ from reason_env.agents.train.prolong import Limits, progress_of, prolonged
 from reason_env.agents.train.session import Session, build_session
 
 __all__ = [
+    "Estimate",
     "Iteration",
     "Limits",
+    "Memory",
     "ModelRecord",
     "Session",
     "TrainConfig",
     "build_session",
+    "estimate",
     "iterate",
     "no_eval_problems",
     "prepare",

@@ -50,6 +50,26 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def size_text(number: int) -> str:
+    """Format a number of bytes.
+
+    >>> size_text(3_283_456), size_text(2_500_000_000)
+    ('3.3 MB', '2.50 GB')
+    """
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration.
+
+    >>> duration_text(3.21), duration_text(150.0), duration_text(9000.0)
+    ('3.2 s', '2.5 minutes', '2.5 hours')
+    """
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
 def interval(row: Row, name: str) -> str:
     """Format an estimate with its 95 % limits.
 

@@ -13,6 +13,7 @@ from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names
 from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, model_directory
 from reason_env.agents.train import TrainConfig, build_session
+from reason_env.cli.dry_run import show_estimate
 from reason_env.cli.flags import (
     HELP_FLAGS,
     Arguments,
@@ -40,6 +41,8 @@ class Train:
     env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
     """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of the
     environment."""
+    dry_run: bool = False
+    """Measure a few samples and one update, print what the run would cost, and write nothing."""
     from_config: Path | None = None
     """Read every setting from this config.json. Allows no other flag but --out."""
 
@@ -81,12 +84,15 @@ def run(words: list[str]) -> None:
     given = parsed(type(default), words, prog=f"train {name}", default=default)
     config = replace(given.config, cpi=given.cpi) if name == "cpi" else given.config
     if given.from_config is not None:
-        check_only("--from-config", words, advice=COPY, also=("--out",))
+        check_only("--from-config", words, advice=COPY, also=("--out", "--dry-run"))
         config = _read_config(given.from_config, name)
     if given.env is not None:
         check_spec_alone(words)
         spec = _read_text(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
+    if given.dry_run:
+        show_estimate(config)
+        return
     _new_run(config, given.out, ["reason-env", "train", name, *words])
 
 
