@@ -2,6 +2,7 @@
 
 from reason_env.agents.methods.compose import Composed
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
+from reason_env.agents.methods.explanation import ExplanationRule
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
@@ -30,10 +31,17 @@ from reason_env.agents.methods.registry import (
 from reason_env.agents.methods.rounds import CollectBatch, collect_rounds
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
-from reason_env.agents.methods.srpo import SRPO, SRPOConfig
+from reason_env.agents.methods.srpo import (
+    LOCALISE,
+    SRPO,
+    SRPOConfig,
+    named_step,
+    step_in_reply,
+)
 
 __all__ = [
     "GRPO",
+    "LOCALISE",
     "LTE",
     "POPE",
     "RRPO",
@@ -47,6 +55,7 @@ __all__ = [
     "ExPDPOConfig",
     "ExPO",
     "ExPOConfig",
+    "ExplanationRule",
     "GRPOConfig",
     "LTEConfig",
     "Method",
@@ -67,7 +76,9 @@ __all__ = [
     "method_entry",
     "method_name",
     "method_names",
+    "named_step",
     "parts_of",
     "problem_starts",
     "register_method",
+    "step_in_reply",
 ]

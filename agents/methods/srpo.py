@@ -100,16 +100,25 @@ def named_step(reply: str, num_steps: int) -> int:
     >>> named_step(r"Step 3. \boxed{9}", 5), named_step(r"\boxed{2} ... \boxed{none}", 5)
     (3, 1)
     """
+    return step_in_reply(reply, num_steps) or 1
+
+
+def step_in_reply(reply: str, num_steps: int) -> int | None:
+    r"""Return the step that a reply names, as `named_step` reads it; None if it names none.
+
+    >>> step_in_reply(r"\boxed{1}", 5), step_in_reply(r"\boxed{0}", 5), step_in_reply("Step 9", 5)
+    (1, None, None)
+    """
     # Not the extraction rule of answers: a reply may quote the chain's own `####` line, and it is
     # read to its end although the environment's response ends with the first answer.
     boxed = _integer(_last_box(reply))
     if boxed == 0:
-        return 1
+        return None
     if boxed is not None and 1 <= boxed <= num_steps:
         return boxed
     mentioned = _STEP.findall(reply)
     step = _integer(mentioned[-1]) if mentioned else None
-    return step if step is not None and 1 <= step <= num_steps else 1
+    return step if step is not None and 1 <= step <= num_steps else None
 
 
 def _last_box(text: str) -> str:

@@ -1,7 +1,8 @@
 """Write report.html for runs and comparisons."""
 
-from reason_env.agents.report.report import write_report
+from reason_env.agents.report.report import stylesheet, write_report
 
 __all__ = [
+    "stylesheet",
     "write_report",
 ]

@@ -67,5 +67,10 @@ def embedded(data: Any) -> str:
     return text
 
 
+def stylesheet() -> str:
+    """Return the style of the page without its episode trees, for other pages of one look."""
+    return _part("page.css")
+
+
 def _part(name: str) -> str:
     return files("reason_env.agents.report").joinpath("page", name).read_text(encoding="utf-8")

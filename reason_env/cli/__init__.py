@@ -1,7 +1,7 @@
 """The command line: one file a command. No other part of the project prints.
 
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
-        | grade | check | tabular
+        | grade | check | tabular | probe
 
 Flags come from the config dataclasses. A mistake of the caller prints one line on standard error
 and exits with status 2.
@@ -20,11 +20,12 @@ from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
-    "tabular",
+    "tabular", "probe",
 )  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
   reason-env train grpo --problems chain --model base    train a policy; writes report.html
+  reason-env probe --model base --problems chain         measure a model; which methods suit it
   reason-env compare grpo rrpo lte --problems chain      compare methods at equal tokens, with seeds
   reason-env report DIR ...                              report.html of a comparison, or of runs
   reason-env eval --model base --problems chain          pass@1 and pass@k with intervals

@@ -1,0 +1,137 @@
+"""`reason-env probe`: what is true of a model on some problems, and which methods to run."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from reason_env.agents.engines import EngineConfig, SamplingConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.probe import Judgement, ProbeConfig, ProbeReport, Section, page, probe
+from reason_env.agents.runs import FLAT, write_text
+from reason_env.agents.train import TrainConfig, build_session
+from reason_env.cli.flags import out, parsed
+from reason_env.env import EnvConfig
+
+
+def run(words: list[str]) -> None:
+    """Probe a model on some problems."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Probe:
+        """Measure a model on some problems; say which methods' preconditions hold, and why."""
+
+        probe: Annotated[ProbeConfig, FLAT] = field(default_factory=ProbeConfig)
+        env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
+        sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
+        learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)
+        engine: EngineConfig = field(default_factory=EngineConfig)
+        model: str = "base"
+        """The model: "base", a model directory (also model/ of a checkpoint), or a hub name."""
+        device: str = "cpu"
+        """cpu, cuda, cuda:1, ..."""
+        dtype: str = "float32"
+        """float32, bfloat16 or float16."""
+        max_batch_size: int = 256
+        """Sequences sampled in one batch."""
+        group_size: int = 8
+        """Responses a problem (G)."""
+        problems_per_iteration: int = 32
+        """Problems of an iteration, whose time is estimated."""
+        seed: int = 0
+        """Chooses the problems, and seeds the samples."""
+        out: Path | None = None
+        """Directory of probe.html and probe.json; None: named by model and problems, under runs/.
+        An earlier probe there is replaced."""
+
+    given = parsed(Probe, words, prog="probe")
+    config = TrainConfig(
+        method=GRPOConfig(group_size=given.group_size),
+        env=given.env,
+        sampling=given.sampling,
+        learner=given.learner,
+        engine=given.engine,
+        model=given.model,
+        device=given.device,
+        dtype=given.dtype,
+        max_batch_size=given.max_batch_size,
+        problems_per_iteration=given.problems_per_iteration,
+        seed=given.seed,
+    )
+    with out.status("loading ...") as status:
+        session = build_session(config)
+        out.print(Text(config.env.template_line(session.policy.codec)))
+        report = probe(
+            session,
+            given.probe,
+            given=config,
+            on_progress=lambda text: status.update(f"{text} ..."),
+        )
+    _show(report)
+    place = given.out or Path("runs") / _name(config)
+    place.mkdir(parents=True, exist_ok=True)
+    write_text(place / "probe.json", report.to_json())
+    write_text(place / "probe.html", page(report))
+    out.print(Text(f"page: {place / 'probe.html'}\nfigures: {place / 'probe.json'}"))
+
+
+def _show(report: ProbeReport) -> None:
+    out.print(
+        Text(
+            f"{report.model} on {report.problems}: {report.sampled_tokens:,} generated tokens, "
+            f"{report.minutes:.1f} minutes"
+        )
+    )
+    for section in report.sections:
+        out.print(_section_table(section))
+    out.print(_gate_table(report.judgements))
+    if report.undeclared:
+        out.print(Text(f"no precondition declared: {', '.join(report.undeclared)}"))
+    for note in report.notes:
+        out.print(Text(note))
+    for judgement in report.judgements:
+        if judgement.command is not None:
+            out.print(Text(f"{judgement.method} ({judgement.status}):\n  {judgement.command}"))
+
+
+def _section_table(section: Section) -> Table:
+    """Tabulate the figures of one measurement, with their cost."""
+    cost = f"{section.num_problems} problems, {section.sampled_tokens:,} generated tokens"
+    left_out = f", {section.num_left_out} left out" if section.num_left_out else ""
+    table = _table(f"{section.title} ({cost}, {section.seconds:.0f} s{left_out})")
+    for name in ("figure", "value", "problems"):
+        table.add_column(name, justify="left" if name == "figure" else "right", overflow="fold")
+    for figure in section.figures:
+        number = str(figure.num_problems) if figure.num_problems else ""
+        table.add_row(Text(figure.label), Text(figure.text()), number)
+    for name, why in section.missing.items():
+        table.add_row(Text(f"not measured: {name}"), Text(why), "")
+    return table
+
+
+def _gate_table(judgements: Sequence[Judgement]) -> Table:
+    """Tabulate the methods and their preconditions, each with its figure."""
+    table = _table("Preconditions")
+    for name in ("method", "status", "precondition", "measured"):
+        table.add_column(name, overflow="fold")
+    for judgement in judgements:
+        table.add_row(Text(judgement.method, style="bold"), Text(judgement.status, style="bold"))
+        for gate in judgement.gates:
+            table.add_row("", Text(gate.status), Text(gate.rule), Text(gate.evidence))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1))
+
+
+def _name(config: TrainConfig) -> str:
+    model = Path(config.model.rstrip(os.sep)).name
+    source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
+    return f"probe-{model}-{source}"
