@@ -38,8 +38,9 @@ class KeyShape:
 class Columns:
     """Keys and values [rows, H, columns, D] of all layers, in buffers that grow by doubling."""
 
-    def __init__(self, shape: KeyShape) -> None:
-        self._shape = shape
+    def __init__(self, shape: KeyShape, *, most: int | None = None) -> None:
+        """Begin empty; buffers never grow beyond `most` columns."""
+        self._shape, self._most = shape, most
         self.num_rows = 0
         """Rows that the buffers hold."""
         self.width = 0
@@ -54,7 +55,8 @@ class Columns:
         if num_rows > self.num_rows:
             num_rows = max(num_rows, 2 * self.num_rows)
         if width > self.width:
-            width = max(2 * self.width, width - 1 + FIRST_COLUMNS)
+            ample = max(2 * self.width, width - 1 + FIRST_COLUMNS)
+            width = ample if self._most is None else max(width, min(ample, self._most))
         rows, columns = max(num_rows, self.num_rows), max(width, self.width)
         heads, size = self._shape.num_heads, self._shape.head_size
         for buffers in (self.keys, self.values):
@@ -244,9 +246,12 @@ class PrefillAttention:
 class DecodeAttention:
     """Attention of one new token per sequence to its context and its own earlier tokens."""
 
-    def __init__(self, pool: ContextPool, shape: KeyShape, *, num_rows: int) -> None:
-        """Prepare for at most this many sequences at once."""
-        self._pool, self._columns, self._num_rows = pool, Columns(shape), num_rows
+    def __init__(
+        self, pool: ContextPool, shape: KeyShape, *, num_rows: int, max_columns: int
+    ) -> None:
+        """Prepare for at most this many sequences at once, and tokens of each."""
+        self._pool, self._columns = pool, Columns(shape, most=max_columns)
+        self._num_rows = num_rows
         self._num_heads = shape.num_heads
         self.rows_S = torch.empty(0, dtype=torch.long, device=shape.device)
         """Row of each sequence's context in the pool."""

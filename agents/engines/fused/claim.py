@@ -44,6 +44,8 @@ def _differences(model: Any) -> Iterator[str]:
             yield f"{name} is a {type(module).__name__}"
         if module._forward_hooks or module._forward_pre_hooks:
             yield f"{name or 'the model'} has forward hooks"
+        if "forward" in vars(module):
+            yield f"{name or 'the model'} has a forward pass of its own"
     if set(getattr(model.config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         yield "some layers have no full attention"
     rotation = model.model.rotary_emb

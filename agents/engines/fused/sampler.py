@@ -150,7 +150,10 @@ class _Batch:
         self.logits = torch.empty((0, sampler.vocab_size), device=device)
         """For each live sequence's next token."""
         num_rows = min(sampler.max_batch_size, len(wanted))
-        self.attention = DecodeAttention(self._pool, shape, num_rows=num_rows)
+        max_columns = max(item.limit for item in wanted)
+        self.attention = DecodeAttention(
+            self._pool, shape, num_rows=num_rows, max_columns=max_columns
+        )
 
     def fill(self) -> bool:
         """Admit waiting sequences if enough rows are free; return whether any sequence is live."""

@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from reason_env.agents.engines import Context, SamplingConfig, TorchEngine, torch_engine
-from reason_env.agents.engines.fused import sampler, why_not_fused
+from reason_env.agents.engines.fused import attention, sampler, why_not_fused
 from reason_env.agents.engines.sampling import draw, uniform_streams
 from reason_env.errors import ConfigError
 
@@ -308,6 +308,13 @@ def hooked():
     return model
 
 
+def with_replaced_forward():
+    model = tiny("llama")
+    layer = model.model.layers[1].mlp
+    layer.forward = lambda inputs: 0 * inputs
+    return model
+
+
 def with_another_linear():
     model = tiny("llama")
     layer = model.model.layers[0].mlp
@@ -326,6 +333,7 @@ UNCLAIMED = {
         MistralConfig(**SIZES, vocab_size=VOCAB, sliding_window=6)
     ),
     "model.layers.2 has forward hooks": hooked,
+    "model.layers.1.mlp has a forward pass of its own": with_replaced_forward,
     "model.layers.0.mlp.up_proj is a Sequential": with_another_linear,
     "some layers have no full attention": lambda: Qwen3ForCausalLM(
         Qwen3Config(
@@ -373,3 +381,23 @@ def test_no_contexts_give_no_completions():
     for precision in ("float32", "bf16-mixed"):
         engine = engine_of(tiny("llama"), precision=precision)
         assert engine.sample([], SamplingConfig(), seed=0, stop_ids=()) == []
+
+
+def test_buffers_grow_by_doubling_and_never_beyond_the_longest_completion(monkeypatch):
+    monkeypatch.setattr(attention, "FIRST_COLUMNS", 3)
+    widths = []
+    reserve = attention.Columns.reserve
+
+    def recorded(self, num_rows, width):
+        reserve(self, num_rows, width)
+        if self._most is not None:
+            widths.append(self.width)
+
+    monkeypatch.setattr(attention.Columns, "reserve", recorded)
+    model = tiny("llama")
+    asked = [Context(token_ids=(1, 2, 3), num_samples=3, max_new_tokens=10)]
+    narrow = engine_of(model).sample(asked, SamplingConfig(), seed=0, stop_ids=())
+    assert widths == [3, 3, 3, 6, 6, 6, 10, 10, 10]
+    monkeypatch.undo()
+    monkeypatch.setattr(torch_engine, "MIN_FUSED_PARAMETERS", 0)
+    assert narrow == engine_of(model).sample(asked, SamplingConfig(), seed=0, stop_ids=())
