@@ -401,3 +401,19 @@ def test_buffers_grow_by_doubling_and_never_beyond_the_longest_completion(monkey
     monkeypatch.undo()
     monkeypatch.setattr(torch_engine, "MIN_FUSED_PARAMETERS", 0)
     assert narrow == engine_of(model).sample(asked, SamplingConfig(), seed=0, stop_ids=())
+
+
+def test_a_free_row_is_used_again_and_is_no_donor():
+    shape = attention.KeyShape(1, 1, 2, torch.device("cpu"))
+    pool = attention.ContextPool(shape)
+    assert pool.take_rows([(1,), (2, 2), (3,)]) == [0, 1, 2]
+    assert pool.keep({0, 2}) == {0: 0, 2: 2}
+    assert pool.donors() == {0: (1,), 2: (3,)}
+    assert pool.take_rows([(4,), (5, 5, 5)]) == [1, 3]
+    assert pool.donors() == {0: (1,), 1: (4,), 2: (3,), 3: (5, 5, 5)}
+    # Half of four rows: they move together.
+    pool.columns.keys[0][3] = 7.0
+    assert pool.keep({1, 3}) == {1: 0, 3: 1}
+    assert pool.donors() == {0: (4,), 1: (5, 5, 5)}
+    assert bool((pool.columns.keys[0][1, :, :3] == 7.0).all())
+    assert pool.take_rows([(6,)]) == [2]
