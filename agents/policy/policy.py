@@ -190,6 +190,10 @@ class LanguageModelPolicy:
         """Why passes do not share prefixes; None if they do."""
         return self._tree_refusal
 
+    def forget_structure(self) -> None:
+        """Treat the model as an unknown one: plain passes, and the logits of all positions."""
+        self._tree_refusal = self._head_refusal = "forgotten"
+
     def mark_updated(self, version: int | None = None) -> None:
         """Increment the policy version, or set it to that of a checkpoint."""
         self._policy_version = self._policy_version + 1 if version is None else version

@@ -4,6 +4,7 @@ What a resumed run needs is in the checkpoint or follows from the config's seed,
 from a checkpoint continues as the session that wrote it would have.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from reason_env.agents.train.guidance_budget import check_guidance
 from reason_env.env import ReasonEnv, reason_env_of
 from reason_env.errors import ModelError
 from reason_env.state import ReasonState, is_over
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,6 +100,11 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         config, config.model if loaded is None else str(loaded.model_dir), config.engine
     )
     config = replace(config, env=config.env.resolved(policy.codec))
+    if policy.prefix_sharing_refusal is not None:
+        _log.warning(
+            "training runs a shared prefix once for each sample, because %s",
+            policy.prefix_sharing_refusal,
+        )
     env = config.env.make(policy.codec)
     eval_env = config.make_eval_env(policy.codec)
     inner = reason_env_of(env)

@@ -138,7 +138,7 @@ def policies(kind, dtype=torch.float32):
     found = [LanguageModelPolicy(model, ByteCodec()) for model in models]
     assert found[0].is_prefix_shared
     found[1]._tree_refusal = "for the test"
-    found[2]._tree_refusal = found[2]._head_refusal = "for the test"
+    found[2].forget_structure()
     return found
 
 
@@ -233,7 +233,7 @@ def test_scores_of_shared_and_projected_passes_equal_those_of_all_logits(kind, s
         completions.append(row[2:])
     policy = LanguageModelPolicy(tiny_model(kind), ByteCodec())
     shared = policy.score(contexts, completions, sampling)
-    policy._tree_refusal = policy._head_refusal = "for the test"
+    policy.forget_structure()
     plain = policy.score(contexts, completions, sampling)
     for ours, theirs in zip(shared, plain, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
@@ -361,6 +361,27 @@ def test_models_that_cannot_share_say_why():
     model = tiny_model("llama")
     model.lm_head = torch.nn.Sequential(model.lm_head)
     assert tree_refusal(model) == "its head is a Sequential"
+
+
+def test_bfloat16_compute_leaves_log_probs_in_float32_and_near_the_plain_ones():
+    ids, lengths = padded(GROUPS)
+    ids, mask = (
+        torch.from_numpy(ids),
+        torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None],
+    )
+    results = []
+    for policy in policies("llama"):
+        with torch.autocast("cpu", torch.bfloat16):
+            log_probs, entropy = policy.token_log_probs(ids, mask, with_entropy=True)
+        log_probs.sum().backward()
+        assert (log_probs.dtype, entropy.dtype) == (torch.float32, torch.float32)
+        assert all(value.dtype == torch.float32 for value in gradients(policy).values())
+        results.append((log_probs.detach(), gradients(policy)))
+    for ours, theirs in ((results[0], results[1]), (results[0], results[2])):
+        # bfloat16 has 8 bits, and these weights give logits of size 10.
+        assert (ours[0] - theirs[0]).abs().mean() < 0.05
+        gap = _norm(ours[1][name] - value for name, value in theirs[1].items())
+        assert gap < 0.05 * _norm(theirs[1].values())
 
 
 def test_checkpointing_without_sharing_is_refused():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
@@ -110,6 +111,18 @@ def test_a_scheduled_run_resumes_to_the_same_bits_and_a_prolonged_one_follows_th
     _, rows = resumed(tmp_path / "run")
     rates = [row["update/learning_rate"] for row in rows[3:]]
     assert rates == pytest.approx([2e-4 * (1 - 0.9 * 2 / 4), 2e-4 * (1 - 0.9 * 3 / 4)])
+
+
+def test_a_model_that_cannot_share_prefixes_is_named_in_a_warning(tmp_path, caplog):
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512}
+    ids = {"bos_token_id": None, "eos_token_id": None}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=258, **sizes, **ids))
+    LanguageModelPolicy(model, ByteCodec()).save(tmp_path / "gpt2")
+    build_session(small(model=str(tmp_path / "gpt2")))
+    assert "once for each sample, because the architecture is 'gpt2', known are" in caplog.text
+    caplog.clear()
+    build_session(small())
+    assert not caplog.text
 
 
 def test_the_share_of_a_run_is_that_of_its_token_budget_if_that_is_nearer():
