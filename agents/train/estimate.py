@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from reason_env.agents.learning import PairLearner
-from reason_env.agents.rollout import RolloutBatch, TrainingSample
-from reason_env.agents.train.collecting import collect_iteration
+from reason_env.agents.rollout import TrainingSample
+from reason_env.agents.train.collecting import Collected, collect_iteration
 from reason_env.agents.train.preparation import check_budget, prepare
 from reason_env.agents.train.session import Session
 from reason_env.env import reason_env_of
@@ -66,7 +66,7 @@ class Estimate:
     prompts: float
     """Different prompts of an iteration, guided ones included."""
     generated_tokens: float
-    """Tokens of an iteration, those that test a conservative update included."""
+    """Tokens of an iteration, with those that test a conservative update or measure problems."""
     trained_tokens: float
     """Tokens of an iteration that have a gradient, if every group has a signal."""
     signal_fraction: float
@@ -130,11 +130,14 @@ def estimate(session: Session, *, seconds: float = 20.0) -> Estimate:
     check_budget(session)
     with restored(session):
         prepared_tokens, preparation_s, own = _prepared(session)
-        batch, number, sampling_s = _sampled(own, seconds)
+        found, number, sampling_s = _sampled(own, seconds)
+        batch = found.batch
         samples = own.method.training_samples(batch.groups, own.rng("merging"))
         update = _updated(own, samples, seconds)
     scale = config.problems_per_iteration / number
-    generated = scale * sum(item.num_sampled_tokens for item in batch.trajectories)
+    answered = sum(item.num_sampled_tokens for item in batch.trajectories)
+    sampled = answered + found.problems.measured_tokens
+    generated = scale * sampled
     all_tokens = sum(sum(sample.action_mask) for sample in samples)
     update_s = update.seconds * all_tokens / update.tokens if update.tokens else 0.0
     per_iteration = generated + update.tested_tokens
@@ -142,8 +145,8 @@ def estimate(session: Session, *, seconds: float = 20.0) -> Estimate:
     if config.max_generated_tokens is not None and per_iteration > 0:
         left = max(1.0, config.max_generated_tokens - prepared_tokens)
         iterations = min(iterations, math.ceil(left / per_iteration))
-    rate = sampling_s / max(1, sum(item.num_sampled_tokens for item in batch.trajectories))
-    mean = generated / scale / max(1, len(batch.trajectories))
+    rate = sampling_s / max(1, sampled)
+    mean = answered / max(1, len(batch.trajectories))
     num_active = sum(sample.advantage != 0 for sample in samples)
     return Estimate(
         num_measured=number,
@@ -206,17 +209,20 @@ def _prepared(session: Session) -> tuple[float, float, Session]:
     return scale * part.sampled_tokens_total, scale * passed, part
 
 
-def _sampled(session: Session, seconds: float) -> tuple[RolloutBatch, int, float]:
+def _sampled(session: Session, seconds: float) -> tuple[Collected, int, float]:
     """Sample 1, 2, 4, ... problems until it takes about half the time, or they are all."""
     most = session.config.problems_per_iteration
     number = 1
+    # Problems that a method measures when they are first drawn are measured in every part.
+    memory = copy.deepcopy(session.method.state_dict())
     while True:
+        session.method.load_state_dict(memory)
         part = _part_of(session, number)
         began = time.perf_counter()
         found = collect_iteration(part)
         passed = time.perf_counter() - began
         if number == most or 4 * passed > seconds:
-            return found.batch, number, passed
+            return found, number, passed
         number = min(most, 2 * number)
 
 
@@ -249,7 +255,7 @@ def _updated(session: Session, samples: Sequence[TrainingSample], seconds: float
     _, measured = session.conservative.update(
         samples,
         session.rng("updates"),
-        problem_ids=session.problem_ids,
+        problem_ids=session.method.trained_problems(session.problem_ids),
         seed=session.config.seed_of("conservative", 1),
     )
     passed = time.perf_counter() - began

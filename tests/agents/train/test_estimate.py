@@ -9,7 +9,7 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import GRPOConfig, method_config
-from reason_env.agents.train import TrainConfig, build_session, estimate, iterate
+from reason_env.agents.train import TrainConfig, build_session, estimate, iterate, prepare
 from reason_env.agents.train.estimate import _kept_tensors
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
@@ -102,8 +102,27 @@ def test_a_conservative_update_s_test_is_counted():
     assert found.trained_tokens == plain.trained_tokens
 
 
+def test_a_conservative_update_is_measured_on_problems_that_pope_has_measured():
+    pope = replace(method_config("pope"), group_size=4, hard_samples=1, search="first_draw")
+    cpi = CPIConfig(num_restarts=2, samples=1, realised_problems=0)
+    env = EnvConfig(levels=(6, 8), max_tokens=96, size=40)
+    config = replace(CONFIG, method=pope, cpi=cpi, env=env, problems_per_iteration=2)
+    session = build_session(config)
+    found = estimate(session, seconds=600.0)
+    assert session.method.state_dict() == {"prefixes": {}, "search": None}
+    assert session.num_drawn == 0
+    # The search of the problems that are drawn is part of the iteration.
+    plain = build_session(replace(config, cpi=None))
+    alone = estimate(plain, seconds=600.0).generated_tokens
+    assert alone < found.generated_tokens
+    prepare(plain)
+    row = iterate(plain).metrics
+    assert row["rollout/preparation_tokens"] > 0
+    assert alone == row["rollout/sampled_tokens_total"]
+
+
 def test_a_preparation_is_measured_on_a_few_problems_and_scaled():
-    method = method_config("exp-dpo")
+    method = replace(method_config("exp-dpo"), sampled="offline")
     config = replace(CONFIG, method=method, env=replace(CONFIG.env, size=32))
     session = build_session(config)
     found = estimate(session, seconds=1e-9)
