@@ -8,10 +8,13 @@ from typing import Any, cast, get_type_hints
 from reason_env.agents.methods import method_config
 from reason_env.agents.runs import FLAT, leaves, tree_of
 from reason_env.agents.train import TrainConfig
+from reason_env.env import EnvConfig
 
 ALWAYS = ("problems", "model", "template", "max_tokens", "group_size")
 """Fields whose flag is written with its default too, to be read and changed."""
-PAIRED = ("columns", "guidance")
+PAIRED = tuple(
+    field.name for field in fields(EnvConfig) if isinstance(getattr(EnvConfig(), field.name), dict)
+)
 """Fields whose flag takes keys and values in turn."""
 
 

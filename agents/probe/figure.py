@@ -19,6 +19,9 @@ from reason_env.agents.statistics import bootstrap_mean, wilson
 MEAN_SEED = 0
 """Seed of every bootstrap: equal values give equal limits, whatever else is measured."""
 
+BARE = ("fraction", "difference")
+"""Units that are not written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -33,6 +36,7 @@ class Figure:
     """Lower 95 % limit; None for timings, counts and fewer than two problems."""
     high: float | None = None
     unit: str = "fraction"
+    """"fraction" in 0..1, "difference" of two fractions, or the unit in words."""
     num_problems: int = 0
     """Problems that the number is an average over; 0 if it is none."""
 
@@ -49,7 +53,7 @@ class Figure:
         >>> Figure(name="a", label="a", estimate=1234.5, unit="tokens/s").text()
         '1,234 tokens/s'
         """
-        unit = "" if self.unit == "fraction" else f" {self.unit}"
+        unit = "" if self.unit in BARE else f" {self.unit}"
         if self.low is None or self.high is None:
             return f"{_number(self.estimate)}{unit}"
         limits = f"[{_number(self.low)}, {_number(self.high)}]"
@@ -130,12 +134,18 @@ def difference_figure(
     '0.000 [-0.161, 0.161]'
     """
     values = np.subtract(first, second)
-    if not values.any():
-        high = wilson(0, len(values)).high
-        return Figure(
-            name=name, label=label, estimate=0.0, low=-high, high=high, num_problems=len(values)
-        )
-    return mean_figure(name, label, values.tolist(), unit="fraction")
+    if values.any():
+        return mean_figure(name, label, values.tolist(), unit="difference")
+    high = wilson(0, len(values)).high
+    return Figure(
+        name=name,
+        label=label,
+        estimate=0.0,
+        low=-high,
+        high=high,
+        unit="difference",
+        num_problems=len(values),
+    )
 
 
 def mean_figure(name: str, label: str, values: Sequence[float], *, unit: str) -> Figure:

@@ -16,7 +16,7 @@ from reason_env.agents.methods import LTEConfig
 from reason_env.agents.probe.figure import Findings, difference_figure, rate_figure
 from reason_env.agents.probe.subject import Subject, problem_id_of, success_rate
 from reason_env.agents.rollout import Group
-from reason_env.state import Guidance
+from reason_env.state import Guidance, mistakes_guidance
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,11 @@ def listed_answers_of(guidance: Sequence[Guidance]) -> frozenset[str]:
 
 
 def _repeated(group: Group, listed: frozenset[str]) -> float:
-    """Return the share of graded episodes whose answer is listed, one line of text each."""
-    answers = [
-        verdict.extracted if (verdict := item.final_state.verdict) is not None else None
-        for item in group.graded
-    ]
-    same = [answer is not None and " ".join(answer.split()) in listed for answer in answers]
+    """Return the share of graded episodes whose answer is listed, in the list's own form."""
+    same: list[bool] = []
+    for item in group.graded:
+        verdict = item.final_state.verdict
+        answer = None if verdict is None else verdict.extracted
+        own = None if answer is None else mistakes_guidance([answer])
+        same.append(own is not None and own.pieces[0] in listed)
     return sum(same) / len(same)

@@ -7,7 +7,7 @@ is written for narrow screens too: rows stack, nothing scrolls sideways.
 from collections.abc import Sequence
 from html import escape
 
-from reason_env.agents.probe.figure import Figure, Section
+from reason_env.agents.probe.figure import BARE, Figure, Section
 from reason_env.agents.probe.gates import Judgement, Status
 from reason_env.agents.probe.report import ProbeReport
 from reason_env.agents.report import stylesheet
@@ -31,7 +31,7 @@ nav ol { flex-wrap: wrap; gap: 0 22px; }
 .gates li { display: grid; grid-template-columns: 16px minmax(0, 1fr); padding: 3px 0; }
 .gates .evidence { display: block; color: var(--muted); overflow-wrap: anywhere; }
 .figures { margin: 0; font: 14px/1.4 var(--sans); font-variant-numeric: tabular-nums; }
-.figures > div { display: grid; grid-template-columns: minmax(0, 1fr) 15em 9em; gap: 2px 18px;
+.figures > div { display: grid; grid-template-columns: minmax(0, 1fr) 20em 9em; gap: 2px 18px;
   align-items: center; padding: 6px 0; border-bottom: 1px solid var(--rule); }
 .figures dt { overflow-wrap: anywhere; }
 .figures dd { margin: 0; text-align: right; }
@@ -141,9 +141,9 @@ def _figure(figure: Figure) -> str:
 
 def _range(figure: Figure) -> str:
     """Draw the interval of a fraction: in 0..1, or in -1..1 with a line at 0 for a difference."""
-    if figure.unit != "fraction" or figure.low is None or figure.high is None:
+    if figure.unit not in BARE or figure.low is None or figure.high is None:
         return ""
-    is_difference = figure.low < 0
+    is_difference = figure.unit == "difference"
 
     def place(value: float) -> float:
         return 100 * ((value + 1) / 2 if is_difference else value)

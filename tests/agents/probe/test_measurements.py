@@ -112,6 +112,20 @@ def test_repeated_answers_are_counted_with_and_without_the_list(make_subject):
     assert "no failed problem has a wrong answer" in mistakes_findings([]).missing["mistakes"]
 
 
+def test_a_long_wrong_answer_is_recognised_in_the_shortened_form_of_the_list(make_subject):
+    long = "1" * 70
+    subject = make_subject(
+        {
+            f"{FIRST}>": [f"#### {long}$", "#### 8$", f"#### {long}$", "#### 24$"],
+            f"{SECOND}>": ["#### 10$", "#### 9$"],
+            f"{FIRST}Not: {'1' * 58} [...], 8\n>": ["#### 7$", "#### 7$"],
+        }
+    )
+    groups = [group for group in groups_of(subject) if has_failed(group)]
+    (row,) = mistakes_rows(subject, groups, 2)
+    assert (row.repeated_plain, row.repeated_hinted) == (0.5, 0.0)
+
+
 def test_failed_groups_without_a_wrong_answer_have_nothing_to_list(make_subject):
     subject = make_subject({f"{FIRST}>": ["so$", "so$"], f"{SECOND}>": ["#### 10$", "#### 9$"]})
     groups = [group for group in groups_of(subject) if has_failed(group)]

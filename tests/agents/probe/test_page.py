@@ -16,8 +16,8 @@ def report(text="chain"):
     figures = (
         Figure(name="success/pass_at_1", label="pass@1", estimate=0.25, low=0.125, high=0.375,
                num_problems=12),
-        Figure(name="guided/gain", label="gain", estimate=-0.5, low=-0.75, high=-0.25,
-               num_problems=9),
+        Figure(name="guided/gain", label="gain", unit="difference", estimate=-0.5, low=-0.75,
+               high=-0.25, num_problems=9),
         Figure(name="speed/sampled", label="sampling", estimate=1234.5, unit="tokens/s"),
     )  # fmt: skip
     gate = GateResult(rule=f"a rule {text}", status="holds", evidence=text, reason="because")
