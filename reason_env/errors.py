@@ -74,8 +74,13 @@ def shown(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 4] + "..." + text[-1]
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
+def did_you_mean(name: str, choices: Iterable[str], *, nearness: float = 0.6) -> str:
     """The end of a message about a wrong name: its near match, or the choices.
+
+    Args:
+        name: The wrong name.
+        choices: The right ones.
+        nearness: Least similarity of a near match, 0..1 (`difflib`'s ratio).
 
     >>> did_you_mean("chian", ["chain", "inverse"])
     "; did you mean 'chain'?"
@@ -83,7 +88,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     '; choose one of chain, inverse'
     """
     names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=nearness)
     if near:
         return f"; did you mean {near[0]!r}?"
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

@@ -37,21 +37,29 @@ class PretrainConfig:
     """How to train the base model; `agents/base_model/README.md` has the commands for it."""
 
     num_batches: int = 7500
+    """Optimizer steps."""
     batch_size: int = 64
     """Demonstrations per batch."""
     learning_rate: float = 2e-3
+    """AdamW's, after the warm-up."""
     warmup_batches: int = 100
+    """Batches over which the learning rate rises from 0."""
     weight_decay: float = 0.01
+    """AdamW's, decoupled."""
     curriculum_fraction: float = 0.3
     """Fraction of the batches over which the highest level rises from 2 to all."""
     hidden_size: int = 128
+    """Width of the model."""
     num_layers: int = 4
+    """Layers of the model."""
     num_heads: int = 4
+    """Attention heads; hidden_size is a multiple."""
     bf16: bool = True
     """Multiply matrices in bfloat16: nearly twice as fast on a CPU that supports it, else slow."""
     init: str | None = None
     """Directory of a model to continue from, which sets the sizes; None builds a new model."""
     seed: int = 0
+    """Seed of the initialisation and of the demonstrations."""
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
 
     def __post_init__(self) -> None:

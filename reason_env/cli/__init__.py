@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from reason_env.cli.flags import Arguments, out
+from reason_env.cli.mistakes import in_flags
 from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
 COMMANDS = (
@@ -26,9 +27,11 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
 
   reason-env train grpo --problems chain --model base    train a policy; writes report.html
   reason-env probe --model base --problems chain         measure a model; which methods suit it
+  reason-env train grpo ... --dry-run                    what a run would cost
+  reason-env train --resume RUN [--iterations N]         resume or prolong a run
   reason-env compare grpo rrpo lte --problems chain      compare methods at equal tokens, with seeds
   reason-env report DIR ...                              report.html of a comparison, or of runs
-  reason-env eval --model base --problems chain          pass@1 and pass@k with intervals
+  reason-env eval --model RUN                            pass@1 and pass@k with intervals
   reason-env problems list | show SOURCE                 list problem sources, show problems
   reason-env play --problems chain [--model base]        one episode, by you or by a model
   reason-env pretrain --out DIR                          train the base model from scratch
@@ -43,10 +46,14 @@ def main(arguments: Arguments | None = None) -> None:
     """Run one command; exit status 2 after a mistake of the caller, 130 after an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="reason-env: %(levelname)s: %(message)s")
+    # It prints its warnings itself.
+    logging.getLogger("huggingface_hub").propagate = False
     try:
         _command(words)
     except ReasonEnvError as error:
-        Console(stderr=True, soft_wrap=True).print(Text(f"reason-env: error: {error}"))
+        Console(stderr=True, soft_wrap=True).print(
+            Text(f"reason-env: error: {in_flags(str(error))}")
+        )
         sys.exit(2)
     except KeyboardInterrupt as error:
         line = Text(f"reason-env: {str(error) or 'interrupted'}")

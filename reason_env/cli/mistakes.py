@@ -197,6 +197,30 @@ def _given(flag: str, words: Sequence[str]) -> str:
     return shown(" ".join(values)) if values else "none"
 
 
+IN_FLAGS = (
+    (r"columns=\{'(\w+)': '?([^'}]+)'?\}", r"--columns \1 \2"),
+    (r"allow_ungradable=True", "--allow-ungradable"),
+    (r"allow_ungradable must", "--allow-ungradable must"),
+    (r"write the problem's field first: \{'(\w+)': '(\w+)'\}", r"write: --columns \1 \2"),
+    (r", or load the table with row_format='plain'", ""),
+    (r"use PromptTemplate\(kind='plain'\)", "use a plain one: --template boxed-plain"),
+    (r"load it with row_format='plain'", "name the file without gsm8k:"),
+    (r"load_problems\((.*?)\)", r"reason-env problems show \1"),
+)
+"""Advice in Python -> the same advice on the command line."""
+
+
+def in_flags(message: str) -> str:
+    """Put the advice of an error into the syntax of the command line.
+
+    >>> in_flags("map one with columns={'question': NAME}")
+    'map one with --columns question NAME'
+    """
+    for python, flags in IN_FLAGS:
+        message = re.sub(python, flags, message)
+    return message
+
+
 def with_true(words: Sequence[str], defaults: Mapping[str, Any]) -> list[str]:
     """Write True after a flag of yes or no that has no value.
 

@@ -1,6 +1,6 @@
 """`reason-env problems list | show`: lists problem sources, shows problems of one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.text import Text
 
@@ -38,13 +38,27 @@ def run(words: list[str]) -> None:
         """Split of the problems."""
         levels: tuple[int, int] | None = None
         """Lowest and highest level, inclusive."""
-        seed: int = 0
-        """Seed of a family's problems."""
+        problem_seed: int = 0
+        """Selects a family's problems, or those that hold_out selects."""
+        columns: dict[str, str] = field(default_factory=dict[str, str])
+        """Problem field -> column of a file: `--columns question problem answer final`."""
+        allow_ungradable: bool = False
+        """Keep rows whose reference answer does not grade as correct against itself."""
+        hold_out: int | float | None = None
+        """Fraction or number of a file's questions that are its split "test"."""
         count: int = 3
         """Number of problems to show, from the first."""
 
     given = parsed(Show, words[2:], prog=f"problems show {words[1]}")
-    problems = load_problems(words[1], split=given.split, levels=given.levels, seed=given.seed)
+    problems = load_problems(
+        words[1],
+        split=given.split,
+        levels=given.levels,
+        seed=given.problem_seed,
+        columns=given.columns or None,
+        allow_ungradable=given.allow_ungradable,
+        hold_out=given.hold_out,
+    )
     for problem in problems[: given.count]:
         out.print(tables.problem_text(problem))
         out.print()

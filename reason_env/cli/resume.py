@@ -74,6 +74,13 @@ def resume_run(words: Arguments) -> None:
         command = ["reason-env", "train", *words]
         run.resume(session.iteration, command=command, device=config.device, config=config)
         out.print(f"resuming {given.resume} after iteration {session.iteration}", highlight=False)
+        if config.prolonged_from and config.learner.schedule != "constant":
+            out.print(
+                f"the {config.learner.schedule} schedule of the learning rate ends at iteration "
+                f"{config.iterations} from here on; it was planned for "
+                f"{config.prolonged_from[-1]}",
+                highlight=False,
+            )
         began = time.monotonic()
         prepare_shown(session, given.resume, began)
         train_shown(session, run, began)

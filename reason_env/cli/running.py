@@ -36,6 +36,13 @@ def prepare_shown(session: Session, path: Path, began: float) -> None:
             f"{counted(num_problems, 'problem')}, model {config.model}, run {path}"
         )
     )
+    if config.cpi is not None:
+        out.print(
+            f"each update is tested with fresh episodes from {2 * config.cpi.num_restarts} starts, "
+            "which can cost more tokens than the update: --dry-run measures both, "
+            "--cpi.num-restarts lowers it",
+            highlight=False,
+        )
     last_shown = began
 
     def on_prepared(done: int, planned: int, tokens: int) -> None:

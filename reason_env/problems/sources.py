@@ -17,7 +17,6 @@ from reason_env.problem import ProblemSet
 from reason_env.problems.families.family import Family
 from reason_env.problems.families.mix import make_mix
 from reason_env.problems.files import (
-    SUFFIXES,
     check_limit,
     has_split_file,
     load_file,
@@ -306,7 +305,8 @@ def _parsed(name: str, path: str | Path | None) -> tuple[ProblemSource, str]:
 
 
 def _is_path(name: str) -> bool:
-    looks = name.endswith(SUFFIXES) or "/" in name or os.sep in name
+    # A wrong suffix or a missing file gets the message about files, not about sources.
+    looks = Path(name).suffix[1:].isalnum() or "/" in name or os.sep in name
     return looks or (name != "" and Path(name).exists())
 
 

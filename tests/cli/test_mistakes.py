@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reason_env.cli import flags
-from reason_env.cli.mistakes import flag_defaults, near_flag, with_true
+from reason_env.cli.mistakes import flag_defaults, in_flags, near_flag, with_true
 
 TRAIN = ("train", "grpo")
 
@@ -24,7 +24,10 @@ TRAIN = ("train", "grpo")
         (("--iterations=many",), "--iterations must be INT, got 'many'; see: reason-env train"),
         (("--levels", "low"), "--levels must be None or INT INT, got 'low'; see: reason-env"),
         (("--group-size",), "--group-size must have a value, got none; see: reason-env train"),
-        (("--prompt", "chta"), "--prompt must be one of plain, chat, got 'chta'; did you mean"),
+        (
+            ("--schedule", "lineer"),
+            "--schedule must be one of constant, linear, cosine, got 'lineer'; d",
+        ),
         (("--greedy",), "has no flag --greedy; did you mean --eval.greedy?"),
     ],
 )
@@ -90,3 +93,72 @@ def test_the_flags_that_mistakes_are_compared_with_are_those_of_help(command, mo
         "help"
     }
     assert shown == set(found[-1])
+
+
+def test_a_missing_column_is_answered_in_flags_and_by_a_column_that_may_hold_it(refused, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"q": "What is 1?", "solution": "1", "answer": "1"}\n')
+    line = refused("problems", "show", str(path))
+    assert line.endswith("got columns q, solution, answer; map one with --columns question NAME")
+    path.write_text('{"problem": "What is 1?", "gold": "1"}\n')
+    line = refused("problems", "show", str(path))
+    assert line.endswith("map one with --columns question problem")
+    line = refused("problems", "show", str(path), "--columns", "question", "problem")
+    assert line.endswith("map one with --columns answer gold")
+    line = refused("problems", "show", str(path), "--columns", "problem", "question")
+    assert line.endswith("write: --columns question problem")
+
+
+def test_columns_and_the_seed_of_problems_have_one_name_in_every_command(command, tmp_path, caplog):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"problem": "What is 1?", "gold": "1"}\n')
+    columns = ("--columns", "question", "problem", "answer", "gold")
+    status, text, _ = command("problems", "show", str(path), *columns)
+    assert status == 0
+    assert "What is 1?" in text
+    assert "1 problem, content hash" in text
+    shown = [
+        command("problems", "show", "chain", f"--{name}", "3") for name in ("problem-seed", "seed")
+    ]
+    assert shown[0][:2] == shown[1][:2] == (0, shown[0][1])
+    assert shown[0][1] != command("problems", "show", "chain")[1]
+    assert [item.getMessage() for item in caplog.records] == [
+        "the flag --seed is now --problem-seed"
+    ]
+
+
+def test_an_ungradable_answer_is_answered_in_flags(refused, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "Who?", "answer": "####"}\n')
+    line = refused("problems", "show", str(path))
+    assert line.endswith("correct or drop them, or keep them with --allow-ungradable")
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.jsonl", "some/where/mine.parquet", "mine.txt"])
+def test_a_missing_file_is_a_missing_file_whatever_its_suffix(refused, name):
+    line = refused("train", "grpo", "--problems", name)
+    assert f"problem file must exist, got {name!r}; check the path" in line
+
+
+def test_a_chat_prompt_without_a_chat_template_is_answered_in_flags():
+    assert in_flags("x; use PromptTemplate(kind='plain')") == (
+        "x; use a plain one: --template boxed-plain"
+    )
+
+
+@pytest.mark.parametrize("command_name", ["train", "pretrain", "eval", "compare", "play"])
+def test_every_flag_has_help(command, command_name):
+    words = ("train", "grpo") if command_name == "train" else (command_name,)
+    _, text, _ = command(*words, "--help")
+    options = re.split(r"(?m)^\W*(?:-h, )?--", text)[1:]
+    # The parts of dictionaries and of nested configs have the help of the whole.
+    single = [option for option in options if option.split()[0].replace("-", "").isalnum()]
+    assert len(single) > 4
+    assert [text for text in single if len(text.split("(default")[0].split()) < 3] == []
+
+
+def test_warnings_of_the_hub_are_shown_once(command):
+    import logging
+
+    command("problems", "list")
+    assert not logging.getLogger("huggingface_hub").propagate

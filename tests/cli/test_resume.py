@@ -36,6 +36,16 @@ def test_a_finished_run_says_how_to_prolong_it_and_that_command_does(command, tm
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_schedule_that_a_longer_run_stretches_is_announced(command, tmp_path):
+    run = tmp_path / "run"
+    train(command, run, "--iterations", "1", "--schedule", "linear")
+    _, text, _ = command("train", "--resume", str(run), "--iterations", "2")
+    assert (
+        "the linear schedule of the learning rate ends at iteration 2 from here on; it was "
+        "planned for 1"
+    ) in text
+
+
 def test_the_method_before_resume_must_be_the_runs(command, refused, tmp_path):
     run = tmp_path / "run"
     train(command, run, "--iterations", "1")

@@ -334,7 +334,7 @@ def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
         ({"answer": "fnal"}, ProblemError, r"column 'fnal' that 'answer' is mapped to, got columns "
                                            r"question, final; did you mean 'final'\?"),
         (None, ProblemError, r"must have a column 'answer', got columns question, final.*"
-                             r"columns=\{'answer': NAME\}"),
+                             r"columns=\{'answer': 'final'\}"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])

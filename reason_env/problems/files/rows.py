@@ -12,6 +12,7 @@ A table without a solution column is GSM8K if the answers end in a line `#### n`
 only some answers do is an error.
 """
 
+import difflib
 import logging
 import math
 import re
@@ -29,6 +30,12 @@ logger = logging.getLogger(__name__)
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Problem))
 """Problem fields to which a column can be mapped."""
+
+OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "question": ("problem", "prompt", "query", "input", "instruction"),
+    "answer": ("final_answer", "final", "target", "label", "gold", "ground_truth", "reference"),
+}
+"""Names that data sets use for the two fields every problem needs."""
 
 RowFormat = Literal["auto", "plain", "gsm8k"]
 """Whether rows are GSM8K: if recognised, never, or always."""
@@ -141,9 +148,22 @@ def _columns(table: Table, options: RowOptions) -> dict[str, str]:
         if field not in chosen:
             raise ProblemError(
                 f"{table.name} must have a column {field!r}, got columns {listed}; "
-                f"map one with columns={{{field!r}: NAME}}{did_you_mean(field, table.columns)}"
+                f"map one with columns={{{field!r}: {_likely_column(field, table.columns)}}}"
             )
     return chosen
+
+
+def _likely_column(field: str, columns: Sequence[str]) -> str:
+    """Give the column that most likely holds a field, quoted, or NAME.
+
+    >>> _likely_column("question", ["solution", "answer"])
+    'NAME'
+    >>> _likely_column("question", ["Problem", "answer"]), _likely_column("answer", ["anwser"])
+    ("'Problem'", "'anwser'")
+    """
+    known = [column for column in columns if column.lower() in (field, *OTHER_NAMES[field])]
+    near = known or difflib.get_close_matches(field, columns, n=1, cutoff=0.8)
+    return repr(near[0]) if near else "NAME"
 
 
 def _is_gsm8k(table: Table, columns: Mapping[str, str], options: RowOptions) -> bool:
