@@ -99,6 +99,13 @@ def test_a_model_is_found_from_its_run_its_checkpoints_and_its_checkpoint(run_pa
         model_directory(str(run_path.parent))
 
 
+def test_a_mistyped_run_or_checkpoint_is_not_looked_up_elsewhere(run_path):
+    for wrong, right in ((run_path.parent / "rum", "run"), (run_path / "checkpoints" / "x", "")):
+        advice = f"did you mean '{right}'" if right else "choose one of iteration_000001"
+        with pytest.raises(CheckpointError, match=f"which is not among the runs there; {advice}"):
+            model_directory(str(wrong))
+
+
 def test_of_several_checkpoints_the_newest_is_found(tmp_path):
     for number in (9, 10, 2):
         (tmp_path / f"iteration_{number:06d}" / "model").mkdir(parents=True)

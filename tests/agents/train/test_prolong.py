@@ -92,6 +92,10 @@ def test_a_limit_that_leaves_nothing_to_run_is_refused():
         ConfigError, match="iterations must be more than the 5 that have run, got 4"
     ):
         prolonged(config, Limits(iterations=4), rows)
+    with pytest.raises(
+        ConfigError, match="iterations must be more than the 5 that have run, got 5"
+    ):
+        prolonged(TrainConfig(iterations=9), Limits(iterations=5), rows)
     assert prolonged(config, Limits(iterations=5), rows) == config
     assert prolonged(config, Limits(iterations=6), rows).prolonged_from == (5,)
     assert prolonged(config, Limits(max_minutes=2.0), rows) == replace(config, max_minutes=2.0)
