@@ -205,6 +205,7 @@ def _draw_in_blocks(logits_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tens
     target = uniforms_B.clamp(max=1 - 2**-23)[:, None] * total
     block = _search(sums, uniforms_B[:, None])
     left = target - (cumulative.gather(-1, block) - sums.gather(-1, block))
+    # Rounding may leave a little less than 0, which would select a token of probability 0.
     share = (left / sums.gather(-1, block)).clamp(min=0)
     chosen = blocks.gather(1, block[:, :, None].expand(-1, 1, BLOCK))[:, 0]
     tokens = block * BLOCK + _search(chosen, share)

@@ -61,7 +61,7 @@ def plan_waves(
         new: The contexts' ids.
         pool: Contexts whose keys exist, by row.
 
-    >>> first, second = plan_waves([tuple(range(20)), (*range(18), 7)], {})
+    >>> first, second = plan_waves([tuple(range(20)), (*range(18), 30)], {})
     >>> first, second
     ([Graft(index=0, donor=None, num_shared=0)], [Graft(index=1, donor=-1, num_shared=18)])
     """
