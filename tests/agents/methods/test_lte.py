@@ -151,12 +151,19 @@ class UniformPolicy:
     """Every one of 258 ids has the same probability; one parameter, so that it can be trained."""
 
     codec, device = CODEC, torch.device("cpu")
+    is_prefix_shared = False
 
     def __init__(self):
         self.model = torch.nn.Linear(1, 1).double()
 
     def token_log_probs(
-        self, token_ids_BT, attention_mask_BT, *, temperature=1.0, with_entropy=False
+        self,
+        token_ids_BT,
+        attention_mask_BT,
+        *,
+        action_mask_BT=None,
+        temperature=1.0,
+        with_entropy=False,
     ):
         shift = 0.0 * self.model.weight.sum()
         log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
