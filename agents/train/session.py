@@ -22,7 +22,7 @@ from reason_env.agents.runs import load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.agents.train.guidance_budget import check_guidance
-from reason_env.env import ReasonEnv, reason_env_of
+from reason_env.env import ReasonEnv, long_prompts, other_ids, reason_env_of
 from reason_env.errors import ModelError
 from reason_env.state import ReasonState, is_over
 
@@ -93,7 +93,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     """Build the live objects of a run; with a checkpoint, in the state in which it was written.
 
     Raises:
-        ModelError: The longest prompt and its response exceed the model's context length.
+        ModelError: A prompt and its response exceed the model's context length.
     """
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
     policy = _load_policy(
@@ -108,7 +108,9 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     env = config.env.make(policy.codec)
     eval_env = config.make_eval_env(policy.codec)
     inner = reason_env_of(env)
-    _check_context_length(inner, policy.context_length)
+    for one in (env, eval_env):
+        if one is not None:
+            _check_context_length(reason_env_of(one), policy.context_length)
     check_guidance(config.method, inner, policy.context_length)
     method = build_method(
         config.method,
@@ -190,14 +192,15 @@ def _build_learner(
 
 
 def _check_context_length(inner: ReasonEnv, context_length: int) -> None:
-    """Raise, before anything is written, if the longest prompt and a response exceed the model."""
-    longest = max(inner.problems, key=lambda problem: len(problem.question))
-    prompt = len(inner.prompt.token_ids(inner.initial_state(longest)))
-    if prompt + inner.rules.max_tokens > context_length:
+    """Raise, before anything is written, if any prompt and a response exceed the model."""
+    limit = context_length - inner.rules.max_tokens
+    found = long_prompts(inner.prompt, inner.problems, inner.codec, limit)
+    if found:
+        longest = max(found, key=lambda name: found[name])
         raise ModelError(
-            f"prompt and response must fit the model's {context_length} tokens, got {prompt} of "
-            f"{longest.problem_id!r} + max_tokens {inner.rules.max_tokens}; lower max_tokens, or "
-            "drop the problem"
+            f"prompt and response must fit the model's {context_length} tokens, got "
+            f"{found[longest]} of {longest!r} + max_tokens {inner.rules.max_tokens}"
+            f"{other_ids(found)}; lower max_tokens, or drop the problem"
         )
 
 

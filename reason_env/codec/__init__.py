@@ -11,7 +11,7 @@ The built-in `ByteCodec` is lossless for every Python string and has 258 ids and
 
 from reason_env.codec.byte_codec import EOS_ID, PAD_ID, ByteCodec
 from reason_env.codec.delimiters import BLANKS, DELIMITERS, delimiter_of
-from reason_env.codec.hugging_face import HuggingFaceCodec
+from reason_env.codec.hugging_face import HuggingFaceCodec, encodable
 from reason_env.codec.load import load_codec
 from reason_env.codec.protocol import Codec, check_token_ids
 from reason_env.codec.steps import has_text, step_ends
@@ -29,6 +29,7 @@ __all__ = [
     "byte_table",
     "check_token_ids",
     "delimiter_of",
+    "encodable",
     "has_text",
     "load_codec",
     "step_ends",

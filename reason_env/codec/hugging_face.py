@@ -71,13 +71,13 @@ class HuggingFaceCodec:
         """Encode the characters; lone surrogates become "?"."""
         if self._continuing is None:
             return self.encode_prompt(text)
-        return tuple(self._continuing.encode(_encodable(text), add_special_tokens=False).ids)
+        return tuple(self._continuing.encode(encodable(text), add_special_tokens=False).ids)
 
     def encode_prompt(self, text: str) -> tuple[int, ...]:
         """Encode the characters of a text that a sequence begins with, as the tokenizer does."""
         return tuple(
             self.tokenizer.encode(
-                _encodable(text), add_special_tokens=False, split_special_tokens=True
+                encodable(text), add_special_tokens=False, split_special_tokens=True
             )
         )
 
@@ -148,7 +148,12 @@ class HuggingFaceCodec:
 _SHORT = "1"
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
+    r"""The text that a tokenizer can take: lone surrogates become "?".
+
+    >>> encodable("a\ud800")
+    'a?'
+    """
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -9,18 +9,13 @@ from typing import Any, cast
 
 from reason_env.codec import Codec
 from reason_env.errors import ConfigError, did_you_mean, shown
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import ProblemSet
 from reason_env.problems import has_split, load_problems
 from reason_env.state import AUTO, PromptTemplate, Template, chosen_name, read_template
 from reason_env.verify import PRESETS, GradeOptions
 
 TRAIN = "train"
 """The split that examples are drawn from."""
-
-
-def longest_problem(problems: ProblemSet) -> Problem:
-    """The problem with the longest question, in bytes."""
-    return max(problems, key=lambda problem: len(problem.question.encode("utf-8", "replace")))
 
 
 def build(kind: Any, given: Any) -> Any:

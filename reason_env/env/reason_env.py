@@ -24,17 +24,17 @@ from reason_env.env.arguments import (
     load_grade_options,
     load_problem_set,
     load_template,
-    longest_problem,
     with_examples,
 )
 from reason_env.env.commitment import commits
 from reason_env.env.info import info_of, render_text
 from reason_env.env.layout import Action, Format, Granularity, Layout
 from reason_env.env.observation import ObservationBuffer
+from reason_env.env.prompt_lengths import long_prompts, other_ids
 from reason_env.env.reward import RewardConfig
 from reason_env.env.start import StartResolver
 from reason_env.env.state_reader import StateReader
-from reason_env.errors import ActionError, ConfigError, RenderModeError
+from reason_env.errors import ActionError, ConfigError, RenderModeError, StateError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.snapshot import (
     Commit,
@@ -209,8 +209,8 @@ class ReasonEnv(gym.Env[Any, Any]):
         self._starts = StartResolver(problems=self.problems, codec=self.codec, rules=self.rules)
         self._grade = partial(grade, options=self.grade_options)
         self._state: ReasonState | None = None
-        # The longest prompt must fit, so that no later reset fails.
-        self._buffer.encode_prompt(self.initial_state(longest_problem(self.problems)))
+        # Every prompt must fit, so that no later reset fails.
+        self._check_prompts()
         self.observation_space, self.action_space = self.layout.spaces(
             self.codec, self._buffer.width
         )
@@ -230,6 +230,16 @@ class ReasonEnv(gym.Env[Any, Any]):
             kwargs.pop("prompt", None)
             spec = replace(spec, kwargs=kwargs)
         self._spec = spec
+
+    def _check_prompts(self) -> None:
+        limit = self.max_prompt_tokens
+        found = long_prompts(self.prompt, self.problems, self.codec, limit)
+        if found:
+            longest = max(found, key=lambda name: found[name])
+            raise StateError(
+                f"prompt of {longest!r}{other_ids(found)} must have at most {limit} tokens, got "
+                f"{found[longest]}; raise max_prompt_tokens or drop the problem"
+            )
 
     @property
     def state(self) -> ReasonState:

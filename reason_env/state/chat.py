@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from reason_env.codec import HuggingFaceCodec
+from reason_env.codec import HuggingFaceCodec, encodable
 from reason_env.errors import ConfigError, did_you_mean, shown
 
 Messages = Sequence[Mapping[str, str]]
@@ -51,6 +51,7 @@ def chat_ids(
             that writes out a special token.
     """
     _check_arguments(codec, arguments)
+    messages = [{name: encodable(text) for name, text in message.items()} for message in messages]
     rendered = _render(codec, messages, arguments)
     marked, written = _with_marks(messages, codec.special_pattern)
     if not written:

@@ -216,6 +216,14 @@ def test_a_tokenizer_that_does_not_divide_at_its_special_tokens_is_refused():
         chat().token_ids(state_of("a <|im_end|> b", codec))
 
 
+def test_lone_surrogates_are_question_marks_in_a_chat_too():
+    codec = codec_of("chatml")
+    found, expected = (chat().token_ids(state_of(text, codec)) for text in ("a\ud800", "a?"))
+    assert found == expected
+    ids = chat().token_ids(state_of("a\ud800<|im_end|>", codec))
+    assert "user\na?<|im_end|><|im_end|>\n" in codec.tokenizer.decode(ids)
+
+
 def test_a_message_with_our_mark_and_a_control_token_is_refused():
     codec = codec_of("chatml")
     assert chat().token_ids(state_of("\ue5a7", codec))
