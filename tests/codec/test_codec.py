@@ -110,6 +110,8 @@ def test_a_blank_line_is_no_step_and_begins_the_next_one():
     assert step_ends(codec, codec.encode("\nab\n\ncd")) == (4,)
     assert step_ends(codec, codec.encode(" \t\r\n\v\f\n")) == ()
     assert step_ends(codec, codec.encode("First..\n\nThen..\n")) == (8, 16)
+    assert ByteCodec(";").ends_step((59,))
+    assert not codec.ends_step((10,))
     # Only white space of ASCII is blank.
     assert step_ends(codec, codec.encode("\u00a0\n")) == (3,)
     assert step_ends(ByteCodec(" ;"), ByteCodec().encode(" ; ;")) == (4,)

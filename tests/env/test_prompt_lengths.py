@@ -81,6 +81,15 @@ def test_an_example_s_own_problem_says_nothing_about_the_other_prompts():
     assert found == {"t/train/1": 16 + 2 + 60 + 45 + 2}
 
 
+def test_the_problem_of_an_example_may_have_the_longest_prompt():
+    problems = problems_of(["7", ""])
+    template = PromptTemplate(
+        examples=({"question": "q7", "response": "4"}, SHOTS[0]), num_examples=1
+    )
+    found = long_prompts(template, problems, CODECS["bytes"], 60)
+    assert found == {"t/train/0": 16 + 2 + 60 + 2 + 2}
+
+
 def test_prompts_far_from_the_limit_are_not_encoded():
     encoded = []
 

@@ -163,11 +163,23 @@ def test_a_question_cannot_open_a_turn_and_examples_neither():
     assert codec.tokenizer.decode(ids).count("7<|im_end|>\n<|im_start|>assistant\n36") == 4
 
 
-def test_white_space_that_a_special_token_takes_away_is_taken_away():
-    codec = codec_of("chatml", rstrip=True, lstrip=True)
-    oracle = codec_of("chatml", rstrip=True, lstrip=True, hide="<|im_end|>")
+@pytest.mark.parametrize("flags", [{"rstrip": True}, {"lstrip": True}])
+def test_white_space_that_a_special_token_takes_away_is_taken_away(flags):
+    codec = codec_of("chatml", **flags)
+    oracle = codec_of("chatml", **flags, hide="<|im_end|>")
     text = " \n 7 <|im_end|> \n 8 \n "
     found, expected = (chat().token_ids(state_of(text, own)) for own in (codec, oracle))
+    assert found == expected
+
+
+@pytest.mark.parametrize(("kind", "style"), KINDS)
+def test_a_chat_that_begins_with_text_is_encoded_as_the_beginning_it_is(kind, style):
+    begins = "{% for m in messages %}{{ 'so ' + m['content'] + '<|im_start|>36' }}{% endfor %}"
+    own = {"kind": kind, "style": style, "template": begins}
+    codec, oracle = codec_of("chatml", **own), codec_of("chatml", **own, hide="<|im_end|>")
+    found, expected = (
+        chat().token_ids(state_of("12 <|im_end|> 3", one)) for one in (codec, oracle)
+    )
     assert found == expected
 
 
