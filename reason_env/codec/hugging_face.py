@@ -22,9 +22,11 @@ class HuggingFaceCodec:
 
     Text round-trips as far as the tokenizer allows: with byte-level tokenizers always, unless they
     normalise (Qwen's compose accents) or have no token for a byte, which they drop (SmolLM2's have
-    none for some control characters and for planes 4 to 11 of Unicode). Text is data: a written-out `<|end|>` encodes to characters,
-    never to the special token. End tokens decode to the empty string and every other special token
-    as it is written: a response `#### 4<|pad|>2` answers `4<|pad|>2`, neither 42 nor 4.
+    none for some control characters and for planes 4 to 11 of Unicode).
+
+    Text is data: a written-out `<|end|>` encodes to characters, never to the special token. End
+    tokens decode to the empty string and every other special token as it is written: a response
+    `#### 4<|pad|>2` answers `4<|pad|>2`, neither 42 nor 4.
     """
 
     def __init__(
