@@ -277,10 +277,11 @@ class Distiller:
             "attention_mask": part.attention_mask_BT,
             "use_cache": False,
         }
-        if weights is None:
-            output = model(**inputs)
-        else:
-            output = torch.func.functional_call(model, dict(weights), args=(), kwargs=inputs)
+        with self.policy.computing():
+            if weights is None:
+                output = model(**inputs)
+            else:
+                output = torch.func.functional_call(model, dict(weights), args=(), kwargs=inputs)
         # Logits at t belong to the token at t + 1; a row never begins with a sampled token.
         logits_nV = output.logits[:, :-1][part.action_mask_BT[:, 1:]]
         logits_nV = logits_nV[:, : self.policy.codec.vocab_size].float() / self.temperature

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from reason_env.agents.engines.config import EngineConfig
+from reason_env.agents.engines.precision import check_precision
 from reason_env.agents.engines.protocol import Engine
 from reason_env.agents.engines.torch_engine import TorchEngine
 from reason_env.agents.engines.vllm import (
@@ -34,12 +35,13 @@ def build_engine(
         vocab_size: Only ids below this number are sampled.
         context_length: Tokens that the model can read.
         max_batch_size: Sequences sampled at once.
-        precision: Of the torch engine; see `TorchEngine`.
+        precision: "float32" or "bf16-mixed"; vLLM computes all of the latter in bfloat16.
 
     Raises:
         ConfigError: The config asks for vLLM, which is missing or of an unsupported version.
         ModelError: The model has an adapter that vLLM cannot serve.
     """
+    check_precision(precision)
     if not config.is_vllm:
         return TorchEngine(
             model, vocab_size=vocab_size, max_batch_size=max_batch_size, precision=precision
@@ -48,7 +50,7 @@ def build_engine(
     if not is_remote:
         installed_version()
     facts = ModelFacts(
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype="bfloat16" if precision == "bf16-mixed" else "float32",
         vocab_size=vocab_size,
         context_length=context_length,
         max_batch_size=max_batch_size,

@@ -30,15 +30,15 @@ from reason_env.agents.engines.fork_cache import (
     kept_rows,
 )
 from reason_env.agents.engines.fused import FusedSampler, why_not_fused
+from reason_env.agents.engines.precision import check_precision, mixed_precision
 from reason_env.agents.engines.protocol import Completion
 from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, uniform_streams
-from reason_env.errors import ConfigError, did_you_mean
+from reason_env.errors import ConfigError
 
 MAX_PREFILL_TOKENS = 4_096
 """Context tokens, padding included, in one forward pass."""
 MIN_FUSED_PARAMETERS = 10_000_000
 """In float32, smaller models use their own forward pass."""
-PRECISIONS = ("float32", "bf16-mixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,7 @@ class TorchEngine:
         Raises:
             ConfigError: `max_batch_size` is below 1, or the precision is unknown.
         """
-        if precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}"
-                + did_you_mean(precision, PRECISIONS)
-            )
+        check_precision(precision)
         if max_batch_size < 1:
             raise ConfigError(
                 f"max_batch_size must be at least 1, got {max_batch_size!r}; 256 suits small models"
@@ -182,10 +178,8 @@ class TorchEngine:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """Enter inference mode, and autocast in bf16-mixed."""
-        is_mixed = self.precision == "bf16-mixed"
-        kind = self.model.device.type
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=is_mixed):
+        """Enter inference mode, in the engine's precision."""
+        with torch.inference_mode(), mixed_precision(self.model, self.precision):
             yield
 
     def _prefill_batches(

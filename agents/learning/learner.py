@@ -15,6 +15,7 @@ Axis letters: B sequences, T tokens. Not covered: several devices.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -69,6 +70,10 @@ class TrainablePolicy(Protocol):
         """Whether a pass runs a prefix that rows share through the model once."""
         ...
 
+    def computing(self) -> AbstractContextManager[None]:
+        """Run the model's forward passes inside the block in the policy's precision."""
+        ...
+
     def mark_updated(self) -> None:
         """Called after each optimizer step; increments the policy version."""
         ...
@@ -120,7 +125,7 @@ class Learner:
         Raises:
             ConfigError: The temperature is not positive, or a loss needs a reference policy or a
                 response budget that is not given.
-            ModelError: No parameter requires a gradient.
+            ModelError: No parameter requires a gradient, or one is in half precision.
         """
         self.policy, self.ref_policy = policy, ref_policy
         self.config = with_learning_rate(config or LearnerConfig(), policy.model)
@@ -139,6 +144,7 @@ class Learner:
                 "the policy's model must have a parameter that requires a gradient, got none; "
                 "unfreeze one"
             )
+        check_trainable(policy.model)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=self._rate,
@@ -433,3 +439,19 @@ def run_shares(run_share: tuple[float, float], num_updates: int) -> Iterator[flo
     begin, end = run_share
     for number in range(num_updates):
         yield begin + (end - begin) * number / num_updates
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Raise if an optimizer would lose updates of the model's weights.
+
+    Raises:
+        ModelError: A parameter that requires a gradient is in half precision.
+    """
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and weight.dtype in (torch.bfloat16, torch.float16):
+            kind = str(weight.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"weights that are trained must be float32, got {kind} in {name!r}, which loses "
+                "most of each update; load the model with dtype=torch.float32, and give the policy "
+                "precision='bf16-mixed' to compute in bfloat16"
+            )

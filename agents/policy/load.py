@@ -8,10 +8,9 @@ import torch
 from reason_env.agents.engines import quiet_transformers
 from reason_env.agents.policy.gguf import SMOLLM2, converted_gguf, smollm2_file
 from reason_env.codec import ByteCodec, Codec, load_codec
-from reason_env.errors import ConfigError, ModelError, did_you_mean, shown
+from reason_env.errors import ConfigError, ModelError, shown
 
 BASE_MODEL_DIR = Path(__file__).parents[1] / "base_model"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CODEC_KEY = "reason_env_codec"
 """Key in a model's config.json; the value "bytes" selects the built-in codec, not a tokenizer."""
 TOKENIZER_FILES = (
@@ -23,16 +22,10 @@ TOKENIZER_FILES = (
 )
 
 
-def load_model(
-    name: str, *, dtype: str = "float32", step_delimiter: str = "\n"
-) -> tuple[Any, Codec]:
-    """Load a model on the CPU, and its codec; see `LanguageModelPolicy.load`."""
-    if dtype not in DTYPES:
-        raise ConfigError(
-            f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}" + did_you_mean(dtype, DTYPES)
-        )
+def load_model(name: str, *, step_delimiter: str = "\n") -> tuple[Any, Codec]:
+    """Load a model on the CPU, in float32, and its codec; see `LanguageModelPolicy.load`."""
     place = _model_place(name)
-    model = _load_weights(name, place, DTYPES[dtype])
+    model = _load_weights(name, place)
     return model, _load_codec_of(place, model.config, step_delimiter)
 
 
@@ -109,13 +102,13 @@ def _model_place(name: str) -> str:
     return name
 
 
-def _load_weights(name: str, place: str, dtype: torch.dtype) -> Any:
+def _load_weights(name: str, place: str) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForCausalLM
 
     try:
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+            return AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(

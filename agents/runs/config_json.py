@@ -35,6 +35,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "ratio_against": "ratio_denominator",
     },
     "Show": {"seed": "problem_seed"},
+    "TrainConfig": {"dtype": "precision"},
     "RRPOConfig": {"seed_policy": "source_choice", "tries_per_wave": "tries_per_round"},
 }
 """Config class -> old name of a field -> current name; subclasses inherit the entry."""

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from reason_env.agents.cpi import CPIConfig
-from reason_env.agents.engines import EngineConfig, SamplingConfig
+from reason_env.agents.engines import EngineConfig, SamplingConfig, check_precision
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name
@@ -48,8 +48,8 @@ class TrainConfig:
     """"base" (the shipped model), a model directory, or a Hugging Face hub name."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
-    dtype: str = "float32"
-    """float32, bfloat16 or float16."""
+    precision: str = "float32"
+    """float32, or bf16-mixed: matrix products in bfloat16, with float32 weights and optimizer."""
     max_batch_size: int = 256
     """Sequences sampled in one batch."""
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -77,6 +77,7 @@ class TrainConfig:
     """Iterations that the run was planned for before each time `--resume` prolonged it."""
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         for name in ("iterations", "problems_per_iteration", "max_batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")

@@ -39,7 +39,7 @@ def _hash(
     config: TrainConfig, policy: LanguageModelPolicy, stream: str, number: int, *parts: str
 ) -> str:
     # The kind of engine counts too: equal seeds do not give equal samples across engines.
-    machine = (config.engine.kind, config.device, config.dtype, config.max_batch_size)
+    machine = (config.engine.kind, config.device, config.precision, config.max_batch_size)
     plain = (*machine, policy.codec.codec_id, config.seed_of(stream, number))
     digest = hashlib.sha256()
     for part in (stream, config_json.dump(config.env), repr(plain), *parts):

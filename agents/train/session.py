@@ -160,7 +160,7 @@ def _load_policy(
     return LanguageModelPolicy.load(
         model,
         device=config.device,
-        dtype=config.dtype,
+        precision=config.precision,
         max_batch_size=config.max_batch_size,
         engine=engine,
         step_delimiter=config.env.step_delimiter,

@@ -47,8 +47,8 @@ class Eval:
     the flags of the environment."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
-    dtype: str = "float32"
-    """float32, bfloat16 or float16."""
+    precision: str = "float32"
+    """float32, or bf16-mixed: matrix products in bfloat16, with float32 weights."""
     max_batch_size: int = 256
     """Sequences sampled in one batch."""
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -94,7 +94,7 @@ def run(words: list[str]) -> None:
     policy = LanguageModelPolicy.load(
         model,
         device=given.device,
-        dtype=given.dtype,
+        precision=given.precision,
         max_batch_size=given.max_batch_size,
         engine=given.engine,
         step_delimiter=env_config.step_delimiter,

@@ -24,7 +24,7 @@ class ModelFacts:
     """Facts about the policy's model that vLLM's settings depend on."""
 
     dtype: str
-    """float32, bfloat16 or float16."""
+    """float32 or bfloat16, in which vLLM holds the weights and computes."""
     vocab_size: int
     """Number of ids in the codec."""
     context_length: int
