@@ -14,6 +14,7 @@ from reason_env.agents.compare import CompareConfig
 from reason_env.agents.methods import RRPOConfig, parts_of
 from reason_env.agents.runs import RunDir, config_json, latest_checkpoint
 from reason_env.agents.train import TrainConfig, build_session, train
+from reason_env.errors import ConfigError
 from reason_env.moved import MOVED
 from reason_env.wrappers import stack_from_json
 
@@ -47,6 +48,18 @@ def test_a_config_of_version_0_1_is_read(path):
     for part in parts_of(config.method):
         if isinstance(part, RRPOConfig):
             assert (part.source_choice, part.tries_per_round) == ("extra", 3)
+
+
+def test_the_precision_of_version_0_1_is_read_unless_its_weights_were_in_half_precision():
+    written = json.loads((WRITTEN / "configs" / "srpo.json").read_text(encoding="utf-8"))
+    assert written["dtype"] == "float32"
+    assert config_json.load(TrainConfig, json.dumps(written)).precision == "float32"
+    for dtype in ("bfloat16", "float16"):
+        with pytest.raises(
+            ConfigError,
+            match=rf"got '{dtype}', in which .* cannot be resumed: .* --model RUN/checkpoints/",
+        ):
+            config_json.load(TrainConfig, json.dumps(written | {"dtype": dtype}))
 
 
 def test_the_comparison_config_of_version_0_1_is_read():

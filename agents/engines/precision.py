@@ -17,7 +17,7 @@ from reason_env.errors import ConfigError, did_you_mean, shown
 
 Precision = Literal["float32", "bf16-mixed"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-HALF_PRECISIONS = ("bfloat16", "float16")
+HALF_PRECISIONS = ("bfloat16", "float16", "bf16", "fp16")
 
 
 def check_precision(precision: str) -> None:
@@ -53,9 +53,10 @@ def mixed_precision(model: Any, precision: str) -> Iterator[None]:
     head = model.get_output_embeddings()
     own_forward, replaced = head.forward, vars(head).get("forward")
 
+    # Whatever an architecture does with its logits stays its own.
     def forward(hidden: Tensor) -> Tensor:
         with torch.autocast(kind, enabled=False):
-            return own_forward(hidden.float())
+            return own_forward(hidden.to(next(head.parameters()).dtype))
 
     head.forward = forward
     try:

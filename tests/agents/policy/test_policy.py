@@ -366,8 +366,6 @@ def test_a_saved_byte_policy_loads_with_equal_log_probs(tmp_path, capsys):
         contexts, SamplingConfig(), seed=1
     )
     assert capsys.readouterr().err == ""
-    half = LanguageModelPolicy.load(str(tmp_path), dtype="bfloat16")
-    assert half.model.dtype == torch.bfloat16
 
 
 def test_a_saved_tokenizer_policy_loads_with_its_tokenizer(tmp_path):
@@ -455,9 +453,14 @@ def test_an_unavailable_device_is_refused(device, message):
         LanguageModelPolicy.load("base", device=device)
 
 
-def test_an_unknown_dtype_is_refused_with_its_near_match():
-    with pytest.raises(ConfigError, match=r"dtype must be one of .*; did you mean 'bfloat16'"):
-        LanguageModelPolicy.load("base", dtype="bfloat")
+def test_half_precision_weights_of_a_directory_become_float32(tmp_path):
+    policy = tiny_policy(dtype=torch.bfloat16)
+    policy.save(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    loaded = LanguageModelPolicy.load(str(tmp_path))
+    assert {weight.dtype for weight in loaded.model.parameters()} == {torch.float32}
+    for one, other in zip(policy.model.parameters(), loaded.model.parameters(), strict=True):
+        assert torch.equal(one.float(), other)
 
 
 def test_a_missing_directory_is_refused(tmp_path):

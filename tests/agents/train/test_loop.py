@@ -91,6 +91,25 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, three_iteratio
         assert (path / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
 
+def test_a_run_in_mixed_precision_samples_learns_and_resumes_to_the_same_bits(tmp_path):
+    config = small(precision="bf16-mixed", iterations=2)
+    whole, rows = run_to_end(config, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        run_to_end(config, tmp_path / "killed", on_row=kill_at(1))
+    again, _ = resumed(tmp_path / "killed")
+    written = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
+    assert written[0] == written[1]
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(again)[name]), name
+        assert value.dtype == torch.float32
+    engine = whole.policy.engine
+    assert whole.policy.precision == engine.precision == "bf16-mixed"
+    assert engine.path == "fused"
+    # Sampler and trainer round the same products.
+    assert 0 < rows[1]["rollout/mismatch_mean"] < 2e-3
+    assert rows[1]["update/num_updates"] == 2
+
+
 def test_a_scheduled_run_resumes_to_the_same_bits_and_a_prolonged_one_follows_the_longer_plan(
     tmp_path,
 ):
