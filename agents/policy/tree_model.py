@@ -103,17 +103,26 @@ def _attended(
 ) -> Tensor:
     """Mix the values of each token's row up to the token, [N, C]."""
     kind = query_NHD.device.type
-    heads = (query_NHD, key_NHD, value_NHD)
-    if torch.is_autocast_enabled(kind):
-        heads = tuple(part.to(torch.get_autocast_dtype(kind)) for part in heads)
-        # On a CPU the sampler too computes attention in float32, of what bfloat16 holds; on a GPU
-        # the fast kernels want bfloat16.
-        if kind == "cpu":
-            heads = tuple(part.float() for part in heads)
+    query_NHD, key_NHD, value_NHD = map(_rounded, (query_NHD, key_NHD, value_NHD))
     with torch.autocast(kind, enabled=False):
-        mixed = [_attention_batch(*heads, part, scale=scale) for part in tree.attention]
+        mixed = [
+            _attention_batch(query_NHD, key_NHD, value_NHD, part, scale=scale)
+            for part in tree.attention
+        ]
     flat = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
     return flat.index_select(0, tree.order_N)
+
+
+def _rounded(heads_NHD: Tensor) -> Tensor:
+    """Round to autocast's type, where it is on; on a CPU, as the sampler, keep that in float32.
+
+    A GPU's fast attention wants the type itself.
+    """
+    kind = heads_NHD.device.type
+    if not torch.is_autocast_enabled(kind):
+        return heads_NHD
+    rounded = heads_NHD.to(torch.get_autocast_dtype(kind))
+    return rounded.float() if kind == "cpu" else rounded
 
 
 def _attention_batch(
