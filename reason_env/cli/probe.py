@@ -33,11 +33,12 @@ def run(words: list[str]) -> None:
         learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)
         engine: EngineConfig = field(default_factory=EngineConfig)
         model: str = "base"
-        """The model: "base", a model directory (also model/ of a checkpoint), or a hub name."""
+        """The model: "base", "smollm2", a model directory (also model/ of a checkpoint), a GGUF
+        file, or a hub name."""
         device: str = "cpu"
         """cpu, cuda, cuda:1, ..."""
-        dtype: str = "float32"
-        """float32, bfloat16 or float16."""
+        precision: str = "float32"
+        """float32, or bf16-mixed: matrix products in bfloat16, with float32 weights."""
         max_batch_size: int = 256
         """Sequences sampled in one batch."""
         group_size: int = 8
@@ -59,7 +60,7 @@ def run(words: list[str]) -> None:
         engine=given.engine,
         model=given.model,
         device=given.device,
-        dtype=given.dtype,
+        precision=given.precision,
         max_batch_size=given.max_batch_size,
         problems_per_iteration=given.problems_per_iteration,
         seed=given.seed,
