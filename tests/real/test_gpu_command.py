@@ -47,13 +47,13 @@ def model_dir(smollm2_dir, tmp_path_factory):
 
 @pytest.fixture
 def problems(tmp_path):
-    """Files of problems whose answer one token gives."""
-    for name, first in (("my.jsonl", 0), ("test.jsonl", 8)):
-        rows = [
-            {"question": f"What is {n % 3} + 0?", "answer": str(n % 3), "solution": "It stays."}
-            for n in range(first, first + 8)
-        ]
-        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    """A file of problems whose answer one token gives."""
+    rows = [
+        {"question": f"What is {n % 3} + 0, number {n}?", "answer": str(n % 3), "solution": "Same."}
+        for n in range(20)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "my.jsonl").write_text(text, encoding="utf-8")
     return tmp_path
 
 
