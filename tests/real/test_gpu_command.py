@@ -49,7 +49,7 @@ def model_dir(smollm2_dir, tmp_path_factory):
 def problems(tmp_path):
     """A file of problems whose answer one token gives."""
     rows = [
-        {"question": f"What is {n % 3} + 0, number {n}?", "answer": str(n % 3), "solution": "Same."}
+        {"question": f"{n % 3} + 0 = ? ({n})", "answer": str(n % 3), "solution": "Same."}
         for n in range(20)
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -82,12 +82,12 @@ def test_the_command_for_a_gpu_learns_and_resumes_on_a_cpu(model_dir, problems, 
     # A random model solves nothing: it first imitates the solutions, by the same flags.
     first = replaced(command, **{"device": "cpu", "model": model_dir, "learning-rate": "3e-3"})
     first[first.index("grpo")] = "sft"
-    cli.main([*first, *small, "--iterations", "10", "--out", "runs/first"])
+    cli.main([*first, *small, "--iterations", "30", "--out", "runs/first"])
     metrics = Path("runs/first/metrics.jsonl").read_text(encoding="utf-8")
     losses = [json.loads(line)["loss/total"] for line in metrics.splitlines()[1:]]
-    assert len(losses) == 10
+    assert len(losses) == 30
     assert losses[-1] < losses[0] - 2
-    start = problems / "runs/first/checkpoints/iteration_000010/model"
+    start = problems / "runs/first/checkpoints/iteration_000030/model"
     cli.main([*replaced(command, device="cpu", model=start), *small, "--out", "runs/second"])
     run, before = problems / "runs/second", load_file(start / "model.safetensors")
     after = weights(run, 2)
