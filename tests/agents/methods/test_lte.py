@@ -164,6 +164,7 @@ class UniformPolicy:
         action_mask_BT=None,
         temperature=1.0,
         with_entropy=False,
+        checkpointing=False,
     ):
         shift = 0.0 * self.model.weight.sum()
         log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
