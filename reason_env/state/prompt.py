@@ -225,7 +225,7 @@ class PromptTemplate:
         if not isinstance(codec, HuggingFaceCodec) or codec.tokenizer.chat_template is None:
             raise ConfigError(
                 f"a chat prompt must have a tokenizer with a chat template, got {codec.codec_id!r};"
-                " use PromptTemplate(kind='plain')"
+                " use a plain template, such as ours or boxed-plain"
             )
         return chat_ids(codec, self.messages(state), self.chat_arguments)
 

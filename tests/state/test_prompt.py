@@ -108,7 +108,7 @@ def test_a_system_message_comes_first_and_only_in_chat():
 
 
 def test_chat_without_a_chat_template_is_refused():
-    message = r"^a chat prompt must have a tokenizer with a chat template, got .*; use PromptTempl"
+    message = r"^a chat prompt must have a tokenizer with a chat template, got .*; use a plain t"
     for codec in (ByteCodec(), chat_codec(None)):
         with pytest.raises(ConfigError, match=message):
             PromptTemplate(kind="chat").token_ids(state_of(codec=codec))
