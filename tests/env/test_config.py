@@ -92,6 +92,9 @@ def test_the_examples_do_not_depend_on_what_is_evaluated(tmp_path):
     few = config.make_bare(CODEC, split="test", size=None).unwrapped
     assert few.prompt == config.make(CODEC).unwrapped.prompt
     assert len(few.problems) == 3
+    one = EnvConfig(problems=config.problems, split="test", size=1, **FEW).make(CODEC).unwrapped
+    assert one.prompt == few.prompt
+    assert len(one.problems) == 1
 
 
 def test_a_single_file_gives_examples_of_other_problems(tmp_path):
