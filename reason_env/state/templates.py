@@ -16,8 +16,8 @@ Sources of the public wordings:
     localisation   SRPO's `_localize_error`, release 67f4a26 (arXiv 2605.25507), in every preset
                    for models that read prose
     partial solution   POPE's system instruction (arXiv 2601.18779, section 4)
-LTE prints its hints as images and ExPO's prompt could not be had; `docs/templates.md` has the
-measurements that chose our words for them.
+LTE prints its hints as images and ExPO's prompt could not be had, so their words are ours;
+`benchmarks/methods/prompt_wordings.py` compares candidates for every kind.
 """
 
 import hashlib
