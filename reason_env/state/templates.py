@@ -319,20 +319,32 @@ _FORMS: dict[str, str] = (
 _BOX = "Please reason step by step, and put your final answer within \\boxed{}."
 _LOCALISATION = (
     "You are tasked with localizing the first erroneous thought in your previous solution to this "
-    "problem.\n\n"
-    "Problem: {question}\n\n"
-    "Your incorrect reasoning chain:\n\n{pieces}\n\n"
-    "The final answer this chain produces is incorrect, therefore at least one step contains an "
-    "error. Find the originating step, not just the symptom.\n\n"
-    "Do NOT re-solve the problem. Commit to exactly ONE step number (1 to {num_steps}). Your "
-    "response MUST end with \\boxed{N} on its own line, where N is the number of the first "
-    "erroneous step.\n"
+    "problem.\n\nProblem: {question}\n\nYour incorrect reasoning chain:\n\n{pieces}\n\nThe final "
+    "answer this chain produces is incorrect \u2014 therefore at least one step contains an error. "
+    "The error you are looking for is the originating step where a key decision or action derailed "
+    "the reasoning, not just the step where the failure ultimately becomes visible. A misread of "
+    "the problem, an unjustified assumption, or a logical flaw can look fine for several follow-on "
+    "steps before it surfaces in the wrong answer. A step is erroneous if you cannot justify its "
+    "claims from the problem statement and earlier verified steps alone. Find the originating "
+    "step, not just the symptom.\n\nDo NOT re-solve the problem. Your ONLY task is to identify the "
+    "step number of that originating error.\n\nRequirements:\n- Commit to exactly ONE step number "
+    "(1 to {num_steps}).\n- Stop at the first step you cannot justify.\n- MANDATORY final line: "
+    "your response MUST end with \\boxed{N} on its own line, where N is the step index (1-indexed)"
+    " of the first erroneous step in the chain above \u2014 NOT the answer to the problem. Do NOT "
+    "add any text after the \\boxed{N}.\n"
+)
+_PARTIAL_SOLUTION = (
+    "You are given a problem and a partial solution. Your task is to carefully study the partial "
+    "response, identify what reasoning or steps are already provided, and then complete the "
+    "solution from where it left off. Ensure your response is logically consistent and leads to a "
+    "complete and correct final answer.\n\nPartial Response:\n{pieces}\nContinue solving the "
+    "problem, starting from where the partial response ends.\n\n"
 )
 _PROSE: dict[str, str] = {
     "answer": "The correct answer is {pieces}. Explain step by step how to get it.\n\n",
     "mistakes": "These answers are wrong: {pieces}. Do not give any of them again, and do not "
     "mention this hint.\n\n",
-    "partial_solution": "Partial solution:\n{pieces}\nContinue from where it ends.\n\n",
+    "partial_solution": _PARTIAL_SOLUTION,
     "instruction": "{pieces}\n\n",
     "text": "Hint: {pieces}\n\n",
     "localisation": _LOCALISATION,
