@@ -176,7 +176,8 @@ def with_examples(
         is_split = has_split(str(problems), TRAIN) or choice.get("hold_out") is not None
         use = TRAIN if is_split else split
         # Every problem, so that the number of problems to sample does not decide the examples.
-        source = load_problem_set(problems, use, **(choice | {"size": None}))
+        every: dict[str, Any] = {**choice, "size": None}
+        source = load_problem_set(problems, use, **every)
     return template.with_examples(tuple(source), source.content_hash)
 
 
