@@ -89,7 +89,7 @@ def projected_log_probs(
     >>> found, entropy = projected_log_probs(
     ...     hidden, weight, None, rows, targets, temperature=1.0, with_entropy=True)
     >>> found.exp(), entropy.exp()
-    (tensor([0.5000, 0.5000]), tensor([2.0000]))
+    (tensor([0.5000, 0.5000]), tensor([2.]))
     """
     device = hidden_NC.device.type
     dtype = (

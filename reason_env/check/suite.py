@@ -70,7 +70,7 @@ def check_reasoning_env(
     >>> env = gym.make("MathReason-v0", problems="inverse", size=30)
     >>> report = check_reasoning_env(env, num_problems=5)
     >>> report.passed, len(report.checks)
-    (True, 9)
+    (True, 10)
     """
     if not isinstance(env, gym.Env):
         return _of_task(env, range(seed, seed + num_problems))

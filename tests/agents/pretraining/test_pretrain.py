@@ -226,8 +226,8 @@ def test_a_localisation_checks_each_step_and_boxes_the_first_wrong_one(name):
         *before, piece = guidance
         with_answer += bool(before)
         assert [(own.kind, own.pieces) for own in before] in ([], [("answer", (problem.answer,))])
-        assert piece.kind == "instruction"
-        *lines, question = piece.pieces[0].split("\n")
+        asked = ReasonState(problem=problem, codec=ByteCodec()).with_guidance(piece)
+        *lines, question, _ = PromptTemplate().guidance_text(asked).split("\n")
         assert question == "First wrong step?"
         steps = [line.partition(" ")[2] for line in lines]
         assert [line.partition(" ")[0] for line in lines] == [

@@ -75,7 +75,7 @@ def test_a_run_that_the_time_ended_goes_on_and_one_that_its_budget_ended_is_over
     assert (session.iteration, session.is_over) == (1, False)
     session, _ = continued(tmp_path / "timed", Limits(), deadline=None)
     assert (session.iteration, session.is_over) == (3, True)
-    config = replace(SMALL, iterations=3, max_generated_tokens=1)
+    config = replace(SMALL, iterations=3, max_generated_tokens=16)
     session = run_to_end(config, tmp_path / "spent")
     assert (session.iteration, session.is_over) == (1, True)
     spent = session.sampled_tokens_total
