@@ -9,7 +9,12 @@ from reason_env.agents.engines.precision import (
     mixed_precision,
 )
 from reason_env.agents.engines.protocol import Completion, Engine
-from reason_env.agents.engines.sampling import Context, SamplingConfig, processed_log_probs
+from reason_env.agents.engines.sampling import (
+    Context,
+    EndRule,
+    SamplingConfig,
+    processed_log_probs,
+)
 from reason_env.agents.engines.torch_engine import TorchEngine, evaluating
 from reason_env.agents.engines.transformers_logging import quiet_transformers
 
@@ -17,6 +22,7 @@ __all__ = [
     "PRECISIONS",
     "Completion",
     "Context",
+    "EndRule",
     "Engine",
     "EngineConfig",
     "MismatchConfig",

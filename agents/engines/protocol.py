@@ -17,7 +17,7 @@ class Completion:
     log_probs: tuple[float, ...]
     """[T], nats, under the distribution sampled from, after temperature, top-k and top-p."""
     is_finished: bool
-    """True if a stop token ended the completion, False if the token limit did."""
+    """True if a stop token ended the completion, False if its context's rule or the limit did."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.log_probs):

@@ -9,7 +9,9 @@ Axis letters: B rows, V vocabulary.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -63,6 +65,18 @@ class SamplingConfig:
         return self.temperature == 0
 
 
+class EndRule(Protocol):
+    """Ends completions that an environment would not read further."""
+
+    def may_end(self, token_id: int) -> bool:
+        """Whether a completion can end with this token; cheap, called for every token."""
+        ...
+
+    def ends(self, token_ids: Sequence[int]) -> bool:
+        """Whether a completion ends with these ids; called only if the last one may end it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """The tokens to condition on, and how many completions to sample after them.
@@ -80,6 +94,9 @@ class Context:
     """Completions to sample."""
     max_new_tokens: int
     """Longest completion in tokens, including a stop token."""
+    end_rule: EndRule | None = field(default=None, compare=False)
+    """Ends a completion before a stop token and the limit. An engine may ignore it, and then
+    samples tokens that the environment drops."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:
@@ -211,6 +228,27 @@ def _draw_in_blocks(logits_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tens
     tokens = block * BLOCK + _search(chosen, share)
     log_probs = logits_BV.gather(-1, tokens) - largest - total.log()
     return tokens[:, 0], log_probs[:, 0]
+
+
+def ended_by_rules(
+    contexts: Sequence[Context], token_ids_ST: Tensor, rows_B: Tensor, steps_B: Tensor
+) -> Tensor:
+    """Return which live sequences end with their newest token by their contexts' rules, bool [B].
+
+    Args:
+        contexts: The context of each live sequence.
+        token_ids_ST: Tokens of all sequences.
+        rows_B: Row of each live sequence in it.
+        steps_B: Column of each live sequence's newest token.
+    """
+    newest = token_ids_ST[rows_B, steps_B].tolist()
+    ended = [
+        (rule := context.end_rule) is not None
+        and rule.may_end(token)
+        and rule.ends(token_ids_ST[rows_B[at], : int(steps_B[at]) + 1].tolist())
+        for at, (context, token) in enumerate(zip(contexts, newest, strict=True))
+    ]
+    return torch.tensor(ended, dtype=torch.bool, device=rows_B.device)
 
 
 def uniform_streams(seed: int, keys: list[tuple[int, int]], length: int) -> Tensor:

@@ -32,7 +32,13 @@ from reason_env.agents.engines.fork_cache import (
 from reason_env.agents.engines.fused import FusedSampler, why_not_fused
 from reason_env.agents.engines.precision import check_precision, mixed_precision
 from reason_env.agents.engines.protocol import Completion
-from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, uniform_streams
+from reason_env.agents.engines.sampling import (
+    Context,
+    SamplingConfig,
+    draw,
+    ended_by_rules,
+    uniform_streams,
+)
 from reason_env.errors import ConfigError
 
 MAX_PREFILL_TOKENS = 4_096
@@ -166,7 +172,9 @@ class TorchEngine:
                 prefill = self._prefill(distinct)
                 for start in range(0, len(sequences), self.max_batch_size):
                     batch = sequences[start : start + self.max_batch_size]
-                    found.update(self._sample_batch(prefill, batch, sampling, seed, is_stop))
+                    found.update(
+                        self._sample_batch(prefill, contexts, batch, sampling, seed, is_stop)
+                    )
         self.num_sampled_tokens += sum(len(item.token_ids) for item in found.values())
         self._num_own_reused += sum(
             context.num_samples * len(context.token_ids) for context in contexts
@@ -255,9 +263,10 @@ class TorchEngine:
         )
         return output.logits[:, -1, : self.vocab_size]
 
-    def _sample_batch(
+    def _sample_batch(  # noqa: PLR0917 - the parts of one call of `sample`
         self,
         prefill: _Prefill,
+        contexts: Sequence[Context],
         batch: list[_Sequence],
         sampling: SamplingConfig,
         seed: int,
@@ -279,6 +288,7 @@ class TorchEngine:
         positions = prefill.mask.sum(-1)[rows][:, None]
         logits = prefill.logits[rows]
         lengths = limits.clone()
+        has_rules = any(context.end_rule is not None for context in contexts)
         live = torch.arange(len(batch), device=device)
         with attending(self.model, cache):
             for step in range(steps):
@@ -286,6 +296,10 @@ class TorchEngine:
                 token_ids[step, live] = tokens
                 log_probs[step, live] = token_log_probs.float()
                 ended = is_stop[tokens] | (limits == step + 1)
+                if has_rules:
+                    own = [contexts[batch[at].context] for at in live.tolist()]
+                    newest = torch.full_like(live, step)
+                    ended |= ended_by_rules(own, token_ids.T, live, newest)
                 num_live = len(live) - int(ended.sum())
                 if num_live < len(live):
                     lengths[live[ended]] = step + 1

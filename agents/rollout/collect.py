@@ -17,6 +17,7 @@ import numpy as np
 
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.policy import Policy
+from reason_env.agents.rollout.ending import EpisodeEnd
 from reason_env.agents.rollout.trajectory import Group, Start, Trajectory
 from reason_env.codec import Codec, step_ends
 from reason_env.env import ReasonEnv, commits, reason_env_of
@@ -153,6 +154,8 @@ def _context(start: Start, inner: ReasonEnv) -> Context:
         token_ids=inner.prompt.token_ids(start.state) + start.state.response,
         num_samples=start.num_samples,
         max_new_tokens=room if start.max_new_tokens is None else min(room, start.max_new_tokens),
+        # An auxiliary reply is read to its own end, past what would end a response.
+        end_rule=None if start.is_auxiliary else EpisodeEnd(start.state, inner.rules),
     )
 
 

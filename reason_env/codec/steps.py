@@ -42,6 +42,18 @@ def step_ends(
     return tuple(ends)
 
 
+def may_end_step(codec: Codec, token_id: int) -> bool:
+    r"""Whether the token closes a step after some ids; cheap, and True rather than wrong.
+
+    >>> may_end_step(ByteCodec(), 10), may_end_step(ByteCodec(), 65)
+    (True, False)
+    """
+    if type(codec) is HuggingFaceCodec:
+        return codec.may_end_step(token_id)
+    text = codec.decode((token_id,))
+    return codec.step_delimiter[-1] in text or text.startswith("\ufffd")
+
+
 def has_text(codec: Codec, token_ids: Sequence[int]) -> bool:
     r"""Whether any of these tokens alone has text other than white space.
 

@@ -33,7 +33,13 @@ from reason_env.agents.engines.fused.weights import (
     is_same,
 )
 from reason_env.agents.engines.protocol import Completion
-from reason_env.agents.engines.sampling import Context, SamplingConfig, draw, uniform_streams
+from reason_env.agents.engines.sampling import (
+    Context,
+    SamplingConfig,
+    draw,
+    ended_by_rules,
+    uniform_streams,
+)
 
 MAX_PREFILL_TOKENS = 4_096
 """Context tokens in one forward pass."""
@@ -94,6 +100,7 @@ class FusedSampler:
         token_ids = torch.zeros((len(wanted), steps), dtype=torch.long, device=device)
         log_probs = torch.zeros((len(wanted), steps), device=device)
         lengths = limits.clone()
+        has_rules = any(context.end_rule is not None for context in contexts)
         before = self.counts.prefilled
         batch = _Batch(self, weights, distinct, wanted, device)
         while batch.fill():
@@ -102,6 +109,9 @@ class FusedSampler:
             token_ids[live, drawn] = tokens
             log_probs[live, drawn] = token_log_probs.float()
             ended = is_stop[tokens] | (limits[live] == drawn + 1)
+            if has_rules:
+                own = [contexts[wanted[at].context] for at in live.tolist()]
+                ended |= ended_by_rules(own, token_ids, live, drawn)
             lengths[live[ended]] = drawn[ended] + 1
             batch.advance(tokens, ended)
         asked = sum(context.num_samples * len(context.token_ids) for context in contexts)
