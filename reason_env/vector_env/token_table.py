@@ -68,13 +68,13 @@ def token_table(codec: Codec) -> TokenTable:
     broken = "" if last.isascii() else "\ufffd"
     texts = [codec.decode((token,)) for token in range(codec.vocab_size)]
     candidates = np.array([last in text or text[:1] == broken != "" for text in texts])
+    is_joined = decodes_by_joining(codec)
     closes = np.zeros(codec.vocab_size, dtype=np.bool_)
-    for token in np.flatnonzero(candidates).tolist():
+    # Where neighbours change a token's text, what it does alone says nothing.
+    for token in np.flatnonzero(candidates & is_joined).tolist():
         closes[token] = codec.ends_step((token,))
     ends = np.zeros(codec.vocab_size, dtype=np.bool_)
     ends[list(codec.end_ids)] = True
-    is_joined = decodes_by_joining(codec)
-    # The delimiter in a token's own text may not be there after the neighbours changed the text.
     has_delimiter = np.array([is_joined and codec.step_delimiter in text for text in texts])
     next_sign = _exact_states(texts) if is_joined else _suspect_states(texts)
     return TokenTable(

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reason_env.codec import ByteCodec, HuggingFaceCodec
@@ -305,6 +305,7 @@ def test_signs_and_characters_split_over_tokens_are_found(
     scripts=st.lists(st.lists(st.integers(1, 13), min_size=1, max_size=14), min_size=2, max_size=2),
     mode=st.sampled_from(MODES[:2]),
 )
+@example(scripts=[[1], [5, 6, 2]], mode="NextStep")  # "##\n" alone has text, after "\n" it is blank
 def test_the_vector_environment_equals_the_sync_one_if_tokens_change_their_neighbours(
     scripts, mode
 ):
