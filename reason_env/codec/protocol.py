@@ -61,7 +61,7 @@ class Codec(Protocol):
     def ends_step(self, step_token_ids: Sequence[int]) -> bool:
         """Whether the last of these ids closes the step that they begin (the others do not).
 
-        If decoding joins the texts of ids, an id that closes a step alone closes it after any others.
+        If decoding joins the texts of ids, an id that closes a step alone always closes one.
         """
         ...
 
