@@ -24,6 +24,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
+from reason_env.agents.engines.sequences import kept_rows
+
 SHARED_PREFIX_MODELS = ("gpt2", "llama", "qwen2", "qwen3")
 """Model types with plain softmax attention, called through transformers' AttentionInterface."""
 IMPLEMENTATION = "reason_env_fork"
@@ -147,17 +149,6 @@ class ForkCache(Cache):
             for layer in self.fork_layers:
                 layer.prefix_keys = layer.prefix_keys[contexts]
                 layer.prefix_values = layer.prefix_values[contexts]
-
-
-def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Tensor:
-    """Return the first `num_rows` rows after moving rows `movers` to `holes`.
-
-    >>> kept_rows(torch.tensor([10, 11, 12, 13]), 2, torch.tensor([1]), torch.tensor([3]))
-    tensor([10, 13])
-    """
-    kept = rows[:num_rows].clone()
-    kept[holes] = rows[movers]
-    return kept
 
 
 def _padding_bias(mask_PL: Tensor) -> Tensor | None:

@@ -230,27 +230,6 @@ def _draw_in_blocks(logits_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tens
     return tokens[:, 0], log_probs[:, 0]
 
 
-def ended_by_rules(
-    contexts: Sequence[Context], token_ids_ST: Tensor, rows_B: Tensor, steps_B: Tensor
-) -> Tensor:
-    """Return which live sequences end with their newest token by their contexts' rules, bool [B].
-
-    Args:
-        contexts: The context of each live sequence.
-        token_ids_ST: Tokens of all sequences.
-        rows_B: Row of each live sequence in it.
-        steps_B: Column of each live sequence's newest token.
-    """
-    newest = token_ids_ST[rows_B, steps_B].tolist()
-    ended = [
-        (rule := context.end_rule) is not None
-        and rule.may_end(token)
-        and rule.ends(token_ids_ST[rows_B[at], : int(steps_B[at]) + 1].tolist())
-        for at, (context, token) in enumerate(zip(contexts, newest, strict=True))
-    ]
-    return torch.tensor(ended, dtype=torch.bool, device=rows_B.device)
-
-
 def uniform_streams(seed: int, keys: list[tuple[int, int]], length: int) -> Tensor:
     """Draw uniform numbers [len(keys), length] from one counter-based stream per key.
 

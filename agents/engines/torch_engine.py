@@ -27,7 +27,6 @@ from reason_env.agents.engines.fork_cache import (
     ForkCache,
     attending,
     can_share_prefixes,
-    kept_rows,
 )
 from reason_env.agents.engines.fused import FusedSampler, why_not_fused
 from reason_env.agents.engines.precision import check_precision, mixed_precision
@@ -36,9 +35,9 @@ from reason_env.agents.engines.sampling import (
     Context,
     SamplingConfig,
     draw,
-    ended_by_rules,
     uniform_streams,
 )
+from reason_env.agents.engines.sequences import completions_by_key, ended_by_rules, kept_rows
 from reason_env.errors import ConfigError
 
 MAX_PREFILL_TOKENS = 4_096
@@ -315,7 +314,9 @@ class TorchEngine:
                 logits = self._logits(
                     tokens[:, None], positions + step, cache, **cache.forward_args(1)
                 )
-        return _completions(keys, token_ids, log_probs, lengths, is_stop)
+        return completions_by_key(
+            keys, token_ids.T, log_probs.T, lengths_S=lengths, is_stop=is_stop
+        )
 
 
 def _joined(caches: list[list[DynamicLayer]]) -> list[DynamicLayer]:
@@ -325,32 +326,6 @@ def _joined(caches: list[list[DynamicLayer]]) -> list[DynamicLayer]:
             first.keys = torch.cat([layer.keys for layer in (first, *others)])
             first.values = torch.cat([layer.values for layer in (first, *others)])
     return caches[0]
-
-
-def _completions(
-    keys: list[tuple[int, int]],
-    token_ids: Tensor,
-    log_probs: Tensor,
-    lengths: Tensor,
-    is_stop: Tensor,
-) -> dict[tuple[int, int], Completion]:
-    """Convert recorded tokens and log-probabilities [steps, rows] to completions by key."""
-    stopped = is_stop[token_ids[lengths - 1, torch.arange(len(keys), device=lengths.device)]]
-    return {
-        key: Completion(
-            token_ids=tuple(tokens[:length]),
-            log_probs=tuple(numbers[:length]),
-            is_finished=is_finished,
-        )
-        for key, tokens, numbers, length, is_finished in zip(
-            keys,
-            token_ids.T.tolist(),
-            log_probs.T.tolist(),
-            lengths.tolist(),
-            stopped.tolist(),
-            strict=True,
-        )
-    }
 
 
 @contextmanager

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from reason_env.agents.engines.sequences import kept_rows
+
 FIRST_COLUMNS = 64
 """Initial number of columns in a buffer; a full buffer doubles."""
 
@@ -354,17 +356,6 @@ class DecodeAttention:
         self._is_in_order = len(rows) == self._pool.size * self._group_size and bool(
             (self._slots == torch.arange(len(rows), device=device)).all()
         )
-
-
-def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Tensor:
-    """Return the first `num_rows` rows after moving rows `movers` to `holes`.
-
-    >>> kept_rows(torch.tensor([10, 11, 12, 13]), 2, torch.tensor([1]), torch.tensor([3]))
-    tensor([10, 13])
-    """
-    kept = rows[:num_rows].clone()
-    kept[holes] = rows[movers]
-    return kept
 
 
 def _bias(lengths: Tensor, width: int) -> Tensor | None:

@@ -17,7 +17,6 @@ from reason_env.agents.engines.fused.attention import (
     KeyShape,
     PrefillAttention,
     Trunk,
-    kept_rows,
 )
 from reason_env.agents.engines.fused.forward import hidden_states, next_logits
 from reason_env.agents.engines.fused.prefix_tree import (
@@ -37,9 +36,9 @@ from reason_env.agents.engines.sampling import (
     Context,
     SamplingConfig,
     draw,
-    ended_by_rules,
     uniform_streams,
 )
+from reason_env.agents.engines.sequences import completions_by_key, ended_by_rules, kept_rows
 
 MAX_PREFILL_TOKENS = 4_096
 """Context tokens in one forward pass."""
@@ -116,7 +115,11 @@ class FusedSampler:
             batch.advance(tokens, ended)
         asked = sum(context.num_samples * len(context.token_ids) for context in contexts)
         self.counts.reused += asked - (self.counts.prefilled - before)
-        return _completions(contexts, keys, token_ids, log_probs, lengths, is_stop)
+        found = completions_by_key(keys, token_ids, log_probs, lengths_S=lengths, is_stop=is_stop)
+        return [
+            tuple(found[index, sample] for sample in range(context.num_samples))
+            for index, context in enumerate(contexts)
+        ]
 
     def _current_weights(self) -> FusedWeights:
         """Return the weights, made again if the model's parameters changed."""
@@ -290,35 +293,3 @@ def _parts(
         parts[-1].append(graft)
         total += count
     return parts
-
-
-def _completions(  # noqa: PLR0917 - the arrays of one result
-    contexts: Sequence[Context],
-    keys: list[tuple[int, int]],
-    token_ids: Tensor,
-    log_probs: Tensor,
-    lengths: Tensor,
-    is_stop: Tensor,
-) -> list[tuple[Completion, ...]]:
-    """Convert recorded tokens and log-probabilities [sequences, steps] to completions."""
-    rows = torch.arange(len(keys), device=lengths.device)
-    stopped = is_stop[token_ids[rows, lengths - 1]]
-    found = {
-        key: Completion(
-            token_ids=tuple(tokens[:length]),
-            log_probs=tuple(numbers[:length]),
-            is_finished=is_finished,
-        )
-        for key, tokens, numbers, length, is_finished in zip(
-            keys,
-            token_ids.tolist(),
-            log_probs.tolist(),
-            lengths.tolist(),
-            stopped.tolist(),
-            strict=True,
-        )
-    }
-    return [
-        tuple(found[index, sample] for sample in range(context.num_samples))
-        for index, context in enumerate(contexts)
-    ]

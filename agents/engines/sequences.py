@@ -1,0 +1,80 @@
+"""The sequences that are sampled together: which end, which rows stay, what each became.
+
+Axis letters: S sequences, B live sequences, T tokens, V vocabulary.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from reason_env.agents.engines.protocol import Completion
+from reason_env.agents.engines.sampling import Context
+
+
+def ended_by_rules(
+    contexts: Sequence[Context], token_ids_ST: Tensor, rows_B: Tensor, steps_B: Tensor
+) -> Tensor:
+    """Return which live sequences end with their newest token by their contexts' rules, bool [B].
+
+    Args:
+        contexts: The context of each live sequence.
+        token_ids_ST: Tokens of all sequences.
+        rows_B: Row of each live sequence in it.
+        steps_B: Column of each live sequence's newest token.
+    """
+    newest = token_ids_ST[rows_B, steps_B].tolist()
+    ended = [
+        (rule := context.end_rule) is not None
+        and rule.may_end(token)
+        and rule.ends(token_ids_ST[rows_B[at], : int(steps_B[at]) + 1].tolist())
+        for at, (context, token) in enumerate(zip(contexts, newest, strict=True))
+    ]
+    return torch.tensor(ended, dtype=torch.bool, device=rows_B.device)
+
+
+def kept_rows(rows: Tensor, num_rows: int, holes: Tensor, movers: Tensor) -> Tensor:
+    """Return the first `num_rows` rows after moving rows `movers` to `holes`.
+
+    >>> kept_rows(torch.tensor([10, 11, 12, 13]), 2, torch.tensor([1]), torch.tensor([3]))
+    tensor([10, 13])
+    """
+    kept = rows[:num_rows].clone()
+    kept[holes] = rows[movers]
+    return kept
+
+
+def completions_by_key(
+    keys: Sequence[tuple[int, int]],
+    token_ids_ST: Tensor,
+    log_probs_ST: Tensor,
+    *,
+    lengths_S: Tensor,
+    is_stop: Tensor,
+) -> dict[tuple[int, int], Completion]:
+    """Convert recorded tokens and log-probabilities to completions.
+
+    Args:
+        keys: Context and sample index of each sequence.
+        token_ids_ST: Arbitrary after each sequence's length.
+        log_probs_ST: Nats.
+        lengths_S: Sampled tokens of each sequence, at least 1.
+        is_stop: Whether an id is a stop token, bool [V].
+    """
+    rows = torch.arange(len(keys), device=lengths_S.device)
+    stopped = is_stop[token_ids_ST[rows, lengths_S - 1]]
+    return {
+        key: Completion(
+            token_ids=tuple(tokens[:length]),
+            log_probs=tuple(numbers[:length]),
+            is_finished=is_finished,
+        )
+        for key, tokens, numbers, length, is_finished in zip(
+            keys,
+            token_ids_ST.tolist(),
+            log_probs_ST.tolist(),
+            lengths_S.tolist(),
+            stopped.tolist(),
+            strict=True,
+        )
+    }
