@@ -31,6 +31,7 @@ def refused(capsys):
         assert status == 2, error
         lines = error.strip().splitlines()
         assert len(lines) == 1, lines
+        assert "Traceback" not in error
         return lines[0]
 
     return call

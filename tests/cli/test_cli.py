@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from reason_env import cli
 from reason_env.errors import ConfigError
 
 ROWS = [
@@ -15,147 +14,122 @@ ROWS = [
 ]
 
 
-def run(capsys, *words):
-    """Run one command; return exit status, standard output and standard error."""
-    status = 0
-    try:
-        cli.main(list(words))
-    except SystemExit as stop:
-        status = stop.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
 def write_rows(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
-def refused(capsys, *words):
-    """Run a command that must fail; return its one-line error."""
-    status, _, error = run(capsys, *words)
-    assert status == 2
-    lines = error.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert "Traceback" not in error
-    return lines[0]
+def test_a_wrong_command_gets_the_near_match(refused):
+    assert "no command 'trian'; did you mean 'train'?" in refused("trian")
 
 
-def test_a_wrong_command_gets_the_near_match(capsys):
-    assert "no command 'trian'; did you mean 'train'?" in refused(capsys, "trian")
+def test_a_wrong_method_gets_the_near_match(refused):
+    assert "no method 'grop'; did you mean 'grpo'?" in refused("train", "grop")
 
 
-def test_a_wrong_method_gets_the_near_match(capsys):
-    assert "no method 'grop'; did you mean 'grpo'?" in refused(capsys, "train", "grop")
+def test_train_without_a_method_lists_the_methods(refused):
+    assert "must name a method, one of grpo, rrpo" in refused("train", "--problems", "chain")
 
 
-def test_train_without_a_method_lists_the_methods(capsys):
-    assert "must name a method, one of grpo, rrpo" in refused(
-        capsys, "train", "--problems", "chain"
-    )
-
-
-def test_a_wrong_problem_source_gets_the_near_match(capsys):
-    line = refused(capsys, "train", "grpo", "--problems", "chian")
+def test_a_wrong_problem_source_gets_the_near_match(refused):
+    line = refused("train", "grpo", "--problems", "chian")
     assert "no problem source 'chian'" in line
     assert "did you mean 'chain'?" in line
 
 
-def test_a_missing_problem_file_gives_a_one_line_error(capsys, tmp_path):
-    line = refused(capsys, "train", "grpo", "--problems", str(tmp_path / "none.jsonl"))
+def test_a_missing_problem_file_gives_a_one_line_error(refused, tmp_path):
+    line = refused("train", "grpo", "--problems", str(tmp_path / "none.jsonl"))
     assert "none.jsonl" in line
 
 
-def test_an_empty_problem_file_gives_a_one_line_error(capsys, tmp_path):
+def test_an_empty_problem_file_gives_a_one_line_error(refused, tmp_path):
     path = write_rows(tmp_path / "empty.jsonl", [])
-    assert "empty.jsonl" in refused(capsys, "train", "grpo", "--problems", path)
+    assert "empty.jsonl" in refused("train", "grpo", "--problems", path)
 
 
-def test_a_group_size_of_one_gives_a_one_line_error(capsys):
-    line = refused(capsys, "train", "grpo", "--group-size", "1")
+def test_a_group_size_of_one_gives_a_one_line_error(refused):
+    line = refused("train", "grpo", "--group-size", "1")
     assert "group_size must be at least 2, got 1" in line
 
 
-def test_a_prompt_longer_than_the_context_gives_a_one_line_error(capsys, tmp_path):
+def test_a_prompt_longer_than_the_context_gives_a_one_line_error(refused, tmp_path):
     path = write_rows(tmp_path / "long.jsonl", [{"question": "why? " * 900, "answer": "36"}])
-    line = refused(capsys, "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"))
+    line = refused("train", "grpo", "--problems", path, "--out", str(tmp_path / "run"))
     assert "prompt of 'long/train/0' must have at most 1024 tokens, got 4502" in line
     line = refused(
-        capsys, "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"),
+        "train", "grpo", "--problems", path, "--out", str(tmp_path / "run"),
         "--max-prompt-tokens", "5000",
     )  # fmt: skip
     assert "must fit the model's 2048 tokens, got 4502 of 'long/train/0' + max_tokens 256" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_directory_without_a_tokenizer_gives_a_one_line_error(capsys, tmp_path):
+def test_a_model_directory_without_a_tokenizer_gives_a_one_line_error(refused, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    line = refused(capsys, "eval", "--model", str(tmp_path))
+    line = refused("eval", "--model", str(tmp_path))
     assert str(tmp_path) in line
 
 
-def test_an_unknown_flag_exits_with_status_2(capsys):
-    status, _, error = run(capsys, "train", "grpo", "--iteration", "3")
+def test_an_unknown_flag_exits_with_status_2(command):
+    status, _, error = command("train", "grpo", "--iteration", "3")
     assert status == 2
     assert "reason-env train grpo has no flag --iteration; did you mean --iterations?" in error
 
 
-def test_resume_with_another_flag_is_refused(capsys, tmp_path):
-    line = refused(capsys, "train", "grpo", "--resume", str(tmp_path), "--group-size", "3")
+def test_resume_with_another_flag_is_refused(refused, tmp_path):
+    line = refused("train", "grpo", "--resume", str(tmp_path), "--group-size", "3")
     assert (
         "--resume must be the only flag except --iterations, --max-generated-tokens, --max-minutes,"
         " got --group-size too; a run keeps its settings"
     ) in line
 
 
-def test_resuming_a_directory_without_a_run_gives_a_one_line_error(capsys, tmp_path):
-    assert "config.json" in refused(capsys, "train", "grpo", "--resume", str(tmp_path))
+def test_resuming_a_directory_without_a_run_gives_a_one_line_error(refused, tmp_path):
+    assert "config.json" in refused("train", "grpo", "--resume", str(tmp_path))
 
 
-def test_a_run_directory_is_never_written_over(capsys, tmp_path):
+def test_a_run_directory_is_never_written_over(refused, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    line = refused(capsys, "train", "grpo", "--out", str(tmp_path))
+    line = refused("train", "grpo", "--out", str(tmp_path))
     assert "must not hold a run already" in line
 
 
-def test_a_directory_with_foreign_files_is_not_written_into(capsys, tmp_path):
+def test_a_directory_with_foreign_files_is_not_written_into(refused, tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    line = refused(capsys, "train", "grpo", "--out", str(tmp_path))
+    line = refused("train", "grpo", "--out", str(tmp_path))
     assert "--out must be a new or empty directory, got" in line
     assert "which holds 'thesis.tex'; give another --out" in line
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_an_environment_flag_together_with_a_spec_is_refused_even_at_its_default(capsys):
+def test_an_environment_flag_together_with_a_spec_is_refused_even_at_its_default(refused):
     for method in ("grpo", "cpi"):
-        line = refused(capsys, "train", method, "--env", "spec.json", "--max-tokens", "256")
+        line = refused("train", method, "--env", "spec.json", "--max-tokens", "256")
         assert (
             "--env must replace every flag of the environment, got --max-tokens too; change" in line
         )
 
 
-def test_a_config_of_another_method_is_refused(capsys, tmp_path):
+def test_a_config_of_another_method_is_refused(refused, tmp_path):
     from reason_env.agents.methods import method_config
     from reason_env.agents.runs import config_json
     from reason_env.agents.train import TrainConfig
 
     path = tmp_path / "config.json"
     path.write_text(config_json.dump(TrainConfig(method=method_config("srpo+lte"))))
-    line = refused(capsys, "train", "grpo", "--from-config", str(path))
+    line = refused("train", "grpo", "--from-config", str(path))
     assert "--from-config must name a config of 'grpo', got one of 'srpo+lte'" in line
     assert f"reason-env train srpo+lte --from-config {path}" in line
 
 
-def test_a_refused_run_leaves_no_directory_that_blocks_the_next(capsys, tmp_path, monkeypatch):
+def test_a_refused_run_leaves_no_directory_that_blocks_the_next(refused, tmp_path, monkeypatch):
     file = write_rows(tmp_path / "mine.jsonl", ROWS)
     out = tmp_path / "run"
     words = ("train", "pope", "--problems", file)
-    assert "must have problems with a reference solution" in refused(
-        capsys, *words, "--out", str(out)
-    )
+    assert "must have problems with a reference solution" in refused(*words, "--out", str(out))
     assert not out.exists()
     monkeypatch.chdir(tmp_path)
-    assert "must have problems with a reference solution" in refused(capsys, *words)
+    assert "must have problems with a reference solution" in refused(*words)
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -176,7 +150,7 @@ GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
     reason="no ../shared/data/gsm8k beside the project: nothing is trained on GSM8K",
 )
 @pytest.mark.parametrize("method", ["grpo", "rrpo", "srpo", "pope", "lte", "expo"])
-def test_every_method_trains_on_gsm8k_and_its_token_counts_add_up(method, capsys, tmp_path):
+def test_every_method_trains_on_gsm8k_and_its_token_counts_add_up(method, command, tmp_path):
     small = {
         "problems": str(GSM8K),
         "size": 6,
@@ -190,7 +164,7 @@ def test_every_method_trains_on_gsm8k_and_its_token_counts_add_up(method, capsys
         "out": tmp_path / "run",
     } | ({"hard-samples": 2, "probe-samples": 1} if method == "pope" else {})
     flags = [str(word) for name, value in small.items() for word in (f"--{name}", value)]
-    status, _, error = run(capsys, "train", method, *flags)
+    status, _, error = command("train", method, *flags)
     assert status == 0, error
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     first, *rows = map(json.loads, lines)
@@ -209,60 +183,60 @@ def test_every_method_trains_on_gsm8k_and_its_token_counts_add_up(method, capsys
         assert 0 <= row["advantage/groups_without_signal_fraction"] <= 1
 
 
-def test_problems_list_names_every_source(capsys):
-    status, text, _ = run(capsys, "problems", "list")
+def test_problems_list_names_every_source(command):
+    status, text, _ = command("problems", "list")
     assert status == 0
     assert [line.split()[0] for line in text.splitlines()][:2] == ["chain", "inverse"]
 
 
-def test_problems_show_prints_reference_steps_and_answer(capsys):
-    status, text, _ = run(capsys, "problems", "show", "chain", "--count", "1", "--levels", "2", "2")
+def test_problems_show_prints_reference_steps_and_answer(command):
+    status, text, _ = command("problems", "show", "chain", "--count", "1", "--levels", "2", "2")
     assert status == 0
     assert "answer: " in text
     assert re.search(r"[A-Z]:\d[-+*]\d [xyz]=\d", text)
     assert "4,000 problems, content hash" in text
 
 
-def test_play_takes_typed_steps_and_steps_back(capsys, monkeypatch):
+def test_play_takes_typed_steps_and_steps_back(command, monkeypatch):
     typed = iter(["A:wrong", ":back", "#### 588"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    status, text, _ = run(
-        capsys, "play", "--problems", "inverse", "--problem", "inverse/train/0", "--split", "train"
+    status, text, _ = command(
+        "play", "--problems", "inverse", "--problem", "inverse/train/0", "--split", "train"
     )
     assert status == 0
     assert "(back at step 1)" in text
     assert "correct" in text
 
 
-def test_play_ends_at_the_end_of_the_input(capsys, monkeypatch):
+def test_play_ends_at_the_end_of_the_input(command, monkeypatch):
     def end(prompt):
         raise EOFError
 
     monkeypatch.setattr("builtins.input", end)
-    status, text, _ = run(capsys, "play", "--problems", "chain")
+    status, text, _ = command("play", "--problems", "chain")
     assert status == 0
     assert "no_answer" in text
 
 
-def test_play_lets_the_base_model_write_and_shows_the_verdict(capsys):
-    status, text, _ = run(capsys, "play", "--problems", "chain", "--model", "base")
+def test_play_lets_the_base_model_write_and_shows_the_verdict(command):
+    status, text, _ = command("play", "--problems", "chain", "--model", "base")
     assert status == 0
     assert "reward" in text
     assert "answer: " in text
 
 
-def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_path):
+def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(command, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl", ROWS)
     flags = ["--problems", path, "--iterations", "2", "--problems-per-iteration", "2"]
     flags += ["--group-size", "2", "--max-tokens", "16"]
     first, second = tmp_path / "first", tmp_path / "second"
-    status, text, _ = run(capsys, "train", "grpo", *flags, "--out", str(first))
+    status, text, _ = command("train", "grpo", *flags, "--out", str(first))
     assert status == 0
     assert "mine.jsonl has no test split" in text
     assert "learning rate 0.0002 (default for all of 0.8 M parameters), constant" in text
     assert json.loads((first / "config.json").read_text())["learner"]["learning_rate"] == 2e-4
     config = str(first / "config.json")
-    status, _, _ = run(capsys, "train", "grpo", "--from-config", config, "--out", str(second))
+    status, _, _ = command("train", "grpo", "--from-config", config, "--out", str(second))
     assert status == 0
     for name in ("config.json", "metrics.jsonl"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -272,7 +246,7 @@ def test_train_on_a_file_writes_a_run_that_its_own_config_repeats(capsys, tmp_pa
     assert (first / "report.html").stat().st_size > 10_000
 
 
-def test_grade_shows_outcomes_and_where_a_peer_disagrees(capsys, tmp_path):
+def test_grade_shows_outcomes_and_where_a_peer_disagrees(command, tmp_path):
     rows = [
         {"text": r"\boxed{36}", "gold": "36"},
         {"text": r"\boxed{35}", "gold": "36"},
@@ -281,7 +255,7 @@ def test_grade_shows_outcomes_and_where_a_peer_disagrees(capsys, tmp_path):
     ]
     path = write_rows(tmp_path / "responses.jsonl", rows)
     flags = ["--response", "text", "--answer", "gold", "--against", "math_verify"]
-    status, text, _ = run(capsys, "grade", path, *flags)
+    status, text, _ = command("grade", path, *flags)
     assert status == 0
     cells = [line.split() for line in text.splitlines()]
     counts = {row[0]: row[1] for row in cells if len(row) == 3}
@@ -290,55 +264,55 @@ def test_grade_shows_outcomes_and_where_a_peer_disagrees(capsys, tmp_path):
     assert "the other grader accepts it" in text
 
 
-def test_grade_reports_mistakes_in_one_line(capsys, tmp_path):
+def test_grade_reports_mistakes_in_one_line(refused, tmp_path):
     path = write_rows(tmp_path / "responses.jsonl", [{"respones": "36", "answer": "36"}])
-    assert "must name a .jsonl file" in refused(capsys, "grade")
-    assert "none.jsonl" in refused(capsys, "grade", str(tmp_path / "none.jsonl"))
-    assert "did you mean 'respones'?" in refused(capsys, "grade", path)
-    line = refused(capsys, "grade", path, "--response", "respones", "--grading", "stric")
+    assert "must name a .jsonl file" in refused("grade")
+    assert "none.jsonl" in refused("grade", str(tmp_path / "none.jsonl"))
+    assert "did you mean 'respones'?" in refused("grade", path)
+    line = refused("grade", path, "--response", "respones", "--grading", "stric")
     assert "did you mean 'strict'?" in line
 
 
-def test_columns_of_a_file_are_mapped_by_name(capsys, tmp_path):
+def test_columns_of_a_file_are_mapped_by_name(command, tmp_path):
     rows = [{"problem": "What is 12*3?", "final": "36"}]
     path = write_rows(tmp_path / "mine.jsonl", rows)
     flags = ["--problems", path, "--iterations", "1", "--problems-per-iteration", "1"]
     flags += ["--group-size", "2", "--max-tokens", "8", "--out", str(tmp_path / "run")]
-    status, _, _ = run(
-        capsys, "train", "grpo", *flags, "--columns", "question", "problem", "answer", "final"
+    status, _, _ = command(
+        "train", "grpo", *flags, "--columns", "question", "problem", "answer", "final"
     )
     assert status == 0
 
 
-def test_check_puts_an_environment_through_the_quality_suite(capsys):
-    status, text, _ = run(capsys, "check", "MathReason-v0", "--num-problems", "3")
+def test_check_puts_an_environment_through_the_quality_suite(command, refused):
+    status, text, _ = command("check", "MathReason-v0", "--num-problems", "3")
     assert status == 0
     assert "ok       fork law" in text
-    assert "did you mean: `mathreason`?" in refused(capsys, "check", "MathReson-v0").lower()
-    assert "must be a stack on ReasonEnv" in refused(capsys, "check", "CartPole-v1")
+    assert "did you mean: `mathreason`?" in refused("check", "MathReson-v0").lower()
+    assert "must be a stack on ReasonEnv" in refused("check", "CartPole-v1")
 
 
-def test_tabular_lists_its_settings_and_writes_rows_and_a_figure(capsys, tmp_path):
-    status, text, _ = run(capsys, "tabular")
+def test_tabular_lists_its_settings_and_writes_rows_and_a_figure(command, refused, tmp_path):
+    status, text, _ = command("tabular")
     assert status == 0
     assert "curriculum" in text
     flags = ["--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
-    status, _, _ = run(capsys, "tabular", "curriculum", *flags)
+    status, _, _ = command("tabular", "curriculum", *flags)
     assert status == 0
     assert (tmp_path / "curriculum.csv").read_text().count("\n") == 7
     assert (tmp_path / "curriculum.png").stat().st_size > 1000
-    line = refused(capsys, "tabular", "curiculum")
+    line = refused("tabular", "curiculum")
     assert "did you mean 'curriculum'?" in line
 
 
 def test_tabular_without_matplotlib_writes_rows_and_says_how_to_get_figures(
-    capsys, tmp_path, monkeypatch
+    command, tmp_path, monkeypatch
 ):
     from reason_env.agents.tabular.ablations import figures, setting
 
     monkeypatch.setattr(figures, "find_spec", lambda name: None)
     flags = ["--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
-    status, text, error = run(capsys, "tabular", "curriculum", *flags)
+    status, text, error = command("tabular", "curriculum", *flags)
     assert (status, error) == (0, "")
     assert text.endswith("no figures without matplotlib: pip install 'reason-env[figures]'\n")
     assert [path.name for path in tmp_path.iterdir()] == ["curriculum.csv"]
@@ -346,7 +320,7 @@ def test_tabular_without_matplotlib_writes_rows_and_says_how_to_get_figures(
         figures.write(setting("curriculum").draw, [], tmp_path / "curriculum.png")
 
 
-def test_an_experiment_s_environment_is_one_spec_file(capsys, tmp_path):
+def test_an_experiment_s_environment_is_one_spec_file(command, refused, tmp_path):
     import gymnasium as gym
 
     from reason_env.wrappers.prefix_rollin import PrefixRollin
@@ -356,27 +330,25 @@ def test_an_experiment_s_environment_is_one_spec_file(capsys, tmp_path):
     spec.write_text(PrefixRollin(env, fraction=(0.5, 0.5)).spec.to_json())
     flags = ["--env", str(spec), "--iterations", "1", "--problems-per-iteration", "2"]
     flags += ["--eval.num-problems", "4", "--group-size", "2"]
-    status, text, _ = run(capsys, "train", "grpo", *flags, "--out", str(tmp_path / "run"))
+    status, text, _ = command("train", "grpo", *flags, "--out", str(tmp_path / "run"))
     assert status == 0
     assert "before" in text
     lines = (tmp_path / "run" / "episodes" / "iteration_000001.jsonl").read_text().splitlines()
     assert all(json.loads(line)["start_tokens"] == 20 for line in lines)
-    line = refused(capsys, "train", "grpo", "--env", str(spec), "--problems", "inverse")
+    line = refused("train", "grpo", "--env", str(spec), "--problems", "inverse")
     assert "must replace every flag of the environment, got --problems too" in line
     foreign = json.loads(spec.read_text())
     foreign["additional_wrappers"][0] |= {"name": "system", "entry_point": "os:system"}
     spec.write_text(json.dumps(foreign))
-    line = refused(capsys, "train", "grpo", "--env", str(spec))
+    line = refused("train", "grpo", "--env", str(spec))
     assert "wrappers must be ours or Gymnasium's, got 'system'" in line
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     config["env"]["stack"] = json.dumps(foreign)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    line = refused(capsys, "train", "grpo", "--from-config", str(tmp_path / "config.json"))
+    line = refused("train", "grpo", "--from-config", str(tmp_path / "config.json"))
     assert "wrappers must be ours or Gymnasium's, got 'system'" in line
     spec.write_text("{}")
-    assert "must be JSON as env.spec.to_json()" in refused(
-        capsys, "train", "grpo", "--env", str(spec)
-    )
+    assert "must be JSON as env.spec.to_json()" in refused("train", "grpo", "--env", str(spec))
 
 
 def save_small_model(directory):
@@ -410,30 +382,32 @@ def save_small_model(directory):
     return str(directory)
 
 
-def test_a_hugging_face_model_trains_through_its_own_tokenizer_and_chat_template(capsys, tmp_path):
+def test_a_hugging_face_model_trains_through_its_own_tokenizer_and_chat_template(
+    command, capsys, tmp_path
+):
     model = save_small_model(tmp_path / "model")
     capsys.readouterr()
     path = write_rows(tmp_path / "mine.jsonl", ROWS)
     flags = ["--problems", path, "--iterations", "1", "--problems-per-iteration", "2"]
     flags += ["--model", model, "--prompt", "chat", "--max-tokens", "12", "--system", "Be exact."]
-    status, text, error = run(capsys, "train", "grpo", *flags, "--out", str(tmp_path / "run"))
+    status, text, error = command("train", "grpo", *flags, "--out", str(tmp_path / "run"))
     assert (status, error) == (0, "")
     assert "iteration   1/1" in text
     trained = tmp_path / "run" / "checkpoints" / "iteration_000001" / "model"
-    status, text, _ = run(
-        capsys, "eval", "--model", str(trained), "--problems", path, "--prompt", "chat",
+    status, text, _ = command(
+        "eval", "--model", str(trained), "--problems", path, "--prompt", "chat",
         "--max-tokens", "12", "--samples", "2", "--k", "2",
     )  # fmt: skip
     assert status == 0
     assert "pass@2" in text
 
 
-def test_training_a_model_without_a_tokenizer_is_refused(capsys, tmp_path):
+def test_training_a_model_without_a_tokenizer_is_refused(refused, capsys, tmp_path):
     model = save_small_model(tmp_path / "model")
     capsys.readouterr()
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (tmp_path / "model" / name).unlink(missing_ok=True)
-    line = refused(capsys, "train", "grpo", "--model", model, "--out", str(tmp_path / "run"))
+    line = refused("train", "grpo", "--model", model, "--out", str(tmp_path / "run"))
     assert "must hold a tokenizer" in line
 
 
@@ -455,7 +429,7 @@ def test_the_console_script_reports_a_mistake_without_a_traceback():
         (["problems", "list", "--help"], "problems show SOURCE"),
     ],
 )
-def test_a_command_without_its_first_word_has_help(capsys, words, shown):
-    status, text, _ = run(capsys, *words)
+def test_a_command_without_its_first_word_has_help(command, words, shown):
+    status, text, _ = command(*words)
     assert status == 0
     assert shown in text

@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from reason_env import cli
 from reason_env.agents.probe import ProbeReport, page
 
 FLAGS = (
@@ -11,18 +10,8 @@ FLAGS = (
 ).split()
 
 
-def run(capsys, *words):
-    status = 0
-    try:
-        cli.main(list(words))
-    except SystemExit as stop:
-        status = stop.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def test_a_probe_writes_a_page_and_its_figures_and_prints_what_to_run_next(capsys, tmp_path):
-    status, printed, _ = run(capsys, "probe", *FLAGS, "--out", str(tmp_path / "p"))
+def test_a_probe_writes_a_page_and_its_figures_and_prints_what_to_run_next(command, tmp_path):
+    status, printed, _ = command("probe", *FLAGS, "--out", str(tmp_path / "p"))
     assert status == 0
     report = ProbeReport.from_json((tmp_path / "p" / "probe.json").read_text())
     assert report.settings["env"]["levels"] == [1, 2]
@@ -36,9 +25,9 @@ def test_a_probe_writes_a_page_and_its_figures_and_prints_what_to_run_next(capsy
     assert f"page: {tmp_path / 'p' / 'probe.html'}" in printed
 
 
-def test_a_probe_without_a_directory_is_named_by_model_and_problems(capsys, tmp_path, monkeypatch):
+def test_a_probe_without_a_directory_is_named_by_model_and_problems(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(capsys, "probe", *FLAGS)[0] == 0
+    assert command("probe", *FLAGS)[0] == 0
     data = json.loads((tmp_path / "runs" / "probe-base-precedence" / "probe.json").read_text())
     assert data["format"] == 1
 
@@ -53,8 +42,8 @@ def test_a_probe_without_a_directory_is_named_by_model_and_problems(capsys, tmp_
         (("--minuts", "3"), "--minutes"),
     ],
 )
-def test_a_mistake_is_one_line(capsys, words, message):
-    status, _, error = run(capsys, "probe", *words)
+def test_a_mistake_is_one_line(command, words, message):
+    status, _, error = command("probe", *words)
     assert status == 2
     assert message in error
     assert len(error.strip().splitlines()) == 1

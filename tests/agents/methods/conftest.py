@@ -1,10 +1,15 @@
-"""A run that stops in its second iteration and is resumed, to test the state of methods."""
+"""A run that is resumed, to test the state of methods; a policy whose likelihoods are known."""
+
+import math
 
 import pytest
 import torch
 
 from reason_env.agents.runs import RunDir, latest_checkpoint
 from reason_env.agents.train import build_session, train
+from reason_env.codec import ByteCodec
+
+CODEC = ByteCodec()
 
 
 class StopError(Exception):
@@ -45,3 +50,36 @@ def cut_and_resumed(tmp_path):
         return whole, again, rows
 
     return run
+
+
+class UniformPolicy:
+    """Every one of 258 ids has the same probability; one parameter, so that it can be trained."""
+
+    codec, device = CODEC, torch.device("cpu")
+    is_prefix_shared = False
+
+    def __init__(self):
+        self.model = torch.nn.Linear(1, 1).double()
+
+    def token_log_probs(
+        self,
+        token_ids_BT,
+        attention_mask_BT,
+        *,
+        action_mask_BT=None,
+        temperature=1.0,
+        with_entropy=False,
+        checkpointing=False,
+    ):
+        shift = 0.0 * self.model.weight.sum()
+        log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
+        return log_probs, torch.zeros_like(log_probs) if with_entropy else None
+
+    def mark_updated(self):
+        pass
+
+
+@pytest.fixture
+def uniform_policy():
+    """The class of a policy under which each of 258 ids has the same probability."""
+    return UniformPolicy

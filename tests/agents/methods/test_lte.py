@@ -4,7 +4,6 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
 from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig, LossConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig, merged_group
@@ -121,13 +120,13 @@ def test_hinted_tokens_have_the_shared_or_their_own_normaliser(normaliser):
     assert not method.loss.separate_normaliser
 
 
-def test_the_paper_s_two_sums_are_averaged_over_their_own_tokens():
+def test_the_paper_s_two_sums_are_averaged_over_their_own_tokens(uniform_policy):
     # Advantages 1 on 2 unhinted tokens, 2 on 6 hinted ones; on-policy, ratio = 1 and f = 1 / 1.1.
     def total(normaliser):
         method = LTE(LTEConfig(normaliser=normaliser))
         samples = [of(2, "base", 1.0), of(6, "hinted", 2.0)]
         learner = Learner(
-            UniformPolicy(), LearnerConfig(), loss=method.loss, role_losses=method.role_losses
+            uniform_policy(), LearnerConfig(), loss=method.loss, role_losses=method.role_losses
         )
         return learner.update(samples, np.random.default_rng(0)).metrics["loss/policy"]
 
@@ -145,33 +144,6 @@ def of(num_tokens, role, advantage):
         role=role,
         group="g",
     )
-
-
-class UniformPolicy:
-    """Every one of 258 ids has the same probability; one parameter, so that it can be trained."""
-
-    codec, device = CODEC, torch.device("cpu")
-    is_prefix_shared = False
-
-    def __init__(self):
-        self.model = torch.nn.Linear(1, 1).double()
-
-    def token_log_probs(
-        self,
-        token_ids_BT,
-        attention_mask_BT,
-        *,
-        action_mask_BT=None,
-        temperature=1.0,
-        with_entropy=False,
-        checkpointing=False,
-    ):
-        shift = 0.0 * self.model.weight.sum()
-        log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
-        return log_probs, torch.zeros_like(log_probs) if with_entropy else None
-
-    def mark_updated(self):
-        pass
 
 
 def test_a_random_failure_is_replaced_and_the_rest_are_kept():

@@ -7,7 +7,6 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
 from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig
 from reason_env.agents.methods import build_method
@@ -30,34 +29,6 @@ PROBLEMS = (
 )
 PROMPT, RIGHT, WRONG = "2*3*4=?\n>", "#### 24$", "#### 20$"
 SOLUTION = (*CODEC.encode("2*3=6\n#### 24"), CODEC.eos_id)
-
-
-class UniformPolicy:
-    """Every one of 258 ids has the same probability; one parameter, so that it can be trained."""
-
-    def __init__(self):
-        self.codec = CODEC
-        self.device = torch.device("cpu")
-        self.model = torch.nn.Linear(1, 1).double()
-
-    is_prefix_shared = False
-
-    def token_log_probs(
-        self,
-        token_ids_BT,
-        attention_mask_BT,
-        *,
-        action_mask_BT=None,
-        temperature=1.0,
-        with_entropy=False,
-        checkpointing=False,
-    ):
-        shift = 0.0 * self.model.weight.sum()
-        log_probs = torch.full(token_ids_BT.shape, -math.log(258), dtype=torch.float64) + shift
-        return log_probs, torch.zeros_like(log_probs) if with_entropy else None
-
-    def mark_updated(self):
-        pass
 
 
 def dry_run_of(config, problems=("toy/train/0",)):
@@ -135,18 +106,22 @@ def test_the_reference_is_trained_with_the_group_under_the_problem_alone():
     assert found.num_sampled_tokens == 16
 
 
-def learned(method, samples):
-    learner = Learner(
-        UniformPolicy(),
-        LearnerConfig(),
-        loss=method.loss,
-        role_losses=method.role_losses,
-        max_response_tokens=40,
-    )
-    return learner.update(samples, np.random.default_rng(0))
+@pytest.fixture
+def learned(uniform_policy):
+    def learn(method, samples):
+        learner = Learner(
+            uniform_policy(),
+            LearnerConfig(),
+            loss=method.loss,
+            role_losses=method.role_losses,
+            max_response_tokens=40,
+        )
+        return learner.update(samples, np.random.default_rng(0))
+
+    return learn
 
 
-def test_the_reference_term_is_the_weight_times_the_mean_negative_log_likelihood():
+def test_the_reference_term_is_the_weight_times_the_mean_negative_log_likelihood(learned):
     method, found = dry_run_of(CONFIG)
     assert learned(method, found.samples[2:]).loss == pytest.approx(0.3 * math.log(258), rel=1e-12)
     # A group in the batch does not dilute the term: the losses add up.
@@ -157,7 +132,7 @@ def test_the_reference_term_is_the_weight_times_the_mean_negative_log_likelihood
 @pytest.mark.parametrize(
     "config", [CONFIG, ExPOConfig(group_size=2, explanations="expert")], ids=lambda c: c.kind
 )
-def test_update_metrics_are_split_by_the_source_of_the_tokens(config):
+def test_update_metrics_are_split_by_the_source_of_the_tokens(config, learned):
     method, found = dry_run_of(config)
     report = learned(method, found.samples)
     assert set(report.metrics_by_source) == {"policy", "reference"}
@@ -172,7 +147,7 @@ def test_update_metrics_are_split_by_the_source_of_the_tokens(config):
     assert all(metric(name) for name in written)
 
 
-def test_update_metrics_are_not_split_if_the_policy_wrote_every_token():
+def test_update_metrics_are_not_split_if_the_policy_wrote_every_token(learned):
     method, found = dry_run_of(CONFIG)
     report = learned(method, found.samples[:2])
     assert set(report.metrics_by_source) == {"policy"}
