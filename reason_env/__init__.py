@@ -18,6 +18,7 @@ from reason_env.state import (
 )
 from reason_env.tabular import register_tabular
 from reason_env.verdict import Outcome, Verdict
+from reason_env.verify import grade
 
 __all__ = [
     "ByteCodec",
@@ -33,6 +34,7 @@ __all__ = [
     "Verdict",
     "check_reasoning_env",
     "get_state",
+    "grade",
     "is_over",
     "is_truncated",
     "load_codec",

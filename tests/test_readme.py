@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
 WITH_EXAMPLES = {
-    "compare.md", "cpi.md", "environment.md", "families.md", "index.md", "losses.md", "methods.md",
-    "probe.md", "results.md", "templates.md",
+    "compare.md", "cpi.md", "data.md", "environment.md", "families.md", "index.md", "losses.md",
+    "methods.md", "probe.md", "results.md", "templates.md",
 }  # fmt: skip
 
 

@@ -16,11 +16,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from reason_env.verify import GradeOptions, grade, is_gradable
-from reason_env.verify.options import benchmark_text
+from reason_env.verify import PRESETS, GradeOptions, grade, is_gradable
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-MARKERS = benchmark_text().markers
+MARKERS = PRESETS["text"]().markers
 
 Row = dict[str, Any]
 

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from reason_env.cli import tables
 from reason_env.cli.flags import HELP_FLAGS, out, parsed
-from reason_env.errors import ConfigError, did_you_mean
-from reason_env.verify import PRESETS, by_math_verify, grade_file
+from reason_env.errors import ConfigError
+from reason_env.verify import by_math_verify, grade_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,8 @@ class Grade:
     answer: str = "answer"
     """Column of the reference answer."""
     grading: str = "strict"
-    """Preset of accepted forms: strict, gsm8k, math, text, dapo or r1."""
+    """What counts as an answer and what is forgiven: strict, gsm8k, math, text, dapo, r1, boxed or
+    mcq, or several joined by +, as in dapo+math."""
     against: Literal["math_verify"] | None = None
     """Another grader to compare with; it runs in the isolated worker."""
     show: int = 20
@@ -38,16 +39,11 @@ def run(words: list[str]) -> None:
     if not path.is_file():
         raise ConfigError(f"grade must name a file, got {words[0]!r}; check the path")
     given: Grade = parsed(Grade, words[1:], prog="grade FILE")
-    if given.grading not in PRESETS:
-        raise ConfigError(
-            f"--grading must be one of {', '.join(PRESETS)}, got {given.grading!r}"
-            f"{did_you_mean(given.grading, PRESETS)}"
-        )
     graded = grade_file(
         path,
         response=given.response,
         answer=given.answer,
-        options=PRESETS[given.grading](),
+        options=given.grading,
         against=by_math_verify if given.against else None,
     )
     out.print(tables.outcome_table(graded.counts))

@@ -12,7 +12,6 @@ from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.problem import ProblemSet
 from reason_env.problems import has_split, load_problems
 from reason_env.state import AUTO, PromptTemplate, Template, chosen_name, read_template
-from reason_env.verify import PRESETS, GradeOptions
 
 TRAIN = "train"
 """The split that examples are drawn from."""
@@ -179,15 +178,3 @@ def with_examples(
         every: dict[str, Any] = {**choice, "size": None}
         source = load_problem_set(problems, use, **every)
     return template.with_examples(tuple(source), source.content_hash)
-
-
-def load_grade_options(given: str | GradeOptions | Mapping[str, Any]) -> GradeOptions:
-    """Build grade options from a preset's name or from fields."""
-    if isinstance(given, str):
-        if given not in PRESETS:
-            raise ConfigError(
-                f"grading must be one of {', '.join(PRESETS)}, got {given!r}"
-                f"{did_you_mean(given, PRESETS)}"
-            )
-        return PRESETS[given]()
-    return build(GradeOptions, given)

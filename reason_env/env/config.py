@@ -15,6 +15,7 @@ from reason_env.env.spec import check_wrapper_arguments, checked_spec
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
 from reason_env.problems import SPLITS, check_hold_out, has_split
 from reason_env.state import AUTO, GUIDANCE_TEXTS, PRESETS, Template, read_template
+from reason_env.verify import read_options
 
 FIRST_DEFAULTS = {"grading": "strict", "template": "plain"}
 """What configs of version 0.1 hold where nothing was set."""
@@ -50,8 +51,8 @@ class EnvConfig:
     allow_ungradable: bool = False
     """Keep rows whose reference answer does not grade as correct against itself."""
     grading: str | None = None
-    """What the grader forgives: strict, gsm8k, math, text, dapo or r1; None: what the template's
-    answer format needs."""
+    """What counts as an answer and what is forgiven: strict, gsm8k, math, text, dapo, r1, boxed or
+    mcq, or several joined by +, as in dapo+math; None: what the template's answer format needs."""
     template: str = AUTO
     """How problems are put to the model: ours, boxed, boxed-plain, gsm8k-fewshot, r1, dapo,
     qwen-math, or a JSON file; auto chooses by the tokenizer."""
@@ -86,6 +87,8 @@ class EnvConfig:
             raise ConfigError(f"num_examples must be at least 0, got {self.num_examples!r}")
         if self.hold_out is not None:
             check_hold_out(self.hold_out)
+        if self.grading is not None:
+            read_options(self.grading)
         # With "auto", overrides are checked in any template.
         in_any = "chat" if self.chat_arguments else "ours"
         self._changed(read_template(in_any if self.template == AUTO else self.template))

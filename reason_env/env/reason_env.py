@@ -21,7 +21,6 @@ from reason_env.codec import Codec, delimiter_of, load_codec
 from reason_env.env.arguments import (
     build,
     check_keywords,
-    load_grade_options,
     load_problem_set,
     load_template,
     with_examples,
@@ -52,7 +51,7 @@ from reason_env.state import (
     is_truncated,
     transition,
 )
-from reason_env.verify import GradeOptions, grade
+from reason_env.verify import GradeOptions, grade, read_options
 
 
 class ReasonEnv(gym.Env[Any, Any]):
@@ -147,8 +146,8 @@ class ReasonEnv(gym.Env[Any, Any]):
             stop_at_answer: End the episode with the first closed step that states an answer.
             reward: The reward of each outcome, or its fields.
             render_mode: "ansi" or None.
-            grading: A preset of `verify.PRESETS` by name ("strict" forgives nothing), or
-                `GradeOptions`, or its fields; None for the template's.
+            grading: A preset of `verify.PRESETS` ("strict" forgives nothing), several joined by
+                "+", `GradeOptions`, or its fields; None for the template's.
             columns: Problem field -> column, of files and hub sets; see `load_problems`.
             allow_ungradable: Keep rows whose reference answer does not grade as correct against
                 itself; they are listed in a warning.
@@ -201,9 +200,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             max_prompt_tokens=max_prompt_tokens,
             max_tokens=max_tokens,
         )
-        self.grade_options = load_grade_options(
-            self.template.grading if grading is None else grading
-        )
+        self.grade_options = read_options(self.template.grading if grading is None else grading)
         self.problems = load_problem_set(problems, split, **choice)
         self._reader = StateReader(self.problems, self.codec)
         self._starts = StartResolver(problems=self.problems, codec=self.codec, rules=self.rules)

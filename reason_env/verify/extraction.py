@@ -3,8 +3,9 @@ r"""Extracts the final answer from a response in one scan, linear in its length;
 The last complete `\boxed{...}` or `\fbox{...}` counts. If boxes are opened and none is complete,
 there is no answer: another number of the text never replaces an unreadable box. Boxes joined by
 "and", "or" or a comma form one list. Without a box, the last `####` line counts, then the last
-"final answer is". Text inside `<think>...</think>` or after an unclosed `<think>` is ignored; so is
-the text before a `</think>` that the prompt opened.
+"final answer is"; options may put markers before boxes, and name others. Text inside
+`<think>...</think>` or after an unclosed `<think>` is ignored; so is the text before a `</think>`
+that the prompt opened.
 
 Not covered: boxes without braces (`\boxed 7`), answers announced in other languages.
 """
@@ -26,6 +27,11 @@ _PERCENT = re.compile(r"[\s$]{0,3}(?:\\?%|percent\b|pct\b)")
 _CONNECTIVE = re.compile(r",|;|\b(?:and|or)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z<*\[]|\s*$)|<\|")
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so)\b[,:]?\s", re.IGNORECASE)
+_REASON = re.compile(
+    r"(?:option|choice)?\s*\(?([A-J])\)?(?:[.*$]*$|[,;]?\s+(?:because|since|as)\b)", re.IGNORECASE
+)
+_OTHER_CHOICE = re.compile(r"(?<![\w$\\])[A-J](?![\w'])")
+_LONE_CHOICE = re.compile(r"\\text\{\(?[A-J]\)?\}|\(?[A-J][.:)]\s[^\n]{1,200}")
 _MAX_GAP = 60
 """Characters between two boxes of one list."""
 
@@ -46,14 +52,59 @@ def extract_answer(
     True
     """
     text = _outside_thoughts(response)
-    first = min((i for i in (text.find("\\boxed"), text.find("\\fbox")) if i >= 0), default=-1)
-    if first >= 0:
-        return _boxed(text, first, is_reference)
+    found = _stated(text, options, is_reference)
+    if options.choices:
+        return _choice(found if found else text if found is None else "", is_alone=found is None)
+    return found or None
+
+
+def _stated(text: str, options: GradeOptions, is_reference: bool) -> str | None:
+    """Find the answer where the options say that it stands; "" if it stands there unreadably."""
+    first = -1
+    if options.boxes != "never":
+        boxes = (text.find("\\boxed"), text.find("\\fbox"))
+        first = min((at for at in boxes if at >= 0), default=-1)
+    if first >= 0 and options.boxes == "first":
+        return _boxed(text, first, is_reference) or ""
     for marker in options.markers:
-        answer = _after_hashes(text) if marker == "####" else _after_phrase(text, marker)
+        answer = _after_marker(text, marker)
         if answer is not None:
-            return answer or None
+            return answer
+    if first >= 0:
+        return _boxed(text, first, is_reference) or ""
     return _conclusion(text) if options.conclusion else None
+
+
+def _after_marker(text: str, marker: str) -> str | None:
+    if marker == "####":
+        return _after_hashes(text)
+    return _in_tag(text, marker) if marker.startswith("<") else _after_phrase(text, marker)
+
+
+def _in_tag(text: str, tag: str) -> str | None:
+    """Take what the last tag holds: its last box, or else all of it, to the end if unclosed."""
+    last = _last_match(re.compile(re.escape(tag), re.IGNORECASE), text)
+    if last is None:
+        return None
+    end = re.compile(re.escape(f"</{tag[1:]}"), re.IGNORECASE).search(text, last.end())
+    inner = text[last.end() : end.start() if end else len(text)].strip()
+    box = inner.find("\\boxed")
+    return inner if box < 0 else _boxed(inner, box, is_reference=False) or ""
+
+
+def _choice(text: str, *, is_alone: bool) -> str | None:
+    r"""Reduce an answer to its choice letter, if it names one; with `is_alone`, None otherwise.
+
+    >>> _choice("(C), because 7 is odd", is_alone=False), _choice("A or B", is_alone=False)
+    ('C', 'A or B')
+    >>> _choice("C. 12", is_alone=True), _choice("A dog has 4 legs.", is_alone=True)
+    ('C. 12', None)
+    """
+    text = text.strip(" \t\r\n*$")
+    reason = _REASON.match(text)
+    if reason and not _OTHER_CHOICE.search(text, reason.end()):
+        return reason[1].upper()
+    return None if is_alone and not _LONE_CHOICE.fullmatch(text) else text or None
 
 
 def _outside_thoughts(text: str) -> str:
@@ -130,7 +181,7 @@ def _after_hashes(text: str) -> str | None:
 
 
 def _after_phrase(text: str, phrase: str) -> str | None:
-    pattern = re.escape(phrase).replace(r"\ ", r"\s+")
+    pattern = re.escape(phrase).replace(r"\ ", r"\s+").replace(":", r"[ \t*_]{0,8}:")
     last = _last_match(re.compile(pattern, re.IGNORECASE), text)
     if last is None:
         return None

@@ -71,7 +71,7 @@ def grade_file(
     *,
     response: str = "response",
     answer: str = "answer",
-    options: GradeOptions = DEFAULT,
+    options: GradeOptions | str = DEFAULT,
     against: OtherGrader | None = None,
 ) -> GradedFile:
     """Grade the responses of a JSON Lines file.

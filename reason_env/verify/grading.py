@@ -15,7 +15,7 @@ from reason_env.problem import ScoredReference
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify.comparing import compare, reference_answer
 from reason_env.verify.extraction import extract_answer
-from reason_env.verify.options import DEFAULT, GradeOptions
+from reason_env.verify.options import DEFAULT, GradeOptions, read_options
 from reason_env.verify.scorers import SCORER, score_countdown
 from reason_env.verify.workers import shared_pool
 
@@ -67,7 +67,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_CACHE.renew_lock)
 
 
-def grade(response: str, answer: Reference, options: GradeOptions = DEFAULT) -> Verdict:
+def grade(response: str, answer: Reference, options: GradeOptions | str = DEFAULT) -> Verdict:
     r"""Grade the final answer of a response against the reference `answer`.
 
     Extraction is the same for reference answers and scorers. The scorer of another package runs in
@@ -77,7 +77,19 @@ def grade(response: str, answer: Reference, options: GradeOptions = DEFAULT) -> 
     <Outcome.CORRECT: 'correct'>
     >>> grade("I think it is 0.5.", "0.5").outcome
     <Outcome.NO_ANSWER: 'no_answer'>
+    >>> grade("Answer: 50", r"50\%", "dapo+math").outcome
+    <Outcome.CORRECT: 'correct'>
+
+    Args:
+        response: All that the policy wrote.
+        answer: The reference.
+        options: How to extract and compare, or presets by name (`reason_env.verify.PRESETS`).
+
+    Raises:
+        ConfigError: The options are of another type, or there is no such preset.
     """
+    if not isinstance(options, GradeOptions):
+        options = read_options(options)
     found = extract_answer(response, options)
     if found is None:
         return _NO_ANSWER
@@ -90,12 +102,13 @@ def grade(response: str, answer: Reference, options: GradeOptions = DEFAULT) -> 
 
 
 def grade_many(
-    pairs: Sequence[tuple[str, Reference]], options: GradeOptions = DEFAULT
+    pairs: Sequence[tuple[str, Reference]], options: GradeOptions | str = DEFAULT
 ) -> list[Verdict]:
     """Grade each pair, in order; pairs that need a worker run in parallel.
 
     Equal pairs are graded once. Later calls of `grade` find the verdicts in the cache.
     """
+    options = read_options(options)
     found = [extract_answer(response, options) for response, _ in pairs]
     keys = [(text, pair[1], options) for text, pair in zip(found, pairs, strict=True) if text]
     decided: dict[_Key, Verdict] = {}
@@ -115,7 +128,7 @@ def grade_many(
     ]
 
 
-def is_gradable(answer: str, options: GradeOptions = DEFAULT) -> bool:
+def is_gradable(answer: str, options: GradeOptions | str = DEFAULT) -> bool:
     r"""Decide whether a reference answer in a box grades as CORRECT against itself.
 
     >>> is_gradable("3,600"), is_gradable(r"\frac{1}{"), is_gradable("")
