@@ -23,6 +23,9 @@ from torch import Tensor
 MAX_CHUNK_LOGITS = 2**23
 """Logits converted to float32 at once: 32 MB, a few times."""
 
+MAX_KEPT_PROBS = 2**27
+"""Probabilities that a pass keeps for its backward pass, in a narrow type: 256 MB."""
+
 
 def next_token_log_probs(
     logits_BTV: Tensor,
@@ -69,11 +72,12 @@ def projected_log_probs(
     *,
     temperature: float,
     with_entropy: bool,
+    gradient_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute each target's log-probability, [M], and the entropy of each row, [N], in nats.
 
     The product's type is autocast's, else the hidden states'. Without `with_entropy` the entropy is
-    0 and nothing is spent on it.
+    0 and nothing is spent on it. Each pair of a row and a target occurs once.
 
     Args:
         hidden_NC: One row for each distribution.
@@ -83,6 +87,8 @@ def projected_log_probs(
         targets_M: Ids.
         temperature: Above 0.
         with_entropy: Whether to compute the entropy.
+        gradient_dtype: Type of the backward pass's products, if narrower; the first rows'
+            probabilities are then kept in it, so that they need no second product.
 
     >>> hidden, weight = torch.tensor([[2.0]]), torch.tensor([[0.0], [0.0]])
     >>> rows, targets = torch.tensor([0, 0]), torch.tensor([0, 1])
@@ -96,8 +102,10 @@ def projected_log_probs(
         torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_NC.dtype
     )
     with torch.autocast(device, enabled=False):
+        hidden_NC = hidden_NC.to(dtype)
+        narrow = dtype if gradient_dtype is None else gradient_dtype
         return _ProjectedLogSoftmax.apply(
-            hidden_NC.to(dtype), weight_VC, bias_V, rows_M, targets_M, temperature, with_entropy
+            hidden_NC, weight_VC, bias_V, rows_M, targets_M, temperature, with_entropy, narrow
         )
 
 
@@ -115,7 +123,10 @@ def placed(values_N: Tensor, index_N: Tensor, shape: torch.Size) -> Tensor:
 
 
 class _ProjectedLogSoftmax(torch.autograd.Function):
-    """Log-probabilities and entropies of projected rows; keeps hidden states and two sums a row."""
+    """Log-probabilities and entropies of projected rows; keeps hidden states and two sums a row.
+
+    In a narrow gradient type it also keeps the first rows' probabilities.
+    """
 
     @staticmethod
     def forward(  # noqa: PLR0917 - autograd passes positions only
@@ -127,6 +138,7 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
         targets_M: Tensor,
         temperature: float,
         with_entropy: bool,
+        narrow: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         dtype = torch.promote_types(hidden_NC.dtype, torch.float32)
         log_sums_N = torch.empty(len(hidden_NC), dtype=dtype, device=hidden_NC.device)
@@ -134,22 +146,33 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
         chosen_M = torch.empty(len(rows_M), dtype=dtype, device=hidden_NC.device)
         weight, order_M = weight_VC.to(hidden_NC.dtype), torch.argsort(rows_M, stable=True)
         sorted_M = rows_M[order_M]
+        keeps = narrow != hidden_NC.dtype and any(ctx.needs_input_grad)
+        num_kept = min(len(hidden_NC), MAX_KEPT_PROBS // len(weight_VC)) if keeps else 0
+        kept_KV = hidden_NC.new_empty((num_kept, len(weight_VC)), dtype=narrow)
         for rows, logits in projected_rows(hidden_NC, weight, bias_V):
             scaled = _scaled(logits, dtype, temperature)
             own_m = _targets_of(rows, sorted_M, order_M)
             chosen_M[own_m] = scaled[rows_M[own_m] - rows.start, targets_M[own_m]]
             log_sums_N[rows] = scaled.logsumexp(-1)
-            if with_entropy:
+            is_kept = rows.start < num_kept
+            if with_entropy or is_kept:
                 scaled -= log_sums_N[rows, None]
-                entropy_N[rows] = -torch.linalg.vecdot(scaled.exp(), scaled)
+                probs = scaled.exp()
+                if with_entropy:
+                    entropy_N[rows] = -torch.linalg.vecdot(probs, scaled)
+                if is_kept:
+                    kept_kV = kept_KV[rows]
+                    kept_kV.copy_(probs[: len(kept_kV)])
+        chosen_M -= log_sums_N[rows_M]
         ctx.save_for_backward(
             hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M, log_sums_N, entropy_N
         )
-        ctx.temperature = temperature
+        ctx.temperature, ctx.narrow, ctx.kept_KV = temperature, narrow, kept_KV
+        ctx.target_probs_M = chosen_M.exp() if keeps else None
         ctx.set_materialize_grads(False)
         if not with_entropy:
             ctx.mark_non_differentiable(entropy_N)
-        return chosen_M - log_sums_N[rows_M], entropy_N
+        return chosen_M, entropy_N
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -161,33 +184,63 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
             grad_M = log_sums_N.new_zeros(len(rows_M))
         sorted_M = rows_M[order_M]
         grad_N = torch.zeros_like(log_sums_N).index_add_(0, rows_M, grad_M)
-        weight = weight_VC.to(hidden_NC.dtype)
+        weight = weight_VC.to(ctx.narrow)
         grad_hidden = torch.empty_like(hidden_NC) if ctx.needs_input_grad[0] else None
-        needs_weight = ctx.needs_input_grad[1]
-        grad_weight = torch.zeros_like(weight_VC) if needs_weight else None
+        grad_weight = torch.zeros_like(weight_VC) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros_like(bias_V) if bias_V is not None else None
-        for rows, logits in projected_rows(hidden_NC, weight, bias_V):
-            log_probs = _scaled(logits, log_sums_N.dtype, ctx.temperature)
-            log_probs -= log_sums_N[rows, None]
-            if grad_entropy_N is None:
-                grad = log_probs.exp_().mul_(-grad_N[rows, None])
-            else:
-                slope = (log_probs + entropy_N[rows, None]).mul_(grad_entropy_N[rows, None])
-                slope += grad_N[rows, None]
-                grad = log_probs.exp_().mul_(slope).neg_()
+        for rows, grad_nV in _logit_grads(ctx, weight_VC, grad_N, grad_entropy_N):
             own_m = _targets_of(rows, sorted_M, order_M)
             places = (rows_M[own_m] - rows.start, targets_M[own_m])
-            grad.index_put_(places, grad_M[own_m], accumulate=True)
+            if ctx.target_probs_M is None:
+                grad_nV.index_put_(places, grad_M[own_m], accumulate=True)
+            else:
+                # In the wide type, where the two terms may cancel, and rounded once.
+                probs_m, row_m = ctx.target_probs_M[own_m], rows_M[own_m]
+                grad_m = grad_M[own_m] - grad_N[row_m] * probs_m
+                if grad_entropy_N is not None:
+                    slope_m = probs_m.log() + entropy_N[row_m]
+                    grad_m -= grad_entropy_N[row_m] * probs_m * slope_m
+                grad_nV.index_put_(places, grad_m.to(grad_nV.dtype))
             if ctx.temperature != 1:
-                grad /= ctx.temperature
+                grad_nV.div_(ctx.temperature)
             if grad_bias is not None:
-                grad_bias += grad.sum(0)
-            narrow = grad.to(hidden_NC.dtype)
+                grad_bias += grad_nV.sum(0, dtype=grad_bias.dtype)
+            narrow = grad_nV.to(ctx.narrow)
             if grad_hidden is not None:
-                torch.mm(narrow, weight, out=grad_hidden[rows])
+                if narrow.dtype == grad_hidden.dtype:
+                    torch.mm(narrow, weight, out=grad_hidden[rows])
+                else:
+                    grad_hidden[rows] = narrow @ weight
             if grad_weight is not None:
-                _add_product_(grad_weight, narrow.t(), hidden_NC[rows])
-        return grad_hidden, grad_weight, grad_bias, None, None, None, None
+                _add_product_(grad_weight, narrow.t(), hidden_NC[rows].to(ctx.narrow))
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None, None
+
+
+def _logit_grads(
+    ctx: Any, weight_VC: Tensor, grad_N: Tensor, grad_entropy_N: Tensor | None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the gradient of the scaled logits without the targets' own term, chunk by chunk."""
+    hidden_NC, bias_V, log_sums_N, entropy_N = (ctx.saved_tensors[at] for at in (0, 2, 6, 7))
+    kept_KV = ctx.kept_KV
+    num_kept = len(kept_KV)
+    for rows in _chunks(num_kept, len(weight_VC), 4 * MAX_CHUNK_LOGITS):
+        probs = kept_KV[rows]
+        grad = probs * -grad_N[rows, None].to(probs.dtype)
+        if grad_entropy_N is not None:
+            slope = torch.xlogy(probs, probs) + probs * entropy_N[rows, None].to(probs.dtype)
+            grad -= slope * grad_entropy_N[rows, None].to(probs.dtype)
+        yield rows, grad
+    weight = weight_VC.to(hidden_NC.dtype) if num_kept < len(hidden_NC) else weight_VC
+    for part, logits in projected_rows(hidden_NC[num_kept:], weight, bias_V):
+        rows = slice(part.start + num_kept, part.stop + num_kept)
+        log_probs = _scaled(logits, log_sums_N.dtype, ctx.temperature)
+        log_probs -= log_sums_N[rows, None]
+        if grad_entropy_N is None:
+            yield rows, log_probs.exp_().mul_(-grad_N[rows, None])
+        else:
+            slope = (log_probs + entropy_N[rows, None]).mul_(grad_entropy_N[rows, None])
+            slope += grad_N[rows, None]
+            yield rows, log_probs.exp_().mul_(slope).neg_()
 
 
 class _GatheredLogSoftmax(torch.autograd.Function):
@@ -263,6 +316,6 @@ def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
-def _chunks(num_rows: int, vocab_size: int) -> list[slice]:
-    size = max(1, MAX_CHUNK_LOGITS // vocab_size)
+def _chunks(num_rows: int, vocab_size: int, max_logits: int = MAX_CHUNK_LOGITS) -> list[slice]:
+    size = max(1, max_logits // vocab_size)
     return [slice(begin, min(num_rows, begin + size)) for begin in range(0, num_rows, size)]

@@ -401,6 +401,7 @@ class LanguageModelPolicy:
             found.targets_M,
             temperature=temperature,
             with_entropy=with_entropy,
+            gradient_dtype=None if self.precision == "float32" else torch.bfloat16,
         )
         shape, places = token_ids_BT.shape, wanted_BT.flatten().nonzero()[:, 0]
         log_probs_BT = placed(log_probs_M[found.number_of_each], places, shape)

@@ -224,6 +224,38 @@ def test_projected_log_probs_pass_a_numerical_check(monkeypatch):
     assert torch.autograd.gradcheck(both, (draw(4, 3), draw(5, 3), draw(5)))
 
 
+@pytest.mark.parametrize("kept_rows", [0, 2, 3, 9])
+@pytest.mark.parametrize("entropy_weight", [0.0, 0.3])
+def test_a_narrow_gradient_is_the_wide_one_rounded(kept_rows, entropy_weight, monkeypatch):
+    monkeypatch.setattr(log_probs_module, "MAX_CHUNK_LOGITS", 10)
+    monkeypatch.setattr(log_probs_module, "MAX_KEPT_PROBS", 5 * kept_rows)
+    generator = torch.Generator().manual_seed(3)
+    values = [torch.randn(s, dtype=torch.float64, generator=generator) for s in ((4, 3), (5, 3), 5)]
+    values[0] *= 6  # some targets are near certain, where the two terms of their gradient cancel
+    rows, targets = torch.tensor([3, 0, 0, 2, 3, 1]), torch.tensor([1, 4, 3, 0, 2, 2])
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.7, -0.4], dtype=torch.float64)
+    found = []
+    for narrow in (None, torch.float32):
+        leaves = [value.clone().requires_grad_() for value in values]
+        log_probs, entropy = projected_log_probs(
+            *leaves,
+            rows,
+            targets,
+            temperature=0.7,
+            with_entropy=True,
+            gradient_dtype=narrow,
+        )
+        loss = (weights * log_probs).sum()
+        if entropy_weight:
+            loss += entropy_weight * (entropy * torch.arange(4)).sum()
+        loss.backward()
+        found.append([log_probs.detach(), *[leaf.grad for leaf in leaves]])
+    assert torch.equal(found[0][0], found[1][0])
+    assert not torch.equal(found[0][2], found[1][2])
+    for wide, rounded in zip(found[0][1:], found[1][1:], strict=True):
+        assert (wide - rounded).abs().max() <= 1e-6 * wide.abs().max()
+
+
 @pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
 @pytest.mark.parametrize("sampling", [SamplingConfig(temperature=0.8, top_k=9), SamplingConfig()])
 def test_scores_of_shared_and_projected_passes_equal_those_of_all_logits(kind, sampling):
