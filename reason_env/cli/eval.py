@@ -29,7 +29,7 @@ from reason_env.errors import ConfigError, shown
 _log = logging.getLogger(__name__)
 ABOUT_PROBLEMS = (
     "problems", "split", "size", "levels", "problem_seed", "columns", "allow_ungradable",
-    "hold_out",
+    "drop_ungradable", "hold_out",
 )  # fmt: skip
 """Fields of EnvConfig that choose the problems: other ones than the run's are no contradiction."""
 

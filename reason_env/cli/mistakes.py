@@ -198,8 +198,11 @@ def _given(flag: str, words: Sequence[str]) -> str:
 
 
 IN_FLAGS = (
+    (r"columns=\{'(\w+)': '([^'}]*\([^'}]+)'\}", r"--columns \1 '\2'"),
     (r"columns=\{'(\w+)': '?([^'}]+)'?\}", r"--columns \1 \2"),
+    (r"columns=\{field: column\}", "--columns FIELD COLUMN"),
     (r"allow_ungradable=True", "--allow-ungradable"),
+    (r"drop_ungradable=True", "--drop-ungradable"),
     (r"allow_ungradable must", "--allow-ungradable must"),
     (r"write the problem's field first: \{'(\w+)': '(\w+)'\}", r"write: --columns \1 \2"),
     (r", or load the table with row_format='plain'", ""),

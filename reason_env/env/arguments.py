@@ -68,6 +68,7 @@ def load_problem_set(
     *,
     columns: Mapping[str, str] | None,
     allow_ungradable: bool,
+    drop_ungradable: bool = False,
     hold_out: float | None = None,
 ) -> ProblemSet:
     """Load the problems that a source names; a `ProblemSet` is returned as it is.
@@ -82,6 +83,7 @@ def load_problem_set(
             "problem_seed": seed or None,
             "columns": columns or None,
             "allow_ungradable": allow_ungradable or None,
+            "drop_ungradable": drop_ungradable or None,
             "hold_out": hold_out,
         }
         named = [f"{name}={value!r}" for name, value in given.items() if value is not None]
@@ -102,6 +104,7 @@ def load_problem_set(
         seed=seed,
         columns=columns,
         allow_ungradable=allow_ungradable,
+        drop_ungradable=drop_ungradable,
         hold_out=hold_out,
     )
 

@@ -26,7 +26,7 @@ class EnvConfig:
     """The arguments of `gym.make("MathReason-v0", ...)`."""
 
     problems: str = "chain"
-    """A family, gsm8k:PATH, hub:NAME, or a .jsonl or .parquet file; `reason-env problems list`."""
+    """A family, gsm8k:PATH, hub:NAME, or a file, as .jsonl; `reason-env problems list`."""
     split: str = "train"
     """Split of the training problems, if the source has splits."""
     size: int | None = None
@@ -47,9 +47,12 @@ class EnvConfig:
     stop_at_answer: bool = True
     """End an episode with the first closed step that states an answer."""
     columns: dict[str, str] = field(default_factory=dict[str, str])
-    """Problem field -> column of a file or hub set: `--columns question problem answer final`."""
+    """Problem field -> column of a file or hub set: `--columns question problem answer final`; a
+    path (reward_model.ground_truth), a join (body+question) or boxed(solution) is one, too."""
     allow_ungradable: bool = False
     """Keep rows whose reference answer does not grade as correct against itself."""
+    drop_ungradable: bool = False
+    """Drop those rows, and rows that hold a proof or no answer."""
     grading: str | None = None
     """What counts as an answer and what is forgiven: strict, gsm8k, math, text, dapo, r1, boxed or
     mcq, or several joined by +, as in dapo+math; None: what the template's answer format needs."""
@@ -225,6 +228,7 @@ class EnvConfig:
             "levels": self.levels,
             "columns": self.columns or None,
             "allow_ungradable": self.allow_ungradable,
+            "drop_ungradable": self.drop_ungradable,
             "hold_out": self.hold_out,
         }
 

@@ -121,6 +121,7 @@ class ReasonEnv(gym.Env[Any, Any]):
         grading: str | GradeOptions | Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
         allow_ungradable: bool = False,
+        drop_ungradable: bool = False,
         hold_out: float | None = None,
     ) -> None:
         """Build the environment and check every argument.
@@ -151,6 +152,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             columns: Problem field -> column, of files and hub sets; see `load_problems`.
             allow_ungradable: Keep rows whose reference answer does not grade as correct against
                 itself; they are listed in a warning.
+            drop_ungradable: Drop those rows, and rows that hold a proof or no answer.
             hold_out: Fraction, or number, of a single file's questions that are its split "test".
         """
         if render_mode not in (None, "ansi"):
@@ -180,6 +182,7 @@ class ReasonEnv(gym.Env[Any, Any]):
             "seed": problem_seed,
             "columns": columns,
             "allow_ungradable": allow_ungradable,
+            "drop_ungradable": drop_ungradable,
             "hold_out": hold_out,
         }
         self.template = with_examples(chosen, problems, split, **choice)

@@ -100,7 +100,7 @@ _SOURCES: tuple[ProblemSource, ...] = (
     ),
     ProblemSource(
         name="file",
-        description="your problems: .jsonl, .json (lines) or .parquet; the bare path works too",
+        description="your problems: .jsonl, .json, .csv, .tsv (also .gz) or .parquet; or the path",
         argument="PATH",
     ),
     ProblemSource(
@@ -158,6 +158,7 @@ def load_problems(
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
     allow_ungradable: bool = False,
+    drop_ungradable: bool = False,
     hold_out: float | None = None,
 ) -> ProblemSet:
     """Load or generate the problems of a source.
@@ -172,9 +173,13 @@ def load_problems(
         levels: (lowest, highest), both included.
         seed: Determines generated problems, or those that `hold_out` selects; otherwise 0 for a
             file or hub set.
-        columns: Problem field -> column, for files and hub sets.
+        columns: Problem field -> column, for files and hub sets: a name, a path
+            (`reward_model.ground_truth`), a join (`body+question`), or `boxed(solution)`; those
+            left out are found by their names.
         allow_ungradable: Keep rows of a file or hub set whose answer does not grade as correct
             against itself; a warning lists them.
+        drop_ungradable: Drop those rows, and rows that hold no answer or a proof; a warning lists
+            them.
         hold_out: Fraction (below 1) or number of the questions of a single file or hub split that
             are the split "test"; the others are "train". None: the source's own splits.
 
@@ -191,7 +196,7 @@ def load_problems(
         )
     source, argument = _parsed(name, path)
     if source.module or source.name in GENERATORS:
-        _check_unused(source, columns, allow_ungradable, hold_out)
+        _check_unused(source, columns, allow_ungradable or drop_ungradable, hold_out)
         return _generated(source, argument, split=split, size=size, levels=levels, seed=seed)
     if seed != 0 and hold_out is None:
         raise ConfigError(
@@ -207,6 +212,7 @@ def load_problems(
         limit=size if levels is None and hold_out is None else None,
         columns=columns,
         allow_ungradable=allow_ungradable,
+        drop_ungradable=drop_ungradable,
     )
     if hold_out is not None:
         problems = part_of(problems, split, hold_out=hold_out, seed=seed)
@@ -228,7 +234,7 @@ def _check_one_split(name: str, hold_out: float) -> None:
 def _check_unused(
     source: ProblemSource,
     columns: Mapping[str, str] | None,
-    allow_ungradable: bool,
+    has_ungradable: bool,
     hold_out: float | None,
 ) -> None:
     if hold_out is not None:
@@ -241,9 +247,10 @@ def _check_unused(
             f"columns must be None for the family {source.name!r}, got {shown(dict(columns))}; "
             "they name the columns of files and hubs"
         )
-    if allow_ungradable:
+    if has_ungradable:
         raise ConfigError(
-            f"allow_ungradable must be False for the family {source.name!r}, got True; "
+            f"allow_ungradable and drop_ungradable must be False for the family {source.name!r}, "
+            "got True; "
             "every answer of a family can be graded"
         )
 
@@ -318,6 +325,7 @@ def _read(
     limit: int | None,
     columns: Mapping[str, str] | None,
     allow_ungradable: bool,
+    drop_ungradable: bool,
 ) -> ProblemSet:
     if source.name == "hub":
         hub_name, colon, config = argument.rpartition(":")
@@ -330,6 +338,7 @@ def _read(
             columns=columns,
             limit=limit,
             allow_ungradable=allow_ungradable,
+            drop_ungradable=drop_ungradable,
         )
     if source.name == "gsm8k":
         return load_file(
@@ -338,11 +347,17 @@ def _read(
             columns=columns,
             limit=limit,
             allow_ungradable=allow_ungradable,
+            drop_ungradable=drop_ungradable,
             set_name="gsm8k",
             row_format="gsm8k",
         )
     return load_file(
-        argument, split=split, columns=columns, limit=limit, allow_ungradable=allow_ungradable
+        argument,
+        split=split,
+        columns=columns,
+        limit=limit,
+        allow_ungradable=allow_ungradable,
+        drop_ungradable=drop_ungradable,
     )
 
 

@@ -211,7 +211,7 @@ def read_template(given: "str | Path | Mapping[str, Any] | Template") -> Templat
         return PRESETS[text]
     path = Path(text).expanduser()
     if path.is_file():
-        return _from_json(path.read_text(encoding="utf-8"), path.name)
+        return _from_json(path.read_text(encoding="utf-8-sig"), path.name)
     raise UnknownNameError(
         f"no template {shown(text)}: neither a file nor among {', '.join(PRESETS)}"
         f"{did_you_mean(text, PRESETS)}"

@@ -88,7 +88,7 @@ def grade_file(
     """
     lines = [
         (number, line)
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
         if line.strip()
     ]
     rows = [_row(path, number, line) for number, line in lines]

@@ -201,7 +201,9 @@ REFUSED: list[tuple[dict[str, object], str]] = [
 REFUSED_IN_LINES: list[tuple[dict[str, object], str]] = [
     ({"question": 5, "answer": "1"}, "question must hold text, got 5"),
     ({"question": "q", "answer": True}, "answer must be text or a number, got True"),
-    ({"question": "q", "answer": ["1"]}, "answer must be text or a number"),
+    ({"question": "q", "answer": ["1", "2"]}, "answer must be text or a number, got .'1', '2'."),
+    ({"question": "q", "answer": "Proof"}, "answer must be a final answer, got 'Proof'.*a proof"),
+    ({"question": "q", "answer": "notfound"}, "answer must be a final answer.*the row holds none"),
     ({"question": "q", "answer": "1", "solution": ["a", 5]}, "solution must be a text or a list"),
 ]
 """A Parquet column has one type, so that such a row cannot stand beside a good one."""
@@ -240,6 +242,15 @@ def test_ungradable_rows_are_counted_and_the_first_is_named(tmp_path: Path) -> N
     path = write_lines(tmp_path / "x.jsonl", [{"question": "q", "answer": a} for a in answers])
     with pytest.raises(ProblemError, match=r"line 2: answer .* \(2 of 4 rows do not\)"):
         load_file(path)
+    assert [problem.answer for problem in load_file(path, drop_ungradable=True)] == ["1", "2"]
+    write_lines(path, [{"question": "q", "answer": r"\sqrt{"}])
+    with pytest.raises(ProblemError, match=r"at least one answer that can be graded, got 1 of 1"):
+        load_file(path, drop_ungradable=True)
+
+
+def test_ungradable_rows_are_kept_or_dropped_but_not_both(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be either kept or dropped, got allow_ungradable"):
+        load_file(tmp_path / "x.jsonl", allow_ungradable=True, drop_ungradable=True)
 
 
 def test_ungradable_rows_can_be_kept_and_are_then_counted_in_a_warning(
@@ -266,10 +277,13 @@ def test_invalid_json_is_named_with_its_line(tmp_path: Path, line: bytes) -> Non
         load_file(path)
 
 
-def test_a_json_value_that_is_no_object_is_named_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    path.write_text('[{"question": "q", "answer": "1"}]')
-    with pytest.raises(ProblemError, match=r"x\.json line 1: must be one JSON object, got \["):
+def test_a_json_value_that_is_no_object_is_named_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"question": "q", "answer": "1"}\n["q", "1"]')
+    with pytest.raises(ProblemError, match=r"x\.jsonl line 2: must be one JSON object, got \["):
+        load_file(path)
+    path.write_text('[{"question": "q", "answer": "1"}, 5]')
+    with pytest.raises(ProblemError, match=r"x\.jsonl row 1: must be one JSON object, got 5"):
         load_file(path)
 
 
@@ -293,9 +307,9 @@ def test_a_missing_file_gets_the_near_match(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text("question,answer\n")
-    with pytest.raises(ProblemError, match=r"must end in \.jsonl, \.json, \.parquet, got .*x\.csv"):
+    path = tmp_path / "x.xml"
+    path.write_text("<problems/>")
+    with pytest.raises(ProblemError, match=r"must end in \.jsonl, \.json, \.csv, .*got .*x\.xml"):
         load_file(path)
 
 

@@ -18,10 +18,10 @@ from reason_env.problem import ProblemSet
 from reason_env.problems.files.rows import (
     RowFormat,
     RowOptions,
-    Table,
     check_limit,
     problems_from_table,
 )
+from reason_env.problems.files.table import Table
 
 
 def load_hub(
@@ -33,6 +33,7 @@ def load_hub(
     limit: int | None = None,
     revision: str | None = None,
     allow_ungradable: bool = False,
+    drop_ungradable: bool = False,
     row_format: RowFormat = "auto",
     keep_marks: bool = False,
 ) -> ProblemSet:
@@ -46,6 +47,7 @@ def load_hub(
         limit: Keep only the first `limit` rows.
         revision: Branch, tag or commit on the hub.
         allow_ungradable: Keep rows whose answer does not grade as correct against itself.
+        drop_ungradable: Drop those rows and rows that hold no answer.
         row_format: `auto` recognises GSM8K, `plain` never does, `gsm8k` requires it.
         keep_marks: Keep GSM8K's calculator marks in the steps.
 
@@ -59,6 +61,7 @@ def load_hub(
         row_format=row_format,
         keep_marks=keep_marks,
         allow_ungradable=allow_ungradable,
+        drop_ungradable=drop_ungradable,
     )
     data = _dataset(name, config=config, split=split, revision=revision)
     if limit is not None:

@@ -1,0 +1,282 @@
+"""Reads a file as a table: JSON Lines, JSON, CSV, TSV, also compressed with gzip, and Parquet.
+
+A `.json` or `.jsonl` file holds an object a line, an array of objects, or one object: a problem, or
+a wrapper whose only list of objects holds the rows (`{"data": [...]}`). A row that is a list of
+messages becomes a row with the column `messages`. Text is UTF-8, with or without a byte order mark.
+The first line of a CSV file names its columns.
+
+Messages name a row of lines by its line number from 1 (in CSV, where it begins), every other row by
+its index from 0. Blank lines are skipped.
+"""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import zlib
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, cast
+
+from reason_env.errors import ProblemError, shown
+from reason_env.problems.files.chat import is_message
+from reason_env.problems.files.table import Table, as_list
+
+TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES))
+"""Endings of the files that are read."""
+MAX_CELL = 2**26
+"""Characters of a CSV cell; the csv module's own limit, 131,072, is less than some solutions."""
+_DELIMITERS = ",;\t"
+
+
+def suffix_of(file: Path) -> str:
+    """Give the ending of a file that `SUFFIXES` knows, or "".
+
+    >>> suffix_of(Path("a/train.jsonl.gz")), suffix_of(Path("x.PARQUET")), suffix_of(Path("x.txt"))
+    ('.jsonl.gz', '.parquet', '')
+    """
+    name = file.name.lower()
+    return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
+
+
+def stem_of(file: Path) -> str:
+    """Give the name of a file without the ending that `SUFFIXES` knows.
+
+    >>> stem_of(Path("a/train.jsonl.gz"))
+    'train'
+    """
+    return file.name[: len(file.name) - len(suffix_of(file))] or file.name
+
+
+def read_table(file: Path, limit: int | None) -> Table:
+    """Read the first `limit` rows of a file, or all.
+
+    Raises:
+        ProblemError: The file is damaged, or in another form than its ending says; the message
+            names file and row.
+    """
+    suffix = suffix_of(file)
+    if suffix == ".parquet":
+        return _read_parquet(file, limit)
+    try:
+        with _opened(file) as data:
+            if suffix.startswith((".csv", ".tsv")):
+                return _read_cells(file, data, limit, is_tabs=suffix.startswith(".tsv"))
+            return _read_json(file, data, limit)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ProblemError(
+            f"{file} must be a readable gzip file, got {error}; compress it again"
+        ) from error
+    except OSError as error:
+        raise ProblemError(
+            f"problem file must be readable, got {error}; check its permissions"
+        ) from error
+
+
+def _opened(file: Path) -> IO[bytes]:
+    if file.name.lower().endswith(".gz"):
+        return cast("IO[bytes]", gzip.open(file))
+    return file.open("rb")
+
+
+def _read_json(file: Path, data: IO[bytes], limit: int | None) -> Table:
+    before = _up_to_text(data)
+    first = before[-1] if before else b""
+    value = _value(first)
+    if isinstance(value, dict) or not first.strip():
+        return _unwrapped(file, _read_lines(file, itertools.chain(before, data), limit), limit)
+    rest = data.read()
+    if isinstance(value, list) and rest.strip():
+        lines = rest.splitlines(keepends=True)
+        return _read_lines(file, itertools.chain(before, lines), limit)
+    return _read_whole(file, first, rest, limit)
+
+
+def _up_to_text(data: IO[bytes]) -> list[bytes]:
+    """Read the lines up to the first that has text."""
+    lines: list[bytes] = []
+    for line in data:
+        lines.append(line)
+        if line.decode("utf-8-sig", "replace").strip():
+            break
+    return lines
+
+
+def _value(text: bytes) -> object:
+    """Parse JSON; None if it is none."""
+    try:
+        return json.loads(text.decode("utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_whole(file: Path, first: bytes, rest: bytes, limit: int | None) -> Table:
+    """Read a file that is one JSON value over several lines, or an array on one."""
+    try:
+        value: object = json.loads((first + rest).decode("utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        if suffix_of(file).startswith(".jsonl"):
+            _line(first, f"{file} line 1")
+        raise ProblemError(
+            f"{file} must be one JSON object per line, an array of objects or one object, in "
+            f"UTF-8, got {shown(first.strip())} at its beginning; {error}"
+        ) from error
+    items = as_list(value)
+    items = [value] if items is None else items
+    places = [f"row {index}" for index in range(len(items))]
+    rows = [_row(item, f"{file} {at}") for item, at in zip(items, places, strict=True)]
+    return _unwrapped(file, _table(file, rows[:limit], places[:limit]), limit)
+
+
+def _unwrapped(file: Path, table: Table, limit: int | None) -> Table:
+    """Take the rows out of an only object that holds one list of them, as `{"data": [...]}`."""
+    if len(table.rows) != 1:
+        return table
+    lists = {key: value for key, value in table.rows[0].items() if _is_rows(value)}
+    if not lists:
+        return table
+    if len(lists) > 1:
+        raise ProblemError(
+            f"{file} must hold one list of rows, got {', '.join(lists)}; write each to its own file"
+        )
+    rows = next(iter(lists.values()))[:limit]
+    return _table(file, rows, [f"row {index}" for index in range(len(rows))])
+
+
+def _is_rows(value: object) -> bool:
+    """Whether a value is a list of objects that are no messages of a chat."""
+    items = as_list(value) or []
+    objects = [cast("dict[str, object]", item) for item in items if isinstance(item, dict)]
+    return bool(objects) and len(objects) == len(items) and not is_message(objects[0])
+
+
+def _read_lines(file: Path, lines: Iterable[bytes], limit: int | None) -> Table:
+    rows: list[dict[str, Any]] = []
+    places: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if line.decode("utf-8-sig", "replace").strip():
+            rows.append(_line(line, f"{file} line {number}"))
+            places.append(f"line {number}")
+        if len(rows) == limit:
+            break
+    return _table(file, rows, places)
+
+
+def _line(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row: object = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(
+            f"{where}: must be one JSON object in UTF-8, got {shown(line)}; {error}"
+        ) from error
+    return _row(row, where)
+
+
+def _row(row: object, where: str) -> dict[str, Any]:
+    if isinstance(row, dict):
+        return cast("dict[str, Any]", row)
+    items = as_list(row)
+    if items and is_message(items[0]):
+        return {"messages": items}
+    raise ProblemError(
+        f"{where}: must be one JSON object, got {shown(row)}; write each problem as {{...}}"
+    )
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_cells(file: Path, data: IO[bytes], limit: int | None, *, is_tabs: bool) -> Table:
+    text = io.TextIOWrapper(data, encoding="utf-8-sig", newline="")
+    before = csv.field_size_limit(MAX_CELL)
+    try:
+        begin = text.readline()
+        while begin and not begin.strip():
+            begin = text.readline()
+        delimiter = "\t" if is_tabs else max(_DELIMITERS, key=begin.count)
+        text.seek(0)
+        cells = csv.reader(text, delimiter=delimiter, strict=True)
+        return _table(file, *_records(file, cells, limit))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ProblemError(
+            f"{file} must be CSV in UTF-8, got {error}; save it again, with quotes around cells "
+            "that hold quotes, commas or line breaks"
+        ) from error
+    finally:
+        csv.field_size_limit(before)
+        text.detach()
+
+
+def _records(file: Path, cells: Any, limit: int | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read rows and places from a csv reader."""
+    header: list[str] = []
+    rows: list[dict[str, Any]] = []
+    places: list[str] = []
+    begin = 1
+    for record in cells:
+        line, begin = begin, cells.line_num + 1
+        if not any(cell.strip() for cell in record):
+            continue
+        if not header:
+            header = [name.strip() for name in record]
+            twice = sorted({name for name in header if header.count(name) > 1})
+            if twice:
+                raise ProblemError(
+                    f"{file} line {line}: names of columns must be unique, got {twice[0]!r} twice; "
+                    "a CSV file begins with a line of names"
+                )
+            continue
+        if len(record) != len(header):
+            raise ProblemError(
+                f"{file} line {line}: must have {len(header)} cells as the first line has, got "
+                f"{len(record)}; put quotes around cells that hold commas"
+            )
+        rows.append(dict(zip(header, record, strict=True)))
+        places.append(f"line {line}")
+        if len(rows) == limit:
+            break
+    return rows, places
+
+
+def _read_parquet(file: Path, limit: int | None) -> Table:
+    try:
+        # Imported by name as Any, because the library has no types.
+        pyarrow: Any = import_module("pyarrow")
+        parquet: Any = import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ProblemError(
+            f"{file} must have pyarrow to be read, got {error}; "
+            "install the extra: pip install 'reason-env[data]'"
+        ) from error
+    rows: list[dict[str, Any]] = []
+    columns: tuple[str, ...]
+    try:
+        with parquet.ParquetFile(file) as data:
+            columns = tuple(data.schema_arrow.names)
+            for batch in data.iter_batches():
+                rows += batch.to_pylist()
+                if limit is not None and len(rows) >= limit:
+                    break
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ProblemError(
+            f"{file} must be a readable Parquet file, got {shown(str(error))}; write it again"
+        ) from error
+    rows = rows[:limit]
+    return _table(file, rows, [f"row {index}" for index in range(len(rows))], columns)
+
+
+def _table(
+    file: Path,
+    rows: list[dict[str, Any]],
+    places: list[str],
+    columns: tuple[str, ...] | None = None,
+) -> Table:
+    if columns is None:
+        columns = tuple(dict.fromkeys(column for row in rows for column in row))
+    return Table(
+        name=str(file), source=file.name, columns=columns, rows=tuple(rows), places=tuple(places)
+    )
