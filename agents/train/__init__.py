@@ -1,7 +1,7 @@
 """One training run: its config, its session of live objects, and the loop."""
 
 from reason_env.agents.train.config import TrainConfig
-from reason_env.agents.train.estimate import Estimate, Memory, estimate
+from reason_env.agents.train.estimate import Estimate, Memory, estimate, restored
 from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
 from reason_env.agents.train.model_record import ModelRecord, no_eval_problems, read_record
@@ -25,5 +25,6 @@ __all__ = [
     "progress_of",
     "prolonged",
     "read_record",
+    "restored",
     "train",
 ]

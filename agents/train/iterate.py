@@ -60,13 +60,16 @@ def iterate(session: Session) -> Iteration:
     mismatch = mismatch_metrics(
         session.policy, trajectories, config.sampling, config.engine.mismatch
     )
+    compared = time.perf_counter()
     session.sampled_tokens_total += problems.measured_tokens + _num_sampled_tokens(trajectories)
     _check_verifier(trajectories, config.max_ungraded_fraction)
     samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
         samples = [replace(sample, advantage=0.0) for sample in samples]
     run_share = (done_before, session.run_share)
+    learning_began = time.perf_counter()
     update = _update(session, samples, trajectories, run_share) if samples else {}
+    learned = time.perf_counter()
     rows = trained_rows(trajectories, samples)
     episodes = episode_rows(
         trajectories,
@@ -92,6 +95,9 @@ def iterate(session: Session) -> Iteration:
         "time/rollout_s": collected - began - batch.grading_s,
         "time/grade_s": batch.grading_s,
         "time/update_s": ended - collected,
+        "time/sampling_s": batch.sampling_s,
+        "time/mismatch_s": compared - collected,
+        "time/learning_s": learned - learning_began,
         "time/iteration_s": ended - began,
     }
     return Iteration(batch=batch, metrics=metrics, episodes=episodes)

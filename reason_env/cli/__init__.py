@@ -1,7 +1,7 @@
 """The command line: one file a command. No other part of the project prints.
 
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
-        | grade | check | tabular | probe
+        | grade | check | tabular | probe | bench
 
 Flags come from the config dataclasses. A mistake of the caller prints one line on standard error
 and exits with status 2.
@@ -21,12 +21,13 @@ from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
-    "tabular", "probe",
+    "tabular", "probe", "bench",
 )  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
   reason-env train grpo --problems chain --model base    train a policy; writes report.html
   reason-env probe --model base --problems chain         measure a model; which methods suit it
+  reason-env bench --model base                          how fast this machine samples and learns
   reason-env train grpo ... --dry-run                    what a run would cost
   reason-env train --resume RUN [--iterations N]         resume or prolong a run
   reason-env compare grpo rrpo lte --problems chain      compare methods at equal tokens, with seeds
