@@ -23,8 +23,9 @@ class MismatchConfig:
         ConfigError: A number is outside its range.
     """
 
-    sequences: int = 32
-    """Episodes of each iteration that the trainer scores again before its update; 0 is off."""
+    sequences: int = 8
+    """Episodes of each iteration that the trainer scores again before its update, four of a group;
+    0 is off."""
     limit: float = 0.05
     """Mean |trainer - sampler|, nats a token, above which the alarm is raised. Rounding gives 1e-6
     in float32 and up to about 0.01 in bfloat16; stale weights or another temperature give more."""

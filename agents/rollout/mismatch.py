@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from reason_env.agents.engines import MismatchConfig, SamplingConfig
 from reason_env.agents.metrics import Number
@@ -22,6 +23,10 @@ from reason_env.agents.rollout.trajectory import Trajectory
 from reason_env.errors import EngineError
 
 _log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+SHARED = 4
+"""Scored episodes of one group."""
 
 
 def mismatch_metrics(
@@ -34,7 +39,7 @@ def mismatch_metrics(
 
     Args:
         policy: Has the weights that the trajectories were sampled with.
-        trajectories: One iteration's; every n-th is scored, so that all groups are covered.
+        trajectories: One iteration's; neighbours are scored together (`spread`).
         sampling: The run's settings; a start's own temperature replaces theirs.
         config: How many trajectories are scored, and the limit of the mean.
 
@@ -44,7 +49,7 @@ def mismatch_metrics(
     sampled = [item for item in trajectories if item.behavior_log_probs]
     if not (sampled and config.sequences):
         return {}
-    chosen = sampled[:: math.ceil(len(sampled) / config.sequences)]
+    chosen = spread(sampled, config.sequences)
     trainer = [value for scores in _scores(policy, chosen, sampling) for value in scores]
     sampler = [value for item in chosen for value in item.behavior_log_probs]
     metrics = mismatch_of(trainer, sampler)
@@ -60,6 +65,19 @@ def mismatch_metrics(
             raise EngineError(message)
         _log.warning("%s", message)
     return metrics | {"rollout/mismatch_alarm": int(is_alarm)}
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Take at most about `most` items, in runs of `SHARED` neighbours from all over the sequence.
+
+    Neighbours are of one group: their prompt goes through the model once.
+
+    >>> spread(range(20), 8)
+    [0, 1, 2, 3, 12, 13, 14, 15]
+    """
+    run = min(SHARED, most)
+    period = run * math.ceil(len(items) / most)
+    return [item for number, item in enumerate(items) if number % period < run]
 
 
 def mismatch_of(trainer: Sequence[float], sampler: Sequence[float]) -> dict[str, Number]:

@@ -93,8 +93,15 @@ def test_the_configured_number_of_episodes_is_scored_spread_over_the_groups(sess
             asked.extend(contexts)
             return session.policy.score(contexts, completions, sampling)
 
-    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=5))
-    assert asked == [item.prompt_ids for item in batch[::3]]
+    assert len(batch) == 12
+    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=2))
+    assert asked == [item.prompt_ids for item in batch[:2]]
+    asked.clear()
+    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=8))
+    assert asked == [item.prompt_ids for item in (*batch[:4], *batch[8:])]
+    asked.clear()
+    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=12))
+    assert asked == [item.prompt_ids for item in batch]
     assert measured(session, batch, sequences=0) == {}
     assert measured(session, []) == {}
 
