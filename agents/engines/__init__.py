@@ -1,5 +1,14 @@
 """Sampling engines: the protocol, the torch engine and the vLLM engines."""
 
+from reason_env.agents.engines.adapter import (
+    ADAPTER,
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_PREFIX,
+    ADAPTER_WEIGHTS_FILE,
+    adapter_tensors,
+    lora_layers,
+    write_adapter,
+)
 from reason_env.agents.engines.build import build_engine
 from reason_env.agents.engines.config import EngineConfig, MismatchConfig
 from reason_env.agents.engines.precision import (
@@ -19,6 +28,10 @@ from reason_env.agents.engines.torch_engine import TorchEngine, evaluating
 from reason_env.agents.engines.transformers_logging import quiet_transformers
 
 __all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG_FILE",
+    "ADAPTER_PREFIX",
+    "ADAPTER_WEIGHTS_FILE",
     "PRECISIONS",
     "Completion",
     "Context",
@@ -29,10 +42,13 @@ __all__ = [
     "Precision",
     "SamplingConfig",
     "TorchEngine",
+    "adapter_tensors",
     "build_engine",
     "check_precision",
     "evaluating",
+    "lora_layers",
     "mixed_precision",
     "processed_log_probs",
     "quiet_transformers",
+    "write_adapter",
 ]

@@ -4,6 +4,9 @@ In float32 the pass reads the model's own parameters: there is no second copy to
 bf16-mixed it reads bfloat16 copies, with the projections of queries, keys and values in one matrix,
 and those of gate and up in another. `refreshed` makes them again as soon as any parameter changed.
 
+LoRA layers add their own product to that of the base weights, as in the model's own pass. Added to
+bfloat16 weights, a small change would be rounded away: sampler and trainer would differ.
+
 A change is seen by the parameter's address, its version counter, and the bits of up to 64 of its
 elements: writes through `.data` do not count as versions.
 
@@ -16,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from reason_env.agents.engines.adapter import ADAPTER
 
 Project = Callable[[Tensor], Tensor]
 """A linear layer, from [N, inputs] to [N, outputs]."""
@@ -110,11 +115,38 @@ def _layer_weights(layer: Any, joined: Callable[..., Project]) -> LayerWeights:
         post_norm=layer.post_attention_layernorm.weight,
         query_norm=None if query_norm is None else query_norm.weight,
         key_norm=None if key_norm is None else key_norm.weight,
-        qkv=joined(attention.q_proj, attention.k_proj, attention.v_proj),
-        out=joined(attention.o_proj),
-        gate_up=joined(mlp.gate_proj, mlp.up_proj),
-        down=joined(mlp.down_proj),
+        qkv=_adapted(joined, attention.q_proj, attention.k_proj, attention.v_proj),
+        out=_adapted(joined, attention.o_proj),
+        gate_up=_adapted(joined, mlp.gate_proj, mlp.up_proj),
+        down=_adapted(joined, mlp.down_proj),
     )
+
+
+def _adapted(joined: Callable[..., Project], *modules: Any) -> Project:
+    """Join linear layers, and add the products of the LoRA layers among them."""
+    base = joined(*modules)
+    layers = [module for module in modules if hasattr(module, "lora_A")]
+    if not layers:
+        return base
+    dtype = torch.bfloat16 if joined is _packed else torch.float32
+    down = torch.cat([layer.lora_A[ADAPTER].weight for layer in layers])
+    up = down.new_zeros((sum(module.weight.shape[0] for module in modules), len(down)))
+    row = column = 0
+    # Off the diagonal blocks are zeros: a layer's output has its own change only.
+    for module in modules:
+        if hasattr(module, "lora_A"):
+            own = module.lora_B[ADAPTER].weight
+            up[row : row + len(own), column : column + own.shape[1]] = own
+            column += own.shape[1]
+        row += module.weight.shape[0]
+    down, up, scale = down.to(dtype), up.to(dtype), layers[0].scaling[ADAPTER]
+
+    def project(inputs: Tensor) -> Tensor:
+        change = torch.nn.functional.linear(torch.nn.functional.linear(inputs, down), up)
+        # Scaled and added in two steps, each rounded, as the model's own pass does.
+        return change.mul_(scale).add_(base(inputs))
+
+    return project
 
 
 def _apart(*modules: Any) -> Project:

@@ -6,8 +6,9 @@ checkpoint loaded by hand) can leave old weights in the engine.
 
 The files are a model directory as `save_pretrained` writes it, with two differences. They omit the
 rows of the embedding beyond the codec's vocabulary, so that vLLM cannot sample a padded id. And
-they hold an output layer that is tied to the embedding as a separate tensor. For a PEFT model with
-a LoRA adapter, the base is written once and each update writes only the adapter.
+they hold an output layer that is tied to the embedding as a separate tensor. Of a model with a LoRA
+adapter (in its own modules, or below a `PeftModel`) the base is written once and each update writes
+only the adapter.
 """
 
 import copy
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reason_env.agents.engines.adapter import write_adapter
 from reason_env.agents.engines.transformers_logging import quiet_transformers
 from reason_env.errors import ModelError
 
@@ -75,7 +77,7 @@ class WeightFiles:
         """Create the folder; `current` writes the weights.
 
         Args:
-            model: A `transformers` model, or a PEFT model of one with one LoRA adapter.
+            model: A `transformers` model, or one with one LoRA adapter.
             vocab_size: Rows of the embedding to write.
             folder: Parent of the folder for the files; None for the system's temporary folder.
             keeps_first: Keep the first weights, so that a server can start from them again.
@@ -102,8 +104,7 @@ class WeightFiles:
             self._base = base_sum
         if self.lora_rank and (adapter_sum := checksum(adapter.items())) != self._adapter:
             self.num_adapters += 1
-            with quiet_transformers():
-                self.model.save_pretrained(self._adapter_dir(self.num_adapters))
+            write_adapter(_inner(self.model), self._adapter_dir(self.num_adapters))
             self._adapter = adapter_sum
         return Weights(
             directory=self._base_dir(self.num_written),
@@ -133,7 +134,7 @@ class WeightFiles:
         return self.root / f"adapter-{number:06d}"
 
     def _write_base(self, state: dict[str, Tensor]) -> None:
-        model = self.model.get_base_model() if self.lora_rank else self.model
+        model = _inner(self.model)
         config = copy.deepcopy(model.config)
         config.get_text_config().vocab_size = self.vocab_size
         config.architectures = [type(model).__name__]
@@ -145,6 +146,11 @@ class WeightFiles:
         with quiet_transformers():
             model.save_pretrained(directory, state_dict=trimmed)
             config.save_pretrained(directory)
+
+
+def _inner(model: Any) -> Any:
+    """Return the `transformers` model below a `PeftModel`; any other model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def lora_rank(model: Any) -> int:
@@ -203,7 +209,7 @@ def _split(model: Any, *, is_lora: bool) -> tuple[dict[str, Tensor], dict[str, T
     """Return the base model's tensors under a checkpoint's names, and the adapter's tensors."""
     if not is_lora:
         return dict(model.state_dict()), {}
-    state = model.get_base_model().state_dict()
+    state = _inner(model).state_dict()
     adapter = {name: tensor for name, tensor in state.items() if ".lora_" in name}
     base = {
         name.replace(".base_layer.", "."): tensor
