@@ -40,7 +40,7 @@ def default_learning_rate(num_parameters: int, *, is_adapter: bool = False) -> f
     """Compute the learning rate for a model of this size.
 
     Args:
-        num_parameters: Of the whole model, frozen weights included.
+        num_parameters: Of the whole model, frozen weights included, the adapter's own not.
         is_adapter: Whether only an adapter (LoRA) is trained.
 
     >>> default_learning_rate(820_864), default_learning_rate(7_000_000_000)
@@ -104,7 +104,7 @@ def schedule_factor(schedule: Schedule, run_share: float) -> float:
 
 
 def _size(model: nn.Module) -> tuple[int, bool]:
-    """Count the parameters (tied ones once), and tell whether some are frozen."""
-    parameters = list(model.parameters())
-    is_adapter = not all(parameter.requires_grad for parameter in parameters)
-    return sum(parameter.numel() for parameter in parameters), is_adapter
+    """Count the parameters (tied ones once, LoRA's not), and tell whether some are frozen."""
+    named = list(model.named_parameters())
+    is_adapter = not all(parameter.requires_grad for _, parameter in named)
+    return sum(value.numel() for name, value in named if ".lora_" not in name), is_adapter

@@ -1,14 +1,19 @@
 """The language-model policy: sampling, scoring and differentiable log-probabilities."""
 
 from reason_env.agents.policy.load import load_model
+from reason_env.agents.policy.lora import LoraConfig, lora_line
 from reason_env.agents.policy.policy import LanguageModelPolicy, Policy
 from reason_env.agents.policy.prefix_tree import Ints, num_distinct, split_by_distinct
+from reason_env.agents.policy.weights_hash import weights_bytes
 
 __all__ = [
     "Ints",
     "LanguageModelPolicy",
+    "LoraConfig",
     "Policy",
     "load_model",
+    "lora_line",
     "num_distinct",
     "split_by_distinct",
+    "weights_bytes",
 ]

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 
 from reason_env.agents.engines import quiet_transformers
+from reason_env.agents.policy.adapter_files import (
+    BaseModel,
+    base_of,
+    is_adapter_dir,
+    merge_adapter,
+)
 from reason_env.agents.policy.gguf import SMOLLM2, converted_gguf, smollm2_file
+from reason_env.agents.policy.weights_hash import weights_hash
 from reason_env.codec import ByteCodec, Codec, load_codec
 from reason_env.errors import ConfigError, ModelError, shown
 
@@ -23,10 +30,30 @@ TOKENIZER_FILES = (
 
 
 def load_model(name: str, *, step_delimiter: str = "\n") -> tuple[Any, Codec]:
-    """Load a model on the CPU, in float32, and its codec; see `LanguageModelPolicy.load`."""
+    """Load a model on the CPU, in float32, and its codec; see `LanguageModelPolicy.load`.
+
+    The directory of an adapter gives its base model, with the adapter added to the weights.
+    """
     place = _model_place(name)
+    if is_adapter_dir(Path(place)):
+        base = base_of(Path(place))
+        model, codec = load_model(base.name, step_delimiter=step_delimiter)
+        base.check(model)
+        return merge_adapter(model, Path(place)), codec
     model = _load_weights(name, place)
     return model, _load_codec_of(place, model.config, step_delimiter)
+
+
+def base_model(name: str, model: Any) -> BaseModel:
+    """Describe the model that `load_model` loaded by this name, before an adapter changes it."""
+    place = _model_place(name)
+    is_local = Path(place).is_dir()
+    path = str(Path(name).expanduser().absolute())
+    return BaseModel(
+        name=path if is_local and name not in ("base", SMOLLM2) else name,
+        place=str(Path(place).absolute()) if is_local else place,
+        sha256=weights_hash(model),
+    )
 
 
 def checked_device(device: str) -> torch.device:
@@ -87,7 +114,7 @@ def _model_place(name: str) -> str:
     if path.suffix == ".gguf" and not path.is_dir():
         return str(converted_gguf(path))
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not (path / "config.json").is_file() and not is_adapter_dir(path):
             raise ModelError(
                 f"a model directory must hold config.json, got {shown(name)} without one; "
                 "save a model there with save_pretrained"

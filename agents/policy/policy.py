@@ -31,12 +31,26 @@ from reason_env.agents.engines import (
     processed_log_probs,
     quiet_transformers,
 )
-from reason_env.agents.policy.load import CODEC_KEY, checked_device, context_length_of, load_model
+from reason_env.agents.policy.adapter_files import Adapter, base_of, load_adapter, save_adapter
+from reason_env.agents.policy.load import (
+    CODEC_KEY,
+    base_model,
+    checked_device,
+    context_length_of,
+    load_model,
+)
 from reason_env.agents.policy.log_probs import (
     next_token_log_probs,
     placed,
     projected_log_probs,
     projected_rows,
+)
+from reason_env.agents.policy.lora import (
+    LoraConfig,
+    WithoutAdapter,
+    add_lora,
+    lora_dropout,
+    merged_state,
 )
 from reason_env.agents.policy.prefix_tree import Ints, PrefixTree, prefix_tree, split_by_distinct
 from reason_env.agents.policy.tree_model import head_refusal, tree_hidden_states, tree_refusal
@@ -93,6 +107,7 @@ class LanguageModelPolicy:
         precision: str = "float32",
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: Engine | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         """Move the model to the device and switch its dropout off.
 
@@ -103,6 +118,7 @@ class LanguageModelPolicy:
             precision: "float32", or "bf16-mixed": matrix products in bfloat16.
             max_batch_size: Sequences sampled at once.
             engine: Samples completions; a `TorchEngine` of the model if None.
+            adapter: Describes the adapter that `add_lora` put into the model; None without one.
 
         Raises:
             ModelError: The codec has ids that the model lacks, or the model states no context
@@ -130,7 +146,10 @@ class LanguageModelPolicy:
             if engine is None
             else engine
         )
+        self.adapter = adapter
         self._policy_version = 0
+        self._num_dropped = 0
+        """Passes with dropout since the last update."""
         self._tree_refusal = tree_refusal(model)
         self._head_refusal = head_refusal(model)
 
@@ -144,6 +163,8 @@ class LanguageModelPolicy:
         step_delimiter: str = "\n",
         max_batch_size: int = DEFAULT_BATCH_SIZE,
         engine: EngineConfig | None = None,
+        lora: LoraConfig | None = None,
+        lora_seed: int = 0,
     ) -> "LanguageModelPolicy":
         """Load a policy from a model directory, a GGUF file, a hub name, "base" or "smollm2".
 
@@ -156,14 +177,20 @@ class LanguageModelPolicy:
             step_delimiter: The text that ends a reasoning step.
             max_batch_size: Sequences sampled at once.
             engine: Selects the sampling engine; torch if None.
+            lora: Train a new adapter of this form instead of the weights; None, or rank 0: none.
+            lora_seed: Seed of the adapter's first values, and of its dropout.
 
         Raises:
-            ModelError: The model or its codec cannot be loaded.
+            ModelError: The model or its codec cannot be loaded, or LoRA does not fit the model.
             ConfigError: The device, the precision or the engine's package does not exist here.
         """
         checked_device(device)
         check_precision(precision)
         model, codec = load_model(name, step_delimiter=step_delimiter)
+        adapter = None
+        if lora is not None and lora.is_on:
+            adapter = Adapter(config=lora, base=base_model(name, model), seed=lora_seed)
+            add_lora(model, lora, seed=lora_seed)
         built = build_engine(
             engine or EngineConfig(),
             model,
@@ -179,23 +206,67 @@ class LanguageModelPolicy:
             precision=precision,
             max_batch_size=max_batch_size,
             engine=built,
+            adapter=adapter,
         )
 
     def save(self, directory: str | Path) -> None:
-        """Write the model in Hugging Face's layout, so that `load` can read it; without pickle."""
+        """Write what was trained, so that `load` can read it; without pickle.
+
+        The model in Hugging Face's layout, or an adapter alone in peft's.
+        """
+        if self.adapter is not None:
+            save_adapter(self.model, self.adapter.base, Path(directory))
+            return
+        self._save_model(directory)
+
+    def save_merged(self, directory: str | Path) -> None:
+        """Write the model with its adapter added to the weights, in Hugging Face's layout."""
+        self._save_model(directory, state_dict=merged_state(self.model))
+
+    def load_adapter(self, directory: str | Path) -> None:
+        """Continue from an adapter that `save` wrote, bit for bit.
+
+        Raises:
+            ModelError: It has other layers or another rank, or the base model has changed.
+        """
+        assert self.adapter is not None, "loaded with LoRA"
+        base_of(Path(directory)).check_hash(self.adapter.base.sha256)
+        load_adapter(self.model, Path(directory))
+
+    def without_adapter(self) -> WithoutAdapter:
+        """Give the base model as a policy that only scores; it shares this policy's model."""
+        assert self.adapter is not None, "loaded with LoRA"
+        return WithoutAdapter(self)
+
+    def _save_model(self, directory: str | Path, **state: Any) -> None:
         if isinstance(self.codec, ByteCodec):
             setattr(self.model.config, CODEC_KEY, "bytes")
         if len(self.codec.end_ids) > 1:
             self.model.generation_config.eos_token_id = list(self.codec.end_ids)
         with quiet_transformers():
-            self.model.save_pretrained(directory)
+            self.model.save_pretrained(directory, **state)
         if isinstance(self.codec, HuggingFaceCodec):
             self.codec.tokenizer.save_pretrained(directory)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Run the model's forward passes inside the block in the policy's precision."""
-        with mixed_precision(self.model, self.precision):
+        with mixed_precision(self.model, self.precision), self._dropping():
+            yield
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        """Drop inputs of the adapter in passes that give gradients, if its config says so.
+
+        The masks follow from the updates so far, so that a resumed run draws the same ones.
+        """
+        adapter = self.adapter
+        if adapter is None or not adapter.config.dropout or not torch.is_grad_enabled():
+            yield
+            return
+        seed = [adapter.seed, self._policy_version, self._num_dropped]
+        self._num_dropped += 1
+        with lora_dropout(self.model, seed=seed):
             yield
 
     @property
@@ -225,6 +296,7 @@ class LanguageModelPolicy:
     def mark_updated(self, version: int | None = None) -> None:
         """Increment the policy version, or set it to that of a checkpoint."""
         self._policy_version = self._policy_version + 1 if version is None else version
+        self._num_dropped = 0
 
     def sample(
         self,

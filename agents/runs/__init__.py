@@ -24,7 +24,7 @@ from reason_env.agents.runs.files import (
     write_shared,
     write_text,
 )
-from reason_env.agents.runs.model_dir import model_directory
+from reason_env.agents.runs.model_dir import export_model, model_directory
 from reason_env.agents.runs.run_dir import RunDir
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Tree",
     "check_free",
     "differences",
+    "export_model",
     "iteration_of",
     "iteration_paths",
     "latest_checkpoint",

@@ -1,8 +1,8 @@
 """Checkpoints: complete or absent, verified by hash, without pickle.
 
     checkpoints/iteration_000010/
-      model/             what `policy.save` writes: loads with transformers alone; and
-                         reason_env.json, how it was trained
+      model/             what `policy.save` writes: a model that loads with transformers alone,
+                         or an adapter without its base; and reason_env.json, how it was trained
       state.safetensors  every tensor of the learner (moments of the optimizer, ...)
       state.json         everything else: progress, generator states, numbers, the tree of tensors
       manifest.json      size and SHA-256 of every other file

@@ -1,11 +1,47 @@
-"""From what a user calls a trained model to the directory with its weights."""
+"""From what a user calls a trained model to the directory with its weights.
 
+A run whose checkpoints hold an adapter alone also has model/ once it is finished.
+"""
+
+import os
+from collections.abc import Callable
 from pathlib import Path
 
-from reason_env.agents.runs.checkpoint import latest_checkpoint
-from reason_env.agents.runs.files import iteration_of, iteration_paths
-from reason_env.agents.runs.run_dir import RunDir
+from reason_env.agents.runs.checkpoint import Record, latest_checkpoint
+from reason_env.agents.runs.files import (
+    PARTIAL,
+    iteration_of,
+    iteration_paths,
+    remove,
+    remove_partial,
+    sync_directory,
+)
+from reason_env.agents.runs.run_dir import MODEL, RunDir
 from reason_env.errors import CheckpointError, did_you_mean
+
+
+def export_model(run: RunDir, save: Callable[[Path], None], record: Record) -> Path:
+    """Write the finished run's model to its model/, whole or not at all; replaces an older one.
+
+    Args:
+        run: A run that is being written.
+        save: Writes the weights to a directory.
+        record: Writes how the model was trained.
+    """
+    remove_partial(run.path)
+    final = run.path / MODEL
+    partial = run.path / (PARTIAL + MODEL)
+    save(partial)
+    record.write(partial)
+    for path in partial.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_directory(partial)
+    if final.exists():
+        remove(final)
+    partial.rename(final)
+    sync_directory(run.path)
+    return final
 
 
 def model_directory(name: str) -> str:
@@ -22,6 +58,8 @@ def model_directory(name: str) -> str:
     if (path / "manifest.json").is_file() and (path / "model").is_dir():
         return str(path / "model")
     if _is_run(path):
+        if (path / MODEL).is_dir():
+            return str(path / MODEL)
         checkpoint = latest_checkpoint(RunDir.open(path))
         if checkpoint is None:
             raise CheckpointError(

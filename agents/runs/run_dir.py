@@ -6,6 +6,7 @@
     timings.jsonl     the `time/` metrics
     episodes/         iteration_000010.jsonl
     checkpoints/      iteration_000010/ (`reason_env.agents.runs.checkpoint`)
+    model/            of a finished run with an adapter: the model, or the adapter alone
     tensorboard/      the scalars of metrics.jsonl and timings.jsonl
 
 Two runs of one config differ only in their timings. With these in a separate file, `metrics.jsonl`
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 C = TypeVar("C")
+MODEL = "model"
+"""The model of a finished run; other runs have theirs in the newest checkpoint."""
 _log = logging.getLogger(__name__)
 
 
@@ -149,6 +152,8 @@ class RunDir:
             for number, path in reversed(iteration_paths(folder).items()):
                 if number > end:
                     remove(path)
+        if (self.path / MODEL).is_dir():
+            remove(self.path / MODEL)
         for name, lines in kept.items():
             write_text(self.path / name, "".join(lines))
         facts = json.loads((self.path / "provenance.json").read_text(encoding="utf-8"))

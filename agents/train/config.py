@@ -16,6 +16,7 @@ from reason_env.agents.engines import EngineConfig, SamplingConfig, check_precis
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name
+from reason_env.agents.policy import LoraConfig
 from reason_env.agents.runs import FLAT, CheckpointConfig
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig
@@ -30,6 +31,7 @@ STREAMS = (
     "preparation",
     "merging",
     "conservative",
+    "lora",
 )
 """Random streams; a stream's index is part of its seed, so the order must not change."""
 
@@ -52,6 +54,7 @@ class TrainConfig:
     """float32, or bf16-mixed: matrix products in bfloat16, with float32 weights and optimizer."""
     max_batch_size: int = 256
     """Sequences sampled in one batch."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     iterations: int = 40
     """Iterations: collect episodes, update the policy."""
@@ -94,6 +97,11 @@ class TrainConfig:
         if not 0 <= self.max_ungraded_fraction <= 1:
             raise ConfigError(
                 f"max_ungraded_fraction must lie in 0..1, got {self.max_ungraded_fraction!r}"
+            )
+        if self.lora.dropout and self.learner.gradient_checkpointing:
+            raise ConfigError(
+                "lora.dropout must be 0 with gradient_checkpointing, got "
+                f"{self.lora.dropout!r}; the second pass would drop other inputs"
             )
         if self.eval.problems is not None and self.env.hold_out is not None:
             raise ConfigError(

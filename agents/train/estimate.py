@@ -44,7 +44,7 @@ class Memory:
     gradients: int
     optimizer: int
     reference: int
-    """The reference policy's weights; 0 without one."""
+    """The reference policy's weights; 0 without one, or if it is the policy without adapter."""
     kv_cache: int
     """Keys and values of a full batch at full length: an upper bound."""
     activations: int
@@ -238,7 +238,7 @@ def _updated(session: Session, samples: Sequence[TrainingSample], seconds: float
     while count:
         part = samples[:count]
         began = time.perf_counter()
-        with _kept_tensors(session.learner.parameters) as kept:
+        with _kept_tensors(list(session.policy.model.parameters())) as kept:
             session.learner.update(part, np.random.default_rng(0))
         found = replace(
             found,
@@ -339,7 +339,9 @@ def _memory(session: Session, activations: int) -> Memory:
         gradients=gradients,
         # AdamW: two moments of each trained weight.
         optimizer=2 * gradients if trained else 0,
-        reference=0 if reference is None else _bytes_of(reference.model),
+        reference=0
+        if reference is None or reference.model is policy.model
+        else _bytes_of(reference.model),
         kv_cache=max(1, rows) * _longest(session) * _kv_bytes(policy.model),
         activations=activations,
         # Linux counts in KiB, macOS in bytes.

@@ -5,12 +5,9 @@ numbers (`evaluation_cache.py`, `methods/search_cache.py`), and an entry never g
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import torch
-
-from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.policy import LanguageModelPolicy, weights_bytes
 from reason_env.agents.runs import config_json
 from reason_env.agents.train.config import TrainConfig
 from reason_env.problem import ProblemSet
@@ -44,18 +41,6 @@ def _hash(
     digest = hashlib.sha256()
     for part in (stream, config_json.dump(config.env), repr(plain), *parts):
         digest.update(part.encode() + b"\0")
-    for part in _weights_bytes(policy.model.state_dict()):
+    for part in weights_bytes(policy.model.state_dict()):
         digest.update(part)
     return digest.hexdigest()
-
-
-def _weights_bytes(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes]:
-    r"""Yield name, type, shape and content of every tensor, in the order of their names.
-
-    >>> b"".join(_weights_bytes({"w": torch.tensor([1.0])}))
-    b'w torch.float32 (1,)\n\x00\x00\x80?'
-    """
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
-        yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()

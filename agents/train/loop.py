@@ -7,10 +7,11 @@ metrics.jsonl.
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from reason_env.agents.metrics import Number
-from reason_env.agents.runs import RunDir, save_checkpoint
+from reason_env.agents.runs import RunDir, export_model, save_checkpoint
 from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
 from reason_env.agents.train.iterate import iterate
 from reason_env.agents.train.model_record import ModelRecord
@@ -54,6 +55,10 @@ def train(
                 metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
         run.write_episodes(number, found.episodes)
         _write(run, number, metrics, on_row)
+        record = ModelRecord.of(config, number)
+        if is_last and config.lora.is_on:
+            # Before the last checkpoint: a run that is finished has its model.
+            export_model(run, _saver(session), record)
         if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
             save_checkpoint(
                 run,
@@ -62,11 +67,17 @@ def train(
                 session.learner.state_dict(),
                 session.progress,
                 config=config.checkpoint,
-                record=ModelRecord.of(config, number),
+                record=record,
             )
         if is_last:
             break
     return run.read_metrics()
+
+
+def _saver(session: Session) -> Callable[[Path], None]:
+    """Choose how an adapter becomes a model: added to the weights, or alone."""
+    policy = session.policy
+    return policy.save_merged if session.config.lora.export == "merged" else policy.save
 
 
 def _write(run: RunDir, iteration: int, metrics: Mapping[str, Number], on_row: OnRow) -> None:

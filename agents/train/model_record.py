@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 
 from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.policy import LoraConfig
 from reason_env.agents.runs import config_json, write_text
 from reason_env.agents.train.config import TrainConfig
 from reason_env.codec import Codec
@@ -37,6 +38,10 @@ class ModelRecord:
     """Iterations of training."""
     temperature: float
     """Sampling temperature during training."""
+    precision: str = "float32"
+    """What the model computed in."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """The adapter that was trained; rank 0: all weights."""
     env: EnvConfig
     """Prompts, limits, stops, grading, and the training problems."""
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -55,6 +60,8 @@ class ModelRecord:
             base_model=config.model,
             iteration=iteration,
             temperature=config.sampling.temperature,
+            precision=config.precision,
+            lora=config.lora,
             env=config.env,
             eval=replace(config.eval, cache_dir=None),
         )

@@ -15,9 +15,9 @@ import numpy as np
 
 from reason_env.agents.cpi import ConservativeUpdate
 from reason_env.agents.engines import EngineConfig
-from reason_env.agents.learning import Learner, PairLearner
+from reason_env.agents.learning import Learner, PairLearner, TrainablePolicy
 from reason_env.agents.methods import Method, build_method
-from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.policy import LanguageModelPolicy, LoraConfig
 from reason_env.agents.runs import load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
@@ -96,9 +96,11 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         ModelError: A prompt and its response exceed the model's context length.
     """
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
-    policy = _load_policy(
-        config, config.model if loaded is None else str(loaded.model_dir), config.engine
-    )
+    # With LoRA a checkpoint holds the adapter alone.
+    own = config.model if loaded is None or config.lora.is_on else str(loaded.model_dir)
+    policy = _load_policy(config, own, engine=config.engine, lora=config.lora)
+    if loaded is not None and config.lora.is_on:
+        policy.load_adapter(loaded.model_dir)
     config = replace(config, env=config.env.resolved(policy.codec))
     if policy.prefix_sharing_refusal is not None:
         _log.warning(
@@ -154,9 +156,12 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
 
 
 def _load_policy(
-    config: TrainConfig, model: str, engine: EngineConfig | None = None
+    config: TrainConfig,
+    model: str,
+    *,
+    engine: EngineConfig | None = None,
+    lora: LoraConfig | None = None,
 ) -> LanguageModelPolicy:
-    # A reference policy samples nothing, so it needs no engine.
     return LanguageModelPolicy.load(
         model,
         device=config.device,
@@ -164,7 +169,16 @@ def _load_policy(
         max_batch_size=config.max_batch_size,
         engine=engine,
         step_delimiter=config.env.step_delimiter,
+        lora=lora,
+        lora_seed=config.seed_of("lora", 0),
     )
+
+
+def _reference(config: TrainConfig, policy: LanguageModelPolicy) -> TrainablePolicy:
+    """Give the policy before training; it samples nothing, so it needs no engine."""
+    if policy.adapter is not None:
+        return policy.without_adapter()
+    return _load_policy(config, config.model)
 
 
 def _build_learner(
@@ -175,7 +189,7 @@ def _build_learner(
             policy,
             config.learner,
             pair_loss=method.pair_loss,
-            ref_policy=_load_policy(config, config.model),
+            ref_policy=_reference(config, policy),
             temperature=config.sampling.temperature,
         )
     losses = (method.loss, *method.role_losses.values())
@@ -185,7 +199,7 @@ def _build_learner(
         config.learner,
         loss=method.loss,
         role_losses=method.role_losses,
-        ref_policy=_load_policy(config, config.model) if needs_reference else None,
+        ref_policy=_reference(config, policy) if needs_reference else None,
         temperature=config.sampling.temperature,
         max_response_tokens=max_response_tokens,
     )

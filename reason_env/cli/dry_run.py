@@ -5,6 +5,7 @@ from dataclasses import replace
 from rich.text import Text
 
 from reason_env.agents.learning import learning_rate_line
+from reason_env.agents.policy import lora_line
 from reason_env.agents.runs import model_directory
 from reason_env.agents.train import Estimate, Memory, TrainConfig, build_session, estimate
 from reason_env.cli.flags import out
@@ -18,6 +19,8 @@ def show_estimate(config: TrainConfig) -> None:
     out.print(Text(session.config.env.template_line(session.policy.codec)))
     line = learning_rate_line(session.config.learner, session.policy.model, is_default=is_default)
     out.print(Text(line))
+    if config.lora.is_on:
+        out.print(Text(lora_line(session.policy.model, config.lora)))
     with out.status("measuring ..."):
         found = estimate(session)
     for name, text in (*_memory_lines(found.memory), *_cost_lines(found, config)):

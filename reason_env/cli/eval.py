@@ -113,6 +113,7 @@ def run(words: list[str]) -> None:
     _show(report)
     facts = {
         "model": model,
+        "precision": given.precision,
         "trained": None if record is None else tree_of(record),
         "environment": tree_of(env_config),
         "settings": tree_of(config),
@@ -133,6 +134,7 @@ def _defaults(record: ModelRecord | None) -> Eval:
         env = replace(record.env, size=None, split=own.split, **source)
     return Eval(
         config=env,
+        precision=record.precision,
         num_problems=own.num_problems,
         samples=own.samples,
         k=own.k,

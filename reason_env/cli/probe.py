@@ -13,6 +13,7 @@ from rich.text import Text
 from reason_env.agents.engines import EngineConfig, SamplingConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.policy import LoraConfig
 from reason_env.agents.probe import Judgement, ProbeConfig, ProbeReport, Section, page, probe
 from reason_env.agents.runs import FLAT, write_text
 from reason_env.agents.train import TrainConfig, build_session
@@ -31,6 +32,7 @@ def run(words: list[str]) -> None:
         env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
         sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
         learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)
+        lora: LoraConfig = field(default_factory=LoraConfig)
         engine: EngineConfig = field(default_factory=EngineConfig)
         model: str = "base"
         """The model: "base", "smollm2", a model directory (also model/ of a checkpoint), a GGUF
@@ -57,6 +59,7 @@ def run(words: list[str]) -> None:
         env=given.env,
         sampling=given.sampling,
         learner=given.learner,
+        lora=given.lora,
         engine=given.engine,
         model=given.model,
         device=given.device,

@@ -11,6 +11,7 @@ from rich.text import Text
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names
+from reason_env.agents.policy import lora_line
 from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, model_directory
 from reason_env.agents.train import TrainConfig, build_session
 from reason_env.cli.dry_run import show_estimate
@@ -156,6 +157,8 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
         config = session.config
         line = learning_rate_line(config.learner, session.policy.model, is_default=is_default)
         out.print(Text(line))
+        if config.lora.is_on:
+            out.print(Text(lora_line(session.policy.model, config.lora)))
         began = time.monotonic()
         prepare_shown(session, place, began)
     except BaseException as error:
