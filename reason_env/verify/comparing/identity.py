@@ -10,7 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 from reason_env.verify.comparing.numeric import Evaluator, is_opaque
+from reason_env.verify.comparing.points import ORIGIN, Point, integer_names, points
 from reason_env.verify.tree import (
+    DIGITS,
     DOUBLES,
     Node,
     UndefinedError,
@@ -23,10 +25,12 @@ from reason_env.verify.tree import (
     walk,
 )
 
-POINTS = 6
 MAX_NODES = 4000
 _DOUBLE_TOLERANCE = 1e-7
 _LONG_TOLERANCE = 1e-40
+_MANY_DIGITS = 1000
+_LARGEST_DOUBLE = 1e150
+"""Beyond this bound the absolute value of a complex number overflows."""
 _PRECISION_BITS = 190
 _UNEVALUATED = ("sum", "prod", "int", "lim", "deriv")
 """Operations that are not evaluated: equal parts prove them equal, unequal parts prove nothing."""
@@ -54,7 +58,7 @@ def same_value(left: Node, right: Node) -> bool | None:  # noqa: PLR0911 - one t
     try:
         return all(modular(left, point) == modular(right, point) for point in (0, 1))
     except UndefinedError:
-        return _numeric(left, right)
+        return _by_values(left, right)
 
 
 def is_undefined(node: Node) -> bool:
@@ -62,7 +66,7 @@ def is_undefined(node: Node) -> bool:
     if symbols(node) or rational(node) is not None:
         return False
     try:
-        Evaluator(DOUBLES, 0).value(node)
+        Evaluator(DOUBLES, ORIGIN).value(node)
     except UndefinedError as error:
         return isinstance(error.__cause__, ZeroDivisionError | ValueError)
     return False
@@ -83,8 +87,8 @@ def proportional(left: Node, right: Node) -> bool | None:
 
 def _constant_quotient(left: Node, right: Node) -> complex | None:
     """Compute the quotient of two expressions: 0 if it is not constant, None if unknown."""
-    quotients: list[complex] = []
-    for point in range(POINTS):
+    quotients: list[Any] = []
+    for point in points(left, right):
         values = _pair(left, right, point)
         if values is None or not all(is_real(value) for value in values):
             continue
@@ -114,7 +118,7 @@ def number_value(node: Node) -> float | None:
         return None
     exact = rational(node)
     try:
-        value: Any = complex(exact) if exact is not None else Evaluator(DOUBLES, 0).value(node)
+        value: Any = complex(exact) if exact is not None else Evaluator(DOUBLES, ORIGIN).value(node)
     except (UndefinedError, OverflowError):
         return None
     is_finite = math.isfinite(value.real) and math.isfinite(value.imag)
@@ -131,65 +135,117 @@ def precise_value(node: Node) -> Fraction | None:
     if exact is not None or number_value(node) is None:
         return exact
     try:
-        value: Any = Evaluator(long_field(), 0).value(node)
+        value: Any = Evaluator(long_field(), ORIGIN).value(node)
     except UndefinedError:
         return None
     return Fraction(int(value.real * 2**_PRECISION_BITS), 2**_PRECISION_BITS)
 
 
-def _pair(left: Node, right: Node, point: int) -> tuple[complex, complex] | None:
+def _pair(left: Node, right: Node, point: Point) -> tuple[Any, Any] | None:
+    values = _values(left, right, point)
+    return None if None in values else values
+
+
+def _values(left: Node, right: Node, point: Point) -> tuple[Any, Any]:
+    """Evaluate both sides; None for a side without a value.
+
+    Doubles that overflow, or cancel all but a few digits, are computed with `DIGITS` digits.
+    """
+    return _value(left, point), _value(right, point)
+
+
+def _value(node: Node, point: Point) -> Any:
+    evaluator = Evaluator(DOUBLES, point)
     try:
-        evaluator = Evaluator(DOUBLES, point)
-        values = complex(evaluator.value(left)), complex(evaluator.value(right))
+        value: Any = complex(evaluator.value(node))
+    except UndefinedError as error:
+        if not isinstance(error.__cause__, OverflowError | ValueError):
+            return None
+        return _long_value(node, point)
+    # nan fails the test too.
+    is_finite = all(abs(part) < _LARGEST_DOUBLE for part in (value.real, value.imag))
+    is_cancelled = evaluator.largest * 1e-9 > _DOUBLE_TOLERANCE * max(1.0, abs(value))
+    return value if is_finite and not is_cancelled else _long_value(node, point)
+
+
+def _long_value(node: Node, point: Point) -> Any:
+    try:
+        return Evaluator(long_field(), point).value(node)
     except UndefinedError:
         return None
-    # Beyond this bound the absolute value of a complex number overflows; nan fails the test too.
-    is_finite = all(abs(part) < 1e150 for value in values for part in (value.real, value.imag))
-    return values if is_finite else None
 
 
-def _numeric(left: Node, right: Node) -> bool | None:
+def _by_values(left: Node, right: Node) -> bool | None:
+    """Decide by values at the points for the pair."""
     if sum(1 for _ in walk(left)) + sum(1 for _ in walk(right)) > MAX_NODES:
         return None
-    unequal = None if has_op(left, *_UNEVALUATED) or has_op(right, *_UNEVALUATED) else False
-    is_constant = (
-        not symbols(left) and not symbols(right) and not has_op(left, "sum", "int", "prod")
-    )
-    is_complex = any(
-        n.op == "const" and n.value == "i" for tree in (left, right) for n in walk(tree)
-    )
-    good: list[int] = []
-    complex_points: list[int] = []
-    for point in range(1 if is_constant else POINTS):
-        pair = _pair(left, right, point)
-        if pair is None:
-            continue
-        real = is_real(pair[0]), is_real(pair[1])
-        if is_complex or all(real):
-            if _differ(*pair):
-                return unequal
-            good.append(point)
-        elif not any(real) or is_constant:
-            if is_constant and _differ(*pair):
-                return unequal
-            complex_points.append(point)
-    points = good or complex_points
-    if not points:
-        return None
-    return all(_agrees(left, right, point) for point in points[:2])
+    seen = _Seen(left, right)
+    unequal = None if seen.is_hashed else False
+    if seen.differ:
+        return unequal
+    if not seen.agreeing:
+        return unequal if seen.one_sided else None
+    return all(_agrees(left, right, point) for point in seen.agreeing[:2])
 
 
-def _differ(a: complex, b: complex) -> bool:
-    return abs(a - b) > _DOUBLE_TOLERANCE * max(1.0, abs(a), abs(b))
+class _Seen:
+    """What the points show: a difference, points of agreement, or values on one side only."""
+
+    def __init__(self, left: Node, right: Node) -> None:
+        has_letters = bool(symbols(left) or symbols(right) or has_op(left, "sum", "int", "prod"))
+        is_complex = any(
+            n.op == "const" and n.value == "i" for tree in (left, right) for n in walk(tree)
+        )
+        self.differ = self.one_sided = False
+        is_closed = has_op(left, *_UNEVALUATED) or has_op(right, *_UNEVALUATED)
+        self.is_hashed = is_closed and not (_is_summed(left) and _is_summed(right))
+        self.agreeing: list[Point] = []
+        elsewhere: list[Point] = []
+        for point in points(left, right) if has_letters else [ORIGIN]:
+            values = _values(left, right, point)
+            if None in values:
+                self.one_sided = self.one_sided or values.count(None) == 1
+                continue
+            real = is_real(values[0]), is_real(values[1])
+            if not (is_complex or real[0] == real[1]):
+                self.one_sided = True
+            elif _differ(*values):
+                self.differ = is_complex or all(real) or not has_letters
+                self.one_sided = True
+                if self.differ:
+                    return
+            else:
+                (self.agreeing if is_complex or all(real) else elsewhere).append(point)
+        if not self.agreeing and not self.one_sided:
+            self.agreeing = elsewhere
 
 
-def _agrees(left: Node, right: Node, point: int) -> bool:
-    evaluator = Evaluator(long_field(), point)
-    try:
-        a, b = evaluator.value(left), evaluator.value(right)
-    except UndefinedError:
-        return False
-    scale = max(abs(a), abs(b))
-    return bool(
-        scale < _LONG_TOLERANCE or abs(a - b) <= _LONG_TOLERANCE * scale or abs(a - b) < 1e-45
-    )
+def _is_summed(node: Node) -> bool:
+    """Decide whether every closed form of a tree is a sum or product of few terms."""
+    evaluator = Evaluator(DOUBLES, Point(0, tuple(sorted(integer_names(node)))))
+    return all(part.op not in _UNEVALUATED or evaluator.is_series(part) for part in walk(node))
+
+
+def _differ(a: Any, b: Any) -> bool:
+    return bool(abs(a - b) > _DOUBLE_TOLERANCE * max(1.0, abs(a), abs(b)))
+
+
+def _agrees(left: Node, right: Node, point: Point) -> bool:
+    """Compare with 60 digits; with more if both may be zero up to rounding errors."""
+    size: Any = 0
+    scale: Any = 0
+    for digits in (DIGITS, _MANY_DIGITS):
+        field = long_field(digits)
+        mine, theirs = Evaluator(field, point), Evaluator(field, point)
+        try:
+            a, b = mine.value(left), theirs.value(right)
+        except UndefinedError:
+            return False
+        gap, scale = abs(a - b), max(abs(a), abs(b))
+        size = max(mine.largest, theirs.largest)
+        if gap <= _LONG_TOLERANCE * scale:
+            return True
+        if gap > size * abs(field.make(10)) ** (15 - digits):
+            return False
+    # A rounding error has about the last digit's size; a value far below that is not one.
+    return bool(scale > size * abs(long_field(_MANY_DIGITS).make(10)) ** (-15 - _MANY_DIGITS))

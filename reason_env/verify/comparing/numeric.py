@@ -1,30 +1,43 @@
-"""Evaluates trees numerically, in complex doubles or with 60 decimal digits.
+"""Evaluates trees numerically, in complex doubles or with many decimal digits.
 
-Closed forms that are not evaluated (integrals, sums, `f(x)`) become numbers too: a hash of their
-parts' values at the point, so that two integrals are equal if their integrands and limits are. Odd
-roots of negative numbers are real. Evaluate in doubles first: they overflow where the long
-computation would take too much memory.
+Sums and products of few terms are added up. Closed forms that are not evaluated (integrals, longer
+sums, `f(x)`) become numbers too: a hash of their parts' values at the point, so that two integrals
+are equal if their integrands and limits are. Odd roots of negative numbers are real. Powers and
+arguments of functions are bounded, because the long computation could take too much memory.
 """
 
 import functools
+import math
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from reason_env.verify.comparing.points import Point
 from reason_env.verify.tree import DOUBLES, Field, Node, UndefinedError, is_real, rational
 
 _OPAQUE = frozenset("call sub sum prod int lim deriv list tuple set rel text".split())
 """Operations that have no value of their own: a hash of their parts' values replaces it."""
+MAX_TERMS = 300
+"""Longest sum or product that is added up."""
+_MAX_LOG = 1e12
+"""Largest |exponent * log2(base)| of a power."""
+_MAX_ARGUMENT = 1e9
+"""Largest argument of a function that oscillates or grows."""
+_TAME = frozenset(("ln", "abs", "sqrt", "max", "min", "Re", "Im"))
+"""Functions whose argument may be of any size."""
 
 
 class Evaluator:
     """Evaluates trees at one point, which gives each variable a value."""
 
-    def __init__(self, field: Field, point: int) -> None:
-        """Set the field and the index of the point."""
+    def __init__(self, field: Field, point: Point) -> None:
+        """Set the field and the point."""
         self.field = field
         self.point = point
+        self.largest: Any = 0.0
+        """The largest term of a sum so far: the size against which rounding errors count."""
+        self._bound: dict[str, Any] = {}
 
     def value(self, node: Node) -> Any:
         """Evaluate a tree.
@@ -37,31 +50,79 @@ class Evaluator:
         except (ZeroDivisionError, OverflowError, ValueError, TypeError) as error:
             raise UndefinedError(type(error).__name__) from error
 
-    def _value(self, node: Node) -> Any:
+    def _value(self, node: Node) -> Any:  # noqa: PLR0911 - one kind of node per line
         op = node.op
         if op in ("num", "dec"):
             return self.field.make(node.value if op == "num" else Fraction(str(node.value)))
         if op == "sym":
-            return self.field.make(sample(str(node.value), self.point))
+            return self._variable(str(node.value))
         if op == "const":
             if node.value not in self.field.constants:
                 raise UndefinedError("infinity")
             return self.field.constants[str(node.value)]
+        if op in ("sum", "prod") and (value := self._series(node)) is not None:
+            return value
         if is_opaque(node):
             return self.field.make(self._opaque(node))
         if op == "pow":
             return self._power(node)
         values = [self._value(part) for part in node.args]
+        if op == "add":
+            self.largest = max(self.largest, *map(abs, values))
         return self._applied(op, values, str(node.value))
+
+    def _variable(self, name: str) -> Any:
+        if name in self._bound:
+            return self._bound[name]
+        return self.field.make(self.point.value(name))
+
+    def _series(self, node: Node) -> Any:
+        """Add up a sum, or multiply a product, of at most `MAX_TERMS` terms; None for others."""
+        limits = self._limits(node)
+        if limits is None:
+            return None
+        first, last = limits
+        name = str(node.value)
+        terms: list[Any] = []
+        for index in range(first, last + 1):
+            self._bound[name] = self.field.make(float(index))
+            terms.append(self._value(node.args[0]))
+        self._bound.pop(name, None)
+        if node.op == "sum":
+            self.largest = max([self.largest, *(abs(term) for term in terms)])
+            return _total([self.field.make(0.0), *terms])
+        return functools.reduce(lambda a, b: a * b, terms, self.field.make(1.0))
+
+    def _limits(self, node: Node) -> tuple[int, int] | None:
+        if any(part.op in ("set", "rel") or part.value == "inf" for part in node.args[1:]):
+            return None
+        first, last = (_whole(self._value(part)) for part in node.args[1:])
+        if first is None or last is None or not -1 <= last - first < MAX_TERMS:
+            return None
+        return first, last
+
+    def is_series(self, node: Node) -> bool:
+        """Decide whether a sum or product is added up, rather than hashed, at this point."""
+        if node.op not in ("sum", "prod"):
+            return False
+        try:
+            return self._limits(node) is not None
+        except (UndefinedError, ArithmeticError, ValueError, TypeError):
+            return False
 
     def _applied(self, op: str, values: list[Any], name: str) -> Any:
         if op == "fn":
             if name == "binom":
                 return self._binomial(*values)
+            if name not in _TAME and any(abs(value) > _MAX_ARGUMENT for value in values):
+                raise UndefinedError("an argument too large")
+            self.largest = max(self.largest, 1.0, *map(abs, values))
             return self.field.functions[name](*values)
         if op == "root":
             return self._root(values[0], values[1])
         if op == "fact":
+            if abs(values[0]) > _MAX_ARGUMENT:
+                raise UndefinedError("a factorial too large")
             return self.field.gamma(values[0] + 1)
         if op == "degree":
             return values[0] * self.field.constants["pi"] / 180
@@ -71,12 +132,19 @@ class Evaluator:
 
     def _binomial(self, top: Any, low: Any) -> Any:
         gamma = self.field.gamma
+        whole = _whole(top), _whole(low)
+        if None not in whole and max(whole[0] or 0, whole[1] or 0) <= MAX_TERMS:
+            return self.field.make(Fraction(_integer_binomial(whole[0] or 0, whole[1] or 0)))
         return gamma(top + 1) / (gamma(low + 1) * gamma(top - low + 1))
 
     def _power(self, node: Node) -> Any:
         base, exponent = self._value(node.args[0]), rational(node.args[1])
+        power = self._value(node.args[1]) if exponent is None else exponent
+        if base != 0 and abs(power) * max(1.0, abs(self.field.log2(base))) > _MAX_LOG:
+            raise UndefinedError("a power too large")
         if exponent is None:
-            return base ** self._value(node.args[1])
+            whole = _whole(power)
+            return base**power if whole is None else base**whole
         if exponent.denominator == 1 and abs(exponent) < 10**6:
             return base ** int(exponent)
         if exponent.denominator % 2 and is_real(base) and base.real < 0:
@@ -98,12 +166,30 @@ class Evaluator:
     def _digest(self, node: Node) -> str:
         """Write a closed form as text; equal values of the parts at this point give equal text."""
         if not is_opaque(node):
-            value = (
-                complex(Evaluator(DOUBLES, self.point).value(node)) if node.op != "const" else None
-            )
+            value = complex(self._in_doubles().value(node)) if node.op != "const" else None
             if value is not None:
                 return f"{value.real + 0.0:.11g},{value.imag + 0.0:.9f}".replace("-0,", "0,")
         return f"{node.op}:{node.value}({';'.join(self._digest(part) for part in node.args)})"
+
+    def _in_doubles(self) -> "Evaluator":
+        inner = Evaluator(DOUBLES, self.point)
+        inner._bound = {name: complex(value) for name, value in self._bound.items()}
+        return inner
+
+
+def _whole(value: Any) -> int | None:
+    """Convert a value that is an integer within rounding; None for others."""
+    if not is_real(value) or not abs(value) < 1e9:
+        return None
+    nearest = round(float(value.real))
+    return nearest if abs(float(value.real) - nearest) < 1e-9 else None
+
+
+def _integer_binomial(top: int, low: int) -> int:
+    """Compute a binomial coefficient of integers; a negative top continues the polynomial."""
+    if low < 0:
+        return 0
+    return math.comb(top, low) if top >= 0 else (-1) ** low * math.comb(low - top - 1, low)
 
 
 def _total(values: list[Any]) -> Any:
@@ -127,9 +213,3 @@ def is_opaque(node: Node) -> bool:
     if node.op == "fn":
         return node.value not in DOUBLES.functions and node.value != "binom"
     return node.op in _OPAQUE
-
-
-def sample(name: str, point: int) -> float:
-    """Compute a variable's value: points 0 and 1 in (0, 1), 2 and 3 in (1, 3), others negative."""
-    unit = (zlib.crc32(f"{name}/{point}".encode()) % 60000 + 2000) / 65536
-    return unit if point < 2 else 1 + 2 * unit if point < 4 else -0.2 - 2 * unit

@@ -1,7 +1,7 @@
 """Trees of answers, and their exact and numeric values."""
 
 from reason_env.verify.tree.exact import UndefinedError, modular, rational
-from reason_env.verify.tree.fields import DOUBLES, Field, is_real, long_field
+from reason_env.verify.tree.fields import DIGITS, DOUBLES, Field, is_real, long_field
 from reason_env.verify.tree.nodes import (
     EMPTY_SET,
     EULER,
@@ -23,6 +23,7 @@ from reason_env.verify.tree.nodes import (
 )
 
 __all__ = [
+    "DIGITS",
     "DOUBLES",
     "EMPTY_SET",
     "EULER",

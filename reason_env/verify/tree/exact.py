@@ -7,6 +7,7 @@ the variables, so that every process gives the same verdict.
 
 import math
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 
 from reason_env.verify.tree.nodes import Node
@@ -14,7 +15,7 @@ from reason_env.verify.tree.nodes import Node
 PRIME = 2**61 - 1
 MAX_BITS = 40_000
 """Largest numerator or denominator that is evaluated."""
-MAX_FACTORIAL = 1000
+MAX_FACTORIAL = 3500
 
 
 class UndefinedError(ArithmeticError):
@@ -35,6 +36,9 @@ def _rational(node: Node) -> Fraction:
         return node.value
     if node.op == "dec":
         return Fraction(str(node.value))
+    if node.op == "fn" and node.value in _FUNCTIONS:
+        values = [_rational(part) for part in node.args]
+        return _bounded(_FUNCTIONS[str(node.value)](values))
     if node.op not in _ARITHMETIC:
         raise UndefinedError(node.op)
     values = [_rational(part) for part in node.args]
@@ -99,6 +103,39 @@ def _factorial(value: Fraction) -> Fraction:
     if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
         raise UndefinedError("no factorial")
     return Fraction(math.factorial(int(value)))
+
+
+def _binomial(top: Fraction, low: Fraction) -> Fraction:
+    if not 0 <= _integer(low) <= MAX_FACTORIAL or abs(_integer(top)) > MAX_BITS:
+        raise UndefinedError("no binomial coefficient")
+    n, k = int(top), int(low)
+    return Fraction(math.comb(n, k) if n >= 0 else (-1) ** k * math.comb(k - n - 1, k))
+
+
+def _remainder(value: Fraction, modulus: Fraction) -> Fraction:
+    if modulus == 0:
+        raise UndefinedError("a remainder modulo zero")
+    return value % modulus
+
+
+def _integer(value: Fraction) -> int:
+    if value.denominator != 1:
+        raise UndefinedError("not an integer")
+    return value.numerator
+
+
+_FUNCTIONS: dict[str, Callable[[list[Fraction]], Fraction]] = {
+    "abs": lambda values: abs(values[0]),
+    "max": max,
+    "min": min,
+    "floor": lambda values: Fraction(math.floor(values[0])),
+    "ceil": lambda values: Fraction(math.ceil(values[0])),
+    "gcd": lambda values: Fraction(math.gcd(*map(_integer, values))),
+    "lcm": lambda values: Fraction(math.lcm(*map(_integer, values))),
+    "mod": lambda values: _remainder(*values),
+    "binom": lambda values: _binomial(*values),
+}
+"""Functions of rational numbers whose values are rational."""
 
 
 def modular(node: Node, point: int) -> int:

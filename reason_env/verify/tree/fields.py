@@ -1,6 +1,6 @@
 # pyright: basic, reportMissingTypeStubs=false
 # mpmath has no types, and one table serves both precisions: basic mode for this file.
-"""Complex numbers of two precisions with one interface: doubles, and 60 decimal digits."""
+"""Complex numbers with one interface: doubles, and 60 or more decimal digits."""
 
 import cmath
 import functools
@@ -21,6 +21,8 @@ class Field(NamedTuple):
     constants: dict[str, Any]
     functions: dict[str, Callable[..., Any]]
     gamma: Callable[[Any], Any]
+    log2: Callable[[Any], float]
+    """Binary logarithm of an absolute value, to the nearest integer or better."""
 
 
 def is_real(value: Any) -> bool:
@@ -75,21 +77,38 @@ def _table(module: Any, floor: Callable[[Any], Any]) -> dict[str, Callable[..., 
     table["min"] = lambda *zs: min(zs, key=lambda z: z.real)
     table["Re"] = lambda z: z.real
     table["Im"] = lambda z: z.imag
+    table["sgn"] = table["sign"] = _real(lambda value: (value > 0) - (value < 0))
+    table["mod"] = lambda a, b: a - b * table["floor"](a / b)
+    table["gcd"] = lambda *zs: float(math.gcd(*map(_integer, zs)))
+    table["lcm"] = lambda *zs: float(math.lcm(*map(_integer, zs)))
+    table["acoth"] = lambda z: module.atanh(1 / z)
+    table["asech"] = lambda z: module.acosh(1 / z)
+    table["acsch"] = lambda z: module.asinh(1 / z)
     return table
 
 
+def _integer(value: Any) -> int:
+    if not is_real(value) or abs(value.real - round(value.real)) > 1e-9:
+        raise UndefinedError("not an integer")
+    return round(value.real)
+
+
 DOUBLES = Field(
-    _make_double, {"pi": math.pi, "e": math.e, "i": 1j}, _table(cmath, _near_floor), _double_gamma
+    _make_double,
+    {"pi": math.pi, "e": math.e, "i": 1j},
+    _table(cmath, _near_floor),
+    _double_gamma,
+    lambda value: math.log2(abs(value)),
 )
 
 
 @functools.cache
-def long_field() -> Field:
-    """Build the field of `DIGITS` decimal digits; loads mpmath at the first call."""
+def long_field(digits: int = DIGITS) -> Field:
+    """Build the field of so many decimal digits; loads mpmath at the first call."""
     import mpmath
 
     context = mpmath.MPContext()
-    context.dps = DIGITS
+    context.dps = digits
 
     def make(value: Any) -> Any:
         if isinstance(value, Fraction):
@@ -101,4 +120,4 @@ def long_field() -> Field:
         return nearest if abs(value - nearest) < 1e-20 else context.floor(value)
 
     constants = {"pi": context.mpc(context.pi), "e": context.mpc(context.e), "i": context.mpc(0, 1)}
-    return Field(make, constants, _table(context, floor), context.gamma)
+    return Field(make, constants, _table(context, floor), context.gamma, context.mag)
