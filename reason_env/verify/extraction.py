@@ -1,32 +1,51 @@
 r"""Extracts the final answer from a response in one scan, linear in its length; never raises.
 
-The last complete `\boxed{...}` or `\fbox{...}` counts. If boxes are opened and none is complete,
-there is no answer: another number of the text never replaces an unreadable box. Boxes joined by
-"and", "or" or a comma form one list. Without a box, the last `####` line counts, then the last
-"final answer is"; options may put markers before boxes, and name others. Text inside
-`<think>...</think>` or after an unclosed `<think>` is ignored; so is the text before a `</think>`
-that the prompt opened.
-
-Not covered: boxes without braces (`\boxed 7`), answers announced in other languages.
+The last `\boxed{...}` or `\fbox{...}` counts, also without braces (`\boxed 7`). If the last box is
+open, there is no answer: neither another number of the text nor an earlier box replaces it. Boxes
+that only names, units, commas, "and" or "or" separate form one list, unless they are equal. Without
+a box, the last `####` line counts, then the value in the sentence after the last "final answer";
+options may put markers before boxes, and name others.
+Text inside `<think>...</think>` or after an unclosed `<think>` is ignored; so is the text before a
+`</think>` that the prompt opened.
 """
 
 import collections
 import re
+from typing import NamedTuple
 
 from reason_env.verify.options import DEFAULT, GradeOptions
+from reason_env.verify.parsing import is_unit, value_of_sentence
 
 _THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
-_BOX_OR_BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_GAP = re.compile(
-    r"(?:[\s$,;]|\\[\]\[(),;!: ]|\\q?quad|\\(?:text|mbox|mathrm)\{[^{}]{0,40}\}"
-    r"|[a-z](?:_\{?\w{1,4}\}?)?\s?=|[a-z]{1,12}\b){1,12}",
-    re.IGNORECASE,
+_BOX_OR_BRACE = re.compile(
+    r"\\+(?:boxed|fbox)\s*\{"
+    r"|\\+(?:boxed|fbox)(?:[ \t]+(?=-?[0-9A-Za-z])|(?=[0-9]))(?P<bare>-?[0-9][0-9.,]*[0-9]|-?[0-9]"
+    r"|[A-Za-z](?![A-Za-z]))"
+    r"|\\.|[{}]",
+    re.DOTALL,
 )
+_GAP_PIECE = re.compile(
+    r"[\s$,;~]+|\\[\]\[(),;!: ]|\\q?quad\b|\\(?:text|mbox|mathrm)\s*\{([^{}]{0,40})\}"
+    r"|[A-Za-z](?:_\{?\w{1,4}\}?)?\s?=|([A-Za-z]+)"
+)
+_LABEL = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w{1,4}\}?)?)\s*=\s*\$?\s*$")
 _REFERENCE_GAP = re.compile(r"[^A-Za-z0-9]*|(?!.*\d).*\b(?:and|or)\b.*", re.DOTALL)
 _PERCENT = re.compile(r"[\s$]{0,3}(?:\\?%|percent\b|pct\b)")
+_UNIT = re.compile(
+    r"[\s$]{0,3}(\\(?:mathrm|text)\s*\{[~\s\\,]*([A-Za-z]+)[^{}]{0,30}\}(?:\^\{?-?[0-9]\}?)?)"
+)
+_ENDS_IN_CONNECTIVE = re.compile(r"\b(?:and|or)[\s$~}]*(?:[A-Za-z]\s?=\s*)?\$?$")
 _CONNECTIVE = re.compile(r",|;|\b(?:and|or)\b", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z<*\[]|\s*$)|<\|")
-_CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so)\b[,:]?\s", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z<*\[]|\s*$)|<\||[\u3002\u0964]")
+_CONCLUSION = re.compile(
+    r"\b(?:therefore|thus|hence|so|donc|ainsi|par cons\u00e9quent|la r\u00e9ponse est)\b[,:]?\s"
+    r"|(?:\u56e0\u6b64|\u6240\u4ee5|\u7efc\u4e0a|\u7b54\u6848[\u662f\u4e3a]?|\u7b54[:\uff1a])[,:\uff0c\uff1a]?"
+    r"|(?:\u0625\u0630\u0646|\u0644\u0630\u0644\u0643|\u0648\u0628\u0627\u0644\u062a\u0627\u0644\u064a"
+    r"|\u0627\u0644\u062c\u0648\u0627\u0628|\u0627\u0644\u0625\u062c\u0627\u0628\u0629)[\u060c:]?\s"
+    r"|(?:\u0907\u0938\u0932\u093f\u090f|\u0905\u0924\u0903|\u0905\u0924:|\u0909\u0924\u094d\u0924\u0930)[,:]?\s",
+    re.IGNORECASE,
+)
+"""Words before a conclusion: English, French, Chinese, Arabic, Hindi."""
 _REASON = re.compile(
     r"(?:option|choice)?\s*\(?([A-J])\)?(?:[.*$]*$|[,;]?\s+(?:because|since|as)\b)", re.IGNORECASE
 )
@@ -42,7 +61,7 @@ def extract_answer(
     r"""Extract the text of the final answer; None if there is none.
 
     In a reference, any punctuation may join two boxes, the last box may be unclosed, and a percent
-    sign after the box belongs to it.
+    sign or a unit after the box belongs to it.
 
     >>> extract_answer(r"First \boxed{3}. No: \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'
@@ -69,7 +88,8 @@ def _stated(text: str, options: GradeOptions, is_reference: bool) -> str | None:
     for marker in options.markers:
         answer = _after_marker(text, marker)
         if answer is not None:
-            return answer
+            is_sentence = marker != "####" and not marker.startswith("<") and not options.choices
+            return value_of_sentence(answer) if is_sentence else answer
     if first >= 0:
         return _boxed(text, first, is_reference) or ""
     return _conclusion(text) if options.conclusion else None
@@ -122,20 +142,33 @@ def _outside_thoughts(text: str) -> str:
     return "\n".join(pieces)
 
 
+class _Box(NamedTuple):
+    """Where a box begins, its content, and where it ends."""
+
+    start: int
+    left: int
+    right: int
+    end: int
+
+
 def _boxed(text: str, first: int, is_reference: bool) -> str | None:
     stack: list[int] = []
-    boxes: list[tuple[int, int, int]] = []
+    boxes: list[_Box] = []
     for token in _BOX_OR_BRACE.finditer(text, first):
         mark = token[0]
-        if mark == "{":
+        if token["bare"]:
+            boxes.append(_Box(token.start(), *token.span("bare"), token.end()))
+        elif mark == "{":
             stack.append(-1)
         elif mark == "}":
             start = stack.pop() if stack else -1
             if start >= 0:
-                boxes.append((start, text.index("{", start) + 1, token.start()))
+                left = text.index("{", start) + 1
+                boxes.append(_Box(start, left, token.start(), token.end()))
         elif len(mark) > 2:
             stack.append(token.start())
-    if boxes:
+    is_open = bool(stack) and max(stack) >= 0 and (not boxes or max(stack) > boxes[-1].start)
+    if boxes and not is_open:
         return _joined(text, boxes, is_reference).strip() or None
     return _unclosed(text, is_reference)
 
@@ -150,26 +183,53 @@ def _unclosed(text: str, is_reference: bool) -> str | None:
     return rest.strip() or None if is_reference else None
 
 
-def _joined(text: str, boxes: list[tuple[int, int, int]], is_reference: bool) -> str:
-    """Join the last box with the boxes before it that only commas or connectives separate."""
-    start, left, right = boxes[-1]
-    percent = _PERCENT.match(text, right + 1) if is_reference else None
-    parts = [text[left:right] + (r"\%" if percent and "%" not in text[left:right] else "")]
-    for before, inner, end in reversed(boxes[:-1]):
-        if before >= start:
+def _joined(text: str, boxes: list[_Box], is_reference: bool) -> str:
+    """Join the last box with the boxes before it that belong to one list."""
+    last = boxes[-1]
+    parts = [last]
+    for box in reversed(boxes[:-1]):
+        if box.start >= parts[-1].start:
             continue
-        gap = text[end + 1 : start]
+        gap = text[box.end : parts[-1].start]
         if len(gap) > _MAX_GAP or not _is_list_gap(gap, is_reference):
             break
-        parts.append(text[inner:end])
-        start = before
-    return ", ".join(reversed(parts))
+        parts.append(box)
+    parts.reverse()
+    values = [text[box.left : box.right].strip() for box in parts]
+    if is_reference:
+        values[-1] += _belonging(text, last)
+    if len(set(values)) == 1:
+        return values[0]
+    names = [_LABEL.search(text, max(0, box.start - _MAX_GAP), box.start) for box in parts]
+    if all(names):
+        values = [f"{name[1]}={value}" for name, value in zip(names, values, strict=True) if name]
+    return ", ".join(values)
+
+
+def _belonging(text: str, box: _Box) -> str:
+    """Take the percent sign or the unit after a box."""
+    if _PERCENT.match(text, box.end):
+        return "" if "%" in text[box.left : box.right] else r"\%"
+    unit = _UNIT.match(text, box.end)
+    return unit[1] if unit and is_unit(unit[2]) else ""
 
 
 def _is_list_gap(gap: str, is_reference: bool) -> bool:
     if is_reference and _REFERENCE_GAP.fullmatch(gap):
         return True
-    return bool(_GAP.fullmatch(gap) and _CONNECTIVE.search(gap))
+    if _ENDS_IN_CONNECTIVE.search(gap) and not _SENTENCE_END.search(gap):
+        return True
+    at = 0
+    while at < len(gap):
+        piece = _GAP_PIECE.match(gap, at)
+        if piece is None or not all(map(_is_list_word, (piece[1] or piece[2] or "").split())):
+            return False
+        at = piece.end()
+    return bool(_CONNECTIVE.search(gap))
+
+
+def _is_list_word(word: str) -> bool:
+    return word.lower() in ("and", "or", ",", ";") or is_unit(word)
 
 
 def _after_hashes(text: str) -> str | None:
@@ -204,4 +264,4 @@ def _first_sentence(rest: str) -> str:
 
 def _conclusion(text: str) -> str | None:
     last = _last_match(_CONCLUSION, text)
-    return _first_sentence(text[last.end() :]) or None if last else None
+    return value_of_sentence(_first_sentence(text[last.end() :])) or None if last else None

@@ -17,7 +17,10 @@ from reason_env.verify import GradeOptions, extract_answer
         (r"\boxed {7}", "7"),
         (r"\boxed{\{1,2\}}", r"\{1,2\}"),
         (r"\boxed{a \boxed{b} c}", r"a \boxed{b} c"),
-        (r"\boxed{5} and later \boxed{7", "5"),
+        (r"\boxed 7", "7"),
+        (r"so \boxed2.", "2"),
+        (r"$\boxed {-12.5}$ or \boxed 34", "-12.5, 34"),
+        (r"Write \boxed{x}, with \boxed\nfirst: \boxed{3}", "3"),
         ("1+1=2\n#### 2\n", "2"),
         ("#### 1\n#### 719", "719"),
         ("#### 071", "071"),
@@ -52,7 +55,8 @@ def test_the_answer_that_counts_is_found(response: str, answer: str) -> None:
         r"<think>\boxed{7}",
         r"<think>a</think> b \boxed{7} </think> c",
         "the final answer is",
-        "\\boxed 7",
+        "\\boxed seven",
+        r"\boxed{5} and later \boxed{7",
     ],
 )
 def test_text_outside_the_answer_forms_is_not_extracted(response: str) -> None:
@@ -63,7 +67,7 @@ def test_a_conclusion_counts_only_if_the_options_allow_it() -> None:
     response = "Therefore, the probability is 2/3. <|im_start|>user"
 
     assert extract_answer(response) is None
-    assert extract_answer(response, GradeOptions(conclusion=True)) == "the probability is 2/3"
+    assert extract_answer(response, GradeOptions(conclusion=True)) == "2/3"
 
 
 @pytest.mark.parametrize(

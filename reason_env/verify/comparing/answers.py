@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from reason_env.verify.comparing.equations import (
     difference,
     is_linked,
+    is_reduced_ratio,
     names_agree,
     renamed,
     same_angle,
@@ -21,13 +22,15 @@ from reason_env.verify.comparing.equations import (
     with_constant_of,
     with_parameter_of,
 )
-from reason_env.verify.comparing.forms import is_numeral, restates
+from reason_env.verify.comparing.forms import is_numeral, leaves_more_work, restates
 from reason_env.verify.comparing.identity import number_value, proportional, same_value
 from reason_env.verify.comparing.matrices import computed
 from reason_env.verify.comparing.naming import (
     Item,
     WorkBudgetError,
+    in_order_of_names,
     items,
+    labelled_number,
     named,
     spread,
     without_domains,
@@ -35,8 +38,9 @@ from reason_env.verify.comparing.naming import (
 from reason_env.verify.comparing.regions import Region, ordered
 from reason_env.verify.comparing.rounding import as_hundredths, is_close
 from reason_env.verify.comparing.sets import MIRRORED, as_region, is_region
+from reason_env.verify.comparing.vectors import components, is_vector
 from reason_env.verify.options import GradeOptions
-from reason_env.verify.parsing import without_unit
+from reason_env.verify.parsing import same_tag, units_agree, without_unit
 from reason_env.verify.tree import Node, has_op, number, rational
 
 MAX_COMPARISONS = 3000
@@ -51,7 +55,7 @@ class Comparison:
         self.options = options
         self.left = MAX_COMPARISONS
 
-    def same(self, found: Node, gold: Node) -> bool | None:
+    def same(self, found: Node, gold: Node) -> bool | None:  # noqa: PLR0911 - one type per line
         """Decide whether the response's answer `found` equals the reference `gold`.
 
         Raises:
@@ -63,13 +67,17 @@ class Comparison:
         found, gold = without_domains(found), without_domains(gold)
         if found == gold:
             return True
+        if "tagged" in (found.op, gold.op):
+            return self._same_tagged(found, gold)
         if is_region(gold) or is_region(found):
             return self._same_region(found, gold)
         left, right = items(found), items(gold)
+        spread_out = _spread(left), _spread(right)
+        if len(spread_out[1]) > 1 and (placed := in_order_of_names(*spread_out)) is not None:
+            return bool(placed) and self._in_order(placed, spread_out[1])
         if len(left) == len(right) == 1:
             return self._same_item(left[0], right[0])
         same = self._same_items(left, right, "set" in (gold.op, found.op))
-        spread_out = _spread(left), _spread(right)
         if same is not True and spread_out != (left, right):
             return self._same_items(*spread_out, is_set=False)
         return same
@@ -95,6 +103,9 @@ class Comparison:
 
     def _same_item(self, found: Node, gold: Node) -> bool | None:
         left, right = named(found), named(gold)
+        if left is None and gold.op != "rel" and number_value(gold) is not None:
+            number_found = labelled_number(found)
+            return number_found is not None and self._same_value(number_found, gold)
         if left is None or right is None:
             return self._same_equation(found, gold, left, right)
         if (found.op == "rel") and (gold.op == "rel") and not names_agree(left, right):
@@ -106,6 +117,8 @@ class Comparison:
     def _same_value(  # noqa: PLR0911 - one type per line
         self, found: Node, gold: Node
     ) -> bool | None:
+        if is_vector(found) != is_vector(gold):
+            return self._same_vector(found, gold)
         if is_region(gold) or is_region(found):
             return self._same_region(found, gold)
         if found.op in ("list", "set") or gold.op in ("list", "set"):
@@ -114,6 +127,8 @@ class Comparison:
             return False
         if "matrix" in (found.op, gold.op) or has_op(found, "matrix") or has_op(gold, "matrix"):
             return self._same_matrix(found, gold)
+        if "cases" in (found.op, gold.op):
+            return self._same_cases(found, gold)
         if found.op == "tuple" and gold.op == "tuple":
             return self._in_order(list(found.args), list(gold.args))
         if "tuple" in (found.op, gold.op):
@@ -124,9 +139,9 @@ class Comparison:
 
     def _same_quantity(self, found: Node, gold: Node) -> bool | None:
         (left, unit), (right, expected) = without_unit(found), without_unit(gold)
-        has_units = bool(unit.dimension and expected.dimension)
-        if has_units and unit.dimension != expected.dimension:
+        if not units_agree(unit, expected):
             return False
+        has_units = bool(unit.dimension and expected.dimension)
         if has_units and unit.factor != expected.factor:
             left = Node("mul", (left, number(unit.factor / expected.factor)))
         if expected.words and not unit.words and self.options.units == "required":
@@ -145,6 +160,8 @@ class Comparison:
         return self._leaf(found, gold)
 
     def _leaf(self, found: Node, gold: Node) -> bool | None:
+        if found.op == "ratio" != gold.op and not is_reduced_ratio(found):
+            return False
         if found.op == "ratio" == gold.op and (same := same_ratio(found, gold)) is not None:
             return same
         same = same_value(found, gold)
@@ -170,11 +187,15 @@ class Comparison:
         return None if unknown else True
 
     def _in_any_order(self, found: list[Node], gold: list[Node]) -> bool | None:
+        values = [item.value for node in found if (item := named(node)) is not None]
+        if self.options.forms == "given" and leaves_more_work(values, gold):
+            return False
         exact = [rational(part) for part in found], [rational(part) for part in gold]
         if None not in exact[0] and None not in exact[1]:
             return Counter(exact[0]) == Counter(exact[1])
-        values = [number_value(part) for part in found], [number_value(part) for part in gold]
-        if None not in values[0] and None not in values[1]:
+        sizes = [number_value(part) for part in found], [number_value(part) for part in gold]
+        has_units = any(part.op == "quantity" for part in (*found, *gold))
+        if None not in sizes[0] and None not in sizes[1] and not has_units:
             return self._in_order(_sorted(found), _sorted(gold))
         unused = list(found)
         unknown = False
@@ -192,12 +213,40 @@ class Comparison:
     def _same_region(self, found: Node, gold: Node) -> bool | None:
         left, right = as_region(_bare(found)), as_region(_bare(gold))
         if left is None or right is None:
+            if "list" == found.op == gold.op and len(found.args) == len(gold.args):
+                return self._in_any_order(list(found.args), list(gold.args))
             return self._same_chain(found, gold)
         mine, theirs = left.variable, right.variable
         is_letter = mine is not None and theirs is not None and mine.op == "sym" == theirs.op
         if is_letter and mine != theirs:
             return False
+        if not ordered(left) and not ordered(right):
+            return "set" in (found.op, gold.op)
         return self._same_pieces(left, right)
+
+    def _same_vector(self, found: Node, gold: Node) -> bool | None:
+        """Compare a tuple or column with a sum of unit vectors."""
+        mine, theirs = (_as_tuple(found, gold), _as_tuple(gold, found))
+        return mine is not None and theirs is not None and self._in_order(mine.args, theirs.args)
+
+    def _same_tagged(self, found: Node, gold: Node) -> bool | None:
+        """Compare answers with words before them: the words must be equal."""
+        if found.op != gold.op or not same_tag(str(found.value), str(gold.value)):
+            return False
+        return self.same(found.args[0], gold.args[0])
+
+    def _same_cases(self, found: Node, gold: Node) -> bool | None:
+        """Compare values and conditions in any order of the cases."""
+        if found.op != gold.op:
+            return False
+        left, right = (
+            [
+                Node("tuple", pair, "()")
+                for pair in zip(node.args[::2], node.args[1::2], strict=True)
+            ]
+            for node in (found, gold)
+        )
+        return len(left) == len(right) and self._in_any_order(left, right)
 
     def _same_pieces(self, found: Region, gold: Region) -> bool | None:
         left, right = ordered(found), ordered(gold)
@@ -254,6 +303,12 @@ def _sorted(nodes: list[Node]) -> list[Node]:
 
 def _spread(nodes: list[Node]) -> list[Node]:
     return [part for node in nodes for part in spread(node)]
+
+
+def _as_tuple(node: Node, other: Node) -> Node | None:
+    if node.op in ("tuple", "matrix"):
+        return node
+    return components(node, len(other.args)) if is_vector(node) else None
 
 
 def _bare(node: Node) -> Node:

@@ -15,18 +15,23 @@ from reason_env.verify.parsing import (
     UnreadableError,
     choice,
     choice_value,
+    clock,
     is_text,
     is_unknown,
     matches_sentence,
     normalized,
     read,
     read_number,
+    same_clock,
+    same_currency,
     same_digits,
+    same_letters,
+    same_phrase,
     same_words,
     special,
     trimmed,
 )
-from reason_env.verify.tree import Node, has_op, number
+from reason_env.verify.tree import has_op
 
 MAX_ANSWER_CHARACTERS = 10_000
 """Longer answers are compared as digits only."""
@@ -38,20 +43,26 @@ _SYMBOLIC = ("sum", "prod", "int", "lim", "deriv", "matrix")
 """Operations that the worker can evaluate and this process cannot."""
 
 
-def compare(response: str, reference: str, options: GradeOptions) -> Decision | None:
+def compare(  # noqa: PLR0911 - one tier per line
+    response: str, reference: str, options: GradeOptions
+) -> Decision | None:
     """Compare two answer texts; return outcome and reason, or None if a worker must decide."""
     gold = reference_answer(reference)
     if not gold.strip():
         return Outcome.INCORRECT, "the reference is empty"
+    if not same_currency(response, gold):
+        return Outcome.INCORRECT, "another currency"
     if same_digits(trimmed(response), trimmed(gold)):
         return Outcome.CORRECT, "the same integer"
     if len(response) > MAX_ANSWER_CHARACTERS or len(gold) > MAX_ANSWER_CHARACTERS:
         return Outcome.INCORRECT, "longer than an answer may be"
-    left, right = read_number(response), read_number(gold)
+    left, right = read_number(response), read_number(gold, is_reference=True)
     if left is not None and left == right:
         return Outcome.CORRECT, "exact numbers"
     if left is not None and right is not None and not _may_differ_in_form(response, gold):
         return Outcome.INCORRECT, "exact numbers"
+    if "," in gold and "".join(response.split()) == "".join(gold.split()):
+        return Outcome.CORRECT, "the same text"
     return _as_text(response, gold, options) or _as_trees(response, gold, options)
 
 
@@ -79,15 +90,36 @@ def _as_text(response: str, gold: str, options: GradeOptions) -> Decision | None
             return Outcome.INCORRECT, "characters that an answer may not hold"
     if special(gold) and special(gold) == special(response):
         return Outcome.CORRECT, "the same phrase"
-    letter = choice(gold)
-    if letter and letter == choice(response):
-        values = choice_value(response), choice_value(gold)
-        if values[0] and values[1]:
-            return compare(values[0], values[1], options)
-        return Outcome.CORRECT, "the same choice"
+    decision = _as_choice(response, gold, options) or _as_clock(response, gold)
+    if decision is not None:
+        return decision
     if (is_text(gold) and same_words(response, gold)) or matches_sentence(response, gold):
         return Outcome.CORRECT, "the same words"
     return None
+
+
+def _as_choice(response: str, gold: str, options: GradeOptions) -> Decision | None:
+    """Compare letters of a multiple choice, and the values after them if both have one."""
+    if same_letters(response, gold):
+        return Outcome.CORRECT, "the same choices"
+    letter, value = choice(gold), choice_value(gold)
+    found = choice(response)
+    if letter and letter == found:
+        mine = choice_value(response)
+        return compare(mine, value, options) if mine and value else _SAME_CHOICE
+    return compare(response, value, options) if value and not found else None
+
+
+_SAME_CHOICE: Decision = (Outcome.CORRECT, "the same choice")
+
+
+def _as_clock(response: str, gold: str) -> Decision | None:
+    """Compare times of day, such as 6:10, which are not ratios."""
+    expected = clock(gold)
+    if expected is None:
+        return None
+    is_equal = same_clock(response, expected)
+    return (Outcome.CORRECT if is_equal else Outcome.INCORRECT), "a time of day"
 
 
 def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | None:
@@ -99,8 +131,6 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
         return Outcome.INCORRECT, "not readable as an answer"
     try:
         same = Comparison(options).same(left, right)
-        if same is False:
-            same = _as_grouped(response, gold, left, right, options)
     except (WorkBudgetError, RecursionError):
         return _OVER_BUDGET
     if same is None:
@@ -109,20 +139,8 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
     return (Outcome.CORRECT, "equal") if same else (Outcome.INCORRECT, "not equal")
 
 
-def _as_grouped(
-    response: str, gold: str, left: Node, right: Node, options: GradeOptions
-) -> bool | None:
-    """Compare again with `1,000,000` as a number, where the trees have a list."""
-    if "," not in response + gold:
-        return False
-    values = read_number(response), read_number(gold)
-    mine = left if values[0] is None else number(values[0])
-    theirs = right if values[1] is None else number(values[1])
-    return (mine, theirs) != (left, right) and Comparison(options).same(mine, theirs)
-
-
 def _unread_reference(response: str, gold: str) -> Decision | None:
     same = "".join(response.split()) == "".join(gold.split())
-    if same and (is_text(gold) or is_unknown(gold)):
+    if (same and (is_text(gold) or is_unknown(gold))) or same_phrase(response, gold):
         return Outcome.CORRECT, "the same text"
     return None if is_unknown(gold) else (Outcome.INCORRECT, "other words")

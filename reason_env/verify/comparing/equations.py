@@ -135,6 +135,14 @@ def same_ratio(found: Node, gold: Node) -> bool | None:
     return len(quotients) == 1
 
 
+def is_reduced_ratio(node: Node) -> bool:
+    """Decide whether a ratio can answer for a number: 5:8 can, 5:5 and 10:2 cannot."""
+    terms = [rational(term) for term in _terms(node)]
+    if len(terms) != 2 or terms[0] is None or terms[1] is None or 0 in terms:
+        return True
+    return terms[1] == 1 or (terms[0] / terms[1]).denominator != 1
+
+
 def _terms(node: Node) -> list[Node]:
     return [*_terms(node.args[0]), node.args[1]] if node.op == "ratio" else [node]
 
@@ -150,14 +158,27 @@ def with_parameter_of(found: Node, gold: Node) -> Node | None:
 
 
 def with_constant_of(found: Node, gold: Node, options: GradeOptions) -> Node | None:
-    """Give the response the reference's constant of integration; None if there is none to give."""
+    """Give the response the reference's constant of integration; None if there is none to give.
+
+    If both have one, values that differ by a constant are equal, because the constant absorbs it.
+    """
     theirs = _constant_terms(gold)
     if len(theirs) != 1:
         return None
     mine = _constant_terms(found)
     if len(mine) == 1:
-        return substitute(found, str(mine[0].value), theirs[0])
+        rest = add(found, negative(mine[0])), add(gold, negative(theirs[0]))
+        return gold if _is_constant(*rest) else substitute(found, str(mine[0].value), theirs[0])
     return add(found, theirs[0]) if options.constant == "optional" and not mine else None
+
+
+def _is_constant(left: Node, right: Node) -> bool:
+    """Decide whether a difference has the same value for all values of its letters."""
+    gap = add(left, negative(right))
+    elsewhere = gap
+    for name in symbols(gap):
+        elsewhere = substitute(elsewhere, name, Node("sym", (), f"other {name}"))
+    return bool(same_value(gap, elsewhere))
 
 
 _CONSTANTS = frozenset(("C", "c", "K", "C_1", "c_1", "C_0"))

@@ -12,7 +12,7 @@ from reason_env.verify.comparing.identity import number_value
 from reason_env.verify.tree import TEN, Node, has_op, rational, walk
 
 _UNDONE = frozenset(("sum", "prod", "int", "lim", "deriv"))
-_EXACT_FUNCTIONS = frozenset("binom abs floor ceil min max gcd lcm".split())
+_EXACT_FUNCTIONS = frozenset("binom abs floor ceil min max gcd lcm mod".split())
 
 
 def unfinished_work(node: Node) -> set[str]:
@@ -53,6 +53,12 @@ def is_numeral(node: Node) -> bool:
         node.op in ("neg", "percent", "div", "degree", "quantity", "ratio")
         and all(is_numeral(part) for part in node.args)
     )
+
+
+def leaves_more_work(found: list[Node], gold: list[Node]) -> bool:
+    """Decide whether the items of a list leave work to do that no item of the reference does."""
+    done = {kind for node in gold for kind in unfinished_work(node)}
+    return any(unfinished_work(node) - done for node in found)
 
 
 def restates(found: Node, gold: Node) -> bool:

@@ -12,7 +12,7 @@ from reason_env.verify.comparing.forms import is_numeral
 from reason_env.verify.comparing.identity import number_value, same_value
 from reason_env.verify.comparing.regions import MINUS_INFINITY
 from reason_env.verify.comparing.sets import is_name
-from reason_env.verify.tree import INFINITY, Node
+from reason_env.verify.tree import INFINITY, Node, symbols
 
 MAX_ITEMS = 1500
 MAX_SIGNS = 6
@@ -49,6 +49,9 @@ def named(node: Node) -> Item | None:
 def _last(sides: tuple[Node, ...]) -> Item | None:
     if len(sides) == 1:
         return Item(sides[0])
+    if all(side == sides[0] for side in sides):
+        # An identity such as 1 = 1 states nothing.
+        return None
     name = sides[0] if is_label(sides[0]) else None
     if name is None and len(sides) == 2 and is_label(sides[1]) and sides[1].op == "sym":
         return Item(sides[0], sides[1])
@@ -71,6 +74,27 @@ def _supports(sides: list[Node]) -> bool:
 def _is_near(value: Node, comment: Node) -> bool:
     left, right = number_value(value), number_value(comment)
     return left is None or right is None or abs(left - right) <= 0.02 * max(abs(left), abs(right))
+
+
+def labelled_number(node: Node) -> Node | None:
+    r"""Take the number of `m + n = 293` or `a + b = 12 + 25 = 37`; None for other equations.
+
+    The first side must be an expression of letters without numbers, except exponents: `2x = 10` is
+    an equation to solve.
+    """
+    if node.op != "rel" or set(str(node.value).split(",")) != {"="}:
+        return None
+    label, *rest = node.args
+    if not symbols(label) or _has_number(label) or any(symbols(side) for side in rest):
+        return None
+    return rest[-1] if all(same_value(side, rest[-1]) for side in rest) else None
+
+
+def _has_number(node: Node) -> bool:
+    if node.op in ("num", "dec"):
+        return True
+    exponents = 1 if node.op in ("pow", "root") else 0
+    return any(_has_number(part) for part in node.args[: len(node.args) - exponents])
 
 
 def is_label(node: Node) -> bool:
@@ -106,6 +130,41 @@ def items(node: Node) -> list[Node]:
         if len(flat) > MAX_ITEMS:
             raise WorkBudgetError
     return flat
+
+
+def in_order_of_names(found: list[Node], gold: list[Node]) -> list[Node] | None:
+    """Order a response's items as the reference's, whose items all have different names.
+
+    Items without names stay in order: `x = 1, y = 2` is answered by `1, 2`. An empty list means
+    that the names do not fit; None that the reference does not name its items.
+    """
+    theirs = [_name(node) for node in gold]
+    if None in theirs or len(set(theirs)) < len(theirs):
+        return None
+    if len(found) == 1 and found[0].op == "tuple":
+        found = list(found[0].args)
+    mine = [_name(node) for node in found]
+    if set(mine) == {None}:
+        return (
+            [_tagged_value(node, other) for node, other in zip(found, gold, strict=False)]
+            if (len(found) == len(gold))
+            else []
+        )
+    if len(mine) != len(theirs) or set(mine) != set(theirs):
+        return []
+    return [found[mine.index(name)] for name in theirs]
+
+
+def _tagged_value(node: Node, gold: Node) -> Node:
+    """Give a value without a tag the tag of the reference's item at its place."""
+    return Node("tagged", (node,), gold.value) if gold.op == "tagged" else node
+
+
+def _name(node: Node) -> Node | str | None:
+    if node.op == "tagged":
+        return str(node.value)
+    item = named(node) if node.op == "rel" else None
+    return None if item is None else item.name
 
 
 def without_domains(node: Node) -> Node:

@@ -3,6 +3,8 @@ r"""Converts intervals, inequalities, unions and sets of points to regions of th
 `x < 5`, `(-\infty, 5)`, `\{x \mid x < 5\}` and `x \in (-\infty, 5)` give the same region.
 """
 
+import itertools
+
 from reason_env.verify.comparing.identity import infinite_sign, number_value
 from reason_env.verify.comparing.regions import (
     LINE,
@@ -41,12 +43,8 @@ def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape per lin
         return _combined(Node("minus", (node.args[0], node.args[1].args[0])))
     if node.op == "such":
         return _all_of([part for part in node.args if not _is_domain(part)])
-    if node.op == "list" and all(
-        part.op in ("rel", "interval", "such", "union") for part in node.args
-    ):
-        return _all_of(list(node.args)) if node.value == "and" else _any_of(list(node.args))
     if node.op == "list":
-        return _any_of(list(node.args)) if node.value == "or" else None
+        return _listed(node)
     if node.op == "rel":
         return _relation(node)
     if node.op == "set":
@@ -54,8 +52,41 @@ def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape per lin
     return None
 
 
+def _listed(node: Node) -> Region | None:
+    """Convert a list: "and" intersects, "or" unites, a comma unites what does not overlap."""
+    parts = list(node.args)
+    if all(part.op == "rel" and part.value == "\\ne" for part in parts):
+        return _all_of(parts)
+    if node.value == "or":
+        return _any_of(parts)
+    if not all(part.op in ("rel", "interval", "tuple", "such", "union") for part in parts):
+        return None
+    if node.value == "and":
+        return _all_of(parts)
+    region = _any_of(parts)
+    return None if region is None or _overlaps(region) else region
+
+
+def _overlaps(region: Region) -> bool:
+    """Decide whether two pieces share points, or an end is not a number."""
+    ends = [(number_value(p.low), number_value(p.high), p) for p in region.pieces]
+    if any(low is None or high is None for low, high, _ in ends):
+        return len(region.pieces) > 1
+    ends.sort(key=lambda end: (end[0] or 0.0, end[1] or 0.0))
+    return any(
+        (b[0] or 0.0) < (a[1] or 0.0) or (b[0] == a[1] and a[2].has_high and b[2].has_low)
+        for a, b in itertools.pairwise(ends)
+    )
+
+
+def _is_reversed(low: Node, high: Node) -> bool:
+    """Decide whether an interval runs from a number to a smaller one, and so is not one."""
+    ends = number_value(low), number_value(high)
+    return ends[0] is not None and ends[1] is not None and ends[0] > ends[1]
+
+
 def _interval(node: Node) -> Region | None:
-    if len(node.args) != 2:
+    if len(node.args) != 2 or _is_reversed(*node.args):
         return None
     low, high = node.args
     brackets = str(node.value)
@@ -127,7 +158,11 @@ def is_name(node: Node) -> bool:
     return node.op in ("sym", "sub", "call")
 
 
-def _ray(name: Node, sign: str, end: Node) -> Region:
+def _ray(name: Node, sign: str, end: Node) -> Region | None:
+    if end.op == "pm" and sign in ("=", "\\ne"):
+        points = tuple(Piece(p, p, True, True) for p in (_opposite(end.args[0]), end.args[0]))
+        chosen = Region(points, name)
+        return chosen if sign == "=" else without_points(Region((LINE,), name), chosen)
     if sign == "=":
         return Region((Piece(end, end, True, True),), name)
     if sign == "\\ne":
@@ -143,13 +178,15 @@ def _between(args: tuple[Node, ...], signs: list[str]) -> Region | None:
     low, name, high = args
     if all(sign[0] == ">" for sign in signs):
         low, high, signs = high, low, [MIRRORED[signs[1]], MIRRORED[signs[0]]]
-    if not is_name(name) or any(sign[0] != "<" for sign in signs):
+    if not is_name(name) or any(sign[0] != "<" for sign in signs) or _is_reversed(low, high):
         return None
     return _absolute(Region((Piece(low, high, signs[0] == "<=", signs[1] == "<="),), name))
 
 
-def _absolute(region: Region) -> Region | None:
+def _absolute(region: Region | None) -> Region | None:
     """Convert a region of |z| to the region of z; leave other regions as they are."""
+    if region is None:
+        return None
     name = region.variable
     if name is None or name.op != "fn":
         return region

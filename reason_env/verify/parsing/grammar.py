@@ -6,15 +6,18 @@ groups, functions, operators that bind a variable, and matrices. Decisions:
 * Commas, semicolons, "and" and "or" separate the items of a list. A pair in brackets can be a point
   or an interval (`(0,1)`); the comparison decides by the other side.
 * A number before a fraction is a mixed number (`2\frac13` is 7/3). A letter before a group is a
-  product, unless it is `f`, `g` or `h` or the group ends at an equals sign. `1/2x` is (1/2)x, as in
-  Python. A colon divides; the tree keeps it as a ratio.
+  product, unless it is `f`, `g` or `h`, the group is one number, or an equals sign follows. `1/2x`
+  is (1/2)x, as in Python. A colon divides; the tree keeps it as a ratio.
 * Arguments follow TeX: `\frac12` takes one digit each. A function without parentheses takes the
   product after it, up to the next function (`\sin 2x \cos y`). `\sin^{-1}` is the inverse; `\log`
   is the natural logarithm unless it has a base.
 * A bound variable is renamed to its nesting depth, so that `\int_0^1 x dx` and `\int_0^1 t dt`
   give the same tree.
+* Words before a value are fillers ("the answer is"), its name ("the area is"), or a tag that
+  belongs to the answer ("Player 2").
 """
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -22,7 +25,15 @@ from reason_env.verify.parsing.cursor import Cursor
 from reason_env.verify.parsing.lexer import tokenize
 from reason_env.verify.parsing.normalizing import UnknownCommandError, UnreadableError, normalized
 from reason_env.verify.parsing.quantities import read_unit
-from reason_env.verify.parsing.words import CHANGES, CONDITION, FUNCTIONS, GREEK
+from reason_env.verify.parsing.words import (
+    CHANGES,
+    CONDITION,
+    COPULAS,
+    DENIALS,
+    FILLERS,
+    FUNCTIONS,
+    GREEK,
+)
 from reason_env.verify.tree import (
     EMPTY_SET,
     EULER,
@@ -57,7 +68,7 @@ def parse_answer(text: str) -> Node:
     cursor = Cursor(tokenize(normalized(text)))
     while cursor.tokens and cursor.tokens[-1] in (".", ",", ";", "\\", "\\\\", ":"):
         cursor.tokens.pop()
-    if cursor.tokens[:1] == ["="]:
+    if cursor.tokens[:1] in (["="], ["\\approx"]):
         del cursor.tokens[0]
     if not cursor.tokens:
         raise UnreadableError("empty")
@@ -78,7 +89,10 @@ _SEPARATORS = frozenset((",", ";", "and", "or"))
 
 
 def _parse_items(cursor: Cursor, *closing: str, signs: list[str] | None = None) -> list[Node]:
-    """Parse a list up to a closing token, which is not consumed; append separators to `signs`."""
+    """Parse a list up to a closing token, which is not consumed; append separators to `signs`.
+
+    A condition ("any integer n", "for x > 0") is not an item.
+    """
     cursor.enter()
     bars, cursor.bars = cursor.bars, cursor.bars if "|" in closing else 0
     items = [_parse_relation(cursor)]
@@ -88,6 +102,9 @@ def _parse_items(cursor: Cursor, *closing: str, signs: list[str] | None = None) 
             sign = cursor.take()
         if cursor.is_done or cursor.peek() in closing:
             break
+        if _starts_condition(cursor):
+            _skip_condition(cursor, cursor.take()[1:])
+            continue
         if signs is not None:
             signs.append(sign)
         items.append(_parse_relation(cursor))
@@ -108,14 +125,21 @@ def _list_of_tuples(items: list[Node], signs: list[str]) -> Node:
 
 
 _RELATIONS = frozenset(r"= < > <= >= \ne \in \approx \equiv \to \subset".split())
-_FILLERS = frozenset(r'"only "exactly "the "is "equals "answer \forall "either "both'.split())
-"""Tokens that are skipped before a relation."""
+
+
+def _starts_condition(cursor: Cursor) -> bool:
+    token = cursor.peek()
+    return token.startswith('"') and token[1:].split(" ", 1)[0].lower() in CONDITION
 
 
 def _parse_relation(cursor: Cursor) -> Node:
-    """Parse one side, or a chain of sides with the relation signs between them."""
-    while cursor.peek() in _FILLERS:
-        cursor.take()
+    """Parse one side, or a chain of sides with the relation signs between them.
+
+    Words before it are the subject of a sentence, a tag, or fillers (`_with_subject`).
+    """
+    subject = _take_subject(cursor)
+    while cursor.accept("\\forall"):
+        pass
     sides, signs = [_parse_set_operations(cursor)], list[str]()
     while cursor.peek() in _RELATIONS or (cursor.peek() == ":" and cursor.peek(1) == "="):
         sign = cursor.take()
@@ -125,7 +149,43 @@ def _parse_relation(cursor: Cursor) -> Node:
             sign += "="
         signs.append(sign)
         sides.append(_parse_set_operations(cursor))
-    return Node("rel", tuple(sides), ",".join(signs)) if signs else sides[0]
+    relation = Node("rel", tuple(sides), ",".join(signs)) if signs else sides[0]
+    return _with_subject(subject, relation)
+
+
+_ENDS = frozenset(r""", ; and or ) ] } \} | \rangle \end & \\ :""".split()) | _RELATIONS
+"""Tokens after which words are an answer of their own, or a name, and not the words before one."""
+
+
+def _take_subject(cursor: Cursor) -> list[str]:
+    """Consume the words before a value; nothing if no value follows them."""
+    ahead = 0
+    while cursor.peek(ahead).startswith('"') or (
+        ahead and cursor.peek(ahead) == ":" and cursor.peek(ahead + 1).startswith('"')
+    ):
+        ahead += 1
+    if not ahead or not cursor.peek(ahead) or cursor.peek(ahead) in _ENDS:
+        return []
+    taken = [cursor.take().removeprefix('"') for _ in range(ahead)]
+    return [word for words in taken for word in words.split()]
+
+
+def _with_subject(words: list[str], value: Node) -> Node:
+    """Combine a value with the words before it.
+
+    Fillers ("the answer is") have no meaning; "the area is" names the value; other words ("Player
+    2") are a tag, which belongs to the answer.
+    """
+    plain = [word.lower().strip(":.,") for word in words]
+    is_filler = all(word in FILLERS or word in COPULAS or not word for word in plain)
+    if is_filler and plain[-1:] not in (["the"], ["a"]):
+        return value
+    if plain[-1] in COPULAS and not DENIALS & set(plain):
+        name = Node("text", (), " ".join(words[:-1]))
+        return value if value.op == "rel" else Node("rel", (name, value), "=")
+    if any(word == "not" or word.endswith("n't") for word in plain):
+        raise UnreadableError("a value that is denied")
+    return Node("tagged", (value,), " ".join(word for word in plain if word))
 
 
 _SET_OPERATIONS = {"\\cup": "union", "\\cap": "inter", "\\setminus": "minus"}
@@ -140,7 +200,10 @@ def _parse_set_operations(cursor: Cursor) -> Node:
 
 
 def _parse_side(cursor: Cursor) -> Node:
-    """Parse words as a text node, anything else as a sum."""
+    """Parse words as a text node, anything else as a sum.
+
+    A colon after words is an equals sign.
+    """
     if not cursor.peek().startswith('"'):
         return _parse_sum(cursor)
     words: list[str] = []
@@ -173,10 +236,17 @@ def _parse_signed_term(cursor: Cursor) -> Node:
 
 
 _OPERATORS = frozenset(("*", "/", "\\bmod"))
+_CURRENCIES = {"\\$": "dollar", "\\euro": "euro", "\\pounds": "pounds sterling", "\\yen": "yen",
+               "\\rupee": "rupee"}  # fmt: skip
+"""Currency sign -> the unit of the number after it."""
 
 
 def _parse_term(cursor: Cursor) -> Node:
-    """Parse a product or quotient of powers, with the unit that follows it."""
+    """Parse a product or quotient of powers, with the unit that follows it or the currency sign."""
+    currency = _CURRENCIES.get(cursor.peek())
+    if currency:
+        cursor.take()
+        return Node("quantity", (_parse_signed_term(cursor),), currency)
     node = _parse_power(cursor)
     while True:
         token = cursor.peek()
@@ -212,6 +282,7 @@ def _parse_signed_power(cursor: Cursor) -> Node:
 _NO_FACTOR = frozenset(
     r""", ; and or ) ] } \} \rfloor \rceil \rangle = < > <= >= \ne \in \approx \equiv \to \cup \cap
     \setminus + - \pm \mp * / : & \\ \end ^ _ ! \% % ' . ? \subset \bmod \pmod \forall \notin
+    \$ \euro \pounds \yen \rupee
     """.split()
 )
 """Tokens that cannot begin a factor, and therefore end a product without a sign."""
@@ -245,6 +316,7 @@ def _parse_next_factor(node: Node, cursor: Cursor) -> Node:
     return multiply(node, right)
 
 
+_UNIT_POWER = re.compile(r"\^-?[0-9]|[23]$")
 _NOT_UNITS = CHANGES - {"square", "or", "one", "about", "times"}
 """Words that make a number unreadable: "7 halves" is not 7; "7 times" and "7 square feet" are."""
 
@@ -252,20 +324,21 @@ _NOT_UNITS = CHANGES - {"square", "or", "one", "about", "times"}
 def _parse_unit(node: Node, cursor: Cursor) -> Node:
     """Parse the words after a number as its unit; skip a condition ("for x > 0") among them."""
     words: list[str] = []
-    while cursor.peek().startswith('"'):
-        word = cursor.take()[1:]
+    while cursor.peek().startswith('"') or cursor.peek() in _CURRENCIES:
+        token = cursor.take()
+        word = _CURRENCIES.get(token, token[1:])
         if word.split(" ", 1)[0].lower() in CONDITION:
             _skip_condition(cursor, word)
             break
         if _NOT_UNITS & set(word.lower().split()):
             raise UnreadableError("words that change the number before them")
-        if any(c.isdigit() for c in word.rstrip("23")):
+        if any(c.isdigit() for c in _UNIT_POWER.sub("", word)):
             raise UnreadableError("a number in the words after a number")
         words.append(word)
         if cursor.accept("^"):
             words.append("^" + _parse_unit_power(cursor))
-        elif cursor.accept("/"):
-            words.append("/")
+        if cursor.peek() in ("/", "*") and cursor.peek(1).startswith('"'):
+            words.append(cursor.take())
     if not words:
         return node
     quantity = Node("quantity", (node,), " ".join(words))
@@ -273,11 +346,14 @@ def _parse_unit(node: Node, cursor: Cursor) -> Node:
 
 
 def _parse_unit_power(cursor: Cursor) -> str:
-    if cursor.accept("{"):
-        power = cursor.take()
+    is_braced = cursor.accept("{")
+    sign = "-" if cursor.accept("-") else ""
+    power = cursor.take()
+    if is_braced:
         cursor.expect("}")
-        return power
-    return cursor.take()
+    if not power.isdigit() or len(power) > 1:
+        raise UnreadableError("a unit to a power that is no digit")
+    return sign + power
 
 
 def _parse_compound(quantity: Node, cursor: Cursor) -> Node:
@@ -448,6 +524,7 @@ def _parse_letter(node: Node, cursor: Cursor) -> Node:
     is_braced = cursor.peek() == "{" and cursor.peek(1) == "("
     if is_braced or cursor.peek() == "(":
         is_call = name[0] in _CALLABLE or primes or _has_comma(cursor, is_braced)
+        is_call = is_call or (not is_braced and _is_value_at_number(cursor))
         if is_call or (not is_braced and _is_definition(cursor)):
             cursor.position += 2 if is_braced else 1
             inner = _parse_items(cursor, ")")
@@ -489,6 +566,13 @@ def _has_comma(cursor: Cursor, is_braced: bool) -> bool:
         if token == "," and depth == 1:
             return True
     return False
+
+
+def _is_value_at_number(cursor: Cursor) -> bool:
+    """Decide whether a letter is applied to a number, `P(0)`, or to an event, `P(X = 0)`."""
+    if cursor.peek(1)[:1].isdigit() and cursor.peek(2) == ")":
+        return True
+    return cursor.peek(1).isalpha() and cursor.peek(2) in _RELATIONS
 
 
 def _is_definition(cursor: Cursor) -> bool:
@@ -642,11 +726,26 @@ def _parse_binomial(cursor: Cursor) -> Node:
     return Node("fn", (top, _parse_argument(cursor)), "binom")
 
 
+def _parse_choose(cursor: Cursor) -> Node:
+    r"""Parse `_{10}C_3` or `^{10}P_3`: combinations and permutations."""
+    cursor.take()
+    top, letter = _parse_argument(cursor), cursor.take()
+    cursor.expect("_")
+    low = _parse_argument(cursor)
+    if letter not in ("C", "P"):
+        raise UnreadableError("an index without a letter")
+    choices = Node("fn", (top, low), "binom")
+    return choices if letter == "C" else multiply(choices, Node("fact", (low,)))
+
+
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec",
-             "csc": "arccsc", "asin": "sin", "acos": "cos", "atan": "tan"}  # fmt: skip
+             "csc": "arccsc", "asin": "sin", "acos": "cos", "atan": "tan", "sinh": "asinh",
+             "cosh": "acosh", "tanh": "atanh", "coth": "acoth", "sech": "asech",
+             "csch": "acsch"}  # fmt: skip
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "acot": "arccot",
             "asec": "arcsec", "acsc": "arccsc", "arsinh": "asinh", "arcosh": "acosh",
-            "artanh": "atanh", "log": "ln"}  # fmt: skip
+            "artanh": "atanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+            "arcoth": "acoth", "log": "ln"}  # fmt: skip
 
 
 def _parse_function(cursor: Cursor) -> Node:
@@ -680,6 +779,8 @@ _SEVERAL_ARGUMENTS = frozenset(("min", "max", "gcd", "lcm"))
 def _function(name: str, arguments: tuple[Node, ...], base: Node | None) -> Node:
     if len(arguments) != 1 and name not in _SEVERAL_ARGUMENTS:
         raise UnreadableError("a function of one argument")
+    if len(arguments) == 1 and name in ("min", "max") and not symbols(arguments[0]):
+        raise UnreadableError("a maximum of one number, which may be a name")
     if name == "cbrt":
         return Node("root", (arguments[0], number(3)))
     if name == "exp":
@@ -740,6 +841,8 @@ def _parse_sum_or_product(cursor: Cursor) -> Node:
     r"""Parse `\sum_{k=1}^{n} body` or `\prod_{k=1}^{n} body`."""
     operator = cursor.take()
     lower, upper = _parse_limits(cursor)
+    if lower is upper is _NO_LIMIT:
+        return Node("call", (_parse_term(cursor),), operator[1:])
     if lower.op != "rel" or lower.value != "=":
         raise UnreadableError("a sum needs its index")
     name, start = _variable_name(lower.args[0]), lower.args[1]
@@ -898,11 +1001,17 @@ _MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatri
 
 
 def _parse_environment(cursor: Cursor) -> Node:
-    r"""Parse the matrix between `\begin` and `\end`; other environments are unknown commands."""
+    r"""Parse what is between `\begin` and `\end`; other environments are unknown commands."""
     cursor.take()
     name = _parse_environment_name(cursor)
+    if name in _CASES:
+        return _parse_cases(cursor, name)
     if name not in _MATRICES:
         raise UnknownCommandError(name[:20])
+    return _parse_matrix(cursor, name)
+
+
+def _parse_matrix(cursor: Cursor, name: str) -> Node:
     if name == "array" and cursor.peek() == "{":
         while cursor.take() != "}":
             if cursor.is_done:
@@ -920,6 +1029,81 @@ def _parse_environment(cursor: Cursor) -> Node:
         raise UnreadableError("another environment ends")
     matrix = _matrix([row for row in rows if row])
     return Node("fn", (matrix,), "det") if name == "vmatrix" else matrix
+
+
+_CASES = frozenset(("cases", "dcases", "rcases"))
+_ELSE = frozenset(("otherwise", "else"))
+
+
+def _parse_cases(cursor: Cursor, name: str) -> Node:
+    """Parse values with conditions; rows without conditions are a list, such as a system."""
+    rows = [_condition_split(row) for row in _rows_until_end(cursor, name)]
+    parsed = [[_parse_part(part, cursor.depth) for part in row] for row in rows]
+    if all(len(row) == 1 for row in parsed):
+        items = tuple(row[0] for row in parsed)
+        return items[0] if len(items) == 1 else Node("list", items, ",")
+    if any(len(row) != 2 for row in parsed):
+        raise UnreadableError("a case without a condition")
+    return Node("cases", tuple(part for row in parsed for part in row))
+
+
+def _rows_until_end(cursor: Cursor, name: str) -> list[list[str]]:
+    rows: list[list[str]] = [[]]
+    while cursor.peek() != "\\end":
+        if cursor.is_done:
+            raise UnreadableError("open cases")
+        token = cursor.take()
+        if token == "\\\\":
+            rows.append([])
+        else:
+            rows[-1].append(token)
+    cursor.take()
+    if _parse_environment_name(cursor) != name:
+        raise UnreadableError("another environment ends")
+    return [_trimmed(row) for row in rows if row]
+
+
+def _condition_split(row: list[str]) -> list[list[str]]:
+    """Split a row at its `&`, or before the words that begin a condition."""
+    aligned = row.index("&") if "&" in row else -1
+    if (
+        aligned >= 0
+        and set(row[aligned - 1 : aligned] + row[aligned + 1 : aligned + 2]) & _RELATIONS
+    ):
+        return [[token for token in row if token != "&"]]
+    at = next((i for i, token in enumerate(row) if _is_condition(token)), -1)
+    if aligned < 0 and at < 0:
+        return [row]
+    start = aligned if aligned >= 0 else at
+    value = _trimmed(row[:start])
+    condition = _trimmed([token for token in row[start:] if token != "&"])
+    if condition and _is_condition(condition[0]):
+        words = condition[0][1:].split()
+        rest = words[1:] if words[0].lower() in CONDITION else ["otherwise"]
+        condition[:1] = ['"' + " ".join(rest)] if rest else []
+    return [value, condition]
+
+
+def _trimmed(tokens: list[str]) -> list[str]:
+    while tokens and tokens[-1] in (",", ";", "."):
+        tokens.pop()
+    return tokens
+
+
+def _is_condition(token: str) -> bool:
+    words = token[1:].lower().split() if token.startswith('"') else [""]
+    return bool(words) and (words[0] in CONDITION or words[0] in _ELSE)
+
+
+def _parse_part(tokens: list[str], depth: int) -> Node:
+    if any(token.startswith('"') for token in tokens):
+        return Node("text", (), " ".join(token.strip('"') for token in tokens).replace("$", ""))
+    inner = Cursor(tokens)
+    inner.depth = depth
+    items = _parse_items(inner, "")
+    if not inner.is_done:
+        raise UnreadableError("a case that does not end")
+    return items[0] if len(items) == 1 else Node("list", tuple(items), "and")
 
 
 def _parse_environment_name(cursor: Cursor) -> str:
@@ -953,6 +1137,8 @@ _ATOMS: dict[str, Callable[[Cursor], Node]] = {
     "\\lceil": _parse_rounding,
     "\\frac": _parse_fraction,
     "\\binom": _parse_binomial,
+    "_": _parse_choose,
+    "^": _parse_choose,
     "\\overline": _parse_accent,
     "\\bar": _parse_accent,
     "\\hat": _parse_accent,
@@ -962,6 +1148,7 @@ _ATOMS: dict[str, Callable[[Cursor], Node]] = {
     "\\int": _parse_integral,
     "\\lim": _parse_limit_operator,
     "\\begin": _parse_environment,
+    **{f"\\unit{name}": lambda cursor: symbol(cursor.take()) for name in "ijk"},
     "\\ldots": lambda cursor: symbol(cursor.take()),
 }
 """First token of an atom -> the function that parses it; numbers, letters and functions aside."""

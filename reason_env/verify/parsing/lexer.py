@@ -121,6 +121,12 @@ def _is_unit_word(piece: _Context) -> bool:
     return is_word and len(piece.text) > 1 and is_unit(piece.lower)
 
 
+def _is_unit_text(text: str) -> bool:
+    """Decide whether a text is a product or quotient of units: `m / s ^2`."""
+    words = [word for word in text.replace("/", " ").replace("*", " ").split() if word[0] != "^"]
+    return bool(words) and all(word.isalpha() and is_unit(word) for word in words)
+
+
 def _is_long(piece: _Context) -> bool:
     return len(piece.text) > 3 or (len(piece.text) == 3 and is_unit(piece.lower))
 
@@ -160,6 +166,7 @@ _RULES: dict[str, list[tuple[Callable[[_Context], bool], Callable[[_Context], li
         (lambda p: p.text in FUNCTIONS and not (p.follows_digit and is_unit(p.text)), _itself),
         (lambda p: p.lower in WORDS and len(p.text) > 1, _known_word),
         (lambda p: p.follows_digit and is_unit(p.text), _quoted),
+        (lambda p: any(c in p.text for c in "/*^") and _is_unit_text(p.text), _quoted),
         (lambda p: p.text in _ORDINALS, lambda _: ["1"]),
         (lambda p: len(p.text) == 1 or bool(_PLAIN.fullmatch(p.text)), lambda p: tokenize(p.text)),
         (_always, _several_words),

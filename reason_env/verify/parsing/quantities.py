@@ -1,9 +1,18 @@
-"""Separates the number of a quantity from its unit."""
+"""Separates the number of a quantity from its unit, and compares units.
 
+A unit is a product of powers of known units (`km / h`, `kg m ^2 / s ^2`, `miles per hour`), or
+words. Two units agree if their dimensions are equal; then the numbers convert. Words agree if one
+side has all words of the other, and the additional ones do not turn or change the number.
+"""
+
+import functools
+import re
+from collections import Counter
 from fractions import Fraction
 from typing import NamedTuple
 
-from reason_env.verify.parsing.units import unit_factor
+from reason_env.verify.parsing.units import singular, unit_factor
+from reason_env.verify.parsing.words import CHANGES, QUALIFIERS
 from reason_env.verify.tree import Node
 
 
@@ -28,34 +37,80 @@ def without_unit(node: Node) -> tuple[Node, Unit]:
     return node.args[0], read_unit(str(node.value))
 
 
-_RATES = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h"}
+_ALIASES = {"mph": "mi / h", "kph": "km / h", "kmh": "km / h", "kmph": "km / h", "sqft": "ft ^2",
+            "per": "/", "degrees": "degree"}  # fmt: skip
+_PIECE = re.compile(r"\^-?\d+|[/*]|[^\s/*^]+")
+_AREAS = {"square": 2, "sq": 2, "cubic": 3, "cube": 3}
+_SMALL = frozenset("of the a an in to is are".split())
+"""Words that a unit may have or omit."""
 
 
+@functools.lru_cache(maxsize=1024)
 def read_unit(words: str) -> Unit:
-    """Look up the unit that words like `cm ^2` or `square meters` name.
+    """Read the unit that words like `cm ^2`, `square meters` or `miles per hour` name.
 
     >>> read_unit("square cm") == read_unit("cm ^2")._replace(words="square cm")
     True
+    >>> read_unit("m * s ^-1").dimension == read_unit("km/h").dimension
+    True
     """
-    over, _, under = _RATES.get(words.lower(), words.lower()).replace(" per ", "/").partition("/")
-    top = _one_unit(over)
-    if not under:
-        return Unit(*top, words) if top else Unit("", Fraction(1), words)
-    bottom = _one_unit(under)
-    if top is None or bottom is None:
-        return Unit("", Fraction(1), words)
-    return Unit(f"{top[0]}/{bottom[0]}", top[1] / bottom[1], words)
+    powers: Counter[str] = Counter()
+    factor, sign, ahead = Fraction(1), 1, 1
+    last: tuple[str, Fraction, int] | None = None
+    for piece in _pieces(words):
+        if piece in ("/", "*"):
+            sign = -1 if piece == "/" else sign
+        elif piece in _AREAS:
+            ahead = _AREAS[piece]
+        elif piece[0] == "^":
+            if last is None:
+                return Unit("", Fraction(1), words)
+            more = last[2] * (int(piece[1:]) - 1)
+            powers[last[0]] += more
+            factor *= last[1] ** more
+        else:
+            found = unit_factor(piece)
+            if found is None:
+                return Unit("", Fraction(1), words)
+            power = sign * ahead
+            last, ahead = (*found, power), 1
+            powers[found[0]] += power
+            factor *= found[1] ** power
+    dimension = " ".join(f"{name}{power}" for name, power in sorted(powers.items()) if power)
+    return Unit(dimension, factor, words) if dimension else Unit("", Fraction(1), words)
 
 
-def _one_unit(words: str) -> tuple[str, Fraction] | None:
-    names: list[str] = []
-    power = 1
-    for word in words.replace("^", " ^").split():
-        if word in ("square", "sq", "^2"):
-            power = 2
-        elif word in ("cubic", "cube", "^3"):
-            power = 3
-        elif not word.startswith("^"):
-            names.append(word)
-    found = unit_factor(names[0]) if len(names) == 1 else None
-    return None if found is None else (f"{found[0]}{power}", found[1] ** power)
+def _pieces(words: str) -> list[str]:
+    pieces: list[str] = []
+    for piece in _PIECE.findall(words):
+        pieces += _ALIASES.get(str(piece).lower(), str(piece)).split()
+    return pieces
+
+
+def units_agree(found: Unit, expected: Unit) -> bool:
+    """Decide whether the unit of a response can be that of the reference; a missing one can.
+
+    >>> units_agree(read_unit("km"), read_unit("m")), units_agree(read_unit("kg"), read_unit("m"))
+    (True, False)
+    >>> units_agree(read_unit("units up"), read_unit("units down"))
+    False
+    """
+    if found.dimension and expected.dimension:
+        return found.dimension == expected.dimension
+    mine, theirs = _meaning(found.words), _meaning(expected.words)
+    if mine and theirs and not (mine <= theirs or theirs <= mine):
+        return False
+    return not (mine ^ theirs) & (CHANGES | QUALIFIERS) - {"square", "times", "time"}
+
+
+def _meaning(words: str) -> set[str]:
+    return {singular(word) for word in words.lower().replace("/", " / ").split()} - _SMALL
+
+
+def same_tag(found: str, expected: str) -> bool:
+    """Decide whether the words before two values are equal, but for small words and plurals.
+
+    >>> same_tag("the profit of", "profit"), same_tag("profit of", "loss of")
+    (True, False)
+    """
+    return _meaning(found) == _meaning(expected)

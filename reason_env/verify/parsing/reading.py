@@ -1,37 +1,47 @@
 r"""Parses the text of an answer into a tree, also if a sentence surrounds it.
 
-Mathematics between dollar signs comes first. In a sentence, the answer is the part after its last
-"is" or "equals", or its only number; nothing else is tried. A sentence gives no answer if it has
-another number before that part which it does not deny, or if it denies or changes the answer
-(`CHANGES`).
+Words around mathematics (`The roots are $3$ and $5$`) become text, and the grammar decides what
+they mean: a subject, a tag that belongs to the answer, a condition, a unit. Only if the grammar
+cannot read the whole text of a response, the part after its last "is" counts, unless the sentence
+has another number before that part which it does not deny, or denies the answer. Of several
+sentences, the last one that speaks of the answer is read.
 """
 
 import functools
 import re
 
 from reason_env.verify.parsing.grammar import parse_answer
-from reason_env.verify.parsing.literals import read_number
 from reason_env.verify.parsing.normalizing import UnknownCommandError, UnreadableError
+from reason_env.verify.parsing.sentences import SEGMENT, WORD, after_copula, is_prose
 from reason_env.verify.parsing.units import is_unit
-from reason_env.verify.parsing.words import CHANGES, PROSE
+from reason_env.verify.parsing.words import (
+    CONDITION,
+    COPULAS,
+    FILLERS,
+    FUNCTIONS,
+    GREEK,
+    POWERS,
+    PROSE,
+    WORDS,
+)
 from reason_env.verify.tree import Node
 
-_SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _BOX = re.compile(r"\\+(?:boxed|fbox)\s*\{")
-_WORD = re.compile(r"[A-Za-z]{2,}")
-_NOT_PROSE = frozenset("and or percent percentage pct degrees degree".split())
-_LEAD = re.compile(r".*\b(?P<copula>is|are|it's|equals|equal to)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL)
-_TAIL = re.compile(r"\s+(?:is|are|as)\s+(?:the|our|an|a)\s+\w+\s*\.?$|\s*\.\s*$")
+_RUN = re.compile(r"[A-Za-z][A-Za-z'-]*\.?(?:\s+[A-Za-z][A-Za-z'-]*\.?)*")
+_PLAIN_RUN = re.compile(r"(?<![\\A-Za-z])[A-Za-z][A-Za-z'-]+\.?(?:\s+[A-Za-z][A-Za-z'-]+\.?)*")
+_SENTENCES = re.compile(r"(?<=[.!?$])\s+(?=[A-Z])")
+_CLOSED = PROSE | FILLERS | COPULAS | CONDITION
+_MATHEMATICS = FUNCTIONS | GREEK | frozenset(WORDS) | frozenset(POWERS)
 
 
 @functools.lru_cache(maxsize=4096)
 def read(text: str, *, is_reference: bool = False) -> Node | None:
     r"""Parse an answer; None if the text is not readable as mathematics.
 
-    A reference may be a longer sentence than a response: its last piece of mathematics counts.
-
     >>> read("Therefore $x \\geq 5$ is the solution.").value
     '>='
+    >>> read("The roots are $3$ and $5$").op
+    'list'
     """
     for candidate in _candidates(inner_text(text), is_reference):
         try:
@@ -58,82 +68,44 @@ def inner_text(text: str) -> str:
 
 
 def _candidates(text: str, is_reference: bool) -> list[str]:
-    lead = _LEAD.match(text) if len(text) < 2000 else None
-    segments = (
-        list(_SEGMENT.finditer(text)) if "$" in text or "\\(" in text or "\\[" in text else []
-    )
+    if len(sentences := _SENTENCES.split(text)) > 1:
+        sign = "answer" if is_reference else "final answer"
+        text = next((s for s in reversed(sentences) if sign in s.lower()), text)
+    segments = list(SEGMENT.finditer(text)) if "$" in text or "\\(" in text or "\\[" in text else []
     if segments:
-        outside = _WORD.findall(_SEGMENT.sub(" ", text))
-        if not any(_is_prose(word) for word in outside):
+        outside = WORD.findall(SEGMENT.sub(" ", text))
+        is_sentence = any(is_prose(word) for word in outside)
+        if not is_sentence:
             return [text]
-        if lead and lead.end() >= segments[-1].end():
-            return _after(lead, text)
-        return _last_segment(segments, text, is_reference)
-    return [*_only_number(text), text, *(_after(lead, text) if lead else ())]
+        after = [] if is_reference else after_copula(text)
+        is_last = after and len(after[0]) <= len(text) - segments[-1].start()
+        return [_with_text_around(segments, text), *(after if is_last else ())]
+    words = {word.lower() for word in WORD.findall(text)}
+    if "\\" in text or not words & _CLOSED:
+        return [text]
+    return [_PLAIN_RUN.sub(_as_text, text), *([] if is_reference else after_copula(text))]
 
 
-def _after(lead: re.Match[str], text: str) -> list[str]:
-    """Take what follows the last "is", unless a number before it is not denied."""
-    start, copula = 0, lead.start("copula")
-    numbers = list(_LOOSE_NUMBER.finditer(text, 0, copula))
-    for number in numbers:
-        is_renamed = len(numbers) == 1 and text[number.end() : copula].strip() == "which"
-        if not is_renamed and not _NEGATION.search(text, start, number.start()):
-            return []
-        start = number.end()
-    if _DENIAL.search(text, start):
-        return []
-    return [text[lead.end() :], _TAIL.sub("", text[lead.end() :])]
+def _with_text_around(segments: list[re.Match[str]], text: str) -> str:
+    r"""Write a sentence as mathematics with `\text{}` around the words outside dollar signs."""
+    pieces: list[str] = []
+    end = 0
+    for segment in segments:
+        pieces.append(_gap(text[end : segment.start()]))
+        pieces.append(next(group for group in segment.groups() if group is not None))
+        end = segment.end()
+    return " ".join([*pieces, _gap(text[end:])])
 
 
-def _last_segment(segments: list[re.Match[str]], text: str, is_reference: bool) -> list[str]:
-    """Take the last piece of mathematics of a sentence, unless the sentence gives another one."""
-    values = [next(group for group in found.groups() if group is not None) for found in segments]
-    gap = text[segments[-2].end() : segments[-1].start()] if len(segments) > 1 else " is "
-    is_only = _COPULA.search(gap) and not any(read_number(value) for value in values[:-1])
-    rest = " ".join(_WORD.findall(text, segments[-1].end())[:3]).lower()
-    clause = text[segments[-2].end() if len(segments) > 1 else 0 : segments[-1].start()]
-    is_denied = _DENIAL.search(f"{clause} {rest}") or CHANGES & set(rest.split())
-    if not is_reference and (is_denied or not is_only):
-        return []
-    return [values[-1], values[-1].rsplit("=", 1)[-1]]
+def _gap(text: str) -> str:
+    return text if "\\" in text else _RUN.sub(lambda run: f"\\text{{{run[0]}}}", text)
 
 
-def _only_number(text: str) -> list[str]:
-    """Take the number of a sentence that has exactly one and does not deny or change it."""
-    words = {word.lower() for word in _WORD.findall(text)}
-    numbers = _NUMBER.findall(text)
-    is_sentence = any(_is_prose(word) for word in words) and " " in text.strip()
-    if len(numbers) != 1 or len(text) > 400 or not is_sentence:
-        return []
-    copula = _last_copula(text)
-    at = text.index(numbers[0])
-    nearby = _WORD.findall(text, min(copula, at), at) + _WORD.findall(text, at)[:2]
-    if (
-        _DENIAL.search(text)
-        or CHANGES & {word.lower() for word in nearby}
-        or _OPERATORS.search(text)
-    ):
-        return []
-    return [numbers[0].replace(",", ".") if numbers[0].count(",") == 1 else numbers[0]]
-
-
-def _last_copula(text: str) -> int:
-    return max((found.end() for found in _COPULA.finditer(text)), default=0)
-
-
-_NUMBER = re.compile(r"(?<![\w.,+*/^=<>-])-?[0-9]+(?:[.,][0-9]+)*(?:\s?\\?%)?(?![\w+*/^=<>(\[])")
-_OPERATORS = re.compile(r"[=+*/^<>(){}\[\]|]|\\(?!%)")
-_DENIAL = re.compile(
-    r"\b(?:not|no|never|cannot|neither|nor|wrong|false|incorrect|unless|except|without|impossible"
-    r"|unknown|doubt|nobody|if|or)\b|n't\b",
-    re.IGNORECASE,
-)
-_NEGATION = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
-_LOOSE_NUMBER = re.compile(r"(?<![\w(\[{^_.,=<>+*/-])-?[0-9][0-9.,]*")
-_COPULA = re.compile(r"\b(?:is|are|was|be|it's|equals|equal to|gives?|has|have)\b|:|=")
-
-
-def _is_prose(word: str) -> bool:
-    lower = word.lower()
-    return lower not in _NOT_PROSE and not is_unit(lower) and (len(lower) > 2 or lower in PROSE)
+def _as_text(run: re.Match[str]) -> str:
+    r"""Wrap words in `\text{}`, but not names that mathematics knows, at either end of the run."""
+    words = run[0].split()
+    if all(word.lower().strip(".") in _MATHEMATICS or is_unit(word) for word in words):
+        return run[0]
+    if any(word in FUNCTIONS for word in words):
+        return run[0]
+    return f"\\text{{{run[0]}}}"

@@ -6,11 +6,16 @@ layout. Part of a sentence does not match the sentence, or "the" would match man
 
 import re
 
+from reason_env.verify.parsing.words import CONDITION, FILLERS, FUNCTIONS, PROSE, WORDS
+
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|bf|it|sf))\s*\{([^{}]*)\}"
 )
 _LAYOUT = re.compile(r"\\(?:left|right|quad|qquad|[,;:! ])|[${}~]")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|\S", re.UNICODE)
+_PUNCTUATION = frozenset(",;:.!?-()")
+_QUOTES = frozenset("'\"\u2018\u2019\u201c\u201d")
 _CHOICE = re.compile(
     r"[\(\[]?\s*(?:(?i:option|choice|answer)\s*:?\s*)?[\(\[]?([A-Ha-h])[\)\]]?\s*\.?"
 )
@@ -32,7 +37,14 @@ _SIGNS = {
     "{}": "nothing", r"\mathbb{R}": "reals", r"(-\infty,\infty)": "reals", "\u211d": "reals",
     r"(-\infty,+\infty)": "reals",
 }  # fmt: skip
-_VALUED_CHOICE = re.compile(r"\(([A-H])\)\s*[:.]?\s*([^()]{1,40})")
+_VALUED_CHOICE = re.compile(
+    r"(?:(?i:option|choice|answer)\s*:?\s*)?"
+    r"(?:\(([A-H])\)\s*[:.]?\s*([^()]{1,40})|([A-H])[.:)]\s*(\S.{0,80})"
+    r"|([A-H])\s+[-\u2013\u2014]\s+([A-Za-z]{3}.{0,80}))",
+    re.DOTALL,
+)
+_LETTERS = re.compile(r"\(?[A-H]\)?(?:\s*(?:,|;|and|&)?\s*\(?[A-H]\)?)+")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _TAKEN_BACK = re.compile(
     r"\b[A-H]\b|\b(?:not|no|or|and|wrong|false|maybe|isn't|never)\b", re.IGNORECASE
 )
@@ -60,14 +72,48 @@ def is_text(text: str) -> bool:
 
 
 def same_words(left: str, right: str) -> bool:
-    """Decide whether two texts have the same words in order, without regard to case."""
+    """Decide whether two texts have the same words, numbers and signs in order.
+
+    Case does not matter in long words; punctuation between words does not matter.
+
+    >>> same_words("right angled", "Right-angled."), same_words("3 cm", "-3 cm")
+    (True, False)
+    """
     a, b = plain(left), plain(right)
     if a == b:
         return True
-    words = _WORD.findall(a), _WORD.findall(b)
-    is_phrase = any(len(word) > 1 and word.isalpha() for word in words[0])
-    is_equal = len(words[0]) == len(words[1]) and all(map(_same_word, *words))
+    tokens = _tokens(a), _tokens(b)
+    is_phrase = any(len(token) > 1 and token.isalpha() for token in tokens[0])
+    is_equal = len(tokens[0]) == len(tokens[1]) and all(map(_same_word, *tokens))
     return is_phrase and is_equal
+
+
+def same_phrase(left: str, right: str) -> bool:
+    r"""Decide whether two mixtures of words and mathematics are the same text.
+
+    >>> same_phrase(r"\\min \\text{ at } x=1", r"$\\min$ at $x=1$"), same_phrase("(", "(")
+    (True, False)
+    """
+    words = _WORD.findall(_COMMAND.sub(" ", plain(right)).lower())
+    has_words = any(len(w) > 1 and (w in PROSE or w in FILLERS or w in CONDITION) for w in words)
+    return has_words and _tokens(plain(left)) == _tokens(plain(right))
+
+
+def _tokens(text: str) -> list[str]:
+    tokens = _TOKEN.findall(text)
+    ends = ["", *tokens, ""]
+    return [
+        token
+        for before, token, after in zip(ends, tokens, ends[2:], strict=False)
+        if token not in _QUOTES
+        and not (token in _PUNCTUATION and _is_word(before) and _is_word(after))
+    ]
+
+
+def _is_word(token: str) -> bool:
+    """Decide whether a token is a word of English, or the end of the text."""
+    is_name = token in FUNCTIONS or token.lower() in WORDS
+    return not token or (len(token) > 2 and token.isalpha() and not is_name)
 
 
 def _same_word(left: str, right: str) -> bool:
@@ -103,13 +149,13 @@ def matches_sentence(response: str, reference: str) -> bool:
 def choice(text: str) -> str | None:
     """Read the letter of a multiple choice, with or without its value; None if there is none.
 
-    >>> choice("(C)"), choice("Option B."), choice("(D) 12"), choice("x")
-    ('C', 'B', 'D', None)
+    >>> choice("(C)"), choice("Option B."), choice("(D) 12"), choice("E - twelve"), choice("x")
+    ('C', 'B', 'D', 'E', None)
     """
-    bare = plain(text)
-    valued = _VALUED_CHOICE.fullmatch(bare)
+    valued = _valued(text)
     if valued:
-        return None if _TAKEN_BACK.search(valued[2]) else valued[1]
+        return None if _TAKEN_BACK.search(_COMMAND.sub(" ", valued[1])) else valued[0]
+    bare = plain(text)
     match = _CHOICE.fullmatch(bare)
     return match[1].upper() if match and (match[1].isupper() or "(" in text) else None
 
@@ -120,8 +166,35 @@ def choice_value(text: str) -> str | None:
     >>> choice_value("(D) 12"), choice_value("D")
     ('12', None)
     """
-    valued = _VALUED_CHOICE.fullmatch(plain(text))
-    return valued[2] if valued else None
+    valued = _valued(text)
+    return valued[1] if valued else None
+
+
+def _valued(text: str) -> tuple[str, str] | None:
+    """Split a choice into its letter and the value after it."""
+    found = _VALUED_CHOICE.fullmatch(_unwrapped(text).strip(" .$"))
+    if found is None:
+        return None
+    letter, value = (next(g for g in found.groups()[at::2] if g is not None) for at in (0, 1))
+    return letter, value.strip()
+
+
+def _unwrapped(text: str) -> str:
+    r"""Drop `\text{}` and the like around words, but no other layout: `(A) \frac12` stays."""
+    return " ".join(_WRAPPER.sub(r" \1 ", text).split()) if "\\" in text else text
+
+
+def same_letters(left: str, right: str) -> bool:
+    """Decide whether two texts list the same two or more choices, in any order.
+
+    >>> same_letters("A, C", "AC"), same_letters("A", "AC"), same_letters("AC", "C")
+    (True, False, False)
+    """
+    lists = [plain(text) for text in (left, right)]
+    if not all(_LETTERS.fullmatch(text) for text in lists):
+        return False
+    mine, theirs = (sorted(c for c in text if c in "ABCDEFGH") for text in lists)
+    return mine == theirs
 
 
 def special(text: str) -> str | None:
@@ -133,7 +206,10 @@ def special(text: str) -> str | None:
     sign = _SIGNS.get("".join(_SIZE.sub("", text).split()).strip("$"))
     if sign is not None:
         return sign
-    words = " ".join(_WORD.findall(plain(text).lower()))
+    bare = plain(text).lower()
+    if bare.startswith("-"):
+        return None
+    words = " ".join(_WORD.findall(bare))
     if words in _NOTHING:
         return "nothing"
     if words in _REALS:
