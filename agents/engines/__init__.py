@@ -11,6 +11,12 @@ from reason_env.agents.engines.adapter import (
 )
 from reason_env.agents.engines.build import build_engine
 from reason_env.agents.engines.config import EngineConfig, MismatchConfig
+from reason_env.agents.engines.decoder_layer import (
+    LayerParts,
+    decoder_layer,
+    rotary_of,
+    sums_dtype,
+)
 from reason_env.agents.engines.precision import (
     PRECISIONS,
     Precision,
@@ -38,6 +44,7 @@ __all__ = [
     "EndRule",
     "Engine",
     "EngineConfig",
+    "LayerParts",
     "MismatchConfig",
     "Precision",
     "SamplingConfig",
@@ -45,10 +52,13 @@ __all__ = [
     "adapter_tensors",
     "build_engine",
     "check_precision",
+    "decoder_layer",
     "evaluating",
     "lora_layers",
     "mixed_precision",
     "processed_log_probs",
     "quiet_transformers",
+    "rotary_of",
+    "sums_dtype",
     "write_adapter",
 ]

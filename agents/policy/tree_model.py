@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from reason_env.agents.policy.prefix_tree import Attention, PrefixTree
+from reason_env.agents.engines import LayerParts, decoder_layer, rotary_of, sums_dtype
+from reason_env.agents.policy.prefix_tree import PrefixTree
 
 KNOWN_TYPES = ("llama", "qwen2", "qwen3")
-"""`model_type`s whose layers are as `_layer` computes them."""
+"""`model_type`s whose layers are as `decoder_layer` computes them."""
 
 PRODUCT_HEADS = (*KNOWN_TYPES, "gpt2", "gpt_neox", "mistral", "olmo2", "phi3", "smollm3")
 """`model_type`s whose logits are the head's product with the decoder's output, nothing more."""
@@ -66,91 +67,119 @@ def tree_hidden_states(model: Any, tree: PrefixTree, *, checkpointing: bool = Fa
     """
     decoder = model.get_decoder()
     hidden_NC = decoder.embed_tokens(tree.token_ids_N)
-    cos, sin = decoder.rotary_emb(hidden_NC[None], tree.positions_N[None])
-    rotary = cos[0][:, None], sin[0][:, None]
+    rotary = rotary_of(decoder, hidden_NC, tree.positions_N)
+    is_mixed = torch.is_autocast_enabled(hidden_NC.device.type)
+
+    def attend(query_NHD: Tensor, key_NKD: Tensor, value_NKD: Tensor, scale: float) -> Tensor:
+        return _attended(query_NHD, key_NKD, value_NKD, tree, scale=scale, is_mixed=is_mixed)
+
+    def run(layer: Any, hidden_NC: Tensor) -> Tensor:
+        return decoder_layer(_parts(layer), hidden_NC, rotary, attend, is_mixed=is_mixed)
+
     for layer in decoder.layers:
         if checkpointing and torch.is_grad_enabled():
-            hidden_NC = checkpoint(_layer, layer, hidden_NC, rotary, tree, use_reentrant=False)
+            hidden_NC = checkpoint(run, layer, hidden_NC, use_reentrant=False)
         else:
-            hidden_NC = _layer(layer, hidden_NC, rotary, tree)
+            hidden_NC = run(layer, hidden_NC)
     return decoder.norm(hidden_NC)
 
 
-def _layer(
-    layer: Any, hidden_NC: Tensor, rotary: tuple[Tensor, Tensor], tree: PrefixTree
-) -> Tensor:
+def _parts(layer: Any) -> LayerParts:
     own = layer.self_attn
-    normed_NC = layer.input_layernorm(hidden_NC)
-    shape = (len(hidden_NC), -1, own.head_dim)
-    query_NHD = own.q_proj(normed_NC).view(shape)
-    key_NHD = own.k_proj(normed_NC).view(shape)
-    value_NHD = own.v_proj(normed_NC).view(shape)
-    if own.config.model_type == "qwen3":
-        query_NHD, key_NHD = own.q_norm(query_NHD), own.k_norm(key_NHD)
-    query_NHD, key_NHD = _rotated(query_NHD, *rotary), _rotated(key_NHD, *rotary)
-    mixed_NC = _attended(query_NHD, key_NHD, value_NHD, tree, scale=own.scaling)
-    hidden_NC = hidden_NC + own.o_proj(mixed_NC)
-    return hidden_NC + layer.mlp(layer.post_attention_layernorm(hidden_NC))
 
+    def heads(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (len(inputs), -1, own.head_dim)
+        query, key, value = (
+            project(inputs).view(shape) for project in (own.q_proj, own.k_proj, own.v_proj)
+        )
+        if own.config.model_type == "qwen3":
+            query, key = own.q_norm(query), own.k_norm(key)
+        return torch.cat([query, key], dim=1), value
 
-def _rotated(heads_NHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = heads_NHD.chunk(2, dim=-1)
-    return heads_NHD * cos + torch.cat((-second, first), dim=-1) * sin
+    return LayerParts(
+        input_norm=layer.input_layernorm,
+        heads=heads,
+        out=own.o_proj,
+        post_norm=layer.post_attention_layernorm,
+        mlp=layer.mlp,
+        scale=own.scaling,
+    )
 
 
 def _attended(
-    query_NHD: Tensor, key_NHD: Tensor, value_NHD: Tensor, tree: PrefixTree, *, scale: float
+    query_NHD: Tensor,
+    key_NKD: Tensor,
+    value_NKD: Tensor,
+    tree: PrefixTree,
+    *,
+    scale: float,
+    is_mixed: bool,
 ) -> Tensor:
-    """Mix the values of each token's row up to the token, [N, C]."""
-    kind = query_NHD.device.type
-    query_NHD, key_NHD, value_NHD = map(_rounded, (query_NHD, key_NHD, value_NHD))
-    with torch.autocast(kind, enabled=False):
+    """Mix the values of each token's row up to the token, [N, H, D]."""
+    device = query_NHD.device
+    is_exact = sums_dtype(device, is_mixed=is_mixed) == torch.float64
+    mix = _ExactlyMixed.apply if is_exact else _mixed
+    value_NKD = value_NKD.to(query_NHD.dtype)
+    with torch.autocast(device.type, enabled=False):
         mixed = [
-            _attention_batch(query_NHD, key_NHD, value_NHD, part, scale=scale)
+            mix(
+                _gathered(query_NHD, part.query_bq),
+                _gathered(key_NKD, part.key_bk),
+                _gathered(value_NKD, part.key_bk),
+                part.bias_bqk,
+                scale,
+            ).flatten(0, 1)
             for part in tree.attention
         ]
     flat = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
     return flat.index_select(0, tree.order_N)
 
 
-def _rounded(heads_NHD: Tensor) -> Tensor:
-    """Round to autocast's type, where it is on; on a CPU, as the sampler, keep that in float32.
-
-    A GPU's fast attention wants the type itself.
-    """
-    kind = heads_NHD.device.type
-    if not torch.is_autocast_enabled(kind):
-        return heads_NHD
-    rounded = heads_NHD.to(torch.get_autocast_dtype(kind))
-    return rounded.float() if kind == "cpu" else rounded
-
-
-def _attention_batch(
-    query_NHD: Tensor, key_NHD: Tensor, value_NHD: Tensor, part: Attention, *, scale: float
+def _mixed(
+    query_bqHD: Tensor, key_bkKD: Tensor, value_bkKD: Tensor, bias_bqk: Tensor | None, scale: float
 ) -> Tensor:
-    num_rows, num_queries = part.query_bq.shape
-    num_kv_heads, head_dim = key_NHD.shape[1:]
-    query = _gathered(query_NHD, part.query_bq).view(
-        num_rows, num_queries, num_kv_heads, -1, head_dim
-    )
-    groups = query.shape[3]
-    key, value = (_gathered(heads, part.key_bk).transpose(1, 2) for heads in (key_NHD, value_NHD))
-    if part.bias_bqk is None:
-        mixed = scaled_dot_product_attention(
-            query.flatten(2, 3).transpose(1, 2),
+    """Mix the values of each row, [b, q, H, D]; causal if there is no bias."""
+    num_queries, num_heads = query_bqHD.shape[1:3]
+    num_rows, num_kv_heads = len(query_bqHD), key_bkKD.shape[2]
+    groups = num_heads // num_kv_heads
+    key, value = key_bkKD.transpose(1, 2), value_bkKD.transpose(1, 2)
+    if bias_bqk is None:
+        return scaled_dot_product_attention(
+            query_bqHD.transpose(1, 2),
             key,
             value,
             is_causal=True,
             scale=scale,
             enable_gqa=groups > 1,
         ).transpose(1, 2)
-        return mixed.reshape(num_rows * num_queries, -1)
     # The query heads of a key head become further queries of it: no copies of keys and values.
-    folded = query.permute(0, 2, 3, 1, 4).reshape(num_rows, num_kv_heads, -1, head_dim)
-    bias = part.bias_bqk.repeat(1, groups, 1)[:, None].to(query.dtype)
-    mixed = scaled_dot_product_attention(folded, key, value, attn_mask=bias, scale=scale)
-    mixed = mixed.view(num_rows, num_kv_heads, groups, num_queries, head_dim)
-    return mixed.permute(0, 3, 1, 2, 4).reshape(num_rows * num_queries, -1)
+    by_group = query_bqHD.unflatten(2, (num_kv_heads, groups)).permute(0, 2, 3, 1, 4)
+    bias = bias_bqk.repeat(1, groups, 1)[:, None].to(query_bqHD.dtype)
+    mixed = scaled_dot_product_attention(
+        by_group.flatten(2, 3), key, value, attn_mask=bias, scale=scale
+    )
+    mixed = mixed.view(num_rows, num_kv_heads, groups, num_queries, -1)
+    return mixed.permute(0, 3, 1, 2, 4).flatten(2, 3)
+
+
+class _ExactlyMixed(torch.autograd.Function):
+    """`_mixed` in float64; its backward pass is float32, since no rounding depends on it."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd passes positions only
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
+    ) -> Tensor:
+        ctx.save_for_backward(query, key, value, bias)
+        ctx.scale = scale
+        return _mixed(query.double(), key.double(), value.double(), bias, scale).float()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        *heads, bias = ctx.saved_tensors
+        query, key, value = (item.detach().requires_grad_() for item in heads)
+        with torch.enable_grad():
+            mixed = _mixed(query, key, value, bias, ctx.scale)
+        return *torch.autograd.grad((mixed,), (query, key, value), grads), None, None
 
 
 def _gathered(heads_NHD: Tensor, place: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reason_env.agents.engines import Context, MismatchConfig, SamplingConfig
+from reason_env.agents.engines import Context, MismatchConfig, SamplingConfig, TorchEngine
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout.mismatch import mismatch_of
 
@@ -43,14 +43,46 @@ def scored(policy, episodes):
     return [value for row in scores for value in row]
 
 
-def test_sampler_and_trainer_differ_by_no_more_than_the_rounding(mixed, smollm2, episodes):
-    """Thirty layers spread a rounding that went the other way to the size of the rounding."""
+def gaps_of(policy, episodes):
+    recorded = torch.tensor([value for _, item in episodes for value in item.log_probs])
+    return (torch.tensor(scored(policy, episodes)) - recorded).abs()
+
+
+def test_sampler_and_trainer_agree(mixed, smollm2, episodes):
+    gaps = gaps_of(mixed, episodes)
+    assert len(gaps) > 500
+    assert gaps.mean() < 1e-4
+    assert gaps.max() < 2e-3
+    # The rounding itself is large: this is no agreement of two float32 passes.
+    assert 5e-3 < gaps_of(smollm2, episodes).mean() < 0.03
     recorded = [value for _, item in episodes for value in item.log_probs]
-    assert len(recorded) > 500
     mean = mismatch_of(scored(mixed, episodes), recorded)["rollout/mismatch_mean"]
-    rounding = mismatch_of(scored(smollm2, episodes), recorded)["rollout/mismatch_mean"]
-    assert 5e-3 < rounding < 0.03
-    assert mean < min(1.3 * rounding, MismatchConfig().limit)
+    assert mean < MismatchConfig().limit
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 5, 256])
+def test_agreement_depends_on_no_batch_prefix_or_refilling(mixed, max_batch_size):
+    """Nested prefixes, a trunk, rows that are refilled, and products of a single row."""
+    form = "<|im_start|>user\nAnswer with a number, step by step. {}<|im_end|>\n"
+    heads = [mixed.codec.encode(form.format(question)) for question in QUESTIONS]
+    begin = mixed.codec.encode("<|im_start|>assistant\nFirst, we")
+    contexts = [
+        Context(token_ids=(*head, *begin[:end]), num_samples=number, max_new_tokens=length)
+        for head in heads
+        for number, end, length in ((2, 3, 18), (1, 5, 7), (2, len(begin), 12))
+    ]
+    engine = TorchEngine(
+        mixed.model,
+        vocab_size=mixed.codec.vocab_size,
+        max_batch_size=max_batch_size,
+        precision="bf16-mixed",
+    )
+    asked = contexts[:3] if max_batch_size == 1 else contexts
+    found = engine.sample(asked, SamplingConfig(), seed=1, stop_ids=mixed.codec.end_ids)
+    pairs = zip(asked, found, strict=True)
+    gaps = gaps_of(mixed, [(item.token_ids, x) for item, group in pairs for x in group])
+    assert gaps.mean() < 1e-4
+    assert gaps.max() < 2e-3
 
 
 def test_the_trainer_s_pass_gives_float32_gradients_of_float32_weights(mixed, episodes):
@@ -58,7 +90,7 @@ def test_the_trainer_s_pass_gives_float32_gradients_of_float32_weights(mixed, ep
     ids = torch.tensor([context + item.token_ids])
     log_probs, _ = mixed.token_log_probs(ids, torch.ones_like(ids))
     gaps = log_probs[0, len(context) :].detach() - torch.tensor(item.log_probs)
-    assert gaps.abs().mean() < 0.05
+    assert gaps.abs().max() < 2e-3
     log_probs.sum().backward()
     grads = [weight.grad for weight in mixed.model.parameters()]
     mixed.model.zero_grad(set_to_none=True)

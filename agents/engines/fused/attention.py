@@ -6,8 +6,8 @@ sequence's own columns is merged by log-sum-exp, which is exact:
 
     softmax([a, b]) [U; V] = w softmax(a) U + (1 - w) softmax(b) V,  w = sigmoid(lse(a) - lse(b))
 
-Keys and values are float32 on purpose: batches of small bfloat16 products would round the scores to
-8 bits.
+Scores are float32 products: batches of small bfloat16 products would round them to 8 bits. Softmax
+and its sums have the type `sums` (see `decoder_layer.py`).
 
 Axis letters: N tokens, P contexts, S sequences, G sequences of one context, H key-value heads, R
 query heads of a key-value head, L context columns, T own columns, D head size.
@@ -35,6 +35,8 @@ class KeyShape:
     """Key-value heads."""
     head_size: int
     device: torch.device
+    sums: torch.dtype
+    """In which attention adds: float32, or float64 in bf16-mixed on a CPU."""
 
 
 class Columns:
@@ -43,6 +45,7 @@ class Columns:
     def __init__(self, shape: KeyShape, *, most: int | None = None) -> None:
         """Begin empty; buffers never grow beyond `most` columns."""
         self._shape, self._most = shape, most
+        self.sums = shape.sums
         self.num_rows = 0
         """Rows that the buffers hold."""
         self.width = 0
@@ -61,10 +64,15 @@ class Columns:
             width = ample if self._most is None else max(width, min(ample, self._most))
         rows, columns = max(num_rows, self.num_rows), max(width, self.width)
         heads, size = self._shape.num_heads, self._shape.head_size
-        for buffers in (self.keys, self.values):
+        # Values are then bfloat16 numbers, and are as such converted most quickly.
+        is_narrow = self._shape.sums == torch.float64
+        dtypes = (torch.float32, torch.bfloat16 if is_narrow else torch.float32)
+        for buffers, dtype in zip((self.keys, self.values), dtypes, strict=True):
             for layer in range(self._shape.num_layers):
                 # Not empty: a column that a bias masks still enters a product, with weight 0.
-                grown = torch.zeros((rows, heads, columns, size), device=self._shape.device)
+                grown = torch.zeros(
+                    (rows, heads, columns, size), dtype=dtype, device=self._shape.device
+                )
                 if self.num_rows:
                     grown[: self.num_rows, :, : self.width] = buffers[layer]
                     buffers[layer] = grown
@@ -82,7 +90,8 @@ class Columns:
         """Write keys and values to `places`."""
         size = self._shape.head_size
         for buffer, states in ((self.keys[layer], key_NHD), (self.values[layer], value_NHD)):
-            buffer.view(-1, size).index_copy_(0, places, states.reshape(-1, size))
+            flat = states.reshape(-1, size).to(buffer.dtype)
+            buffer.view(-1, size).index_copy_(0, places, flat)
 
     def read(self, layer: int, num_rows: int, width: int) -> tuple[Tensor, Tensor]:
         """Return the first rows and columns of a layer's keys and values, [rows * H, width, D]."""
@@ -230,19 +239,19 @@ class PrefillAttention:
         if (trunk := self._pool.trunk) is not None:
             keys = torch.cat([trunk.keys[layer].expand(size_P, -1, -1, -1), keys], dim=2)
             values = torch.cat([trunk.values[layer].expand(size_P, -1, -1, -1), values], dim=2)
-        flat = query.flatten(1, 2)
-        padded = flat.new_zeros((size_P * self._height, *flat.shape[1:]))
-        padded[self._slots_N] = flat
+        sums = columns.sums
+        padded = query.new_zeros((size_P * self._height, *query.shape[1:]), dtype=sums)
+        padded[self._slots_N] = query.to(sums)
         found = scaled_dot_product_attention(
             padded.unflatten(0, (size_P, self._height)).transpose(1, 2),
-            keys,
-            values,
+            keys.to(sums),
+            values.to(sums),
             attn_mask=self._mask,
             is_causal=self._mask is None,
             scale=1.0,
             enable_gqa=True,
         )
-        return found.transpose(1, 2).flatten(0, 1)[self._slots_N].view_as(query)
+        return found.transpose(1, 2).flatten(0, 1)[self._slots_N].float()
 
 
 class DecodeAttention:
@@ -299,11 +308,13 @@ class DecodeAttention:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write the new column, and attend to everything before and including it."""
-        size_S, size_H, size_R, size_D = query.shape
         self._columns.write(layer, self._places, key, value)
+        query = query.float().unflatten(1, (self._num_heads, -1))
+        size_S, size_H, size_R, size_D = query.shape
+        dtype = self._columns.sums
         own_keys, own_values = self._columns.read(layer, size_S, self._width)
         found, sums = _attend(
-            query.reshape(-1, size_R, size_D), own_keys, own_values, self._own_bias
+            query.reshape(-1, size_R, size_D), own_keys, own_values, self._own_bias, dtype
         )
         merged = found.view_as(query), sums.view(size_S, size_H, size_R, 1)
         if (trunk := self._pool.trunk) is not None:
@@ -312,6 +323,7 @@ class DecodeAttention:
                 trunk.keys[layer],
                 trunk.values[layer],
                 None,
+                dtype,
             )
             found = found.view(size_H, size_S, size_R, size_D).transpose(0, 1)
             sums = sums.view(size_H, size_S, size_R, 1).transpose(0, 1)
@@ -330,8 +342,10 @@ class DecodeAttention:
             keys,
             values,
             self._pool.bias_PL,
+            dtype,
         )
-        return _merged(merged, (self._gathered(found), self._gathered(sums)))[0]
+        found = _merged(merged, (self._gathered(found), self._gathered(sums)))[0]
+        return found.flatten(1, 2).float()
 
     def _gathered(self, states: Tensor) -> Tensor:
         """Return what belongs to each sequence, from [P * H, G * R, D] to [S, H, R, D]."""
@@ -373,7 +387,7 @@ def _merged(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[T
 
 
 def _attend(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, sums: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Return attention [B, Q, D] and the log-sum-exp of its scores [B, Q, 1].
 
@@ -382,7 +396,7 @@ def _attend(
     scores = torch.bmm(query, key.transpose(1, 2))
     if bias is not None:
         scores.view(len(bias), -1, bias.shape[1]).add_(bias[:, None])
-    largest = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(largest).exp_()
+    largest = scores.amax(-1, keepdim=True).to(sums)
+    weights = scores.to(sums).sub_(largest).exp_()
     total = weights.sum(-1, keepdim=True)
-    return torch.bmm(weights, value).div_(total), total.log_().add_(largest)
+    return torch.bmm(weights, value.to(sums)).div_(total), total.log_().add_(largest)

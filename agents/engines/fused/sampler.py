@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reason_env.agents.engines.decoder_layer import sums_dtype
 from reason_env.agents.engines.fused.attention import (
     ContextPool,
     DecodeAttention,
@@ -148,7 +149,13 @@ class _Batch:
     ) -> None:
         self._sampler, self._weights = sampler, weights
         self._wanted = wanted
-        shape = KeyShape(len(weights.layers), weights.num_key_heads, weights.head_size, device)
+        shape = KeyShape(
+            num_layers=len(weights.layers),
+            num_heads=weights.num_key_heads,
+            head_size=weights.head_size,
+            device=device,
+            sums=sums_dtype(device, is_mixed=weights.is_mixed),
+        )
         length = _trunk_length(distinct)
         self._pool = ContextPool(shape, self._trunk(shape, distinct[0][:length]))
         self._distinct = [token_ids[length:] for token_ids in distinct]

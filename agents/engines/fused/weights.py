@@ -13,76 +13,48 @@ elements: writes through `.data` do not count as versions.
 The vocabulary projection stays in float32: bfloat16 logits of size 16 are 0.06 apart.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear, silu
 
 from reason_env.agents.engines.adapter import ADAPTER
+from reason_env.agents.engines.decoder_layer import LayerParts, Map
 
-Project = Callable[[Tensor], Tensor]
-"""A linear layer, from [N, inputs] to [N, outputs]."""
 FINGERPRINT_ELEMENTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """One decoder layer."""
-
-    input_norm: Tensor
-    post_norm: Tensor
-    query_norm: Tensor | None
-    """[D] of Qwen3, else None."""
-    key_norm: Tensor | None
-    qkv: Project
-    """To queries, keys and values, one after the other."""
-    out: Project
-    gate_up: Project
-    """To gate and up, one after the other."""
-    down: Project
 
 
 @dataclass(frozen=True, slots=True)
 class FusedWeights:
     """A whole model."""
 
+    decoder: Any
+    """The model's own, for its rotation."""
     embedding: Tensor
-    layers: tuple[LayerWeights, ...]
-    norm: Tensor
-    head: Project
+    layers: tuple[LayerParts, ...]
+    norm: Map
+    head: Map
     """To float32 logits of the ids below the vocabulary's size."""
-    dtype: torch.dtype
-    """Of what `qkv`, `out`, `gate_up` and `down` take and give."""
-    num_heads: int
     num_key_heads: int
     head_size: int
-    norm_eps: float
-    inverse_frequencies: Tensor
-    rotation_scale: float
+    is_mixed: bool
 
 
 def fused_weights(model: Any, *, vocab_size: int, is_mixed: bool) -> FusedWeights:
     """Collect the weights of a claimed model; bfloat16 copies if `is_mixed`."""
-    attention = model.model.layers[0].self_attn
-    rotation = model.model.rotary_emb
-    joined = _packed if is_mixed else _apart
-    head = model.lm_head
+    head, decoder = model.lm_head, model.model
     bias = None if head.bias is None else head.bias[:vocab_size]
-    head_weight = head.weight[:vocab_size]
     return FusedWeights(
-        embedding=model.model.embed_tokens.weight,
-        layers=tuple(_layer_weights(layer, joined) for layer in model.model.layers),
-        norm=model.model.norm.weight,
-        head=_projection(head_weight, bias, is_packed=is_mixed),
-        dtype=torch.bfloat16 if is_mixed else torch.float32,
-        num_heads=model.config.num_attention_heads,
+        decoder=decoder,
+        embedding=decoder.embed_tokens.weight,
+        layers=tuple(_layer_parts(layer, is_mixed=is_mixed) for layer in decoder.layers),
+        norm=_norm(decoder.norm),
+        head=_projection(head.weight[:vocab_size], bias, is_packed=is_mixed),
         num_key_heads=model.config.num_key_value_heads,
-        head_size=attention.head_dim,
-        norm_eps=model.model.norm.variance_epsilon,
-        inverse_frequencies=rotation.inv_freq,
-        rotation_scale=rotation.attention_scaling,
+        head_size=decoder.layers[0].self_attn.head_dim,
+        is_mixed=is_mixed,
     )
 
 
@@ -106,29 +78,69 @@ def is_same(
     )
 
 
-def _layer_weights(layer: Any, joined: Callable[..., Project]) -> LayerWeights:
+def _layer_parts(layer: Any, *, is_mixed: bool) -> LayerParts:
     attention, mlp = layer.self_attn, layer.mlp
-    query_norm = getattr(attention, "q_norm", None)
-    key_norm = getattr(attention, "k_norm", None)
-    return LayerWeights(
-        input_norm=layer.input_layernorm.weight,
-        post_norm=layer.post_attention_layernorm.weight,
-        query_norm=None if query_norm is None else query_norm.weight,
-        key_norm=None if key_norm is None else key_norm.weight,
-        qkv=_adapted(joined, attention.q_proj, attention.k_proj, attention.v_proj),
-        out=_adapted(joined, attention.o_proj),
-        gate_up=_adapted(joined, mlp.gate_proj, mlp.up_proj),
-        down=_adapted(joined, mlp.down_proj),
+    joined = _rounding if is_mixed else _adapted
+    qkv = joined(attention.q_proj, attention.k_proj, attention.v_proj)
+    gate_up, down = joined(mlp.gate_proj, mlp.up_proj), joined(mlp.down_proj)
+    size, num_queries = attention.head_dim, attention.config.num_attention_heads
+    num_keys = attention.config.num_key_value_heads
+    norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+    query_norm, key_norm = (None if norm is None else _norm(norm) for norm in norms)
+
+    def heads(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        found = qkv(inputs).view(len(inputs), -1, size)
+        both, value = found[:, :-num_keys], found[:, -num_keys:]
+        if query_norm is not None and key_norm is not None:
+            both = torch.cat(
+                [query_norm(both[:, :num_queries]), key_norm(both[:, num_queries:])], dim=1
+            )
+        return both, value
+
+    def gated(inputs: Tensor) -> Tensor:
+        gate, up = gate_up(inputs).chunk(2, dim=-1)
+        return down(silu(gate).mul_(up))
+
+    return LayerParts(
+        input_norm=_norm(layer.input_layernorm),
+        heads=heads,
+        out=joined(attention.o_proj),
+        post_norm=_norm(layer.post_attention_layernorm),
+        mlp=gated,
+        scale=attention.scaling,
     )
 
 
-def _adapted(joined: Callable[..., Project], *modules: Any) -> Project:
+def _norm(module: Any) -> Map:
+    """Return the root-mean-square norm: float32, rounded before its weight as the module's is."""
+    weight, eps = module.weight, module.variance_epsilon
+
+    def normed(hidden: Tensor) -> Tensor:
+        exact = hidden.float()
+        scale = exact.pow(2).mean(-1, keepdim=True).add_(eps).rsqrt_()
+        return (exact * scale).to(hidden.dtype) * weight
+
+    return normed
+
+
+def _rounding(*modules: Any) -> Map:
+    """Join linear layers in bfloat16."""
+    project = _adapted(*modules, dtype=torch.bfloat16)
+
+    def apply(inputs: Tensor) -> Tensor:
+        rounded = inputs.bfloat16()
+        # A product of one row adds in another order than a product of more.
+        return project(rounded) if len(rounded) > 1 else project(rounded.expand(2, -1))[:1]
+
+    return apply
+
+
+def _adapted(*modules: Any, dtype: torch.dtype = torch.float32) -> Map:
     """Join linear layers, and add the products of the LoRA layers among them."""
-    base = joined(*modules)
+    base = _apart(*modules) if dtype == torch.float32 else _packed(*modules)
     layers = [module for module in modules if hasattr(module, "lora_A")]
     if not layers:
         return base
-    dtype = torch.bfloat16 if joined is _packed else torch.float32
     down = torch.cat([layer.lora_A[ADAPTER].weight for layer in layers])
     up = down.new_zeros((sum(module.weight.shape[0] for module in modules), len(down)))
     row = column = 0
@@ -142,25 +154,23 @@ def _adapted(joined: Callable[..., Project], *modules: Any) -> Project:
     down, up, scale = down.to(dtype), up.to(dtype), layers[0].scaling[ADAPTER]
 
     def project(inputs: Tensor) -> Tensor:
-        change = torch.nn.functional.linear(torch.nn.functional.linear(inputs, down), up)
+        change = linear(linear(inputs, down), up)
         # Scaled and added in two steps, each rounded, as the model's own pass does.
         return change.mul_(scale).add_(base(inputs))
 
     return project
 
 
-def _apart(*modules: Any) -> Project:
+def _apart(*modules: Any) -> Map:
     """Apply each linear layer's own parameters, and put the results side by side."""
     pairs = [(module.weight, module.bias) for module in modules]
     if len(pairs) == 1:
         weight, bias = pairs[0]
-        return lambda inputs: torch.nn.functional.linear(inputs, weight, bias)
-    return lambda inputs: torch.cat(
-        [torch.nn.functional.linear(inputs, weight, bias) for weight, bias in pairs], dim=-1
-    )
+        return lambda inputs: linear(inputs, weight, bias)
+    return lambda inputs: torch.cat([linear(inputs, weight, bias) for weight, bias in pairs], -1)
 
 
-def _packed(*modules: Any) -> Project:
+def _packed(*modules: Any) -> Map:
     """Apply bfloat16 copies of linear layers as one matrix."""
     weight = torch.cat([module.weight for module in modules]).bfloat16()
     biases = [module.bias for module in modules if module.bias is not None]
@@ -168,10 +178,10 @@ def _packed(*modules: Any) -> Project:
     return _projection(weight, bias, is_packed=True)
 
 
-def _projection(weight: Tensor, bias: Tensor | None, *, is_packed: bool) -> Project:
+def _projection(weight: Tensor, bias: Tensor | None, *, is_packed: bool) -> Map:
     """Return a linear layer; packed for this CPU's matrix products if it has them."""
     if is_packed and weight.device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         apply = torch.ops.mkldnn._linear_pointwise.default
         return lambda inputs: apply(inputs, packed, bias, "none", [], "")
-    return lambda inputs: torch.nn.functional.linear(inputs, weight, bias)
+    return lambda inputs: linear(inputs, weight, bias)

@@ -404,7 +404,7 @@ def test_buffers_grow_by_doubling_and_never_beyond_the_longest_completion(monkey
 
 
 def test_a_free_row_is_used_again_and_is_no_donor():
-    shape = attention.KeyShape(1, 1, 2, torch.device("cpu"))
+    shape = attention.KeyShape(1, 1, 2, torch.device("cpu"), torch.float32)
     pool = attention.ContextPool(shape)
     assert pool.take_rows([(1,), (2, 2), (3,)]) == [0, 1, 2]
     assert pool.keep({0, 2}) == {0: 0, 2: 2}
