@@ -72,9 +72,10 @@ def decoder_layer(
     """
     both, value = parts.heads(parts.input_norm(hidden_NC))
     both, scale, num_keys = rotated(both, *rotary), parts.scale, value.shape[1]
+    query, key = both[:, :-num_keys], both[:, -num_keys:]
     if is_mixed:
-        both, scale = rounded_heads(both, num_keys, scale), 1.0
-    mixed = attend(both[:, :-num_keys], both[:, -num_keys:], value, scale)
+        query, key, scale = rounded_heads(query * scale), rounded_heads(key), 1.0
+    mixed = attend(query, key, value, scale)
     hidden_NC = hidden_NC + parts.out(mixed.flatten(1))
     return hidden_NC + parts.mlp(parts.post_norm(hidden_NC))
 
@@ -87,14 +88,14 @@ def rotary_of(decoder: Any, hidden_NC: Tensor, positions_N: Tensor) -> tuple[Ten
 
 
 def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each head [N, heads, D] by the angle of its position, in float32 or better."""
-    wide = heads.to(torch.promote_types(heads.dtype, torch.float32))
+    """Turn each head [N, heads, D] by the angle of its position, in the residual stream's type."""
+    wide = heads.to(cos.dtype)
     return wide * cos + wide.roll(wide.shape[-1] // 2, dims=-1) * sin
 
 
-def rounded_heads(both: Tensor, num_keys: int, scale: float) -> Tensor:
-    """Scale the queries, all but the last `num_keys` heads, and round all; a gradient passes."""
-    return _RoundedHeads.apply(both, num_keys, scale)
+def rounded_heads(heads: Tensor) -> Tensor:
+    """Round queries or keys; the gradient is that of no rounding."""
+    return _RoundedHeads.apply(heads) if heads.requires_grad else _rounded(heads)
 
 
 def sums_dtype(device: torch.device, *, is_mixed: bool) -> torch.dtype:
@@ -118,17 +119,19 @@ def on_grid(heads: Tensor) -> Tensor:
     return (heads + shift).sub_(shift)
 
 
+def _rounded(heads: Tensor) -> Tensor:
+    return on_grid(heads) if heads.device.type == "cpu" else heads.bfloat16()
+
+
 class _RoundedHeads(torch.autograd.Function):
-    """Rounding whose gradient is that of no rounding, as everywhere in mixed precision."""
+    """A rounding whose gradient is that of no rounding, as everywhere in mixed precision."""
 
     @staticmethod
-    def forward(ctx: Any, both: Tensor, num_keys: int, scale: float) -> Tensor:
-        ctx.num_keys, ctx.scale = num_keys, scale
-        scaled = torch.cat([both[:, :-num_keys] * scale, both[:, -num_keys:]], dim=1)
-        return on_grid(scaled) if both.device.type == "cpu" else scaled.bfloat16()
+    def forward(ctx: Any, heads: Tensor) -> Tensor:
+        del ctx
+        return _rounded(heads)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (grad,), at = grads, -ctx.num_keys
-        wide = grad.float()
-        return torch.cat([wide[:, :at] * ctx.scale, wide[:, at:]], dim=1), None, None
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        del ctx
+        return grads[0].float()
