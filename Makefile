@@ -11,7 +11,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 
-.PHONY: demo test test-slow test-real test-browser test-peers test-vllm check docs package smollm2 links clean
+.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -29,6 +29,11 @@ test-slow: $(STAMP)
 # Tests of a real pretrained model, SmolLM2-135M: one process, because two would share the cores.
 test-real: $(SMOLLM2_STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -m real tests/real
+
+# One real run from the installation to the report: SmolLM2-135M is probed, learns, and is evaluated.
+real: $(SMOLLM2_STAMP)
+	rm -rf runs/real
+	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.methods.real_run --out runs/real
 
 # What `--model smollm2` needs.
 smollm2: $(SMOLLM2_STAMP)
