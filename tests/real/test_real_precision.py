@@ -1,10 +1,13 @@
 """bf16-mixed on a model of 135 M parameters and a vocabulary of 49,152."""
 
+import numpy as np
 import pytest
 import torch
 
 from reason_env.agents.engines import Context, MismatchConfig, SamplingConfig, TorchEngine
+from reason_env.agents.learning import Learner, LearnerConfig, LossConfig
 from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.rollout import TrainingSample
 from reason_env.agents.rollout.mismatch import mismatch_of
 
 pytestmark = pytest.mark.real
@@ -96,3 +99,45 @@ def test_the_trainer_s_pass_gives_float32_gradients_of_float32_weights(mixed, ep
     mixed.model.zero_grad(set_to_none=True)
     assert {grad.dtype for grad in grads} == {torch.float32}
     assert all(bool(grad.isfinite().all()) and bool(grad.any()) for grad in grads)
+
+
+def twenty_updates(directory, precision, samples):
+    """Weights' movement and the loss of each update, at the rate that papers give real models."""
+    policy = LanguageModelPolicy.load(str(directory), precision=precision)
+    weights = list(policy.model.parameters())
+    before = [weight.detach().clone() for weight in weights]
+    learner = Learner(
+        policy,
+        LearnerConfig(learning_rate=1e-6),
+        loss=LossConfig(surrogate="reinforce", importance_weight_cap=None),
+    )
+    losses = [
+        learner.update(samples, np.random.default_rng(0)).metrics["loss/policy"] for _ in range(20)
+    ]
+    moved = [(weight.detach() - old).flatten() for weight, old in zip(weights, before, strict=True)]
+    return torch.cat(moved), losses
+
+
+def test_twenty_updates_at_1e_6_are_those_of_float32(smollm2_dir, episodes):
+    chosen = [pair for pair in episodes if len(pair[1].token_ids) > 8][:2]
+    samples = [
+        TrainingSample(
+            context_ids=context,
+            token_ids=item.token_ids,
+            action_mask=(True,) * len(item.token_ids),
+            behavior_log_probs=item.log_probs,
+            advantage=advantage,
+            role="base",
+            group="0",
+        )
+        for (context, item), advantage in zip(chosen, (1.0, 0.5), strict=True)
+    ]
+    exact, exact_losses = twenty_updates(smollm2_dir, "float32", samples)
+    mixed, mixed_losses = twenty_updates(smollm2_dir, "bf16-mixed", samples)
+    shares = [(moved != 0).float().mean().item() for moved in (exact, mixed)]
+    assert shares[0] > 0.9
+    assert shares[1] == pytest.approx(shares[0], abs=0.02)
+    assert torch.nn.functional.cosine_similarity(exact, mixed, dim=0) > 0.8
+    assert mixed_losses == pytest.approx(exact_losses, rel=0.02)
+    assert exact_losses[-1] < exact_losses[0] - 0.01
+    assert mixed_losses[-1] < mixed_losses[0] - 0.01
