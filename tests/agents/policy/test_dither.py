@@ -1,0 +1,107 @@
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, Qwen3Config
+
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.policy.dither import dither, dithered
+from reason_env.codec import ByteCodec
+
+
+def model_of(dtype, *, is_tied=False):
+    config = Qwen3Config(
+        vocab_size=260,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=128,
+        tie_word_embeddings=is_tied,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model = AutoModelForCausalLM.from_config(config)
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                torch.nn.init.normal_(weight, std=0.12)
+    return model.to(dtype).float()
+
+
+def test_places_are_uniform_in_the_interval_that_rounds_to_the_same_number():
+    # 1.5 has steps of 2^-7 on both sides, so its interval is 1.5 -+ 2^-8.
+    weight = torch.full((100_000,), 1.5)
+    moved = dithered(weight, torch.Generator().manual_seed(1))
+    places = (moved - 1.5) * 2**7
+    assert bool((moved.bfloat16() == weight).all())
+    assert places.min() == pytest.approx(-0.5, abs=1e-3)
+    assert places.max() == pytest.approx(0.5, abs=1e-3)
+    assert places.mean() == pytest.approx(0, abs=3 / math.sqrt(12 * 100_000))
+    assert places.var() == pytest.approx(1 / 12, rel=0.02)
+
+
+def test_a_weight_on_the_border_goes_to_the_interval_it_was_rounded_to():
+    # 1 + 2^-8 lies between 1 and 1 + 2^-7; ties go to the even number, here 1.
+    weight = torch.full((1000,), 1 + 2**-8)
+    moved = dithered(weight, torch.Generator().manual_seed(1))
+    assert bool((moved.bfloat16() == 1).all())
+    # Below 1 the steps are half as wide: places beyond the interval's end become its middle.
+    assert moved.min() >= 1 - 2**-9
+    assert 0.2 < (moved == 1).float().mean() < 0.3
+
+
+@pytest.mark.parametrize("size", [1e-6, 3e-5, 4e-4])
+def test_products_see_an_update_of_any_size_in_expectation(size):
+    generator = torch.Generator().manual_seed(2)
+    stored = (0.15 * torch.randn(400_000, generator=generator)).bfloat16().float()
+    stored = stored[stored.abs() > 0.02]
+    moved = dithered(stored, generator)
+
+    def seen(weight):
+        change = (weight + size).bfloat16().double() - weight.bfloat16().double()
+        return change.mean().item()
+
+    assert seen(moved) == pytest.approx(size, rel=0.15)
+    if size == 1e-6:
+        assert seen(stored) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_products_of_a_lattice_are_moved_and_nothing_else(dtype):
+    model = model_of(dtype)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert dither(model)
+    for name, value in model.state_dict().items():
+        is_product = value.ndim == 2 and "embed" not in name and "lm_head" not in name
+        assert torch.equal(value, before[name]) == (not is_product), name
+        assert torch.equal(value.bfloat16(), before[name].bfloat16())
+    after = {name: value.clone() for name, value in model.state_dict().items()}
+    assert not dither(model)
+    assert all(torch.equal(value, after[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_of_full_precision_stay():
+    model = model_of(torch.float32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert not dither(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_stored_bfloat16_model_computes_the_same_and_is_moved_for_mixed_precision_alone(
+    tmp_path,
+):
+    LanguageModelPolicy(model_of(torch.bfloat16), ByteCodec()).save(tmp_path)
+    exact = LanguageModelPolicy.load(str(tmp_path))
+    mixed, again = (
+        LanguageModelPolicy.load(str(tmp_path), precision="bf16-mixed") for _ in range(2)
+    )
+    plain = LanguageModelPolicy(exact.model, exact.codec, precision="bf16-mixed")
+    ids = torch.tensor([[5, 9, 14, 20, 7]])
+    scores = [p.token_log_probs(ids, torch.ones_like(ids))[0] for p in (mixed, plain, again)]
+    assert torch.equal(scores[0], scores[1])
+    assert torch.equal(scores[0], scores[2])
+    pairs = list(zip(exact.model.parameters(), mixed.model.parameters(), strict=True))
+    assert all(torch.equal(a.bfloat16().float(), a) for a, _ in pairs)
+    assert sum(not torch.equal(a, b) for a, b in pairs) == 14
