@@ -9,7 +9,8 @@ On the command line an arm is
     METHOD[:KEY=VALUE,KEY=VALUE...]
 
 with KEY a field of the method (`pope:copies=guided_only`, `grpo:loss.clip_high=0.28`) or else of
-`TrainConfig` (`grpo:learner.learning_rate=1e-4`), and VALUE JSON or plain text. A file of arms is a
+`TrainConfig` (`grpo:learner.learning_rate=1e-4`), and VALUE JSON or plain text. `cpi`, or
+`cpi:restart=METHOD`, is a method whose updates CPI's test accepts or rejects. A file of arms is a
 JSON object, label -> settings that differ from the shared ones.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LossConfig
 from reason_env.agents.methods import (
@@ -178,18 +180,26 @@ def arm(text: str, shared: TrainConfig) -> TrainConfig:
     16
     >>> arm("srpo+lte:lte.gamma=0.2", TrainConfig()).method.methods[1].gamma
     0.2
+    >>> arm("cpi:restart=rrpo,cpi.num_restarts=8", TrainConfig()).cpi.num_restarts
+    8
 
     Raises:
         UnknownNameError: The method or a key is unknown.
         ConfigError: The text has another form, or a value a wrong type.
     """
     name, _, options = text.partition(":")
+    pairs = _options(options, text)
+    if name == "cpi":
+        # As `reason-env train cpi --restart METHOD`.
+        restart = next((str(value) for key, value in pairs if key == "restart"), "initial")
+        pairs = [(key, value) for key, value in pairs if key != "restart"]
+        name, shared = "grpo" if restart == "initial" else restart, replace(shared, cpi=CPIConfig())
     begun = _with_shared_flags(name, shared, text)
     tree = tree_of(begun)
     renamed = config_json.renamed_keys(begun) | config_json.renamed_keys(begun.method)
     parts = name.split("+") if "+" in name else []
     heads = [part.replace("-", "_") for part in parts]  # as `_options` writes keys
-    for key, value in _options(options, text):
+    for key, value in pairs:
         head, _, rest = key.partition(".")
         placed = f"methods.{heads.index(head)}.{rest}" if rest and head in heads else key
         if placed in renamed:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from reason_env.agents.compare import (
     slug,
 )
 from reason_env.agents.cpi import CPIConfig
-from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.methods import GRPOConfig, method_config
 from reason_env.agents.methods.lte import LTEConfig
 from reason_env.agents.methods.pope import POPEConfig
 from reason_env.agents.runs import config_json, differences, leaves
@@ -33,6 +34,17 @@ def test_an_arm_is_a_method_with_options_of_the_method_or_of_the_run():
     assert own.method == POPEConfig(copies="guided_only", hard_samples=4)
     assert own.learner.learning_rate == 1e-4
     assert own.eval == SHARED.eval
+
+
+def test_cpi_is_an_arm_whose_updates_are_tested():
+    plain = arm("cpi", TrainConfig())
+    assert plain == replace(arm("grpo", TrainConfig()), cpi=CPIConfig())
+    restarted = arm("cpi:restart=srpo,cpi.num_restarts=8,learner.learning_rate=1e-4", TrainConfig())
+    assert restarted.method == method_config("srpo")
+    assert restarted.cpi == CPIConfig(num_restarts=8)
+    assert restarted.learner.learning_rate == 1e-4
+    with pytest.raises(UnknownNameError, match="'srop'"):
+        arm("cpi:restart=srop", TrainConfig())
 
 
 def test_a_value_may_be_a_json_list_with_commas():
