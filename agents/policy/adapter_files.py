@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from reason_env.agents.engines import (
+    ADAPTER,
     ADAPTER_CONFIG_FILE,
     ADAPTER_PREFIX,
     ADAPTER_WEIGHTS_FILE,
@@ -96,15 +97,13 @@ def base_of(directory: Path) -> BaseModel:
     path = directory / BASE_FILE
     if not path.is_file():
         path = directory / ADAPTER_CONFIG_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if path.name == BASE_FILE:
+    facts = _read_json(path)
+    if path.name == BASE_FILE:
+        try:
             return BaseModel(name=facts["name"], place=facts["place"], sha256=facts["sha256"])
-        name = facts["base_model_name_or_path"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"'{path}' must describe an adapter, got a damaged file ({error!r}); restore it"
-        ) from error
+        except KeyError as error:
+            raise _damaged(path, error) from error
+    name = facts.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise ModelError(
             f"'{path}' must name the adapter's base_model_name_or_path, got {shown(name)}; add it"
@@ -117,8 +116,16 @@ def load_adapter(model: Any, directory: Path) -> None:
     """Copy an adapter's weights into the LoRA layers of a model, bit for bit.
 
     Raises:
-        ModelError: The file is missing, damaged, or of other layers or another rank.
+        ModelError: A file is missing, damaged, or of other layers, another rank or another scale.
     """
+    config = _read_json(directory / ADAPTER_CONFIG_FILE)
+    for key in ("r", "lora_alpha", "use_rslora"):
+        expected = getattr(model.peft_config[ADAPTER], key)
+        if config.get(key) != expected:
+            raise ModelError(
+                f"the adapter in '{directory}' must fit the model's, got {key} "
+                f"{config.get(key)!r} for {expected!r}; use the settings that it was trained with"
+            )
     path = directory / ADAPTER_WEIGHTS_FILE
     try:
         found = load_file(path)
@@ -154,7 +161,22 @@ def merge_adapter(model: Any, directory: Path) -> Any:
             f"{lines[0][:200]}; check that the files are whole and of this model"
         ) from error
     # peft froze the weights, and leaves its mark.
-    merged.requires_grad_(True)
     if hasattr(merged, "peft_config"):
         del merged.peft_config
-    return merged
+    return merged.requires_grad_(True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, found)
+    return found
+
+
+def _damaged(path: Path, what: object) -> ModelError:
+    return ModelError(
+        f"'{path}' must describe an adapter, got a damaged file ({shown(what)}); restore it"
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from reason_env.agents.engines import quiet_transformers
+from reason_env.agents.engines import lora_layers, quiet_transformers
 from reason_env.agents.policy.adapter_files import (
     BaseModel,
     base_of,
@@ -135,13 +135,20 @@ def _load_weights(name: str, place: str) -> Any:
 
     try:
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(
             f"no causal language model can be loaded from {shown(name)} ({lines[0][:200]}); "
             "give a model directory, a GGUF file, a hub name, 'base' or 'smollm2'"
         ) from error
+    if lora_layers(model):
+        # transformers loads its base with the adapter in it, frozen, and saves the adapter alone.
+        raise ModelError(
+            f"a hub name must be that of a whole model, got {shown(name)}, an adapter; download it "
+            "(hf download NAME --local-dir DIR) and give the directory"
+        )
+    return model
 
 
 def _load_codec_of(place: str, config: Any, step_delimiter: str) -> Codec:

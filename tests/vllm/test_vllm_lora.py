@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from reason_env.agents.engines import Context, EngineConfig, SamplingConfig, build_engine
-from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.policy import LanguageModelPolicy, LoraConfig
 from reason_env.agents.policy.load import load_model
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
+from reason_env.env import EnvConfig
 
 pytestmark = pytest.mark.vllm
 
@@ -56,3 +61,31 @@ def test_an_update_sends_only_the_adapter_and_samples_use_it():
         finally:
             engine.close()
             torch.set_num_threads(before)
+
+
+def test_a_run_with_lora_sends_its_adapter_after_each_update():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    config = TrainConfig(
+        method=GRPOConfig(group_size=4),
+        env=EnvConfig(levels=(2, 3), max_tokens=48),
+        eval=EvalConfig(num_problems=2, samples=1, k=1, greedy=False),
+        learner=LearnerConfig(learning_rate=5e-3),
+        problems_per_iteration=4,
+        lora=LoraConfig(rank=4, alpha=7, use_rslora=True),
+        engine=EngineConfig(kind="vllm", kv_cache_gb=0.25),
+    )
+    session = build_session(config)
+    engine = session.policy.engine
+    try:
+        prepare(session)
+        rows = [iterate(session).metrics for _ in range(3)]
+        assert [row["update/num_updates_total"] for row in rows] == [1, 2, 3]
+        # Stale or wrongly scaled adapters would be far off at this rate.
+        assert all(row["rollout/mismatch_mean"] < 1e-4 for row in rows)
+        # The third update has not been sampled from.
+        assert (engine.files.num_written, engine.files.num_adapters) == (1, 3)
+        assert (engine.num_weight_updates, engine.num_restarts) == (0, 0)
+    finally:
+        engine.close()
+        torch.set_num_threads(before)

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from reason_env.agents.engines import Context, SamplingConfig, adapter_tensors, lora_layers
-from reason_env.agents.policy import LanguageModelPolicy, LoraConfig, lora_line
+from reason_env.agents.policy import LanguageModelPolicy, LoraConfig, load, lora_line
 from reason_env.agents.policy.adapter_files import base_of
 from reason_env.agents.policy.lora import adapter_off, add_lora, merged_state
 from reason_env.agents.policy.weights_hash import weights_hash
@@ -377,9 +377,13 @@ def test_an_adapter_of_another_program_names_its_base_alone(base_dir, tmp_path):
 def test_damaged_files_of_an_adapter_are_refused(base_dir, tmp_path):
     policy = loaded(base_dir)
     policy.save(tmp_path)
-    wide = loaded(base_dir, LoraConfig(rank=4, alpha=6), is_trained=False)
-    with pytest.raises(ModelError, match=r"must fit the model's adapter, got .* of shape \(3, "):
-        wide.load_adapter(tmp_path)
+    for config, what in (
+        (LoraConfig(rank=4, alpha=6), "r 3 for 4"),
+        (LoraConfig(rank=3, alpha=7), "lora_alpha 6 for 7"),
+        (LoraConfig(rank=3, alpha=6, use_rslora=True), "use_rslora False for True"),
+    ):
+        with pytest.raises(ModelError, match=f"must fit the model's, got {what}; use the settings"):
+            loaded(base_dir, config, is_trained=False).load_adapter(tmp_path)
     few = loaded(base_dir, replace(LORA, target_modules=("q_proj",)), is_trained=False)
     with pytest.raises(ModelError, match=r"must fit the model's adapter, got .* for one of None"):
         few.load_adapter(tmp_path)
@@ -391,6 +395,14 @@ def test_damaged_files_of_an_adapter_are_refused(base_dir, tmp_path):
     (tmp_path / "base_model.json").write_text("{}")
     with pytest.raises(ModelError, match="must describe an adapter, got a damaged file"):
         policy.load_adapter(tmp_path)
+
+
+def test_an_adapter_on_the_hub_is_refused_with_what_to_do(base_dir, tmp_path):
+    """Of a hub name, transformers itself loads base and adapter; a directory stands in for it."""
+    loaded(base_dir).save(tmp_path)
+    line = r"must be that of a whole model, got 'owner/name', an adapter; download it \(hf download"
+    with pytest.raises(ModelError, match=line):
+        load._load_weights("owner/name", str(tmp_path))
 
 
 def test_an_adapter_of_the_wrong_shape_is_not_merged(base_dir, tmp_path):
