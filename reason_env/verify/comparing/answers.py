@@ -41,7 +41,7 @@ from reason_env.verify.comparing.sets import MIRRORED, as_region, is_region
 from reason_env.verify.comparing.vectors import components, is_vector
 from reason_env.verify.options import GradeOptions
 from reason_env.verify.parsing import same_tag, units_agree, without_unit
-from reason_env.verify.tree import Node, has_op, number, rational
+from reason_env.verify.tree import Node, has_op, number, rational, walk
 
 MAX_COMPARISONS = 3000
 _REGIONS = frozenset(("interval", "tuple", "union", "minus", "set", "inter"))
@@ -139,7 +139,7 @@ class Comparison:
 
     def _same_quantity(self, found: Node, gold: Node) -> bool | None:
         (left, unit), (right, expected) = without_unit(found), without_unit(gold)
-        if not units_agree(unit, expected):
+        if not units_agree(unit, expected) or _inner_units(left) != _inner_units(right):
             return False
         has_units = bool(unit.dimension and expected.dimension)
         if has_units and unit.factor != expected.factor:
@@ -217,8 +217,7 @@ class Comparison:
                 return self._in_any_order(list(found.args), list(gold.args))
             return self._same_chain(found, gold)
         mine, theirs = left.variable, right.variable
-        is_letter = mine is not None and theirs is not None and mine.op == "sym" == theirs.op
-        if is_letter and mine != theirs:
+        if not names_agree(Item(gold, mine), Item(gold, theirs)):
             return False
         if not ordered(left) and not ordered(right):
             return "set" in (found.op, gold.op)
@@ -303,6 +302,11 @@ def _sorted(nodes: list[Node]) -> list[Node]:
 
 def _spread(nodes: list[Node]) -> list[Node]:
     return [part for node in nodes for part in spread(node)]
+
+
+def _inner_units(node: Node) -> list[str]:
+    """Collect the units inside an expression, which do not convert."""
+    return [str(part.value) for part in walk(node) if part.op == "quantity"]
 
 
 def _as_tuple(node: Node, other: Node) -> Node | None:

@@ -6,6 +6,8 @@ cannot decide an integral, sum, limit or matrix. A response that the reader cann
 incorrect.
 """
 
+import re
+
 from reason_env.verdict import Outcome
 from reason_env.verify.comparing.answers import Comparison
 from reason_env.verify.comparing.naming import WorkBudgetError
@@ -131,12 +133,28 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
         return Outcome.INCORRECT, "not readable as an answer"
     try:
         same = Comparison(options).same(left, right)
+        if same and not _conditions_agree(response, gold, options):
+            same = False
     except (WorkBudgetError, RecursionError):
         return _OVER_BUDGET
     if same is None:
         is_symbolic = has_op(left, *_SYMBOLIC) or has_op(right, *_SYMBOLIC)
         return None if is_symbolic else _OVER_BUDGET
     return (Outcome.CORRECT, "equal") if same else (Outcome.INCORRECT, "not equal")
+
+
+def _conditions_agree(response: str, gold: str, options: GradeOptions) -> bool:
+    """Decide whether the relations after "if" or "when" agree; a response may omit them."""
+    found, expected = _CONDITION.search(response), _CONDITION.search(gold)
+    if found is None or expected is None:
+        return True
+    mine, theirs = read(found[1].strip(" ${}.")), read(expected[1].strip(" ${}."))
+    if mine is None or theirs is None or "rel" not in (mine.op, theirs.op):
+        return True
+    return Comparison(options).same(mine, theirs) is not False
+
+
+_CONDITION = re.compile(r"\b(?:if|when|whenever|where|for)\b[\s}$]*(.+)$", re.DOTALL)
 
 
 def _unread_reference(response: str, gold: str) -> Decision | None:

@@ -181,7 +181,7 @@ def _by_values(left: Node, right: Node) -> bool | None:
         return None
     seen = _Seen(left, right)
     unequal = None if seen.is_hashed else False
-    if seen.differ:
+    if seen.differ or seen.num_missing > len(seen.agreeing):
         return unequal
     if not seen.agreeing:
         return unequal if seen.one_sided else None
@@ -197,6 +197,7 @@ class _Seen:
             n.op == "const" and n.value == "i" for tree in (left, right) for n in walk(tree)
         )
         self.differ = self.one_sided = False
+        self.num_missing = 0
         is_closed = has_op(left, *_UNEVALUATED) or has_op(right, *_UNEVALUATED)
         self.is_hashed = is_closed and not (_is_summed(left) and _is_summed(right))
         self.agreeing: list[Point] = []
@@ -204,7 +205,7 @@ class _Seen:
         for point in points(left, right) if has_letters else [ORIGIN]:
             values = _values(left, right, point)
             if None in values:
-                self.one_sided = self.one_sided or values.count(None) == 1
+                self.num_missing += values.count(None) == 1
                 continue
             real = is_real(values[0]), is_real(values[1])
             if not (is_complex or real[0] == real[1]):

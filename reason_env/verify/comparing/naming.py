@@ -8,11 +8,10 @@ value (`1 = 2 = 3 = 7` guesses), unless an expression between them equals the la
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reason_env.verify.comparing.forms import is_numeral
 from reason_env.verify.comparing.identity import number_value, same_value
 from reason_env.verify.comparing.regions import MINUS_INFINITY
 from reason_env.verify.comparing.sets import is_name
-from reason_env.verify.tree import INFINITY, Node, symbols
+from reason_env.verify.tree import INFINITY, Node, has_op, symbols
 
 MAX_ITEMS = 1500
 MAX_SIGNS = 6
@@ -62,13 +61,13 @@ def _last(sides: tuple[Node, ...]) -> Item | None:
 
 
 def _supports(sides: list[Node]) -> bool:
-    """Decide whether the last side of a chain agrees with the sides before it."""
+    """Decide whether every side of a chain of numbers agrees with the last; a decimal may round."""
     last = sides[-1]
-    others = [side for side in sides[:-1] if is_numeral(side)]
-    if all(same_value(side, last) for side in others):
-        return True
-    worked = [side for side in sides[:-1] if not is_numeral(side)]
-    return any(same_value(side, last) is True for side in worked)
+    return all(
+        same_value(side, last) is not False
+        or (has_op(side, "dec") != has_op(last, "dec") and _is_near(side, last))
+        for side in sides[:-1]
+    )
 
 
 def _is_near(value: Node, comment: Node) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from reason_env.verify.comparing.points import Point
 from reason_env.verify.tree import DOUBLES, Field, Node, UndefinedError, is_real, rational
 
-_OPAQUE = frozenset("call sub sum prod int lim deriv list tuple set rel text".split())
+_OPAQUE = frozenset("call sub sum prod int lim deriv list tuple set rel text cases".split())
 """Operations that have no value of their own: a hash of their parts' values replaces it."""
 MAX_TERMS = 300
 """Longest sum or product that is added up."""
@@ -24,6 +24,8 @@ _MAX_LOG = 1e12
 """Largest |exponent * log2(base)| of a power."""
 _MAX_ARGUMENT = 1e9
 """Largest argument of a function that oscillates or grows."""
+_ROUNDED = frozenset(("floor", "ceil", "mod"))
+_MAX_ROUNDED = 1e15
 _TAME = frozenset(("ln", "abs", "sqrt", "max", "min", "Re", "Im"))
 """Functions whose argument may be of any size."""
 
@@ -97,7 +99,7 @@ class Evaluator:
         if any(part.op in ("set", "rel") or part.value == "inf" for part in node.args[1:]):
             return None
         first, last = (_whole(self._value(part)) for part in node.args[1:])
-        if first is None or last is None or not -1 <= last - first < MAX_TERMS:
+        if first is None or last is None or last - first >= MAX_TERMS:
             return None
         return first, last
 
@@ -114,7 +116,8 @@ class Evaluator:
         if op == "fn":
             if name == "binom":
                 return self._binomial(*values)
-            if name not in _TAME and any(abs(value) > _MAX_ARGUMENT for value in values):
+            most = _MAX_ROUNDED if name in _ROUNDED else _MAX_ARGUMENT
+            if name not in _TAME and any(abs(value) > most for value in values):
                 raise UndefinedError("an argument too large")
             self.largest = max(self.largest, 1.0, *map(abs, values))
             return self.field.functions[name](*values)

@@ -134,7 +134,7 @@ def _is_domain(node: Node) -> bool:
 def _relation(node: Node) -> Region | None:
     signs = str(node.value).split(",")
     if signs == ["\\in"]:
-        inner = as_region(node.args[1])
+        inner = as_region(node.args[1]) if is_name(node.args[0]) else None
         return None if inner is None else Region(inner.pieces, node.args[0])
     if any(sign not in MIRRORED for sign in signs):
         return None

@@ -220,7 +220,31 @@ def _parse_sum(cursor: Cursor) -> Node:
     while cursor.peek() in ("+", "-", "\\pm", "\\mp"):
         terms.append(_parse_signed_term(cursor))
     cursor.leave()
-    return add(*terms)
+    return _sum(terms)
+
+
+def _sum(terms: list[Node]) -> Node:
+    """Add terms; the unit that all quantities among them have belongs to the sum."""
+    units = [read_unit(str(part.value)) for term in terms for part in _quantities(term)]
+    if not units or len(terms) == 1:
+        return add(*terms)
+    if any((unit.dimension, unit.factor) != units[0][:2] for unit in units) or (
+        not units[0].dimension and len({unit.words for unit in units}) > 1
+    ):
+        raise UnreadableError("a sum of different units")
+    return Node("quantity", (add(*map(_without_unit, terms)),), units[0].words)
+
+
+def _quantities(term: Node) -> list[Node]:
+    inner = term.args[0] if term.op in ("neg", "pm", "mp") else term
+    return [inner] if inner.op == "quantity" else []
+
+
+def _without_unit(term: Node) -> Node:
+    if term.op == "quantity":
+        return term.args[0]
+    is_signed = term.op in ("neg", "pm", "mp")
+    return Node(term.op, (_without_unit(term.args[0]),)) if is_signed else term
 
 
 def _parse_signed_term(cursor: Cursor) -> Node:
@@ -392,6 +416,7 @@ def _skip_condition(cursor: Cursor, word: str) -> None:
         words & _ALTERNATIVES
         or (word == "over" and words & CHANGES - {"over"})
         or (has_number and not _CONDITION_RELATIONS & set(skipped))
+        or {"\\%", "%", "!"} & set(skipped)
     ):
         raise UnreadableError("an alternative after the answer")
 
@@ -622,9 +647,12 @@ def _parse_set(cursor: Cursor) -> Node:
         return EMPTY_SET
     bar = _condition_bar(cursor)
     if bar is not None:
+        letter = cursor.peek()
         cursor.position = bar + 1
         items = _parse_items(cursor, "\\}")
         cursor.expect("\\}")
+        if letter.isalpha() and not any(letter in symbols(item) for item in items):
+            raise UnreadableError("a condition on another letter")
         return Node("such", tuple(items))
     cursor.bars += 1
     items = _parse_items(cursor, "\\}", "|")

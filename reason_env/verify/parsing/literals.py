@@ -49,7 +49,7 @@ def read_number(text: str, *, is_reference: bool = False) -> Fraction | None:
     bare = trimmed(text)
     if _INTEGER.fullmatch(bare):
         return Fraction(int(bare))
-    if is_reference and _COMMA.search(bare) and not _GROUPED.fullmatch(_without_percent(bare)):
+    if is_reference and "," in bare and not _grouped(_without_percent(bare)):
         return None
     if bare[:1].isalpha() or bare[:2] in ("\\t", "\\m"):
         return number_in_words(bare)
@@ -98,12 +98,16 @@ def _unsigned(bare: str) -> Fraction | None:
         return Fraction(int(bare))
     if _DECIMAL.fullmatch(bare):
         return Fraction(bare)
-    grouped = _GROUPED.fullmatch(bare)
-    if grouped and not bare.lstrip("+-").startswith("0"):
+    if (grouped := _grouped(bare)) is not None:
         return Fraction(_GAPS.sub("", grouped[1]) + (grouped[2] or ""))
     if _COMMA.fullmatch(bare):
         return Fraction(bare.replace("{,}", ",").replace(",", "."))
     return _fraction(bare)
+
+
+def _grouped(bare: str) -> re.Match[str] | None:
+    """Match a number with thousands separators, which does not begin with zero."""
+    return None if bare.lstrip("+-").startswith("0") else _GROUPED.fullmatch(bare)
 
 
 def _fraction(bare: str) -> Fraction | None:

@@ -31,6 +31,7 @@ _INFINITE = frozenset(
 _REALS = frozenset(
     ("all real numbers", "all reals", "real numbers", "any real number", "the reals")
 )
+_PHRASE = re.compile(r"\\?[a-z][a-z ,.'()-]*")
 _SIZE = re.compile(r"\\(?:left|right|[,;:! ])")
 _SIGNS = {
     r"\emptyset": "nothing", r"\varnothing": "nothing", "\u2205": "nothing", r"\{\}": "nothing",
@@ -105,8 +106,11 @@ def _tokens(text: str) -> list[str]:
     return [
         token
         for before, token, after in zip(ends, tokens, ends[2:], strict=False)
-        if token not in _QUOTES
-        and not (token in _PUNCTUATION and _is_word(before) and _is_word(after))
+        if (
+            token not in _QUOTES
+            and not (token in _PUNCTUATION and _is_word(before) and _is_word(after))
+        )
+        or (token == "-" and not before)
     ]
 
 
@@ -207,7 +211,7 @@ def special(text: str) -> str | None:
     if sign is not None:
         return sign
     bare = plain(text).lower()
-    if bare.startswith("-"):
+    if not _PHRASE.fullmatch(bare):
         return None
     words = " ".join(_WORD.findall(bare))
     if words in _NOTHING:
