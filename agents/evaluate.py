@@ -178,7 +178,7 @@ def evaluate(
     ]
     sampling = SamplingConfig(temperature=config.temperature)
     batch = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed)
-    groups = [group for group in batch.groups if len(group.graded) >= config.k]
+    groups = [group for group in batch.groups if len(group.decided) >= config.k]
     num_left_out = len(batch.groups) - len(groups)
     if not groups:
         raise VerifierError(
@@ -226,8 +226,8 @@ def _transcript(item: Trajectory) -> dict[str, Any]:
 
 
 def _counts(groups: Sequence[Group]) -> tuple[list[int], list[int]]:
-    correct = [sum(item.is_success for item in group.graded) for group in groups]
-    return correct, [len(group.graded) for group in groups]
+    correct = [sum(item.is_success for item in group.decided) for group in groups]
+    return correct, [len(group.decided) for group in groups]
 
 
 def _by_level(groups: Sequence[Group], k: int) -> dict[int, tuple[int, float, float]]:
@@ -256,6 +256,6 @@ def _greedy(
     batch = collect(
         greedy_starts, env=env, policy=policy, sampling=SamplingConfig(temperature=0), seed=seed
     )
-    graded = [item for item in batch.trajectories if item.is_graded]
+    graded = [item for item in batch.trajectories if not item.is_undecided]
     tokens = sum(item.num_sampled_tokens for item in batch.trajectories)
     return wilson(sum(item.is_success for item in graded), len(graded)), tokens

@@ -18,7 +18,7 @@ import numpy as np
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.policy import Policy
 from reason_env.agents.rollout.ending import EpisodeEnd
-from reason_env.agents.rollout.trajectory import Group, Start, Trajectory
+from reason_env.agents.rollout.trajectory import UNDECIDED, Group, Start, Trajectory
 from reason_env.codec import Codec, step_ends
 from reason_env.env import ReasonEnv, commits, reason_env_of
 from reason_env.errors import ConfigError
@@ -228,6 +228,7 @@ def _run_episode(
         is_success=bool(info["success"]),
         outcome=str(info["outcome"]),
         policy_version=policy_version,
+        is_left_out=info["outcome"] in UNDECIDED and inner.reward_config.undecided == "left_out",
     )
 
 

@@ -1,7 +1,7 @@
 """The metrics of collected episodes and of their training samples, by names of `METRICS`.
 
-Failed verdicts (timeout, error) are counted in `grade/` and enter no mean of returns: a grader that
-failed is not a wrong answer.
+Undecided verdicts (timeout, error) are counted in `grade/`. Unless `RewardConfig.undecided` leaves
+their episodes out, they enter the means of returns with their reward.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -11,6 +11,9 @@ from typing import Any
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, TokenSource
 
+UNDECIDED = ("timeout", "error")
+"""Outcomes of a verifier that could not decide."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -80,6 +83,8 @@ class Trajectory:
     """`correct`, `incorrect`, `no_answer`, `timeout`, `error` or `truncated`."""
     policy_version: int
     """Updates before the episode was sampled."""
+    is_left_out: bool = False
+    """True if the verifier could not decide and `RewardConfig.undecided` leaves that out."""
 
     @property
     def num_sampled_tokens(self) -> int:
@@ -107,9 +112,14 @@ class Trajectory:
         return self.final_state.sources[self.prefix_length :]
 
     @property
+    def is_undecided(self) -> bool:
+        """True if the verifier failed or ran out of its budget."""
+        return self.outcome in UNDECIDED
+
+    @property
     def is_graded(self) -> bool:
-        """False if the verifier failed: the correctness is unknown, so nothing is trained."""
-        return self.outcome not in ("timeout", "error")
+        """False if the episode is left out: it enters no mean, and nothing is trained on it."""
+        return not self.is_left_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +131,13 @@ class Group:
 
     @property
     def graded(self) -> tuple[Trajectory, ...]:
-        """The trajectories whose return is known."""
+        """The trajectories that count: all but those that are left out."""
         return tuple(item for item in self.trajectories if item.is_graded)
+
+    @property
+    def decided(self) -> tuple[Trajectory, ...]:
+        """The trajectories that the verifier could judge; evaluation counts only these."""
+        return tuple(item for item in self.trajectories if not item.is_undecided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

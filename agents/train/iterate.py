@@ -147,7 +147,7 @@ def _num_sampled_tokens(trajectories: Sequence[Trajectory]) -> int:
 
 
 def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:
-    failed = sum(not item.is_graded for item in trajectories)
+    failed = sum(item.is_undecided for item in trajectories)
     if failed > max_fraction * len(trajectories):
         raise VerifierError(
             f"the verifier must grade most responses, got {failed} of {len(trajectories)} failed; "

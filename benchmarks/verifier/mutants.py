@@ -2,7 +2,8 @@ r"""Mutates every real reference in one place and counts the mutants that are ac
 
 Claim: of the mutants of all GSM8K references and of every reference in `verifier_cases`, none is
 accepted but those of a class argued in `HARMLESS`. math-verify grades the same mutants in the same
-run (of GSM8K, those of every fifth answer of the test split). A mutant changes one thing: a sign, a digit, the order of a
+run (of GSM8K, those of every fifth answer of the test split). A mutant changes one thing: a sign,
+a digit, the order of a
 pair, a bracket, a unit, an operator, a relation, a letter, an item, a word, a point, a power.
 References that are not gradable are counted and left out.
 Run: python -m benchmarks.verifier.mutants [--alone]
@@ -148,7 +149,7 @@ MUTATIONS: dict[str, Mutation] = {
 
 HARMLESS: dict[str, str] = {
     "zero": "leading zeros, and the sign or percent sign of zero, change no value",
-    "equal constant": "constants of the same value: 4^0 and 8^0, 10 choose 3 and 7, tan of a period",
+    "equal constant": "constants of the same value: 4^0 and 8^0, 10 choose 3 and 7",
     "closed form": "a limit, derivative, integral or sum whose value does not depend on the change",
     "symmetric": "arguments of max, min, gcd in another order; signs that plus-or-minus covers",
     "constant absorbed": "a constant of integration absorbs the number",

@@ -379,7 +379,8 @@ class ReasonEnv(gym.Env[Any, Any]):
             problems=self.problems.content_hash,
             codec=self.codec.codec_id,
             prompt=hashlib.sha256(repr(self.prompt).encode("utf-8")).hexdigest()[:16],
-            reward=asdict(self.reward_config),
+            # `undecided` changes no reward, only what a collector does with an episode.
+            reward={n: own for n, own in asdict(self.reward_config).items() if n != "undecided"},
             # Without `stops` if there are none, as in snapshots of version 0.1.
             rules={name: own for name, own in asdict(self.rules).items() if own != ()},
             layout=asdict(self.layout),

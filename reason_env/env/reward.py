@@ -2,18 +2,23 @@
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, shown
 from reason_env.state import EpisodeRules, ReasonState, is_truncated
 from reason_env.verdict import Outcome, Verdict
+
+Undecided = Literal["no_reward", "left_out"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardConfig:
     """Reward of the turn that ends an episode, by how it ended; every other turn gives 0.
 
-    A verifier that failed gives `ungraded`, which says nothing about the response; collectors drop
-    such episodes from their groups and count them.
+    A response that the verifier cannot decide (TIMEOUT, ERROR) gives `ungraded`. By default the
+    episode counts in its group like any other: otherwise a policy could escape from wrong answers
+    by making them hard to check. The metrics `grade/timeout_fraction` and `grade/error_fraction`
+    say how often it happens.
     """
 
     correct: float = 1.0
@@ -22,9 +27,18 @@ class RewardConfig:
     truncated: float = 0.0
     ungraded: float = 0.0
     """TIMEOUT and ERROR."""
+    undecided: Undecided = "no_reward"
+    """`no_reward`: such an episode counts, with the reward `ungraded`. `left_out`: it is left out
+    of its group, of every mean and of training."""
 
     def __post_init__(self) -> None:
+        if self.undecided not in get_args(Undecided):
+            raise ConfigError(
+                f"reward undecided must be no_reward or left_out, got {shown(self.undecided)}"
+            )
         for item in fields(self):
+            if item.name == "undecided":
+                continue
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ConfigError(f"reward {item.name} must be a number, got {value!r}")

@@ -76,6 +76,7 @@ def trajectory(
         is_success=outcome == "correct",
         outcome=outcome,
         policy_version=0,
+        is_left_out=outcome in ("timeout", "error"),
     )
 
 

@@ -22,7 +22,15 @@ STATE = ReasonState(
 )
 
 
-def trajectory(outcome: str, *, reward: float, tokens: int = 2, cut_off: int = 0, role="base"):
+def trajectory(
+    outcome: str,
+    *,
+    reward: float,
+    tokens: int = 2,
+    cut_off: int = 0,
+    role="base",
+    undecided: str = "left_out",
+):
     start = Start(state=STATE, num_samples=1, learn_from=STATE, group="g", role=role)
     ids = STATE.codec.encode("7" * tokens)
     return Trajectory(
@@ -38,6 +46,7 @@ def trajectory(outcome: str, *, reward: float, tokens: int = 2, cut_off: int = 0
         is_success=outcome == "correct",
         outcome=outcome,
         policy_version=0,
+        is_left_out=outcome in ("timeout", "error") and undecided == "left_out",
     )
 
 
@@ -102,6 +111,16 @@ def test_an_ungraded_episode_counts_in_no_mean_return_and_gives_no_signal():
     assert metrics["rollout/return_mean"] == 1.0
     assert metrics["rollout/pass_rate"] == 1.0
     assert not has_signal(failed)
+
+
+def test_an_undecided_episode_counts_with_its_reward_unless_it_is_left_out():
+    undecided = trajectory("timeout", reward=0.0, undecided="no_reward")
+    group = Group(key="g", trajectories=(trajectory("correct", reward=1.0), undecided))
+    metrics = rollout_metrics([group])
+    assert metrics["rollout/return_mean"] == 0.5
+    assert metrics["rollout/pass_rate"] == 0.5
+    assert metrics["grade/timeout_fraction"] == 0.5
+    assert has_signal(group)
 
 
 def test_without_graded_episodes_the_pass_rate_is_none_and_not_zero():

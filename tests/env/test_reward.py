@@ -55,7 +55,17 @@ def test_rewards_are_python_floats_also_when_integers_are_given():
         assert type(config.reward(state_of(outcome), EpisodeRules(max_tokens=3))) is float
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RewardConfig)])
+NUMBERS = [item.name for item in dataclasses.fields(RewardConfig) if item.name != "undecided"]
+
+
+def test_an_unknown_policy_for_undecided_responses_is_refused():
+    with pytest.raises(
+        ConfigError, match="reward undecided must be no_reward or left_out, got 'drop'"
+    ):
+        RewardConfig(undecided="drop")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize(
     ("value", "rule"),
     [

@@ -92,7 +92,8 @@ def test_an_episode_whose_verifier_failed_is_in_no_baseline(monkeypatch):
     monkeypatch.setattr(env_module, "grade", failing)
     policy = ScriptedPolicy({FIRST: [WRONG, "?$", RIGHT], SECOND: ["?$", "#### 6$", "?$"]})
     method = GRPO(GRPOConfig(group_size=3, advantage=AdvantageConfig(kind="mean")))
-    found = dry_run(method, ["toy/train/0", "toy/train/1"], env=make_env(), policy=policy)
+    env = make_env(reward={"undecided": "left_out"})
+    found = dry_run(method, ["toy/train/0", "toy/train/1"], env=env, policy=policy)
     assert [item.advantage for item in found.samples] == [-0.5, 0.5]
     assert {item.group for item in found.samples} == {"0:toy/train/0"}
 

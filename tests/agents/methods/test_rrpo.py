@@ -45,6 +45,7 @@ def run(script, *, seed=0, env=None, **config):
         format="tokens",
         granularity="response",
         max_tokens=30,
+        reward={"undecided": "left_out"},
     )
     policy = ScriptedPolicy(script)
     found = dry_run(RRPO(RRPOConfig(**config)), ["toy/train/0"], env=env, policy=policy, seed=seed)

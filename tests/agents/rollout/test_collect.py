@@ -249,7 +249,34 @@ def test_grpo_gives_each_episode_its_advantage_within_its_own_group():
     assert method.follow_up(batch.groups, np.random.default_rng(0)) == []
 
 
-def test_an_episode_whose_verifier_failed_is_in_no_group():
+@pytest.mark.parametrize(("undecided", "num_trained"), [("left_out", 0), ("no_reward", 2)])
+def test_an_undecided_response_counts_without_reward_unless_it_is_left_out(
+    monkeypatch, undecided, num_trained
+):
+    from reason_env.env import reason_env as env_module
+    from reason_env.verdict import Outcome, Verdict
+    from reason_env.verify import grade
+
+    def failing(response, answer, options):
+        failed = Verdict(Outcome.TIMEOUT, WRONG, "")
+        return failed if WRONG in response else grade(response, answer, options)
+
+    monkeypatch.setattr(env_module, "grade", failing)
+    env = make_env(reward={"undecided": undecided})
+    policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$"]})
+    batch = collect(
+        [start_of(env, "toy/train/0", 2)], env=env, policy=policy, sampling=SamplingConfig(), seed=0
+    )
+    right, undecided_one = batch.trajectories
+    assert (right.episode_return, undecided_one.episode_return) == (1.0, 0.0)
+    assert undecided_one.is_undecided
+    assert undecided_one.is_graded == (undecided == "no_reward")
+    method = GRPO(GRPOConfig(group_size=2))
+    samples = method.training_samples(batch.groups, np.random.default_rng(0))
+    assert len(samples) == num_trained
+
+
+def test_an_episode_that_is_left_out_is_in_no_group():
     env = make_env()
     policy = ScriptedPolicy({"12*3=?\n>": [f"{RIGHT}$", f"{WRONG}$", f"{WRONG}$"]})
     verdicts = iter([("timeout", 0.0), ("incorrect", 0.0), ("incorrect", 0.0)])
@@ -261,7 +288,7 @@ def test_an_episode_whose_verifier_failed_is_in_no_group():
     from reason_env.agents.rollout import Group
 
     failed = tuple(
-        replace(item, outcome=outcome, episode_return=value)
+        replace(item, outcome=outcome, episode_return=value, is_left_out=outcome == "timeout")
         for item, (outcome, value) in zip(batch.trajectories, verdicts, strict=True)
     )
     group = Group(key="g", trajectories=failed)
