@@ -9,6 +9,7 @@ from rich.text import Text
 
 from reason_env.errors import shown
 from reason_env.problem import Problem
+from reason_env.problems import ProblemCheck
 from reason_env.verdict import Outcome, Verdict
 
 Row = Mapping[str, Any]
@@ -193,3 +194,43 @@ def problem_text(problem: Problem) -> Text:
     lines += [f"  {index:>2}  {step}" for index, step in enumerate(problem.solution, 1)]
     lines.append(f"  answer: {problem.answer}")
     return Text("\n".join(lines))
+
+
+def check_lines(check: ProblemCheck, most: int) -> list[str]:
+    """Format a check of problems, without its failed rows, as lines."""
+    chosen = ", ".join(
+        field if field == name else f"{field} from {name}" for field, name in check.columns.items()
+    )
+    lines = [
+        f"{check.name}: {counted(check.num_rows, 'row')}, {counted(check.num_problems, 'problem')}",
+        *([f"columns: {chosen}"] if chosen else []),
+    ]
+    if check.budget is not None and check.budget.num_solutions:
+        fits = f"all {check.budget.num_solutions:,} reference solutions fit"
+        lines.append(check.budget.line or f"{fits} max_tokens={check.budget.max_tokens}")
+    if check.probe is not None:
+        probe, best = check.probe, check.probe.best
+        undecided = f"; {probe.num_undecided:,} pairs undecided" if probe.num_undecided else ""
+        lines.append(
+            f"constants: {len(probe.shares)} tried, the best is {shown(best.constant)} with "
+            f"{best.earned:,} of {probe.num_problems:,} problems{undecided}; "
+            f"{len(probe.above) or 'none'} above their share"
+        )
+        lines += [
+            f"  {shown(one.constant, 60)} earns {one.earned:,}, its share is {one.honest:,}: also "
+            f"{', '.join(shown(text, 60) for text in one.examples)}"
+            for one in probe.above[:most]
+        ]
+    failed = counted(len(check.failed), "row")
+    lines.append(f"{failed} failed:" if check.failed else "every row passed")
+    return lines
+
+
+def failed_table(check: ProblemCheck, most: int) -> Table:
+    """Build the table of the rows that failed a check."""
+    table = Table("file", "row", "reason", box=SIMPLE)
+    for row in check.failed[:most]:
+        table.add_row(Text(check.name), Text(row.place), Text(row.reason))
+    if len(check.failed) > most:
+        table.add_row(Text(""), Text("..."), Text(f"{len(check.failed) - most:,} more"))
+    return table

@@ -1,18 +1,21 @@
 """Check the arguments of `ReasonEnv` and build the values that it holds."""
 
 import inspect
+import logging
 import operator
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from reason_env.codec import Codec
 from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.problem import ProblemSet
-from reason_env.problems import has_split, load_problems
+from reason_env.problems import has_split, load_problems, solution_budget
 from reason_env.state import AUTO, PromptTemplate, Template, chosen_name, read_template
 
+_log = logging.getLogger(__name__)
 TRAIN = "train"
 """The split that examples are drawn from."""
 
@@ -181,3 +184,18 @@ def with_examples(
         every: dict[str, Any] = {**choice, "size": None}
         source = load_problem_set(problems, use, **every)
     return template.with_examples(tuple(source), source.content_hash)
+
+
+def say_budget(problems: ProblemSet, codec: Codec, max_tokens: int) -> None:
+    """Warn, once in a process, of reference solutions that are longer than a response may be.
+
+    Not for generated problems, whose lengths the levels decide.
+    """
+    line = solution_budget(problems, codec, max_tokens).line
+    if line:
+        _say_once(f"{problems.name}: {line}")
+
+
+@lru_cache(maxsize=256)
+def _say_once(line: str) -> None:
+    _log.warning("%s", line)

@@ -23,6 +23,7 @@ from reason_env.env.arguments import (
     check_keywords,
     load_problem_set,
     load_template,
+    say_budget,
     with_examples,
 )
 from reason_env.env.commitment import commits
@@ -35,6 +36,7 @@ from reason_env.env.start import StartResolver
 from reason_env.env.state_reader import StateReader
 from reason_env.errors import ActionError, ConfigError, RenderModeError, StateError
 from reason_env.problem import Problem, ProblemSet
+from reason_env.problems import is_generated
 from reason_env.snapshot import (
     Commit,
     LazyGenerator,
@@ -211,6 +213,8 @@ class ReasonEnv(gym.Env[Any, Any]):
         self._state: ReasonState | None = None
         # Every prompt must fit, so that no later reset fails.
         self._check_prompts()
+        if not isinstance(problems, str) or not is_generated(problems):
+            say_budget(self.problems, self.codec, max_tokens)
         self.observation_space, self.action_space = self.layout.spaces(
             self.codec, self._buffer.width
         )

@@ -10,6 +10,7 @@ COMMANDS = [
     *(("train", name) for name in "grpo rrpo srpo pope lte expo exp-dpo sft cpi srpo+lte".split()),
     *((name,) for name in "compare eval probe play check grade report tabular pretrain".split()),
     ("problems", "show", "chain"),
+    ("problems", "check", "chain"),
 ]
 ELSEWHERE = {
     "lte.gamma": "of a composition: its method's name stands for methods.1",

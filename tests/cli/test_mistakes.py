@@ -100,13 +100,13 @@ def test_a_missing_column_is_answered_in_flags_and_by_a_column_that_may_hold_it(
     path.write_text('{"q": "What is 1?", "solution": "1", "answer": "1"}\n')
     line = refused("problems", "show", str(path))
     assert line.endswith("got columns q, solution, answer; map one with --columns question NAME")
-    path.write_text('{"problem": "What is 1?", "gold": "1"}\n')
+    path.write_text('{"input": "What is 1?", "gold": "1"}\n')
     line = refused("problems", "show", str(path))
-    assert line.endswith("map one with --columns question problem")
-    line = refused("problems", "show", str(path), "--columns", "question", "problem")
+    assert line.endswith("map one with --columns question input")
+    line = refused("problems", "show", str(path), "--columns", "question", "input")
     assert line.endswith("map one with --columns answer gold")
-    line = refused("problems", "show", str(path), "--columns", "problem", "question")
-    assert line.endswith("write: --columns question problem")
+    line = refused("problems", "show", str(path), "--columns", "input", "question")
+    assert line.endswith("write: --columns question input")
 
 
 def test_columns_and_the_seed_of_problems_have_one_name_in_every_command(command, tmp_path, caplog):

@@ -37,6 +37,7 @@ from reason_env.problems.files.columns import (
 )
 from reason_env.problems.files.gsm8k import is_gsm8k_answer, parse_gsm8k_answer
 from reason_env.problems.files.table import Table, as_list
+from reason_env.problems.self_check import accepted_mutant, too_lenient
 from reason_env.verify import is_gradable
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,8 @@ class Rows:
     """Of each problem."""
     refused: tuple[RefusedRow, ...]
     """In the order of the rows."""
+    lenient: tuple[RefusedRow, ...]
+    """Rows of problems whose answer accepts a changed copy of itself."""
     columns: Mapping[str, str]
     """Problem field -> column expression."""
     notice: str
@@ -145,6 +148,13 @@ def problems_from_table(
     rows = converted(table, set_name=set_name, split=split, options=options)
     if rows.notice:
         _say_once(rows.notice)
+    if rows.lenient:
+        logger.warning(
+            "%d of %d answers of %s also accept another answer: %s %s; list them with "
+            "reason-env problems check",
+            len(rows.lenient), len(table.rows), table.name, rows.lenient[0].place,
+            rows.lenient[0].reason,
+        )  # fmt: skip
     for row in rows.refused:
         if not row.is_dropped or (not row.is_kept and options.allow_ungradable):
             raise ProblemError(f"{table.name} {row.place}: {row.reason}")
@@ -174,10 +184,12 @@ def problems_from_table(
         )  # fmt: skip
         return ProblemSet(set_name, rows.problems)
     first = rows.refused[0]
-    keep = ", keep them with allow_ungradable=True" if first.is_kept else ""
+    keep = (
+        "keep them with allow_ungradable=True" if first.is_kept else "map another column to answer"
+    )
     raise ProblemError(
-        f"{table.name} {first.place}: {first.reason} ({count} rows do not); correct them, drop "
-        f"them with drop_ungradable=True{keep}, or map another column to answer"
+        f"{table.name} {first.place}: {first.reason} ({count} rows do not); drop_ungradable=True "
+        f"leaves them out; correct or drop them, or {keep}"
     )
 
 
@@ -229,6 +241,7 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
         problems=tuple(problems),
         places=tuple(places),
         refused=tuple(refused[place] for place in table.places if place in refused),
+        lenient=_lenient(problems, places),
         columns=names,
         notice=_notice(table, columns, options, (begin, end), has_letters=letters is not None),
     )
@@ -491,3 +504,14 @@ def _ungradable(problems: Sequence[Problem], places: Sequence[str]) -> dict[str,
         for problem, place in zip(problems, places, strict=True)
         if not known[problem.answer]
     }
+
+
+def _lenient(problems: Sequence[Problem], places: Sequence[str]) -> tuple[RefusedRow, ...]:
+    """Find the problems whose answer grades a changed copy of itself as correct."""
+    answers = {problem.answer for problem in problems}
+    accepted = {answer: accepted_mutant(answer) for answer in answers}
+    return tuple(
+        RefusedRow(place=place, reason=too_lenient(problem.answer, mutant), is_kept=True)
+        for problem, place in zip(problems, places, strict=True)
+        if (mutant := accepted[problem.answer]) is not None
+    )

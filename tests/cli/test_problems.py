@@ -1,0 +1,91 @@
+"""`reason-env problems show | check` on files."""
+
+import json
+
+import pytest
+
+from reason_env.verify import options
+
+ROWS = [
+    {"problem": "1+1", "final_answer": "2"},
+    {"problem": "Prove it.", "final_answer": "proof"},
+    {"problem": "1/0", "final_answer": "\\frac{1}{"},
+    {"problem": "2+5", "final_answer": "7"},
+]
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return str(path)
+
+
+def test_check_names_every_row_that_fails_and_exits_with_1(command, source):
+    status, text, _ = command("problems", "check", source, "--constants", "90")
+    assert status == 1
+    assert "mine.jsonl: 4 rows, 3 problems" in text
+    assert "columns: question from problem, answer from final_answer" in text
+    assert "2 rows failed" in text
+    words = " ".join(text.split())
+    assert "line 2 answer must be a final answer, got 'proof': the row holds a proof" in words
+    assert "line 3 answer must grade as correct against itself, got" in words
+    assert "none above their share" in text
+
+
+def test_check_passes_a_sound_file_by_the_columns_it_is_told(command, tmp_path):
+    path = tmp_path / "sound.csv"
+    path.write_text("text,gold\n1+1,2\n2+5,7\n")
+    words = ("--columns", "question", "text", "answer", "gold", "--constants", "0")
+    status, text, _ = command("problems", "check", str(path), *words)
+    assert status == 0
+    assert "every row passed" in text
+    assert "constants:" not in text
+
+
+def test_check_tells_the_rows_that_accept_a_changed_copy(command, tmp_path, monkeypatch):
+    path = tmp_path / "near.jsonl"
+    path.write_text(json.dumps({"question": "q", "answer": "51.2"}) + "\n")
+    monkeypatch.setitem(options._CHANGES, "near", {"relative_tolerance": 0.2})
+    words = ("--grading", "near", "--constants", "0")
+    status, text, _ = command("problems", "check", str(path), *words)
+    assert status == 1
+    assert "line 1 answer must refuse another digit, got '51.2'" in " ".join(text.split())
+
+
+def test_check_counts_the_solutions_that_do_not_fit(command, tmp_path):
+    path = tmp_path / "solved.jsonl"
+    path.write_text(json.dumps({"question": "q", "answer": "36", "solution": "2*3=6"}) + "\n")
+    words = ("problems", "check", str(path), "--constants", "0")
+    assert "all 1 reference solutions fit max_tokens=14" in command(*words, "--max-tokens", "14")[1]
+    status, text, _ = command(*words, "--max-tokens", "13")
+    assert "1 of 1 reference solutions do not fit max_tokens=13; 14 would hold all" in text
+    assert status == 0
+
+
+def test_check_takes_generated_problems(command):
+    words = ("problems", "check", "chain", "--size", "5", "--constants", "0")
+    status, text, _ = command(*words)
+    assert status == 0
+    assert "5 problems" in text
+
+
+def test_show_takes_columns_and_drops_rows(command, source):
+    status, text, error = command("problems", "show", source, "--drop-ungradable")
+    assert status == 0
+    assert "2 problems, content hash" in text
+    words = ("--columns", "answer", "problem", "question", "final_answer")
+    status, text, error = command("problems", "show", source, *words, "--count", "1")
+    assert status == 0, error
+    assert "1+1" in text
+
+
+def test_a_refused_row_gets_the_flag_that_drops_it(refused, source):
+    line = refused("problems", "show", source)
+    assert "line 2: answer must be a final answer, got 'proof'" in line
+    assert "--drop-ungradable leaves them out" in line
+
+
+def test_check_must_name_a_source(refused):
+    assert "problems check must name a source" in refused("problems", "check", "--size", "3")
+    assert "must be followed by list, show or check" in refused("problems", "chek")
