@@ -73,6 +73,7 @@ _UNIT = re.compile(
     r"(?P<gap>(?:\s|~|\\[ ,;:!])*(?:\\(?:text|mathrm|mbox|rm)\s*\{\s*)?)"
     r"(?P<unit>[A-Za-z]+)(?P<rest>\s*\}?\$?)"
 )
+_ZERO = re.compile(r"\\?\$?(?:0+(?:\.0*)?|\.0+)(?![0-9.])|\\[dt]?frac\s*\{?\s*0")
 _OTHER_UNITS = {
     "mm": "cm", "cm": "m", "m": "cm", "km": "m", "g": "kg", "kg": "g", "ml": "l", "l": "ml",
     "seconds": "minutes", "minutes": "hours", "hours": "minutes", "days": "weeks",
@@ -98,7 +99,7 @@ def _other_sign(text: str) -> str:
 
 def _is_zero(value: str) -> bool:
     """Whether the term that a text begins with may be 0."""
-    return re.match(r"\\?\$?[0.,]+(?![0-9.,])|\\[dt]?frac\s*\{?\s*0", value) is not None
+    return _ZERO.match(value) is not None
 
 
 def _other_digit(text: str) -> str:

@@ -64,10 +64,15 @@ def leaves_more_work(found: list[Node], gold: list[Node]) -> bool:
 def restates(found: Node, gold: Node) -> bool:
     """Decide whether a response leaves work to do that its reference does not.
 
-    If the reference is a plain number, a function or constant is such work (log_2 8 for 3), unless
-    the reference is a decimal that rounds its value (6.283 for 2 pi).
+    If the reference is a plain number, letters are such work (x - x for 0), and so is a function or
+    constant (log_2 8 for 3), unless the reference is a decimal that rounds its value (6.283 for
+    2 pi). So is a ratio of equal numbers (1:1 for 1).
     """
     if unfinished_work(found) - unfinished_work(gold):
+        return True
+    if is_numeral(gold) and has_op(found, "sym"):
+        return True
+    if gold.op == "num" and found.op == "ratio" and len(set(found.args)) == 1:
         return True
     if not is_numeral(gold) or (has_op(gold, "dec") and _is_rounding(gold, found)):
         return False
