@@ -32,10 +32,10 @@ def test_solutions_are_counted_with_their_answer_line_and_end_token(
 
 
 def test_characters_of_several_bytes_count_as_bytes() -> None:
-    # "π" has 2 bytes: 20 + 1 + 7 and an end token are 29.
-    found = solution_budget([problem("d", "π" * 10)], ByteCodec(), 28)
-    assert (found.num_too_long, found.longest) == (1, 29)
-    assert solution_budget([problem("d", "π" * 10)], ByteCodec(), 29).line == ""
+    # "π" has 2 bytes: 80 + 1 + 7 and an end token are 89, of 48 characters.
+    found = solution_budget([problem("d", "π" * 40)], ByteCodec(), 88)
+    assert (found.num_too_long, found.longest) == (1, 89)
+    assert solution_budget([problem("d", "π" * 40)], ByteCodec(), 89).line == ""
 
 
 def test_an_environment_says_once_how_many_solutions_do_not_fit(
