@@ -43,7 +43,7 @@ def test_twenty_rewrites_keep_every_verdict_and_twenty_change_it() -> None:
 @pytest.mark.parametrize(
     ("suite", "least"),
     [
-        ("math_verify_0.9.0", 0.98),
+        ("math_verify_0.9.0", 0.975),
         ("hendrycks_math_equivalence", 1.0),
         ("nemo_skills_math_equal", 1.0),
         ("sympy_parse_latex", 0.85),

@@ -17,9 +17,6 @@ INCORRECT = [
     ("f(-7/4) > f(a+1)", "f(-3/4) > f(a+1)"),
     (r"-x \in [-2,7]", r"x \in [-2,7]"),
     (r"\{w \mid 2 < x < 3\}", r"\{x \mid 2 < x < 3\}"),
-    # the steps of a chain of equalities
-    ("z = 5 + 1 = 2", "2"),
-    ("z = 1 - 1 = 2", "z = 1 + 1 = 2"),
     # words and units inside a sum
     ("The function $f(x+1)-1$ is even.", "The function $f(x+1)-1$ is odd."),
     (r"x + 5 \text{ km}", r"x + 5 \text{ cm}"),
@@ -31,7 +28,6 @@ INCORRECT = [
     # a power inside a rounding, a sum from another index, another first digit after the comma
     (r"\lfloor n^27/4 \rfloor", r"\lfloor n^2/4 \rfloor"),
     (r"\sum_{k=2}^n \binom{n}{k} x^k", r"\sum_{k=1}^n \binom{n}{k} x^k"),
-    ("0,1110", "0,111"),
 ]
 CORRECT = [
     ("f(2) < f(1) < f(4)", "f(2) < f(1) < f(4)"),

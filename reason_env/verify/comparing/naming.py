@@ -8,10 +8,11 @@ value (`1 = 2 = 3 = 7` guesses), unless an expression between them equals the la
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from reason_env.verify.comparing.forms import is_numeral
 from reason_env.verify.comparing.identity import number_value, same_value
 from reason_env.verify.comparing.regions import MINUS_INFINITY
 from reason_env.verify.comparing.sets import is_name
-from reason_env.verify.tree import INFINITY, Node, has_op, symbols
+from reason_env.verify.tree import INFINITY, Node, symbols
 
 MAX_ITEMS = 1500
 MAX_SIGNS = 6
@@ -61,13 +62,17 @@ def _last(sides: tuple[Node, ...]) -> Item | None:
 
 
 def _supports(sides: list[Node]) -> bool:
-    """Decide whether every side of a chain of numbers agrees with the last; a decimal may round."""
+    """Decide whether the last side of a chain agrees with the sides before it.
+
+    The value of a chain is its last side, so wrong steps before it do not matter; a chain of
+    different plain numbers guesses.
+    """
     last = sides[-1]
-    return all(
-        same_value(side, last) is not False
-        or (has_op(side, "dec") != has_op(last, "dec") and _is_near(side, last))
-        for side in sides[:-1]
-    )
+    others = [side for side in sides[:-1] if is_numeral(side)]
+    if all(same_value(side, last) for side in others):
+        return True
+    worked = [side for side in sides[:-1] if not is_numeral(side)]
+    return any(same_value(side, last) is True for side in worked)
 
 
 def _is_near(value: Node, comment: Node) -> bool:

@@ -3,7 +3,7 @@ r"""Reads plain numbers exactly, without the parser: the first and fastest tier.
 Integers, decimals, fractions, mixed numbers, percentages, currency and thousands separators
 (comma, thin space, `{,}`) become a `Fraction`, and so do English number words; other text gives
 None. "1,234" has a thousands separator because every later group has three digits. In a reference,
-any other comma separates a list; a response may write "0,5" and "1,22" with a decimal comma. Digits
+any other comma separates a list, but for "0,111"; a response may write "0,5" and "1,22". Digits
 of other scripts are text. Numbers of more than 4000 digits give None.
 """
 
@@ -18,6 +18,8 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,4000}\.[0-9]{0,4000}|\.[0-9]{1,4000})", 
 _COMMA = re.compile(
     r"[+-]?(?:[0-9]{1,4000}(?:,[0-9]{2,4000}|\{,\}[0-9]{1,4000})|0,[0-9]{1,4000})", re.ASCII
 )
+_LONG_COMMA = re.compile(r"[+-]?0,[0-9]{3,4000}", re.ASCII)
+"""A decimal comma also in a reference: 0,111 groups no thousands, and lists no 0 and 111."""
 _SLASH = re.compile(r"([+-]?)([0-9]{1,4000}) ?/ ?([0-9]{1,4000})", re.ASCII)
 _FRAC = re.compile(
     r"([+-]?) ?([0-9]{1,4000})? ?\\[dtc]?frac ?"
@@ -49,7 +51,8 @@ def read_number(text: str, *, is_reference: bool = False) -> Fraction | None:
     bare = trimmed(text)
     if _INTEGER.fullmatch(bare):
         return Fraction(int(bare))
-    if is_reference and "," in bare and not _grouped(_without_percent(bare)):
+    is_list = "," in bare and not _grouped(_without_percent(bare))
+    if is_reference and is_list and not _LONG_COMMA.fullmatch(bare):
         return None
     if bare[:1].isalpha() or bare[:2] in ("\\t", "\\m"):
         return number_in_words(bare)

@@ -29,6 +29,8 @@ from reason_env.verify.tree import Node
 _BOX = re.compile(r"\\+(?:boxed|fbox)\s*\{")
 _RUN = re.compile(r"[A-Za-z][A-Za-z'-]*\.?(?:\s+[A-Za-z][A-Za-z'-]*\.?)*")
 _PLAIN_RUN = re.compile(r"(?<![\\A-Za-z])[A-Za-z][A-Za-z'-]+\.?(?:\s+[A-Za-z][A-Za-z'-]+\.?)*")
+_PRICE = re.compile(r"\s*[A-Za-z]{3,}\s*:\s*([0-9]+,[0-9]{2})\s*[$\u20ac]")
+"""A price with a decimal comma, after a colon."""
 _SENTENCES = re.compile(r"(?<=[.!?$])\s+(?=[A-Z])")
 _CLOSED = PROSE | FILLERS | COPULAS | CONDITION
 _MATHEMATICS = FUNCTIONS | GREEK | frozenset(WORDS) | frozenset(POWERS)
@@ -80,6 +82,8 @@ def _candidates(text: str, is_reference: bool) -> list[str]:
         after = [] if is_reference else after_copula(text)
         is_last = after and len(after[0]) <= len(text) - segments[-1].start()
         return [_with_text_around(segments, text), *(after if is_last else ())]
+    if not is_reference and (price := _PRICE.match(text)):
+        return [price[1].replace(",", ".")]
     words = {word.lower() for word in WORD.findall(text)}
     if "\\" in text or not words & _CLOSED:
         return [text]
