@@ -186,6 +186,8 @@ def _unclosed(text: str, is_reference: bool) -> str | None:
 def _joined(text: str, boxes: list[_Box], is_reference: bool) -> str:
     """Join the last box with the boxes before it that belong to one list."""
     last = boxes[-1]
+    if len(boxes) == 1:
+        return text[last.left : last.right] + (_belonging(text, last) if is_reference else "")
     parts = [last]
     for box in reversed(boxes[:-1]):
         if box.start >= parts[-1].start:

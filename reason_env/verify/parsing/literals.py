@@ -183,7 +183,8 @@ def same_currency(left: str, right: str) -> bool:
 
 
 def _currency(text: str) -> str:
-    if text.isascii() and "$" not in text and "\\" not in text:
+    is_odd = "$" in text and ("\\$" in text or text.count("$") % 2)
+    if not is_odd and text.isascii() and not any(name in text for name in _CURRENCIES):
         return ""
     for name, sign in _CURRENCIES.items():
         text = text.replace(name, sign)
