@@ -42,6 +42,7 @@ class Setting:
     problems: str
     """Source with reference solutions, as `gsm8k:DIR`."""
     model: str = "smollm2"
+    precision: str = "bf16-mixed"
     split: str = "train"
     template: str = "auto"
     num_problems: int = 200
@@ -62,7 +63,11 @@ def run(setting: Setting) -> list[ExplanationRow]:
         max_tokens=setting.max_tokens,
     )
     config = TrainConfig(
-        method=GRPOConfig(group_size=2), env=env, model=setting.model, seed=setting.seed
+        method=GRPOConfig(group_size=2),
+        env=env,
+        model=setting.model,
+        precision=setting.precision,
+        seed=setting.seed,
     )
     session = build_session(config)
     subject = Subject(session=session, again=2)
