@@ -4,10 +4,12 @@ from benchmarks.methods.real_run import chosen_level, evaluations, interval
 from reason_env.agents.probe import Figure, ProbeReport, Section
 
 
-def report(**limits):
+def report(**found):
     figures = [
-        Figure(name=f"success/{level}/pass_at_8", label=level, estimate=0.5, low=low, high=1.0)
-        for level, low in limits.items()
+        Figure(
+            name=f"success/{level}/pass_at_8", label=level, estimate=estimate, num_problems=count
+        )
+        for level, (estimate, count) in found.items()
     ]
     section = Section(
         name="success",
@@ -36,16 +38,17 @@ def report(**limits):
 
 
 @pytest.mark.parametrize(
-    ("limits", "level"),
+    ("found", "level"),
     [
-        ({"level_1": 0.4, "level_2": 0.11, "level_3": 0.1, "level_4": 0.0}, 2),
-        ({"level_1": 0.4, "level_2": 0.02, "level_3": 0.3}, 3),
-        ({"level_1": 0.05, "level_2": None}, None),
+        ({"level_1": (0.4, 20), "level_2": (0.2, 20), "level_3": (0.19, 20)}, 2),
+        ({"level_1": (0.4, 20), "level_2": (0.02, 20), "level_3": (0.3, 8)}, 3),
+        ({"level_1": (0.4, 8), "level_3": (0.9, 7)}, 1),
+        ({"level_1": (0.05, 20)}, None),
         ({}, None),
     ],
 )
-def test_the_hardest_level_that_surely_has_signal_is_chosen(limits, level):
-    assert chosen_level(report(**limits), (1, 4)) == level
+def test_the_hardest_level_with_enough_signal_is_chosen(found, level):
+    assert chosen_level(report(**found), (1, 4)) == level
 
 
 def test_the_first_and_the_last_evaluation_are_compared():
