@@ -173,11 +173,13 @@ class LTE(MethodBase):
 
 
 def answers_of(episodes: Sequence[Trajectory]) -> list[str]:
-    """List the answers that were extracted from some episodes, in order."""
+    """List the answers that were extracted from some episodes, in order; no undecided ones."""
     return [
         verdict.extracted
         for item in episodes
-        if (verdict := item.final_state.verdict) is not None and verdict.extracted
+        if not item.is_undecided
+        and (verdict := item.final_state.verdict) is not None
+        and verdict.extracted
     ]
 
 

@@ -78,6 +78,7 @@ def run(method, script, *, problems=("toy/train/0",), seed=SEED, max_tokens=40):
         format="tokens",
         granularity="response",
         max_tokens=max_tokens,
+        reward={"undecided": "left_out"},
     )
     policy = ScriptedPolicy(script)
     return dry_run(method, list(problems), env=env, policy=policy, seed=seed), policy

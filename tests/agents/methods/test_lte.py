@@ -38,7 +38,7 @@ def wrong(*numbers):
     return [f"#### {number}$" for number in numbers]
 
 
-def run(script, *, problems=("toy/train/0",), seed=0, size=4, **config):
+def run(script, *, problems=("toy/train/0",), seed=0, size=4, undecided="no_reward", **config):
     env = gym.make(
         "MathReason-v0",
         disable_env_checker=True,
@@ -46,6 +46,7 @@ def run(script, *, problems=("toy/train/0",), seed=0, size=4, **config):
         format="tokens",
         granularity="response",
         max_tokens=20,
+        reward={"undecided": undecided},
     )
     policy = ScriptedPolicy(script)
     config = {"group_size": size, "advantage": AdvantageConfig(kind="mean")} | config
@@ -258,15 +259,18 @@ def test_failed_verifiers_are_neither_failures_nor_successes(monkeypatch):
 
     monkeypatch.setattr(env_module, "grade", failing)
     hinted = "2*3*4=?\nNot: 20\n>"
-    found, policy = run(
-        {PROMPT: ["?#### 99$", *wrong(20, 20, 20)], hinted: ["?$", RIGHT, RIGHT, RIGHT]}
-    )
+    script = {PROMPT: ["?#### 99$", *wrong(20, 20, 20)], hinted: ["?$", RIGHT, RIGHT, RIGHT]}
+    found, policy = run(script, undecided="left_out")
     assert policy.asked[1].text == hinted  # what was not graded is no wrong answer
     assert [item.role for item in found.samples] == ["base", "hinted", "hinted"]
     assert [item.advantage for item in found.samples] == pytest.approx([-2 / 3, 1 / 3, 1 / 3])
-    found, policy = run({PROMPT: ["?$"] * 4})
+    found, policy = run({PROMPT: ["?$"] * 4}, undecided="left_out")
     assert len(policy.asked) == 1
     assert found.samples == ()
+    # Without reward in its group, and still no wrong answer to be listed.
+    found, policy = run(script)
+    assert policy.asked[1].text == hinted
+    assert len(found.groups[0].graded) == 8
 
 
 def test_merging_without_new_successes_draws_no_random_number():

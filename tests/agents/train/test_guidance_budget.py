@@ -22,6 +22,7 @@ def env_of(*problems: Problem, room: int) -> ReasonEnv:
 
 
 def warnings_of(caplog, config, env, context_length=4096) -> list[str]:
+    caplog.clear()  # making the environment may say that a solution does not fit a response
     with caplog.at_level(logging.WARNING):
         check_guidance(config, env, context_length)
     return [record.getMessage() for record in caplog.records]
