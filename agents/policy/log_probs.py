@@ -165,10 +165,10 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
                     kept_kV.copy_(probs[: len(kept_kV)])
         chosen_M -= log_sums_N[rows_M]
         ctx.save_for_backward(
-            hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M, log_sums_N, entropy_N
+            *(hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M),
+            *(log_sums_N, entropy_N, chosen_M, kept_KV),
         )
-        ctx.temperature, ctx.narrow, ctx.kept_KV = temperature, narrow, kept_KV
-        ctx.target_probs_M = chosen_M.exp() if keeps else None
+        ctx.temperature, ctx.narrow = temperature, narrow
         ctx.set_materialize_grads(False)
         if not with_entropy:
             ctx.mark_non_differentiable(entropy_N)
@@ -176,9 +176,8 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M, log_sums_N, entropy_N = (
-            ctx.saved_tensors
-        )
+        hidden_NC, weight_VC, bias_V, rows_M, targets_M, order_M, *sums, _ = ctx.saved_tensors
+        log_sums_N, entropy_N, log_probs_M = sums
         grad_M, grad_entropy_N = grads
         if grad_M is None:
             grad_M = log_sums_N.new_zeros(len(rows_M))
@@ -191,15 +190,15 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
         for rows, grad_nV in _logit_grads(ctx, weight_VC, grad_N, grad_entropy_N):
             own_m = _targets_of(rows, sorted_M, order_M)
             places = (rows_M[own_m] - rows.start, targets_M[own_m])
-            if ctx.target_probs_M is None:
+            if ctx.narrow == hidden_NC.dtype:
                 grad_nV.index_put_(places, grad_M[own_m], accumulate=True)
             else:
                 # In the wide type, where the two terms may cancel, and rounded once.
-                probs_m, row_m = ctx.target_probs_M[own_m], rows_M[own_m]
-                grad_m = grad_M[own_m] - grad_N[row_m] * probs_m
+                log_probs_m, row_m = log_probs_M[own_m], rows_M[own_m]
+                slope_m = grad_N[row_m]
                 if grad_entropy_N is not None:
-                    slope_m = probs_m.log() + entropy_N[row_m]
-                    grad_m -= grad_entropy_N[row_m] * probs_m * slope_m
+                    slope_m = slope_m + grad_entropy_N[row_m] * (log_probs_m + entropy_N[row_m])
+                grad_m = grad_M[own_m] - log_probs_m.exp() * slope_m
                 grad_nV.index_put_(places, grad_m.to(grad_nV.dtype))
             if ctx.temperature != 1:
                 grad_nV.div_(ctx.temperature)
@@ -220,8 +219,7 @@ def _logit_grads(
     ctx: Any, weight_VC: Tensor, grad_N: Tensor, grad_entropy_N: Tensor | None
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield the gradient of the scaled logits without the targets' own term, chunk by chunk."""
-    hidden_NC, bias_V, log_sums_N, entropy_N = (ctx.saved_tensors[at] for at in (0, 2, 6, 7))
-    kept_KV = ctx.kept_KV
+    hidden_NC, _, bias_V, *_, log_sums_N, entropy_N, _, kept_KV = ctx.saved_tensors
     num_kept = len(kept_KV)
     for rows in _chunks(num_kept, len(weight_VC), 4 * MAX_CHUNK_LOGITS):
         probs = kept_KV[rows]

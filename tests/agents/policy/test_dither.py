@@ -43,13 +43,34 @@ def test_places_are_uniform_in_the_interval_that_rounds_to_the_same_number():
 
 
 def test_a_weight_on_the_border_goes_to_the_interval_it_was_rounded_to():
-    # 1 + 2^-8 lies between 1 and 1 + 2^-7; ties go to the even number, here 1.
-    weight = torch.full((1000,), 1 + 2**-8)
+    # -(1 + 2^-8) lies between -1 and -(1 + 2^-7); ties go to the even number, here -1.
+    weight = torch.full((100_000,), -(1 + 2**-8))
     moved = dithered(weight, torch.Generator().manual_seed(1))
-    assert bool((moved.bfloat16() == 1).all())
-    # Below 1 the steps are half as wide: places beyond the interval's end become its middle.
-    assert moved.min() >= 1 - 2**-9
-    assert 0.2 < (moved == 1).float().mean() < 0.3
+    # Towards zero the steps at 1 are half as wide: the interval is 1 - 2^-9 to 1 + 2^-8.
+    places = (moved.abs() - 1) * 2**7
+    assert bool((moved.bfloat16() == -1).all())
+    assert places.min() == pytest.approx(-0.25, abs=1e-3)
+    assert places.max() == pytest.approx(0.5, abs=1e-3)
+    assert places.mean() == pytest.approx(0.125, abs=3 * 0.75 / math.sqrt(12 * 100_000))
+    assert (moved == -1).float().mean() < 1e-3
+
+
+def test_weights_of_one_bit_are_moved_once_and_zeros_are_no_lattice():
+    """Powers of two and pruned weights: neither moves when a run is resumed."""
+    model = model_of(torch.float32)
+    products = [
+        value
+        for name, value in model.state_dict().items()
+        if value.ndim == 2 and "embed" not in name and "lm_head" not in name
+    ]
+    for weight in products:
+        weight.copy_(0.125 * weight.sign())
+    assert dither(model)
+    assert not dither(model)
+    sparse = model_of(torch.float32)
+    for value in sparse.state_dict().values():
+        value.mul_(torch.rand(value.shape, generator=torch.Generator().manual_seed(0)) < 0.9)
+    assert not dither(sparse)
 
 
 @pytest.mark.parametrize("size", [1e-6, 3e-5, 4e-4])

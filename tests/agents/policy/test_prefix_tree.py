@@ -231,7 +231,9 @@ def test_a_narrow_gradient_is_the_wide_one_rounded(kept_rows, entropy_weight, mo
     monkeypatch.setattr(log_probs_module, "MAX_KEPT_PROBS", 5 * kept_rows)
     generator = torch.Generator().manual_seed(3)
     values = [torch.randn(s, dtype=torch.float64, generator=generator) for s in ((4, 3), (5, 3), 5)]
-    values[0] *= 6  # some targets are near certain, where the two terms of their gradient cancel
+    # Some targets are near certain, where the two terms of their gradient cancel, and one is so
+    # unlikely that its probability is 0.
+    values[0] *= torch.tensor([[6], [6], [300], [6]])
     rows, targets = torch.tensor([3, 0, 0, 2, 3, 1]), torch.tensor([1, 4, 3, 0, 2, 2])
     weights = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.7, -0.4], dtype=torch.float64)
     found = []
@@ -252,6 +254,7 @@ def test_a_narrow_gradient_is_the_wide_one_rounded(kept_rows, entropy_weight, mo
         found.append([log_probs.detach(), *[leaf.grad for leaf in leaves]])
     assert torch.equal(found[0][0], found[1][0])
     assert not torch.equal(found[0][2], found[1][2])
+    assert all(bool(value.isfinite().all()) for value in found[1])
     for wide, rounded in zip(found[0][1:], found[1][1:], strict=True):
         assert (wide - rounded).abs().max() <= 1e-6 * wide.abs().max()
 
