@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from reason_env.agents.bench.limit import linear_shapes, product_rate, seconds_of, token_flop
+from reason_env.agents.bench.limit import (
+    linear_shapes,
+    product_rate,
+    seconds_of,
+    token_flop,
+    training_flop,
+)
 from reason_env.agents.engines import Context
 from reason_env.agents.rollout import TrainingSample, initial_states
 from reason_env.agents.train import Session, iterate, restored
@@ -119,7 +125,7 @@ def bench(
             ),
         }
         with restored(session):
-            turns.append(found | _turn(session, contexts, token_flop(shapes), found))
+            turns.append(found | _turn(session, contexts, found))
     measured = turns[1:]
     return BenchReport(
         model=config.model,
@@ -187,10 +193,10 @@ def _contexts(session: Session) -> list[Context]:
     ]
 
 
-def _turn(
-    session: Session, contexts: list[Context], flop: int, limits: dict[str, float]
-) -> dict[str, float]:
+def _turn(session: Session, contexts: list[Context], limits: dict[str, float]) -> dict[str, float]:
     policy, config = session.policy, session.config
+    sampling_flop = token_flop(linear_shapes(policy.model))
+    learning_flop = training_flop(policy.model)
     completions: list[Any] = []
 
     def sample() -> None:
@@ -200,7 +206,7 @@ def _turn(
     num_sampled = sum(len(one.token_ids) for group in completions for one in group)
     found = {
         "sampling": num_sampled / sampling_s,
-        "sampling/share": num_sampled * flop / sampling_s / limits["limit/sampling"],
+        "sampling/share": num_sampled * sampling_flop / sampling_s / limits["limit/sampling"],
     }
     samples = [
         TrainingSample(
@@ -224,7 +230,7 @@ def _turn(
     num_distinct = reports[0].metrics["update/distinct_tokens"]
     found |= {
         "learning": num_distinct / learning_s,
-        "learning/share": 3 * num_distinct * flop / learning_s / limits["limit/learning"],
+        "learning/share": num_distinct * learning_flop / learning_s / limits["limit/learning"],
     }
     own = replace(session, problem_ids=list(session.problem_ids))
     own.is_prepared = True

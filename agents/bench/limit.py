@@ -1,8 +1,8 @@
 """The limit: how fast this machine multiplies matrices of the model's own shapes.
 
-A token that is sampled costs at least one product with the weight of every linear layer, and a
-token that is trained on three (forward, and two backward): 2 and 6 FLOP for each of their weights.
-Attention, norms, draws and the optimizer come on top, so no engine and no learner reaches it.
+A token that is sampled costs at least one product with the weight of every linear layer, 2 FLOP a
+weight. A token that is trained on costs three (forward, and two backward), 6 FLOP a weight; a
+frozen weight, as under an adapter, needs no gradient of its own: 4. Attention, norms, draws and the optimizer come on top, so no engine and no learner reaches it.
 """
 
 # torch leaves modules and products partly untyped.
@@ -34,12 +34,23 @@ def linear_shapes(model: nn.Module) -> Counter[tuple[int, int]]:
 
 
 def token_flop(shapes: Counter[tuple[int, int]]) -> int:
-    """Count the FLOP of one token's forward products; its backward ones are twice as many.
+    """Count the FLOP of one token's forward products.
 
     >>> token_flop(Counter({(3, 2): 2, (2, 3): 1}))
     36
     """
     return 2 * sum(count * rows * columns for (rows, columns), count in shapes.items())
+
+
+def training_flop(model: nn.Module) -> int:
+    """Count the FLOP of one token's products in training, forward and backward.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> training_flop(layer), training_flop(layer.requires_grad_(False))
+    (36, 24)
+    """
+    weights = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    return sum(2 * weight.numel() * (2 + weight.requires_grad) for weight in weights)
 
 
 @torch.no_grad()

@@ -28,7 +28,8 @@ class MismatchConfig:
     0 is off."""
     limit: float = 0.05
     """Mean |trainer - sampler|, nats a token, above which the alarm is raised. Rounding gives 1e-6
-    in float32 and up to about 0.01 in bfloat16; stale weights or another temperature give more."""
+    in float32, and 1e-5 to 0.02 in bf16-mixed, by model and device; stale weights or another
+    temperature give more."""
     alarm: Literal["warn", "stop"] = "warn"
     """What the alarm does besides setting `rollout/mismatch_alarm`: log a warning, or end the
     run."""

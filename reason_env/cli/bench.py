@@ -11,12 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reason_env.agents.bench import BenchReport, Speed, bench
-from reason_env.agents.engines import EngineConfig, SamplingConfig
-from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import GRPOConfig
-from reason_env.agents.runs import FLAT, model_directory, write_text
-from reason_env.agents.train import TrainConfig, build_session
+from reason_env.agents.runs import FLAT, write_text
+from reason_env.agents.train import build_session
 from reason_env.cli.flags import out, parsed
+from reason_env.cli.measured import Measured
 from reason_env.cli.tables import counted
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
@@ -26,23 +24,10 @@ def run(words: list[str]) -> None:
     """Measure this machine."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Bench:
+    class Bench(Measured):
         """Measure sampling, learning, grading and an iteration of GRPO against the limit."""
 
         env: Annotated[EnvConfig, FLAT] = field(default_factory=lambda: EnvConfig(max_tokens=64))
-        sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
-        learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)
-        engine: EngineConfig = field(default_factory=EngineConfig)
-        model: str = "base"
-        """As for `reason-env train`."""
-        device: str = "cpu"
-        """cpu, cuda, cuda:1, ..."""
-        precision: str = "float32"
-        """float32, or bf16-mixed: matrix products in bfloat16, with float32 weights."""
-        max_batch_size: int = 256
-        """Sequences sampled in one batch."""
-        group_size: int = 8
-        """Responses a problem (G)."""
         problems_per_iteration: int = 8
         """Problems of an iteration."""
         seconds: float = 120.0
@@ -57,18 +42,7 @@ def run(words: list[str]) -> None:
         if given.threads < 1:
             raise ConfigError(f"threads must be at least 1, got {given.threads}; give 1")
         torch.set_num_threads(given.threads)
-    config = TrainConfig(
-        method=GRPOConfig(group_size=given.group_size),
-        env=given.env,
-        sampling=given.sampling,
-        learner=given.learner,
-        engine=given.engine,
-        model=model_directory(given.model),
-        device=given.device,
-        precision=given.precision,
-        max_batch_size=given.max_batch_size,
-        problems_per_iteration=given.problems_per_iteration,
-    )
+    config = given.config()
     with out.status("loading ...") as status:
         session = build_session(config)
         out.print(Text(config.env.template_line(session.policy.codec)))

@@ -10,64 +10,27 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from reason_env.agents.engines import EngineConfig, SamplingConfig
-from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import GRPOConfig
-from reason_env.agents.policy import LoraConfig
 from reason_env.agents.probe import Judgement, ProbeConfig, ProbeReport, Section, page, probe
 from reason_env.agents.runs import FLAT, write_text
 from reason_env.agents.train import TrainConfig, build_session
 from reason_env.cli.flags import out, parsed
-from reason_env.env import EnvConfig
+from reason_env.cli.measured import Measured
 
 
 def run(words: list[str]) -> None:
     """Probe a model on some problems."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Probe:
+    class Probe(Measured):
         """Measure a model on some problems; say which methods' preconditions hold, and why."""
 
         probe: Annotated[ProbeConfig, FLAT] = field(default_factory=ProbeConfig)
-        env: Annotated[EnvConfig, FLAT] = field(default_factory=EnvConfig)
-        sampling: Annotated[SamplingConfig, FLAT] = field(default_factory=SamplingConfig)
-        learner: Annotated[LearnerConfig, FLAT] = field(default_factory=LearnerConfig)
-        lora: LoraConfig = field(default_factory=LoraConfig)
-        engine: EngineConfig = field(default_factory=EngineConfig)
-        model: str = "base"
-        """The model: "base", "smollm2", a model directory (also model/ of a checkpoint), a GGUF
-        file, or a hub name."""
-        device: str = "cpu"
-        """cpu, cuda, cuda:1, ..."""
-        precision: str = "float32"
-        """float32, or bf16-mixed: matrix products in bfloat16, with float32 weights."""
-        max_batch_size: int = 256
-        """Sequences sampled in one batch."""
-        group_size: int = 8
-        """Responses a problem (G)."""
-        problems_per_iteration: int = 32
-        """Problems of an iteration, whose time is estimated."""
-        seed: int = 0
-        """Chooses the problems, and seeds the samples."""
         out: Path | None = None
         """Directory of probe.html and probe.json; None: named by model and problems, under runs/.
         An earlier probe there is replaced."""
 
     given = parsed(Probe, words, prog="probe")
-    config = TrainConfig(
-        method=GRPOConfig(group_size=given.group_size),
-        env=given.env,
-        sampling=given.sampling,
-        learner=given.learner,
-        lora=given.lora,
-        engine=given.engine,
-        model=given.model,
-        device=given.device,
-        precision=given.precision,
-        max_batch_size=given.max_batch_size,
-        problems_per_iteration=given.problems_per_iteration,
-        seed=given.seed,
-    )
+    config = given.config()
     with out.status("loading ...") as status:
         session = build_session(config)
         out.print(Text(config.env.template_line(session.policy.codec)))
@@ -78,7 +41,7 @@ def run(words: list[str]) -> None:
             on_progress=lambda text: status.update(f"{text} ..."),
         )
     _show(report)
-    place = given.out or Path("runs") / _name(config)
+    place = given.out or Path("runs") / _name(given.model, config)
     place.mkdir(parents=True, exist_ok=True)
     write_text(place / "probe.json", report.to_json())
     write_text(place / "probe.html", page(report))
@@ -135,7 +98,7 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1))
 
 
-def _name(config: TrainConfig) -> str:
-    model = Path(config.model.rstrip(os.sep)).name
+def _name(model: str, config: TrainConfig) -> str:
+    model = Path(model.rstrip(os.sep)).name
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
     return f"probe-{model}-{source}"
