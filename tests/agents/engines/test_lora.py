@@ -50,15 +50,20 @@ def small_models_are_fused(monkeypatch):
     monkeypatch.setattr(torch_engine, "MIN_FUSED_PARAMETERS", 0)
 
 
-def plain(kind="llama"):
+def noisy(build):
+    """A model with random weights, whatever its own start would be."""
     generator = torch.Generator().manual_seed(8)
     with torch.random.fork_rng():
-        model = KINDS[kind]().eval()
+        model = build().eval()
     with torch.no_grad():
         for weight in model.parameters():
             noise = torch.randn(weight.shape, generator=generator)
             weight.copy_(0.3 * noise if weight.ndim > 1 else weight + 0.3 * noise)
     return model
+
+
+def plain(kind="llama"):
+    return noisy(KINDS[kind])
 
 
 def train(model, seed=9, size=0.2):

@@ -29,6 +29,7 @@ from reason_env.agents.policy.lora import adapter_off, add_lora, merged_state
 from reason_env.agents.policy.weights_hash import weights_hash
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, ModelError
+from tests.agents.engines.test_lora import noisy
 
 SIZES = {
     "vocab_size": 264,
@@ -60,14 +61,7 @@ CONTEXTS = [
 
 
 def plain(kind="llama"):
-    generator = torch.Generator().manual_seed(8)
-    with torch.random.fork_rng():
-        model = KINDS[kind]().eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            noise = torch.randn(weight.shape, generator=generator)
-            weight.copy_(0.3 * noise if weight.ndim > 1 else weight + 0.3 * noise)
-    return model
+    return noisy(KINDS[kind])
 
 
 def adapted(kind="llama", config=LORA, *, is_trained=True):

@@ -36,7 +36,7 @@ def small(**changes):
 
 def run_to_end(config, path, **options):
     session = build_session(config)
-    with RunDir.create(path, config, command=["test"]) as run:
+    with RunDir.create(path, session.config, command=["test"]) as run:
         return session, train(session, run, **options)
 
 
@@ -106,7 +106,7 @@ def test_a_run_in_mixed_precision_samples_learns_and_resumes_to_the_same_bits(tm
     assert whole.policy.precision == engine.precision == "bf16-mixed"
     assert engine.path == "fused"
     # Sampler and trainer round the same products.
-    assert 0 <= rows[1]["rollout/mismatch_mean"] < 2e-3
+    assert rows[1]["rollout/mismatch_mean"] < 1e-4
     assert rows[1]["update/num_updates"] == 2
 
 

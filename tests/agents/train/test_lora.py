@@ -16,14 +16,13 @@ from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.policy import LanguageModelPolicy, LoraConfig
 from reason_env.agents.runs import (
     CheckpointConfig,
-    RunDir,
     config_json,
-    latest_checkpoint,
     model_directory,
 )
-from reason_env.agents.train import TrainConfig, build_session, estimate, read_record, train
+from reason_env.agents.train import TrainConfig, build_session, estimate, read_record
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ModelError
+from tests.agents.train.test_loop import KilledError, kill_at, resumed, run_to_end, weights
 
 LORA = LoraConfig(rank=4, alpha=8)
 
@@ -42,36 +41,6 @@ def small(**changes):
         "lora": LORA,
     }
     return TrainConfig(**(arguments | changes))
-
-
-def run_to_end(config, path, **options):
-    session = build_session(config)
-    with RunDir.create(path, session.config, command=["test"]) as run:
-        return session, train(session, run, **options)
-
-
-def resumed(path, **options):
-    with RunDir.open(path) as run:
-        checkpoint = latest_checkpoint(run)
-        session = build_session(run.config(TrainConfig), checkpoint=checkpoint)
-        run.resume(None if checkpoint is None else session.iteration)
-        return session, train(session, run, **options)
-
-
-class KilledError(Exception):
-    pass
-
-
-def kill_at(iteration):
-    def on_row(row):
-        if row["iteration"] == iteration:
-            raise KilledError
-
-    return on_row
-
-
-def weights(session):
-    return {name: value.clone() for name, value in session.policy.model.state_dict().items()}
 
 
 def equal(one, other):
