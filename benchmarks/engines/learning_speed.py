@@ -1,6 +1,6 @@
 """Speed of learning: shared prefixes against plain passes, and the share of the machine's limit.
 
-    python -m benchmarks.engines.learning_speed [--model smollm2] [--precision bf16] [--repeats 3]
+    python -m benchmarks.engines.learning_speed [--model smollm2] [--precision bf16-mixed]
 
 One update's forward and backward pass, in micro-batches of 4,096 tokens, over groups of 8 responses
 after one prompt; two methods take turns in one process on one thread:
@@ -16,12 +16,11 @@ the process used, so that other programs disturb less. `small` is a Qwen3 of 0.7
 import argparse
 import statistics
 import time
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 
 from benchmarks.engines.sampling_speed import build_model
+from reason_env.agents.engines import PRECISIONS
 from reason_env.agents.learning import TokenBatch, make_batch
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import TrainingSample
@@ -45,11 +44,11 @@ class _Codec(ByteCodec):
         return 52
 
 
-def build_policy(model: str) -> LanguageModelPolicy:
+def build_policy(model: str, precision: str) -> LanguageModelPolicy:
     """Load the model, or build the small one."""
     if model != "small":
-        return LanguageModelPolicy.load(model)
-    return LanguageModelPolicy(build_model(), _Codec())
+        return LanguageModelPolicy.load(model, precision=precision)
+    return LanguageModelPolicy(build_model(), _Codec(), precision=precision)
 
 
 def batch_of(setting: str, vocab_size: int) -> TokenBatch:
@@ -78,26 +77,25 @@ def batch_of(setting: str, vocab_size: int) -> TokenBatch:
     return make_batch(samples, pad_id=0)
 
 
-def update(policy: LanguageModelPolicy, batch: TokenBatch, *, is_shared: bool, bf16: bool) -> None:
+def update(policy: LanguageModelPolicy, batch: TokenBatch, *, is_shared: bool) -> None:
     """Accumulate the gradient of the mean log-probability and the entropy's value."""
     split = batch.split_prefixes if is_shared else batch.split_rows
     for rows in split(MICRO_BATCH_TOKENS):
         part = batch.select(rows)
-        with _computing(bf16):
-            log_probs, _ = policy.token_log_probs(
-                part.token_ids_BT,
-                part.attention_mask_BT,
-                action_mask_BT=part.action_mask_BT,
-                with_entropy=True,
-            )
+        log_probs, _ = policy.token_log_probs(
+            part.token_ids_BT,
+            part.attention_mask_BT,
+            action_mask_BT=part.action_mask_BT,
+            with_entropy=True,
+        )
         (log_probs * part.action_mask_BT).sum().backward()
     policy.model.zero_grad(set_to_none=True)
 
 
-def limit(policy: LanguageModelPolicy, *, bf16: bool) -> float:
+def limit(policy: LanguageModelPolicy) -> float:
     """Measure FLOP a second of the model's largest product in a layer, forward and backward."""
     config = policy.model.config
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    dtype = torch.float32 if policy.precision == "float32" else torch.bfloat16
     rows = torch.randn(MICRO_BATCH_TOKENS // 2, config.hidden_size, dtype=dtype)
     weight = torch.randn(config.intermediate_size, config.hidden_size, dtype=dtype)
     rates: list[float] = []
@@ -112,9 +110,9 @@ def limit(policy: LanguageModelPolicy, *, bf16: bool) -> float:
     return max(rates)
 
 
-def run(setting: str, *, model: str, bf16: bool, repeats: int) -> dict[str, float]:
+def run(setting: str, *, model: str, precision: str, repeats: int) -> dict[str, float]:
     """Measure both methods in turn; return medians."""
-    policies = {"shared": build_policy(model), "plain": build_policy(model)}
+    policies = {name: build_policy(model, precision) for name in ("shared", "plain")}
     policies["plain"].forget_structure()
     batch = batch_of(setting, policies["shared"].codec.vocab_size)
     seconds: dict[str, list[float]] = {name: [] for name in policies}
@@ -122,10 +120,10 @@ def run(setting: str, *, model: str, bf16: bool, repeats: int) -> dict[str, floa
     for repeat in range(-1, repeats):
         for name, policy in policies.items():
             began = time.process_time()
-            update(policy, batch, is_shared=name == "shared", bf16=bf16)
+            update(policy, batch, is_shared=name == "shared")
             if repeat >= 0:
                 seconds[name].append(time.process_time() - began)
-        rates.append(limit(policies["shared"], bf16=bf16))
+        rates.append(limit(policies["shared"]))
     distinct, rows = batch.num_distinct_tokens(), int(batch.attention_mask_BT.sum())
     parameters = sum(weight.numel() for weight in policies["shared"].model.parameters())
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -141,21 +139,17 @@ def run(setting: str, *, model: str, bf16: bool, repeats: int) -> dict[str, floa
     }
 
 
-def _computing(bf16: bool) -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
-
-
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="small", help="small, smollm2, or a model directory")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bf16"))
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
     kind = "small" if args.model == "small" else "smollm2"
     for setting in (name for name in SETTINGS if name.startswith(kind)):
-        found = run(setting, model=args.model, bf16=args.precision == "bf16", repeats=args.repeats)
+        found = run(setting, model=args.model, precision=args.precision, repeats=args.repeats)
         print(f"{setting}, {args.precision}: ", end="")
         print(", ".join(f"{name} {value:,.4g}" for name, value in found.items()))
 
