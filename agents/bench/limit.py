@@ -2,7 +2,8 @@
 
 A token that is sampled costs at least one product with the weight of every linear layer, 2 FLOP a
 weight. A token that is trained on costs three (forward, and two backward), 6 FLOP a weight; a
-frozen weight, as under an adapter, needs no gradient of its own: 4. Attention, norms, draws and the optimizer come on top, so no engine and no learner reaches it.
+frozen weight, as under an adapter, needs no gradient of its own: 4. Attention, norms, draws and the
+optimizer come on top, so no engine and no learner reaches it.
 """
 
 # torch leaves modules and products partly untyped.
