@@ -81,8 +81,9 @@ def explanation_rows(subject: Subject, groups: Sequence[Group], seed: int) -> li
             for state in states
         ],
     }
-    likely = {name: chain_log_probs(subject, states, own) for name, own in chains.items()}
-    answered = {name: answer_log_probs(subject, states, own) for name, own in chains.items()}
+    scored = {name: chain_log_probs(subject, states, own) for name, own in chains.items()}
+    likely = {name: own for name, (own, _) in scored.items()}
+    answered = {name: own for name, (_, own) in scored.items()}
     rule = ExplanationRule(filter_answers=True, betrayals=ExPOConfig().betrayals, max_tokens=None)
     return [
         ExplanationRow(
@@ -184,31 +185,27 @@ def chain_of(state: ReasonState) -> ReasonState:
 
 def chain_log_probs(
     subject: Subject, states: Sequence[ReasonState], chains: Sequence[ReasonState | None]
-) -> list[float | None]:
-    """Score chains under their problems' prompts, nats a token; None for an empty or no chain."""
-    found = _score(
-        subject,
-        [
-            (subject.prompt_ids(state), () if chain is None else chain.response)
-            for state, chain in zip(states, chains, strict=True)
-        ],
-    )
-    return [float(np.mean(scores)) if scores else None for scores in found]
+) -> tuple[list[float | None], list[float | None]]:
+    """Score chains under their problems' prompts, and the reference answer announced after each.
 
+    Both in one call, so that a chain goes through the model once.
 
-def answer_log_probs(
-    subject: Subject, states: Sequence[ReasonState], chains: Sequence[ReasonState | None]
-) -> list[float | None]:
-    """Score the reference answer, announced after each chain, in nats; None for no chain."""
+    Returns:
+        The chains in nats a token, None for an empty or no chain; the answers in nats, None for no
+        chain.
+    """
     words = announcement(subject.session.config.env)
     pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     for state, chain in zip(states, chains, strict=True):
-        if chain is None:
-            pairs.append((subject.prompt_ids(state), ()))
-            continue
-        announced, answer = announced_answer(chain, words)
-        pairs.append((subject.prompt_ids(state) + announced, answer))
-    return [float(sum(scores)) if scores else None for scores in _score(subject, pairs)]
+        prompt = subject.prompt_ids(state)
+        announced, answer = ((), ()) if chain is None else announced_answer(chain, words)
+        pairs.append((prompt, () if chain is None else chain.response))
+        pairs.append((prompt + announced, answer))
+    found = _score(subject, pairs)
+    return (
+        [float(np.mean(scores)) if scores else None for scores in found[::2]],
+        [float(sum(scores)) if scores else None for scores in found[1::2]],
+    )
 
 
 def announcement(env: EnvConfig) -> str:

@@ -15,7 +15,6 @@ from reason_env.agents.probe.explanations import (
     ExplanationRow,
     announced_answer,
     announcement,
-    answer_log_probs,
     chain_log_probs,
     chain_of,
     explanation_findings,
@@ -102,8 +101,7 @@ def test_chains_and_answers_are_scored_under_the_prompt_without_guidance(subject
     chains = [chain_of(item.final_state) for item in items]
     chains[1] = None
     chains[2] = states[2]  # empty
-    likely = chain_log_probs(subject, states, chains)
-    answered = answer_log_probs(subject, states, chains)
+    likely, answered = chain_log_probs(subject, states, chains)
     prompt = subject.prompt_ids(states[0])
     expected = by_hand(subject, prompt, chains[0].response)
     assert likely[0] == pytest.approx(np.mean(expected), abs=1e-4)
@@ -123,8 +121,8 @@ def test_explanations_are_scored_beside_the_problem_s_own_chain_and_reference(su
     ]
     states = [group.trajectories[0].start.state for group in groups]
     own = [chain_of(group.trajectories[0].final_state) for group in groups]
-    assert [row.ordinary for row in rows] == chain_log_probs(subject, states, own)
-    assert [row.answer_after_ordinary for row in rows] == answer_log_probs(subject, states, own)
+    found = [(row.ordinary, row.answer_after_ordinary) for row in rows]
+    assert found == list(zip(*chain_log_probs(subject, states, own), strict=True))
     text = "".join(f"{step}\n" for step in states[0].problem.solution)
     prompt = subject.prompt_ids(states[0])
     expected = by_hand(subject, prompt, CODEC.encode(text))
