@@ -3,7 +3,7 @@
 import pytest
 
 from reason_env.verdict import Outcome
-from reason_env.verify import grade
+from reason_env.verify import grade, is_gradable
 
 CORRECT = [
     ("1000", "1,000"),
@@ -23,6 +23,10 @@ CORRECT = [
     ("1234.5", "1,234.5"),
     (r"1,000 \text{ cm}", "1000 cm"),
     ("135,000", r"135,000 \mathrm{~cm}"),
+    ("0.111", "0,111"),
+    ("0,1110", "0,111"),
+    ("-0,111", "$-0.111$"),
+    ("000,111", "000,111"),
 ]
 INCORRECT = [
     ("0.1", "0,1"),
@@ -52,7 +56,19 @@ INCORRECT = [
     ("1000", "1,0"),
     ("1.234", "1,234"),
     ("115, 0", "115,000"),
+    ("-0,111", "0,111"),
+    ("0,111", "-0,111"),
+    ("111", "0,111"),
+    ("111, 0", "0,111"),
+    ("0,111", "111"),
 ]
+
+
+@pytest.mark.parametrize(
+    "reference", [r"\operatorname{floor}(12.3, 123.4)", r"\frac{1,2}", "2,,^3"]
+)
+def test_a_reference_with_a_comma_that_does_not_read_is_not_gradable(reference: str) -> None:
+    assert not is_gradable(reference)
 
 
 @pytest.mark.parametrize(("response", "reference"), CORRECT)

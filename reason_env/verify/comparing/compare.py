@@ -63,8 +63,6 @@ def compare(  # noqa: PLR0911 - one tier per line
         return Outcome.CORRECT, "exact numbers"
     if left is not None and right is not None and not _may_differ_in_form(response, gold):
         return Outcome.INCORRECT, "exact numbers"
-    if "," in gold and "".join(response.split()) == "".join(gold.split()):
-        return Outcome.CORRECT, "the same text"
     return _as_text(response, gold, options) or _as_trees(response, gold, options)
 
 
@@ -128,6 +126,8 @@ def _as_trees(response: str, gold: str, options: GradeOptions) -> Decision | Non
     right = read(gold, is_reference=True)
     if right is None:
         return _unread_reference(response, gold)
+    if "," in gold and _same_signs(response, gold):
+        return Outcome.CORRECT, "the same text"
     left = read(response)
     if left is None:
         return Outcome.INCORRECT, "not readable as an answer"
@@ -158,7 +158,12 @@ _CONDITION = re.compile(r"\b(?:if|when|whenever|where|for)\b[\s}$]*(.+)$", re.DO
 
 
 def _unread_reference(response: str, gold: str) -> Decision | None:
-    same = "".join(response.split()) == "".join(gold.split())
+    same = _same_signs(response, gold)
     if (same and (is_text(gold) or is_unknown(gold))) or same_phrase(response, gold):
         return Outcome.CORRECT, "the same text"
     return None if is_unknown(gold) else (Outcome.INCORRECT, "other words")
+
+
+def _same_signs(response: str, gold: str) -> bool:
+    """Decide whether two texts differ in their spaces alone."""
+    return "".join(response.split()) == "".join(gold.split())

@@ -19,7 +19,6 @@ _COMMA = re.compile(
     r"[+-]?(?:[0-9]{1,4000}(?:,[0-9]{2,4000}|\{,\}[0-9]{1,4000})|0,[0-9]{1,4000})", re.ASCII
 )
 _LONG_COMMA = re.compile(r"[+-]?0,[0-9]{3,4000}", re.ASCII)
-"""A decimal comma also in a reference: 0,111 groups no thousands, and lists no 0 and 111."""
 _SLASH = re.compile(r"([+-]?)([0-9]{1,4000}) ?/ ?([0-9]{1,4000})", re.ASCII)
 _FRAC = re.compile(
     r"([+-]?) ?([0-9]{1,4000})? ?\\[dtc]?frac ?"
@@ -51,14 +50,26 @@ def read_number(text: str, *, is_reference: bool = False) -> Fraction | None:
     bare = trimmed(text)
     if _INTEGER.fullmatch(bare):
         return Fraction(int(bare))
-    is_list = "," in bare and not _grouped(_without_percent(bare))
-    if is_reference and is_list and not _LONG_COMMA.fullmatch(bare):
-        return None
+    if is_reference and "," in bare:
+        is_one = _grouped(_without_percent(bare)) or has_decimal_comma(bare)
+        if not is_one:
+            return None
     if bare[:1].isalpha() or bare[:2] in ("\\t", "\\m"):
         return number_in_words(bare)
     percent = _PERCENT.search(bare)
     value = _unsigned(bare[: percent.start()] if percent else bare)
     return value / 100 if percent and value is not None else value
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Decide whether a number has a decimal comma in a reference too.
+
+    The comma of "0,111" groups no thousands, and 0 and 111 are no list.
+
+    >>> has_decimal_comma("0,111"), has_decimal_comma("0,1"), has_decimal_comma("1,111")
+    (True, False, False)
+    """
+    return bool(_LONG_COMMA.fullmatch(trimmed(text)))
 
 
 def trimmed(text: str) -> str:
@@ -87,7 +98,7 @@ def _canonical_digits(text: str) -> str | None:
     digits = text.removeprefix("-").removeprefix("+") if text[:2] != "-+" else ""
     if "," in digits:
         groups = digits.split(",")
-        if not 1 <= len(groups[0]) <= 3 or any(len(group) != 3 for group in groups[1:]):
+        if digits[0] == "0" or not 1 <= len(groups[0]) <= 3 or any(len(g) != 3 for g in groups[1:]):
             return None
         digits = "".join(groups)
     if not (digits.isascii() and digits.isdigit()):

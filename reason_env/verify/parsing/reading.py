@@ -11,6 +11,7 @@ import functools
 import re
 
 from reason_env.verify.parsing.grammar import parse_answer
+from reason_env.verify.parsing.literals import has_decimal_comma
 from reason_env.verify.parsing.normalizing import UnknownCommandError, UnreadableError
 from reason_env.verify.parsing.sentences import SEGMENT, WORD, after_copula, is_prose
 from reason_env.verify.parsing.units import is_unit
@@ -70,6 +71,8 @@ def inner_text(text: str) -> str:
 
 
 def _candidates(text: str, is_reference: bool) -> list[str]:
+    if is_reference and has_decimal_comma(text):
+        return [text.replace(",", ".")]
     if len(sentences := _SENTENCES.split(text)) > 1:
         sign = "answer" if is_reference else "final answer"
         text = next((s for s in reversed(sentences) if sign in s.lower()), text)
