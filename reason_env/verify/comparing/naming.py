@@ -12,7 +12,7 @@ from reason_env.verify.comparing.forms import is_numeral
 from reason_env.verify.comparing.identity import number_value, same_value
 from reason_env.verify.comparing.regions import MINUS_INFINITY
 from reason_env.verify.comparing.sets import is_name
-from reason_env.verify.tree import INFINITY, Node, symbols
+from reason_env.verify.tree import EMPTY_SET, INFINITY, Node, symbols
 
 MAX_ITEMS = 1500
 MAX_SIGNS = 6
@@ -83,13 +83,15 @@ def _is_near(value: Node, comment: Node) -> bool:
 def labelled_number(node: Node) -> Node | None:
     r"""Take the number of `m + n = 293` or `a + b = 12 + 25 = 37`; None for other equations.
 
-    The first side must be an expression of letters without numbers, except exponents: `2x = 10` is
-    an equation to solve.
+    The first side must be an expression of letters without numbers, except exponents: `2x = 10` and
+    `-x = 3` are equations to solve.
     """
     if node.op != "rel" or set(str(node.value).split(",")) != {"="}:
         return None
     label, *rest = node.args
-    if not symbols(label) or _has_number(label) or any(symbols(side) for side in rest):
+    if not symbols(label) or label.op == "neg" or _has_number(label):
+        return None
+    if any(symbols(side) for side in rest):
         return None
     return rest[-1] if all(same_value(side, rest[-1]) for side in rest) else None
 
@@ -126,7 +128,7 @@ def items(node: Node) -> list[Node]:
     Raises:
         WorkBudgetError: There are more than `MAX_ITEMS`.
     """
-    parts = node.args if node.op in ("list", "set") else (node,)
+    parts = _with_left_side(node.args) if node.op in ("list", "set") else (node,)
     flat: list[Node] = []
     for part in parts:
         nested = items(part) if part.op in ("list", "set") else list(_expanded(part))
@@ -134,6 +136,20 @@ def items(node: Node) -> list[Node]:
         if len(flat) > MAX_ITEMS:
             raise WorkBudgetError
     return flat
+
+
+def _with_left_side(parts: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Complete the equations of a list: `-x = 0, 1` states `-x = 0` and `-x = 1`.
+
+    A left side that is a name stays with its item: `x = 0, 1` are two values.
+    """
+    first, *others = parts or (EMPTY_SET,)
+    if first.op != "rel" or first.value != "=" or any(part.op == "rel" for part in others):
+        return parts
+    left = first.args[0]
+    if not symbols(left) or not (left.op == "neg" or _has_number(left)):
+        return parts
+    return (first, *(Node("rel", (left, part), "=") for part in others))
 
 
 def in_order_of_names(found: list[Node], gold: list[Node]) -> list[Node] | None:
