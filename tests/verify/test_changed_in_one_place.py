@@ -28,6 +28,9 @@ INCORRECT = [
     # a power inside a rounding, a sum from another index, another first digit after the comma
     (r"\lfloor n^27/4 \rfloor", r"\lfloor n^2/4 \rfloor"),
     (r"\sum_{k=2}^n \binom{n}{k} x^k", r"\sum_{k=1}^n \binom{n}{k} x^k"),
+    # a percent sign after a power is a percentage of the power, not of its exponent
+    (r"-4^{0} + 5^{0}\%", "-4^{0} + 5^{0}"),
+    (r"3^{0}\%", "1"),
 ]
 CORRECT = [
     ("f(2) < f(1) < f(4)", "f(2) < f(1) < f(4)"),
@@ -39,6 +42,8 @@ CORRECT = [
     (r"x=2 \text{ if } 0<a", "$x=2$ if $a>0$"),
     (r"\sum_{j=1}^n \binom{n}{j} x^j", r"\sum_{k=1}^n \binom{n}{k} x^k"),
     (r"(1+x)^n-1", r"\sum_{k=1}^n \binom{n}{k} x^k"),
+    (r"10^{3}\%", r"5^1 + 5"),
+    (r"4^{50\%}", "2"),
 ]
 
 

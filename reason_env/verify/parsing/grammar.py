@@ -462,6 +462,10 @@ def _parse_exponent(base: Node, cursor: Cursor) -> Node:
     cursor.enter()
     exponent = _parse_signed_power(cursor)
     cursor.leave()
+    if exponent.op == "percent" and cursor.tokens[cursor.position - 1] in ("\\%", "%"):
+        # The sign after `10^{2}` is a percentage of the power.
+        cursor.position -= 1
+        exponent = exponent.args[0]
     return Node("pow", (base, exponent))
 
 
