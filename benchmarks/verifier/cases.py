@@ -1,11 +1,10 @@
 r"""Scores the verifier on public test suites with audited labels, on GSM8K and on swapped pairs.
 
-Claim: accuracy >= 0.975 on math_verify_0.9.0 (one of its rows reads the comma of a reference as a
-decimal comma, which public reports refute), 1.0 on hendrycks and nemo_skills, >= 0.85 on
+Claim: accuracy >= 0.98 on math_verify_0.9.0, 1.0 on hendrycks and nemo_skills, >= 0.85 on
 sympy_parse_latex; recall >= 0.80 on half of HardVerify, with at most one false positive; every
 GSM8K reference is correct for itself. Each suite is scored twice: with the default options, and
 with those of its own grader (an optional percent sign, a precision, texts without a box). Bare
-answers are put into a box.
+answers are put into a box. `AUDITED` changes the labels that other suites refute, with the reason.
 Run: python -m benchmarks.verifier.cases [all] - `all` adds attacks, rewrites and throughput.
 """
 
@@ -35,13 +34,21 @@ class Setting:
 
 
 SUITES = {
-    "math_verify_0.9.0": 0.975,
+    "math_verify_0.9.0": 0.98,
     "hendrycks_math_equivalence": 1.0,
     "nemo_skills_math_equal": 1.0,
     "sympy_parse_latex": 0.85,
     "tinyv_hardverify_math_half": 0.80,
     "latex2sympy2_bad_strings": 0.9,
 }
+AUDITED: dict[str, tuple[bool, str]] = {
+    "math_verify_0.9.0-00006": (
+        False,
+        "the reference 1,22 is a list of 1 and 22, so 1.22 is wrong; the public reports refuse 0.1 "
+        "for 0,1 and 11.13 for 11,13",
+    ),
+}
+"""Row -> its label after a second audit, which replaces the suite's, and why."""
 SETTINGS = tuple(
     Setting(suite, least, options)
     for suite, least in SUITES.items()
@@ -53,6 +60,7 @@ def run(setting: Setting) -> list[Row]:
     """Grade each labelled case; return a row for each, with its label and the verdict."""
     path = SHARED / "verifier_cases" / f"{setting.suite}.jsonl"
     cases = [json.loads(line) for line in path.read_text().splitlines()]
+    cases = [case | {"truth": AUDITED.get(case["id"], (case["truth"],))[0]} for case in cases]
     return [_graded(case, setting) for case in cases if case["truth"] is not None]
 
 
@@ -89,6 +97,7 @@ def score(rows: list[Row]) -> dict[str, float]:
         "accuracy": right / len(rows),
         "recall": sum(row["found"] for row in positives) / max(1, len(positives)),
         "false positives": sum(row["found"] and not row["truth"] for row in rows),
+        "audited labels": sum(row["id"] in AUDITED for row in rows),
     }
 
 
@@ -148,6 +157,8 @@ def main() -> None:
         for row in rows:
             if row["truth"] != row["found"] and setting.options == "suite":
                 print("   ", row)
+    for name, (label, reason) in AUDITED.items():
+        print(f"{name} is labelled {label}: {reason}")
     for suite in ("tinyv_hardverify_math_half", "math_verify_0.9.0"):
         print(f"{suite} swapped:", swapped(suite))
     print("gsm8k:", gsm8k())

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import math_verify
+import sympy
 
 from benchmarks.verifier.cases import SHARED
 from reason_env.verify import grade_many, is_gradable
 from reason_env.verify.comparing import reference_answer
-from reason_env.verify.comparing.identity import number_value
 from reason_env.verify.parsing import read
 
 Row = dict[str, Any]
@@ -149,51 +149,128 @@ MUTATIONS: dict[str, Mutation] = {
 
 HARMLESS: dict[str, str] = {
     "zero": "leading zeros, and the sign or percent sign of zero, change no value",
-    "equal constant": "constants of the same value: 4^0 and 8^0, 10 choose 3 and 7",
-    "closed form": "a limit, derivative, integral or sum whose value does not depend on the change",
+    "other sentence": "the reference is several sentences, and the one with the answer is the same",
+    "steps": "the value of a chain of equalities is its last side, which is the same",
+    "same value": "SymPy, which takes no part in the verdict, finds the same value on every side",
+    "constant absorbed": "a constant of integration absorbs the number that was added to it",
     "symmetric": "arguments of max, min, gcd in another order; signs that plus-or-minus covers",
-    "constant absorbed": "a constant of integration absorbs the number",
-    "other sentence": "the reference is several sentences, and the change is outside its answer",
-    "steps": "the value of a chain of equalities is its last side",
     "condition": "the change is in a condition that has no relation to compare",
-    "repeated item": "an item of a list occurs twice",
-    "name": "another letter in the name of a function's argument",
-    "layout": "the change moves a command for layout",
-    "no mathematics": "the reference is a damaged row (tabs, unknown commands)",
+    "repeated item": "the item 1 was added to a list of circled numbers that has it",
+    "name": "another letter in `f(x) =` or under a sum, where no value has either letter",
+    "layout": "the change moves a command for layout, or a plus sign before a number",
+    "differential": "an integral without limits lost its differential",
+    "no power": "a caret without a power leaves its base, and so does a power of 1",
 }
 """Why an accepted mutant is no wrong answer: class -> argument."""
-_ZEROS = re.compile(r"(?<![0-9.])0+(?=[0-9])|(?<=0)\$?\\%|[-+](?=0(?![0-9.]))|\$|^-(?=.*=0)")
-_CLOSED = re.compile(r"\\(?:lim|sum|prod|int)|\\frac\{d\b")
-_CONSTANT = re.compile(r"\+ ?C(?![a-z])")
-_SYMMETRIC = re.compile(r"\\(?:max|min|gcd)\(|\\pm|\\infty")
-_ARGUMENT = re.compile(r"(?<=\()\w(?=\))")
+_LONE_ZERO = r"(?<![0-9.])0(?![0-9.!^]|\}?\^|,[0-9]{3})"
+_ZERO_MATRIX = r"\\begin\{[a-z]*matrix\}(?:[0& ]|\\\\)*\\end"
+_ZEROS = re.compile(rf"(?<![0-9.,])0+(?=[0-9])|[-+](?={_LONE_ZERO}|{_ZERO_MATRIX})|\$")
+_PERCENT_OF_ZERO = re.compile(rf"({_LONE_ZERO})\$?\\%")
+_ANNOUNCED = re.compile(r"answer is [^.]*")
+_NAME = re.compile(r"(?<![A-Za-z\\])([A-Za-z]\()([a-z])(?=\) ?=)|(\\(?:sum|prod)_\{)([a-z])(?==)")
+_PAIR = re.compile(r"\\(max|min|gcd)\(([^(),]+),([^(),]+)\)")
+_MINUS_PLUS_MINUS = re.compile(r"^(\$?)-(?=(?:[a-z] ?= ?)?\\pm)")
+_MOVED = re.compile(r"\\[,;]|\s|(?<=[\[(,])\+")
 
 
-def harmless(answer: str, mutant: str) -> str:
-    """Name the class of `HARMLESS` of an accepted mutant; an empty string if there is none."""
-    argued = {
-        "zero": _ZEROS.sub("", answer) == _ZEROS.sub("", mutant) or "0 & 0 \\\\0 & 0" in answer,
-        "equal constant": _values(answer) == _values(mutant) != [None],
-        "closed form": bool(_CLOSED.search(answer)) or r"\binom{n}{0}" in answer,
-        "constant absorbed": bool(_CONSTANT.search(answer)),
-        "symmetric": bool(_SYMMETRIC.search(answer)),
-        "other sentence": bool(re.search(r"[.!?] +[A-Z]", answer)),
-        "steps": answer.count("=") > 1 and answer.rpartition("=")[2] == mutant.rpartition("=")[2],
-        "condition": "where" in answer and mutant.startswith(answer.partition("where")[0]),
-        "repeated item": mutant == answer + "+1" and not answer.isascii(),
-        "name": _ARGUMENT.sub("x", answer) == _ARGUMENT.sub("x", mutant),
-        "layout": sorted(answer) == sorted(mutant) and "(\\," in mutant,
-        "no mathematics": any(sign in answer for sign in ("\t", "\n", "\\zzz")),
-    }
-    return next((name for name, is_so in argued.items() if is_so), "")
+def harmless(answer: str, mutant: str) -> str:  # noqa: C901, PLR0911 - one argument per line
+    """Name the class of `HARMLESS` of an accepted mutant; an empty string if there is none.
+
+    Each argument compares the mutant with the answer; none looks at the answer alone.
+    """
+    if _same(answer, mutant, _without_zeros):
+        return "zero"
+    if _same(answer, mutant, _ANNOUNCED.findall) and _ANNOUNCED.search(answer):
+        return "other sentence"
+    if _is_other_name(answer, mutant):
+        return "name"
+    sides = answer.split("="), mutant.split("=")
+    if len(sides[0]) > 2 and sides[0][-1] == sides[1][-1] and "text" not in answer:
+        return "steps"
+    if mutant == f"{answer}+1" and re.search(r"\+ ?C$", answer):
+        return "constant absorbed"
+    if _same(answer, mutant, _unordered):
+        return "symmetric"
+    head, _, condition = answer.partition("where")
+    if condition and mutant.startswith(f"{head}where") and _reads_as_none(condition):
+        return "condition"
+    if mutant == f"{answer}+1" and "\u2460" in answer:
+        return "repeated item"
+    if _same(answer, mutant, lambda text: _MOVED.sub("", text)):
+        return "layout"
+    if re.fullmatch(re.escape(mutant) + r", d[a-z]", answer) and "\\int" in answer:
+        return "differential"
+    if _same(answer, mutant, lambda text: re.sub(r"\^\s*(?:\+1)?$", "", text)):
+        return "no power"
+    return "same value" if _same_value(answer, mutant) else ""
 
 
-def _values(text: str) -> list[float | None]:
-    """Evaluate a constant, or every side of a relation of constants, to 12 digits."""
-    tree = read(text)
-    sides = [] if tree is None else tree.args if tree.op == "rel" else [tree]
-    values = [number_value(side) for side in sides]
-    return [None] if None in values else [round(value or 0.0, 12) for value in values]
+def _same(answer: str, mutant: str, reduced: Callable[[str], object]) -> bool:
+    return reduced(answer) == reduced(mutant)
+
+
+def _without_zeros(text: str) -> str:
+    return _ZEROS.sub("", _PERCENT_OF_ZERO.sub(r"\1", text))
+
+
+def _unordered(text: str) -> str:
+    def in_order(match: re.Match[str]) -> str:
+        return f"{match[1]} of {sorted((match[2].strip(), match[3].strip()))}"
+
+    return _MINUS_PLUS_MINUS.sub(r"\1", _PAIR.sub(in_order, text))
+
+
+def _is_other_name(answer: str, mutant: str) -> bool:
+    """Decide whether only letters of `f(x) =` or under a sum differ, which no value holds."""
+    rest = _NAME.sub(r"\1\3", answer)
+    names = {match[2] or match[4] for text in (answer, mutant) for match in _NAME.finditer(text)}
+    held = set(re.findall(r"(?<![A-Za-z\\])[a-z](?![A-Za-z])", rest))
+    return rest == _NAME.sub(r"\1\3", mutant) and not names & held
+
+
+def _reads_as_none(condition: str) -> bool:
+    return read(condition.strip(" ${}.")) is None
+
+
+def _same_value(answer: str, mutant: str) -> bool:
+    """Decide by SymPy whether the sides of two relations, or two expressions, are equal."""
+    sides = [re.split(r"([<>=])", text) for text in (answer, mutant)]
+    if len(sides[0]) != len(sides[1]):
+        return False
+    return all(
+        mine == theirs or _is_difference_zero(mine, theirs)
+        for mine, theirs in zip(*sides, strict=True)
+    )
+
+
+def _is_difference_zero(left: str, right: str) -> bool:
+    values = [_sympy_value(text) for text in (left, right)]
+    if values[0] is None or values[1] is None:
+        return False
+    return sympy.simplify(values[0].doit() - values[1].doit()) == 0
+
+
+def _sympy_value(text: str) -> Any | None:
+    """Read an expression by math-verify's parser; None if it does not read the whole text."""
+    if "gcd" in text:
+        # The parser gives 1 for the greatest common divisor of any two letters.
+        return None
+    text = text.strip().strip("$")
+    for pattern, replacement in _NOTATIONS:
+        text = pattern.sub(replacement, text)
+    latex = [math_verify.LatexExtractionConfig()]
+    found = math_verify.parse(f"${text}$", latex, parsing_timeout=2)
+    is_whole = len(found) > 1 and found[1] == text and isinstance(found[0], sympy.Expr)
+    return found[0] if is_whole else None
+
+
+_NOTATIONS = (
+    (re.compile(r"^\{(.*)\}$"), r"\1"),
+    (re.compile(r"_\{([0-9]+)\}C_([0-9])"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\^([-+])\}"), r"^{\1}}"),
+    (re.compile(r"^0,([0-9]{3,})$"), r"0.\1"),
+)
+"""Notations that the grader reads and math-verify's parser does not."""
 
 
 def mutants(text: str) -> Iterator[tuple[str, str]]:
