@@ -81,8 +81,9 @@ def _stated(text: str, options: GradeOptions, is_reference: bool) -> str | None:
     """Find the answer where the options say that it stands; "" if it stands there unreadably."""
     first = -1
     if options.boxes != "never":
-        boxes = (text.find("\\boxed"), text.find("\\fbox"))
-        first = min((at for at in boxes if at >= 0), default=-1)
+        first, other = text.find("\\boxed"), text.find("\\fbox")
+        if other >= 0:
+            first = min(first, other) if first >= 0 else other
     if first >= 0 and options.boxes == "first":
         return _boxed(text, first, is_reference) or ""
     for marker in options.markers:

@@ -26,6 +26,8 @@ def unfinished_work(node: Node) -> set[str]:
 
 
 def _kind(node: Node) -> str:  # noqa: PLR0911 - one kind per line
+    if not node.args:
+        return ""
     if node.op in _UNDONE:
         return node.op
     if node.op == "fact":
@@ -68,7 +70,8 @@ def restates(found: Node, gold: Node) -> bool:
     constant (log_2 8 for 3), unless the reference is a decimal that rounds its value (6.283 for
     2 pi). So is a ratio of equal numbers (1:1 for 1).
     """
-    if unfinished_work(found) - unfinished_work(gold):
+    work = unfinished_work(found)
+    if work and work - unfinished_work(gold):
         return True
     if is_numeral(gold) and has_op(found, "sym"):
         return True

@@ -14,6 +14,7 @@ from reason_env.verify.comparing.points import ORIGIN, Point, integer_names, poi
 from reason_env.verify.tree import (
     DIGITS,
     DOUBLES,
+    Field,
     Node,
     UndefinedError,
     has_op,
@@ -237,16 +238,22 @@ def _agrees(left: Node, right: Node, point: Point) -> bool:
     scale: Any = 0
     for digits in (DIGITS, _MANY_DIGITS):
         field = long_field(digits)
-        mine, theirs = Evaluator(field, point), Evaluator(field, point)
         try:
-            a, b = mine.value(left), theirs.value(right)
+            a, b = (Evaluator(field, point, keeps_largest=False).value(n) for n in (left, right))
         except UndefinedError:
             return False
         gap, scale = abs(a - b), max(abs(a), abs(b))
-        size = max(mine.largest, theirs.largest)
         if gap <= _LONG_TOLERANCE * scale:
             return True
+        size = max(_largest(node, field, point) for node in (left, right))
         if gap > size * abs(field.make(10)) ** (15 - digits):
             return False
     # A rounding error has about the last digit's size; a value far below that is not one.
     return bool(scale > size * abs(long_field(_MANY_DIGITS).make(10)) ** (-15 - _MANY_DIGITS))
+
+
+def _largest(node: Node, field: Field, point: Point) -> Any:
+    """Compute the size of the largest term of a sum; once more, because few comparisons need it."""
+    evaluator = Evaluator(field, point)
+    evaluator.value(node)
+    return evaluator.largest

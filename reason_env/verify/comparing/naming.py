@@ -12,7 +12,7 @@ from reason_env.verify.comparing.forms import is_numeral
 from reason_env.verify.comparing.identity import number_value, same_value
 from reason_env.verify.comparing.regions import MINUS_INFINITY
 from reason_env.verify.comparing.sets import is_name
-from reason_env.verify.tree import EMPTY_SET, INFINITY, Node, symbols
+from reason_env.verify.tree import EMPTY_SET, INFINITY, Node, has_op, symbols
 
 MAX_ITEMS = 1500
 MAX_SIGNS = 6
@@ -204,7 +204,7 @@ def _is_domain(node: Node) -> bool:
 
 
 def _expanded(node: Node) -> Iterator[Node]:
-    count = _signs(node)
+    count = _signs(node) if has_op(node, "pm", "mp") else 0
     if not 0 < count <= MAX_SIGNS:
         yield node
         return

@@ -8,6 +8,7 @@ arguments of functions are bounded, because the long computation could take too 
 
 import functools
 import math
+import operator
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
@@ -22,10 +23,10 @@ MAX_TERMS = 300
 """Longest sum or product that is added up."""
 _MAX_LOG = 1e12
 """Largest |exponent * log2(base)| of a power."""
-_MAX_ARGUMENT = 1e9
+_MAX_ARGUMENT = 10**9
 """Largest argument of a function that oscillates or grows."""
 _ROUNDED = frozenset(("floor", "ceil", "mod"))
-_MAX_ROUNDED = 1e15
+_MAX_ROUNDED = 10**15
 _TAME = frozenset(("ln", "abs", "sqrt", "max", "min", "Re", "Im"))
 """Functions whose argument may be of any size."""
 
@@ -33,12 +34,14 @@ _TAME = frozenset(("ln", "abs", "sqrt", "max", "min", "Re", "Im"))
 class Evaluator:
     """Evaluates trees at one point, which gives each variable a value."""
 
-    def __init__(self, field: Field, point: Point) -> None:
-        """Set the field and the point."""
+    def __init__(self, field: Field, point: Point, *, keeps_largest: bool = True) -> None:
+        """Set the field and the point; without `keeps_largest`, `largest` stays 0."""
         self.field = field
         self.point = point
         self.largest: Any = 0.0
         """The largest term of a sum so far: the size against which rounding errors count."""
+        self._keeps_largest = keeps_largest
+        self._values: dict[str, Any] = {}
         self._bound: dict[str, Any] = {}
 
     def value(self, node: Node) -> Any:
@@ -62,21 +65,29 @@ class Evaluator:
             if node.value not in self.field.constants:
                 raise UndefinedError("infinity")
             return self.field.constants[str(node.value)]
+        if op in _ARITHMETIC:
+            values = [self._value(part) for part in node.args]
+            if op == "add":
+                self._keep(values)
+            return _ARITHMETIC[op](values)
         if op in ("sum", "prod") and (value := self._series(node)) is not None:
             return value
         if is_opaque(node):
             return self.field.make(self._opaque(node))
         if op == "pow":
             return self._power(node)
-        values = [self._value(part) for part in node.args]
-        if op == "add":
+        return self._applied(op, [self._value(part) for part in node.args], str(node.value))
+
+    def _keep(self, values: list[Any]) -> None:
+        if self._keeps_largest:
             self.largest = max(self.largest, *map(abs, values))
-        return self._applied(op, values, str(node.value))
 
     def _variable(self, name: str) -> Any:
         if name in self._bound:
             return self._bound[name]
-        return self.field.make(self.point.value(name))
+        if name not in self._values:
+            self._values[name] = self.field.make(self.point.value(name))
+        return self._values[name]
 
     def _series(self, node: Node) -> Any:
         """Add up a sum, or multiply a product, of at most `MAX_TERMS` terms; None for others."""
@@ -91,9 +102,9 @@ class Evaluator:
             terms.append(self._value(node.args[0]))
         self._bound.pop(name, None)
         if node.op == "sum":
-            self.largest = max([self.largest, *(abs(term) for term in terms)])
+            self._keep([0.0, *terms])
             return _total([self.field.make(0.0), *terms])
-        return functools.reduce(lambda a, b: a * b, terms, self.field.make(1.0))
+        return functools.reduce(operator.mul, terms, self.field.make(1.0))
 
     def _limits(self, node: Node) -> tuple[int, int] | None:
         if any(part.op in ("set", "rel") or part.value == "inf" for part in node.args[1:]):
@@ -119,7 +130,7 @@ class Evaluator:
             most = _MAX_ROUNDED if name in _ROUNDED else _MAX_ARGUMENT
             if name not in _TAME and any(abs(value) > most for value in values):
                 raise UndefinedError("an argument too large")
-            self.largest = max(self.largest, 1.0, *map(abs, values))
+            self._keep([1.0, *values])
             return self.field.functions[name](*values)
         if op == "root":
             return self._root(values[0], values[1])
@@ -129,9 +140,7 @@ class Evaluator:
             return self.field.gamma(values[0] + 1)
         if op == "degree":
             return values[0] * self.field.constants["pi"] / 180
-        if op not in _ARITHMETIC:
-            raise UndefinedError(op)
-        return _ARITHMETIC[op](values)
+        raise UndefinedError(op)
 
     def _binomial(self, top: Any, low: Any) -> Any:
         gamma = self.field.gamma
@@ -142,8 +151,11 @@ class Evaluator:
 
     def _power(self, node: Node) -> Any:
         base, exponent = self._value(node.args[0]), rational(node.args[1])
-        power = self._value(node.args[1]) if exponent is None else exponent
-        if base != 0 and abs(power) * max(1.0, abs(self.field.log2(base))) > _MAX_LOG:
+        if exponent is None:
+            power = self._value(node.args[1])
+        else:
+            power = exponent.numerator if exponent.denominator == 1 else exponent
+        if base and abs(power) * max(1.0, abs(self.field.log2(base))) > _MAX_LOG:
             raise UndefinedError("a power too large")
         if exponent is None:
             whole = _whole(power)
@@ -196,13 +208,13 @@ def _integer_binomial(top: int, low: int) -> int:
 
 
 def _total(values: list[Any]) -> Any:
-    return functools.reduce(lambda a, b: a + b, values)
+    return functools.reduce(operator.add, values)
 
 
 _ARITHMETIC: dict[str, Callable[[list[Any]], Any]] = {
     "add": _total,
     "mixed": _total,
-    "mul": lambda values: functools.reduce(lambda a, b: a * b, values),
+    "mul": lambda values: functools.reduce(operator.mul, values),
     "div": lambda values: values[0] / values[1],
     "ratio": lambda values: values[0] / values[1],
     "neg": lambda values: -values[0],

@@ -4,11 +4,12 @@ from reason_env.verify.comparing.identity import same_value
 from reason_env.verify.tree import Node, number, rational, substitute, symbols
 
 _UNITS = ("\\uniti", "\\unitj", "\\unitk")
+_UNIT_NAMES = frozenset(_UNITS)
 
 
 def is_vector(node: Node) -> bool:
     """Decide whether an expression has unit vectors."""
-    return bool(symbols(node) & set(_UNITS))
+    return not _UNIT_NAMES.isdisjoint(symbols(node))
 
 
 def components(node: Node, count: int) -> Node | None:

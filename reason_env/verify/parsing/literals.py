@@ -28,6 +28,7 @@ _FRAC = re.compile(
 _MIXED = re.compile(r"([+-]?)([0-9]{1,4000}) ([0-9]{1,4000})/([0-9]{1,4000})", re.ASCII)
 _PERCENT = re.compile(r"\s*(?:\\?%|percent)$")
 _CURRENCY_SIGNS = "\u20ac\u00a3\u00a5\u20b9"
+_CURRENCY = re.compile(f"[${_CURRENCY_SIGNS}]")
 _CURRENCIES = {"\\euro": "\u20ac", "\\pounds": "\u00a3", "\\yen": "\u00a5"}
 _SMALL_WORDS = {word: value for value, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -81,6 +82,8 @@ def trimmed(text: str) -> str:
     bare = text.strip(" \t\n\r$")
     if bare[-1:] == "." and bare[-2:-1].isdigit():
         bare = bare[:-1]
+    if not _CURRENCY.search(bare):
+        return bare.strip()
     for mark in ("\\$", "$", *_CURRENCY_SIGNS):
         bare = bare.removeprefix(mark).removesuffix(mark).strip()
     if bare[:2] in ("-$", "+$"):
@@ -140,7 +143,9 @@ def _fraction(bare: str) -> Fraction | None:
 def _quotient(sign: str, whole: str, top: str, bottom: str) -> Fraction | None:
     if int(bottom) == 0:
         return None
-    value = int(whole) + Fraction(int(top), int(bottom))
+    value = Fraction(int(top), int(bottom))
+    if whole != "0":
+        value += int(whole)
     return -value if sign == "-" else value
 
 
@@ -189,13 +194,15 @@ def same_currency(left: str, right: str) -> bool:
     >>> same_currency("\u20ac5", r"\\$5"), same_currency("5", r"\\$5")
     (False, True)
     """
-    mine, theirs = _currency(left), _currency(right)
-    return not mine or not theirs or mine == theirs
+    mine = _currency(left)
+    theirs = _currency(right) if mine else ""
+    return not theirs or mine == theirs
 
 
 def _currency(text: str) -> str:
     is_odd = "$" in text and ("\\$" in text or text.count("$") % 2)
-    if not is_odd and text.isascii() and not any(name in text for name in _CURRENCIES):
+    has_name = "\\" in text and any(name in text for name in _CURRENCIES)
+    if not is_odd and text.isascii() and not has_name:
         return ""
     for name, sign in _CURRENCIES.items():
         text = text.replace(name, sign)

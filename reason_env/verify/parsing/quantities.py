@@ -95,6 +95,8 @@ def units_agree(found: Unit, expected: Unit) -> bool:
     >>> units_agree(read_unit("units up"), read_unit("units down"))
     False
     """
+    if found.words == expected.words:
+        return True
     if found.dimension and expected.dimension:
         return found.dimension == expected.dimension
     mine, theirs = _meaning(found.words), _meaning(expected.words)

@@ -71,7 +71,7 @@ def inner_text(text: str) -> str:
 
 
 def _candidates(text: str, is_reference: bool) -> list[str]:
-    if is_reference and has_decimal_comma(text):
+    if is_reference and "," in text and has_decimal_comma(text):
         return [text.replace(",", ".")]
     if len(sentences := _SENTENCES.split(text)) > 1:
         sign = "answer" if is_reference else "final answer"

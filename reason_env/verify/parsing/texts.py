@@ -4,6 +4,7 @@ Whole words must be equal, without regard to case; `\text{}` and the parentheses
 layout. Part of a sentence does not match the sentence, or "the" would match many references.
 """
 
+import functools
 import re
 
 from reason_env.verify.parsing.words import CONDITION, FILLERS, FUNCTIONS, PROSE, WORDS
@@ -54,6 +55,7 @@ _LAST_WORD = re.compile(r".+\b(?:is|are)\s+(?:an?\s+|the\s+)?(\w+)", re.DOTALL)
 _JOINTS = re.compile(r"[,;]|\band\b|\bor\b")
 
 
+@functools.lru_cache(maxsize=64)
 def plain(text: str) -> str:
     r"""Strip the layout from a text.
 
@@ -62,7 +64,9 @@ def plain(text: str) -> str:
     """
     if "\\" in text:
         for _ in range(3):
-            text = _WRAPPER.sub(r" \1 ", text)
+            text, count = _WRAPPER.subn(r" \1 ", text)
+            if not count:
+                break
     return " ".join(_LAYOUT.sub(" ", text).split()).strip(" .")
 
 
@@ -194,8 +198,8 @@ def same_letters(left: str, right: str) -> bool:
     >>> same_letters("A, C", "AC"), same_letters("A", "AC"), same_letters("AC", "C")
     (True, False, False)
     """
-    lists = [plain(text) for text in (left, right)]
-    if not all(_LETTERS.fullmatch(text) for text in lists):
+    lists = plain(left), plain(right)
+    if not (_LETTERS.fullmatch(lists[1]) and _LETTERS.fullmatch(lists[0])):
         return False
     mine, theirs = (sorted(c for c in text if c in "ABCDEFGH") for text in lists)
     return mine == theirs

@@ -112,7 +112,8 @@ def long_field(digits: int = DIGITS) -> Field:
 
     def make(value: Any) -> Any:
         if isinstance(value, Fraction):
-            return context.mpc(context.mpf(value.numerator) / value.denominator)
+            top = context.mpf(value.numerator)
+            return context.mpc(top if value.denominator == 1 else top / value.denominator)
         return context.mpc(value)
 
     def floor(value: Any) -> Any:

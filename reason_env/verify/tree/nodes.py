@@ -70,13 +70,26 @@ def walk(node: Node) -> Iterator[Node]:
 
 def has_op(node: Node, *ops: str) -> bool:
     """Decide whether one of the operations occurs in the tree."""
-    return any(part.op in ops for part in walk(node))
+    # Written out, as in `symbols`: both run several times a comparison, and a generator costs more.
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.op in ops:
+            return True
+        stack.extend(current.args)
+    return False
 
 
 def symbols(node: Node) -> set[str]:
     """Collect the names of the free variables (names of bound ones begin with #)."""
-    names = {str(part.value) for part in walk(node) if part.op == "sym"}
-    return {name for name in names if not name.startswith("#")}
+    names: set[str] = set()
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.op == "sym" and (name := str(current.value))[:1] != "#":
+            names.add(name)
+        stack.extend(current.args)
+    return names
 
 
 def substitute(node: Node, name: str, by: Node) -> Node:
