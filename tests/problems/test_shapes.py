@@ -97,6 +97,20 @@ def test_verl_gsm8k_parquet(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     ) in told[0]
 
 
+@pytest.mark.parametrize("text", ["3*4=12", "3*4=12\n#### 12\nDone."])
+def test_verl_texts_of_another_form_than_gsm8k_are_no_solution_unless_asked_for(
+    tmp_path: Path, text: str
+) -> None:
+    rows = [
+        verl_gsm8k(0, "Tom has 3 boxes of 4 eggs. How many?", "12", text),
+        verl_gsm8k(1, "She sells 9 of 20 cakes. How many stay?", "11", "20-9=11\n#### 11"),
+    ]
+    path = parquet(tmp_path / "train.parquet", rows)
+    assert [problem.solution for problem in load(path)] == [(), ()]
+    asked = load(path, columns={"solution": "extra_info.answer"})
+    assert [problem.solution for problem in asked] == [tuple(text.split("\n")), ("20-9=11",)]
+
+
 def dapo(question: str, answer: str, index: str) -> dict[str, Any]:
     prompt = (
         "Solve the following math problem step by step. The last line of your response should be "

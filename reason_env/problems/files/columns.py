@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from reason_env.errors import ProblemError, did_you_mean, shown
 from reason_env.problems.files.chat import messages_of, user_text
+from reason_env.problems.files.gsm8k import is_gsm8k_answer
 from reason_env.problems.files.table import Table, as_list
 from reason_env.verify import PRESETS, extract_answer
 
@@ -218,7 +219,7 @@ def _is_taken(field: str, path: str, found: Mapping[str, str], table: Table) -> 
 
 def _has_solutions(path: str, table: Table) -> bool:
     read = column(path, table, "solution").read
-    return all("\n####" in str(read(row)) for row in table.rows)
+    return all(is_gsm8k_answer(read(row)) for row in table.rows)
 
 
 def _has_answers(path: str, table: Table) -> bool:

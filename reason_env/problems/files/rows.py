@@ -208,6 +208,8 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
     letters = answer_letters(table, columns["answer"])
     names = columns_of(columns)
     gsm8k = _is_gsm8k(table, answers, names.get("solution", ""), options)
+    # verl writes the whole answer of GSM8K there.
+    is_verl = names.get("solution", "").lower() == "extra_info.answer"
     questions = [question_text(columns["question"], row) for row in table.rows]
     cut, begin, end = _without_instruction(columns["question"], questions, table)
     seen: dict[str, str] = {}
@@ -223,7 +225,7 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
             values["answer"] = letters[cast("int", answers[index])]
         if gsm8k:
             values |= _gsm8k_values(values["answer"], keep_marks=options.keep_marks)
-        elif names.get("solution") == "extra_info.answer":
+        elif is_verl and is_gsm8k_answer(values["solution"]):
             steps = _gsm8k_values(values["solution"], keep_marks=options.keep_marks)
             values["solution"] = steps["solution"]
         try:
