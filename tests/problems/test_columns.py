@@ -82,6 +82,17 @@ def test_choices_follow_the_question(tmp_path: Path, choices: object, shown: str
     assert problem.question.strip() == shown
 
 
+def test_more_choices_than_letters_are_refused_and_not_cut(tmp_path: Path) -> None:
+    row = {"question": "Prime?", "choices": [str(n) for n in range(4, 15)], "answer": "B"}
+    with pytest.raises(ProblemError, match="line 1: question must hold text, got None"):
+        load(tmp_path, row)
+    row["choices"] = {"text": ["4", "7"], "label": ["1"]}
+    with pytest.raises(ProblemError, match="line 1: question must hold text, got None"):
+        load(tmp_path, row)
+    row["choices"] = [str(n) for n in range(4, 14)]
+    assert load(tmp_path, row)[0].question.endswith("\nJ) 13")
+
+
 def test_indices_of_choices_are_letters_only_if_every_answer_is_one(tmp_path: Path) -> None:
     choices = ["4", "7"]
     letters = [{"question": "q", "choices": choices, "answer": index} for index in (1, 0)]

@@ -160,6 +160,8 @@ def _piece(name: str, value: object) -> str | None:
 def choices_of(value: object) -> list[str] | None:
     """Read the choices of a question, each with its letter; None if a value is something else.
 
+    More choices than there are letters are none: a question without some of them is another one.
+
     >>> choices_of(["7", "A) 8"]), choices_of({"text": ["7", "8"], "label": ["1", "2"]})
     (['A) 7', 'B) A) 8'], ['1) 7', '2) 8'])
     >>> choices_of(["A)7", "B)8"])
@@ -177,6 +179,8 @@ def choices_of(value: object) -> list[str] | None:
     texts = [str(item).strip() for item in cast("list[object]", value)]
     if all(map(_LETTERED.match, texts)):
         return texts
+    if len(texts) > len(labels):
+        return None
     return [f"{label}) {text}" for label, text in zip(labels, texts, strict=False)]
 
 
