@@ -43,10 +43,19 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
 Every command has --help."""
 
 
+class _InFlags(logging.Formatter):
+    """Format warnings with their advice in the syntax of the command line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return in_flags(super().format(record))
+
+
 def main(arguments: Arguments | None = None) -> None:
     """Run one command; exit status 2 after a mistake of the caller, 130 after an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.WARNING, format="reason-env: %(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_InFlags("reason-env: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # It prints its warnings itself.
     logging.getLogger("huggingface_hub").propagate = False
     try:

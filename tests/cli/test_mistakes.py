@@ -1,6 +1,8 @@
 """What a wrong flag or value gets: one line that names the right one."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -138,6 +140,20 @@ def test_an_ungradable_answer_is_answered_in_flags(refused, tmp_path):
 def test_a_missing_file_is_a_missing_file_whatever_its_suffix(refused, name):
     line = refused("train", "grpo", "--problems", name)
     assert f"problem file must exist, got {name!r}; check the path" in line
+
+
+def test_the_advice_of_a_warning_is_in_flags_on_the_command_line(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"problem": "What is 1?", "final_answer": "1"}\n')
+    program = "import sys; from reason_env.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "problems", "show", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.startswith("reason-env: WARNING: reading ")
+    assert done.stderr.endswith("; name other columns with --columns FIELD COLUMN\n")
 
 
 def test_a_chat_prompt_without_a_chat_template_is_answered_in_flags():
