@@ -4,11 +4,13 @@ import gzip
 import json
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from reason_env.errors import ProblemError
+from reason_env.problems import load_problems
 from reason_env.problems.files.reader import has_split_file, load_file
 
 ROWS = [
@@ -69,6 +71,19 @@ def test_an_object_that_is_one_problem_is_one_row(tmp_path: Path) -> None:
     assert load_file(path)[0].answer == "5"
 
 
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_the_first_problem_of_several_lines_is_no_wrapper_of_what_it_lists(
+    tmp_path: Path, name: str
+) -> None:
+    rows = [{"question": "2+5", "answer": "7", "hints": [{"text": "add"}]}, ROWS[1]]
+    path = tmp_path / name
+    path.write_text("\n\n".join(json.dumps(row) for row in rows) + "\n")
+    assert [problem.answer for problem in load_file(path)] == ["7", "9"]
+    assert [problem.answer for problem in load_file(path, limit=1)] == ["7"]
+    path.write_text(json.dumps({"data": rows}) + "\n\n")
+    assert [problem.answer for problem in load_file(path, limit=1)] == ["7"]
+
+
 def test_a_long_cell_is_read_and_the_limit_of_the_csv_module_stays(tmp_path: Path) -> None:
     import csv
 
@@ -83,6 +98,36 @@ def test_a_directory_may_hold_compressed_splits(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl.gz").write_bytes(gzip.compress(as_lines()))
     assert has_split_file(tmp_path, "test")
     assert load_file(tmp_path, split="test")[0].problem_id == f"{tmp_path.name}/test/0"
+
+
+def write_parts(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for part, row in enumerate(ROWS):
+        file = folder / f"train-{part:05}-of-00002.parquet"
+        pq.write_table(pa.Table.from_pylist([row]), file)
+    return folder
+
+
+@pytest.mark.parametrize("inner", [".", "data"])
+def test_a_data_set_in_parts_is_left_to_hub_which_reads_it(
+    tmp_path: Path, inner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    write_parts(tmp_path / "own" / inner)
+    with pytest.raises(ProblemError) as caught:
+        load_problems(str(tmp_path / "own"))
+    advice = str(caught.value).rpartition(" is ")[2]
+    assert advice == f"hub:{tmp_path / 'own'}"
+    assert [problem.answer for problem in load_problems(advice)] == ["5", "9"]
+
+
+def test_a_directory_without_files_that_are_read_gets_their_endings(tmp_path: Path) -> None:
+    (tmp_path / "ASDiv.xml").write_text("<problems/>")
+    with pytest.raises(
+        ProblemError,
+        match=r"must hold train\.jsonl, .* got 0 problem files; files that are read end",
+    ):
+        load_file(tmp_path)
 
 
 # Without the time of day, which would give the test another name in each process.
@@ -107,7 +152,7 @@ CUT = gzip.compress(b"question,answer\nq,1\n" * 99, mtime=0)[:-9]
             r"line 1: names of columns must be unique, got 'answer'",
         ),
         ("x.csv", b'question,answer\n"q,1\n', r"x\.csv must be CSV in UTF-8, got"),
-        ("x.csv", b"question,answer\n\xff\xfe,1\n", r"x\.csv must be CSV in UTF-8, got"),
+        ("x.csv", b"question,answer\n\xff\xfe,1\n", r"CSV in UTF-8, got .*save it again as UTF-8"),
         ("x.csv", b"question,answer\n", r"x\.csv must hold at least one row, got none"),
         ("x.csv", b"", r"x\.csv must hold at least one row, got none"),
         ("x.jsonl.gz", b"not compressed", r"x\.jsonl\.gz must be a readable gzip file"),

@@ -87,7 +87,9 @@ def _read_json(file: Path, data: IO[bytes], limit: int | None) -> Table:
     first = before[-1] if before else b""
     value = _value(first)
     if isinstance(value, dict) or not first.strip():
-        return _unwrapped(file, _read_lines(file, itertools.chain(before, data), limit), limit)
+        table = _read_lines(file, itertools.chain(before, data), limit)
+        # With a limit of 1, another line shows that the first is a problem and no wrapper.
+        return table if any(line.strip() for line in data) else _unwrapped(file, table, limit)
     rest = data.read()
     if isinstance(value, list) and rest.strip():
         lines = rest.splitlines(keepends=True)
@@ -203,8 +205,8 @@ def _read_cells(file: Path, data: IO[bytes], limit: int | None, *, is_tabs: bool
         return _table(file, *_records(file, cells, limit))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ProblemError(
-            f"{file} must be CSV in UTF-8, got {error}; save it again, with quotes around cells "
-            "that hold quotes, commas or line breaks"
+            f"{file} must be CSV in UTF-8, got {error}; save it again as UTF-8, with quotes around "
+            "cells that hold quotes, commas or line breaks"
         ) from error
     finally:
         csv.field_size_limit(before)

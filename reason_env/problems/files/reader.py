@@ -5,6 +5,7 @@ rows. Ids count rows from 0.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = ("train", "test", "validation", "valid", "val", "dev")
 """File stems that name the split of a file."""
+_PART = re.compile(r"-\d+-of-\d+$")
+"""The end of the stem of one part of a split, which only `hub:` puts together."""
 
 
 def has_split_file(path: Path, split: str) -> bool:
@@ -107,8 +110,8 @@ def _existing_file(path: Path, split: str) -> Path:
         if not found:
             names = [stem_of(file) for file in path.iterdir() if suffix_of(file)]
             raise ProblemError(
-                f"directory {str(path)!r} must hold {split}.jsonl or {split}.parquet, got "
-                f"{len(names)} problem files{did_you_mean(split, names)}"
+                f"directory {str(path)!r} must hold {split}.jsonl, {split}.csv, {split}.parquet or "
+                f"the like, got {len(names)} problem files{_advice(path, split, names)}"
             )
         return found[0]
     if not path.is_file():
@@ -124,3 +127,10 @@ def _existing_file(path: Path, split: str) -> Path:
             "convert it to one JSON object per line"
         )
     return path
+
+
+def _advice(path: Path, split: str, names: list[str]) -> str:
+    """Say what to name instead of a directory without the file of a split."""
+    if any(map(_PART.search, names)) or any(map(suffix_of, path.glob("*/*"))):
+        return f"; a data set in parts or folders is hub:{path}"
+    return did_you_mean(split, names) or f"; files that are read end in {', '.join(SUFFIXES)}"
