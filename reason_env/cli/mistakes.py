@@ -168,6 +168,9 @@ def _raise_for(text: str, words: Sequence[str], prog: str) -> None:
             f"{choice[2]} must be one of {', '.join(names)}, got {choice[1]!r}"
             f"{near if 'did you mean' in near else ''}"
         )
+    refused = re.search(r"Error parsing [A-Za-z][\w.]*: (.+?) ─+ For full", flat)
+    if refused is not None:
+        raise ConfigError(refused[1])
     wrong = re.search(r"Error parsing (--[\w.-]+):", flat)
     if wrong is None:
         return
@@ -204,6 +207,7 @@ IN_FLAGS = (
     (r"allow_ungradable=True", "--allow-ungradable"),
     (r"drop_ungradable=True", "--drop-ungradable"),
     (r"allow_ungradable must", "--allow-ungradable must"),
+    (r"num_constants must", "--constants must"),
     (r"write the problem's field first: \{'(\w+)': '(\w+)'\}", r"write: --columns \1 \2"),
     (r", or load the table with row_format='plain'", ""),
     (r"use PromptTemplate\(kind='plain'\)", "use a plain one: --template boxed-plain"),

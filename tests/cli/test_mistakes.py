@@ -31,6 +31,10 @@ TRAIN = ("train", "grpo")
             "--schedule must be one of constant, linear, cosine, got 'lineer'; d",
         ),
         (("--greedy",), "has no flag --greedy; did you mean --eval.greedy?"),
+        (
+            ("--loss.clip-high", "-3"),
+            "reason-env: error: clip_high must be at least 0 and finite, got -3.0",
+        ),
     ],
 )
 def test_a_mistake_in_a_flag_is_one_line_that_says_what_to_write(refused, words, line):
