@@ -42,6 +42,10 @@ class Show:
     count: int = 3
     """Number of problems to show, from the first."""
 
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ConfigError(f"count must be at least 0, got {self.count!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -66,6 +70,10 @@ class Check:
     """Model whose tokens are counted: base, smollm2, a run, a directory, a file or a hub name."""
     show: int = 20
     """Maximum number of rows, and of constants, to list."""
+
+    def __post_init__(self) -> None:
+        if self.show < 0:
+            raise ConfigError(f"show must be at least 0, got {self.show!r}")
 
 
 def run(words: list[str]) -> None:

@@ -8,20 +8,16 @@ fails is named.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from reason_env.codec import Codec
-from reason_env.errors import shown
+from reason_env.errors import ConfigError
 from reason_env.problem import Problem, ScoredProblem
 from reason_env.problems.budget import SolutionBudget, solution_budget
 from reason_env.problems.constants import NUM_CONSTANTS, ConstantProbe, probe_constants
-from reason_env.problems.files import RefusedRow, rows_of_file
-from reason_env.problems.self_check import accepted_mutant, too_lenient
-from reason_env.problems.sources import load_problems
-from reason_env.verify import GradeOptions, is_gradable, read_options
-
-FILES = ("file", "gsm8k")
-"""Sources whose rows are named; of others, problems are."""
+from reason_env.problems.files import RefusedRow, failed_rows, in_order
+from reason_env.problems.self_check import why_lenient, why_ungradable
+from reason_env.problems.sources import load_problems, read_rows
+from reason_env.verify import GradeOptions, read_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +68,29 @@ def check_problems(
 
     Raises:
         ProblemError: The file cannot be read, or has no question or answer column.
+        ConfigError: A number is out of its range.
     """
     options = read_options(options)
-    problems, places, failed, num_rows, chosen = _rows(source, split, columns, size)
-    failed = {row.place: row for row in failed}
-    failed |= _failed_answers(problems, places, options, failed)
-    order = {place: at for at, place in enumerate(places)}
+    for field, value, least in (("num_constants", num_constants, 0), ("max_tokens", max_tokens, 1)):
+        if value is not None and value < least:
+            raise ConfigError(f"{field} must be at least {least}, got {value!r}")
+    read = read_rows(source, split=split, columns=columns, size=size)
+    if read is None:
+        problems = load_problems(source, split=split, columns=columns, size=size).problems
+        every = places = tuple(problem.problem_id for problem in problems)
+        refused: tuple[RefusedRow, ...] = ()
+        chosen: Mapping[str, str] = {}
+    else:
+        table, rows = read
+        problems, places, every = rows.problems, rows.places, table.places
+        refused, chosen = (*rows.unusable, *rows.without_answer), rows.columns
+    failed = _failed_answers(problems, places, options)
     return ProblemCheck(
         name=source,
-        num_rows=num_rows,
+        num_rows=len(every),
         num_problems=len(problems),
         columns=chosen,
-        failed=tuple(sorted(failed.values(), key=lambda row: order.get(row.place, -1))),
+        failed=tuple(in_order((*refused, *failed), every)),
         probe=probe_constants(problems, options, count=num_constants)
         if num_constants and problems
         else None,
@@ -93,43 +100,16 @@ def check_problems(
     )
 
 
-def _rows(
-    source: str, split: str, columns: Mapping[str, str] | None, size: int | None
-) -> tuple[Sequence[Problem], Sequence[str], Sequence[RefusedRow], int, Mapping[str, str]]:
-    """Read problems, their places, the rows that are none, the number of rows, and the columns."""
-    head, colon, argument = source.partition(":")
-    path = argument if colon and head in FILES else source
-    if Path(path).exists():
-        table, rows = rows_of_file(path, columns=columns, split=split, limit=size)
-        # Those with a problem are checked again, under the options of this check.
-        unusable = [row for row in rows.refused if not row.is_kept]
-        return rows.problems, rows.places, unusable, len(table.rows), rows.columns
-    problems = load_problems(source, split=split, columns=columns, size=size)
-    return problems, [problem.problem_id for problem in problems], (), len(problems), {}
-
-
 def _failed_answers(
-    problems: Sequence[Problem],
-    places: Sequence[str],
-    options: GradeOptions,
-    failed: Mapping[str, RefusedRow],
-) -> dict[str, RefusedRow]:
-    """Check each different answer against itself and its mutated copies."""
-    reasons: dict[str, str] = {}
-    found: dict[str, RefusedRow] = {}
-    for problem, place in zip(problems, places, strict=True):
-        if isinstance(problem, ScoredProblem) or place in failed:
-            continue
-        if problem.answer not in reasons:
-            reasons[problem.answer] = _reason(problem.answer, options)
-        if reasons[problem.answer]:
-            found[place] = RefusedRow(place=place, reason=reasons[problem.answer], is_kept=True)
-    return found
-
-
-def _reason(answer: str, options: GradeOptions) -> str:
-    """Why an answer fails the self-check; empty if it passes."""
-    if "####" in answer or not is_gradable(answer, options):
-        return f"answer must grade as correct against itself, got {shown(answer)}"
-    mutant = accepted_mutant(answer, options, with_workers=True)
-    return "" if mutant is None else too_lenient(answer, mutant)
+    problems: Sequence[Problem], places: Sequence[str], options: GradeOptions
+) -> tuple[RefusedRow, ...]:
+    """Check answers against themselves and their mutated copies, but for those with a scorer."""
+    pairs = zip(problems, places, strict=True)
+    graded = [(one, place) for one, place in pairs if not isinstance(one, ScoredProblem)]
+    return failed_rows(
+        [one for one, _ in graded],
+        [place for _, place in graded],
+        lambda answer: (
+            why_ungradable(answer, options) or why_lenient(answer, options, with_workers=True)
+        ),
+    )

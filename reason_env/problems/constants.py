@@ -151,7 +151,11 @@ def probe_constants(
     """
     constants = likeliest((problem.answer for problem in problems), count)
     scored = [problem for problem in problems if isinstance(problem.reference, ScoredReference)]
-    if len(scored) == len(problems) and decide("0", scored[0].reference, options) is None:
+    if (
+        scored
+        and len(scored) == len(problems)
+        and decide("0", scored[0].reference, options) is None
+    ):
         problems = problems[:MAX_SCORED]
     values = [canonical(constant) for constant in constants]
     groups = Counter((problem.answer, problem.reference) for problem in problems)

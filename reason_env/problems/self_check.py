@@ -1,8 +1,35 @@
-"""Whether a reference answer refuses mutated copies of itself."""
+"""Whether a reference answer grades as correct against itself and refuses mutated copies."""
 
 from reason_env.errors import shown
 from reason_env.problems.mutants import Mutant, mutants
-from reason_env.verify import GradeOptions, decide, grade
+from reason_env.verify import GradeOptions, decide, grade, is_gradable
+
+
+def why_ungradable(answer: str, options: GradeOptions | str = "strict") -> str:
+    """Say why an answer does not grade as correct against itself; "" if it does."""
+    # An answer with the marker of an answer line is a whole solution, not an answer.
+    if "####" not in answer and is_gradable(answer, options):
+        return ""
+    return f"answer must grade as correct against itself, got {shown(answer)}"
+
+
+def why_lenient(
+    answer: str, options: GradeOptions | str = "strict", *, with_workers: bool = False
+) -> str:
+    """Say which mutated copy of an answer grades as correct; "" if all are refused.
+
+    Args:
+        answer: The reference.
+        options: How answers are compared.
+        with_workers: Whether copies that only a worker can decide are tried, too.
+    """
+    mutant = accepted_mutant(answer, options, with_workers=with_workers)
+    if mutant is None:
+        return ""
+    return (
+        f"answer must refuse another {mutant.kind}, got {shown(answer)}, which accepts "
+        f"{shown(mutant.text)}"
+    )
 
 
 def accepted_mutant(
@@ -12,11 +39,6 @@ def accepted_mutant(
 
     >>> accepted_mutant("12") is None
     True
-
-    Args:
-        answer: The reference.
-        options: How answers are compared.
-        with_workers: Whether copies that only a worker can decide are tried, too.
     """
     for mutant in mutants(answer):
         verdict = decide(mutant.text, answer, options)
@@ -25,10 +47,3 @@ def accepted_mutant(
         if verdict is not None and verdict.is_correct:
             return mutant
     return None
-
-
-def too_lenient(answer: str, mutant: Mutant) -> str:
-    """Say what is wrong with a reference that accepts a mutated copy."""
-    return f"answer must refuse another {mutant.kind}, got {shown(answer)}, which accepts " + shown(
-        mutant.text
-    )

@@ -17,10 +17,16 @@ from reason_env.problem import ProblemSet
 from reason_env.problems.families.family import Family
 from reason_env.problems.families.mix import make_mix
 from reason_env.problems.files import (
+    RowFormat,
+    RowOptions,
+    Rows,
+    Table,
     check_limit,
+    converted,
     has_split_file,
-    load_file,
-    load_hub,
+    problems_from_table,
+    read_file,
+    read_hub,
 )
 from reason_env.problems.held_out import check_hold_out, part_of
 from reason_env.problems.reasoning_gym import load_reasoning_gym
@@ -50,6 +56,11 @@ class ProblemSource:
         ['mix:PARTS', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]', 'reasoning_gym:NAME']
         """
         return f"{self.name}:{self.argument}" if self.argument else self.name
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it generates problems, rather than reading them."""
+        return bool(self.module) or self.name in GENERATORS
 
 
 _SOURCES: tuple[ProblemSource, ...] = (
@@ -132,7 +143,7 @@ def is_generated(name: str) -> bool:
         ConfigError: The argument is missing, or the source takes none.
     """
     source, _ = _parsed(name, None)
-    return bool(source.module) or source.name in GENERATORS
+    return source.is_generator
 
 
 def has_split(source: str, split: str) -> bool:
@@ -195,7 +206,7 @@ def load_problems(
             "both ends are included"
         )
     source, argument = _parsed(name, path)
-    if source.module or source.name in GENERATORS:
+    if source.is_generator:
         _check_unused(source, columns, allow_ungradable or drop_ungradable, hold_out)
         return _generated(source, argument, split=split, size=size, levels=levels, seed=seed)
     if seed != 0 and hold_out is None:
@@ -205,20 +216,48 @@ def load_problems(
         )
     if hold_out is not None:
         _check_one_split(name, hold_out)
-    problems = _read(
-        source,
-        argument,
-        split=split if hold_out is None else "train",
-        limit=size if levels is None and hold_out is None else None,
+    options = RowOptions(
         columns=columns,
+        row_format=_format(source),
         allow_ungradable=allow_ungradable,
         drop_ungradable=drop_ungradable,
     )
+    own_split = split if hold_out is None else "train"
+    limit = size if levels is None and hold_out is None else None
+    table, set_name = _table(source, argument, own_split, limit)
+    problems = problems_from_table(table, set_name=set_name, split=own_split, options=options)
     if hold_out is not None:
         problems = part_of(problems, split, hold_out=hold_out, seed=seed)
     if levels is not None:
         return _of_levels(problems, argument, levels, size)
     return ProblemSet(problems.name, problems.problems[:size], problems.checker)
+
+
+def read_rows(
+    name: str,
+    *,
+    split: str = "train",
+    columns: Mapping[str, str] | None = None,
+    size: int | None = None,
+) -> tuple[Table, Rows] | None:
+    """Read every row of a file or hub set, with those that are no problems; None of a generator.
+
+    Args:
+        name: As for `load_problems`.
+        split: The split.
+        columns: Problem field -> column.
+        size: Read only the first `size` rows.
+
+    Raises:
+        ProblemError: The file or set cannot be read, or lacks a column.
+    """
+    check_limit(size, "size")
+    source, argument = _parsed(name, None)
+    if source.is_generator:
+        return None
+    table, set_name = _table(source, argument, split, size)
+    options = RowOptions(columns=columns, row_format=_format(source))
+    return table, converted(table, set_name=set_name, split=split, options=options)
 
 
 def _check_one_split(name: str, hold_out: float) -> None:
@@ -317,48 +356,21 @@ def _is_path(name: str) -> bool:
     return looks or (name != "" and Path(name).exists())
 
 
-def _read(
-    source: ProblemSource,
-    argument: str,
-    *,
-    split: str,
-    limit: int | None,
-    columns: Mapping[str, str] | None,
-    allow_ungradable: bool,
-    drop_ungradable: bool,
-) -> ProblemSet:
+def _table(
+    source: ProblemSource, argument: str, split: str, limit: int | None
+) -> tuple[Table, str]:
+    """Read the table of a file or hub set, and the name of the set."""
     if source.name == "hub":
         hub_name, colon, config = argument.rpartition(":")
         if not colon or Path(argument).is_dir():
             hub_name, config = argument, ""
-        return load_hub(
-            hub_name,
-            config=config or None,
-            split=split,
-            columns=columns,
-            limit=limit,
-            allow_ungradable=allow_ungradable,
-            drop_ungradable=drop_ungradable,
-        )
-    if source.name == "gsm8k":
-        return load_file(
-            argument,
-            split=split,
-            columns=columns,
-            limit=limit,
-            allow_ungradable=allow_ungradable,
-            drop_ungradable=drop_ungradable,
-            set_name="gsm8k",
-            row_format="gsm8k",
-        )
-    return load_file(
-        argument,
-        split=split,
-        columns=columns,
-        limit=limit,
-        allow_ungradable=allow_ungradable,
-        drop_ungradable=drop_ungradable,
-    )
+        return read_hub(hub_name, config=config or None, split=split, limit=limit)
+    table, set_name = read_file(Path(argument), split, limit)
+    return table, "gsm8k" if source.name == "gsm8k" else set_name
+
+
+def _format(source: ProblemSource) -> RowFormat:
+    return "gsm8k" if source.name == "gsm8k" else "auto"
 
 
 def _of_levels(

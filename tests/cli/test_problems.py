@@ -86,6 +86,18 @@ def test_a_refused_row_gets_the_flag_that_drops_it(refused, source):
     assert "--drop-ungradable leaves them out" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("check", "--constants", "-1"), "--constants must be at least 0, got -1"),
+        (("check", "--show", "-1"), "show must be at least 0, got -1"),
+        (("show", "--count", "-1"), "count must be at least 0, got -1"),
+    ],
+)
+def test_a_number_below_zero_is_refused(refused, source, words, message):
+    assert refused("problems", words[0], source, *words[1:]).endswith(message)
+
+
 def test_check_must_name_a_source(refused):
     assert "problems check must name a source" in refused("problems", "check", "--size", "3")
     assert "must be followed by list, show or check" in refused("problems", "chek")

@@ -90,6 +90,11 @@ def test_a_constant_above_its_share_is_reported_with_the_references_it_takes() -
     assert probe.num_problems == 4
 
 
+def test_no_problems_are_probed_by_the_degenerate_constants() -> None:
+    probe = probe_constants([])
+    assert (probe.num_problems, probe.above, len(probe.shares)) == (0, (), len(DEGENERATE))
+
+
 def test_no_constant_is_above_its_share_of_plain_numbers() -> None:
     probe = probe_constants(problems(*map(str, range(2, 60)), "1/3", "-4", "2.5", "(2,7)"))
     assert probe.above == ()

@@ -1,19 +1,36 @@
 """Problems from files of all common formats, GSM8K and Hugging Face data sets."""
 
 from reason_env.problems.files.formats import SUFFIXES
-from reason_env.problems.files.hub import load_hub
-from reason_env.problems.files.reader import has_split_file, load_file, rows_of_file
-from reason_env.problems.files.rows import RefusedRow, Rows, check_limit
+from reason_env.problems.files.hub import load_hub, read_hub
+from reason_env.problems.files.reader import has_split_file, load_file, read_file
+from reason_env.problems.files.rows import (
+    RefusedRow,
+    RowFormat,
+    RowOptions,
+    Rows,
+    check_limit,
+    converted,
+    failed_rows,
+    in_order,
+    problems_from_table,
+)
 from reason_env.problems.files.table import Table
 
 __all__ = [
     "SUFFIXES",
     "RefusedRow",
+    "RowFormat",
+    "RowOptions",
     "Rows",
     "Table",
     "check_limit",
+    "converted",
+    "failed_rows",
     "has_split_file",
+    "in_order",
     "load_file",
     "load_hub",
-    "rows_of_file",
+    "problems_from_table",
+    "read_file",
+    "read_hub",
 ]

@@ -63,6 +63,23 @@ def load_hub(
         allow_ungradable=allow_ungradable,
         drop_ungradable=drop_ungradable,
     )
+    table, own_name = read_hub(name, config=config, split=split, limit=limit, revision=revision)
+    return problems_from_table(table, set_name=own_name, split=split, options=options)
+
+
+def read_hub(
+    name: str,
+    *,
+    config: str | None = None,
+    split: str = "train",
+    limit: int | None = None,
+    revision: str | None = None,
+) -> tuple[Table, str]:
+    """Read the table of one split of a data set, and the set's name; arguments as for `load_hub`.
+
+    Raises:
+        ProblemError: `datasets` is missing, or the set or the split cannot be loaded.
+    """
     data = _dataset(name, config=config, split=split, revision=revision)
     if limit is not None:
         data = data.select(range(min(limit, len(data))))
@@ -76,7 +93,7 @@ def load_hub(
         rows=rows,
         places=tuple(f"row {index}" for index in range(len(rows))),
     )
-    return problems_from_table(table, set_name=Path(source).name, split=split, options=options)
+    return table, Path(source).name
 
 
 def _dataset(name: str, *, config: str | None, split: str, revision: str | None) -> Any:

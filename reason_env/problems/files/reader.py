@@ -15,9 +15,7 @@ from reason_env.problems.files.formats import SUFFIXES, read_table, stem_of, suf
 from reason_env.problems.files.rows import (
     RowFormat,
     RowOptions,
-    Rows,
     check_limit,
-    converted,
     problems_from_table,
 )
 from reason_env.problems.files.table import Table
@@ -52,7 +50,7 @@ def load_file(
     Args:
         path: A file that ends in one of `SUFFIXES`, or a directory with one named after the split.
         columns: Problem field -> column of the file, for example `{"answer": "final"}`, or an
-            expression (`reason_env.problems.files.columns`); others are found by their names.
+            expression (`reason_env.problems.files.expressions`); others are found by their names.
         split: Second part of the default ids, and the stem of the file if `path` is a directory.
         limit: Read only the first `limit` rows.
         allow_ungradable: Keep rows whose answer does not grade as correct against itself.
@@ -74,25 +72,16 @@ def load_file(
         allow_ungradable=allow_ungradable,
         drop_ungradable=drop_ungradable,
     )
-    table, name = _table_of(Path(path), split, limit)
+    table, name = read_file(Path(path), split, limit)
     return problems_from_table(table, set_name=set_name or name, split=split, options=options)
 
 
-def rows_of_file(
-    path: str | Path,
-    *,
-    columns: Mapping[str, str] | None = None,
-    split: str = "train",
-    limit: int | None = None,
-) -> tuple[Table, Rows]:
-    """Read every row of a file, with those that cannot be used; arguments as for `load_file`."""
-    table, name = _table_of(Path(path), split, limit)
-    options = RowOptions(columns=columns)
-    return table, converted(table, set_name=name, split=split, options=options)
+def read_file(path: Path, split: str, limit: int | None) -> tuple[Table, str]:
+    """Read the table of a file, or of the file of a split in a directory, and the set's name.
 
-
-def _table_of(path: Path, split: str, limit: int | None) -> tuple[Table, str]:
-    """Read the table of a path, and the name of its set."""
+    Raises:
+        ProblemError: The file cannot be read.
+    """
     file = _existing_file(path, split)
     stem = stem_of(file)
     if stem in SPLIT_NAMES and stem != split:

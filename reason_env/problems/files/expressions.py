@@ -1,0 +1,156 @@
+r"""Expressions that name columns, and the functions that read them from a row.
+
+A column is written as an expression: its name, the path of a nested value
+(`reward_model.ground_truth`, `messages.1.value`), several joined by `+` (`Body+Question`), and
+`boxed(solution)`, the last box of a solution, or `all(final_answer)`, all items of a list as one
+answer. A column whose name looks like an expression is that column.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from reason_env.errors import ProblemError, did_you_mean, shown
+from reason_env.problems.files.table import Table
+from reason_env.verify import PRESETS, extract_answer
+
+LETTERS = "ABCDEFGHIJ"
+_FUNCTION = re.compile(r"(boxed|all)\((.+)\)")
+_LETTERED = re.compile(r"\(?[A-J][).:]\s*\S")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where a field comes from, and how to read it."""
+
+    expression: str
+    read: Callable[[Mapping[str, Any]], object]
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether an expression is one name or path, so that it may hold a list of messages."""
+        return "+" not in self.expression
+
+
+def column(expression: str, table: Table, field: str) -> Column:
+    """Parse an expression.
+
+    Raises:
+        ProblemError: A column that it names does not exist.
+    """
+    if expression not in table.paths:
+        function = _FUNCTION.fullmatch(expression)
+        if function:
+            inner = column(function[2], table, field)
+            make = _boxed if function[1] == "boxed" else _all
+            return Column(expression, make(inner))
+        if "+" in expression:
+            parts = [column(part.strip(), table, field) for part in expression.split("+")]
+            return Column(expression, lambda row: _joined(parts, row))
+        if not any(path.startswith(f"{expression}.") for path in table.paths):
+            raise ProblemError(
+                f"{table.name} must have the column {shown(expression)} that {field!r} is mapped "
+                f"to, got columns {table.listed}{did_you_mean(expression, table.paths)}"
+            )
+    if expression in table.columns:
+        return Column(expression, lambda row: row.get(expression))
+    return Column(expression, lambda row: _at(row, expression.split(".")))
+
+
+def _at(value: Any, keys: Sequence[str]) -> object:
+    """Follow a path through objects and lists; None where it ends early."""
+    for key in keys:
+        if isinstance(value, Mapping):
+            value = cast("Mapping[str, object]", value).get(key)
+        elif isinstance(value, list) and key.isdecimal():
+            items = cast("list[object]", value)
+            value = items[int(key)] if int(key) < len(items) else None
+        else:
+            return None
+    return value
+
+
+def _boxed(inner: Column) -> Callable[[Mapping[str, Any]], object]:
+    options = PRESETS["boxed"]()
+
+    def read(row: Mapping[str, Any]) -> object:
+        value = inner.read(row)
+        if isinstance(value, list):
+            value = "\n".join(str(item) for item in cast("list[object]", value))
+        if not isinstance(value, str):
+            return None
+        return extract_answer(value, options, is_reference=True)
+
+    return read
+
+
+def _all(inner: Column) -> Callable[[Mapping[str, Any]], object]:
+    def read(row: Mapping[str, Any]) -> object:
+        value = inner.read(row)
+        return all_items(cast("list[object]", value)) if isinstance(value, list) else value
+
+    return read
+
+
+def all_items(values: Sequence[object]) -> object:
+    """Join the items of a list as one answer; the list itself if one of them is no answer.
+
+    >>> all_items(["2", 3]), all_items([["2"], None])
+    ('2, 3', [['2'], None])
+    """
+    if not all(isinstance(value, str | int | float) for value in values):
+        return values
+    return ", ".join(str(value).strip() for value in values)
+
+
+def _joined(parts: Sequence[Column], row: Mapping[str, Any]) -> object:
+    text = ""
+    for part in parts:
+        value = part.read(row)
+        piece = _piece(part.expression, value)
+        if piece is None:
+            return None
+        if piece:
+            text += ("" if not text or piece.startswith("\n") else " ") + piece
+    return text
+
+
+def _piece(name: str, value: object) -> str | None:
+    """The text of one part of a joined column; choices are lines that begin with a letter."""
+    if value is None or value == []:
+        return ""
+    choices = choices_of(value)
+    if choices is not None:
+        return "".join(f"\n{choice}" for choice in choices)
+    if not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    return f"\n{name}) {text}" if len(name) == 1 and name in LETTERS else text
+
+
+def choices_of(value: object) -> list[str] | None:
+    """Read the choices of a question, each with its letter; None if a value is something else.
+
+    More choices than there are letters are none: a question without some of them is another one.
+
+    >>> choices_of(["7", "A) 8"]), choices_of({"text": ["7", "8"], "label": ["1", "2"]})
+    (['A) 7', 'B) A) 8'], ['1) 7', '2) 8'])
+    >>> choices_of(["A)7", "B)8"])
+    ['A)7', 'B)8']
+    """
+    labels: Sequence[object] = LETTERS
+    if isinstance(value, Mapping):
+        held = cast("Mapping[str, object]", value)
+        if not isinstance(held.get("text"), list) or not isinstance(held.get("label"), list):
+            return None
+        labels = cast("list[object]", held["label"])
+        value = held["text"]
+    if not isinstance(value, list) or not value:
+        return None
+    texts = [str(item).strip() for item in cast("list[object]", value)]
+    if all(map(_LETTERED.match, texts)):
+        return texts
+    if len(texts) > len(labels):
+        return None
+    return [f"{label}) {text}" for label, text in zip(labels, texts, strict=False)]
