@@ -168,7 +168,7 @@ def _raise_for(text: str, words: Sequence[str], prog: str) -> None:
             f"{choice[2]} must be one of {', '.join(names)}, got {choice[1]!r}"
             f"{near if 'did you mean' in near else ''}"
         )
-    refused = re.search(r"Error parsing [A-Za-z][\w.]*: (.+?) ─+ For full", flat)
+    refused = re.search(r"Error parsing [A-Za-z][\w.]*: (.+?) [-─]{9,} For full", flat)
     if refused is not None:
         raise ConfigError(refused[1])
     wrong = re.search(r"Error parsing (--[\w.-]+):", flat)
