@@ -137,7 +137,7 @@ def _parse_relation(cursor: Cursor) -> Node:
 
     Words before it are the subject of a sentence, a tag, or fillers (`_with_subject`).
     """
-    subject = _take_subject(cursor)
+    subject = _take_subject(cursor) if cursor.peek()[:1] == '"' else []
     while cursor.accept("\\forall"):
         pass
     sides, signs = [_parse_set_operations(cursor)], list[str]()
@@ -150,7 +150,7 @@ def _parse_relation(cursor: Cursor) -> Node:
         signs.append(sign)
         sides.append(_parse_set_operations(cursor))
     relation = Node("rel", tuple(sides), ",".join(signs)) if signs else sides[0]
-    return _with_subject(subject, relation)
+    return _with_subject(subject, relation) if subject else relation
 
 
 _ENDS = frozenset(r""", ; and or ) ] } \} | \rangle \end & \\ :""".split()) | _RELATIONS
@@ -225,8 +225,10 @@ def _parse_sum(cursor: Cursor) -> Node:
 
 def _sum(terms: list[Node]) -> Node:
     """Add terms; the unit that all quantities among them have belongs to the sum."""
+    if len(terms) == 1:
+        return terms[0]
     units = [read_unit(str(part.value)) for term in terms for part in _quantities(term)]
-    if not units or len(terms) == 1:
+    if not units:
         return add(*terms)
     if any((unit.dimension, unit.factor) != units[0][:2] for unit in units) or (
         not units[0].dimension and len({unit.words for unit in units}) > 1
@@ -286,7 +288,8 @@ def _parse_term(cursor: Cursor) -> Node:
         elif token and _starts_factor(cursor):
             node = _parse_next_factor(node, cursor)
         else:
-            return _parse_unit(node, cursor)
+            has_unit = token[:1] == '"' or token in _CURRENCIES
+            return _parse_unit(node, cursor) if has_unit else node
 
 
 def _operation(sign: str, left: Node, right: Node) -> Node:
