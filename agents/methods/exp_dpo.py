@@ -113,6 +113,7 @@ class ExPDPO(MethodBase):
                 states,
                 "ExP-DPO with explanations 'expert'",
                 fits=self.fits,
+                reference_ids=self.reference_ids,
                 max_tokens=self.max_response_tokens,
             )
         if self.config.sampled == "online":
@@ -215,10 +216,11 @@ class ExPDPO(MethodBase):
 
     def _chosen(self, group: Group, explanations: Group | None) -> TrainingSample | None:
         if self.config.explanations == "expert":
-            return reference_sample(group.trajectories[0], "chosen")
+            return reference_sample(group.trajectories[0], "chosen", self.reference_ids)
         rule = ExplanationRule(
             filter_answers=self.config.filter_answers,
             betrayals=self.config.betrayals,
+            reference_ids=self.reference_ids,
             max_tokens=self.max_response_tokens,
         )
         items = explanations.trajectories if explanations is not None else ()

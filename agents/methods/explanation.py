@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reason_env.agents.methods.protocol import ReferenceIds
 from reason_env.agents.rollout import TrainingSample, Trajectory, training_sample
 from reason_env.env import may_commit
-from reason_env.problems import reference_response
 from reason_env.state import ReasonState
 from reason_env.verify import extract_answer
 
@@ -33,6 +33,8 @@ class ExplanationRule:
     """Drop explanations that do not end in the reference answer, or that betray it."""
     betrayals: Sequence[str]
     """Phrases (in any case) that betray that the answer was given."""
+    reference_ids: ReferenceIds
+    """Encodes a reference answer as a response, end token included."""
     max_tokens: int | None
     """Most tokens of a trained response; None: no limit."""
 
@@ -42,38 +44,38 @@ class ExplanationRule:
             text = item.final_state.text.lower()
             is_betrayed = any(phrase.lower() in text for phrase in self.betrayals)
             return training_sample(item, 1.0) if item.is_success and not is_betrayed else None
-        sample = training_sample(item, 1.0) if item.is_success else _with_reference_answer(item)
+        sample = training_sample(item, 1.0) if item.is_success else self._completed(item)
         if sample is None or self.max_tokens is None:
             return sample
         return sample if len(sample.token_ids) <= self.max_tokens else None
 
-
-def _with_reference_answer(item: Trajectory) -> TrainingSample | None:
-    """Replace the answer of an explanation by the reference; None if nothing comes before it."""
-    begin, whole = item.prefix_length, item.final_state
-    end = _end_of_reasoning(whole, begin)
-    if end == begin:
-        return None
-    codec = whole.codec
-    text = codec.decode(whole.response[:end])
-    joint = "" if text.endswith(codec.step_delimiter) else codec.step_delimiter
-    answer = reference_response(replace(whole.problem, solution=()), codec.step_delimiter)
-    added = (*codec.encode(joint + answer), codec.eos_id)
-    num_policy = end - begin
-    return TrainingSample(
-        context_ids=item.learn_prompt_ids,
-        token_ids=whole.response[:end] + added,
-        action_mask=(False,) * begin + (True,) * (num_policy + len(added)),
-        behavior_log_probs=(0.0,) * begin
-        + item.behavior_log_probs[:num_policy]
-        + (0.0,) * len(added),
-        advantage=1.0,
-        role=item.start.role,
-        group=item.start.group,
-        # No policy sampled the end, so ratios to a sampler mean nothing here.
-        source="reference",
-        trajectory_id=item.trajectory_id,
-    )
+    def _completed(self, item: Trajectory) -> TrainingSample | None:
+        """Replace the answer of an explanation by the reference; None if nothing is before it."""
+        begin, whole = item.prefix_length, item.final_state
+        end = _end_of_reasoning(whole, begin)
+        if end == begin:
+            return None
+        codec = whole.codec
+        text = codec.decode(whole.response[:end])
+        joint = "" if text.endswith(codec.step_delimiter) else codec.step_delimiter
+        unsolved = replace(whole.problem, solution=())
+        answer = self.reference_ids(ReasonState(problem=unsolved, codec=codec))
+        added = (*codec.encode(joint), *answer)
+        num_policy = end - begin
+        return TrainingSample(
+            context_ids=item.learn_prompt_ids,
+            token_ids=whole.response[:end] + added,
+            action_mask=(False,) * begin + (True,) * (num_policy + len(added)),
+            behavior_log_probs=(0.0,) * begin
+            + item.behavior_log_probs[:num_policy]
+            + (0.0,) * len(added),
+            advantage=1.0,
+            role=item.start.role,
+            group=item.start.group,
+            # No policy sampled the end, so ratios to a sampler mean nothing here.
+            source="reference",
+            trajectory_id=item.trajectory_id,
+        )
 
 
 def _end_of_reasoning(state: ReasonState, begin: int) -> int:

@@ -148,6 +148,7 @@ class ExPO(MethodBase):
             states,
             "ExPO with explanations 'expert'",
             fits=self.fits,
+            reference_ids=self.reference_ids,
             max_tokens=self.max_response_tokens,
         )
 
@@ -190,7 +191,7 @@ class ExPO(MethodBase):
                         self.known[name] = explanations[-1]
                 continue
             if self.config.explanations == "expert":
-                explanations.append(reference_sample(first, "explanation"))
+                explanations.append(reference_sample(first, "explanation", self.reference_ids))
             elif name in known:
                 explanations.append(known[name])
         if self.beta == 0:
@@ -202,6 +203,7 @@ class ExPO(MethodBase):
         return ExplanationRule(
             filter_answers=self.config.filter_answers,
             betrayals=self.config.betrayals,
+            reference_ids=self.reference_ids,
             max_tokens=self.max_response_tokens,
         )
 

@@ -22,10 +22,13 @@ from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError, did_you_mean
 from reason_env.problem import Problem, StepChecker
+from reason_env.problems import reference_response
 from reason_env.state import Guidance, ReasonState
 
 Fits = Callable[[ReasonState], bool]
 """Whether the environment and the model can begin an episode at a state."""
+ReferenceIds = Callable[[ReasonState], tuple[int, ...]]
+"""Encodes the reference solution of a state's problem as a whole response, end token included."""
 Fingerprint = Callable[[], str]
 """Hash of everything except the states that a measurement of the policy depends on."""
 Collect = Callable[[Sequence[Start]], Sequence[Group]]
@@ -140,6 +143,19 @@ def every_state_fits(state: ReasonState) -> bool:
     return True
 
 
+def plain_reference_ids(state: ReasonState) -> tuple[int, ...]:
+    """Encode the reference solution with an answer line, and the end token.
+
+    >>> from reason_env import ByteCodec
+    >>> problem = Problem(problem_id="toy/train/0", question="1+1=?", answer="2", solution=("1+1",))
+    >>> state = ReasonState(problem=problem, codec=ByteCodec())
+    >>> len(plain_reference_ids(state))  # 1+1, a line break, #### 2, and the end
+    11
+    """
+    text = reference_response(state.problem, state.codec.step_delimiter)
+    return (*state.codec.encode(text), state.codec.eos_id)
+
+
 class MethodBase:
     """A method that trains every group as it is; a subclass adds `plan` and whatever differs."""
 
@@ -152,6 +168,8 @@ class MethodBase:
     fits: Fits = staticmethod(every_state_fits)
     """Whether an episode can begin at a state; set by `build_method`. Check it before a start gets
     guidance that may be too long for the prompt or the model."""
+    reference_ids: ReferenceIds = staticmethod(plain_reference_ids)
+    """A problem's reference solution as a response, end token included; set by `build_method`."""
     max_response_tokens: int | None = None
     """The environment's response budget, set by `build_method`; text that was not sampled is not
     trained beyond it. None: unknown."""

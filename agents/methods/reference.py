@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from reason_env.agents.learning import LossConfig
+from reason_env.agents.methods.protocol import ReferenceIds
 from reason_env.agents.rollout import TrainingSample, Trajectory
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problems import reference_response
 from reason_env.state import ReasonState
 
 _log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ def with_reference(
     name: str,
     *,
     fits: Callable[[ReasonState], bool],
+    reference_ids: ReferenceIds,
     max_tokens: int | None,
 ) -> list[ReasonState]:
     """Drop problems whose reference solution is missing or too long to be trained; log which.
@@ -89,6 +90,7 @@ def with_reference(
         states: The problems.
         name: The method's name, for the messages.
         fits: Whether prompt and response budget fit the model's context.
+        reference_ids: Encodes the reference solution as a response.
         max_tokens: The response budget, which the policy's own responses have too; None: no limit.
 
     Raises:
@@ -100,32 +102,21 @@ def with_reference(
         solved,
         name,
         is_usable=lambda state: (
-            fits(state) and (max_tokens is None or len(reference_tokens(state)) <= max_tokens)
+            fits(state) and (max_tokens is None or len(reference_ids(state)) <= max_tokens)
         ),
         rule=f"a reference solution{limit} that fits the context",
         advice="raise max_tokens if the model's context allows it, or use another method",
     )
 
 
-def reference_tokens(state: ReasonState) -> tuple[int, ...]:
-    """Encode the reference solution of a state's problem as a whole response, end token included.
-
-    >>> from reason_env import ByteCodec
-    >>> from reason_env.problem import Problem
-    >>> problem = Problem(problem_id="toy/train/0", question="1+1=?", answer="2", solution=("1+1",))
-    >>> len(reference_tokens(ReasonState(problem=problem, codec=ByteCodec())))  # 1+1, ---- 2, end
-    11
-    """
-    text = reference_response(state.problem, state.codec.step_delimiter)
-    return (*state.codec.encode(text), state.codec.eos_id)
-
-
-def reference_sample(trajectory: Trajectory, role: str) -> TrainingSample:
+def reference_sample(
+    trajectory: Trajectory, role: str, reference_ids: ReferenceIds
+) -> TrainingSample:
     """Make a sample of the reference solution of an episode's problem.
 
     No policy sampled it: its behavior log-probabilities are 0, and the loss does not read them.
     """
-    token_ids = reference_tokens(trajectory.start.learn_from)
+    token_ids = reference_ids(trajectory.start.learn_from)
     return TrainingSample(
         context_ids=trajectory.learn_prompt_ids,
         token_ids=token_ids,

@@ -26,7 +26,14 @@ from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
-from reason_env.agents.methods.protocol import Fingerprint, Fits, Method, MethodBase, MethodConfig
+from reason_env.agents.methods.protocol import (
+    Fingerprint,
+    Fits,
+    Method,
+    MethodBase,
+    MethodConfig,
+    ReferenceIds,
+)
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
@@ -194,6 +201,8 @@ def build_method(
     fits: Fits | None = None,
     fingerprint: Fingerprint | None = None,
     max_response_tokens: int | None = None,
+    *,
+    reference_ids: ReferenceIds | None = None,
 ) -> Method:
     """Build the method that a config describes.
 
@@ -204,6 +213,8 @@ def build_method(
         fingerprint: Hash of what a measurement of the policy depends on; None keeps no measurement
             between runs.
         max_response_tokens: The environment's response budget; None if it is unknown.
+        reference_ids: Encodes a problem's reference solution as the environment's template asks
+            for it; None for the answer line of version 0.1.
 
     Raises:
         ConfigError: The method needs a step checker, and there is none.
@@ -215,6 +226,8 @@ def build_method(
             method.fits = fits
         method.fingerprint = fingerprint
         method.max_response_tokens = max_response_tokens
+        if reference_ids is not None:
+            method.reference_ids = reference_ids
     return Composed(built) if len(built) > 1 else next(iter(built.values()))
 
 

@@ -77,7 +77,13 @@ class SFT(MethodBase):
         Raises:
             ProblemError: No problem has one.
         """
-        return with_reference(states, "SFT", fits=self.fits, max_tokens=self.max_response_tokens)
+        return with_reference(
+            states,
+            "SFT",
+            fits=self.fits,
+            reference_ids=self.reference_ids,
+            max_tokens=self.max_response_tokens,
+        )
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start `group_size` episodes at each problem, as GRPO does."""
@@ -86,5 +92,5 @@ class SFT(MethodBase):
     def references(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each problem's reference solution, with `weight` as its advantage."""
         firsts = [group.trajectories[0] for group in groups if is_problem_group(group)]
-        samples = [reference_sample(first, REFERENCE) for first in firsts]
+        samples = [reference_sample(first, REFERENCE, self.reference_ids) for first in firsts]
         return [replace(sample, advantage=self.config.weight) for sample in samples]

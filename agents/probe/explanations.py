@@ -84,7 +84,12 @@ def explanation_rows(subject: Subject, groups: Sequence[Group], seed: int) -> li
     scored = {name: chain_log_probs(subject, states, own) for name, own in chains.items()}
     likely = {name: own for name, (own, _) in scored.items()}
     answered = {name: own for name, (_, own) in scored.items()}
-    rule = ExplanationRule(filter_answers=True, betrayals=ExPOConfig().betrayals, max_tokens=None)
+    rule = ExplanationRule(
+        filter_answers=True,
+        betrayals=ExPOConfig().betrayals,
+        reference_ids=subject.reference_ids,
+        max_tokens=None,
+    )
     return [
         ExplanationRow(
             problem_id=problem_id_of(group),

@@ -305,7 +305,9 @@ def _success_section(
     assert isinstance(run.method, GRPOConfig), "checked by probe()"
     found = success_findings(groups, run.method.group_size)
     references = reference_findings(
-        [state_of(group) for group in groups], subject.inner.rules.max_tokens
+        [state_of(group) for group in groups],
+        subject.reference_ids,
+        subject.inner.rules.max_tokens,
     )
     return Section(
         name="success",

@@ -46,6 +46,10 @@ class Subject:
         assert isinstance(method, MethodBase), "a probe's session has a single method"
         return method.fits(state)
 
+    def reference_ids(self, state: ReasonState) -> tuple[int, ...]:
+        """Encode the reference solution of a state's problem as a response, end token included."""
+        return self.inner.reference_ids(state.problem)
+
     def method(self, config: MethodConfig) -> MethodBase:
         """Build a method that follows up groups which the probe has sampled."""
         method = build_method(
@@ -53,6 +57,7 @@ class Subject:
             self.checker,
             self.fits,
             max_response_tokens=self.inner.rules.max_tokens,
+            reference_ids=self.reference_ids,
         )
         assert isinstance(method, MethodBase), "a single config gives a single method"
         method.is_first = False

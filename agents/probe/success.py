@@ -11,12 +11,12 @@ from statistics import NormalDist
 import numpy as np
 
 from reason_env.agents.cpi import CPIConfig
+from reason_env.agents.methods import ReferenceIds
 from reason_env.agents.probe.figure import Figure, Findings, mean_figure, rate_figure
 from reason_env.agents.probe.subject import state_of
 from reason_env.agents.rollout import Group, Trajectory
 from reason_env.agents.statistics import pass_at_k_per_problem
 from reason_env.errors import ConfigError
-from reason_env.problems import reference_response
 from reason_env.state import ReasonState
 
 NO_SOLUTION = "the problems have no reference solutions; give a solution column"
@@ -99,14 +99,11 @@ def resolution(counts: Sequence[tuple[int, int]], num_restarts: int, samples: in
     return NormalDist().inv_cdf(0.975) * (variance / num_restarts) ** 0.5
 
 
-def reference_findings(states: Sequence[ReasonState], max_tokens: int) -> Findings:
+def reference_findings(
+    states: Sequence[ReasonState], reference_ids: ReferenceIds, max_tokens: int
+) -> Findings:
     """Measure how many problems have a reference solution that fits a response, and its length."""
-    lengths = [
-        len(state.codec.encode(reference_response(state.problem, state.codec.step_delimiter))) + 1
-        if state.problem.solution
-        else None
-        for state in states
-    ]
+    lengths = [len(reference_ids(state)) if state.problem.solution else None for state in states]
     known = [float(length) for length in lengths if length is not None]
     if not known:
         return Findings(missing={"success/solutions": NO_SOLUTION})

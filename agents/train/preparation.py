@@ -11,11 +11,8 @@ import numpy as np
 from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_states
 from reason_env.agents.train.collecting import collect_starts
 from reason_env.agents.train.session import Session
-from reason_env.codec import Codec
-from reason_env.env import reason_env_of
+from reason_env.env import ReasonEnv, reason_env_of
 from reason_env.errors import ConfigError
-from reason_env.problem import ProblemSet
-from reason_env.problems import reference_response
 
 STARTS_AT_ONCE = 64
 """Limits are checked after each batch of this many starts."""
@@ -78,7 +75,7 @@ def check_budget(session: Session) -> None:
     inner = reason_env_of(session.env)
     prepared = method.prepared_responses(len(session.problem_ids))
     planned = method.planned_responses * config.problems_per_iteration
-    length = _shortest_reference(session.policy.codec, inner.problems) if prepared else 1
+    length = _shortest_reference(inner) if prepared else 1
     least = prepared * min(length, inner.rules.max_tokens) + planned
     if budget >= least:
         return
@@ -91,12 +88,13 @@ def check_budget(session: Session) -> None:
     )
 
 
-def _shortest_reference(codec: Codec, problems: ProblemSet) -> int:
-    """Count the tokens of the shortest reference response, end token included."""
+def _shortest_reference(inner: ReasonEnv) -> int:
+    """Count the tokens of the reference response with the fewest characters."""
     shortest = min(
-        (reference_response(problem, codec.step_delimiter) for problem in problems), key=len
+        inner.problems,
+        key=lambda problem: len("".join(problem.solution)) + len(problem.answer),
     )
-    return len(codec.encode(shortest)) + 1
+    return len(inner.reference_ids(shortest))
 
 
 class CountedCollect:

@@ -120,6 +120,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         _start_check(inner, policy.context_length),
         lambda: preparation_fingerprint(config, policy),
         inner.rules.max_tokens,
+        reference_ids=lambda state: inner.reference_ids(state.problem),
     )
     learner = _build_learner(config, policy, method, max_response_tokens=inner.rules.max_tokens)
     config = replace(config, learner=learner.config)

@@ -36,7 +36,7 @@ from reason_env.env.start import StartResolver
 from reason_env.env.state_reader import StateReader
 from reason_env.errors import ActionError, ConfigError, RenderModeError, StateError
 from reason_env.problem import Problem, ProblemSet
-from reason_env.problems import is_generated
+from reason_env.problems import is_generated, reference_response
 from reason_env.snapshot import (
     Commit,
     LazyGenerator,
@@ -46,6 +46,7 @@ from reason_env.snapshot import (
     rng_to_json,
 )
 from reason_env.state import (
+    DEFAULT_EXAMPLE,
     EpisodeRules,
     PromptTemplate,
     ReasonState,
@@ -255,6 +256,21 @@ class ReasonEnv(gym.Env[Any, Any]):
     def initial_state(self, problem: Problem) -> ReasonState:
         """The state before the first token of the response to `problem`."""
         return ReasonState(problem=problem, codec=self.codec)
+
+    def reference_ids(self, problem: Problem) -> tuple[int, ...]:
+        """Encode the reference solution as a response in the template's form, [T].
+
+        The answer stands where the template asks for it, and the end token comes last. Without a
+        solution, the response is the answer alone.
+        """
+        layout = self.template.example
+        text = reference_response(
+            problem,
+            self.codec.step_delimiter,
+            None if layout == DEFAULT_EXAMPLE else layout,
+        )
+        text = text.lstrip() if self.prompt.kind == "chat" else text
+        return (*self.codec.encode(text), self.prompt.end_id(self.codec))
 
     def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which ids may be the next token, [vocab_size]: all but padding.

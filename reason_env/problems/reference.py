@@ -11,6 +11,7 @@ from reason_env.verify import extract_answer
 
 ANSWER_MARK = "####"
 """Begins the answer line, as in GSM8K."""
+_BOX = "\\boxed{"
 
 
 def answer_line(problem: Problem) -> str:
@@ -28,19 +29,23 @@ def answer_line(problem: Problem) -> str:
     return line
 
 
-def reference_response(problem: Problem, delimiter: str = "\n") -> str:
-    r"""Write the steps of the solution, separated by `delimiter`, and then the answer line.
+def reference_response(problem: Problem, delimiter: str = "\n", layout: str | None = None) -> str:
+    r"""Write the steps of the solution, separated by `delimiter`, and then the answer.
 
-    Omits the answer line if the last step states the answer. Does not end in the delimiter, because
-    the end token follows. Without a solution, writes only the answer line.
+    Omits the answer if the last step states it in the same form. Does not end in the delimiter,
+    because the end token follows. Without a solution, writes only the answer.
 
     >>> p = Problem(problem_id="t/train/0", question="2*3*4=?", answer="24", solution=("2*3=6",))
     >>> reference_response(p)
     '2*3=6\n#### 24'
+    >>> reference_response(p, layout="{solution}\nThe answer is \\boxed{{answer}}.\n\n")
+    '2*3=6\nThe answer is \\boxed{24}.'
 
     Args:
         problem: The problem.
         delimiter: The codec's `step_delimiter`, not empty.
+        layout: A response with {solution} and {answer} in their places; None for the answer line
+            as a step of its own.
 
     Raises:
         ConfigError: The delimiter is empty.
@@ -48,9 +53,25 @@ def reference_response(problem: Problem, delimiter: str = "\n") -> str:
     if not delimiter:
         raise ConfigError("delimiter must not be empty, got ''; pass the codec's step_delimiter")
     steps = [step.removesuffix(delimiter) for step in problem.solution]
-    if not steps or not _states(steps[-1], problem.answer):
-        steps.append(answer_line(problem))
-    return delimiter.join(steps)
+    is_stated = bool(steps) and _states(steps[-1], problem.answer)
+    if layout is None:
+        return delimiter.join(steps if is_stated else [*steps, answer_line(problem)])
+    before, place, after = layout.partition("{solution}")
+    if not place:
+        return _with_answer(before, problem).strip()
+    if is_stated:
+        is_line = steps[-1].lstrip().startswith(ANSWER_MARK)
+        if (ANSWER_MARK if is_line else _BOX) in after:
+            after = ""
+        elif is_line:
+            steps.pop()
+    text = before + delimiter.join(steps) + _with_answer(after, problem)
+    return text.rstrip() if steps else text.strip()
+
+
+def _with_answer(layout: str, problem: Problem) -> str:
+    text = layout.replace(f"{ANSWER_MARK} {{answer}}", answer_line(problem))
+    return text.replace("{answer}", problem.answer)
 
 
 def _states(step: str, answer: str) -> bool:

@@ -32,7 +32,14 @@ from reason_env.state.parts import (
 )
 from reason_env.state.prompt import GUIDANCE_TEXTS, Example, PromptTemplate
 from reason_env.state.reason_state import ReasonState
-from reason_env.state.templates import AUTO, PRESETS, Template, chosen_name, read_template
+from reason_env.state.templates import (
+    AUTO,
+    DEFAULT_EXAMPLE,
+    PRESETS,
+    Template,
+    chosen_name,
+    read_template,
+)
 from reason_env.state.transition import (
     EpisodeRules,
     before_stop,
@@ -44,6 +51,7 @@ from reason_env.state.transition import (
 
 __all__ = [
     "AUTO",
+    "DEFAULT_EXAMPLE",
     "GUIDANCE_TEXTS",
     "MAX_MISTAKE_CHARS",
     "PRESETS",

@@ -75,11 +75,36 @@ def chat_ids(
     )
 
 
-def _render(codec: HuggingFaceCodec, messages: Messages, arguments: Mapping[str, Any]) -> str:
+def turn_end_id(codec: HuggingFaceCodec, arguments: Mapping[str, Any]) -> int:
+    """The id that ends the assistant's turn in a chat: one of the codec's `end_ids`.
+
+    Models whose chats end otherwise than texts (Gemma's `<end_of_turn>`) declare both ends. It is
+    `eos_id` if the template writes no declared end after the turn.
+    """
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+    rendered = _render(codec, messages, arguments, opens_turn=False)
+    after = rendered.rpartition(_MARK)[2]
+    for found in codec.special_pattern.finditer(after):
+        token = int(codec.tokenizer.convert_tokens_to_ids(found[0]))
+        if token in codec.end_ids:
+            return token
+    return codec.eos_id
+
+
+def _render(
+    codec: HuggingFaceCodec,
+    messages: Messages,
+    arguments: Mapping[str, Any],
+    *,
+    opens_turn: bool = True,
+) -> str:
     from jinja2.exceptions import TemplateError
 
     apply: Any = partial(
-        codec.tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=False, **arguments
+        codec.tokenizer.apply_chat_template,
+        add_generation_prompt=opens_turn,
+        tokenize=False,
+        **arguments,
     )
     try:
         return apply(messages)

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from reason_env.codec import Codec, HuggingFaceCodec
 from reason_env.errors import ConfigError, did_you_mean, shown
-from reason_env.state.chat import RESERVED_ARGUMENTS, chat_ids
+from reason_env.state.chat import RESERVED_ARGUMENTS, chat_ids, turn_end_id
 from reason_env.state.parts import GUIDANCE_KINDS, Guidance
 from reason_env.state.reason_state import ReasonState
 
@@ -228,6 +228,12 @@ class PromptTemplate:
                 " use a plain template, such as ours or boxed-plain"
             )
         return chat_ids(codec, self.messages(state), self.chat_arguments)
+
+    def end_id(self, codec: Codec) -> int:
+        """The id that ends a response to this prompt: of the assistant's turn, or of a text."""
+        if self.kind == "chat" and isinstance(codec, HuggingFaceCodec):
+            return turn_end_id(codec, self.chat_arguments)
+        return codec.eos_id
 
     def _begin_ids(self, codec: Codec) -> tuple[int, ...]:
         """What a plain prompt puts before its text."""

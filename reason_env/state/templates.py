@@ -37,6 +37,8 @@ from reason_env.state.prompt import Example, PromptTemplate
 AUTO = "auto"
 """The name that leaves the choice to `chosen_name`."""
 _BASE = "base"
+DEFAULT_EXAMPLE = "{solution}\n#### {answer}\n\n"
+"""The form of version 0.1: the answer line, as in GSM8K."""
 _EXAMPLE_HINT = "write the response of an example, as in {solution}\\n#### {answer}\\n\\n"
 
 
@@ -56,7 +58,7 @@ class Template:
     prompt: PromptTemplate
     num_examples: int = 0
     """Solved examples that each prompt shows (k)."""
-    example: str = "{solution}\n#### {answer}\n\n"
+    example: str = DEFAULT_EXAMPLE
     """The response of an example, from the end of its question to the next question."""
     grading: str = "strict"
     """What the grader forgives, by name (`reason_env.verify.PRESETS`)."""

@@ -10,6 +10,7 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, LearnerConfig, LossConfig
 from reason_env.agents.methods.explanation import ExplanationRule
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
+from reason_env.agents.methods.protocol import plain_reference_ids
 from reason_env.agents.rollout import Start, collect
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
@@ -171,7 +172,9 @@ def test_the_reference_answer_follows_the_prefix_of_a_start_untrained():
     start = Start(state=state, num_samples=1, learn_from=state, group="g", role="explanation")
     policy = ScriptedPolicy({PROMPT + "2*3=6\n": ["6*4\n#### 20$"]})
     batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
-    rule = ExplanationRule(filter_answers=False, betrayals=(), max_tokens=None)
+    rule = ExplanationRule(
+        filter_answers=False, betrayals=(), reference_ids=plain_reference_ids, max_tokens=None
+    )
     sample = rule.sample(batch.trajectories[0])
     assert sample.token_ids == ids("2*3=6\n6*4\n#### 24$")
     assert sample.action_mask == (False,) * 6 + (True,) * 12

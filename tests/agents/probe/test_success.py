@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from reason_env.agents.methods.protocol import plain_reference_ids
 from reason_env.agents.probe.success import (
     failed_chain,
     reference_findings,
@@ -110,14 +111,17 @@ def test_the_resolution_is_the_half_width_of_a_mean_over_restarts():
 
 
 def test_references_that_do_not_fit_a_response_do_not_count(build):
+    def measured(max_tokens, *states):
+        return reference_findings(states, plain_reference_ids, max_tokens)
+
     short, long = build["problem_state"](1, steps=1), build["problem_state"](2, steps=5)
     bare = replace(short, problem=Problem(problem_id="toy/train/9", question="1+1=?", answer="2"))
     # "A:1+0\n#### 702" and the end token are 15 tokens; five steps of 6 are 39.
-    found = figures(reference_findings([short, long, bare], 15))
+    found = figures(measured(15, short, long, bare))
     assert found["success/solution_tokens"].estimate == (15 + 39) / 2
     assert found["success/solutions"].estimate == pytest.approx(1 / 3)
-    assert figures(reference_findings([short, long, bare], 14))["success/solutions"].estimate == 0
+    assert figures(measured(14, short, long, bare))["success/solutions"].estimate == 0
     # The first problem without a solution must not hide the second one's.
-    found = figures(reference_findings([bare, long], 39))
+    found = figures(measured(39, bare, long))
     assert found["success/solutions"].estimate == 0.5
-    assert "no reference solutions" in reference_findings([bare], 99).missing["success/solutions"]
+    assert "no reference solutions" in measured(99, bare).missing["success/solutions"]
