@@ -10,7 +10,7 @@ from reason_env.verify import grade
 from reason_env.verify.comparing.identity import is_undefined, same_value
 from reason_env.verify.parsing.grammar import parse_answer
 from reason_env.verify.parsing.literals import read_number
-from reason_env.verify.parsing.normalizing import UnreadableError
+from reason_env.verify.parsing.unreadable import UnreadableError
 from reason_env.verify.tree.exact import PRIME, UndefinedError, modular, rational
 from reason_env.verify.tree.nodes import Node, number
 

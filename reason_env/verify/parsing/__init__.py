@@ -2,7 +2,7 @@
 
 from reason_env.verify.parsing.clocks import clock, same_clock
 from reason_env.verify.parsing.literals import read_number, same_currency, same_digits, trimmed
-from reason_env.verify.parsing.normalizing import UnreadableError, normalized
+from reason_env.verify.parsing.normalizing import normalized
 from reason_env.verify.parsing.quantities import same_tag, units_agree, without_unit
 from reason_env.verify.parsing.reading import is_unknown, read
 from reason_env.verify.parsing.sentences import value_of_sentence
@@ -17,6 +17,7 @@ from reason_env.verify.parsing.texts import (
     special,
 )
 from reason_env.verify.parsing.units import is_unit
+from reason_env.verify.parsing.unreadable import UnreadableError
 
 __all__ = [
     "UnreadableError",

@@ -1,6 +1,6 @@
 """The position in a token list, and the limits that every parsing function shares."""
 
-from reason_env.verify.parsing.normalizing import UnreadableError
+from reason_env.verify.parsing.unreadable import UnreadableError
 
 MAX_DEPTH = 48
 """Most nested groups; deeper text is unreadable, long before Python's recursion limit."""

@@ -23,8 +23,9 @@ from fractions import Fraction
 
 from reason_env.verify.parsing.cursor import Cursor
 from reason_env.verify.parsing.lexer import tokenize
-from reason_env.verify.parsing.normalizing import UnknownCommandError, UnreadableError, normalized
+from reason_env.verify.parsing.normalizing import normalized
 from reason_env.verify.parsing.quantities import read_unit
+from reason_env.verify.parsing.unreadable import UnknownCommandError, UnreadableError
 from reason_env.verify.parsing.words import (
     CHANGES,
     CONDITION,

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from reason_env.verify.parsing.normalizing import UnreadableError
 from reason_env.verify.parsing.units import is_unit
+from reason_env.verify.parsing.unreadable import UnreadableError
 from reason_env.verify.parsing.words import COMMANDS, DROPPED, FUNCTIONS, POWERS, PROSE, WORDS
 
 MAX_TOKENS = 2500

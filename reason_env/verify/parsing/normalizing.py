@@ -1,62 +1,17 @@
 r"""Rewrites the text of an answer into the alphabet of the lexer.
 
-Unicode signs become LaTeX; thousands separators, repeating decimals, rates and `3 p.m.` become
-notations that the lexer knows. Invisible characters (zero-width, bidirectional controls) and digits
-of other scripts make a text unreadable, so that two answers that look equal are equal strings.
+Signs of Unicode become LaTeX (`signs.py`). Then `_RULES` turn thousands separators, repeating
+decimals, bases in words, upright units and the like into notations that the lexer knows.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
 
+from reason_env.verify.parsing.signs import in_ascii
 from reason_env.verify.parsing.units import is_unit
-
-
-class UnreadableError(ValueError):
-    """The text is not in the grammar of answers."""
-
-
-class UnknownCommandError(UnreadableError):
-    """The text may be well formed, but has a command or environment unknown to the reader."""
-
+from reason_env.verify.parsing.unreadable import UnreadableError
 
 MAX_CHARACTERS = 10_000
-_UNICODE = str.maketrans({
-    "\u03c0": "\\pi ", "\u221e": "\\infty ", "\u2264": "<=", "\u2265": ">=", "\u2260": "\\ne ",
-    "\u222a": "\\cup ", "\u2229": "\\cap ", "\u2208": "\\in ", "\u00d7": "*", "\u00b7": "*",
-    "\u22c5": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-", "\u00b0": "^\\circ ",
-    "\u221a": "\\sqrt ", "\u2205": "\\emptyset ",
-    "\u2248": "\\approx ", "\u00b1": "\\pm ", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
-    "\u3000": " ", "\u2032": "'", "\u2019": "'", "\u2234": " ",
-    "\u2a7d": "<=", "\u2a7e": ">=", "\u2200": "\\forall ", "\u2211": "\\sum ", "\u222b": "\\int ",
-    "\u2010": "-", "\u2011": "-", "\u2044": "/", "\u2219": "*", "\u211d": "\\mathbb{R}",
-    "\u03b8": "\\theta ", "\u03b1": "\\alpha ", "\u03b2": "\\beta ", "\u20ac": "\\euro ",
-    "\u00a3": "\\pounds ", "\u00a5": "\\yen ", "\u20b9": "\\rupee ", "\u3001": ",",
-    "\u3002": ".", "\u03a9": "\\text{ohm}", "\u2126": "\\text{ohm}", "\u2261": "\\equiv ",
-    "\u2102": "\\mathbb{C}", "\u2124": "\\mathbb{Z}", "\u2115": "\\mathbb{N}",
-    "\u211a": "\\mathbb{Q}", "\u03c6": "\\phi ", "\u03bb": "\\lambda ", "\u03bc": "\\mu ",
-    "\u03c3": "\\sigma ", "\u03c9": "\\omega ", "\u03b3": "\\gamma ", "\u03b4": "\\delta ",
-    "\u2014": "-", "\u2026": "\\ldots ", "\u22ef": "\\ldots ", "\u2308": "\\lceil ",
-    "\u2309": "\\rceil ", "\u230a": "\\lfloor ", "\u230b": "\\rfloor ", "\u2209": "\\notin ",
-    "\u27e8": "\\langle ", "\u27e9": "\\rangle ", "\u2223": "|", "\u221b": "\\sqrt[3]",
-    "\u00b5": "\\mu ", "\u2103": "\\text{celsius}", "\u2109": "\\text{fahrenheit}",
-    "\u2220": "\\angle ", "\u25b3": "\\triangle ", "\u2192": "\\to ",
-} | {chr(0x2460 + digit): f" {digit + 1} ;" for digit in range(9)}
-  | {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-  | {sign: f"\\frac{{{top}}}{{{bottom}}} " for sign, top, bottom in (
-        ("\u00bd", 1, 2), ("\u00bc", 1, 4), ("\u00be", 3, 4), ("\u2153", 1, 3),
-        ("\u2154", 2, 3), ("\u2155", 1, 5), ("\u2156", 2, 5), ("\u2157", 3, 5),
-        ("\u2158", 4, 5), ("\u2159", 1, 6), ("\u215a", 5, 6), ("\u2150", 1, 7),
-        ("\u215b", 1, 8), ("\u215c", 3, 8), ("\u215d", 5, 8), ("\u215e", 7, 8),
-        ("\u2151", 1, 9), ("\u2152", 1, 10))})  # fmt: skip
-"""Sign -> its LaTeX or ASCII; circled digits number the parts of an answer; full-width forms are
-the ASCII signs that East Asian input methods write."""
-_RAISED = dict(zip("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207f"
-                   "\u2071\u02e3", "0123456789+-nix", strict=True))  # fmt: skip
-_LOWERED = dict(zip("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u208a\u208b"
-                    "\u2099\u1d62\u2096\u2c7c", "0123456789+-nikj", strict=True))  # fmt: skip
-_RUN_RAISED = re.compile(f"[{''.join(_RAISED)}]+")
-_RUN_LOWERED = re.compile(f"[{''.join(_LOWERED)}]+")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?: ?\{ ?, ?\}|,\\! ?|\\[!,;:])(?=[0-9]{3}(?![0-9]))")
 _DECIMAL_COMMA = re.compile(r"(?<=[0-9])\{,\}(?=[0-9])")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z(\[{}\])])")
@@ -86,24 +41,28 @@ _CHOOSE = re.compile(r"\{([^{}]{1,60})\\choose\b([^{}]{1,60})\}|(\w+)\s*\\choose
 _PRIME = re.compile(r"\^\s*(?:\{\s*((?:(?:\\prime|')\s*)+)\}|(\\prime\b))")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sympy|cmath)\.(?=[a-z])")
 _POINTLESS = re.compile(r"(?<=[0-9])\.(?=\s*[/*+^)\]}])")
-_ROMAN = r"\\(?:text|mathrm|rm)\s*\{[~\s\\,]*([A-Za-z]{1,6})[~\s]*\}"
-_ROMAN_POWER = r"(?:\^\{?(-?[0-9])\}?)?"
-_ROMAN_UNITS = re.compile(
-    rf"{_ROMAN}{_ROMAN_POWER}(?:[\s~]*(?:/|\\cdot|\\times|\*|\\,)?[\s~]*{_ROMAN}{_ROMAN_POWER})+".replace(
-        "(-?[0-9])", "-?[0-9]"
-    ).replace("([A-Za-z]{1,6})", "[A-Za-z]{1,6}")
+_UPRIGHT = r"\\(?:text|mathrm|rm)\s*\{{[~\s\\,]*{word}[~\s]*\}}".format
+_UPRIGHT_WORD = _UPRIGHT(word="[A-Za-z]{1,6}")
+_UPRIGHT_UNIT = rf"{_UPRIGHT_WORD}(?:\^\{{?-?[0-9]\}}?)?"
+_UPRIGHT_PRODUCT = re.compile(
+    rf"{_UPRIGHT_UNIT}(?:[\s~]*(?:/|\\cdot|\\times|\*|\\,)?[\s~]*{_UPRIGHT_UNIT})+"
 )
-_ROMAN_FRACTION = re.compile(
-    rf"(?<=[0-9}}\s~])\\[dt]?frac\s*\{{\s*{_ROMAN}\s*\}}\s*\{{\s*{_ROMAN}\s*\}}"
+_UPRIGHT_FACTOR = re.compile(
+    _UPRIGHT(word="(?P<word>[A-Za-z]{1,6})") + r"(?:\^\{?(?P<power>-?[0-9])\}?)?"
+    r"|(?P<sign>/|\\cdot|\\times|\*)"
 )
-_ROMAN_PIECE = re.compile(rf"{_ROMAN}{_ROMAN_POWER}|(/|\\cdot|\\times|\*)")
+_UPRIGHT_FRACTION = re.compile(
+    rf"(?<=[0-9}}\s~])\\[dt]?frac\s*\{{\s*{_UPRIGHT(word='([A-Za-z]{1,6})')}\s*\}}"
+    rf"\s*\{{\s*{_UPRIGHT(word='([A-Za-z]{1,6})')}\s*\}}"
+)
 _UNIT_VECTOR = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|hat|vec|textbf)\s*\{?\s*(?:\\(?:hat|vec|mathbf)\s*\{?)?\s*"
     r"(?:([ijk])(?![A-Za-z])|\\([ij])math)\s*\}?\}?"
 )
-_BOLD_I = re.compile(
+_BOLD_I_OR_J = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|hat|vec)\s*\{?\s*(?:\\(?:hat|vec)\s*\{?)?(?:[ij]\b|\\[ij]math)"
 )
+"""A bold k alone may be any vector: k is a unit vector next to i or j."""
 _NEGATIVE = re.compile(r"\b[Nn]egative (?=[0-9])")
 _PER_CENT = re.compile(r"\bper cent\b")
 _TEMPERATURE = re.compile(
@@ -123,17 +82,19 @@ def _temperature(match: re.Match[str]) -> str:
     return r"\text{celsius}" if match[1] else r"\text{fahrenheit}"
 
 
-def _roman_units(match: re.Match[str]) -> str:
+def _upright_units(match: re.Match[str]) -> str:
     """Join units in upright letters, `m / s`, to one text; other upright words stay."""
     pieces: list[str] = []
-    for piece in _ROMAN_PIECE.finditer(match[0]):
-        if piece[3]:
-            pieces.append("/" if piece[3] == "/" else "*")
-        elif not is_unit(piece[1]):
+    for factor in _UPRIGHT_FACTOR.finditer(match[0]):
+        if factor["sign"]:
+            pieces.append("/" if factor["sign"] == "/" else "*")
+        elif not is_unit(factor["word"]):
             return match[0]
         else:
-            pieces += [piece[1], f"^{piece[2]}" if piece[2] else ""]
-    return "\\text{" + " ".join(filter(None, pieces)) + "}"
+            pieces.append(factor["word"])
+            if factor["power"]:
+                pieces.append(f"^{factor['power']}")
+    return "\\text{" + " ".join(pieces) + "}"
 
 
 def _unit_vector(match: re.Match[str]) -> str:
@@ -186,10 +147,10 @@ _RULES: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]],
     ("Omega", _OHM, r"\\text{ohm}"),
     ("prime", _PRIME, _primes),
     ("'", _PRIME, _primes),
-    ("math", _ROMAN_FRACTION, r"\\text{\1/\2}"),
-    ("text", _ROMAN_FRACTION, r"\\text{\1/\2}"),
-    ("\\math", _ROMAN_UNITS, _roman_units),
-    ("\\text", _ROMAN_UNITS, _roman_units),
+    ("math", _UPRIGHT_FRACTION, r"\\text{\1/\2}"),
+    ("text", _UPRIGHT_FRACTION, r"\\text{\1/\2}"),
+    ("\\math", _UPRIGHT_PRODUCT, _upright_units),
+    ("\\text", _UPRIGHT_PRODUCT, _upright_units),
     ("_", _BASE_WORD, _base),
     ("base", _BASE_PHRASE, _base),
     (".", _MODULE, ""),
@@ -218,8 +179,8 @@ def normalized(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise UnreadableError("too long")
     if not text.isascii():
-        text = _translated(text)
-    if _BOLD_I.search(text):
+        text = in_ascii(text)
+    if _BOLD_I_OR_J.search(text):
         text = _UNIT_VECTOR.sub(_unit_vector, text)
     if "\\\\" in text and "\\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
@@ -229,20 +190,3 @@ def normalized(text: str) -> str:
         if needle in text:
             text = pattern.sub(replacement, text)
     return _without_grouping(text) if "," in text else text
-
-
-_INVISIBLE = frozenset(("Cf", "Cs", "Co", "Cc"))
-"""Unicode categories: format, surrogate, private use and control characters."""
-
-
-def _translated(text: str) -> str:
-    if any(unicodedata.category(c) in _INVISIBLE and c not in "\n\t" for c in text):
-        raise UnreadableError("characters that cannot be seen")
-    text = _RUN_RAISED.sub(lambda run: "^{" + "".join(map(_RAISED.__getitem__, run[0])) + "}", text)
-    text = _RUN_LOWERED.sub(
-        lambda run: "_{" + "".join(map(_LOWERED.__getitem__, run[0])) + "}", text
-    )
-    text = text.translate(_UNICODE)
-    if any(c.isdigit() and not c.isascii() for c in text):
-        raise UnreadableError("digits of another script")
-    return text

@@ -12,9 +12,9 @@ import re
 
 from reason_env.verify.parsing.grammar import parse_answer
 from reason_env.verify.parsing.literals import has_decimal_comma
-from reason_env.verify.parsing.normalizing import UnknownCommandError, UnreadableError
 from reason_env.verify.parsing.sentences import SEGMENT, WORD, after_copula, is_prose
 from reason_env.verify.parsing.units import is_unit
+from reason_env.verify.parsing.unreadable import UnknownCommandError, UnreadableError
 from reason_env.verify.parsing.words import (
     CONDITION,
     COPULAS,
