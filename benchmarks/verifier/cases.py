@@ -47,6 +47,11 @@ AUDITED: dict[str, tuple[bool, str]] = {
         "the reference 1,22 is a list of 1 and 22, so 1.22 is wrong; the public reports refuse 0.1 "
         "for 0,1 and 11.13 for 11,13",
     ),
+    "tinyv_hardverify_math-00412": (
+        False,
+        "60 hard candies are not 60 lollipop candies to a grader that refuses 10 chickens for 10 "
+        "rabbits: the words of a count belong to the answer",
+    ),
 }
 """Row -> its label after a second audit, which replaces the suite's, and why."""
 SETTINGS = tuple(
