@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -200,9 +201,15 @@ def _given(flag: str, words: Sequence[str]) -> str:
     return shown(" ".join(values)) if values else "none"
 
 
-IN_FLAGS = (
-    (r"columns=\{'(\w+)': '([^'}]*\([^'}]+)'\}", r"--columns \1 '\2'"),
-    (r"columns=\{'(\w+)': '?([^'}]+)'?\}", r"--columns \1 \2"),
+def _column_flags(found: re.Match[str]) -> str:
+    """Write a dict of columns as the words of a flag."""
+    pairs = re.findall(r"'(\w+)': (?:'([^']+)'|\"([^\"]+)\"|(\w+))", found[1])
+    words = (f"{field} {shlex.quote(one or two or bare)}" for field, one, two, bare in pairs)
+    return f"--columns {' '.join(words)}"
+
+
+IN_FLAGS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"columns=\{('[^}]*)\}", _column_flags),
     (r"columns=\{field: column\}", "--columns FIELD COLUMN"),
     (r"allow_ungradable=True", "--allow-ungradable"),
     (r"drop_ungradable=True", "--drop-ungradable"),
@@ -222,6 +229,8 @@ def in_flags(message: str) -> str:
 
     >>> in_flags("map one with columns={'question': NAME}")
     'map one with --columns question NAME'
+    >>> in_flags("map them with columns={'question': 'q', 'answer': 'Correct Answer'}")
+    "map them with --columns question q answer 'Correct Answer'"
     """
     for python, flags in IN_FLAGS:
         message = re.sub(python, flags, message)

@@ -15,7 +15,7 @@ from reason_env.problem import Problem, ScoredProblem
 from reason_env.problems.budget import SolutionBudget, solution_budget
 from reason_env.problems.constants import NUM_CONSTANTS, ConstantProbe, probe_constants
 from reason_env.problems.files import RefusedRow, failed_rows, in_order
-from reason_env.problems.self_check import why_lenient, why_ungradable
+from reason_env.problems.self_check import why_lenient, why_long, why_ungradable
 from reason_env.problems.sources import load_problems, read_rows
 from reason_env.verify import GradeOptions, read_options
 
@@ -110,6 +110,8 @@ def _failed_answers(
         [one for one, _ in graded],
         [place for _, place in graded],
         lambda answer: (
-            why_ungradable(answer, options) or why_lenient(answer, options, with_workers=True)
+            why_ungradable(answer, options)
+            or why_long(answer)
+            or why_lenient(answer, options, with_workers=True)
         ),
     )

@@ -1,5 +1,7 @@
 """Whether a reference answer grades as correct against itself and refuses mutated copies."""
 
+import re
+
 from reason_env.errors import shown
 from reason_env.problems.mutants import Mutant, mutants
 from reason_env.verify import GradeOptions, decide, grade, is_gradable
@@ -11,6 +13,26 @@ def why_ungradable(answer: str, options: GradeOptions | str = "strict") -> str:
     if "####" not in answer and is_gradable(answer, options):
         return ""
     return f"answer must grade as correct against itself, got {shown(answer)}"
+
+
+def why_long(answer: str) -> str:
+    """Say that an answer is a text that no response repeats; "" if it is none.
+
+    >>> why_long("all positive integers divisible by 3")
+    ''
+    """
+    count = len(_WORD.findall(answer))
+    if count < MAX_WORDS:
+        return ""
+    return (
+        f"answer must be a final answer, got {shown(answer, 80)}: a response has to repeat its "
+        f"{count} words; take what it states with columns={{'answer': 'stated(COLUMN)'}}"
+    )
+
+
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+MAX_WORDS = 8
+"""Words of an answer that is a text."""
 
 
 def why_lenient(

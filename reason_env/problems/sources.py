@@ -24,6 +24,7 @@ from reason_env.problems.files import (
     check_limit,
     converted,
     has_split_file,
+    is_saved,
     problems_from_table,
     read_file,
     read_hub,
@@ -153,10 +154,11 @@ def has_split(source: str, split: str) -> bool:
     (True, False)
     """
     head, colon, argument = source.partition(":")
-    if colon and head in ("gsm8k", "file"):
-        return has_split_file(Path(argument), split)
-    is_named = head in {known.name for known in problem_sources()}
-    return is_named or has_split_file(Path(source), split)
+    is_file = bool(colon) and head in ("gsm8k", "file")
+    if head in {known.name for known in problem_sources()} and not is_file:
+        return True
+    path = Path(argument if is_file else source)
+    return (is_saved(path) and (path / split).is_dir()) or has_split_file(path, split)
 
 
 def load_problems(
@@ -365,6 +367,8 @@ def _table(
         if not colon or Path(argument).is_dir():
             hub_name, config = argument, ""
         return read_hub(hub_name, config=config or None, split=split, limit=limit)
+    if is_saved(Path(argument)):
+        return read_hub(argument, split=split, limit=limit)
     table, set_name = read_file(Path(argument), split, limit)
     return table, "gsm8k" if source.name == "gsm8k" else set_name
 

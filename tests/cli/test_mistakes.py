@@ -105,7 +105,7 @@ def test_a_missing_column_is_answered_in_flags_and_by_a_column_that_may_hold_it(
     path = tmp_path / "mine.jsonl"
     path.write_text('{"q": "What is 1?", "solution": "1", "answer": "1"}\n')
     line = refused("problems", "show", str(path))
-    assert line.endswith("got columns q, solution, answer; map one with --columns question NAME")
+    assert line.endswith("got columns q, solution, answer; map one with --columns question q")
     path.write_text('{"input": "What is 1?", "gold": "1"}\n')
     line = refused("problems", "show", str(path))
     assert line.endswith("map one with --columns question input")

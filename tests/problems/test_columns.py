@@ -109,7 +109,53 @@ def test_a_long_solution_is_no_answer(tmp_path: Path) -> None:
     ):
         load(tmp_path, {"problem": "q", "solution": "We add both sides and get 7."})
     with pytest.raises(ProblemError, match=r"columns=\{'answer': 'boxed\(solution\)'\}"):
-        load(tmp_path, {"problem": "q", "solution": "\\boxed{7}"})
+        load(tmp_path, {"problem": "q", "solution": "It is \\boxed{7}"})
+    with pytest.raises(ProblemError, match=r"columns=\{'answer': 'stated\(response\)'\}"):
+        load(tmp_path, {"problem": "q", "response": "The answer is 7."})
+
+
+@pytest.mark.parametrize("value", ["\\boxed{7}", "$\\boxed{7}$.", ["$$\\boxed{7}$$"]])
+@pytest.mark.parametrize("name", ["solution", "solutions"])
+def test_a_solution_that_is_a_box_and_nothing_else_is_an_answer(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    (problem,) = load(tmp_path, {"problem": "q", name: value})
+    assert (problem.answer, problem.solution) == ("7", ())
+    rows = ({"problem": "q", name: value}, {"problem": "r", name: "So \\boxed{8} it is."})
+    with pytest.raises(ProblemError, match="must have a column 'answer'"):
+        load(tmp_path, *rows)
+
+
+def test_a_solution_that_only_repeats_the_answers_is_none(tmp_path: Path) -> None:
+    own = {"question": "q", "reward_model": {"ground_truth": "7"}, "solution": "7"}
+    assert [problem.solution for problem in load(tmp_path, own, own)] == [(), ()]
+    other = own | {"solution": "3+4"}
+    assert [problem.solution for problem in load(tmp_path, own, other)] == [("7",), ("3+4",)]
+
+
+def test_a_column_without_a_value_is_passed_over(tmp_path: Path) -> None:
+    row = {"question": "q", "answer": None, "final_answer": "", "answer_number": 7}
+    assert load(tmp_path, row)[0].answer == "7"
+    with pytest.raises(ProblemError, match="line 1: answer must be text or a number, got None"):
+        load(tmp_path, {"question": "q", "answer": None, "solution": "5"})
+
+
+def test_a_name_that_means_other_things_too_is_found_if_it_is_the_only_one(tmp_path: Path) -> None:
+    assert load(tmp_path, {"input": "q", "target": "7"})[0].answer == "7"
+    with pytest.raises(
+        ProblemError,
+        match=r"must have a column 'question' and a column 'answer', got columns input, "
+        r"instruction, gold, label; map them with columns=\{'question': 'input', 'answer': 'gold'",
+    ):
+        load(tmp_path, {"input": "a", "instruction": "q", "gold": "7", "label": "1"})
+
+
+def test_an_object_is_no_answer_and_neither_is_another_column_beside_it(tmp_path: Path) -> None:
+    truth = {"ground_truth": {"target": 98, "numbers": [44, 19]}}
+    with pytest.raises(ProblemError, match="must have a column 'answer', got columns prompt, tar"):
+        load(tmp_path, {"prompt": "Make 98.", "target": 98, "reward_model": truth})
+    with pytest.raises(ProblemError, match=r"columns=\{'answer': 'answer.value'\}"):
+        load(tmp_path, {"prompt": "q", "answer": {"value": 12, "unit": "cm"}})
 
 
 def test_a_solution_without_a_box_is_named(tmp_path: Path) -> None:
@@ -187,7 +233,12 @@ BOX = "Let's think step by step and output the final answer within \\boxed{}."
         (["Find 2. What is it?", "Find 3. What is it?"], ("", "")),
         ([BOX, BOX], ("", "")),
         ([BOX, f"Find 2. {BOX}"], ("", "")),
-        ([f"Find 2. {BOX}"], ("", "")),
+        ([f"Find 2. {BOX}"], ("", BOX)),
+        (
+            [f"{BOX} Find 2. Is it 3?\n\nWrite it on its own line."] * 2,
+            (f"{BOX} ", "Write it on its own line."),
+        ),
+        (["Find 2. Give the final answer modulo 7."], ("", "")),
     ],
 )
 def test_only_a_shared_instruction_about_the_answer_is_cut_off(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reason_env.errors import ProblemError
-from reason_env.problems import load_problems
+from reason_env.problems import has_split, load_problems
 from reason_env.problems.files.reader import has_split_file, load_file
 
 ROWS = [
@@ -44,6 +44,7 @@ WRITTEN: dict[str, bytes] = {
     "semicolons.csv": as_csv(";"),
     "tabs.tsv": as_csv("\t"),
     "UPPER.CSV": as_csv(),
+    "lines.ndjson": as_lines(),
 }
 
 
@@ -109,16 +110,140 @@ def write_parts(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("inner", [".", "data"])
-def test_a_data_set_in_parts_is_left_to_hub_which_reads_it(
-    tmp_path: Path, inner: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    write_parts(tmp_path / "own" / inner)
-    with pytest.raises(ProblemError) as caught:
+def test_the_parts_of_a_split_are_read_in_order(tmp_path: Path, inner: str) -> None:
+    folder = write_parts(tmp_path / "own" / inner)
+    (folder / "test.jsonl").write_bytes(as_lines())
+    problems = load_problems(str(tmp_path / "own"))
+    assert [problem.answer for problem in problems] == ["5", "9"]
+    assert [problem.problem_id for problem in problems] == ["own/train/0", "own/train/1"]
+    assert {problem.source for problem in problems} == {"own"}
+    assert len(load_problems(str(tmp_path / "own"), size=1)) == 1
+    assert has_split(str(tmp_path / "own"), "test")
+    assert not has_split(str(tmp_path / "own"), "dev")
+    with pytest.raises(ProblemError, match=r"must hold dev\.jsonl, .* its splits: train, test$"):
+        load_problems(str(tmp_path / "own"), split="dev")
+
+
+def test_a_row_of_a_part_is_named_with_its_file(tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "own" / "data")
+    pq.write_table(
+        pa.Table.from_pylist([{"question": "q"}]), folder / "train-00001-of-00002.parquet"
+    )
+    with pytest.raises(
+        ProblemError, match=r"own data/train-00001-of-00002\.parquet row 0: answer must be text"
+    ):
         load_problems(str(tmp_path / "own"))
-    advice = str(caught.value).rpartition(" is ")[2]
-    assert advice == f"hub:{tmp_path / 'own'}"
-    assert [problem.answer for problem in load_problems(advice)] == ["5", "9"]
+
+
+def test_missing_parts_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_parts(tmp_path / "own")
+    for part in (2, 3):
+        (folder / f"train-0000{part}-of-00005.jsonl").write_bytes(as_lines())
+    (folder / "train-00000-of-00002.parquet").unlink()
+    (folder / "train-00001-of-00002.parquet").unlink()
+    assert len(load_problems(str(folder))) == 4
+    assert f"reading 2 of 5 parts of train in {folder}" in caplog.text
+
+
+def test_a_folder_named_after_a_split_is_read_with_all_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "MATH" / "train" / "algebra"
+    folder.mkdir(parents=True)
+    for number in (10, 9, 2):
+        row = {"problem": f"Find {number}.", "solution": f"So $\\boxed{{{number}}}$."}
+        (folder / f"{number}.json").write_text(json.dumps(row))
+    problems = load_file(tmp_path / "MATH", columns={"answer": "boxed(solution)"})
+    assert [problem.answer for problem in problems] == ["2", "9", "10"]
+    with pytest.raises(
+        ProblemError, match=r"got 3 problem files; name a file, as .*algebra/10\.json"
+    ):
+        load_file(folder)
+    with pytest.raises(ProblemError, match=r"got 0 problem files; choose one of its splits: train"):
+        load_file(tmp_path / "MATH", split="test")
+
+
+def test_a_directory_of_folders_with_splits_names_them(tmp_path: Path) -> None:
+    for name in ("main", "socratic"):
+        write_parts(tmp_path / name)
+    with pytest.raises(ProblemError, match=r"name one of its folders: \S+/main, \S+/socratic$"):
+        load_file(tmp_path)
+    assert len(load_file(tmp_path / "main")) == 2
+
+
+def test_a_directory_of_save_to_disk_is_read_by_its_path(tmp_path: Path) -> None:
+    both = datasets.DatasetDict(
+        train=datasets.Dataset.from_list(ROWS[:1]), test=datasets.Dataset.from_list(ROWS[1:])
+    )
+    both.save_to_disk(tmp_path / "own")
+    assert load_problems(str(tmp_path / "own"), split="test")[0].answer == "9"
+    assert has_split(f"file:{tmp_path / 'own'}", "test")
+    assert not has_split(str(tmp_path / "own"), "validation")
+
+
+ROW = {"question": "2+3", "answer": "5"}
+
+
+@pytest.mark.parametrize(
+    ("value", "answers"),
+    [
+        ({"a1": ROW, "a2": ROW | {"answer": "4"}}, ["5", "4"]),
+        ({"question": ["2+3", "1+3"], "answer": ["5", "4"]}, ["5", "4"]),
+        ({"question": {"0": "2+3", "1": "1+3"}, "answer": {"0": "5", "1": "4"}}, ["5", "4"]),
+        ({"question": "2+3", "answer": ["5"]}, ["5"]),
+        ({"prompt": [{"role": "user", "content": "2+3"}], "answer": ["5"]}, ["5"]),
+        (
+            {
+                "prompt": [{"role": "user", "content": "2+3"}],
+                "reward_model": {"ground_truth": "5"},
+                "extra_info": {"index": 3},
+            },
+            ["5"],
+        ),
+    ],
+)
+def test_an_object_holds_rows_columns_or_one_problem(
+    tmp_path: Path, value: object, answers: list[str]
+) -> None:
+    for indent in (None, 1):
+        (tmp_path / "x.json").write_text(json.dumps(value, indent=indent))
+        assert [problem.answer for problem in load_file(tmp_path / "x.json")] == answers
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["cells.csv", "tabs.tsv", "lines.jsonl", "indented.json"])
+def test_utf_16_is_read_by_its_mark(tmp_path: Path, name: str, encoding: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    data = (mark + WRITTEN[name].decode()).encode(encoding)
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(data))
+    for ending in ("", ".gz"):
+        assert [problem.answer for problem in load_file(tmp_path / (name + ending))] == ["5", "9"]
+
+
+def test_parquet_may_be_compressed(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
+    (tmp_path / "x.parquet.gz").write_bytes(gzip.compress((tmp_path / "x.parquet").read_bytes()))
+    assert [problem.answer for problem in load_file(tmp_path / "x.parquet.gz")] == ["5", "9"]
+
+
+def test_objects_that_cells_hold_as_text_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "prompt,reward_model\n"
+        "\"[{'role': 'user', 'content': 'Find 2+3.'}]\",\"{'ground_truth': '5'}\"\n"
+        '"[{""role"": ""user"", ""content"": ""Find 2+7.""}]","{""ground_truth"": ""9""}"\n'
+    )
+    problems = load_file(tmp_path / "x.csv")
+    assert [(problem.question, problem.answer) for problem in problems] == [
+        ("Find 2+3.", "5"), ("Find 2+7.", "9"),
+    ]  # fmt: skip
+
+
+def test_a_chat_that_is_no_json_is_refused_and_no_question(tmp_path: Path) -> None:
+    numpy = "[{'role': 'system', 'content': 's'}\n {'role': 'user', 'content': 'q'}]"
+    (tmp_path / "x.csv").write_text(f'prompt,answer\n"{numpy}",5\n')
+    with pytest.raises(
+        ProblemError, match=r"x\.csv line 2: question must hold text or messages as"
+    ):
+        load_file(tmp_path / "x.csv")
 
 
 def test_a_directory_without_files_that_are_read_gets_their_endings(tmp_path: Path) -> None:
@@ -155,6 +280,18 @@ CUT = gzip.compress(b"question,answer\nq,1\n" * 99, mtime=0)[:-9]
         ("x.csv", b"question,answer\n\xff\xfe,1\n", r"CSV in UTF-8, got .*save it again as UTF-8"),
         ("x.csv", b"question,answer\n", r"x\.csv must hold at least one row, got none"),
         ("x.csv", b"", r"x\.csv must hold at least one row, got none"),
+        (
+            "x.jsonl",
+            '{"question": "gro\xdf"}'.encode("latin-1"),
+            r"x\.jsonl must be text in UTF-8, .*; save",
+        ),
+        (
+            "x.json",
+            '[\n"gro\xdf"]'.encode("latin-1"),
+            r"x\.json must be text in UTF-8, got .*; save",
+        ),
+        ("x.csv", b"\xff\xfea", r"x\.csv must be text in UTF-8, got"),
+        ("x.parquet.gz", gzip.compress(b"PAR1"), r"must be a readable Parquet file"),
         ("x.jsonl.gz", b"not compressed", r"x\.jsonl\.gz must be a readable gzip file"),
         ("x.csv.gz", CUT, r"a readable gzip file"),
     ],

@@ -1,8 +1,10 @@
-r"""Seventeen small files in the shapes of public data sets, in own words: each loads, or says how.
+r"""Small files in the shapes of public data sets, in own words: each loads, or says how.
 
 The columns are those of the published files: openai/grade-school-math, verl's GSM8K, DAPO-Math-17k,
 hendrycks/math, MATH-500, NuminaMath-CoT and -1.5, OpenR1-Math-220k, AIME 1983-2024, AI-MO's AMC
-set, SVAMP, ASDiv, MAWPS, MMLU, OlympiadBench, DeepScaleR, Big-Math and Open-Reasoner-Zero.
+set, SVAMP, ASDiv, MAWPS, MMLU, OlympiadBench, DeepScaleR, Big-Math and Open-Reasoner-Zero; and,
+below, AQuA-RAT, MathQA, GPQA, SciQ, ARC, MedQA, AGIEval, LogiQA, OpenMathInstruct, MetaMathQA,
+MGSM, GSM-Plus, slime's DAPO, Skywork-OR1, INTELLECT-2, AReaL, TinyZero and OpenAI's evals.
 """
 
 import json
@@ -392,3 +394,194 @@ def test_orz_json_of_chats(tmp_path: Path) -> None:
     first, second = load(array(tmp_path / "orz_math_57k_collected.json", rows))
     assert fields(first) == ("What is $7^2-8$?", "41", ())
     assert fields(second) == ("What is $7^2-52$?", "-3", ())
+
+
+@pytest.mark.parametrize(
+    ("row", "question", "answer"),
+    [
+        (
+            {
+                "question": "What is 3+4?",
+                "options": ["A)5", "B)6", "C)7"],
+                "rationale": "3+4=7",
+                "correct": "C",
+            },
+            "What is 3+4?\nA)5\nB)6\nC)7",
+            "C",
+        ),
+        (
+            {"Problem": "what is 3 + 4 ?", "options": "a ) 5 , b ) 6 , c ) 7", "correct": "c"},
+            "what is 3 + 4 ?\nA) 5\nB) 6\nC) 7",
+            "C",
+        ),
+        (
+            {
+                "question": {
+                    "stem": "Which is prime?",
+                    "choices": [{"text": "4", "label": "A"}, {"text": "7", "label": "B"}],
+                },
+                "answerKey": "B",
+            },
+            "Which is prime?\nA) 4\nB) 7",
+            "B",
+        ),
+        (
+            {"question": "Which is prime?", "options": {"A": "4", "B": "7"}, "answer": "7"},
+            "Which is prime?\nA) 4\nB) 7",
+            "7",
+        ),
+        (
+            {
+                "passage": "Let n be 7.",
+                "question": "Which is n?",
+                "options": ["(A)4", "(B)7"],
+                "label": "B",
+                "answer": None,
+            },
+            "Let n be 7. Which is n?\n(A)4\n(B)7",
+            "B",
+        ),
+        (
+            {"context": "n=7.", "query": "n?", "options": ["4", "7", "9"], "correct_option": 1},
+            "n=7. n?\nA) 4\nB) 7\nC) 9",
+            "B",
+        ),
+        (
+            {"input": "Which is n=7?", "choices": ["4", "7"], "target": "B"},
+            "Which is n=7?\nA) 4\nB) 7",
+            "B",
+        ),
+        (
+            {
+                "question": "What is 3*4?",
+                "distractor3": "14",
+                "distractor1": "10",
+                "distractor2": "11",
+                "correct_answer": "12",
+                "support": "",
+            },
+            "What is 3*4?\nA) 10\nB) 14\nC) 11\nD) 12",
+            "D",
+        ),
+    ],
+    ids=["aqua", "mathqa", "arc", "medqa", "agieval", "logiqa", "inspect", "sciq"],
+)
+def test_multiple_choice_json_lines(
+    tmp_path: Path, row: dict[str, Any], question: str, answer: str
+) -> None:
+    (problem,) = load(lines(tmp_path / "x.jsonl", [row]))
+    assert fields(problem) == (question, answer, ())
+    assert grade(f"The answer is ({answer}).", answer, "mcq").is_correct
+
+
+def test_gpqa_csv_has_its_choices_in_an_order_that_depends_on_their_texts_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = text(
+        tmp_path / "gpqa_diamond.csv",
+        "Pre-Revision Question,Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,"
+        "Incorrect Answer 3,Explanation,Record ID\n"
+        "p,What is 3*4?,12,10,11,14,e,r1\np,What is 3+4?,7,8,9,10,e,r2\n",
+    )
+    first, second = load(path)
+    assert fields(first) == ("What is 3*4?\nA) 10\nB) 14\nC) 11\nD) 12", "D", ())
+    shown = dict(line.split(") ") for line in second.question.split("\n")[1:])
+    assert shown[second.answer] == "7"
+    assert sorted(shown.values()) == ["10", "7", "8", "9"]
+    assert "with choices from Correct Answer, Incorrect Answer 1, Inc" in caplog.text
+    (plain, _) = load(path, columns={"answer": "Correct Answer"})
+    assert fields(plain) == ("What is 3*4?", "12", ())
+
+
+@pytest.mark.parametrize(
+    ("row", "answer"),
+    [
+        ({"problem": "q", "generated_solution": "So \\boxed{12}", "expected_answer": "12"}, "12"),
+        ({"question": "q", "answer": None, "answer_number": 12, "equation_solution": None}, "12"),
+        ({"prompt": [{"role": "user", "content": "q"}], "label": "12"}, "12"),
+        ({"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": '["12"]'}},
+         "12"),
+        ({"problem_id": "p", "prompt": "q", "verification_info": '{"ground_truth": "12"}'}, "12"),
+        ({"prompt": "q", "task": "math", "query_id": "x", "solutions": ["\\boxed{12}"]}, "12"),
+        ({"input": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}],
+          "ideal": "12"}, "12"),
+        ({"id": "m", "question": "q", "chain": "<gadget>", "result": "12"}, "12"),
+        ({"input": "q", "code": "def f():", "target": 12.0}, "12.0"),
+    ],
+    ids=["openmath", "mgsm", "slime", "skywork", "intellect", "areal", "evals", "calc", "gsm-hard"],
+)  # fmt: skip
+def test_answers_under_the_names_of_other_sets(
+    tmp_path: Path, row: dict[str, Any], answer: str
+) -> None:
+    (problem,) = load(lines(tmp_path / "x.jsonl", [row]))
+    assert fields(problem) == ("q", answer, ())
+
+
+def test_skywork_lists_of_several_answers_are_refused_by_name(tmp_path: Path) -> None:
+    row = {"prompt": "q", "reward_model": {"ground_truth": '["12", "13"]'}}
+    with pytest.raises(ProblemError, match=r"row 0: answer must be text .* got \['12', '13'\]: if"):
+        load_problems(parquet(tmp_path / "x.parquet", [row]))
+
+
+def test_metamath_answers_are_taken_out_of_responses_on_request(tmp_path: Path) -> None:
+    rows = [
+        {"query": "q", "response": "7+5=12\n#### 12\nThe answer is: 12", "type": "GSM"},
+        {"query": "r", "response": "So.\nThe answer is: $\\frac{1}{2}$", "type": "MATH"},
+        {"query": "s", "response": "Thus she has 5 apples left.", "type": "MATH"},
+    ]
+    path = array(tmp_path / "MetaMathQA.json", rows)
+    with pytest.raises(ProblemError, match=r"columns=\{'answer': 'stated\(response\)'\}"):
+        load_problems(path)
+    problems = load(path, columns={"answer": "stated(response)"})
+    assert [problem.answer for problem in problems] == ["12", "$\\frac{1}{2}$", "5"]
+
+
+def test_answers_that_are_whole_texts_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prose = "She has 7 red balls and then 5 blue balls. So she has 7 + 5 = 12 balls in total."
+    rows = [{"question": "q", "answer": "12"}, {"question": "r", "answer": prose}]
+    load(lines(tmp_path / "orca.jsonl", rows))
+    assert "1 of 2 answers of" in caplog.text
+    assert "are texts: line 2 answer must be a final answer, got 'She has 7 red" in caplog.text
+    assert "repeat its 14 words; take what it states with columns={'answer': 's" in caplog.text
+
+
+def test_mawps_numbers_go_into_the_question(tmp_path: Path) -> None:
+    row = {
+        "Question": "Mary has N_00 cups and N_02 pens and N_01 m of rope. Cups and rope?",
+        "Numbers": "7.0 5.5",
+        "Equation": "+ N_00 N_01",
+        "Answer": 12.5,
+    }
+    (problem,) = load(parquet(tmp_path / "train.parquet", [row]))
+    assert problem.question == "Mary has 7 cups and N_02 pens and 5.5 m of rope. Cups and rope?"
+
+
+@pytest.mark.parametrize(
+    ("written", "answer", "right", "wrong"),
+    [
+        ("9 (apples)", "9 apples", "9", "8 apples"),
+        ("2.5 (m)", "2.5 \\text{ m}", "2.5", "2.5 cm"),
+        ("7 (red balls)", "7 \\text{ red balls}", "7", "6"),
+        ("5 (cm\u00b2)", "5 cm\u00b2", "5", "5 cm"),
+        ("3 (cats); 4 (dogs)", "3 cats, 4 dogs", "3, 4", "4"),
+        ("9:15 (a.m.)", "9:15 a.m.", "9:15", "9:16"),
+        ("f(x)", "f(x)", "f(x)", "f"),
+        ("<answer> 9 </answer>", "9", "9", "8"),
+        ("<think>4+5</think>\n<answer>9</answer>", "9", "9", "8"),
+    ],
+)
+def test_answers_in_the_brackets_and_tags_of_asdiv_and_r1(
+    tmp_path: Path, written: str, answer: str, right: str, wrong: str
+) -> None:
+    (problem,) = load(lines(tmp_path / "x.jsonl", [{"question": "q", "answer": written}]))
+    assert problem.answer == answer
+    assert grade(f"\\boxed{{{right}}}", problem.answer).is_correct
+    assert not grade(f"\\boxed{{{wrong}}}", problem.answer).is_correct
+
+
+def test_a_prompt_has_the_same_question_whether_one_or_all_rows_are_read(tmp_path: Path) -> None:
+    rows = [dapo("Find $2^5-1$.", "31", "a-1"), dapo("Find the sum of 4 and $-7$.", "-3", "a-2")]
+    path = parquet(tmp_path / "dapo.parquet", rows)
+    assert load(path, size=1)[0].question == load(path)[0].question == "Find $2^5-1$."

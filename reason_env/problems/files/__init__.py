@@ -1,7 +1,7 @@
 """Problems from files of all common formats, GSM8K and Hugging Face data sets."""
 
 from reason_env.problems.files.formats import SUFFIXES
-from reason_env.problems.files.hub import load_hub, read_hub
+from reason_env.problems.files.hub import is_saved, load_hub, read_hub
 from reason_env.problems.files.reader import has_split_file, load_file, read_file
 from reason_env.problems.files.rows import (
     RefusedRow,
@@ -28,6 +28,7 @@ __all__ = [
     "failed_rows",
     "has_split_file",
     "in_order",
+    "is_saved",
     "load_file",
     "load_hub",
     "problems_from_table",

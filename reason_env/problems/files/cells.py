@@ -3,10 +3,9 @@
 A question is text, or a chat whose last user message is the question; an answer is text, a number
 or a list of one; a solution is a list of texts, or one text that is split at newlines; a level is a
 whole number of at least 0, also as "3" or "Level 3" ("?" or nothing is 0, unknown). Blank steps and
-white space at the end of steps are dropped. `9 (apples)` is 9 apples.
+white space at the end of steps are dropped. `9 (apples)` is 9 apples, `<answer>9</answer>` is 9.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,15 @@ from reason_env.errors import ProblemError, shown
 from reason_env.problem import Problem
 from reason_env.problems.files.chat import messages_of, user_text
 from reason_env.problems.files.expressions import Column, all_items
-from reason_env.problems.files.table import as_list
+from reason_env.problems.files.table import as_list, single
+from reason_env.verify import decide
 
 NO_ANSWERS = frozenset(("proof", "notfound", "not found", "none", "null", "nan", "n/a"))
 """What data sets write where a problem has no final answer, in lower case."""
-_COUNTED = re.compile(r"([-+]?[0-9][0-9.,/]*) ?\(([A-Za-z][A-Za-z .]*)\)")
+_COUNTED = re.compile(r"([-+]?[0-9](?:[0-9.,/:]*[0-9])?) ?\(([^\W\d_][^()0-9;]*)\)")
+_TAGGED = re.compile(r"(?:<think>.*</think>)?\s*<answer>(.+?)</answer>", re.DOTALL | re.IGNORECASE)
+_UNREAD_CHAT = re.compile(r"\[\s*\{\s*['\"](?:role|from|content|value)['\"]\s*:")
+_NUMBER_PLACE = re.compile(r"\bN_(\d{2})\b")
 _LEVEL = re.compile(r"(?:level\s*)?(?:([0-9]{1,9})|\?)?", re.IGNORECASE)
 
 
@@ -30,10 +33,23 @@ class NoAnswerError(ProblemError):
 
 
 def question_text(column: Column, row: Mapping[str, Any]) -> object:
-    """Read a question, of a list of messages the user's last one."""
+    """Read a question, of a list of messages the user's last one.
+
+    MAWPS writes the numbers of a question to a column of their own.
+
+    >>> question_text(Column("Question", lambda row: row["Question"]),
+    ...               {"Question": "N_00 and N_01?", "Numbers": "7.0 5.5"})
+    '7 and 5.5?'
+    """
     value = column.read(row)
     messages = messages_of(value) if column.is_chat else None
-    return value if messages is None else user_text(messages)
+    if messages is not None:
+        return user_text(messages)
+    numbers = row.get("Numbers")
+    if not isinstance(value, str) or not isinstance(numbers, str):
+        return value
+    texts = [number.removesuffix(".0") for number in numbers.split()]
+    return _NUMBER_PLACE.sub(lambda at: (*texts, at[0])[min(int(at[1]), len(texts))], value)
 
 
 def answer_value(answer: Column, row: Mapping[str, Any]) -> object:
@@ -42,21 +58,6 @@ def answer_value(answer: Column, row: Mapping[str, Any]) -> object:
     items = as_list(value)
     is_multiple = row.get("is_multiple_answer") in (True, "true", "True")
     return value if items is None or not is_multiple else all_items(items)
-
-
-def single(value: object) -> object:
-    """Take the only item of a list, also if it is written as JSON; other values are unchanged.
-
-    >>> single(["5"]), single([["5"]]), single('["5"]'), single("[5]"), single([1, 2])
-    ('5', '5', '5', '[5]', [1, 2])
-    """
-    items = as_list(value)
-    if isinstance(value, str) and value.startswith('["'):
-        try:
-            items = as_list(json.loads(value))
-        except (ValueError, RecursionError):
-            return value
-    return single(items[0]) if items is not None and len(items) == 1 else value
 
 
 def problem_of(values: Mapping[str, Any], seen: Mapping[str, str]) -> Problem:
@@ -75,6 +76,11 @@ def problem_of(values: Mapping[str, Any], seen: Mapping[str, str]) -> Problem:
         raise ProblemError(
             f"question must hold text, got {shown(question)}; "
             "drop the row, or map another column to question"
+        )
+    if _UNREAD_CHAT.match(question):
+        raise ProblemError(
+            f"question must hold text or messages as JSON, got {shown(question)}; "
+            "write the rows as JSON Lines or Parquet, or map another column to question"
         )
     source = values["source"]
     problem = Problem(
@@ -107,8 +113,31 @@ def _answer_text(value: object) -> str:
     text = _as_text(value)
     if not text:
         raise NoAnswerError(f"answer must be text or a number, got {shown(value)}")
-    counted = _COUNTED.fullmatch(text)
-    return f"{counted[1]} {counted[2]}" if counted else text
+    tagged = _TAGGED.fullmatch(text)
+    return _without_brackets(tagged[1].strip() if tagged else text)
+
+
+def _without_brackets(text: str) -> str:
+    r"""Write `9 (apples)` as 9 apples; as 9 if a response could not omit the noun then.
+
+    >>> _without_brackets("9 (apples)"), _without_brackets("2.5 (m)")
+    ('9 apples', '2.5 \\\\text{ m}')
+    >>> _without_brackets("3 (cats); 4 (dogs)"), _without_brackets("f(x)")
+    ('3 cats, 4 dogs', 'f(x)')
+    """
+    counted = [_COUNTED.fullmatch(part.strip()) for part in _PARTS.split(text)]
+    if None in counted:
+        return text
+    numbers = ", ".join(found[1] for found in counted if found)
+    for form in ("{1} {2}", "{1} \\text{{ {2}}}"):
+        named = ", ".join(form.format(*found.group(0, 1, 2)) for found in counted if found)
+        verdict = decide(numbers, named)
+        if verdict is not None and verdict.is_correct:
+            return named
+    return numbers
+
+
+_PARTS = re.compile(r";|,(?=\s)|(?<=\)) and ")
 
 
 def _as_text(value: object) -> str:
@@ -133,33 +162,44 @@ def _short_text(value: object, field: str) -> str:
     return text
 
 
+def is_level(value: object) -> bool:
+    """Whether a value is a level."""
+    return _whole_level(value) is not None
+
+
+def is_solution(value: object) -> bool:
+    """Whether a value is a text or a list of texts, or nothing."""
+    items: object = [value] if isinstance(value, str) else [] if value is None else value
+    listed = cast("Sequence[object]", items) if isinstance(items, list | tuple) else [None]
+    return all(isinstance(piece, str) for piece in listed)
+
+
 def _steps(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    pieces: object = value.split("\n") if isinstance(value, str) else value
-    if isinstance(pieces, list | tuple):
-        listed = cast("Sequence[object]", pieces)
-        steps = [piece.rstrip() for piece in listed if isinstance(piece, str)]
-        if len(steps) == len(listed):
-            return tuple(step for step in steps if step)
-    raise ProblemError(
-        f"solution must be a text or a list of texts, got {shown(value)}; "
-        "correct the row, or map another column to solution"
-    )
+    if not is_solution(value):
+        raise ProblemError(
+            f"solution must be a text or a list of texts, got {shown(value)}; "
+            "correct the row, or map another column to solution"
+        )
+    pieces = value.split("\n") if isinstance(value, str) else cast("Sequence[str]", value or ())
+    return tuple(piece.rstrip() for piece in pieces if piece.strip())
 
 
 def _level(value: object) -> int:
-    whole = value
-    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        whole = int(value)
-    if whole is None:
-        return 0
-    if isinstance(whole, int) and not isinstance(whole, bool) and whole >= 0:
-        return whole
-    match = _LEVEL.fullmatch(whole.strip()) if isinstance(whole, str) else None
-    if match is None:
+    level = _whole_level(value)
+    if level is None:
         raise ProblemError(
             f"level must be a whole number of at least 0, got {shown(value)}; "
             "correct the row, or map another column to level"
         )
-    return int(match[1] or 0)
+    return level
+
+
+def _whole_level(value: object) -> int | None:
+    if value is None:
+        return 0
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value >= 0 else None
+    match = _LEVEL.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(match[1] or 0) if match else None

@@ -3,15 +3,18 @@ r"""Takes questions out of chat prompts: lists of messages with a role and a tex
 The question is the last message of the user. What comes before it (a system message, examples) is
 left out, because a template says how problems are put to a model. For the same reason the
 instruction that all prompts of a set share is cut off their questions, if it is about the form of
-the answer: "... within \boxed{}.", "Answer: $Answer ...".
+the answer: "... within \boxed{}.", "Answer: $Answer ...". Of a set of one question, the sentences
+at its beginning and its end are cut if they name such a form.
 
 Not covered: an instruction that differs from row to row.
 """
 
-import json
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from reason_env.problems.files.table import as_written
 
 _ROLES = ("role", "from")
 _TEXTS = ("content", "value", "text")
@@ -19,6 +22,10 @@ _USERS = frozenset(("user", "human", "prompter"))
 _INSTRUCTION = re.compile(
     r"boxed|step[- ]by[- ]step|final answer|own line|####|<answer>|<think>|answer:", re.IGNORECASE
 )
+_FORM = re.compile(
+    r"\\boxed|step[- ]by[- ]step|own line|####|<answer>|<think>|\banswer:", re.IGNORECASE
+)
+"""What a sentence about the form of the answer names, and the sentences of problems do not."""
 _PART_END = re.compile(r"\n\s*\n\s*|\n(?=\S)|(?<=[.!?])[ \t]+(?=\S)")
 
 
@@ -36,11 +43,7 @@ def is_message(value: object) -> bool:
 
 def messages_of(value: object) -> list[Mapping[str, Any]] | None:
     """Read a list of messages, also if it is written as JSON; None for any other value."""
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
+    value = as_written(value)
     if not isinstance(value, list) or not value:
         return None
     items = cast("list[object]", value)
@@ -77,8 +80,8 @@ def shared_instruction(questions: Sequence[str]) -> tuple[str, str]:
     ('', ' Put it in \\boxed{}.')
     """
     different = set(questions)
-    if len(different) < 2:
-        return "", ""
+    if len(different) == 1:
+        return _own_instruction(questions[0])
     begin = _instruction_before(_common(list(different)))
     rest = [question[len(begin) :] for question in different]
     end = _common([text[::-1] for text in rest])[::-1]
@@ -86,6 +89,21 @@ def shared_instruction(questions: Sequence[str]) -> tuple[str, str]:
     end = _instruction_after(end, is_part=end[:1].isspace() or before.isspace())
     is_all = any(len(text) <= len(end) for text in rest)
     return ("", "") if is_all else (begin, end)
+
+
+def _own_instruction(question: str) -> tuple[str, str]:
+    r"""Find the sentences about the answer's form before and after one question.
+
+    >>> _own_instruction("Think step by step. Find 2+2. Put it in \\boxed{}.")
+    ('Think step by step. ', 'Put it in \\boxed{}.')
+    """
+    cuts = [0, *(found.end() for found in _PART_END.finditer(question)), len(question)]
+    parts = [question[begin:end] for begin, end in itertools.pairwise(cuts)]
+    before = len(list(itertools.takewhile(_FORM.search, parts)))
+    after = len(list(itertools.takewhile(_FORM.search, reversed(parts))))
+    if before + after >= len(parts):
+        return "", ""
+    return "".join(parts[:before]), "".join(parts[len(parts) - after :])
 
 
 def _common(texts: Sequence[str]) -> str:

@@ -2,8 +2,9 @@ r"""Expressions that name columns, and the functions that read them from a row.
 
 A column is written as an expression: its name, the path of a nested value
 (`reward_model.ground_truth`, `messages.1.value`), several joined by `+` (`Body+Question`), and
-`boxed(solution)`, the last box of a solution, or `all(final_answer)`, all items of a list as one
-answer. A column whose name looks like an expression is that column.
+`boxed(solution)`, the last box of a solution, `stated(response)`, the answer that a text states in
+any form, or `all(final_answer)`, all items of a list as one answer. A column whose name looks like
+an expression is that column.
 """
 
 import re
@@ -12,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from reason_env.errors import ProblemError, did_you_mean, shown
+from reason_env.problems.files.choices import LETTERS, choices_of
 from reason_env.problems.files.table import Table
 from reason_env.verify import PRESETS, extract_answer
 
-LETTERS = "ABCDEFGHIJ"
-_FUNCTION = re.compile(r"(boxed|all)\((.+)\)")
-_LETTERED = re.compile(r"\(?[A-J][).:]\s*\S")
+_FUNCTION = re.compile(r"(boxed|stated|all)\((.+)\)")
+CHOICES = ("choices", "options", "question.choices")
+"""Columns with choices, which are written one a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ def column(expression: str, table: Table, field: str) -> Column:
         function = _FUNCTION.fullmatch(expression)
         if function:
             inner = column(function[2], table, field)
-            make = _boxed if function[1] == "boxed" else _all
-            return Column(expression, make(inner))
+            if function[1] == "all":
+                return Column(expression, _all(inner))
+            return Column(expression, _extracted(inner, _PRESETS[function[1]]))
         if "+" in expression:
             parts = [column(part.strip(), table, field) for part in expression.split("+")]
             return Column(expression, lambda row: _joined(parts, row))
@@ -71,8 +74,12 @@ def _at(value: Any, keys: Sequence[str]) -> object:
     return value
 
 
-def _boxed(inner: Column) -> Callable[[Mapping[str, Any]], object]:
-    options = PRESETS["boxed"]()
+_PRESETS = {"boxed": "boxed", "stated": "text"}
+"""Function -> the preset that says where the answer stands."""
+
+
+def _extracted(inner: Column, preset: str) -> Callable[[Mapping[str, Any]], object]:
+    options = PRESETS[preset]()
 
     def read(row: Mapping[str, Any]) -> object:
         value = inner.read(row)
@@ -120,37 +127,11 @@ def _piece(name: str, value: object) -> str | None:
     """The text of one part of a joined column; choices are lines that begin with a letter."""
     if value is None or value == []:
         return ""
-    choices = choices_of(value)
+    is_text = isinstance(value, str) and name.lower() not in CHOICES
+    choices = None if is_text else choices_of(value)
     if choices is not None:
         return "".join(f"\n{choice}" for choice in choices)
     if not isinstance(value, str | int | float):
         return None
     text = str(value).strip()
     return f"\n{name}) {text}" if len(name) == 1 and name in LETTERS else text
-
-
-def choices_of(value: object) -> list[str] | None:
-    """Read the choices of a question, each with its letter; None if a value is something else.
-
-    More choices than there are letters are none: a question without some of them is another one.
-
-    >>> choices_of(["7", "A) 8"]), choices_of({"text": ["7", "8"], "label": ["1", "2"]})
-    (['A) 7', 'B) A) 8'], ['1) 7', '2) 8'])
-    >>> choices_of(["A)7", "B)8"])
-    ['A)7', 'B)8']
-    """
-    labels: Sequence[object] = LETTERS
-    if isinstance(value, Mapping):
-        held = cast("Mapping[str, object]", value)
-        if not isinstance(held.get("text"), list) or not isinstance(held.get("label"), list):
-            return None
-        labels = cast("list[object]", held["label"])
-        value = held["text"]
-    if not isinstance(value, list) or not value:
-        return None
-    texts = [str(item).strip() for item in cast("list[object]", value)]
-    if all(map(_LETTERED.match, texts)):
-        return texts
-    if len(texts) > len(labels):
-        return None
-    return [f"{label}) {text}" for label, text in zip(labels, texts, strict=False)]

@@ -1,31 +1,35 @@
-"""Reads a file as a table: JSON Lines, JSON, CSV, TSV, also compressed with gzip, and Parquet.
+"""Reads a file as a table: JSON Lines, JSON, CSV, TSV and Parquet, also compressed with gzip.
 
-A `.json` or `.jsonl` file holds an object a line, an array of objects, or one object: a problem, or
-a wrapper whose only list of objects holds the rows (`{"data": [...]}`). A row that is a list of
-messages becomes a row with the column `messages`. Text is UTF-8, with or without a byte order mark.
-The first line of a CSV file names its columns.
+A `.json` or `.jsonl` file holds an object a line, an array of objects, or one object: a problem, a
+wrapper whose only list of objects holds the rows (`{"data": [...]}`), rows by their ids
+(`{"a1": {...}}`), or columns (`{"question": [...], "answer": [...]}`, also by row as pandas writes
+them). A row that is a list of messages becomes a row with the column `messages`. Text is UTF-8,
+with or without a byte order mark, or UTF-16 with one. The first line of a CSV file names its
+columns.
 
 Messages name a row of lines by its line number from 1 (in CSV, where it begins), every other row by
 its index from 0. Blank lines are skipped.
 """
 
+import codecs
+import contextlib
 import csv
 import gzip
 import io
 import itertools
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, cast
 
 from reason_env.errors import ProblemError, shown
 from reason_env.problems.files.chat import is_message
-from reason_env.problems.files.table import Table, as_list
+from reason_env.problems.files.table import Table, as_list, as_mapping, table_of
 
-TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
-SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES))
+_PLAIN_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".ndjson")
+SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 """Endings of the files that are read."""
 MAX_CELL = 2**26
 """Characters of a CSV cell; the csv module's own limit, 131,072, is less than some solutions."""
@@ -59,10 +63,10 @@ def read_table(file: Path, limit: int | None) -> Table:
             names file and row.
     """
     suffix = suffix_of(file)
-    if suffix == ".parquet":
-        return _read_parquet(file, limit)
     try:
         with _opened(file) as data:
+            if suffix.startswith(".parquet"):
+                return _read_parquet(file, data, limit)
             if suffix.startswith((".csv", ".tsv")):
                 return _read_cells(file, data, limit, is_tabs=suffix.startswith(".tsv"))
             return _read_json(file, data, limit)
@@ -76,10 +80,26 @@ def read_table(file: Path, limit: int | None) -> Table:
         ) from error
 
 
-def _opened(file: Path) -> IO[bytes]:
-    if file.name.lower().endswith(".gz"):
-        return cast("IO[bytes]", gzip.open(file))
-    return file.open("rb")
+@contextlib.contextmanager
+def _opened(file: Path) -> Generator[IO[bytes]]:
+    """Open a file for its bytes, without compression and, if it is UTF-16, as UTF-8."""
+    is_zipped = file.name.lower().endswith(".gz")
+    with gzip.open(file) if is_zipped else file.open("rb") as opened:
+        data = cast("IO[bytes]", opened)
+        mark = data.read(2)
+        data.seek(0)
+        if mark not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            yield data
+            return
+        try:
+            text = data.read().decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise ProblemError(_not_utf8(str(file), mark)) from error
+    yield io.BytesIO(text.encode())
+
+
+def _not_utf8(where: str, data: bytes) -> str:
+    return f"{where} must be text in UTF-8, got {shown(data, 60)}; save the file again as UTF-8"
 
 
 def _read_json(file: Path, data: IO[bytes], limit: int | None) -> Table:
@@ -89,7 +109,8 @@ def _read_json(file: Path, data: IO[bytes], limit: int | None) -> Table:
     if isinstance(value, dict) or not first.strip():
         table = _read_lines(file, itertools.chain(before, data), limit)
         # With a limit of 1, another line shows that the first is a problem and no wrapper.
-        return table if any(line.strip() for line in data) else _unwrapped(file, table, limit)
+        is_one = len(table.rows) == 1 and not any(line.strip() for line in data)
+        return _unwrapped(file, table, limit) if is_one else table
     rest = data.read()
     if isinstance(value, list) and rest.strip():
         lines = rest.splitlines(keepends=True)
@@ -119,8 +140,10 @@ def _read_whole(file: Path, first: bytes, rest: bytes, limit: int | None) -> Tab
     """Read a file that is one JSON value over several lines, or an array on one."""
     try:
         value: object = json.loads((first + rest).decode("utf-8-sig"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ProblemError(_not_utf8(str(file), first + rest)) from error
     except (ValueError, RecursionError) as error:
-        if suffix_of(file).startswith(".jsonl"):
+        if suffix_of(file).startswith((".jsonl", ".ndjson")):
             _line(first, f"{file} line 1")
         raise ProblemError(
             f"{file} must be one JSON object per line, an array of objects or one object, in "
@@ -134,18 +157,42 @@ def _read_whole(file: Path, first: bytes, rest: bytes, limit: int | None) -> Tab
 
 
 def _unwrapped(file: Path, table: Table, limit: int | None) -> Table:
-    """Take the rows out of an only object that holds one list of them, as `{"data": [...]}`."""
+    """Take the rows out of an only object that holds them in a list, by id or as columns."""
     if len(table.rows) != 1:
         return table
-    lists = {key: value for key, value in table.rows[0].items() if _is_rows(value)}
-    if not lists:
+    rows = _rows_of(file, table.rows[0])
+    if rows == [table.rows[0]]:
         return table
-    if len(lists) > 1:
+    return _table(file, rows[:limit], [f"row {index}" for index in range(len(rows))][:limit])
+
+
+def _rows_of(file: Path, held: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    wrapped = {key: value for key, value in held.items() if _is_rows(value)}
+    if len(wrapped) > 1:
         raise ProblemError(
-            f"{file} must hold one list of rows, got {', '.join(lists)}; write each to its own file"
+            f"{file} must hold one list of rows, got {', '.join(wrapped)}; write each to its own "
+            "file"
         )
-    rows = next(iter(lists.values()))[:limit]
-    return _table(file, rows, [f"row {index}" for index in range(len(rows))])
+    if wrapped:
+        return next(iter(wrapped.values()))
+    objects = [item for item in map(as_mapping, held.values()) if item is not None]
+    columns: Mapping[str, Any] = held
+    if len(objects) == len(held) >= 1:
+        indices = list(objects[0])
+        if indices and all(index.isdigit() for index in indices):
+            # As pandas writes a frame: each column maps row numbers to cells.
+            columns = {name: list(cells.values()) for name, cells in held.items()}
+        elif set(held).isdisjoint(_CELLS):
+            return list(objects)
+    lists = [items for items in map(as_list, columns.values()) if items is not None]
+    is_frame = len(lists) == len(held) >= 2 and len({len(cells) for cells in lists}) == 1
+    if not is_frame or any(cells and as_mapping(cells[0]) is not None for cells in lists):
+        return [held]
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*lists, strict=True)]
+
+
+_CELLS = ("prompt", "messages", "reward_model", "extra_info", "question", "answer")
+"""Columns that hold objects in a row."""
 
 
 def _is_rows(value: object) -> bool:
@@ -170,6 +217,8 @@ def _read_lines(file: Path, lines: Iterable[bytes], limit: int | None) -> Table:
 def _line(line: bytes, where: str) -> dict[str, Any]:
     try:
         row: object = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ProblemError(_not_utf8(f"{where}:", line)) from error
     except (ValueError, RecursionError) as error:
         raise ProblemError(
             f"{where}: must be one JSON object in UTF-8, got {shown(line)}; {error}"
@@ -244,7 +293,7 @@ def _records(file: Path, cells: Any, limit: int | None) -> tuple[list[dict[str, 
     return rows, places
 
 
-def _read_parquet(file: Path, limit: int | None) -> Table:
+def _read_parquet(file: Path, data: IO[bytes], limit: int | None) -> Table:
     try:
         # Imported by name as Any, because the library has no types.
         pyarrow: Any = import_module("pyarrow")
@@ -257,9 +306,11 @@ def _read_parquet(file: Path, limit: int | None) -> Table:
     rows: list[dict[str, Any]] = []
     columns: tuple[str, ...]
     try:
-        with parquet.ParquetFile(file) as data:
-            columns = tuple(data.schema_arrow.names)
-            for batch in data.iter_batches():
+        # pyarrow seeks, which is slow in a compressed stream.
+        source = io.BytesIO(data.read()) if isinstance(data, gzip.GzipFile) else data
+        with parquet.ParquetFile(source) as table:
+            columns = tuple(table.schema_arrow.names)
+            for batch in table.iter_batches():
                 rows += batch.to_pylist()
                 if limit is not None and len(rows) >= limit:
                     break
@@ -273,12 +324,10 @@ def _read_parquet(file: Path, limit: int | None) -> Table:
 
 def _table(
     file: Path,
-    rows: list[dict[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
     places: list[str],
     columns: tuple[str, ...] | None = None,
 ) -> Table:
     if columns is None:
         columns = tuple(dict.fromkeys(column for row in rows for column in row))
-    return Table(
-        name=str(file), source=file.name, columns=columns, rows=tuple(rows), places=tuple(places)
-    )
+    return table_of(rows, name=str(file), source=file.name, columns=columns, places=places)

@@ -21,7 +21,7 @@ from reason_env.problems.files.rows import (
     check_limit,
     problems_from_table,
 )
-from reason_env.problems.files.table import Table
+from reason_env.problems.files.table import Table, table_of
 
 
 def load_hub(
@@ -83,15 +83,15 @@ def read_hub(
     data = _dataset(name, config=config, split=split, revision=revision)
     if limit is not None:
         data = data.select(range(min(limit, len(data))))
-    rows: tuple[dict[str, Any], ...] = tuple(data)
+    rows: list[dict[str, Any]] = list(data)
     path = Path(name)
     source = path.resolve().name if path.is_dir() else name
-    table = Table(
+    table = table_of(
+        rows,
         name=name,
         source=source,
         columns=tuple(data.column_names),
-        rows=rows,
-        places=tuple(f"row {index}" for index in range(len(rows))),
+        places=[f"row {index}" for index in range(len(rows))],
     )
     return table, Path(source).name
 
@@ -106,7 +106,7 @@ def _dataset(name: str, *, config: str | None, split: str, revision: str | None)
             "install the extra: pip install 'reason-env[data]'"
         ) from error
     try:
-        if _is_saved(Path(name)):
+        if is_saved(Path(name)):
             if config is not None or revision is not None:
                 raise ProblemError(
                     f"a directory of save_to_disk must be named without config and revision, got "
@@ -124,7 +124,8 @@ def _dataset(name: str, *, config: str | None, split: str, revision: str | None)
         ) from error
 
 
-def _is_saved(path: Path) -> bool:
+def is_saved(path: Path) -> bool:
+    """Decide whether a path is a directory that `save_to_disk` wrote."""
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 

@@ -1,9 +1,12 @@
-"""Loads problems from a file, or from the file of a split in a directory.
+"""Loads problems from a file, or from the files of a split in a directory.
 
+In a directory, or its folder `data`, a split is a file `train.*`, or parts `train-00000-of-00002.*`
+as on the Hugging Face hub; else a folder `train` of which every file is read, as of MATH.
 `reason_env.problems.files.formats` reads the file, `reason_env.problems.files.rows` checks its
 rows. Ids count rows from 0.
 """
 
+import difflib
 import logging
 import re
 from collections.abc import Mapping
@@ -24,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = ("train", "test", "validation", "valid", "val", "dev")
 """File stems that name the split of a file."""
-_PART = re.compile(r"-\d+-of-\d+$")
-"""The end of the stem of one part of a split, which only `hub:` puts together."""
+_PART = re.compile(r"-\d+-of-(\d+)$")
+"""The end of the stem of one part of a split."""
 
 
 def has_split_file(path: Path, split: str) -> bool:
-    """Decide whether a path is a directory with the file of a split."""
-    return any((path / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
+    """Decide whether a path is a directory with the file of a split, its parts, or its folder."""
+    return bool(_files_of(path, split))
 
 
 def load_file(
@@ -82,27 +85,78 @@ def read_file(path: Path, split: str, limit: int | None) -> tuple[Table, str]:
     Raises:
         ProblemError: The file cannot be read.
     """
-    file = _existing_file(path, split)
-    stem = stem_of(file)
+    if path.is_dir():
+        return _read_directory(path, split, limit), path.resolve().name
+    _check_file(path)
+    stem = stem_of(path)
     if stem in SPLIT_NAMES and stem != split:
         logger.warning(
             "loading %s as split %r; pass the directory instead to load the file of that split",
-            file, split,
+            path, split,
         )  # fmt: skip
-    return read_table(file, limit), file.resolve().parent.name if path.is_dir() else stem
+    return read_table(path, limit), stem
 
 
-def _existing_file(path: Path, split: str) -> Path:
-    if path.is_dir():
-        found = [path / f"{split}{suffix}" for suffix in SUFFIXES]
-        found = [file for file in found if file.is_file()]
-        if not found:
-            names = [stem_of(file) for file in path.iterdir() if suffix_of(file)]
-            raise ProblemError(
-                f"directory {str(path)!r} must hold {split}.jsonl, {split}.csv, {split}.parquet or "
-                f"the like, got {len(names)} problem files{_advice(path, split, names)}"
-            )
-        return found[0]
+def _read_directory(path: Path, split: str, limit: int | None) -> Table:
+    """Read the file of a split, or all of its parts as one table."""
+    files = _files_of(path, split)
+    if not files:
+        names = [stem_of(file) for file in path.iterdir() if suffix_of(file)]
+        raise ProblemError(
+            f"directory {str(path)!r} must hold {split}.jsonl, {split}.csv, {split}.parquet or "
+            f"the like, got {len(names)} problem files{_advice(path, split, names)}"
+        )
+    if len(files) == 1:
+        return read_table(files[0], limit)
+    total = _PART.search(stem_of(files[0]))
+    if total is not None and int(total[1]) != len(files):
+        logger.warning("reading %d of %d parts of %s in %s", len(files), int(total[1]), split, path)
+    tables: list[Table] = []
+    for file in files:
+        read = sum(len(table.rows) for table in tables)
+        if limit is not None and read >= limit:
+            break
+        tables.append(read_table(file, None if limit is None else limit - read))
+    return Table(
+        name=str(path),
+        source=path.resolve().name,
+        columns=tuple(dict.fromkeys(name for table in tables for name in table.columns)),
+        rows=tuple(row for table in tables for row in table.rows),
+        places=tuple(
+            f"{Path(table.name).relative_to(path)} {place}"
+            for table in tables
+            for place in table.places
+        ),
+    )
+
+
+def _files_of(path: Path, split: str) -> list[Path]:
+    """Find the file of a split in a directory, else its parts, else all files of its folder."""
+    for folder in (path, path / "data"):
+        named = [folder / f"{split}{suffix}" for suffix in SUFFIXES]
+        found = [file for file in named if file.is_file()][:1]
+        found = found or [file for file in _below(folder, "*") if _is_part(file, split)]
+        if found:
+            return found
+    return _below(path / split, "**/*")
+
+
+def _below(folder: Path, pattern: str) -> list[Path]:
+    """Give the problem files of a folder, numbers in their names in the order of numbers."""
+    found = [file for file in folder.glob(pattern) if file.is_file() and suffix_of(file)]
+    return sorted(found, key=lambda file: [_rank(part) for part in file.parts])
+
+
+def _rank(name: str) -> tuple[list[int], str]:
+    return [int(digits) for digits in re.findall(r"\d+", name)], name
+
+
+def _is_part(file: Path, split: str) -> bool:
+    stem = stem_of(file)
+    return _PART.sub("", stem) == split != stem
+
+
+def _check_file(path: Path) -> None:
     if not path.is_file():
         names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = did_you_mean(path.name, names)
@@ -115,11 +169,23 @@ def _existing_file(path: Path, split: str) -> Path:
             f"problem file must end in {', '.join(SUFFIXES)}, got {str(path)!r}; "
             "convert it to one JSON object per line"
         )
-    return path
 
 
 def _advice(path: Path, split: str, names: list[str]) -> str:
     """Say what to name instead of a directory without the file of a split."""
-    if any(map(_PART.search, names)) or any(map(suffix_of, path.glob("*/*"))):
-        return f"; a data set in parts or folders is hub:{path}"
-    return did_you_mean(split, names) or f"; files that are read end in {', '.join(SUFFIXES)}"
+    splits = [name for name in SPLIT_NAMES if _files_of(path, name)]
+    if splits:
+        return f"; choose one of its splits: {', '.join(splits)}"
+    folders = [
+        str(folder)
+        for folder in sorted(path.iterdir())
+        if folder.is_dir() and any(_files_of(folder, name) for name in SPLIT_NAMES)
+    ]
+    if folders:
+        return f"; name one of its folders: {', '.join(folders)}"
+    near = difflib.get_close_matches(split, names, n=1, cutoff=0.4)
+    files = [str(file) for file in sorted(path.iterdir()) if suffix_of(file)]
+    if files:
+        own = next((file for file in files if near and stem_of(Path(file)) == near[0]), files[0])
+        return f"; name a file, as {own}"
+    return f"; files that are read end in {', '.join(SUFFIXES)}"

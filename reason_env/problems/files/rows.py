@@ -22,12 +22,18 @@ from reason_env.problems.files.cells import (
     problem_of,
     question_text,
 )
-from reason_env.problems.files.chat import shared_instruction
-from reason_env.problems.files.columns import answer_letters, chosen_columns, columns_of
-from reason_env.problems.files.expressions import Column
+from reason_env.problems.files.chat import messages_of, shared_instruction
+from reason_env.problems.files.choices import letters_of, with_wrong
+from reason_env.problems.files.columns import (
+    choices_column,
+    chosen_columns,
+    columns_of,
+    wrong_columns,
+)
+from reason_env.problems.files.expressions import Column, column
 from reason_env.problems.files.gsm8k import is_gsm8k_answer, parse_gsm8k_answer
-from reason_env.problems.files.table import Table
-from reason_env.problems.self_check import why_lenient, why_ungradable
+from reason_env.problems.files.table import Table, as_list
+from reason_env.problems.self_check import why_lenient, why_long, why_ungradable
 
 logger = logging.getLogger(__name__)
 
@@ -116,13 +122,13 @@ def problems_from_table(
     if rows.notice:
         _say_once(rows.notice)
     ungradable = failed_rows(rows.problems, rows.places, why_ungradable)
-    lenient = failed_rows(rows.problems, rows.places, why_lenient)
-    if lenient:
-        logger.warning(
-            "%d of %d answers of %s also accept another answer: %s %s; list them with "
-            "reason-env problems check",
-            len(lenient), len(table.rows), table.name, lenient[0].place, lenient[0].reason,
-        )  # fmt: skip
+    for what, why in (("also accept another answer", why_lenient), ("are texts", why_long)):
+        failed = failed_rows(rows.problems, rows.places, why)
+        if failed:
+            _say_once(
+                f"{len(failed)} of {len(table.rows)} answers of {table.name} {what}: "
+                f"{failed[0].place} {failed[0].reason}; list them with reason-env problems check"
+            )
     fatal = rows.unusable + (rows.without_answer if options.allow_ungradable else ())
     if fatal:
         row = in_order(fatal, table.places)[0]
@@ -177,13 +183,27 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
         )
     columns = chosen_columns(table, options.columns or {})
     answers = [answer_value(columns["answer"], row) for row in table.rows]
-    letters = answer_letters(table, columns["answer"])
+    letters = _letters(answers, table)
     names = columns_of(columns)
     gsm8k = _is_gsm8k(table, answers, names.get("solution", ""), options)
     # verl writes the whole answer of GSM8K there.
     is_verl = names.get("solution", "").lower() == "extra_info.answer"
     questions = [question_text(columns["question"], row) for row in table.rows]
-    cut, begin, end = _without_instruction(columns["question"], questions, table)
+    cut, instruction = _without_instruction(columns["question"], questions, table)
+    notes: list[str] = []
+    if instruction:
+        notes.append(f"without the instruction that all prompts share ({shown(instruction, 80)})")
+    if letters is not None and letters != answers:
+        answers = letters
+        notes.append("answers are letters of the choices (0 is A)")
+    wrong = wrong_columns(table) if not {"question", "answer"} & set(options.columns or ()) else []
+    if wrong:
+        pairs = [
+            _with_wrong_answers(question, answer, [row.get(name) for name in wrong])
+            for question, answer, row in zip(cut, answers, table.rows, strict=True)
+        ]
+        notes.append(f"with choices from {columns['answer'].expression}, {', '.join(wrong)}")
+        cut, answers = [question for question, _ in pairs], [answer for _, answer in pairs]
     seen: dict[str, str] = {}
     problems: list[Problem] = []
     places: list[str] = []
@@ -194,8 +214,6 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
         values |= {"question": cut[index], "answer": answers[index]}
         values.setdefault("problem_id", f"{set_name}/{split}/{index}")
         values.setdefault("source", table.source)
-        if letters is not None:
-            values["answer"] = letters[cast("int", answers[index])]
         if gsm8k:
             values |= _gsm8k_values(values["answer"], keep_marks=options.keep_marks)
         elif is_verl and is_gsm8k_answer(values["solution"]):
@@ -218,7 +236,7 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
         unusable=tuple(unusable),
         without_answer=tuple(without_answer),
         columns=names,
-        notice=_notice(table, columns, options, (begin, end), has_letters=letters is not None),
+        notice=_notice(table, columns, options, notes),
     )
 
 
@@ -259,25 +277,45 @@ def _listed(places: Iterable[str], most: int = 50) -> str:
 
 def _without_instruction(
     question: Column, texts: Sequence[object], table: Table
-) -> tuple[list[object], str, str]:
+) -> tuple[list[object], str]:
     """Cut the shared instruction off questions that are chats; give it too."""
-    is_chat = any(not isinstance(question.read(row), str) for row in table.rows[:1])
+    is_chat = question.is_chat and messages_of(question.read(table.rows[0])) is not None
     if not is_chat or not all(isinstance(text, str) for text in texts):
-        return list(texts), "", ""
+        return list(texts), ""
     written = cast("Sequence[str]", texts)
     begin, end = shared_instruction(written)
     if not begin and not end:
-        return list(texts), "", ""
-    return [text.removeprefix(begin).removesuffix(end).strip() for text in written], begin, end
+        return list(texts), ""
+    cut = " ... ".join(text.strip() for text in (begin, end) if text)
+    return [text.removeprefix(begin).removesuffix(end).strip() for text in written], cut
+
+
+def _letters(answers: Sequence[object], table: Table) -> list[str] | None:
+    """Map answers that are indices or letters of choices to letters; None if they are neither."""
+    choices = choices_column(table)
+    if not choices:
+        return None
+    read = column(choices, table, "question").read
+    return letters_of(answers, [read(row) for row in table.rows])
+
+
+def _with_wrong_answers(
+    question: object, right: object, wrong: Sequence[object]
+) -> tuple[object, object]:
+    """Write the right and wrong answers of a row after its question; the answer is a letter."""
+    listed = [item for value in wrong for item in (as_list(value) or [value])]
+    texts = [str(item).strip() for item in listed if isinstance(item, str | int | float)]
+    texts = [text for text in dict.fromkeys(texts) if text]
+    if not isinstance(question, str) or not isinstance(right, str | int | float) or not texts:
+        return question, right
+    return with_wrong(question, str(right).strip(), texts)
 
 
 def _notice(
     table: Table,
     columns: Mapping[str, Column],
     options: RowOptions,
-    instruction: tuple[str, str],
-    *,
-    has_letters: bool,
+    notes: Sequence[str],
 ) -> str:
     """Say how columns were chosen, unless their names are the fields' own."""
     given = options.columns or {}
@@ -286,15 +324,14 @@ def _notice(
         for field, one in columns.items()
         if field not in given and one.expression != field
     }
-    cut = " ... ".join(text.strip() for text in instruction if text)
-    if not chosen and not cut and not has_letters:
+    answer = columns["answer"].expression
+    unread = [name for name in ("level", "solution") if name in table.columns]
+    unread = [name for name in unread if name not in columns and name not in answer]
+    parts = [*notes, *(f"without {name!r}, which holds something else" for name in unread)]
+    if not chosen and not parts:
         return ""
     listed = ", ".join(f"{field} from {name!r}" for field, name in chosen.items())
-    parts = [f"reading {table.name}: {listed or 'columns by their names'}"]
-    if cut:
-        parts.append(f"without the instruction that all prompts share ({shown(cut, 80)})")
-    if has_letters:
-        parts.append("answers are letters of the choices (0 is A)")
+    parts.insert(0, f"reading {table.name}: {listed or 'columns by their names'}")
     return "; ".join(parts) + "; name other columns with columns={field: column}"
 
 

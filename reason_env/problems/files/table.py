@@ -1,14 +1,70 @@
 """Table: the unchecked rows of a file or a hub set."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, cast
+
+from reason_env.problem import Problem
 
 
 def as_list(value: object) -> list[object] | None:
     """Give a value that is a list; None for any other."""
     return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def as_mapping(value: object) -> Mapping[str, object] | None:
+    """Give a value that is an object; None for any other."""
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
+
+
+def as_written(value: object) -> object:
+    """Read an object, or a list of objects, that a cell holds as text: JSON, or Python's form.
+
+    Other values are unchanged.
+
+    >>> as_written('{"ground_truth": "7"}'), as_written("[{'role': 'user'}]"), as_written("[7]")
+    ({'ground_truth': '7'}, [{'role': 'user'}], '[7]')
+    """
+    if not isinstance(value, str) or not _OBJECT.match(value):
+        return value
+    read: object = None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            read = parse(value)
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    items = as_list(read) or [read]
+    return value if any(as_mapping(item) is None for item in items) else read
+
+
+def single(value: object) -> object:
+    """Take the only item of a list, also if it is written as JSON; other values are unchanged.
+
+    A list of several texts that is written as JSON becomes that list.
+
+    >>> single(["5"]), single([["5"]]), single('["5"]'), single("['5']"), single("[5]")
+    ('5', '5', '5', '5', '[5]')
+    >>> single([1, 2]), single('["1", "2"]')
+    ([1, 2], ['1', '2'])
+    """
+    items = as_list(value)
+    if isinstance(value, str) and value.lstrip().startswith(('["', "['")):
+        one = _ONE_QUOTED.fullmatch(value.strip())
+        try:
+            items = [one[1]] if one else as_list(json.loads(value))
+        except (ValueError, RecursionError):
+            return value
+        return value if items is None else single(items)
+    return single(items[0]) if items is not None and len(items) == 1 else value
+
+
+_ONE_QUOTED = re.compile(r"\['([^'\\]*)'\]")
+_OBJECT = re.compile(r"\s*(?:\[\s*)?\{\s*['\"]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +116,25 @@ def _paths(path: str, value: object, depth: int = 3) -> Iterator[str]:
             yield from _paths(inner, cast("object", part), depth - 1)
         if not isinstance(part, dict):
             yield inner
+
+
+def table_of(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    name: str,
+    source: str,
+    columns: tuple[str, ...],
+    places: Sequence[str],
+) -> Table:
+    """Make a table, and read objects that cells hold as text.
+
+    Columns of the problem's own fields are left as they are.
+    """
+    read = tuple(
+        {column: value if column in _FIELDS else as_written(value) for column, value in row.items()}
+        for row in rows
+    )
+    return Table(name=name, source=source, columns=columns, rows=read, places=tuple(places))
+
+
+_FIELDS = frozenset(field.name for field in fields(Problem))
