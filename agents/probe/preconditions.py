@@ -120,11 +120,12 @@ LEADS_ON = Gate(
     "leading to it.",
 )
 RESOLUTION = Gate(
-    rule="CPI's test can see an advantage of a tenth",
+    rule="CPI's test can see an advantage of two hundredths",
     figures=("success/cpi_resolution",),
-    below=0.1,
-    reason="An update whose advantage is below the half-width of the test's interval is rejected; "
-    "raise --cpi.num-restarts.",
+    below=0.02,
+    reason="An update whose advantage is below the half-width of the test's interval is rejected, "
+    "and one of GRPO's at a default learning rate gained two hundredths on SmolLM2. Raise "
+    "--cpi.num-restarts, or take larger steps.",
 )
 
 
