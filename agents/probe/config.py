@@ -1,9 +1,13 @@
 """ProbeConfig: how long a probe takes, and what it measures."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, did_you_mean
 from reason_env.state import checked_fraction
+
+SECTIONS: Final = ("guided", "mistakes", "explanations", "localisation", "entropy")
+"""The measurements that follow the samples of the problems, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,9 @@ class ProbeConfig:
     because intervals are over problems; resets have as many as RRPO."""
     shares: tuple[float, ...] = (0.25, 0.5)
     """Shares of the reference solution that are shown."""
+    sections: tuple[str, ...] = SECTIONS
+    """Which measurements follow the samples of the problems: guided, mistakes, explanations,
+    localisation, entropy. What is left out changes no other figure."""
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes < float("inf"):
@@ -40,5 +47,11 @@ class ProbeConfig:
                     f"shares must be above 0, got {share!r}; the unguided success is always "
                     "measured"
                 )
+        unknown = next((name for name in self.sections if name not in SECTIONS), None)
+        if unknown is not None:
+            raise ConfigError(
+                f"sections must be among {', '.join(SECTIONS)}, got {unknown!r}"
+                f"{did_you_mean(unknown, SECTIONS)}"
+            )
         if not self.shares or list(self.shares) != sorted(set(self.shares)):
             raise ConfigError(f"shares must rise and not be empty, got {self.shares!r}")

@@ -164,23 +164,25 @@ def probe(
         subject, states, config=config, clock=clock, deadline=deadline, largest=largest
     )
     sections = [_success_section(subject, states, groups, blocks, clock() - began)]
-    todo = measurements(config)
+    every = measurements(config)
+    todo = [own for own in every if own.name in config.sections]
     follow_up_end = None if deadline is None else deadline - 60 * config.minutes * UPDATE_S
     episode_s = sections[0].seconds / max(1, sum(block.num_rows for block in blocks))
-    for number, own in enumerate(todo, start=1):
+    for at, own in enumerate(todo):
         on_progress(own.title.lower())
-        left = sum(later.weight for later in todo[number - 1 :])
+        left = sum(later.weight for later in todo[at:])
         now = clock()
         end = None if follow_up_end is None else now + (follow_up_end - now) * own.weight / left
         limits = Limits(own=end, last=follow_up_end, expected_s=own.episodes * episode_s)
-        seed = (run.seed, number)
+        seed = (run.seed, 1 + every.index(own))
         sections.append(
             _section(subject, own, groups, seed=seed, limits=limits, largest=largest, clock=clock)
         )
     on_progress("timing an update")
     sections.insert(0, _speed_section(subject, groups, blocks, clock))
     figures = {figure.name: figure for section in sections for figure in section.figures}
-    missing = {name: why for section in sections for name, why in section.missing.items()}
+    missing = {own.name: f"sections leave {own.name} out" for own in every if own not in todo}
+    missing |= {name: why for section in sections for name, why in section.missing.items()}
     declared, undeclared = _declared(config)
     asked = _as_asked(run, run if given is None else given)
     settings = suggested(asked, groups, figures)

@@ -86,6 +86,7 @@ def test_no_block_is_larger_than_an_iteration():
         ({"shares": (1.5,)}, "shares must lie in 0..1, got 1.5"),
         ({"shares": (0.5, 0.25)}, "shares must rise and not be empty"),
         ({"shares": ()}, "shares must rise and not be empty"),
+        ({"sections": ("entropi",)}, "sections must be among guided, .*did you mean 'entropy'?"),
     ],
 )
 def test_a_wrong_number_is_refused(changes, message):

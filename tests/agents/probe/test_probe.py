@@ -62,6 +62,17 @@ def test_the_base_model_s_card_is_found_again(report):
     assert figures["explanations/leads_on"].low > 0
 
 
+def test_sections_that_are_left_out_change_no_other_figure(session, report):
+    few = probe(session, replace(FIXED, sections=("localisation",)))
+    assert [section.name for section in few.sections] == ["speed", "success", "localisation"]
+    for name in ("success/signal", "localisation/reset_signal", "localisation/above_chance"):
+        assert few.figures[name] == report.figures[name]
+    by_method = {own.method: own for own in few.judgements}
+    assert by_method["rrpo"].status == {own.method: own for own in report.judgements}["rrpo"].status
+    assert by_method["pope"].status == "not measurable"
+    assert "sections leave guided out" in by_method["pope"].gates[-1].evidence
+
+
 def test_every_section_has_its_cost_and_every_figure_its_problems(report):
     names = [section.name for section in report.sections]
     assert names == [
