@@ -17,6 +17,9 @@ CORRECT = [
     (r"n-\lfloor n/2\rfloor", r"\lceil n/2\rceil"),
     ("(-1)^{n+2}", "(-1)^n"),
     ("(-1)^n", r"\cos(n\pi)"),
+    (r"\frac{x+|x|}{2}", r"\max(x,0)"),
+    (r"\frac{1-(-1)^n}{2}", r"n \bmod 2"),
+    (r"\lfloor x+1 \rfloor", r"\lfloor x\rfloor+1"),
 ]
 INCORRECT = [
     ("4-x", "|x-4|"),
@@ -51,6 +54,12 @@ INCORRECT = [
     ("mn", r"\text{lcm}(m,n)"),
     ("1", r"\cos(2\pi x)"),
     ("x", r"x+0.0000001\sin x"),
+    (r"\lceil x\rceil-1", r"\lfloor x\rfloor"),
+    (r"\lceil x+\frac12\rceil-1", r"\lfloor x+\frac12\rfloor"),
+    (r"\lceil\frac{x}{7}\rceil-1", r"\lfloor\frac{x}{7}\rfloor"),
+    (r"\lceil 3x\rceil-1", r"\lfloor 3x\rfloor"),
+    ("x", r"\min(x,50)"),
+    ("9-2x", "|2x-9|"),
 ]
 
 

@@ -19,6 +19,9 @@ CORRECT = [
     ("(p,q)=(3,2)", "q=2,p=3"),
     ("0, 1", "x=0, 1"),
     ("2x=0, 2x=1", "2x=0, 1"),
+    ("9, 12", "9 boys and 12 girls"),
+    ("12 girls and 9 boys", "9 boys and 12 girls"),
+    ("5 cm, 3 kg", "3 kg, 5 cm"),
 ]
 INCORRECT = [
     ("2, 1", "a=1, b=2"),
@@ -41,6 +44,9 @@ INCORRECT = [
     ("-x=0, 1", "x=0, 1"),
     ("2x=0, 1", "x=0, 1"),
     ("x=0, 1", "2x=0, 1"),
+    ("12, 9", "9 boys and 12 girls"),
+    ("3, 5", "5 cm, 3 kg"),
+    ("9, 12", "9 boys and 12 girls and 3 dogs"),
 ]
 
 

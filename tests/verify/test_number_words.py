@@ -21,6 +21,9 @@ CORRECT = [
     ("zero", "0"),
     ("forty two", "42"),
     ("seven hundred", "700"),
+    ("seven apples", "7 apples"),
+    ("five dollars", r"\$5"),
+    ("twelve hundred", "1200"),
 ]
 INCORRECT = [
     ("five", "6"),
@@ -37,6 +40,10 @@ INCORRECT = [
     ("minus five", "5"),
     ("a few", "5"),
     ("fifth", "5"),
+    ("six apples", "7 apples"),
+    ("seven pears", "7 apples"),
+    ("twelve hundred", "120"),
+    ("twenty hundred", "20"),
 ]
 
 

@@ -40,6 +40,7 @@ CORRECT = [
     ("101_2", "101_{2}"),
     (r"3.\overline{14}", r"\frac{311}{99}"),
     (r"\cot^{-1}(x)", r"\text{arccot } x"),
+    (r"3A_{\text{sixteen}}", "3A_{16}"),
 ]
 INCORRECT = [
     (r"{10 \choose 4}", r"\binom{10}{3}"),
@@ -60,6 +61,7 @@ INCORRECT = [
     ("_{10}C_4", "_{10}C_3"),
     (r"0.\overline{16}", r"0.1\overline{6}"),
     (r"\binom{3}{10}", r"\binom{10}{3}"),
+    (r"3B_{\text{sixteen}}", "3A_{16}"),
 ]
 
 

@@ -38,6 +38,15 @@ CORRECT = [
         r"\begin{cases} 0 & \text{if $n$ is odd} \\ 1 & \text{if $n$ is even}\end{cases}",
         r"\begin{cases} 1 & \text{if } n \text{ is even} \\ 0 & n \text{ is odd}\end{cases}",
     ),
+    (
+        r"\begin{cases} 0 & n \text{ odd} \\ 1 & n \text{ even} \end{cases}",
+        r"\begin{cases} 1 & \text{if } n \text{ is even} \\"
+        r"0 & \text{if } n \text{ is odd} \end{cases}",
+    ),
+    (
+        r"\left\{\begin{array}{ll} 3 & t<2 \\ 5 & t\ge2\end{array}\right.",
+        r"\begin{cases} 3 & t<2 \\ 5 & t\ge2\end{cases}",
+    ),
 ]
 INCORRECT = [
     (
@@ -60,6 +69,15 @@ INCORRECT = [
     (
         r"\begin{cases} x & \text{if } x<1 \\ x^2 & \text{otherwise}\end{cases}",
         r"\begin{cases} x^2 & x \ge 1 \\ x+1 & \text{otherwise}\end{cases}",
+    ),
+    (
+        r"\begin{cases} 1 & n \text{ odd} \\ 0 & n \text{ even} \end{cases}",
+        r"\begin{cases} 1 & \text{if } n \text{ is even} \\"
+        r"0 & \text{if } n \text{ is odd} \end{cases}",
+    ),
+    (
+        r"\left\{\begin{array}{ll} 5 & t<2 \\ 3 & t\ge2\end{array}\right.",
+        r"\begin{cases} 3 & t<2 \\ 5 & t\ge2\end{cases}",
     ),
 ]
 

@@ -201,3 +201,23 @@ def test_options_of_another_kind_are_refused() -> None:
 
 def test_a_list_of_markers_from_json_is_a_tuple() -> None:
     assert read_options({"markers": ["####"]}) == GradeOptions(markers=("####",))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Donc la r\u00e9ponse n'est pas 42.",
+        "\u0907\u0938\u0932\u093f\u090f \u0909\u0924\u094d\u0924\u0930 42 \u0928\u0939\u0940\u0902",
+        "\u0644\u0630\u0644\u0643 \u0627\u0644\u062c\u0648\u0627\u0628 \u0644\u064a\u0633 42",
+        "\u56e0\u6b64\uff0c\u7b54\u6848\u4e0d\u662f42",
+        "\u6240\u4ee5\u5171\u670942\u4e07\u4e2a",
+        "So the number is 10 which is 42.5x",
+    ],
+)
+def test_a_conclusion_that_denies_or_multiplies_its_number_does_not_give_it(sentence: str) -> None:
+    assert not grade(sentence, "42", "text").is_correct
+    assert not grade(sentence, "10", "text").is_correct
+
+
+def test_a_chinese_conclusion_counts_things() -> None:
+    assert grade("\u6240\u4ee5\u5171\u670942\u4e2a", "42", "text").is_correct

@@ -29,6 +29,11 @@ CORRECT = [
     ),
     ("f(x)=cx", "$f(x)=cx$ for some constant $c$"),
     ("k^2", "$k^2$, where $k$ is odd"),
+    ("12", "The value of $x$ is $12$"),
+    ("34", "The largest $n$ is $34$"),
+    ("y=2x+1", "The line $y=2x+1$"),
+    (r"[3,\infty)", r"the set of all $x \geq 3$"),
+    ("9", "$9$ is the answer"),
 ]
 INCORRECT = [
     ("k", "$n=3k$ for positive integer $k$"),
@@ -56,6 +61,13 @@ INCORRECT = [
     ("2", "$a_n$ converges to $2$ for $n>1$, diverges for $n=1$"),
     ("1", "minimum $0$, maximum $1$"),
     ("(1,1)", "$(0,0)$ is a saddle point and $(1,1)$ is a minimum"),
+    (r"\sqrt{2}", r"$\sqrt{2}$ is irrational"),
+    ("7", "$7$ is prime"),
+    ("x", "The value of $x$ is $12$"),
+    ("13", "The value of $x$ is $12$"),
+    ("1", "The line $y=2x+1$"),
+    (r"\pi", r"$\pi$ is transcendental"),
+    ("-12", "The value of $x$ is $12$"),
 ]
 
 

@@ -22,6 +22,8 @@ CORRECT = [
     ("minus 5", "-5"),
     ("2.5 miles", "2.5 mi"),
     ("-5 or 3", "3 or -5"),
+    ("negative infinity", r"-\infty"),
+    (r"-\infty", "negative infinity"),
 ]
 INCORRECT = [
     ("3 cm", "-3 cm"),
@@ -52,6 +54,7 @@ INCORRECT = [
     ("10 degrees", "-10 degrees"),
     ("yes, 5", "yes, -5"),
     ("2 pi", "2-pi"),
+    ("infinity", "negative infinity"),
 ]
 
 

@@ -30,6 +30,8 @@ CORRECT = [
     ("Saturday", r"\text{Saturday}"),
     (r"12 \text{ different ways}", "12 ways"),
     ("5 times", "5"),
+    ("decrease of 30%", "30% decrease"),
+    ("12 June", "June 12"),
 ]
 INCORRECT = [
     ("20% decrease", "20% increase"),
@@ -94,6 +96,10 @@ INCORRECT = [
     ("5 to 6", "5"),
     ("from 5", "5"),
     ("5 per cent", "5"),
+    ("increase of 30%", "30% decrease"),
+    ("12 July", "June 12"),
+    ("decrease of 20%", "30% decrease"),
+    ("12 rooms", "Room 12"),
 ]
 
 

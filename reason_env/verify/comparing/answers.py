@@ -40,10 +40,18 @@ from reason_env.verify.comparing.rounding import as_hundredths, is_close
 from reason_env.verify.comparing.sets import MIRRORED, as_region, is_region
 from reason_env.verify.comparing.vectors import components, is_vector
 from reason_env.verify.options import GradeOptions
-from reason_env.verify.parsing import same_tag, units_agree, without_unit
+from reason_env.verify.parsing import (
+    read_unit,
+    same_tag,
+    turns,
+    units_agree,
+    with_letter_as_unit,
+    without_unit,
+)
 from reason_env.verify.tree import Node, has_op, number, rational, walk
 
 MAX_COMPARISONS = 3000
+_RADIAN = read_unit("radian").dimension
 _REGIONS = frozenset(("interval", "tuple", "union", "minus", "set", "inter"))
 
 
@@ -117,6 +125,7 @@ class Comparison:
     def _same_value(  # noqa: PLR0911 - one type per line
         self, found: Node, gold: Node
     ) -> bool | None:
+        found, gold = with_letter_as_unit(found, gold), with_letter_as_unit(gold, found)
         if is_vector(found) != is_vector(gold):
             return self._same_vector(found, gold)
         if is_region(gold) or is_region(found):
@@ -141,6 +150,8 @@ class Comparison:
         (left, unit), (right, expected) = without_unit(found), without_unit(gold)
         if not units_agree(unit, expected) or _inner_units(left) != _inner_units(right):
             return False
+        if _RADIAN in (unit.dimension, expected.dimension) and "degree" in (left.op, right.op):
+            return same_value(left, right)
         has_units = bool(unit.dimension and expected.dimension)
         if has_units and unit.factor != expected.factor:
             left = Node("mul", (left, number(unit.factor / expected.factor)))
@@ -229,7 +240,13 @@ class Comparison:
         return mine is not None and theirs is not None and self._in_order(mine.args, theirs.args)
 
     def _same_tagged(self, found: Node, gold: Node) -> bool | None:
-        """Compare answers with words before them: the words must be equal."""
+        """Compare answers with words before them: the words must be equal.
+
+        Words that turn a value may be on either side of it: "decrease of 30%", "30% decrease".
+        """
+        if {found.op, gold.op} == {"tagged", "quantity"} and turns(str(gold.value)):
+            is_one = same_tag(str(found.value), str(gold.value))
+            return is_one and self.same(found.args[0], gold.args[0])
         if found.op != gold.op or not same_tag(str(found.value), str(gold.value)):
             return False
         return self.same(found.args[0], gold.args[0])

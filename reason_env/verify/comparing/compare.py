@@ -18,6 +18,7 @@ from reason_env.verify.parsing import (
     choice,
     choice_value,
     clock,
+    has_phrase,
     is_text,
     is_unknown,
     matches_sentence,
@@ -161,7 +162,9 @@ def _unread_reference(response: str, gold: str) -> Decision | None:
     same = _same_signs(response, gold)
     if (same and (is_text(gold) or is_unknown(gold))) or same_phrase(response, gold):
         return Outcome.CORRECT, "the same text"
-    return None if is_unknown(gold) else (Outcome.INCORRECT, "other words")
+    # The worker's reader takes one formula out of a sentence, so sentences are not for it.
+    is_formula = is_unknown(gold) and not has_phrase(gold) and not has_phrase(response)
+    return None if is_formula else (Outcome.INCORRECT, "other words")
 
 
 def _same_signs(response: str, gold: str) -> bool:

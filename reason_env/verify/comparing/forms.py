@@ -9,7 +9,7 @@ scientific notation are finished answers.
 from fractions import Fraction
 
 from reason_env.verify.comparing.identity import number_value
-from reason_env.verify.tree import TEN, Node, has_op, rational, walk
+from reason_env.verify.tree import PI, TEN, Node, has_op, rational, walk
 
 _UNDONE = frozenset(("sum", "prod", "int", "lim", "deriv"))
 _EXACT_FUNCTIONS = frozenset("binom abs floor ceil min max gcd lcm mod".split())
@@ -75,6 +75,9 @@ def restates(found: Node, gold: Node) -> bool:
         return True
     if is_numeral(gold) and has_op(found, "sym"):
         return True
+    if gold.op == "degree" and PI in walk(found):
+        # An angle in radians is a finished answer.
+        return False
     if gold.op == "num" and found.op == "ratio" and len(set(found.args)) == 1:
         return True
     if not is_numeral(gold) or (has_op(gold, "dec") and _is_rounding(gold, found)):

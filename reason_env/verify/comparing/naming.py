@@ -88,7 +88,7 @@ def labelled_number(node: Node) -> Node | None:
     """
     if node.op != "rel" or set(str(node.value).split(",")) != {"="}:
         return None
-    label, *rest = node.args
+    label, *rest = node.args if symbols(node.args[0]) else node.args[::-1]
     if not symbols(label) or label.op == "neg" or _has_number(label):
         return None
     if any(symbols(side) for side in rest):
@@ -155,12 +155,16 @@ def _with_left_side(parts: tuple[Node, ...]) -> tuple[Node, ...]:
 def in_order_of_names(found: list[Node], gold: list[Node]) -> list[Node] | None:
     """Order a response's items as the reference's, whose items all have different names.
 
-    Items without names stay in order: `x = 1, y = 2` is answered by `1, 2`. An empty list means
-    that the names do not fit; None that the reference does not name its items.
+    Items without names stay in order: `x = 1, y = 2` is answered by `1, 2`, and `9 boys and 12
+    girls` by `9, 12`. An empty list means that the names do not fit; None that the reference does
+    not name its items.
     """
     theirs = [_name(node) for node in gold]
     if None in theirs or len(set(theirs)) < len(theirs):
-        return None
+        units = [node.value for node in gold if node.op == "quantity"]
+        has_units = len(set(units)) == len(gold) and all(is_numeral(node) for node in gold)
+        is_bare = all(is_numeral(node) and node.op != "quantity" for node in found)
+        return found if has_units and is_bare and len(found) == len(gold) else None
     if len(found) == 1 and found[0].op == "tuple":
         found = list(found[0].args)
     mine = [_name(node) for node in found]

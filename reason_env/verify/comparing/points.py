@@ -3,8 +3,10 @@
 Letters that can only be integers (an argument of a factorial, the exponent of a negative base, a
 limit of a sum, `n` inside a rounding) take integers of every parity. Other letters take real values
 in (0, 1), (1, 3) and (-2.2, -0.2). A function that changes its form (an absolute value, a root, a
-maximum) needs more points: on both sides of every number that occurs, and far beyond it. The points
-depend only on the two trees, so that every process gives the same verdict.
+maximum) needs more points: on both sides of every number that occurs, and far beyond it. One that
+jumps (a rounding, a sign) also needs its jumps: integers, halves, thirds and multiples of every
+number that occurs. The points depend only on the two trees, so that every process gives the same
+verdict.
 """
 
 import functools
@@ -25,6 +27,9 @@ _PIECEWISE = frozenset(
 )
 _MULTIPLES = (0.3, 0.93, 1.07, 1.7, 6.1, 23.0)
 """Points near a number of the expression, as multiples of it."""
+_JUMPING = frozenset(("floor", "ceil", "mod", "sgn", "sign"))
+_JUMPS = (0.0, 1.0, -1.0, 3.0, 4.0, 0.5, -1.5, 2.5, 1 / 3, -4 / 3)
+"""Values at which a function that jumps may do so; in doubles a rounding forgives their errors."""
 _MAX_BREAKS = 5
 _SCALES = (4.0, 11.0, 130.0, 2.3e4)
 
@@ -36,6 +41,8 @@ class Point(NamedTuple):
     integers: tuple[str, ...] = ()
     scale: float = 0.0
     """Size of the real values; 0 for the usual intervals."""
+    exact: float | None = None
+    """The value of every letter that is no integer."""
 
     def value(self, name: str) -> float:
         """Compute a letter's value."""
@@ -45,6 +52,8 @@ class Point(NamedTuple):
             if self.scale:
                 return float(round(self.scale * (0.9 + 0.2 * unit)))
             return _integer(self.integers.index(name), self.at, spread)
+        if self.exact is not None:
+            return self.exact
         if self.scale:
             sign = -1 if (spread >> 20) & 1 else 1
             return sign * self.scale * (0.9 + 0.2 * unit)
@@ -71,7 +80,17 @@ def points(left: Node, right: Node) -> list[Point]:
         return usual
     scales = [*_SCALES, *(size * m for size in _breaks(left, right) for m in _MULTIPLES)]
     twice = [scale for scale in scales for _ in range(2)]
-    return usual + [Point(20 + at, integers, scale) for at, scale in enumerate(twice)]
+    scaled = [Point(20 + at, integers, scale) for at, scale in enumerate(twice)]
+    return usual + scaled + _jumps(left, right, integers)
+
+
+def _jumps(left: Node, right: Node, integers: tuple[str, ...]) -> list[Point]:
+    """Choose the points at which a rounding or a sign may jump; none without such a function."""
+    parts = [part for tree in (left, right) for part in walk(tree)]
+    if not any(part.op == "fn" and part.value in _JUMPING and symbols(part) for part in parts):
+        return []
+    multiples = [size * times for size in _breaks(left, right) for times in (1, 2, -1, 0.5)]
+    return [Point(9, integers, exact=value) for value in (*_JUMPS, *multiples)]
 
 
 @functools.lru_cache(maxsize=256)

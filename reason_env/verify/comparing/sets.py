@@ -55,6 +55,10 @@ def as_region(node: Node) -> Region | None:  # noqa: PLR0911 - one shape per lin
 def _listed(node: Node) -> Region | None:
     """Convert a list: "and" intersects, "or" unites, a comma unites what does not overlap."""
     parts = list(node.args)
+    first = parts[0]
+    if first.op == "rel" and first.value == "\\ne" and all(p.op != "rel" for p in parts[1:]):
+        # x is neither of the numbers: `x \ne -3, 3`.
+        parts[1:] = [Node("rel", (first.args[0], part), "\\ne") for part in parts[1:]]
     if all(part.op == "rel" and part.value == "\\ne" for part in parts):
         return _all_of(parts)
     if node.value == "or":

@@ -3,12 +3,20 @@
 from reason_env.verify.parsing.clocks import clock, same_clock
 from reason_env.verify.parsing.literals import read_number, same_currency, same_digits, trimmed
 from reason_env.verify.parsing.normalizing import normalized
-from reason_env.verify.parsing.quantities import same_tag, units_agree, without_unit
+from reason_env.verify.parsing.quantities import (
+    read_unit,
+    same_tag,
+    turns,
+    units_agree,
+    with_letter_as_unit,
+    without_unit,
+)
 from reason_env.verify.parsing.reading import is_unknown, read
 from reason_env.verify.parsing.sentences import value_of_sentence
 from reason_env.verify.parsing.texts import (
     choice,
     choice_value,
+    has_phrase,
     is_text,
     matches_sentence,
     same_letters,
@@ -24,6 +32,7 @@ __all__ = [
     "choice",
     "choice_value",
     "clock",
+    "has_phrase",
     "is_text",
     "is_unit",
     "is_unknown",
@@ -31,6 +40,7 @@ __all__ = [
     "normalized",
     "read",
     "read_number",
+    "read_unit",
     "same_clock",
     "same_currency",
     "same_digits",
@@ -40,7 +50,9 @@ __all__ = [
     "same_words",
     "special",
     "trimmed",
+    "turns",
     "units_agree",
     "value_of_sentence",
+    "with_letter_as_unit",
     "without_unit",
 ]

@@ -81,6 +81,8 @@ def parse_answer(text: str) -> Node:
         return _list_of_tuples(items, signs)
     if len(items) == 1:
         return items[0]
+    if signs == ["and"] and (whole := _compound(*items)) is not None:
+        return whole
     return Node(
         "list", tuple(items), "and" if set(signs) == {"and"} else "or" if "or" in signs else ","
     )
@@ -142,6 +144,8 @@ def _parse_relation(cursor: Cursor) -> Node:
     while cursor.accept("\\forall"):
         pass
     sides, signs = [_parse_set_operations(cursor)], list[str]()
+    if cursor.peek() in _IS and cursor.peek(1) and sides[0].op == "sym":
+        return _parse_predicate(subject, sides[0], cursor)
     while cursor.peek() in _RELATIONS or (cursor.peek() == ":" and cursor.peek(1) == "="):
         sign = cursor.take()
         if sign == ":":
@@ -154,6 +158,18 @@ def _parse_relation(cursor: Cursor) -> Node:
     return _with_subject(subject, relation) if subject else relation
 
 
+def _parse_predicate(subject: list[str], letter: Node, cursor: Cursor) -> Node:
+    """Parse the rest of "the value of x is 12", which names the value by its letter or words."""
+    cursor.take()
+    value = _parse_relation(cursor)
+    if value.op == "rel":
+        return value
+    if _KINDS.issuperset(word.lower() for word in subject):
+        return Node("rel", (letter, value), "=")
+    return _with_subject([*subject, str(letter.value), "is"], value)
+
+
+_IS = frozenset(('"is', '"equals', '"is equal to'))
 _ENDS = frozenset(r""", ; and or ) ] } \} | \rangle \end & \\ :""".split()) | _RELATIONS
 """Tokens after which words are an answer of their own, or a name, and not the words before one."""
 
@@ -179,6 +195,8 @@ def _with_subject(words: list[str], value: Node) -> Node:
     """
     plain = [word.lower().strip(":.,") for word in words]
     is_filler = all(word in FILLERS or word in COPULAS or not word for word in plain)
+    if value.op == "rel" and _KINDS.issuperset(plain):
+        return value
     if is_filler and plain[-1:] not in (["the"], ["a"]):
         return value
     if plain[-1] in COPULAS and not DENIALS & set(plain):
@@ -189,6 +207,13 @@ def _with_subject(words: list[str], value: Node) -> Node:
     return Node("tagged", (value,), " ".join(word for word in plain if word))
 
 
+_KINDS = FILLERS | frozenset(
+    """
+    all circle curve equation for function inequality interval line number numbers of parabola point
+    points real set
+    """.split()
+)
+"""Words that say what kind of object a relation is: "the line y = 2x"."""
 _SET_OPERATIONS = {"\\cup": "union", "\\cap": "inter", "\\setminus": "minus"}
 
 
@@ -273,10 +298,18 @@ def _parse_term(cursor: Cursor) -> Node:
     currency = _CURRENCIES.get(cursor.peek())
     if currency:
         cursor.take()
-        return Node("quantity", (_parse_signed_term(cursor),), currency)
+        value = _parse_signed_term(cursor)
+        if value.op == "quantity" and str(value.value).startswith(("per ", "/ ")):
+            return Node("quantity", value.args, f"{currency} {value.value}")
+        return Node("quantity", (value,), currency)
     node = _parse_power(cursor)
     while True:
         token = cursor.peek()
+        if token == "/" and cursor.peek(1)[:1] == '"':
+            # A rate without a unit before it: 15 / "hour".
+            cursor.take()
+            cursor.tokens[cursor.position] = f'"/ {cursor.peek()[1:]}'
+            return _parse_unit(node, cursor)
         if token in _OPERATORS:
             cursor.take()
             node = _operation(token, node, _parse_signed_power(cursor))
@@ -358,6 +391,9 @@ def _parse_unit(node: Node, cursor: Cursor) -> Node:
         if word.split(" ", 1)[0].lower() in CONDITION:
             _skip_condition(cursor, word)
             break
+        if word.split(" ", 1)[0].lower() in COPULAS:
+            _leave_predicate(cursor, word, is_subject=node.op == "sym")
+            break
         if _NOT_UNITS & set(word.lower().split()):
             raise UnreadableError("words that change the number before them")
         if any(c.isdigit() for c in _UNIT_POWER.sub("", word)):
@@ -373,6 +409,18 @@ def _parse_unit(node: Node, cursor: Cursor) -> Node:
     return _parse_compound(quantity, cursor) if cursor.peek()[:1].isdigit() else quantity
 
 
+def _leave_predicate(cursor: Cursor, words: str, is_subject: bool) -> None:
+    r"""Leave the "is" after a letter, and drop "is the answer" after a value.
+
+    Raises:
+        UnreadableError: The words say something else: `\sqrt{2}` "is irrational".
+    """
+    if is_subject and f'"{words}' in _IS and cursor.peek():
+        cursor.position -= 1
+    elif not FILLERS.issuperset(words.lower().split()[1:]):
+        raise UnreadableError("a sentence about the value")
+
+
 def _parse_unit_power(cursor: Cursor) -> str:
     is_braced = cursor.accept("{")
     sign = "-" if cursor.accept("-") else ""
@@ -385,15 +433,23 @@ def _parse_unit_power(cursor: Cursor) -> str:
 
 
 def _parse_compound(quantity: Node, cursor: Cursor) -> Node:
-    """Combine `2 hours 30 minutes` into one quantity in its first unit."""
-    rest = _parse_term(cursor)
-    first, second = read_unit(str(quantity.value)), read_unit(str(rest.value))
-    values = rational(quantity.args[0]), rational(rest.args[0] if rest.op == "quantity" else rest)
-    is_one = rest.op == "quantity" and first.dimension and first.dimension == second.dimension
-    if not is_one or values[0] is None or values[1] is None:
+    whole = _compound(quantity, _parse_term(cursor))
+    if whole is None:
         raise UnreadableError("two quantities in a row")
+    return whole
+
+
+def _compound(large: Node, small: Node) -> Node | None:
+    """Combine `2 hours 30 minutes` into one quantity in its first unit; None for other nodes."""
+    if large.op != "quantity" or small.op != "quantity":
+        return None
+    first, second = read_unit(str(large.value)), read_unit(str(small.value))
+    values = rational(large.args[0]), rational(small.args[0])
+    is_one = first.dimension and first.dimension == second.dimension
+    if not is_one or first.factor <= second.factor or values[0] is None or values[1] is None:
+        return None
     total = values[0] + values[1] * second.factor / first.factor
-    return Node("quantity", (number(total),), quantity.value)
+    return Node("quantity", (number(total),), large.value)
 
 
 _ALTERNATIVES = frozenset(("else", "otherwise", "not", "unless"))
@@ -1133,7 +1189,8 @@ def _is_condition(token: str) -> bool:
 
 def _parse_part(tokens: list[str], depth: int) -> Node:
     if any(token.startswith('"') for token in tokens):
-        return Node("text", (), " ".join(token.strip('"') for token in tokens).replace("$", ""))
+        words = " ".join(token.strip('"') for token in tokens).replace("$", "").split()
+        return Node("text", (), " ".join(word for word in words if word not in COPULAS))
     inner = Cursor(tokens)
     inner.depth = depth
     items = _parse_items(inner, "")

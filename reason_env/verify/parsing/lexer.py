@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from reason_env.verify.parsing.units import is_unit
+from reason_env.verify.parsing.units import is_unit, unit_factor
 from reason_env.verify.parsing.unreadable import UnreadableError
 from reason_env.verify.parsing.words import COMMANDS, DROPPED, FUNCTIONS, POWERS, PROSE, WORDS
 
@@ -49,7 +49,8 @@ def tokenize(text: str) -> list[str]:
         elif kind == "sign":
             tokens += _SIGNS.get(piece, (piece,))
         else:
-            context = _Context(_checked(piece) if kind == "text" else piece, tokens)
+            content = _checked(piece) if kind == "text" else piece
+            context = _Context(content, tokens, text, match.end())
             tokens += next(
                 becomes(context) for applies, becomes in _RULES[kind] if applies(context)
             )
@@ -66,10 +67,16 @@ def _checked(content: str) -> str:
 
 
 class _Context(NamedTuple):
-    """A word or text, and the tokens before it."""
+    """A word or text, the tokens before it, and where it ends in the whole text."""
 
     text: str
     before: list[str]
+    whole: str = ""
+    end: int = 0
+
+    @property
+    def after(self) -> str:
+        return self.whole[self.end : self.end + 2].lstrip()[:1]
 
     @property
     def lower(self) -> str:
@@ -116,6 +123,17 @@ def _is_differential(piece: _Context) -> bool:
     return len(piece.text) == 2 and piece.text[0] == "d" and "\\int" in piece.before
 
 
+def _is_number_unit(piece: _Context) -> bool:
+    """Decide whether a word that is also a function or sign is a unit: `5 min`, `6 in`."""
+    is_last = not piece.after or piece.after in ".,;$)}/"
+    return piece.follows_digit and is_last and piece.lower in ("min", "in")
+
+
+def _is_symbol(piece: _Context) -> bool:
+    """Decide whether a word is the symbol of a unit, with its case: `5 kW`, `300 Pa`."""
+    return piece.follows_number and len(piece.text) > 1 and unit_factor(piece.text) is not None
+
+
 def _is_unit_word(piece: _Context) -> bool:
     is_word = piece.follows_number or len(piece.text) > 3
     return is_word and len(piece.text) > 1 and is_unit(piece.lower)
@@ -151,12 +169,14 @@ _SIGNS: dict[str, tuple[str, ...]] = (
 _RULES: dict[str, list[tuple[Callable[[_Context], bool], Callable[[_Context], list[str]]]]] = {
     "word": [
         (lambda p: len(p.text) == 1, _itself),
+        (_is_number_unit, _quoted),
         (lambda p: p.text in FUNCTIONS, _itself),
         (lambda p: p.lower in WORDS, _known_word),
         (lambda p: p.lower in PROSE and not p.text.isupper(), _quoted_lower),
         (lambda p: p.follows_number and p.lower in _ORDINALS, _nothing),
         (lambda p: p.follows_number and p.lower in POWERS, _power_of_ten),
         (_is_differential, _itself),
+        (_is_symbol, _quoted),
         (_is_unit_word, _quoted_lower),
         (_is_long, _quoted),
         (_always, lambda p: list(p.text)),

@@ -159,6 +159,8 @@ def number_in_words(text: str) -> Fraction | None:
 
     >>> number_in_words("one hundred and five"), number_in_words(r"\text{minus two thousand}")
     (Fraction(105, 1), Fraction(-2000, 1))
+    >>> number_in_words("twelve hundred")
+    Fraction(1200, 1)
     >>> number_in_words("five six"), number_in_words("hundred"), number_in_words("twenty eleven")
     (None, None, None)
     """
@@ -175,7 +177,7 @@ def number_in_words(text: str) -> Fraction | None:
         if word == "and":
             if last != 100:
                 return None
-        elif word == "hundred" and 0 < part < 10 and last < 100:
+        elif word == "hundred" and (0 < part < 10 or (part % 10 and part < 100)) and last < 100:
             part, last = part * 100, 100
         elif word in _SCALES and part and _SCALES[word] < least:
             total, part, least, last = total + part * _SCALES[word], 0, _SCALES[word], 1000

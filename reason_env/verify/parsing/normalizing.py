@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from reason_env.verify.parsing.signs import in_ascii
-from reason_env.verify.parsing.units import is_unit
+from reason_env.verify.parsing.units import is_unit, unit_factor
 from reason_env.verify.parsing.unreadable import UnreadableError
 
 MAX_CHARACTERS = 10_000
@@ -21,8 +21,15 @@ _REPEATING = re.compile(
 _GROUPED = re.compile(r"(?<![0-9,.])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _SQUARE_METERS = re.compile(r"(?<=[0-9])\s?m\^\{?([23])\}?(?=\s*\.?$)")
 _RATE = re.compile(
-    r"(?<=[0-9 ])((?:km|cm|mm|m|ft|mi|kg|mg|g|L|l)/(?:s|h|hr|min|sec|L|l|m|cm))"
-    r"(\^\{?[23]\}?)?(?=\s*\$?$)"
+    r"(?<=[0-9 ])([A-Za-z]{1,3})/([A-Za-z]{1,3})(\^\{?[23]\}?)?(?=\s*\$?$)|"
+    r"(?<=[0-9 ])\\[dt]?frac\{([a-z]{1,2})\}\{([a-z]{1,2})(\^\{?[23]\}?)?\}(?=\s*\$?$)"
+)
+_MICRO = re.compile(
+    r"(?<=[0-9])[\s~]*(?:\\[,;: ])*\\mu\s*(?:\\(?:text|mathrm|rm)\s*\{\s*)?([mgsl])\b\s*\}?"
+)
+_HOURS = re.compile(r"(?<=[0-9])\s?h(?=\s?[0-9]+\s?min\b)")
+_CASES_ARRAY = re.compile(
+    r"\\left\s*\\\{\s*\\begin\{array\}\s*\{[lcr|\s]*\}(.*?)\\end\{array\}\s*\\right\s*\.", re.DOTALL
 )
 _HALF_DAY = re.compile(r"(?<=[0-9] )([ap])\.m\.?(?=\s*$)")
 _STRAY_POINT = re.compile(r"(?<=[}\w])\.(?=\s*[\])])")
@@ -32,7 +39,7 @@ _DOLLAR = re.compile(r"(?<!\\)\$(?=-?[0-9.])")
 _BASES = {word: str(base) for base, word in enumerate(
     "two three four five six seven eight nine ten eleven twelve".split(), start=2)} | {
     "sixteen": "16", "binary": "2", "octal": "8", "decimal": "10", "hexadecimal": "16"}  # fmt: skip
-_BASE_WORD = re.compile(rf"_\s*\{{?\s*(?:\\text\s*\{{)?\s*({'|'.join(_BASES)})\s*\}}?\s*\}}?")
+_BASE_WORD = re.compile(rf"_\s*\{{?\s*(?:\\text\s*\{{)?\s*({'|'.join(_BASES)})\b\s*\}}?\s*\}}?")
 _BASE_PHRASE = re.compile(
     r"(?<=[0-9A-F])[\s~]*(?:\\text\s*\{)?[\s~]*\(?(?:in )?base[\s-]*"
     rf"([0-9]{{1,2}}|{'|'.join(_BASES)})\)?\s*\}}?(?=[\s$.]*$)"
@@ -53,7 +60,7 @@ _UPRIGHT_FACTOR = re.compile(
 )
 _UPRIGHT_FRACTION = re.compile(
     rf"(?<=[0-9}}\s~])\\[dt]?frac\s*\{{\s*{_UPRIGHT(word='([A-Za-z]{1,6})')}\s*\}}"
-    rf"\s*\{{\s*{_UPRIGHT(word='([A-Za-z]{1,6})')}\s*\}}"
+    rf"\s*\{{\s*{_UPRIGHT(word='([A-Za-z]{1,6})')}(?:\^\{{?([23])\}}?)?\s*\}}"
 )
 _UNIT_VECTOR = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|hat|vec|textbf)\s*\{?\s*(?:\\(?:hat|vec|mathbf)\s*\{?)?\s*"
@@ -63,7 +70,7 @@ _BOLD_I_OR_J = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|hat|vec)\s*\{?\s*(?:\\(?:hat|vec)\s*\{?)?(?:[ij]\b|\\[ij]math)"
 )
 """A bold k alone may be any vector: k is a unit vector next to i or j."""
-_NEGATIVE = re.compile(r"\b[Nn]egative (?=[0-9])")
+_NEGATIVE = re.compile(r"\b[Nn]egative (?=[0-9]|inf|\\(?:infty|frac|sqrt|pi)\b)")
 _PER_CENT = re.compile(r"\bper cent\b")
 _TEMPERATURE = re.compile(
     r"(?:\^\s*\{?\s*\\circ\s*\}?|\b[Dd]egrees?\b)[\s~]*(?:\\[,;: ])*"
@@ -95,6 +102,18 @@ def _upright_units(match: re.Match[str]) -> str:
             if factor["power"]:
                 pieces.append(f"^{factor['power']}")
     return "\\text{" + " ".join(pieces) + "}"
+
+
+def _upright_quotient(match: re.Match[str]) -> str:
+    return f"\\text{{{match[1]}/{match[2]}" + (f" ^{match[3]}}}" if match[3] else "}")
+
+
+def _rate(match: re.Match[str]) -> str:
+    """Write a quotient of units as text; leave other quotients of letters."""
+    top, bottom, power = match[1] or match[4], match[2] or match[5], match[3] or match[6] or ""
+    if unit_factor(top) is None or unit_factor(bottom) is None:
+        return match[0]
+    return f"\\text{{{top}/{bottom}}}{power}"
 
 
 def _unit_vector(match: re.Match[str]) -> str:
@@ -147,8 +166,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]],
     ("Omega", _OHM, r"\\text{ohm}"),
     ("prime", _PRIME, _primes),
     ("'", _PRIME, _primes),
-    ("math", _UPRIGHT_FRACTION, r"\\text{\1/\2}"),
-    ("text", _UPRIGHT_FRACTION, r"\\text{\1/\2}"),
+    ("math", _UPRIGHT_FRACTION, _upright_quotient),
+    ("text", _UPRIGHT_FRACTION, _upright_quotient),
     ("\\math", _UPRIGHT_PRODUCT, _upright_units),
     ("\\text", _UPRIGHT_PRODUCT, _upright_units),
     ("_", _BASE_WORD, _base),
@@ -160,7 +179,11 @@ _RULES: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]],
     (".", _STRAY_POINT, ""),
     ("or", _GLUED, r" \1 "),
     ("and", _GLUED, r" \1 "),
-    ("/", _RATE, r"\\text{\1}\2"),
+    ("/", _RATE, _rate),
+    ("frac", _RATE, _rate),
+    ("mu", _MICRO, r"\\text{u\1}"),
+    ("h", _HOURS, r"\\text{h}"),
+    ("{array}", _CASES_ARRAY, r"\\begin{cases}\1\\end{cases}"),
     (".m", _HALF_DAY, r"\1m"),
     ("m^", _SQUARE_METERS, r"\\text{m}^\1"),
     (",", _THOUSANDS, ""),

@@ -37,6 +37,18 @@ def without_unit(node: Node) -> tuple[Node, Unit]:
     return node.args[0], read_unit(str(node.value))
 
 
+def with_letter_as_unit(node: Node, other: Node) -> Node:
+    """Read the letter of `5 m` or `20 N` as a unit, if the other side's unit converts to it."""
+    if node.op == "neg":
+        return Node("neg", (with_letter_as_unit(node.args[0], other),))
+    if node.op != "mul" or len(node.args) != 2 or node.args[1].op != "sym":
+        return node
+    letter = str(node.args[1].value)
+    dimension, expected = read_unit(letter).dimension, without_unit(other)[1].dimension
+    is_unit = bool(dimension) and dimension == expected
+    return Node("quantity", node.args[:1], letter) if is_unit else node
+
+
 _ALIASES = {"mph": "mi / h", "kph": "km / h", "kmh": "km / h", "kmph": "km / h", "sqft": "ft ^2",
             "per": "/", "degrees": "degree"}  # fmt: skip
 _PIECE = re.compile(r"\^-?\d+|[/*]|[^\s/*^]+")
@@ -107,6 +119,18 @@ def units_agree(found: Unit, expected: Unit) -> bool:
 
 def _meaning(words: str) -> set[str]:
     return {singular(word) for word in words.lower().replace("/", " / ").split()} - _SMALL
+
+
+_MONTHS = frozenset(
+    """
+    january february march april may june july august september october november december
+    """.split()
+)
+
+
+def turns(words: str) -> bool:
+    """Decide whether words turn the value beside them, or name its month."""
+    return not (QUALIFIERS | _MONTHS).isdisjoint(words.lower().split())
 
 
 def same_tag(found: str, expected: str) -> bool:

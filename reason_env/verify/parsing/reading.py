@@ -11,7 +11,8 @@ import functools
 import re
 
 from reason_env.verify.parsing.grammar import parse_answer
-from reason_env.verify.parsing.literals import has_decimal_comma
+from reason_env.verify.parsing.literals import has_decimal_comma, number_in_words
+from reason_env.verify.parsing.normalizing import MAX_CHARACTERS
 from reason_env.verify.parsing.sentences import SEGMENT, WORD, after_copula, is_prose
 from reason_env.verify.parsing.units import is_unit
 from reason_env.verify.parsing.unreadable import UnknownCommandError, UnreadableError
@@ -32,6 +33,14 @@ _RUN = re.compile(r"[A-Za-z][A-Za-z'-]*\.?(?:\s+[A-Za-z][A-Za-z'-]*\.?)*")
 _PLAIN_RUN = re.compile(r"(?<![\\A-Za-z])[A-Za-z][A-Za-z'-]+\.?(?:\s+[A-Za-z][A-Za-z'-]+\.?)*")
 _PRICE = re.compile(r"\s*[A-Za-z]{3,}\s*:\s*([0-9]+,[0-9]{2})\s*[$\u20ac]")
 """A price with a decimal comma, after a colon."""
+_PRODUCT = re.compile(
+    r"(?:^|(?<=[-+*/^=(\[<>|])|(?<=[\^}tc]\{)|(?<=[-+*/=<>] )|(?<=[0-9])(?!in))(?<!text\{)"
+    r"(?!^\w\w\s*$)(at|an|as|be|by|if|in|is|it|no|of|on|so|to|we)(?![A-Za-z])"
+    r"(?=\s?[-+*/^=)}\]<>|!_]|\s*[.$]?$|(?<=\{\w\w)\s*\\)"
+)
+"""A word of English that is a product of two letters where it stands: `u + at`, `e^{in}`."""
+_TWO_LETTERS = re.compile(r"[a-z][a-z]")
+_WORDS_FIRST = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){1,12}")
 _SENTENCES = re.compile(r"(?<=[.!?$])\s+(?=[A-Z])")
 _CLOSED = PROSE | FILLERS | COPULAS | CONDITION
 _MATHEMATICS = FUNCTIONS | GREEK | frozenset(WORDS) | frozenset(POWERS)
@@ -66,8 +75,11 @@ def is_unknown(text: str) -> bool:
 
 
 def inner_text(text: str) -> str:
-    r"""Replace boxes inside an answer by plain groups: `-\boxed{7}` is -7, not 7."""
-    return _BOX.sub("{", text) if "box" in text else text
+    r"""Write boxes inside an answer as groups (`-\boxed{7}` is -7, not 7), `at` as a product."""
+    text = _BOX.sub("{", text) if "box" in text else text
+    if len(text) > MAX_CHARACTERS or not _TWO_LETTERS.search(text):
+        return text
+    return _PRODUCT.sub(lambda found: " ".join(found[1]), text)
 
 
 def _candidates(text: str, is_reference: bool) -> list[str]:
@@ -87,10 +99,23 @@ def _candidates(text: str, is_reference: bool) -> list[str]:
         return [_with_text_around(segments, text), *(after if is_last else ())]
     if not is_reference and (price := _PRICE.match(text)):
         return [price[1].replace(",", ".")]
+    text = _with_digits(text)
     words = {word.lower() for word in WORD.findall(text)}
     if "\\" in text or not words & _CLOSED:
         return [text]
     return [_PLAIN_RUN.sub(_as_text, text), *([] if is_reference else after_copula(text))]
+
+
+def _with_digits(text: str) -> str:
+    """Write the number at the beginning of a text in digits: `seven apples`."""
+    if not _WORDS_FIRST.fullmatch(text):
+        return text
+    words = text.split(" ")
+    for count in range(len(words) - 1, 0, -1):
+        value = number_in_words(" ".join(words[:count]))
+        if value is not None and is_unit(words[count]):
+            return " ".join([str(value), *words[count:]])
+    return text
 
 
 def _with_text_around(segments: list[re.Match[str]], text: str) -> str:

@@ -17,13 +17,24 @@ WORD = re.compile(r"[A-Za-z]{2,}")
 _NOT_PROSE = frozenset("and or percent percentage pct degrees degree".split())
 _LEAD = re.compile(r".*\b(?P<copula>is|are|it's|equals|equal to)\s+(?=[^a-z]|[a-z]\b)", re.DOTALL)
 _TAIL = re.compile(r"\s+(?:is|are|as)\s+(?:the|our|an|a)\s+\w+\s*\.?$|\s*\.\s*$")
-_NUMBER = re.compile(r"(?<![\w.,+*/^=<>-])-?[0-9]+(?:[.,][0-9]+)*(?:\s?\\?%)?(?![\w+*/^=<>(\[])")
+_BEFORE = "\u6709\u4e3a\u662f\u5f97\u5171\u5230"
+"""Chinese signs that may stand before a number: "there are", "is", "get", "in all"."""
+_AFTER = "\u4e2a\u79cd\u4eba\u5143\u6b21\u5929\u53ea\u672c\u6761\u540d\u5c81\u7ec4\u4ef6\u5757"
+"""Chinese signs that may stand after a number, which count things; others may multiply it."""
+_NUMBER = re.compile(
+    rf"(?:(?<=[{_BEFORE}])|(?<![\w.,+*/^=<>-]))-?[0-9]+(?:[.,][0-9]+)*(?:\s?\\?%)?"
+    rf"(?:(?=[{_AFTER}])|(?![\w+*/^=<>(\[]|[.,][0-9]))"
+)
+_DIGITS = re.compile(r"(?:(?<![^\W\d_])|(?<=[^\x00-\x7f]))[0-9][0-9.,]*")
 _OPERATORS = re.compile(r"[=+*/^<>(){}\[\]|]|\\(?!%)")
 _DENIAL = re.compile(
     r"\b(?:not|no|never|cannot|neither|nor|wrong|false|incorrect|unless|except|without|impossible"
-    r"|unknown|doubt|nobody|if|or|because|since)\b|n't\b",
+    r"|unknown|doubt|nobody|if|or|because|since|pas|ni|jamais|sans|sauf)\b|n't\b"
+    r"|\u4e0d|\u975e|\u6ca1|\u8d1f|\u7ea6|\u8d85|\u6216"
+    r"|\u0928\u0939\u0940|\b\u0928\b|\u0644\u064a\u0633|\b\u0644\u0627\b|\u063a\u064a\u0631",
     re.IGNORECASE,
 )
+"""Words that deny a value: English, French, Chinese, Hindi, Arabic."""
 _NEGATION = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
 _LOOSE_NUMBER = re.compile(r"(?<![\w(\[{^_.,=<>+*/-])-?[0-9][0-9.,]*")
 _COPULA = re.compile(r"\b(?:is|are|was|be|it's|equals|equal to|gives?|has|have)\b|:|=")
@@ -87,7 +98,9 @@ def _last_segment(segments: list[re.Match[str]], text: str) -> list[str]:
 def _only_number(text: str) -> list[str]:
     """Take the number of a sentence that has exactly one and does not deny or change it."""
     numbers = _NUMBER.findall(text)
-    if len(numbers) != 1 or len(text) > 400 or " " not in text.strip():
+    is_one_word = text.isascii() and " " not in text.strip()
+    is_only = len(numbers) == 1 == len(_DIGITS.findall(text))
+    if not is_only or len(text) > 400 or is_one_word:
         return []
     copula = max((found.end() for found in _COPULA.finditer(text)), default=0)
     at = text.index(numbers[0])

@@ -9,6 +9,11 @@ import unicodedata
 
 from reason_env.verify.parsing.unreadable import UnreadableError
 
+_GREEK = (
+    ",,Gamma,Delta,,,,Theta,,,Lambda,,,Xi,,,,,Sigma,,,Phi,,Psi,,,,,,,,,alpha,beta,gamma,delta,"
+    "epsilon,zeta,eta,theta,iota,kappa,lambda,mu,nu,xi,,,rho,,sigma,tau,upsilon,phi,chi,psi,omega"
+).split(",")
+"""LaTeX names from capital alpha on; empty where a letter is no command, or is another sign."""
 _UNICODE = str.maketrans({
     "\u03c0": "\\pi ", "\u221e": "\\infty ", "\u2264": "<=", "\u2265": ">=", "\u2260": "\\ne ",
     "\u222a": "\\cup ", "\u2229": "\\cap ", "\u2208": "\\in ", "\u00d7": "*", "\u00b7": "*",
@@ -18,18 +23,19 @@ _UNICODE = str.maketrans({
     "\u3000": " ", "\u2032": "'", "\u2019": "'", "\u2234": " ",
     "\u2a7d": "<=", "\u2a7e": ">=", "\u2200": "\\forall ", "\u2211": "\\sum ", "\u222b": "\\int ",
     "\u2010": "-", "\u2011": "-", "\u2044": "/", "\u2219": "*", "\u211d": "\\mathbb{R}",
-    "\u03b8": "\\theta ", "\u03b1": "\\alpha ", "\u03b2": "\\beta ", "\u20ac": "\\euro ",
+    "\u20ac": "\\euro ",
     "\u00a3": "\\pounds ", "\u00a5": "\\yen ", "\u20b9": "\\rupee ", "\u3001": ",",
     "\u3002": ".", "\u03a9": "\\text{ohm}", "\u2126": "\\text{ohm}", "\u2261": "\\equiv ",
     "\u2102": "\\mathbb{C}", "\u2124": "\\mathbb{Z}", "\u2115": "\\mathbb{N}",
-    "\u211a": "\\mathbb{Q}", "\u03c6": "\\phi ", "\u03bb": "\\lambda ", "\u03bc": "\\mu ",
-    "\u03c3": "\\sigma ", "\u03c9": "\\omega ", "\u03b3": "\\gamma ", "\u03b4": "\\delta ",
+    "\u211a": "\\mathbb{Q}",
+   
     "\u2014": "-", "\u2026": "\\ldots ", "\u22ef": "\\ldots ", "\u2308": "\\lceil ",
     "\u2309": "\\rceil ", "\u230a": "\\lfloor ", "\u230b": "\\rfloor ", "\u2209": "\\notin ",
     "\u27e8": "\\langle ", "\u27e9": "\\rangle ", "\u2223": "|", "\u221b": "\\sqrt[3]",
     "\u00b5": "\\mu ", "\u2103": "\\text{celsius}", "\u2109": "\\text{fahrenheit}",
     "\u2220": "\\angle ", "\u25b3": "\\triangle ", "\u2192": "\\to ",
-} | {chr(0x2460 + digit): f" {digit + 1} ;" for digit in range(9)}
+} | {chr(0x391 + at): f"\\{name} " for at, name in enumerate(_GREEK) if name}
+  | {chr(0x2460 + digit): f" {digit + 1} ;" for digit in range(9)}
   | {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
   | {sign: f"\\frac{{{top}}}{{{bottom}}} " for sign, top, bottom in (
         ("\u00bd", 1, 2), ("\u00bc", 1, 4), ("\u00be", 3, 4), ("\u2153", 1, 3),

@@ -99,9 +99,13 @@ def same_phrase(left: str, right: str) -> bool:
     >>> same_phrase(r"\\min \\text{ at } x=1", r"$\\min$ at $x=1$"), same_phrase("(", "(")
     (True, False)
     """
-    words = _WORD.findall(_COMMAND.sub(" ", plain(right)).lower())
-    has_words = any(len(w) > 1 and (w in PROSE or w in FILLERS or w in CONDITION) for w in words)
-    return has_words and _tokens(plain(left)) == _tokens(plain(right))
+    return has_phrase(right) and _tokens(plain(left)) == _tokens(plain(right))
+
+
+def has_phrase(text: str) -> bool:
+    """Decide whether a text has a word of sentences."""
+    words = _WORD.findall(_COMMAND.sub(" ", plain(text)).lower())
+    return any(len(w) > 1 and (w in PROSE or w in FILLERS or w in CONDITION) for w in words)
 
 
 def _tokens(text: str) -> list[str]:

@@ -25,6 +25,7 @@ _NAMES = {
 
 _FACTORS: dict[str, tuple[str, str]] = {
     "nm": ("length", "1/1000000000"), "um": ("length", "1/1000000"),
+    "us": ("time", "1/1000000"), "ug": ("mass", "1/1000000"), "ul": ("volume", "1/1000000"),
     "mm": ("length", "1/1000"), "cm": ("length", "1/100"), "dm": ("length", "1/10"),
     "m": ("length", "1"), "km": ("length", "1000"), "in": ("length", "127/5000"),
     "ft": ("length", "381/1250"), "yd": ("length", "1143/1250"), "mi": ("length", "201168/125"),

@@ -50,6 +50,7 @@ COMMANDS = {f"\\{name}": name for name in FUNCTIONS} | {
     "\\cdots": "\\ldots", "\\infin": "\\infty", "\\exponentialE": "e",
     "\\imaginaryI": "i", "\\mod": "\\bmod", "\\tg": "tan", "\\ctg": "cot",
     "\\arctg": "arctan", "\\&": "and",
+    "\\varepsilon": "\\epsilon", "\\varphi": "\\phi", "\\vartheta": "\\theta",
     "\\textdollar": "\\$", "\\textnormal": "\\text", "\\dotsm": "\\ldots", "\\dotsb": "\\ldots",
 }  # fmt: skip
 """LaTeX command -> token."""
