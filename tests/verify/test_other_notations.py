@@ -41,6 +41,9 @@ CORRECT = [
     (r"3.\overline{14}", r"\frac{311}{99}"),
     (r"\cot^{-1}(x)", r"\text{arccot } x"),
     (r"3A_{\text{sixteen}}", "3A_{16}"),
+    (r"x\equiv 12 \pmod{7}", r"x\equiv 5 \pmod 7"),
+    (r"1101\text{ base }2", "1101_2"),
+    ("3k", r"n = 3k, k \in \mathbb{Z}^+"),
 ]
 INCORRECT = [
     (r"{10 \choose 4}", r"\binom{10}{3}"),
@@ -62,6 +65,10 @@ INCORRECT = [
     (r"0.\overline{16}", r"0.1\overline{6}"),
     (r"\binom{3}{10}", r"\binom{10}{3}"),
     (r"3B_{\text{sixteen}}", "3A_{16}"),
+    (r"x\equiv 5 \pmod 8", r"x\equiv 5 \pmod 7"),
+    (r"5 \pmod 8", r"5 \pmod 7"),
+    (r"x\equiv 4 \pmod 7", r"x\equiv 5 \pmod 7"),
+    ("k", r"n = 3k, k \in \mathbb{Z}^+"),
 ]
 
 

@@ -34,6 +34,8 @@ CORRECT = [
     ("y=2x+1", "The line $y=2x+1$"),
     (r"[3,\infty)", r"the set of all $x \geq 3$"),
     ("9", "$9$ is the answer"),
+    ("x=2", "at $x=2$"),
+    ("(2,3)", "at (2,3)"),
 ]
 INCORRECT = [
     ("k", "$n=3k$ for positive integer $k$"),
@@ -68,6 +70,8 @@ INCORRECT = [
     ("1", "The line $y=2x+1$"),
     (r"\pi", r"$\pi$ is transcendental"),
     ("-12", "The value of $x$ is $12$"),
+    ("x=3", "at $x=2$"),
+    ("(3,2)", "at (2,3)"),
 ]
 
 

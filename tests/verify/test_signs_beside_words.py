@@ -24,6 +24,7 @@ CORRECT = [
     ("-5 or 3", "3 or -5"),
     ("negative infinity", r"-\infty"),
     (r"-\infty", "negative infinity"),
+    (r"negative \frac12", r"-\frac12"),
 ]
 INCORRECT = [
     ("3 cm", "-3 cm"),
@@ -55,6 +56,7 @@ INCORRECT = [
     ("yes, 5", "yes, -5"),
     ("2 pi", "2-pi"),
     ("infinity", "negative infinity"),
+    (r"negative \frac12", r"\frac12"),
 ]
 
 

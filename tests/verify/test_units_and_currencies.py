@@ -109,6 +109,8 @@ INCORRECT = [
     ("3 min", "3 m"),
     ("2.3 hours", "2 hours and 30 minutes"),
     ("12 kg", "12 K"),
+    ("5 Mg", "5 mg"),
+    ("5 MW", "5 mW"),
 ]
 
 

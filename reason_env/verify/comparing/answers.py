@@ -171,7 +171,8 @@ class Comparison:
         return self._leaf(found, gold)
 
     def _leaf(self, found: Node, gold: Node) -> bool | None:
-        if found.op == "ratio" != gold.op and not is_reduced_ratio(found):
+        is_unreduced = found.op == "ratio" != gold.op and not is_reduced_ratio(found)
+        if is_unreduced or _has_other_modulus(found, gold):
             return False
         if found.op == "ratio" == gold.op and (same := same_ratio(found, gold)) is not None:
             return same
@@ -324,6 +325,12 @@ def _spread(nodes: list[Node]) -> list[Node]:
 def _inner_units(node: Node) -> list[str]:
     """Collect the units inside an expression, which do not convert."""
     return [str(part.value) for part in walk(node) if part.op == "quantity"]
+
+
+def _has_other_modulus(found: Node, gold: Node) -> bool:
+    """Decide whether two remainders have different moduli: 5 modulo 7 is not 5 modulo 8."""
+    are_remainders = all(node.op == "fn" and node.value == "mod" for node in (found, gold))
+    return are_remainders and same_value(found.args[1], gold.args[1]) is not True
 
 
 def _as_tuple(node: Node, other: Node) -> Node | None:

@@ -197,6 +197,8 @@ def _with_subject(words: list[str], value: Node) -> Node:
     is_filler = all(word in FILLERS or word in COPULAS or not word for word in plain)
     if value.op == "rel" and _KINDS.issuperset(plain):
         return value
+    if plain in (["at"], ["on"]):
+        return value
     if is_filler and plain[-1:] not in (["the"], ["a"]):
         return value
     if plain[-1] in COPULAS and not DENIALS & set(plain):
@@ -798,6 +800,10 @@ def _parse_number_set(cursor: Cursor) -> Node:
     cursor.expect("{")
     name = cursor.take()
     cursor.expect("}")
+    for signs in (["^", "+"], ["^", "{", "+", "}"], ["_", "+"], ["^", "*"]):
+        if cursor.tokens[cursor.position : cursor.position + len(signs)] == signs:
+            cursor.position += len(signs)
+            return symbol(f"mathbb{name}{''.join(signs).strip('{}')}")
     if name != "R":
         return symbol(f"mathbb{name}")
     return Node("interval", (Node("neg", (INFINITY,)), INFINITY), "()")

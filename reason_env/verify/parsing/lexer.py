@@ -136,7 +136,7 @@ def _is_symbol(piece: _Context) -> bool:
 
 def _is_unit_word(piece: _Context) -> bool:
     is_word = piece.follows_number or len(piece.text) > 3
-    return is_word and len(piece.text) > 1 and is_unit(piece.lower)
+    return is_word and len(piece.text) > 1 and is_unit(piece.text)
 
 
 def _is_unit_text(text: str) -> bool:

@@ -41,7 +41,7 @@ _BASES = {word: str(base) for base, word in enumerate(
     "sixteen": "16", "binary": "2", "octal": "8", "decimal": "10", "hexadecimal": "16"}  # fmt: skip
 _BASE_WORD = re.compile(rf"_\s*\{{?\s*(?:\\text\s*\{{)?\s*({'|'.join(_BASES)})\b\s*\}}?\s*\}}?")
 _BASE_PHRASE = re.compile(
-    r"(?<=[0-9A-F])[\s~]*(?:\\text\s*\{)?[\s~]*\(?(?:in )?base[\s-]*"
+    r"(?<=[0-9A-F])[\s~]*(?:\\text\s*\{)?[\s~]*\(?(?:in )?base[\s-]*\}?\s*"
     rf"([0-9]{{1,2}}|{'|'.join(_BASES)})\)?\s*\}}?(?=[\s$.]*$)"
 )
 _CHOOSE = re.compile(r"\{([^{}]{1,60})\\choose\b([^{}]{1,60})\}|(\w+)\s*\\choose\s*(\w+)")
@@ -70,7 +70,7 @@ _BOLD_I_OR_J = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|hat|vec)\s*\{?\s*(?:\\(?:hat|vec)\s*\{?)?(?:[ij]\b|\\[ij]math)"
 )
 """A bold k alone may be any vector: k is a unit vector next to i or j."""
-_NEGATIVE = re.compile(r"\b[Nn]egative (?=[0-9]|inf|\\(?:infty|frac|sqrt|pi)\b)")
+_NEGATIVE = re.compile(r"\b[Nn]egative (?=[0-9]|inf|\\(?:infty|[dt]?frac|sqrt|pi)(?![A-Za-z]))")
 _PER_CENT = re.compile(r"\bper cent\b")
 _TEMPERATURE = re.compile(
     r"(?:\^\s*\{?\s*\\circ\s*\}?|\b[Dd]egrees?\b)[\s~]*(?:\\[,;: ])*"

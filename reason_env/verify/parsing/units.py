@@ -4,6 +4,7 @@ Each currency is a dimension. Counted things (apples, people) are units that do 
 temperatures.
 """
 
+import re
 from fractions import Fraction
 
 _NAMES = {
@@ -69,6 +70,8 @@ _COUNTED = frozenset(
 
 _SINGULARS = {"people": "person", "children": "child", "vertices": "vertex", "boxe": "box",
               "candie": "candy"}  # fmt: skip
+_MEGA = re.compile("M[a-z]")
+"""Symbols with the prefix "mega", which must not be read as "milli"."""
 _SYMBOLS_WITH_CASE = frozenset(symbol for symbol in _FACTORS if not symbol.islower())
 
 
@@ -99,6 +102,8 @@ def unit_factor(name: str) -> tuple[str, Fraction] | None:
     >>> unit_factor("km") == unit_factor("kilometers")
     True
     """
+    if _MEGA.fullmatch(name) and name not in _FACTORS:
+        return None
     lower = name.lower()
     for candidate in (name, lower, singular(lower)):
         symbol = _NAMES.get(candidate, candidate)
