@@ -1,6 +1,7 @@
 """Tables and lines that the commands print, as text and rich renderables."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
@@ -228,9 +229,12 @@ def check_lines(check: ProblemCheck, most: int) -> list[str]:
 
 def failed_table(check: ProblemCheck, most: int) -> Table:
     """Build the table of the rows that failed a check."""
-    table = Table("file", "row", "reason", box=SIMPLE)
+    table = Table(box=SIMPLE)
+    for name in ("file", "row", "reason"):
+        # A name is never cut: it is what a person looks for.
+        table.add_column(name, overflow="fold", no_wrap=name == "row")
     for row in check.failed[:most]:
-        table.add_row(Text(check.name), Text(row.place), Text(row.reason))
+        table.add_row(Text(Path(check.name).name), Text(row.place), Text(row.reason))
     if len(check.failed) > most:
         table.add_row(Text(""), Text("..."), Text(f"{len(check.failed) - most:,} more"))
     return table

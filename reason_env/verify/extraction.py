@@ -244,7 +244,7 @@ def _after_hashes(text: str) -> str | None:
 
 
 def _after_phrase(text: str, phrase: str) -> str | None:
-    pattern = re.escape(phrase).replace(r"\ ", r"\s+").replace(":", r"[ \t*_]{0,8}:")
+    pattern = re.escape(phrase).replace(r"\ ", r"\s+").replace(":", r"[ \t*_]{0,8}[:\uff1a]")
     last = _last_match(re.compile(pattern, re.IGNORECASE), text)
     if last is None:
         return None

@@ -127,7 +127,15 @@ _CHANGES: Mapping[str, Mapping[str, Any]] = {
     },
     "boxed": {"markers": (), "boxes": "first"},
     "mcq": {
-        "markers": ("<answer>", "answer:", "####", "final answer", "answer is", "choice is"),
+        "markers": (
+            "<answer>",
+            "answer:",
+            "####",
+            "final answer",
+            "answer is",
+            "choice is",
+            "option is",
+        ),
         "boxes": "first",
         "choices": True,
     },
@@ -147,7 +155,8 @@ mcq     multiple choice: letters, in any of these forms
 def options_named(names: str) -> GradeOptions:
     """Build the options of a preset, or of several joined by `+`.
 
-    Later presets win. Where two say where the answer stands, the markers of both count, the first
+    Later presets win; one that is named twice, or forgives what another has no use for, is an
+    error. Where two say where the answer stands, the markers of both count, the first
     preset's first, and a box counts first only if it does so in the first.
 
     >>> options_named("dapo+math") == options_named("math+dapo") == options_named("dapo")
@@ -156,7 +165,7 @@ def options_named(names: str) -> GradeOptions:
     ((), 'last')
 
     Raises:
-        ConfigError: There is no such preset.
+        ConfigError: There is no such preset, or those named contradict each other.
     """
     return _named(names)
 
@@ -164,7 +173,12 @@ def options_named(names: str) -> GradeOptions:
 @lru_cache(maxsize=64)
 def _named(names: str) -> GradeOptions:
     changes: dict[str, Any] = {}
-    for name in names.split("+"):
+    given = names.split("+")
+    for name in given:
+        if given.count(name) > 1 and name in _CHANGES:
+            raise ConfigError(
+                f"grading must name each preset once, got {shown(names)}; write {name} once"
+            )
         if name not in _CHANGES:
             raise ConfigError(
                 f"grading must be one of {', '.join(_CHANGES)}, or several joined by +, got "
@@ -175,6 +189,11 @@ def _named(names: str) -> GradeOptions:
             joined = (*changes["markers"], *own["markers"])
             own |= {"markers": tuple(dict.fromkeys(joined)), "boxes": changes["boxes"]}
         changes |= own
+    if "mcq" in given and "math" in given:
+        raise ConfigError(
+            f"grading must be for choices or for values, got {shown(names)}; a letter has no "
+            f"percent sign: write {'+'.join(name for name in given if name != 'math')}"
+        )
     return GradeOptions(**changes)
 
 

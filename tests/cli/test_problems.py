@@ -1,5 +1,6 @@
 """`reason-env problems show | check` on files."""
 
+import gzip
 import json
 
 import pytest
@@ -101,3 +102,74 @@ def test_a_number_below_zero_is_refused(refused, source, words, message):
 def test_check_must_name_a_source(refused):
     assert "problems check must name a source" in refused("problems", "check", "--size", "3")
     assert "must be followed by list, show or check" in refused("problems", "chek")
+
+
+ROW = '{"question": "q", "answer": "1"}\n'
+CUT = gzip.compress(ROW.encode() * 99, mtime=0)[:-20]
+BAD_FILES = [
+    ("x.jsonl.gz", CUT, "must be a readable gzip file"),
+    ("x.jsonl", b"", "must hold at least one row, got none; check the file and the split"),
+    ("x.parquet", b"", "must be a readable Parquet file, got"),
+    ("x.jsonl", bytes(range(256)), "must be text in UTF-8, got b"),
+    (
+        "x.csv",
+        b"question,answer\nq,1,2\n",
+        "line 2: must have 2 cells as the first line has, got 3;",
+    ),
+    ("x.csv", b"question,answer,answer\nq,1,2\n", "line 1: names of columns must be unique"),
+    ("x.json", b'{"name": "x"}', "map them with --columns question NAME answer NAME"),
+    ("x.json", b'[["q", "1"]]', "row 0: must be one JSON object, got ['q', '1']; wr"),
+    ("x.jsonl", '{"question": "gro\xdf"}'.encode("latin-1"), "; save the file again as UTF-8"),
+    ("x.txt", ROW.encode(), "problem file must end in .jsonl, .json, .csv"),
+    ("d/notes.md", b"", "or the like, got 0 problem files; files that are read end in .jsonl"),
+    (
+        "x.jsonl",
+        (ROW * 3).replace("1", "proof").encode(),
+        "a proof (3 of 3 rows do not); --drop-ungradable",
+    ),
+    ("x.jsonl", b'{"question": "q"}\n', "must have a column 'answer', got columns question"),
+]
+COMMANDS = [
+    ("problems", "show"),
+    ("problems", "check"),
+    ("train", "grpo", "--dry-run", "--problems"),
+    ("eval", "--problems"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "message"), BAD_FILES)
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_bad_file_is_one_line_in_every_command(
+    command, refused, tmp_path, words, name, data, message
+):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    source = str(path.parent if name.startswith("d/") else path)
+    if words[1] == "check" and "proof" in message:
+        status, text, _ = command(*words, source)
+        assert status == 1
+        assert "the row holds a proof" in " ".join(text.split())
+        return
+    assert message in refused(*words, source)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_columns_and_presets_that_cannot_be_are_one_line_in_every_command(refused, source, words):
+    line = refused(*words, source, "--columns", "question", "nope")
+    assert "must have the column 'nope' that 'question' is mapped to, got columns problem, " in line
+    if words != ("problems", "show"):
+        for names, message in (
+            ("dapo+dapo", "must name each preset once, got 'dapo+dapo'; write dapo once"),
+            ("dapo+math+mcq", "a letter has no percent sign: write dapo+mcq"),
+            ("daop", "got 'daop'; did you mean 'dapo'?"),
+        ):
+            assert message in refused(*words, source, "--grading", names)
+
+
+def test_the_table_of_failed_rows_never_cuts_the_name_of_a_file(command, tmp_path):
+    path = tmp_path / "a_name_of_a_file_that_is_longer_than_most.jsonl"
+    path.write_text('{"question": "q", "answer": "proof"}\n')
+    status, text, _ = command("problems", "check", str(path))
+    assert status == 1
+    assert "\u2026" not in text

@@ -45,6 +45,7 @@ WRITTEN: dict[str, bytes] = {
     "tabs.tsv": as_csv("\t"),
     "UPPER.CSV": as_csv(),
     "lines.ndjson": as_lines(),
+    "bars.csv": as_csv("|"),
 }
 
 
@@ -217,6 +218,11 @@ def test_utf_16_is_read_by_its_mark(tmp_path: Path, name: str, encoding: str) ->
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(data))
     for ending in ("", ".gz"):
         assert [problem.answer for problem in load_file(tmp_path / (name + ending))] == ["5", "9"]
+
+
+def test_gzip_is_known_by_its_bytes_whatever_the_name(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(gzip.compress(as_lines()))
+    assert [problem.answer for problem in load_file(tmp_path / "x.jsonl")] == ["5", "9"]
 
 
 def test_parquet_may_be_compressed(tmp_path: Path) -> None:

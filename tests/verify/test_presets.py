@@ -113,6 +113,8 @@ def test_mcq_takes_a_letter_from_any_form(response: str, answer: str | None) -> 
         ("boxed+math", "\\boxed{50}", r"50\%", Outcome.CORRECT),
         ("mcq", "The answer is (B).", "B", Outcome.CORRECT),
         ("mcq", "(b)", "B", Outcome.CORRECT),
+        ("mcq", "The correct option is B", "B", Outcome.CORRECT),
+        ("dapo", "Answer\uff1a13", "13", Outcome.CORRECT),
         ("mcq", "The answer is (D).", "B", Outcome.INCORRECT),
         ("mcq", "Answer: A or B", "B", Outcome.INCORRECT),
     ],
@@ -144,6 +146,22 @@ def test_an_answer_line_counts_before_a_tag_where_dapo_is_named_first() -> None:
 
 def test_the_verifier_is_exported_at_the_top() -> None:
     assert reason_env.grade("Answer: 13", "13", "dapo").is_correct
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("dapo+dapo", "must name each preset once, got 'dapo\\+dapo'; write dapo once"),
+        (
+            "math+boxed+math",
+            "must name each preset once, got 'math\\+boxed\\+math'; write math once",
+        ),
+        ("dapo+math+mcq", "for choices or for values, .* a letter has .* write dapo\\+mcq$"),
+    ],
+)
+def test_presets_that_repeat_or_contradict_each_other_are_refused(names: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_options(names)
 
 
 @pytest.mark.parametrize("name", ["dapo+mth", "mth"])

@@ -31,9 +31,13 @@ from reason_env.problems.files.table import Table, as_list, as_mapping, table_of
 _PLAIN_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".ndjson")
 SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 """Endings of the files that are read."""
+LISTED = f"{', '.join(_PLAIN_SUFFIXES)}, each also with .gz"
+"""Those endings in a message."""
+_GZIP = b"\x1f\x8b"
+"""The first bytes of a file that gzip compressed, whatever its name."""
 MAX_CELL = 2**26
 """Characters of a CSV cell; the csv module's own limit, 131,072, is less than some solutions."""
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 
 
 def suffix_of(file: Path) -> str:
@@ -83,7 +87,8 @@ def read_table(file: Path, limit: int | None) -> Table:
 @contextlib.contextmanager
 def _opened(file: Path) -> Generator[IO[bytes]]:
     """Open a file for its bytes, without compression and, if it is UTF-16, as UTF-8."""
-    is_zipped = file.name.lower().endswith(".gz")
+    with file.open("rb") as raw:
+        is_zipped = raw.read(2) == _GZIP or file.name.lower().endswith(".gz")
     with gzip.open(file) if is_zipped else file.open("rb") as opened:
         data = cast("IO[bytes]", opened)
         mark = data.read(2)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reason_env.errors import ProblemError, did_you_mean
 from reason_env.problem import ProblemSet
-from reason_env.problems.files.formats import SUFFIXES, read_table, stem_of, suffix_of
+from reason_env.problems.files.formats import LISTED, SUFFIXES, read_table, stem_of, suffix_of
 from reason_env.problems.files.rows import (
     RowFormat,
     RowOptions,
@@ -166,7 +166,7 @@ def _check_file(path: Path) -> None:
         )
     if not suffix_of(path):
         raise ProblemError(
-            f"problem file must end in {', '.join(SUFFIXES)}, got {str(path)!r}; "
+            f"problem file must end in {LISTED}, got {str(path)!r}; "
             "convert it to one JSON object per line"
         )
 
@@ -188,4 +188,4 @@ def _advice(path: Path, split: str, names: list[str]) -> str:
     if files:
         own = next((file for file in files if near and stem_of(Path(file)) == near[0]), files[0])
         return f"; name a file, as {own}"
-    return f"; files that are read end in {', '.join(SUFFIXES)}"
+    return f"; files that are read end in {LISTED}"
