@@ -4,7 +4,7 @@ import re
 
 from reason_env.errors import shown
 from reason_env.problems.mutants import Mutant, mutants
-from reason_env.verify import GradeOptions, decide, grade, is_gradable
+from reason_env.verify import GradeOptions, decide, extract_answer, grade, is_gradable
 
 
 def why_ungradable(answer: str, options: GradeOptions | str = "strict") -> str:
@@ -59,10 +59,13 @@ def accepted_mutant(
 ) -> Mutant | None:
     r"""Give the first mutated copy that grades as correct; None if all are refused.
 
+    Of a reference with a box, its content is mutated.
+
     >>> accepted_mutant("12") is None
     True
     """
-    for mutant in mutants(answer):
+    own = extract_answer(answer, is_reference=True) if "boxed" in answer else answer
+    for mutant in mutants(own or answer):
         verdict = decide(mutant.text, answer, options)
         if verdict is None and with_workers:
             verdict = grade("\\boxed{" + mutant.text + "}", answer, options)

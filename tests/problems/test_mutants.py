@@ -101,3 +101,9 @@ def test_an_accepted_mutant_is_named_with_its_kind() -> None:
     )
     assert accepted_mutant("51.2") is None
     assert why_lenient("51.2") == ""
+
+
+def test_the_content_of_a_box_is_mutated() -> None:
+    near = GradeOptions(relative_tolerance=0.02)
+    assert accepted_mutant("so it is $\\boxed{51.2}$", near) == Mutant("digit", "52.2")
+    assert accepted_mutant("so it is $\\boxed{51.2}$") is None
