@@ -5,7 +5,9 @@ accepted but those of a class argued in `HARMLESS`. math-verify grades the same 
 run (of GSM8K, those of every fifth answer of the test split). A mutant changes one thing: a sign,
 a digit, the order of a
 pair, a bracket, a unit, an operator, a relation, a letter, an item, a word, a point, a power.
-References that are not gradable are counted and left out.
+The mutants that the check of problems at load makes come first, as the class "at load": they are
+few and certain, where those of `MUTATIONS` are many and may be harmless. References that are not
+gradable are counted and left out.
 Run: python -m benchmarks.verifier.mutants [--alone]
 """
 
@@ -21,6 +23,7 @@ import math_verify
 import sympy
 
 from benchmarks.verifier.cases import SHARED
+from reason_env.problems import mutants as mutants_at_load
 from reason_env.verify import grade_many, is_gradable
 from reason_env.verify.comparing import reference_answer
 from reason_env.verify.parsing import read
@@ -112,6 +115,7 @@ def _more_items(text: str) -> Iterator[str]:
 
 
 MUTATIONS: dict[str, Mutation] = {
+    "at load": lambda text: (mutant.text for mutant in mutants_at_load(text)),
     "sign": _negated,
     "inner sign": _swap({"+": "-"}),
     "digit": _each(r"[0-9]", lambda match: _OTHER_DIGIT[match[0]]),

@@ -27,7 +27,7 @@ INCORRECT = [
     ("e^{bt}", "e^{at}"),
     (r"\frac12 at", r"\frac{at^2}{2}"),
     ("an", "an+b"),
-    ("5", "at 5"),
+    ("6", "at 5"),
     ("i", "it+1"),
 ]
 

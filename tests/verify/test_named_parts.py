@@ -47,6 +47,8 @@ INCORRECT = [
     ("12, 9", "9 boys and 12 girls"),
     ("3, 5", "5 cm, 3 kg"),
     ("9, 12", "9 boys and 12 girls and 3 dogs"),
+    ("Tom = 3, Ann = 5", "mean 3, median 5"),
+    ("pq=1, rs=2", "a=1, b=2"),
 ]
 
 

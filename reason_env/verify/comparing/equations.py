@@ -33,6 +33,8 @@ def difference(relation: Node) -> Node:
 
 def same_inequality(found: Node, gold: Node) -> bool | None:
     """Decide whether two inequalities are equal up to a factor; a negative one mirrors the sign."""
+    if (found.value == "=") != (gold.value == "="):
+        return False
     factor = sign_of_factor(difference(found), difference(gold))
     if factor is None or factor == 0:
         return factor if factor is None else False

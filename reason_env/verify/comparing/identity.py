@@ -31,6 +31,7 @@ _DOUBLE_TOLERANCE = 1e-7
 _GUARD_DIGITS = 5
 """Digits that rounding errors may spoil without cancellation."""
 _MANY_DIGITS = 1000
+_ZERO = 1e-12
 _LARGEST_DOUBLE = 1e150
 """Beyond this bound the absolute value of a complex number overflows."""
 _PRECISION_BITS = 190
@@ -92,17 +93,26 @@ def proportional(left: Node, right: Node) -> bool | None:
 
 
 def _constant_quotient(left: Node, right: Node) -> complex | None:
-    """Compute the quotient of two expressions: 0 if it is not constant, None if unknown."""
+    """Compute the quotient of two expressions: 0 if it is not constant, None if unknown.
+
+    It is not constant where only one side has values. Nor is that of two zeros, because an identity
+    states nothing.
+    """
     quotients: list[Any] = []
+    is_decided = False
     for point in points(left, right):
-        values = _pair(left, right, point)
-        if values is None or not all(is_real(value) for value in values):
+        values = _values(left, right, point)
+        if None in values or not all(is_real(value) for value in values):
+            is_decided = is_decided or values.count(None) == 1
             continue
-        if abs(values[0]) < 1e-12 or abs(values[1]) < 1e-12:
-            return 0 if abs(values[0] - values[1]) > 1e-9 else None
-        quotients.append(values[0] / values[1])
+        is_decided = True
+        are_zero = [abs(value) < _ZERO for value in values]
+        if any(are_zero) and abs(values[0] - values[1]) > 1e-9:
+            return 0
+        if not any(are_zero):
+            quotients.append(values[0] / values[1])
     if len(quotients) < 2:
-        return None
+        return 0 if is_decided else None
     first = quotients[0]
     is_constant = all(abs(q - first) <= 1e-9 * abs(first) for q in quotients)
     return first if is_constant else 0
@@ -145,11 +155,6 @@ def precise_value(node: Node) -> Fraction | None:
     except UndefinedError:
         return None
     return Fraction(int(value.real * 2**_PRECISION_BITS), 2**_PRECISION_BITS)
-
-
-def _pair(left: Node, right: Node, point: Point) -> tuple[Any, Any] | None:
-    values = _values(left, right, point)
-    return None if None in values else values
 
 
 def _values(left: Node, right: Node, point: Point) -> tuple[Any, Any]:

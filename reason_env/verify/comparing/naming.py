@@ -168,7 +168,7 @@ def in_order_of_names(found: list[Node], gold: list[Node]) -> list[Node] | None:
     if len(found) == 1 and found[0].op == "tuple":
         found = list(found[0].args)
     mine = [_name(node) for node in found]
-    if set(mine) == {None}:
+    if set(mine) == {None} and all(node.op != "rel" for node in found):
         return (
             [_tagged_value(node, other) for node, other in zip(found, gold, strict=False)]
             if (len(found) == len(gold))
