@@ -15,6 +15,8 @@ CORRECT = [
     (r"(-1)^n \cdot 2^n", "(-2)^n"),
     ("3^{5000}", "9^{2500}"),
     (r"x \ne -3, 3", r"x \ne \pm 3"),
+    (r"\frac{n(n+1)}{2}", r"\sum_{k=1}^{n} k"),
+    (r"\sum_{j=1}^n a_j", r"\sum_{k=1}^n a_k"),
 ]
 INCORRECT = [
     ("1", "(-1)^n"),
@@ -65,6 +67,17 @@ INCORRECT = [
     ("x=x", "(a+1)(a-1) = a^2-1"),
     (r"x<\infty", "x^2+y^2=25"),
     ("0=0", "x^2-y^2 = (x+y)(x-y)"),
+    ("na_k", r"\sum_{k=1}^n a_k"),
+    ("a_n", r"\lim_{n\to\infty} a_n"),
+    ("0", r"\frac{dy}{dx}"),
+    ("0", r"\frac{\partial f}{\partial x}"),
+    (r"\frac{f}{x}", r"\frac{\partial f}{\partial x}"),
+    (r"\frac{\partial f}{\partial y}", r"\frac{\partial f}{\partial x}"),
+    (r"q \implies p", r"p \implies q"),
+    (r"B\subset A", r"A\subset B"),
+    (r"\sqrt{-1}>1", "x>1"),
+    (r"2^{\begin{pmatrix}1&2\\3&4\end{pmatrix}}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
+    (r"\sin\begin{pmatrix}1\end{pmatrix}", r"\begin{pmatrix}1\end{pmatrix}"),
 ]
 
 

@@ -30,6 +30,8 @@ CORRECT = [
     (r"\sqrt{x}=3", "3"),
     ("f(2)=5", "5"),
     ("84=m+n", "84"),
+    ("2x", r"\frac{dy}{dx}=2x"),
+    ("2x", r"\frac{\partial f}{\partial x}=2x"),
 ]
 INCORRECT = [
     ("m+n=292", "293"),
@@ -45,6 +47,7 @@ INCORRECT = [
     ("-AB=7", "7"),
     ("84=2x", "84"),
     ("85=m+n", "84"),
+    ("0", r"\frac{dy}{dx}=2x"),
 ]
 
 

@@ -285,7 +285,7 @@ class Comparison:
         left, right = str(found.value).split(","), str(gold.value).split(",")
         if left == right and self._in_order(found.args, gold.args):
             return True
-        mirrored = [MIRRORED.get(sign, sign) for sign in reversed(left)]
+        mirrored = [MIRRORED.get(sign, "") for sign in reversed(left)]
         if mirrored == right and self._in_order(found.args[::-1], gold.args):
             return True
         if len(left) == 1 and len(right) == 1 and left[0] in MIRRORED and right[0] in MIRRORED:

@@ -102,7 +102,7 @@ def _constant_quotient(left: Node, right: Node) -> complex | None:
     is_decided = False
     for point in points(left, right):
         values = _values(left, right, point)
-        if None in values or not all(is_real(value) for value in values):
+        if None in values:
             is_decided = is_decided or values.count(None) == 1
             continue
         is_decided = True
@@ -123,7 +123,7 @@ def sign_of_factor(left: Node, right: Node) -> int | None:
     constant = _constant_quotient(left, right)
     if constant is None:
         return None
-    return (constant.real > 0) - (constant.real < 0)
+    return (constant.real > 0) - (constant.real < 0) if is_real(constant) else 0
 
 
 def number_value(node: Node) -> float | None:

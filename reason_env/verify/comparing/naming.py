@@ -109,11 +109,17 @@ def is_label(node: Node) -> bool:
         return True
     if node.op == "fn" and node.value == "abs":
         return is_label(node.args[0])
+    if node.op == "deriv" or (node.op == "div" and all(map(_is_partial, node.args))):
+        return node.op == "div" or is_name(node.args[0])
     if node.op in ("tuple", "ratio"):
         return all(is_label(part) for part in node.args)
     if node.op in ("mul", "div"):
         return all(is_label(part) and _is_upper(part) for part in node.args)
     return False
+
+
+def _is_partial(node: Node) -> bool:
+    return node.op == "call" and node.value == "partial"
 
 
 def _is_upper(node: Node) -> bool:

@@ -794,6 +794,14 @@ def _parse_accent(cursor: Cursor) -> Node:
     return Node("call", (inner,), name[1:])
 
 
+def _parse_partial(cursor: Cursor) -> Node:
+    r"""Parse `\partial f` or `\partial^2 f`, which have no value of their own."""
+    cursor.take()
+    order = _parse_argument(cursor) if cursor.accept("^") else ONE
+    inner = [_parse_power(cursor)] if _starts_factor(cursor) else []
+    return Node("call", (order, *inner), "partial")
+
+
 def _parse_number_set(cursor: Cursor) -> Node:
     r"""Parse `\mathbb{R}` as an interval, and other letters as symbols."""
     cursor.take()
@@ -1078,6 +1086,9 @@ def _variable_name(node: Node) -> str:
 def _bind(op: str, name: str, body: Node, lower: Node, upper: Node) -> Node:
     """Build a bound operation, with its variable renamed to the depth of nesting."""
     bound = symbol(f"#{_binding_depth(body)}")
+    indexed = [letter for letter in symbols(body) if letter.endswith(f"_{name}")]
+    for letter in indexed:
+        body = substitute(body, letter, Node("sub", (bound,), letter.removesuffix(f"_{name}")))
     body = substitute(body, name, bound)
     if name in ("i", "e"):
         body = _replace_constant(body, name, bound)
@@ -1238,6 +1249,7 @@ _ATOMS: dict[str, Callable[[Cursor], Node]] = {
     "\\binom": _parse_binomial,
     "_": _parse_choose,
     "^": _parse_choose,
+    "\\partial": _parse_partial,
     "\\overline": _parse_accent,
     "\\bar": _parse_accent,
     "\\hat": _parse_accent,

@@ -18,12 +18,15 @@ import sympy
 from reason_env.verdict import Outcome
 from reason_env.verify.comparing import named
 from reason_env.verify.parsing import read
-from reason_env.verify.tree import Node, UndefinedError, rational
+from reason_env.verify.tree import Node, UndefinedError, rational, symbols
 
 # Any: its annotation lacks the None that turns the timeout off.
 _parse: Any = math_verify.parse
 _LATEX = (math_verify.LatexExtractionConfig(),)
 MAX_EXPONENT = 1000
+
+_CANNOT_TELL = (UndefinedError, TypeError, ValueError, NotImplementedError, AttributeError)
+"""What sympy raises for operands that do not fit, such as the sine of a matrix."""
 
 Decision = tuple[Outcome, str]
 
@@ -68,7 +71,7 @@ def _by_sympy(left: Node, right: Node) -> Decision:
     try:
         difference = build(found.value) - build(gold.value)
         done = sympy.simplify(difference.doit())
-    except (UndefinedError, TypeError, ValueError, NotImplementedError) as error:
+    except _CANNOT_TELL as error:
         return Outcome.INCORRECT, f"sympy cannot tell ({type(error).__name__})"
     is_zero = done.is_zero_matrix if isinstance(done, sympy.MatrixBase) else done == 0
     return (Outcome.CORRECT if is_zero else Outcome.INCORRECT), "sympy"
@@ -91,6 +94,9 @@ def build(node: Node) -> Any:
         return _bound(node)
     if node.op == "matrix":
         return _matrix(node)
+    if node.op == "deriv" and not symbols(node.args[1]) <= symbols(node.args[0]):
+        # The derivative of another letter, dy/dx, is not 0.
+        raise UndefinedError("the derivative of an unknown function")
     parts = [build(part) for part in node.args]
     if node.op == "pow" and parts[1].is_number and abs(parts[1]) > MAX_EXPONENT:
         raise UndefinedError("a power too large")
