@@ -5,9 +5,9 @@ accepted but those of a class argued in `HARMLESS`. math-verify grades the same 
 run (of GSM8K, those of every fifth answer of the test split). A mutant changes one thing: a sign,
 a digit, the order of a
 pair, a bracket, a unit, an operator, a relation, a letter, an item, a word, a point, a power.
-The mutants that the check of problems at load makes come first, as the class "at load": they are
-few and certain, where those of `MUTATIONS` are many and may be harmless. References that are not
-gradable are counted and left out.
+The mutants that the check of problems at load makes come first, as the class "at load": one of a
+kind, and wrong but for the point of a limit; those of `MUTATIONS` are many and may be harmless.
+References that are not gradable are counted and left out.
 Run: python -m benchmarks.verifier.mutants [--alone]
 """
 
@@ -263,7 +263,7 @@ def _sympy_value(text: str) -> Any | None:
     for pattern, replacement in _NOTATIONS:
         text = pattern.sub(replacement, text)
     latex = [math_verify.LatexExtractionConfig()]
-    found = math_verify.parse(f"${text}$", latex, parsing_timeout=2)
+    found = math_verify.parse(f"${text}$", latex, parsing_timeout=60)
     is_whole = len(found) > 1 and found[1] == text and isinstance(found[0], sympy.Expr)
     return found[0] if is_whole else None
 
