@@ -9,6 +9,7 @@ import pytest
 
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problems import ProblemCheck, check_problems
+from reason_env.verify import GradeOptions
 
 ROWS: list[dict[str, Any]] = [
     {"question": "1+1", "answer": "2"},
@@ -73,6 +74,19 @@ def test_answers_are_checked_under_the_options_of_the_check(
     check = check_problems(path, options=options, num_constants=0)
     reason = f"answer must grade as correct against itself, got {answer!r}"
     assert failed(check) == ([("line 1", reason)] if fails else [])
+
+
+def test_rows_that_accept_another_answer_or_are_texts_fail(tmp_path: Path) -> None:
+    seven, eight = "one two three four five six seven", "one two three four five six seven eight"
+    answers = ("12", "51.2", seven, eight)
+    path = write(tmp_path / "x.jsonl", [{"question": "q", "answer": text} for text in answers])
+    near = GradeOptions(relative_tolerance=0.02)
+    lenient = "answer must refuse another digit, got '51.2', which accepts '52.2'"
+    long = f"answer must be a final answer, got {eight!r}: a response has to repeat its 8 words; "
+    advice = "take what it states with columns={'answer': 'stated(COLUMN)'}"
+    check = check_problems(path, options=near, num_constants=0)
+    assert failed(check) == [("line 2", lenient), ("line 4", long + advice)]
+    assert failed(check_problems(path, num_constants=0)) == [("line 4", long + advice)]
 
 
 def test_a_family_is_no_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
