@@ -463,8 +463,35 @@ def test_orz_json_of_chats(tmp_path: Path) -> None:
             "What is 3*4?\nA) 10\nB) 14\nC) 11\nD) 12",
             "D",
         ),
+        (
+            {"question": "Prime?", "opa": "4", "opb": "7", "opc": "8", "cop": 1},
+            "Prime?\nA) 4\nB) 7\nC) 8",
+            "B",
+        ),
+        (
+            {"question": "Prime?", "options": {"a": "4", "b": "7"}, "answer": "b"},
+            "Prime?\nA) 4\nB) 7",
+            "B",
+        ),
+        (
+            {"question": "Prime?", "options": ["4", "7"], "answer": 2},
+            "Prime?\nA) 4\nB) 7",
+            "B",
+        ),
     ],
-    ids=["aqua", "mathqa", "arc", "medqa", "agieval", "logiqa", "inspect", "sciq"],
+    ids=[
+        "aqua",
+        "mathqa",
+        "arc",
+        "medqa",
+        "agieval",
+        "logiqa",
+        "inspect",
+        "sciq",
+        "medmcqa",
+        "lower",
+        "from 1",
+    ],
 )
 def test_multiple_choice_json_lines(
     tmp_path: Path, row: dict[str, Any], question: str, answer: str
@@ -585,3 +612,29 @@ def test_a_prompt_has_the_same_question_whether_one_or_all_rows_are_read(tmp_pat
     rows = [dapo("Find $2^5-1$.", "31", "a-1"), dapo("Find the sum of 4 and $-7$.", "-3", "a-2")]
     path = parquet(tmp_path / "dapo.parquet", rows)
     assert load(path, size=1)[0].question == load(path)[0].question == "Find $2^5-1$."
+
+
+def test_choices_in_columns_with_longer_names(tmp_path: Path) -> None:
+    path = text(tmp_path / "x.csv", "Question,Option B,Option A,Answer\nPrime?,7,4,B\n")
+    assert fields(load(path)[0]) == ("Prime?\nA) 4\nB) 7", "B", ())
+
+
+def test_a_question_that_some_rows_lack_is_taken_from_a_column_that_all_have(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": text}],
+            "answer": "5",
+            "extra_info": {"question": own},
+        }
+        for text, own in (("Find 2+3.", "Find 2+3."), ("Find 1+4.", None))
+    ]
+    assert [one.question for one in load(lines(tmp_path / "x.jsonl", rows))] == [
+        "Find 2+3.", "Find 1+4.",
+    ]  # fmt: skip
+
+
+def test_bytes_that_are_text_are_read(tmp_path: Path) -> None:
+    (problem,) = load(parquet(tmp_path / "x.parquet", [{"question": b"Find 2+3.", "answer": b"5"}]))
+    assert fields(problem) == ("Find 2+3.", "5", ())

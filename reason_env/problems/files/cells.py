@@ -121,7 +121,7 @@ def _without_brackets(text: str) -> str:
     r"""Write `9 (apples)` as 9 apples; as 9 if a response could not omit the noun then.
 
     >>> _without_brackets("9 (apples)"), _without_brackets("2.5 (m)")
-    ('9 apples', '2.5 \\\\text{ m}')
+    ('9 apples', '2.5 \\text{ m}')
     >>> _without_brackets("3 (cats); 4 (dogs)"), _without_brackets("f(x)")
     ('3 cats, 4 dogs', 'f(x)')
     """

@@ -52,8 +52,9 @@ def _of_mapping(held: Mapping[str, object]) -> list[str] | None:
     labels, texts = as_list(held.get("label")), as_list(held.get("text"))
     if labels is not None and texts is not None:
         return _labelled(labels, texts) if texts else None
-    is_lettered = len(held) >= 2 and list(held) == list(LETTERS[: len(held)])
-    return _labelled(list(held), list(held.values())) if is_lettered else None
+    letters = [name.upper() for name in held]
+    is_lettered = len(held) >= 2 and letters == list(LETTERS[: len(held)])
+    return _labelled(letters, list(held.values())) if is_lettered else None
 
 
 def _of_text(text: str) -> list[str] | None:
@@ -74,24 +75,38 @@ def _labelled(labels: Sequence[object], texts: Sequence[object]) -> list[str] | 
 
 
 def letters_of(answers: Sequence[object], choices: Sequence[object]) -> list[str] | None:
-    """Map answers to letters if each is the index of one of its choices, from 0, or its letter.
+    """Map answers to letters if each is the index of one of its choices, or its letter.
 
-    Only whole numbers of JSON and Parquet are indices.
+    Indices are whole numbers of JSON and Parquet. They begin at 0; or at 1, if none is 0, one is
+    the number of choices, and none is itself a choice.
+
+    >>> letters_of([0, 1], [["7", "8"]] * 2), letters_of([2, 1], [["7", "8"]] * 2)
+    (['A', 'B'], ['B', 'A'])
+    >>> letters_of(["b"], [["7", "8"]]), letters_of([7], [["7", "8"]])
+    (['B'], None)
+    >>> letters_of([2], [["2", "1"]]) is None
+    True
 
     Args:
         answers: Of each row.
         choices: Of each row.
     """
-    letters: list[str] = []
-    for answer, value in zip(answers, choices, strict=True):
-        count = len(choices_of(value) or ())
-        if type(answer) is int and 0 <= answer < count:
-            letters.append(LETTERS[answer])
-        elif isinstance(answer, str) and answer.strip().upper() in tuple(LETTERS[:count]):
-            letters.append(answer.strip().upper())
-        else:
-            return None
-    return letters
+    written = [choices_of(value) or [] for value in choices]
+    pairs = list(zip(answers, map(len, written), strict=True))
+    if all(isinstance(answer, str) for answer in answers):
+        letters = [str(answer).strip().upper() for answer in answers]
+        is_all = all(
+            one in tuple(LETTERS[:count]) for one, (_, count) in zip(letters, pairs, strict=True)
+        )
+        return letters if is_all else None
+    are_values = any(
+        any(line.partition(" ")[2] == str(answer) for line in lines)
+        for answer, lines in zip(answers, written, strict=True)
+    )
+    for first in (0,) if are_values else (0, 1):
+        if all(type(answer) is int and first <= answer < count + first for answer, count in pairs):
+            return [LETTERS[int(str(answer)) - first] for answer in answers]
+    return None
 
 
 def with_wrong(question: str, right: str, wrong: Sequence[str]) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from reason_env.errors import ConfigError, ProblemError, did_you_mean, shown
 from reason_env.problem import Problem
 from reason_env.problems.files.cells import is_level, is_solution
 from reason_env.problems.files.choices import LETTERS
-from reason_env.problems.files.expressions import CHOICES, Column, column
+from reason_env.problems.files.expressions import CHOICES, Column, choice_letter, column
 from reason_env.problems.files.gsm8k import is_gsm8k_answer
 from reason_env.problems.files.table import Table, as_mapping, single
 
@@ -41,7 +41,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "question": ("input", "instruction", "text"),
     "answer": (
         "final", "target", "label", "gold", "ideal", "result", "reference", "correct",
-        "correct_answer", "correct_option", "gt_answer",
+        "correct_answer", "correct_option", "gt_answer", "cop",
     ),
 }  # fmt: skip
 """Names that data sets use for the two fields every problem needs, and for other things too: one is
@@ -120,6 +120,11 @@ def _found(field: str, found: Mapping[str, str], table: Table, names: Mapping[st
     if field == "answer" and any(_plain(path) not in SOLUTIONS for path in known):
         known = [path for path in known if _plain(path) not in SOLUTIONS]
     held = next((path for path in known if _holds(path, table)), "")
+    if field == "question" and held:
+        # verl's extra_info.question is missing in the rows of some sets, the prompt is not.
+        held = next(
+            (path for path in known if all(_values(path, table)) and _holds(path, table)), held
+        )
     if held:
         # A column of nothing but boxes holds answers, and no solutions.
         is_boxes = field == "answer" and _plain(held) in SOLUTIONS and _is_boxes(held, table)
@@ -205,9 +210,7 @@ def _with_context(question: str, table: Table, names: Mapping[str, str]) -> str:
     before = [names[name] for name in BEFORE if name in names and names[name] != question]
     choices = choices_column(table)
     after = [choices] if choices else []
-    lettered = [letter for letter in LETTERS if letter in table.columns]
-    if not after and len(lettered) >= 2 and lettered == list(LETTERS[: len(lettered)]):
-        after = lettered
+    after = after or lettered_columns(table)
     before = [path for path in before if _holds(path, table)]
     return "+".join((*before, question, *after))
 
@@ -217,6 +220,15 @@ def choices_column(table: Table) -> str:
     names = {_plain(path): path for path in reversed(table.paths)}
     found = (names[name] for name in CHOICES if name in names)
     return next((path for path in found if any(_values(path, table))), "")
+
+
+def lettered_columns(table: Table) -> list[str]:
+    """Give the columns A, B, C, ... or `option_a`, ... with one choice each; [] for none."""
+    found = {choice_letter(name): name for name in reversed(table.columns) if choice_letter(name)}
+    letters = list(LETTERS[: len(found)])
+    return (
+        [found[letter] for letter in letters] if sorted(found) == letters and len(found) > 1 else []
+    )
 
 
 def _values(path: str, table: Table) -> Iterator[object]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from reason_env.errors import ProblemError, did_you_mean, shown
-from reason_env.problems.files.choices import LETTERS, choices_of
+from reason_env.problems.files.choices import choices_of
 from reason_env.problems.files.table import Table
 from reason_env.verify import PRESETS, extract_answer
 
@@ -134,4 +134,18 @@ def _piece(name: str, value: object) -> str | None:
     if not isinstance(value, str | int | float):
         return None
     text = str(value).strip()
-    return f"\n{name}) {text}" if len(name) == 1 and name in LETTERS else text
+    letter = choice_letter(name)
+    return f"\n{letter}) {text}" if letter else text
+
+
+def choice_letter(name: str) -> str:
+    """Give the letter of the choice that a column of this name holds; "" if it holds none.
+
+    >>> choice_letter("A"), choice_letter("Option B"), choice_letter("opc"), choice_letter("a")
+    ('A', 'B', 'C', '')
+    """
+    found = _CHOICE_NAME.fullmatch(name)
+    return "" if found is None else (found[1] or found[2]).upper()
+
+
+_CHOICE_NAME = re.compile(r"([A-J])|(?i:op|option|choice)[ _]?([A-Ja-j])")

@@ -28,6 +28,7 @@ from reason_env.problems.files.columns import (
     choices_column,
     chosen_columns,
     columns_of,
+    lettered_columns,
     wrong_columns,
 )
 from reason_env.problems.files.expressions import Column, column
@@ -195,7 +196,7 @@ def converted(table: Table, *, set_name: str, split: str, options: RowOptions) -
         notes.append(f"without the instruction that all prompts share ({shown(instruction, 80)})")
     if letters is not None and letters != answers:
         answers = letters
-        notes.append("answers are letters of the choices (0 is A)")
+        notes.append("answers are letters of the choices")
     wrong = wrong_columns(table) if not {"question", "answer"} & set(options.columns or ()) else []
     if wrong:
         pairs = [
@@ -292,11 +293,13 @@ def _without_instruction(
 
 def _letters(answers: Sequence[object], table: Table) -> list[str] | None:
     """Map answers that are indices or letters of choices to letters; None if they are neither."""
-    choices = choices_column(table)
-    if not choices:
-        return None
-    read = column(choices, table, "question").read
-    return letters_of(answers, [read(row) for row in table.rows])
+    choices, lettered = choices_column(table), lettered_columns(table)
+    if choices:
+        read = column(choices, table, "question").read
+        return letters_of(answers, [read(row) for row in table.rows])
+    if lettered:
+        return letters_of(answers, [[row.get(name) for name in lettered] for row in table.rows])
+    return None
 
 
 def _with_wrong_answers(

@@ -131,10 +131,28 @@ def table_of(
     Columns of the problem's own fields are left as they are.
     """
     read = tuple(
-        {column: value if column in _FIELDS else as_written(value) for column, value in row.items()}
+        {
+            column: _text(value) if column in _FIELDS else as_written(_text(value))
+            for column, value in row.items()
+        }
         for row in rows
     )
     return Table(name=name, source=source, columns=columns, rows=read, places=tuple(places))
+
+
+def _text(value: object) -> object:
+    """Read bytes that are text, as Parquet files without a type of text have them."""
+    if not isinstance(value, bytes):
+        return value
+    return value.decode() if _is_utf8(value) else value
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 _FIELDS = frozenset(field.name for field in fields(Problem))
