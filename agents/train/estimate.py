@@ -29,6 +29,7 @@ from reason_env.agents.train.collecting import Collected, collect_iteration
 from reason_env.agents.train.preparation import check_budget, prepare
 from reason_env.agents.train.session import Session
 from reason_env.env import reason_env_of
+from reason_env.snapshot import restore, snapshot
 
 PREPARED_PROBLEMS = 8
 """Problems with which a preparation is measured."""
@@ -169,11 +170,12 @@ def estimate(session: Session, *, seconds: float = 20.0) -> Estimate:
 
 @contextmanager
 def restored(session: Session) -> Generator[None]:
-    """Restore weights, optimizer, method and version of a session at the end."""
+    """Restore weights, optimizer, method, wrappers and version of a session at the end."""
     policy, learner = session.policy, session.learner
     weights = [value.detach().clone() for value in learner.parameters]
     states = copy.deepcopy((learner.state_dict(), session.method.state_dict()))
     version = policy.policy_version
+    stack = None if session.config.env.stack is None else snapshot(session.env)
     try:
         yield
     finally:
@@ -183,6 +185,8 @@ def restored(session: Session) -> Generator[None]:
         learner.load_state_dict(states[0])
         session.method.load_state_dict(states[1])
         policy.mark_updated(version)
+        if stack is not None:
+            restore(session.env, stack)
 
 
 def _part_of(session: Session, number: int) -> Session:

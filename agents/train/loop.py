@@ -1,8 +1,8 @@
 """The training loop: prepare, evaluate, then iterate, write metrics and save checkpoints.
 
 Random streams are seeded per iteration (`TrainConfig.seed_of`) and every checkpoint holds the
-learner, so a run that is killed at any moment and resumed ends with the same weights and the same
-metrics.jsonl.
+learner and what the wrappers remember, so a run that is killed at any moment and resumed ends with
+the same weights and the same metrics.jsonl.
 """
 
 import time

@@ -13,6 +13,7 @@ from reason_env.agents.train.collecting import collect_starts
 from reason_env.agents.train.session import Session
 from reason_env.env import ReasonEnv, reason_env_of
 from reason_env.errors import ConfigError
+from reason_env.snapshot import restore
 
 STARTS_AT_ONCE = 64
 """Limits are checked after each batch of this many starts."""
@@ -55,6 +56,9 @@ def prepare(
     counted.add(session.method.prepared_tokens)
     session.sampled_tokens_total += counted.sampled_tokens
     session.problem_ids = [state.problem.problem_id for state in chosen]
+    if session.stack_snapshot is not None:
+        # Only now: the method sees the starts that it saw before the first iteration.
+        restore(session.env, session.stack_snapshot)
     session.is_prepared = True
 
 

@@ -24,6 +24,7 @@ from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.agents.train.guidance_budget import check_guidance
 from reason_env.env import ReasonEnv, long_prompts, other_ids, reason_env_of
 from reason_env.errors import ModelError
+from reason_env.snapshot import snapshot
 from reason_env.state import ReasonState, is_over
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Session:
     sampled_tokens_total: int = field(default=0, init=False)
     """Tokens generated for training so far, preparation included."""
     is_prepared: bool = field(default=False, init=False)
+    stack_snapshot: str | None = field(default=None, init=False)
+    """What the wrappers remembered when the checkpoint was written; `prepare` restores it."""
 
     @property
     def is_over(self) -> bool:
@@ -69,7 +72,9 @@ class Session:
     @property
     def progress(self) -> dict[str, Any]:
         """The content of a checkpoint besides weights and optimizer."""
-        return {
+        # Without wrappers nothing of the environment outlives an iteration.
+        stack = {} if self.config.env.stack is None else {"stack": snapshot(self.env)}
+        return stack | {
             "num_drawn": self.num_drawn,
             "sampled_tokens_total": self.sampled_tokens_total,
             "policy_version": self.policy.policy_version,
@@ -94,6 +99,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
 
     Raises:
         ModelError: A prompt and its response exceed the model's context length.
+        StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
     """
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
     # With LoRA a checkpoint holds the adapter alone.
@@ -108,6 +114,8 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
             policy.prefix_sharing_refusal,
         )
     env = config.env.make(policy.codec)
+    if config.env.stack is not None:
+        snapshot(env)
     eval_env = config.make_eval_env(policy.codec)
     inner = reason_env_of(env)
     for one in (env, eval_env):
@@ -153,6 +161,13 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         session.num_drawn = drawn
         policy.mark_updated(loaded.progress["policy_version"])
         method.load_state_dict(loaded.progress["method"])
+        session.stack_snapshot = loaded.progress.get("stack")
+        if config.env.stack is not None and session.stack_snapshot is None:
+            _log.warning(
+                "the checkpoint after iteration %d holds no memory of the wrappers, because an "
+                "earlier version wrote it; archives, schedules and pass rates begin empty",
+                loaded.iteration,
+            )
     return session
 
 
