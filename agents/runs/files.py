@@ -46,8 +46,21 @@ def check_free(path: Path) -> None:
     """Raise if a run cannot begin at a path; call it before work that takes long.
 
     Raises:
-        CheckpointError: The path holds a run or is a file.
+        CheckpointError: The path holds a run, is or is below a file, or cannot be written.
     """
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    if place != path.absolute() and not place.is_dir():
+        raise CheckpointError(
+            f"a run directory must not be below a file, got '{path}', in which '{place}' is one; "
+            "give another --out"
+        )
+    if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        raise CheckpointError(
+            f"a run directory must be one that can be written, got '{path}': no permission in "
+            f"'{place}'; give another --out, or change its permissions"
+        )
     if path.exists() and not path.is_dir():
         raise CheckpointError(
             f"a run directory must be a directory, got the file '{path}'; give another --out"

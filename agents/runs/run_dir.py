@@ -129,6 +129,8 @@ class RunDir:
         command: Sequence[str] = (),
         device: str = "cpu",
         config: Any = None,
+        problem_sets: Mapping[str, str] | None = None,
+        accept_changed_data: bool = False,
     ) -> None:
         """Make the run writable in its state after `iteration`; removes everything later.
 
@@ -139,10 +141,23 @@ class RunDir:
             device: The policy's device.
             config: The run's config from here on, of the same class; None keeps the config. The
                 provenance records what changed.
+            problem_sets: As for `create`, of now; compared with those of the run. None: not.
+            accept_changed_data: Go on with other problems; the provenance records their hashes.
 
         Raises:
-            CheckpointError: The metrics do not reach `iteration`, or are damaged.
+            CheckpointError: The metrics do not reach `iteration`, or are damaged; or the problems
+                are not those of the run.
         """
+        facts = json.loads((self.path / "provenance.json").read_text(encoding="utf-8"))
+        sets = dict(problem_sets or {})
+        other = _changed_sets(facts, sets)
+        if other and not accept_changed_data:
+            name, (before, now) = next(iter(other.items()))
+            raise CheckpointError(
+                f"the {name} of a run must stay as they were, got content {now} instead of "
+                f"{before} in '{self.path}'; restore the file, start a new run, or go on with what "
+                "is there now: accept_changed_data=True"
+            )
         end = -1 if iteration is None else iteration
         kept = self._kept_lines(end)
         # Checkpoints first, newest first: after a kill here, the newest one left is complete and
@@ -156,13 +171,13 @@ class RunDir:
             remove(self.path / MODEL)
         for name, lines in kept.items():
             write_text(self.path / name, "".join(lines))
-        facts = json.loads((self.path / "provenance.json").read_text(encoding="utf-8"))
-        changed: dict[str, Any] = {}
+        changed: dict[str, Any] = {"changed_data": other} if other else {}
         if config is not None:
             found = differences({"before": self.config(type(config)), "after": config})
-            changed = {
+            changed |= {
                 "changed": {key: [own["before"], own["after"]] for key, own in found.items()}
             }
+        facts["problem_sets"] = facts.get("problem_sets", {}) | sets
         facts["resumed"].append(
             {"after_iteration": iteration, **changed, **provenance(command=command, device=device)}
         )
@@ -291,6 +306,17 @@ class RunDir:
             if value is not None:
                 self._writer.add_scalar(name, value, iteration)
         self._writer.flush()
+
+
+def _changed_sets(
+    facts: Mapping[str, Any], sets: Mapping[str, str]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Find the problem sets that are not the run's: name -> content hash before and now."""
+    known: Mapping[str, str] = facts.get("problem_sets") or {}
+    if not known:
+        return {}
+    names = [name for name in {**known, **sets} if known.get(name) != sets.get(name)]
+    return {f"{name} problems": (known.get(name), sets.get(name)) for name in names} if sets else {}
 
 
 def _number(name: str, value: object) -> Number:

@@ -294,3 +294,29 @@ def test_a_file_is_replaced_whole(tmp_path):
     write_text(path, "now")
     assert path.read_text() == "now"
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_run_whose_problems_changed_is_not_resumed_unless_that_is_accepted(tmp_path):
+    sets = {"train": "aa", "eval": "bb"}
+    path = tmp_path / "run"
+    with RunDir.create(path, Config(), command=["test"], problem_sets=sets) as run:
+        work(run, range(2))
+    before = contents(path)
+    for changed, message in (
+        ({"train": "ac", "eval": "bb"}, r"the train problems of a run .* content ac instead of aa"),
+        ({"train": "aa"}, r"the eval problems of a run .* got content None instead of bb"),
+    ):
+        with RunDir.open(path) as run:
+            with pytest.raises(CheckpointError, match=message + ".* accept_changed_data=True"):
+                run.resume(0, problem_sets=changed)
+            with pytest.raises(CheckpointError, match="must be resumed before it is written"):
+                run.write_metrics(2, {})
+    assert contents(path) == before
+    with RunDir.open(path) as run:
+        run.resume(0, problem_sets=sets)
+        run.resume(0, problem_sets=sets | {"train": "ac"}, accept_changed_data=True)
+        run.resume(0, problem_sets=sets | {"train": "ac"})
+    facts = json.loads((path / "provenance.json").read_text())
+    assert facts["problem_sets"] == {"train": "ac", "eval": "bb"}
+    changed = [entry.get("changed_data") for entry in facts["resumed"]]
+    assert changed == [None, {"train problems": ["aa", "ac"]}, None]
