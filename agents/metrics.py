@@ -67,6 +67,16 @@ METRICS: dict[str, Metric] = {
     "rollout/left_out_problems": Metric(
         "problems", "drawn in this iteration and left out by the method (POPE: not hard)"
     ),
+    "rollout/drawn_problems": Metric(
+        "problems",
+        "distinct problems that the wrappers of the environment chose in this iteration",
+    ),
+    "rollout/drawn_fraction": Metric(
+        "fraction",
+        "starts of this iteration, chosen by the wrappers, whose problem has the level that the "
+        "name ends in",
+        per_role=True,
+    ),
     "rollout/discarded_tokens": Metric(
         "tokens",
         "generated in this iteration for answering episodes that no training sample uses",

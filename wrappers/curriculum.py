@@ -96,6 +96,11 @@ class Curriculum(DrawingWrapper):
         """The measured pass rates; one half if nothing has been measured."""
         return dict(zip(self._keys, self._rates.tolist(), strict=True))
 
+    @property
+    def chooses_problems(self) -> bool:
+        """True unless the probability is 0."""
+        return self.probability > 0
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:

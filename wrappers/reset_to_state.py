@@ -154,6 +154,11 @@ class ResetToState(StartWrapper):
             )
         self.archive.add(state, entropies)
 
+    @property
+    def chooses_problems(self) -> bool:
+        """True if starts are picked among the chains of all problems."""
+        return self.pick == "any" and self.probability > 0
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:

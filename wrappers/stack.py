@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from reason_env.env import checked_spec
+from reason_env.env import checked_spec, make_stack
 from reason_env.errors import ConfigError, shown
 
 
@@ -43,7 +43,7 @@ def stack_from_json(text: str, **changes: Any) -> gym.Env[Any, Any]:
     Raises:
         ConfigError: The text is no spec, or names foreign code.
     """
-    return gym.make(checked_spec(text), **changes)
+    return make_stack(checked_spec(text), **changes)
 
 
 def stack_from_file(path: str | Path, **changes: Any) -> gym.Env[Any, Any]:

@@ -60,6 +60,14 @@ class WatchingWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 f"are numbers without text; {cls.tabular_advice}"
             )
 
+    @property
+    def chooses_problems(self) -> bool:
+        """Whether the wrapper chooses the problem of a reset that names none; False by default.
+
+        Training lets a stack choose its problems only if a wrapper of it says so here.
+        """
+        return False
+
     def ended(self, state: ReasonState) -> None:
         """Called with the last state of each episode; does nothing by default."""
 

@@ -27,9 +27,15 @@ from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.methods import Method
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
+from reason_env.agents.rollout import (
+    RolloutBatch,
+    Start,
+    chosen_states,
+    collect,
+    initial_states,
+)
 from reason_env.agents.statistics import Interval
-from reason_env.env import reason_env_of
+from reason_env.env import chooses_problems, reason_env_of
 from reason_env.errors import ConfigError
 
 
@@ -172,8 +178,11 @@ class AdvantageEstimator:
         rng: np.random.Generator,
     ) -> tuple[list[Restart], int]:
         """Draw `num` problems and find their restarts; count the tokens generated for it."""
-        drawn = [problem_ids[int(at)] for at in rng.integers(len(problem_ids), size=num)]
-        states = initial_states(self.env, drawn, seed=_draw_seed(rng))
+        if chooses_problems(self.env):
+            states = chosen_states(self.env, num, among=problem_ids, seed=_draw_seed(rng))
+        else:
+            drawn = [problem_ids[int(at)] for at in rng.integers(len(problem_ids), size=num)]
+            states = initial_states(self.env, drawn, seed=_draw_seed(rng))
         if beta == 1:
             return initial_restarts(states), 0
 

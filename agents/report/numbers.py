@@ -76,6 +76,7 @@ def numbers_of(runs: Sequence[ReportRun], arms: Sequence[str]) -> Json:
             arm: {name: _series(found, name) for name in SIGNALS} for arm, found in own.items()
         },
         "outcomes": {arm: _outcomes(found) for arm, found in own.items()},
+        "drawn": {arm: parts for arm, found in own.items() if (parts := _drawn(found))},
         "cost": {arm: _cost(found) for arm, found in own.items()},
     }
 
@@ -162,6 +163,32 @@ def _outcomes(runs: Sequence[ReportRun]) -> list[Json]:
         if shares["correct"]:
             means = {name: sum(values) / len(values) for name, values in shares.items()}
             parts.append({"label": label, "shares": means})
+    return parts
+
+
+def _drawn(runs: Sequence[ReportRun]) -> list[Json]:
+    """Average what wrappers chose in the first and the last quarter of the iterations.
+
+    Each part has the share of each level, and the distinct problems of an iteration. Runs whose
+    wrappers choose no problems are left out.
+    """
+    head = "rollout/drawn_fraction/level_"
+    parts: list[Json] = []
+    for label, is_first in (("first quarter", True), ("last quarter", False)):
+        found = [[row for row in run.rows if row.get("rollout/drawn_problems")] for run in runs]
+        chosen: list[Row] = []
+        for rows in found:
+            count = max(1, len(rows) // 4)
+            chosen += rows[:count] if is_first else rows[-count:]
+        if not chosen:
+            continue
+        levels = sorted({int(k.removeprefix(head)) for row in chosen for k in row if head in k})
+        shares = {
+            str(level): sum(row.get(f"{head}{level}") or 0.0 for row in chosen) / len(chosen)
+            for level in levels
+        }
+        problems = sum(row["rollout/drawn_problems"] for row in chosen) / len(chosen)
+        parts.append({"label": label, "shares": shares, "problems": problems})
     return parts
 
 

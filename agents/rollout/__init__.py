@@ -1,6 +1,12 @@
 """Collect episodes through the environment: starts, trajectories, training samples, metrics."""
 
-from reason_env.agents.rollout.collect import RolloutBatch, collect, initial_states, merge_batches
+from reason_env.agents.rollout.collect import (
+    RolloutBatch,
+    chosen_states,
+    collect,
+    initial_states,
+    merge_batches,
+)
 from reason_env.agents.rollout.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.rollout.metrics import (
     advantage_metrics,
@@ -25,6 +31,7 @@ __all__ = [
     "TrainingSample",
     "Trajectory",
     "advantage_metrics",
+    "chosen_states",
     "collect",
     "discarded_metrics",
     "episode_rows",

@@ -7,7 +7,7 @@ from the cache.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,9 @@ from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, transition
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify import grade_many
+
+MOST_REDRAWS = 1000
+"""Draws of a start, times the share of problems that are allowed, after which to give up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,41 @@ def initial_states(
     for index, problem_id in enumerate(problem_ids):
         env.reset(seed=seed if index == 0 else None, options={"problem": problem_id})
         states.append(inner.state)
+    return states
+
+
+def chosen_states(
+    env: gym.Env[Any, Any], num: int, *, among: Collection[str], seed: int
+) -> list[ReasonState]:
+    """Reset the stack `num` times without naming a problem: its wrappers choose.
+
+    Args:
+        env: The stack; see `chooses_problems`.
+        num: Number of starts.
+        among: Ids of the problems that may be drawn. A start of another problem is drawn again.
+        seed: Seeds the first reset.
+
+    Raises:
+        ConfigError: The stack draws none of these problems.
+    """
+    inner = reason_env_of(env, format="tokens")
+    allowed = frozenset(among)
+    most = MOST_REDRAWS * max(1, len(inner.problems) // max(1, len(allowed)))
+    states: list[ReasonState] = []
+    own_seed: int | None = seed
+    for _ in range(num):
+        for _ in range(most):
+            env.reset(seed=own_seed)
+            own_seed = None
+            if inner.state.problem.problem_id in allowed:
+                states.append(inner.state)
+                break
+        else:
+            raise ConfigError(
+                f"the wrappers must choose problems that the method trains on, got none of its "
+                f"{len(allowed)} in {most} draws; give Curriculum a floor above 0, or leave the "
+                "wrapper out"
+            )
     return states
 
 

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from reason_env.agents.methods import collect_rounds
-from reason_env.agents.rollout import Group, RolloutBatch, Start, collect, initial_states
+from reason_env.agents.rollout import (
+    Group,
+    RolloutBatch,
+    Start,
+    chosen_states,
+    collect,
+    initial_states,
+)
 from reason_env.agents.train.session import Session
+from reason_env.env import chooses_problems
 from reason_env.state import ReasonState
 
 MAX_MEASURING_ROUNDS = 4
@@ -63,11 +71,11 @@ def draw_problems(session: Session) -> DrawnProblems:
     kept: list[ReasonState] = []
     num_drawn = num_rounds = tokens = 0
     while (missing := min(config.problems_per_iteration - len(kept), most - num_drawn)) > 0:
-        ids = config.drawn(session.problem_ids, session.num_drawn, missing)
-        session.num_drawn += missing
         seed = config.seed_of("starts", session.iteration) + num_drawn
+        states = _starts(session, missing, seed)
+        session.num_drawn += missing
         measuring = _Measuring(session)
-        kept += method.measure(initial_states(session.env, ids, seed=seed), measuring)
+        kept += method.measure(states, measuring)
         num_drawn += missing
         own_tokens = measuring.sampled_tokens + method.measured_tokens
         tokens, num_rounds = tokens + own_tokens, num_rounds + (own_tokens > 0)
@@ -86,6 +94,14 @@ def draw_problems(session: Session) -> DrawnProblems:
     return DrawnProblems(
         states=tuple(kept), num_left_out=num_drawn - len(kept), measured_tokens=tokens
     )
+
+
+def _starts(session: Session, num: int, seed: int) -> list[ReasonState]:
+    """Draw problems and find their starts: those of the epoch, or those that the stack chooses."""
+    if chooses_problems(session.env):
+        return chosen_states(session.env, num, among=session.problem_ids, seed=seed)
+    ids = session.config.drawn(session.problem_ids, session.num_drawn, num)
+    return initial_states(session.env, ids, seed=seed)
 
 
 def collect_starts(

@@ -1,6 +1,7 @@
 """One iteration of training: collect episodes, update the policy, measure both."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from reason_env.agents.rollout import (
 )
 from reason_env.agents.train.collecting import DrawnProblems, collect_iteration
 from reason_env.agents.train.session import Session
+from reason_env.env import chooses_problems
 from reason_env.errors import VerifierError
 
 NOTHING_SAMPLED: Mapping[str, Number] = {
@@ -83,6 +85,7 @@ def iterate(session: Session) -> Iteration:
         **(rollout_metrics(batch.groups) if batch.groups else NOTHING_SAMPLED),
         **session.method.metrics(batch.groups),
         **_measured_metrics(problems),
+        **(_drawn_metrics(problems) if chooses_problems(session.env) else {}),
         **discarded_metrics(trajectories, rows),
         "rollout/sampled_tokens_total": session.sampled_tokens_total,
         "rollout/prefilled_tokens": engine.num_prefill_tokens - num_prefill_tokens,
@@ -139,6 +142,19 @@ def _measured_metrics(problems: DrawnProblems) -> dict[str, Number]:
     return {
         "rollout/preparation_tokens": problems.measured_tokens,
         "rollout/left_out_problems": problems.num_left_out,
+    }
+
+
+def _drawn_metrics(problems: DrawnProblems) -> dict[str, Number]:
+    """Count the problems that the stack chose: distinct ones, and the share of each level."""
+    drawn = [state.problem for state in problems.states]
+    levels = Counter(problem.level for problem in drawn)
+    return {
+        "rollout/drawn_problems": len({problem.problem_id for problem in drawn}),
+        **{
+            f"rollout/drawn_fraction/level_{level}": count / len(drawn)
+            for level, count in sorted(levels.items())
+        },
     }
 
 

@@ -29,7 +29,7 @@ from reason_env.check.tasks import (
     general_checks,
     instance_checks,
 )
-from reason_env.env import ReasonEnv
+from reason_env.env import ReasonEnv, is_trusted
 from reason_env.errors import ConfigError
 from reason_env.snapshot import restore, snapshot
 
@@ -105,8 +105,16 @@ def check_env_id(env_id: str, *, num_problems: int = 20, **arguments: Any) -> Ch
     """Check a registered environment, as `reason-env check ENV_ID` does.
 
     Raises:
-        ConfigError: The id is unknown, or names no stack on `ReasonEnv`.
+        ConfigError: The id is unknown, names no stack on `ReasonEnv`, or names a module that is
+            not trusted.
     """
+    module, colon, _ = env_id.partition(":")
+    if colon and not is_trusted(module):
+        raise ConfigError(
+            f"env id must not name a module that is not trusted, got {env_id!r}, which imports "
+            f"{module!r}; if it is your own: --trust {module}, or "
+            f"reason_env.env.trust_module({module!r})"
+        )
     try:
         env = gym.make(env_id, disable_env_checker=True, **arguments)
     except gym.error.Error as error:

@@ -7,23 +7,28 @@ from reason_env.env.prompt_lengths import long_prompts, other_ids
 from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
-from reason_env.env.spec import WRAPPERS, checked_spec
-from reason_env.env.start import STARTS_OPTION, draw_problem
+from reason_env.env.spec import WRAPPERS, checked_spec, is_trusted, make_stack, trust_module
+from reason_env.env.start import STARTS_OPTION, ProblemChooser, chooses_problems, draw_problem
 
 __all__ = [
     "COMMITMENT_SIGNS",
     "STARTS_OPTION",
     "WRAPPERS",
     "EnvConfig",
+    "ProblemChooser",
     "ReasonEnv",
     "RewardConfig",
     "UnicodeText",
     "checked_spec",
+    "chooses_problems",
     "commits",
     "draw_problem",
+    "is_trusted",
     "long_prompts",
+    "make_stack",
     "may_commit",
     "other_ids",
     "reason_env_of",
+    "trust_module",
     "verdict_fields",
 ]

@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from reason_env.codec import Codec, delimiter_of
 from reason_env.env.arguments import load_template, with_examples
 from reason_env.env.reward import RewardConfig
-from reason_env.env.spec import check_wrapper_arguments, checked_spec
+from reason_env.env.spec import checked_spec, make_stack
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean
 from reason_env.problems import SPLITS, check_hold_out, has_split
 from reason_env.state import AUTO, GUIDANCE_TEXTS, PRESETS, Template, read_template
@@ -77,7 +77,7 @@ class EnvConfig:
 
     stack: str | None = None
     """A wrapped environment as `env.spec.to_json()` writes it; then no other field is given. Only
-    our wrappers and Gymnasium's own are accepted."""
+    our wrappers and Gymnasium's own are accepted, and those of modules that --trust names."""
 
     def __post_init__(self) -> None:
         for kind in self.guidance:
@@ -166,14 +166,16 @@ class EnvConfig:
         }
         return f"template: {name} ({reason[name]}; --template names another)"
 
-    def make(self, codec: Codec) -> gym.Env[Any, Any]:
-        """Make the stack with format "tokens" and whole responses as actions."""
+    def make(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any]:
+        """Make the stack with format "tokens" and whole responses as actions.
+
+        Args:
+            codec: The policy's.
+            changes: Arguments of the environment that differ.
+        """
         spec = self._spec(codec)
-        if self.stack is not None:
-            check_wrapper_arguments(spec)
-            spec.kwargs |= {"granularity": "response", "format": "tokens"}
-        spec.kwargs["codec"] = codec
-        return gym.make(spec)
+        spec.kwargs |= {"granularity": "response", "format": "tokens", "codec": codec} | changes
+        return make_stack(spec)
 
     def make_bare(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any]:
         """Make the environment without its wrappers, with `changes` of its arguments.
@@ -184,7 +186,7 @@ class EnvConfig:
         spec = self._spec(codec)
         spec.additional_wrappers = ()
         spec.kwargs |= {"granularity": "response", "format": "tokens", "codec": codec} | changes
-        return gym.make(spec)
+        return make_stack(spec)
 
     def _spec(self, codec: Codec | None = None) -> EnvSpec:
         """A new spec, which the caller may change; with the template if a codec is given.

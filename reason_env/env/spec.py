@@ -2,14 +2,21 @@
 
 A spec is JSON text and may come from anywhere: a file, a config, a run directory. `checked_spec`
 accepts registered environments, our wrappers and Gymnasium's own, all compared as text; nothing
-that a spec names is imported before it is accepted.
+that a spec names is imported before it is accepted. Wrappers of other modules are accepted after
+`trust_module`, which no file can call: it is the user's explicit decision.
+
+Not covered: `gym.make` of a spec that was read by `EnvSpec.from_json`. Gymnasium imports what that
+names before any of our code runs; use `reason_env.wrappers.stack_from_json`.
 """
+
+import importlib
+from typing import Any, cast
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from reason_env.env.arguments import check_keywords
-from reason_env.errors import ConfigError, did_you_mean, shown
+from reason_env.errors import ConfigError, ReasonEnvError, did_you_mean, shown
 
 WRAPPERS: dict[str, str] = {
     "Curriculum": "reason_env.wrappers.curriculum:Curriculum",
@@ -22,8 +29,43 @@ WRAPPERS: dict[str, str] = {
     "TabularResetToState": "reason_env.wrappers.tabular_starts:TabularResetToState",
 }
 """Our wrappers and their entry points."""
-STOCK = "gymnasium.wrappers."
-"""Where the entry points of Gymnasium's own wrappers begin."""
+STOCK: frozenset[str] = frozenset(
+    f"{kind.__module__}:{kind.__name__}"
+    for name in gym.wrappers.__all__
+    # Those that need another package are loaded on demand, and are left out.
+    if isinstance(kind := vars(gym.wrappers).get(name), type)
+)
+"""The entry points of Gymnasium's own wrappers."""
+_trusted: set[str] = set()
+
+
+def trust_module(name: str) -> None:
+    """Accept the wrappers of a module in specs, in this process; imports the module.
+
+    Args:
+        name: Dotted name, as in `import`; its submodules are not included.
+
+    Raises:
+        ConfigError: There is no such module, or its import fails.
+    """
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(
+            f"a trusted module must be named as in `import`, got {shown(name)}; write "
+            "package.module, without .py"
+        )
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        raise ConfigError(
+            f"a trusted module must be importable, got {name!r}: {type(error).__name__}: {error}; "
+            "install it, or run in its folder"
+        ) from error
+    _trusted.add(name)
+
+
+def is_trusted(name: str) -> bool:
+    """Whether `trust_module` was called with this name."""
+    return name in _trusted
 
 
 def checked_spec(text: str) -> EnvSpec:
@@ -38,7 +80,9 @@ def checked_spec(text: str) -> EnvSpec:
     try:
         spec = EnvSpec.from_json(text)
         wrappers = [(item.name, item.entry_point, item.kwargs) for item in spec.additional_wrappers]
-    except (AttributeError, KeyError, TypeError, ValueError, gym.error.Error) as error:
+    except (
+        AttributeError, KeyError, RecursionError, TypeError, ValueError, gym.error.Error,
+    ) as error:  # fmt: skip
         raise ConfigError(
             f"a spec must be JSON as env.spec.to_json() writes it, got {shown(text)}; {error}"
         ) from error
@@ -55,25 +99,73 @@ def checked_spec(text: str) -> EnvSpec:
         )
     # The text may name another vector environment; the registry decides.
     spec.vector_entry_point = known.vector_entry_point
-    for name, entry_point, _ in wrappers:
-        if WRAPPERS.get(name) != entry_point and not str(entry_point).startswith(STOCK):
-            advice = (
-                f"; its entry point must be {WRAPPERS[name]!r}"
-                if name in WRAPPERS
-                else did_you_mean(str(name), WRAPPERS)
-            )
+    if not isinstance(cast("object", spec.kwargs), dict):
+        raise ConfigError(f"a spec's kwargs must be a JSON object, got {shown(spec.kwargs)}")
+    for name, entry_point, arguments in wrappers:
+        _check_wrapper(name, entry_point)
+        if not isinstance(arguments, dict):
             raise ConfigError(
-                f"a spec's wrappers must be ours or Gymnasium's, got {name!r} at "
-                f"{shown(entry_point)}{advice}"
+                f"a spec must hold the arguments of its wrapper {name!r}, got {shown(arguments)}; "
+                "a wrapper records them by gymnasium.utils.RecordConstructorArgs"
             )
     return spec
 
 
-def check_wrapper_arguments(spec: EnvSpec) -> None:
-    """Import the wrappers of a checked spec and refuse an argument that one does not take.
+def _check_wrapper(name: object, entry_point: object) -> None:
+    if isinstance(name, str) and isinstance(entry_point, str):
+        module, colon, attribute = entry_point.partition(":")
+        is_own = colon and is_trusted(module) and attribute.isidentifier()
+        if WRAPPERS.get(name) == entry_point or entry_point in STOCK or is_own:
+            return
+        if name in WRAPPERS:
+            advice = f"; its entry point must be {WRAPPERS[name]!r}"
+        elif module.startswith("gymnasium.wrappers"):
+            advice = "; gymnasium.wrappers has no such class"
+        else:
+            advice = (
+                f"{did_you_mean(name, WRAPPERS)}; if it is your own, trust its module: --trust "
+                f"{module}, or reason_env.env.trust_module({module!r})"
+            )
+    else:
+        advice = "; both must be texts"
+    raise ConfigError(
+        f"a spec's wrappers must be ours or Gymnasium's, got {name!r} at "
+        f"{shown(entry_point)}{advice}"
+    )
+
+
+def make_stack(spec: EnvSpec, **changes: Any) -> gym.Env[Any, Any]:
+    """Build the stack of a checked spec.
+
+    Args:
+        spec: What `checked_spec` returned.
+        changes: Arguments of the environment that replace the spec's.
 
     Raises:
-        ConfigError: There is one; the message has the nearest name.
+        ConfigError: A wrapper takes other arguments, or cannot be built with them.
     """
     for wrapper in spec.additional_wrappers:
-        check_keywords(load_env_creator(wrapper.entry_point), wrapper.kwargs or {})
+        kind = _wrapper_class(wrapper.name, wrapper.entry_point)
+        check_keywords(kind, wrapper.kwargs or {})
+    try:
+        return gym.make(spec, **changes)
+    except ReasonEnvError:
+        raise
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"a spec must describe a stack that can be built, got {type(error).__name__}: {error}; "
+            "correct its arguments, or write it again with env.spec.to_json()"
+        ) from error
+
+
+def _wrapper_class(name: str, entry_point: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
+    try:
+        kind: Any = load_env_creator(entry_point)
+    except AttributeError as error:
+        raise ConfigError(f"a spec's wrapper {name!r} must exist, got none; {error}") from error
+    is_wrapper = isinstance(kind, type) and issubclass(kind, gym.Wrapper)
+    if not is_wrapper:
+        raise ConfigError(
+            f"a spec's wrapper {name!r} must be a class of gymnasium.Wrapper, got {shown(kind)}"
+        )
+    return kind

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import gymnasium as gym
 import numpy as np
 
 from reason_env.codec import Codec
@@ -19,6 +20,30 @@ STARTS_OPTION = "starts"
 def draw_problem(problems: ProblemSet, rng: np.random.Generator) -> Problem:
     """Draw a problem uniformly."""
     return problems[int(rng.integers(len(problems)))]
+
+
+@runtime_checkable
+class ProblemChooser(Protocol):
+    """A wrapper that may choose the problem of a reset that names none."""
+
+    @property
+    def chooses_problems(self) -> bool:
+        """Whether it does with its settings."""
+        ...
+
+
+def chooses_problems(env: gym.Env[Any, Any]) -> bool:
+    """Whether a wrapper of a stack chooses the problem of a reset that names none.
+
+    Training then leaves the choice to the stack. Otherwise each problem comes once an epoch, which
+    has the same distribution as the environment's uniform draw, and less variance.
+    """
+    layer = env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, ProblemChooser) and layer.chooses_problems:
+            return True
+        layer = layer.env
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

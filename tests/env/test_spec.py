@@ -8,9 +8,10 @@ import pytest
 
 from reason_env.agents.runs import RunDir, config_json
 from reason_env.agents.train import TrainConfig
+from reason_env.check.suite import check_env_id
 from reason_env.cli import main
 from reason_env.codec import ByteCodec
-from reason_env.env import EnvConfig, checked_spec
+from reason_env.env import EnvConfig, checked_spec, trust_module
 from reason_env.errors import ConfigError
 from reason_env.wrappers import stack_from_file, stack_from_json
 
@@ -31,6 +32,90 @@ def from_config(text):
     written = json.loads(config_json.dump(TrainConfig()))
     written["env"]["stack"] = text
     return config_json.load(TrainConfig, json.dumps(written))
+
+
+STOCK = "gymnasium.wrappers.common:TimeLimit"
+BROKEN = {
+    "a name that is no wrapper of gymnasium": (
+        {"entry_point": "gymnasium.wrappers.common:logger"},
+        r"got 'X' at 'gymnasium.wrappers.common:logger'; gymnasium.wrappers has no such class",
+    ),
+    "a module that gymnasium lacks": (
+        {"entry_point": "gymnasium.wrappers.none:X"},
+        r"at 'gymnasium.wrappers.none:X'; gymnasium.wrappers has no such class",
+    ),
+    "no entry point": ({"entry_point": None}, "must be ours or Gymnasium's, got 'X' at None"),
+    "a list as name": ({"name": ["Hint"]}, r"must be ours or Gymnasium's, got \['Hint'\] at"),
+    "no recorded arguments": (
+        {"entry_point": STOCK, "kwargs": None},
+        "must hold the arguments of its wrapper 'X', got None",
+    ),
+    "another argument": (
+        {"entry_point": STOCK, "kwargs": {"max_steps": 2}},
+        "TimeLimit has no argument 'max_steps'",
+    ),
+    "an argument of another type": (
+        {"entry_point": STOCK, "kwargs": {"max_episode_steps": "many"}},
+        "a spec must describe a stack that can be built, got ",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_spec_with_a_broken_wrapper_is_refused_in_one_line(kind):
+    changes, message = BROKEN[kind]
+    wrapper = {"name": "X", "entry_point": "x:X", "kwargs": {}} | changes
+    text = json.dumps(GOOD | {"additional_wrappers": [wrapper]})
+    with pytest.raises(ConfigError, match=message):
+        stack_from_json(text)
+
+
+def test_every_wrapper_of_gymnasium_that_needs_no_other_package_is_on_the_list():
+    from reason_env.env.spec import STOCK as LISTED
+
+    assert STOCK in LISTED
+    names = {entry.partition(":")[2] for entry in LISTED}
+    assert {"TransformReward", "RecordEpisodeStatistics", "TimeLimit", "RescaleAction"} <= names
+    assert all(entry.startswith("gymnasium.wrappers.") for entry in LISTED)
+
+
+def test_a_module_is_trusted_only_by_an_explicit_call(tmp_path, monkeypatch):
+    (tmp_path / "own_trust.py").write_text(
+        "import gymnasium as gym\n"
+        "from reason_env.wrappers import StartWrapper\n"
+        "class Own(StartWrapper):\n"
+        "    def start(self, state, rng):\n"
+        "        return state\n"
+        "no_wrapper = print\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def text(attribute):
+        own = {"name": "Own", "entry_point": f"own_trust:{attribute}", "kwargs": {}}
+        return json.dumps(GOOD | {"additional_wrappers": [own]})
+
+    with pytest.raises(ConfigError, match=r"is your own, trust its module: --trust own_trust, or"):
+        checked_spec(text("Own"))
+    assert "own_trust" not in sys.modules
+    trust_module("own_trust")
+    assert type(stack_from_json(text("Own"))).__name__ == "Own"
+    for attribute, message in (
+        ("no_wrapper", "must be a class of gymnasium.Wrapper, got <built-in"),
+        ("Missing", "wrapper 'Own' must exist, got none"),
+        ("gym.Wrapper", "must be ours or Gymnasium's"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            stack_from_json(text(attribute))
+    with pytest.raises(ConfigError, match=r"must be importable, got 'own_trus': ModuleNotFound"):
+        trust_module("own_trus")
+    with pytest.raises(ConfigError, match=r"must be named as in `import`, got 'own/trust.py'"):
+        trust_module("own/trust.py")
+
+
+def test_check_imports_no_module_that_is_not_trusted():
+    with pytest.raises(ConfigError, match=r"got 'this:Zen-v0', which imports 'this'; if it is"):
+        check_env_id("this:Zen-v0")
+    assert "this" not in sys.modules
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

@@ -96,7 +96,7 @@ function main() {
   const runs = `${data.runs.length} ${data.runs.length === 1 ? "run" : "runs"}`;
   document.getElementById("facts").textContent = [runs, data.budget ? `${count(data.budget)} generated tokens each` : null, ...facts].filter(Boolean).join(" · ");
   const [tree, start] = [treeSection(data)].flat();
-  const sections = [findings(data), learning(data), outcomes(data), signal(data), cost(data), tree, samples(data), data.arms.length > 1 ? settings(data) : null].filter(Boolean);
+  const sections = [findings(data), learning(data), outcomes(data), drawn(data), signal(data), cost(data), tree, samples(data), data.arms.length > 1 ? settings(data) : null].filter(Boolean);
   document.getElementById("report").append(...sections);
   document.getElementById("contents").append(h("ol", {}, sections.map((own) => h("li", {}, h("a", { href: `#${own.id}` }, own.querySelector("h2").textContent)))));
   start?.();

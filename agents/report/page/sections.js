@@ -135,6 +135,23 @@ function outcomes(data) {
     }));
 }
 
+function drawn(data) {
+  /* Only for runs whose wrappers choose the problems. */
+  if (!data.sources.some((source) => Object.keys(data.by_source[source].drawn).length)) return null;
+  return section("drawn", "Problems drawn", "What the wrappers of the environment chose to train on: the share of each level in the first and the last quarter of the iterations. Evaluation names its problems, so that wrappers choose none there.",
+    bySource(data, (source) => {
+      const entries = Object.entries(data.by_source[source].drawn);
+      if (!entries.length) return h("p", {}, "No wrapper chose problems here: each came once an epoch.");
+      const levels = [...new Set(entries.flatMap(([, parts]) => parts.flatMap((part) => Object.keys(part.shares))))].sort((a, b) => a - b);
+      const rows = entries.flatMap(([arm, parts]) => parts.map((part, at) => ({
+        name: at ? "" : arm, sub: part.label, text: `${fixed(part.problems, 1)} different problems an iteration`,
+        parts: levels.map((level, index) => ({ label: `level ${level}`, value: part.shares[level] || 0, color: armColor(index) })),
+      })));
+      return figure([legend(levels.map((level, index) => ({ label: `level ${level}`, color: armColor(index), isBox: true }))), stackedBars(rows, { most: 1, format: (v) => percent(v, 1) })],
+        "Shares of an iteration's starts, means over iterations and seeds.");
+    }));
+}
+
 function signal(data) {
   return section("signal", "Learning signal", "Diagnostics of training. They are over episodes without help, so that methods can be compared.",
     bySource(data, (source) => {
