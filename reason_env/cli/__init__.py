@@ -3,14 +3,19 @@
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
         | grade | check | tabular | probe | bench
 
-Flags come from the config dataclasses. A mistake of the caller prints one line on standard error
-and exits with status 2.
+Flags come from the config dataclasses. A mistake of the caller, or a file that cannot be read or
+written, prints one line on standard error and exits with status 2. What the encoding of the output
+cannot write is shown escaped.
 """
 
+import errno
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -43,6 +48,10 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
 Every command has --help."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk or quota; the error names no file."""
+
+
 class _InFlags(logging.Formatter):
     """Format warnings with their advice in the syntax of the command line."""
 
@@ -53,6 +62,10 @@ class _InFlags(logging.Formatter):
 def main(arguments: Arguments | None = None) -> None:
     """Run one command; exit status 2 after a mistake of the caller, 130 after an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A table's rule in ASCII, or half of a surrogate pair in a question, must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
     handler.setFormatter(_InFlags("reason-env: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -61,14 +74,31 @@ def main(arguments: Arguments | None = None) -> None:
     try:
         _command(words)
     except ReasonEnvError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            Text(f"reason-env: error: {in_flags(str(error))}")
-        )
-        sys.exit(2)
+        _refuse(in_flags(str(error)))
+    except OSError as error:
+        if error.filename is None and error.errno not in FULL:
+            raise
+        _refuse(_about_file(error))
     except KeyboardInterrupt as error:
         line = Text(f"reason-env: {str(error) or 'interrupted'}")
         Console(stderr=True, soft_wrap=True).print(line)
         sys.exit(130)
+
+
+def _refuse(message: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(Text(f"reason-env: error: {message}"))
+    sys.exit(2)
+
+
+def _about_file(error: OSError) -> str:
+    """Say which file the system refused, and what to do."""
+    name = "a file" if error.filename is None else repr(os.fsdecode(error.filename))
+    if error.errno in FULL:
+        return f"the disk must have room for {name}, got: {error.strerror}; make room and resume"
+    return (
+        f"{name} must be a path that can be used here, got: {error.strerror}; give another one, or "
+        "change its permissions or the working directory"
+    )
 
 
 def _command(words: list[str]) -> None:

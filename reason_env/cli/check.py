@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from reason_env.check import check_env_id
-from reason_env.cli.flags import HELP_FLAGS, out, parsed
+from reason_env.cli.flags import HELP_FLAGS, out, parsed, trust
 from reason_env.errors import ConfigError
 
 
@@ -18,6 +18,8 @@ class Check:
     """Problem source; None: the environment's default."""
     num_problems: int = 20
     """Number of problems to check."""
+    trust: str | None = None
+    """Modules, joined by commas, that ENV_ID may name (my_module:MyEnv-v0): their code runs."""
 
 
 def run(words: list[str]) -> None:
@@ -28,6 +30,7 @@ def run(words: list[str]) -> None:
         raise ConfigError(
             "check must name an environment id; for example: reason-env check MathReason-v0"
         )
+    trust(words)
     given: Check = parsed(Check, words[1:], prog="check ENV_ID")
     arguments = {} if given.problems is None else {"problems": given.problems}
     with out.status("checking ..."):

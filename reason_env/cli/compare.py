@@ -1,6 +1,7 @@
 """`reason-env compare METHOD...`: the same budget, several seeds, one table and one report."""
 
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -235,7 +236,10 @@ def _show(comparison: Comparison, workers: int) -> None:
             comparison.run(workers=workers, on_progress=on_progress)
     except KeyboardInterrupt:
         out.print(
-            Text(f"interrupted; go on with: reason-env compare --resume {comparison.path}"),
+            Text(
+                "interrupted; go on with: reason-env compare --resume "
+                f"{shlex.quote(str(comparison.path))}"
+            ),
         )
         sys.exit(130)
     found = summary(comparison)

@@ -21,7 +21,15 @@ from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import FLAT, model_directory, tree_of, write_text
 from reason_env.agents.train import ModelRecord, no_eval_problems, read_record
 from reason_env.cli import tables
-from reason_env.cli.flags import Arguments, check_spec_alone, given_flags, out, parsed, value_of
+from reason_env.cli.flags import (
+    Arguments,
+    check_spec_alone,
+    given_flags,
+    out,
+    parsed,
+    trust,
+    value_of,
+)
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError, shown
@@ -45,6 +53,8 @@ class Eval:
     env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
     """File with a wrapped environment as env.spec.to_json() writes it; its wrappers act. Replaces
     the flags of the environment."""
+    trust: str | None = None
+    """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
     precision: str = "float32"
@@ -72,6 +82,7 @@ class Eval:
 
 def run(words: list[str]) -> None:
     """Measure a policy."""
+    trust(words)
     model = model_directory(value_of("--model", words, Eval.model))
     record = read_record(model)
     if given_flags(words, {"stack"}):

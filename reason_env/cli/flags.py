@@ -1,8 +1,10 @@
 """The console that every command prints to, and how flags become a config."""
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -16,7 +18,7 @@ from reason_env.cli.mistakes import (
     with_level_ranges,
     with_true,
 )
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, trust_module
 from reason_env.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -122,6 +124,25 @@ def value_of(flag: str, words: Arguments, default: str) -> str:
         if name == flag:
             found = value if equals else words[at + 1] if at + 1 < len(words) else default
     return found
+
+
+def trust(words: Arguments) -> str:
+    """Import the modules that --trust names, before anything reads a spec.
+
+    They are also looked for in the working directory, after all other places.
+
+    Returns:
+        The flag as words of a command, for one that goes on; empty without it.
+    """
+    names = value_of("--trust", words, "")
+    if not names:
+        return ""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    for name in names.split(","):
+        trust_module(name)
+    return f" --trust {names}"
 
 
 def given_flags(words: Arguments, names: Set[str]) -> set[str]:

@@ -213,6 +213,7 @@ IN_FLAGS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"columns=\{field: column\}", "--columns FIELD COLUMN"),
     (r"allow_ungradable=True", "--allow-ungradable"),
     (r"drop_ungradable=True", "--drop-ungradable"),
+    (r"accept_changed_data=True", "--accept-changed-data"),
     (r"allow_ungradable must", "--allow-ungradable must"),
     (r"num_constants must", "--constants must"),
     (r"write the problem's field first: \{'(\w+)': '(\w+)'\}", r"write: --columns \1 \2"),

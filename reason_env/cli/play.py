@@ -15,7 +15,7 @@ from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import FLAT, model_directory
 from reason_env.cli import tables
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import out, parsed, trust
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig, ReasonEnv
 from reason_env.state import ReasonState
@@ -37,7 +37,11 @@ def run(words: list[str]) -> None:
         """Problem id; None: a random one."""
         seed: int = 0
         """Seed of the environment and of the model's samples."""
+        trust: str | None = None
+        """Modules, joined by commas, whose wrappers a spec may name: their code is imported and
+        runs."""
 
+    trust(words)
     given = parsed(Play, words, prog="play")
     policy: Any = None
     if given.model is not None:
@@ -45,7 +49,7 @@ def run(words: list[str]) -> None:
             model_directory(given.model), step_delimiter=given.env.step_delimiter
         )
     codec = ByteCodec(given.env.step_delimiter) if policy is None else policy.codec
-    env = given.env.make_bare(codec, granularity="step", format="text", render_mode="ansi")
+    env = given.env.make(codec, granularity="step", format="text", render_mode="ansi")
     options = {} if given.problem is None else {"problem": given.problem}
     env.reset(seed=given.seed, options=options)
     steps = typed_steps(env, _ask) if policy is None else model_steps(env, policy, given.seed)

@@ -4,6 +4,7 @@ The run knows its method and every setting. Only its limits may change.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,14 @@ from rich.text import Text
 
 from reason_env.agents.runs import RunDir, iteration_of, latest_checkpoint
 from reason_env.agents.train import Limits, TrainConfig, build_session, progress_of, prolonged
-from reason_env.cli.flags import Arguments, check_only, leading, out, parsed
-from reason_env.cli.running import prepare_shown, show_results, train_shown
+from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust
+from reason_env.cli.running import (
+    Interrupted,
+    prepare_shown,
+    resume_command,
+    show_results,
+    train_shown,
+)
 from reason_env.errors import ConfigError
 
 COPY = (
@@ -36,6 +43,10 @@ class Resume:
     """Budget of generated tokens of the whole run; None: as planned."""
     max_minutes: float | None = None
     """Minutes after which no iteration starts; None: as long again, if the run had a limit."""
+    accept_changed_data: bool = False
+    """Go on although the problems are not those that the run began with."""
+    trust: str | None = None
+    """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
 
 
 def resumes(words: Arguments) -> bool:
@@ -45,48 +56,71 @@ def resumes(words: Arguments) -> bool:
 
 def resume_run(words: Arguments) -> None:
     """Resume the run that --resume names; a word before the flags must be its method."""
+    trusted = trust(words)
     names = leading(words)
     flags = list(words[len(names) :])
-    check_only("--resume", flags, advice=COPY, also=LIMITS)
+    check_only("--resume", flags, advice=COPY, also=(*LIMITS, "--accept-changed-data", "--trust"))
     default = Resume(resume=Path())
     given: Resume = parsed(Resume, flags, prog="train", default=default)
     with RunDir.open(given.resume) as run:
-        config = run.config(TrainConfig)
-        if names and names != [config.name]:
-            raise ConfigError(
-                f"--resume must name a run of {names[0]!r}, got one of {config.name!r}; "
-                f"use: reason-env train --resume {given.resume}"
-            )
-        checkpoint = latest_checkpoint(run)
-        done = 0 if checkpoint is None else iteration_of(checkpoint)
-        rows = [row for row in run.read_metrics() if row["iteration"] <= (done or 0)]
-        limits = Limits(
-            iterations=given.iterations,
-            max_generated_tokens=given.max_generated_tokens,
-            max_minutes=given.max_minutes,
+        try:
+            _resume(run, given, names, words, trusted)
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted before an iteration; to try again: {resume_command(run, trusted)}"
+            ) from None
+
+
+def _resume(
+    run: RunDir, given: Resume, names: Sequence[str], words: Arguments, trusted: str
+) -> None:
+    config = run.config(TrainConfig)
+    if names and names != [config.name]:
+        raise ConfigError(
+            f"--resume must name a run of {names[0]!r}, got one of {config.name!r}; "
+            f"use: {resume_command(run, trusted)}"
         )
-        config = prolonged(config, limits, rows)
-        iteration, tokens = progress_of(rows)
-        if config.is_over(iteration, tokens):
-            _show_finished(run, config, rows)
-            return
-        session = build_session(config, checkpoint=checkpoint)
-        command = ["reason-env", "train", *words]
-        run.resume(session.iteration, command=command, device=config.device, config=config)
-        out.print(f"resuming {given.resume} after iteration {session.iteration}", highlight=False)
-        if config.prolonged_from and config.learner.schedule != "constant":
-            out.print(
-                f"the {config.learner.schedule} schedule of the learning rate ends at iteration "
-                f"{config.iterations} from here on; it was planned for "
-                f"{config.prolonged_from[-1]}",
-                highlight=False,
-            )
-        began = time.monotonic()
-        prepare_shown(session, given.resume, began)
-        train_shown(session, run, began)
+    checkpoint = latest_checkpoint(run)
+    done = 0 if checkpoint is None else iteration_of(checkpoint)
+    rows = [row for row in run.read_metrics() if row["iteration"] <= (done or 0)]
+    limits = Limits(
+        iterations=given.iterations,
+        max_generated_tokens=given.max_generated_tokens,
+        max_minutes=given.max_minutes,
+    )
+    config = prolonged(config, limits, rows)
+    iteration, tokens = progress_of(rows)
+    if config.is_over(iteration, tokens):
+        _show_finished(run, config, rows, trusted)
+        return
+    session = build_session(config, checkpoint=checkpoint)
+    command = ["reason-env", "train", *words]
+    run.resume(
+        session.iteration,
+        command=command,
+        device=config.device,
+        config=config,
+        problem_sets=session.problem_sets,
+        accept_changed_data=given.accept_changed_data,
+    )
+    out.print(f"resuming {given.resume} after iteration {session.iteration}", highlight=False)
+    if config.prolonged_from and config.learner.schedule != "constant":
+        out.print(
+            f"the {config.learner.schedule} schedule of the learning rate ends at iteration "
+            f"{config.iterations} from here on; it was planned for "
+            f"{config.prolonged_from[-1]}",
+            highlight=False,
+        )
+    began = time.monotonic()
+    prepare_shown(session, given.resume, began)
+    train_shown(session, run, began, flags=trusted)
 
 
-def _show_finished(run: RunDir, config: TrainConfig, rows: list[dict[str, Any]]) -> None:
+def _show_finished(
+    run: RunDir, config: TrainConfig, rows: list[dict[str, Any]], trusted: str
+) -> None:
     """Say that nothing is left to run, and how to run more."""
     iteration, tokens = progress_of(rows)
     if iteration >= config.iterations:
@@ -98,7 +132,7 @@ def _show_finished(run: RunDir, config: TrainConfig, rows: list[dict[str, Any]])
     out.print(
         Text(
             f"{run.path} is finished: {what}; to train longer: "
-            f"reason-env train --resume {run.path} {more}"
+            f"{resume_command(run, trusted)} {more}"
         )
     )
     show_results(run, rows)

@@ -1,5 +1,6 @@
 """Run a session on the console: progress, a row an iteration, a table and the report."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,14 @@ def prepare_shown(session: Session, path: Path, began: float) -> None:
         )
 
 
-def train_shown(session: Session, run: RunDir, began: float) -> None:
+def train_shown(session: Session, run: RunDir, began: float, *, flags: str = "") -> None:
     """Train, with a line for each iteration, and write the report.
+
+    Args:
+        session: Prepared.
+        run: Just created, or resumed.
+        began: `time.monotonic()` when the command began.
+        flags: What the command that resumes the run needs besides --resume, as --trust.
 
     Raises:
         Interrupted: Ctrl-C; the message says how to resume.
@@ -73,7 +80,7 @@ def train_shown(session: Session, run: RunDir, began: float) -> None:
     try:
         rows = _train(session, run, began)
     except KeyboardInterrupt:
-        raise Interrupted(_how_to_resume(run)) from None
+        raise Interrupted(how_to_resume(run, flags)) from None
     last = rows[-1]
     minutes = (time.monotonic() - began) / 60
     out.print(
@@ -86,7 +93,7 @@ def train_shown(session: Session, run: RunDir, began: float) -> None:
             Text(
                 f"--max-minutes ended the run after iteration {last['iteration']} of "
                 f"{session.config.iterations}; to go on for as long again: "
-                f"reason-env train --resume {run.path}"
+                f"{resume_command(run, flags)}"
             )
         )
     show_results(run, rows)
@@ -100,12 +107,18 @@ def show_results(run: RunDir, rows: list[dict[str, Any]]) -> None:
     out.print(Text(f"report: {report}\nmetrics: {run.path / 'metrics.jsonl'}"))
 
 
-def _how_to_resume(run: RunDir) -> str:
+def resume_command(run: RunDir, flags: str = "") -> str:
+    """Give the command that resumes a run, as a shell reads it."""
+    return f"reason-env train --resume {shlex.quote(str(run.path))}{flags}"
+
+
+def how_to_resume(run: RunDir, flags: str = "") -> str:
+    """Say where an interrupted run goes on, and by which command."""
     checkpoint = latest_checkpoint(run)
     where = "from the start" if checkpoint is None else f"after its checkpoint {checkpoint.name}"
     return (
         f"interrupted after iteration {run.last_iteration or 0}; to continue {where}: "
-        f"reason-env train --resume {run.path}"
+        f"{resume_command(run, flags)}"
     )
 
 

@@ -22,11 +22,15 @@ from reason_env.cli.flags import (
     check_spec_alone,
     out,
     parsed,
+    trust,
     value_of,
 )
 from reason_env.cli.resume import COPY, resume_run, resumes
 from reason_env.cli.running import Interrupted, prepare_shown, train_shown
 from reason_env.errors import ConfigError
+
+RUNS = Path("runs")
+"""Where runs without --out get a directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +46,12 @@ class Train:
     env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
     """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of the
     environment."""
+    trust: str | None = None
+    """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
     dry_run: bool = False
     """Measure a few samples and one update, print what the run would cost, and write nothing."""
     from_config: Path | None = None
-    """Read every setting from this config.json. Allows no other flag but --out."""
+    """Read every setting from this config.json. Allows no other flag but --out and --trust."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,7 @@ class TrainCPI(Train):
 
 def run(words: list[str]) -> None:
     """Train with the method that the first word names, or resume a run."""
+    trusted = trust(words)
     if resumes(words):
         resume_run(words)
         return
@@ -85,7 +92,7 @@ def run(words: list[str]) -> None:
     given = parsed(type(default), words, prog=f"train {name}", default=default)
     config = replace(given.config, cpi=given.cpi) if name == "cpi" else given.config
     if given.from_config is not None:
-        check_only("--from-config", words, advice=COPY, also=("--out", "--dry-run"))
+        check_only("--from-config", words, advice=COPY, also=("--out", "--dry-run", "--trust"))
         config = _read_config(given.from_config, name)
     if given.env is not None:
         check_spec_alone(words)
@@ -94,7 +101,7 @@ def run(words: list[str]) -> None:
     if given.dry_run:
         show_estimate(config)
         return
-    _new_run(config, given.out, ["reason-env", "train", name, *words])
+    _new_run(config, given.out, ["reason-env", "train", name, *words], trusted)
 
 
 def _default(name: str, words: Arguments) -> tuple[Train, list[str]]:
@@ -144,12 +151,12 @@ def _read_text(path: Path, flag: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
+def _new_run(config: TrainConfig, path: Path | None, command: list[str], trusted: str) -> None:
     """Build and prepare the run before writing, so that a refused run leaves no directory."""
     config = replace(config, model=model_directory(config.model))
+    check_free(path or RUNS)
     place = path or _reserved_directory(config)
     try:
-        check_free(place)
         _check_own(place)
         session = build_session(config)
         is_default = config.learner.learning_rate is None
@@ -178,7 +185,7 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
         seeds=seeds,
         problem_sets=session.problem_sets,
     ) as run:
-        train_shown(session, run, began)
+        train_shown(session, run, began, flags=trusted)
 
 
 def _check_own(path: Path) -> None:
@@ -202,7 +209,7 @@ def _reserved_directory(config: TrainConfig) -> Path:
     source = Path(config.env.source.rpartition(":")[2]).stem or "problems"
     number = 1
     while True:
-        path = Path("runs") / f"{config.name}-{source}-{number:03d}"
+        path = RUNS / f"{config.name}-{source}-{number:03d}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:

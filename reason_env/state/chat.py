@@ -91,6 +91,12 @@ def turn_end_id(codec: HuggingFaceCodec, arguments: Mapping[str, Any]) -> int:
     return codec.eos_id
 
 
+_IN_TEMPLATES = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+"""What the expressions of a template raise besides jinja's own errors."""
+
+
 def _render(
     codec: HuggingFaceCodec,
     messages: Messages,
@@ -108,8 +114,8 @@ def _render(
     )
     try:
         return apply(messages)
-    except TemplateError as error:
-        reason = shown(str(error).strip().partition("\n")[0])
+    except (TemplateError, *_IN_TEMPLATES) as error:
+        reason = shown(str(error).strip().partition("\n")[0] or type(error).__name__)
         rest = [message for message in messages if message["role"] != "system"]
         if len(rest) == len(messages):
             raise ConfigError(

@@ -1,7 +1,9 @@
 """`train --resume`: by the run alone, prolonging, finished runs, interrupts."""
 
 import json
+import sys
 
+import gymnasium as gym
 import pytest
 
 from reason_env.cli import running
@@ -110,3 +112,90 @@ def test_an_interrupt_before_the_first_iteration_leaves_nothing(command, tmp_pat
     assert status == 130
     assert "interrupted before the first iteration; nothing was written" in error
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_run_whose_file_changed_is_not_resumed_unless_that_is_accepted(
+    command, refused, tmp_path
+):
+    file, run = tmp_path / "sums.jsonl", tmp_path / "run"
+
+    def write(count, term):
+        rows = [{"question": f"{n}+{term}=", "answer": str(n + term)} for n in range(count)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write(24, 1)
+    words = [*TINY[2:], "--problems", str(file), "--iterations", "1"]
+    assert command("train", "grpo", *words, "--out", str(run))[0] == 0
+    before = (run / "metrics.jsonl").read_bytes()
+    write(10, 2)
+    prolong = ("train", "--resume", str(run), "--iterations", "2")
+    line = refused(*prolong)
+    assert "the train problems of a run must stay as they were, got content " in line
+    assert line.endswith("or go on with what is there now: --accept-changed-data")
+    assert (run / "metrics.jsonl").read_bytes() == before
+    assert command(*prolong, "--accept-changed-data")[0] == 0
+    write(24, 1)
+    assert refused(*prolong[:-1], "3").endswith("--accept-changed-data")
+
+
+OWN = '''
+from reason_env.state import with_reference_prefix
+from reason_env.wrappers import StartWrapper
+
+
+class EveryOther(StartWrapper):
+    """Shows the first step in every second episode."""
+
+    number = 0
+
+    def start(self, state, rng):
+        self.number += 1
+        return with_reference_prefix(state, 1) if self.number % 2 else state
+
+    def memory(self):
+        return super().memory() | {"number": self.number}
+
+    def read_memory(self, data):
+        base, number = super().read_memory(data), int(data["number"])
+
+        def commit():
+            base()
+            self.number = number
+
+        return commit
+'''
+
+
+def test_a_wrapper_of_ones_own_is_trained_resumed_measured_and_played_if_trusted(
+    command, refused, tmp_path, monkeypatch
+):
+    (tmp_path / "own_starts.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    bare = gym.make("MathReason-v0", problems="chain", size=3, levels=(3, 3), max_tokens=24)
+    spec = json.loads(bare.spec.to_json())
+    own = {"name": "EveryOther", "entry_point": "own_starts:EveryOther", "kwargs": {}}
+    text = json.dumps(spec | {"additional_wrappers": [own]})
+    (tmp_path / "stack.json").write_text(text)
+    words = [*TINY[2:6], *TINY[8:], "--env", "stack.json", "--checkpoint.every", "1"]
+    assert refused("train", "grpo", *words).endswith("trust_module('own_starts')")
+    trusted = ("--trust", "own_starts")
+    status, _, error = command(
+        "train", "grpo", *words, *trusted, "--iterations", "3", "--out", "whole"
+    )
+    assert status == 0, error
+    assert command("train", "grpo", *words, *trusted, "--iterations", "2", "--out", "run")[0] == 0
+    assert command("train", "--resume", "run", "--iterations", "3", *trusted)[0] == 0
+    rows = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "run")
+    ]
+    # The prolonged run has one more evaluation, of its iteration 2.
+    kept = {name: value for name, value in rows[1][2].items() if not name.startswith("eval/")}
+    assert [rows[1][0], rows[1][1], kept, rows[1][3]] == rows[0]
+    few = ("--num-problems", "2", "--samples", "1", "--k", "1")
+    assert command("eval", "--stack", text, *few, *trusted)[0] == 0
+    monkeypatch.setattr("builtins.input", lambda prompt: ":end")
+    status, shown, _ = command("play", "--stack", text, *trusted)
+    assert status == 0
+    assert "1  " in shown

@@ -228,6 +228,29 @@ def test_a_tokenizer_that_does_not_divide_at_its_special_tokens_is_refused():
         chat().token_ids(state_of("a <|im_end|> b", codec))
 
 
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for m in messages %}", "Unexpected end of template"),
+        ("{{ none_such.x }}", "'none_such' is undefined"),
+        ("{{ messages[0]['content'] + 1 }}", "can only concatenate str"),
+        ("{{ 1 // 0 }}", "by zero"),
+        ("{{ range(10 ** 9) | list }}", "Range too big"),
+        ("{{ messages | tojson(indent='x' * 3, nothing=1) }}", "nothing"),
+        ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__'"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+    ],
+)
+def test_whatever_an_expression_of_a_template_raises_is_a_refusal(template, reason):
+    codec = codec_of("chatml")
+    codec.tokenizer.chat_template = template
+    with pytest.raises(
+        ConfigError, match=r"^a chat template must render .* got the refusal"
+    ) as got:
+        chat().token_ids(state_of("2+2", codec))
+    assert reason in str(got.value)
+
+
 def test_lone_surrogates_are_question_marks_in_a_chat_too():
     codec = codec_of("chatml")
     found, expected = (chat().token_ids(state_of(text, codec)) for text in ("a\ud800", "a?"))
