@@ -160,12 +160,12 @@ def make_stack(spec: EnvSpec, **changes: Any) -> gym.Env[Any, Any]:
 
 def _wrapper_class(name: str, entry_point: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
     try:
-        kind: Any = load_env_creator(entry_point)
+        kind = cast("object", load_env_creator(entry_point))
     except AttributeError as error:
         raise ConfigError(f"a spec's wrapper {name!r} must exist, got none; {error}") from error
-    is_wrapper = isinstance(kind, type) and issubclass(kind, gym.Wrapper)
-    if not is_wrapper:
+    if not (isinstance(kind, type) and issubclass(kind, gym.Wrapper)):
         raise ConfigError(
-            f"a spec's wrapper {name!r} must be a class of gymnasium.Wrapper, got {shown(kind)}"
+            f"a spec's wrapper {name!r} must be a class of gymnasium.Wrapper, got {entry_point!r}; "
+            "name its class"
         )
-    return kind
+    return cast("type[gym.Wrapper[Any, Any, Any, Any]]", kind)

@@ -100,7 +100,7 @@ def test_a_module_is_trusted_only_by_an_explicit_call(tmp_path, monkeypatch):
     trust_module("own_trust")
     assert type(stack_from_json(text("Own"))).__name__ == "Own"
     for attribute, message in (
-        ("no_wrapper", "must be a class of gymnasium.Wrapper, got <built-in"),
+        ("no_wrapper", "must be a class of gymnasium.Wrapper, got 'own_trust:no_wrapper'"),
         ("Missing", "wrapper 'Own' must exist, got none"),
         ("gym.Wrapper", "must be ours or Gymnasium's"),
     ):
