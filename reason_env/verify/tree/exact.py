@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 from reason_env.verify.tree.nodes import Node
 
@@ -149,10 +150,7 @@ def modular(node: Node, point: int) -> int:
         assert isinstance(node.value, Fraction), "a num node holds a Fraction"
         return _residue(node.value)
     if op == "sym":
-        seed = str(node.value)
-        return (zlib.crc32(f"{seed}{point}a".encode()) << 29) ^ zlib.crc32(
-            f"{point}{seed}".encode()
-        )
+        return _letter_value(str(node.value), point)
     if op == "add":
         return sum(modular(part, point) for part in node.args) % PRIME
     if op in ("mul", "div", "ratio", "neg", "mixed", "percent"):
@@ -168,6 +166,12 @@ def modular(node: Node, point: int) -> int:
     if op == "dec":
         return _residue(Fraction(str(node.value)))
     raise UndefinedError(op)
+
+
+@lru_cache(maxsize=1024)
+def _letter_value(name: str, point: int) -> int:
+    """A pseudo-random value of a letter, the same wherever the letter stands."""
+    return (zlib.crc32(f"{name}{point}a".encode()) << 29) ^ zlib.crc32(f"{point}{name}".encode())
 
 
 def _modular_product(op: str, values: list[int]) -> int:
