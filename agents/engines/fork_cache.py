@@ -122,6 +122,7 @@ class ForkCache(Cache):
         """Index of each sequence among the sequences of its context."""
         self.group_size = int(self.places_S.max()) + 1
         self.mask = mask_PL if is_shared else mask_PL[rows_S]
+        self.is_in_order = self._is_in_order()
         self.bias_PL = _padding_bias(mask_PL) if is_shared else None
 
     def forward_args(self, num_new: int) -> dict[str, Any]:
@@ -132,6 +133,12 @@ class ForkCache(Cache):
         self.mask = torch.cat([self.mask, ones], dim=1)
         return {"attention_mask": self.mask}
 
+    def _is_in_order(self) -> bool:
+        """Return whether each context has `group_size` sequences, one context after the other."""
+        order = self.rows_S * self.group_size + self.places_S
+        size = len(self.mask) * self.group_size
+        return len(order) == size and torch.equal(order, torch.arange(size, device=order.device))
+
     def keep_(self, num_rows: int, holes: Tensor, movers: Tensor) -> None:
         """Move sequences `movers` to `holes`, then keep only the first `num_rows` sequences."""
         for layer in self.fork_layers:
@@ -141,6 +148,7 @@ class ForkCache(Cache):
         if not self.is_shared:
             self.mask = kept_rows(self.mask, num_rows, holes, movers)
             return
+        self.is_in_order = False
         contexts, rows = self.rows_S.unique(return_inverse=True)
         # Copying only when at most half are left: all copies together cost at most one full copy.
         if 2 * len(contexts) <= len(self.mask):
@@ -177,30 +185,33 @@ def forked_attention(
     layer = cache.fork_layers[module.layer_idx]
     # Autocast would round the scores to bfloat16.
     with torch.autocast(query.device.type, enabled=False):
-        merged = _forked(cache, layer, query.float(), key.float(), value.float(), scaling)
-    return merged, None
+        assert query.shape[2] == 1, "a fork samples one token at a time"
+        query = query.float() * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        merged = forked(cache, layer, query[:, :, 0], key.float(), value.float())
+    return merged[:, None], None
 
 
-def _forked(  # noqa: PLR0917 - what one layer's attention reads
-    cache: ForkCache,
-    layer: ForkLayer,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scaling: float | None,
-) -> Tensor:
-    """Return attention [S, 1, heads, D] to shared and own columns, in float32."""
-    size_S, num_heads, num_new, size_D = query.shape
-    assert num_new == 1, "a fork samples one token at a time"
+def forked(cache: ForkCache, layer: ForkLayer, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return attention [S, heads, D] to shared and own columns, in float32.
+
+    Args:
+        cache: Says which context each sequence has.
+        layer: Holds the shared columns.
+        query: [S, heads, D], float32, scaled.
+        key: Each sequence's own columns, [S, H, T, D], float32.
+        value: As `key`.
+    """
+    size_S, num_heads, size_D = query.shape
     size_P, size_H, size_L, _ = layer.prefix_keys.shape
     size_R, size_G = num_heads // size_H, cache.group_size
-    query = query * (size_D**-0.5 if scaling is None else scaling)
-    query_SHRD = query.view(size_S, size_H, size_R, size_D)
-
-    query_PHGRD = query.new_zeros((size_P, size_H, size_G, size_R, size_D))
-    query_PHGRD.transpose(1, 2)[cache.rows_S, cache.places_S] = query_SHRD
+    query_SHRD = query.reshape(size_S, size_H, size_R, size_D)
+    if cache.is_in_order:
+        query_PGHRD = query_SHRD.reshape(size_P, size_G, size_H, size_R, size_D)
+    else:
+        query_PGHRD = query.new_zeros((size_P, size_G, size_H, size_R, size_D))
+        query_PGHRD[cache.rows_S, cache.places_S] = query_SHRD
     shared, shared_sums = _attend(
-        query_PHGRD.view(size_P * size_H, size_G * size_R, size_D),
+        query_PGHRD.transpose(1, 2).reshape(size_P * size_H, size_G * size_R, size_D),
         layer.prefix_keys.reshape(size_P * size_H, size_L, size_D).float(),
         layer.prefix_values.reshape(size_P * size_H, size_L, size_D).float(),
         cache.bias_PL,
@@ -211,12 +222,19 @@ def _forked(  # noqa: PLR0917 - what one layer's attention reads
         value.flatten(0, 1),
         None,
     )
-    shared = shared.view(size_P, size_H, size_G, size_R, size_D).transpose(1, 2)
-    shared_sums = shared_sums.view(size_P, size_H, size_G, size_R, 1).transpose(1, 2)
-    shared = shared[cache.rows_S, cache.places_S].view_as(own)
-    shared_sums = shared_sums[cache.rows_S, cache.places_S].view_as(own_sums)
-    merged = torch.lerp(own, shared, torch.sigmoid(shared_sums - own_sums))
-    return merged.view(size_S, 1, num_heads, size_D)
+    shared = _of_sequences(cache, shared, size_R).reshape(own.shape)
+    shared_sums = _of_sequences(cache, shared_sums, size_R).reshape(own_sums.shape)
+    merged = torch.lerp(own, shared, shared_sums.sub_(own_sums).sigmoid_())
+    return merged.view(size_S, num_heads, size_D)
+
+
+def _of_sequences(cache: ForkCache, states: Tensor, size_R: int) -> Tensor:
+    """Return what belongs to each sequence, from [P * H, G * R, D] to [S, H, R, D]."""
+    size_P, size_G, size_D = len(cache.mask), cache.group_size, states.shape[-1]
+    spread = states.view(size_P, -1, size_G, size_R, size_D).transpose(1, 2)
+    if not cache.is_in_order:
+        return spread[cache.rows_S, cache.places_S]
+    return spread.reshape(len(cache.rows_S), -1, size_R, size_D)
 
 
 def _attend(

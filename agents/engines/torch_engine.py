@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from reason_env.agents.engines.adapter import lora_layers
+from reason_env.agents.engines.decode_step import DecodeStep
 from reason_env.agents.engines.fork_cache import (
     ForkCache,
     attending,
@@ -262,6 +264,14 @@ class TorchEngine:
         )
         return output.logits[:, -1, : self.vocab_size]
 
+    def _decode_step(self) -> DecodeStep | None:
+        """Return a step with the bits of the model's own, for the models that have one."""
+        if self.precision != "float32" or why_not_fused(self.model) is not None:
+            return None
+        return (
+            None if lora_layers(self.model) else DecodeStep(self.model, vocab_size=self.vocab_size)
+        )
+
     def _sample_batch(  # noqa: PLR0917 - the parts of one call of `sample`
         self,
         prefill: _Prefill,
@@ -289,6 +299,7 @@ class TorchEngine:
         lengths = limits.clone()
         has_rules = any(context.end_rule is not None for context in contexts)
         live = torch.arange(len(batch), device=device)
+        decode = self._decode_step() if cache.is_shared else None
         with attending(self.model, cache):
             for step in range(steps):
                 tokens, token_log_probs = draw(logits, uniforms[step, live], sampling)
@@ -311,6 +322,9 @@ class TorchEngine:
                         kept_rows(item, num_live, holes, movers)
                         for item in (live, tokens, limits, positions)
                     )
+                if decode is not None:
+                    logits = decode(tokens, positions[:, 0] + step, cache)
+                    continue
                 logits = self._logits(
                     tokens[:, None], positions + step, cache, **cache.forward_args(1)
                 )
