@@ -113,6 +113,10 @@ METRICS: dict[str, Metric] = {
     "rollout/prefilled_tokens": Metric(
         "tokens", "context tokens that the engine prefilled in this iteration"
     ),
+    "rollout/reused_tokens": Metric(
+        "tokens",
+        "context tokens that responses read from keys computed for other ones in this iteration",
+    ),
     "rollout/mismatch_mean": Metric(
         "nats/token",
         "|trainer - sampler| log-probability of sampled tokens in their sampling context, mean "

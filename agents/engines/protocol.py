@@ -33,6 +33,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def num_reused_tokens(self) -> int:
+        """Context tokens that sequences read from keys computed for others, since then."""
+        ...
+
+    @property
     def num_sampled_tokens(self) -> int:
         """Tokens returned in completions since the engine was built."""
         ...

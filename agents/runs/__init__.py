@@ -25,12 +25,14 @@ from reason_env.agents.runs.files import (
     write_text,
 )
 from reason_env.agents.runs.model_dir import export_model, model_directory
+from reason_env.agents.runs.pending_checkpoint import CheckpointWriter
 from reason_env.agents.runs.run_dir import RunDir
 
 __all__ = [
     "FLAT",
     "ByKind",
     "CheckpointConfig",
+    "CheckpointWriter",
     "RunDir",
     "Tree",
     "check_free",

@@ -17,11 +17,12 @@ Not covered: sharded tensors (gather them first).
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from reason_env.agents.runs.files import (
@@ -118,6 +119,26 @@ def save_checkpoint(
         CheckpointError: The checkpoint exists, or its metrics are not written yet.
         ConfigError: A state holds a value of another type.
     """
+    return begin_checkpoint(
+        run, iteration, policy, learner_state, progress, config=config, record=record
+    )()
+
+
+def begin_checkpoint(
+    run: RunDir,
+    iteration: int,
+    policy: SavesModel,
+    learner_state: Mapping[str, Any],
+    progress: Mapping[str, Any],
+    *,
+    config: CheckpointConfig | None = None,
+    record: Record | None = None,
+) -> Callable[[], Path]:
+    """Save the model of a checkpoint; return what writes the rest and gives its directory.
+
+    Arguments and errors are those of `save_checkpoint`. The states are copied here: they may change
+    before the rest is written.
+    """
     last = run.last_iteration or 0
     if last < iteration:
         raise CheckpointError(
@@ -137,12 +158,18 @@ def save_checkpoint(
     policy.save(partial / "model")
     if record is not None:
         record.write(partial / "model")
-    _write_checkpoint(partial, iteration, learner_state, progress)
-    partial.rename(final)
-    sync_directory(folder)
-    if config is not None:
-        prune_checkpoints(run, config)
-    return final
+    tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
+    text = json.dumps(tree, allow_nan=False)
+
+    def finish() -> Path:
+        _write_checkpoint(partial, iteration, text, tensors)
+        partial.rename(final)
+        sync_directory(folder)
+        if config is not None:
+            prune_checkpoints(run, config)
+        return final
+
+    return finish
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -181,15 +208,11 @@ def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
 
 
 def _write_checkpoint(
-    path: Path,
-    iteration: int,
-    learner_state: Mapping[str, Any],
-    progress: Mapping[str, Any],
+    path: Path, iteration: int, state: str, tensors: dict[str, torch.Tensor]
 ) -> None:
     """Write the files beside the model, and then the manifest of all."""
-    tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
     save_file(tensors, path / "state.safetensors")
-    write_text(path / "state.json", json.dumps(tree, allow_nan=False))
+    write_text(path / "state.json", state)
     files = {name: _fingerprint(path / name) for name in _file_names(path)}
     manifest = {"format": CHECKPOINT_FORMAT, "iteration": iteration, "files": files}
     for name in files:

@@ -55,6 +55,7 @@ def iterate(session: Session) -> Iteration:
     session.iteration += 1
     began = time.perf_counter()
     num_prefill_tokens, num_restarts = engine.num_prefill_tokens, engine.num_restarts
+    num_reused_tokens = engine.num_reused_tokens
     found = collect_iteration(session)
     collected = time.perf_counter()
     problems, batch = found.problems, found.batch
@@ -89,6 +90,7 @@ def iterate(session: Session) -> Iteration:
         **discarded_metrics(trajectories, rows),
         "rollout/sampled_tokens_total": session.sampled_tokens_total,
         "rollout/prefilled_tokens": engine.num_prefill_tokens - num_prefill_tokens,
+        "rollout/reused_tokens": engine.num_reused_tokens - num_reused_tokens,
         "rollout/engine_restarts": engine.num_restarts - num_restarts,
         **mismatch,
         **advantage_metrics(samples),

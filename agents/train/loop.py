@@ -2,7 +2,8 @@
 
 Random streams are seeded per iteration (`TrainConfig.seed_of`) and every checkpoint holds the
 learner and what the wrappers remember, so a run that is killed at any moment and resumed ends with
-the same weights and the same metrics.jsonl.
+the same weights and the same metrics.jsonl. A checkpoint is written beside the next iteration, and
+is whole before that iteration's metrics are written.
 """
 
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_env.agents.metrics import Number
-from reason_env.agents.runs import RunDir, export_model, save_checkpoint
+from reason_env.agents.runs import CheckpointWriter, RunDir, export_model
 from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
 from reason_env.agents.train.iterate import iterate
 from reason_env.agents.train.model_record import ModelRecord
@@ -43,34 +44,36 @@ def train(
         tokens = session.sampled_tokens_total
         prepared = {"rollout/preparation_tokens": tokens} if tokens else {}
         _write(run, 0, {**prepared, **initial_metrics(session)}, on_row)
-    while not session.is_over:
-        found = iterate(session)
-        metrics, number = found.metrics, session.iteration
-        is_last = session.is_over or (deadline is not None and time.monotonic() > deadline)
-        every = config.eval.every
-        if is_last or (every and number % every == 0):
-            began = time.perf_counter()
-            report = evaluate_policy(session)
-            if report is not None:
-                metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
-        run.write_episodes(number, found.episodes)
-        _write(run, number, metrics, on_row)
-        record = ModelRecord.of(config, number)
-        if is_last and config.lora.is_on:
-            # Before the last checkpoint: a run that is finished has its model.
-            export_model(run, _saver(session), record)
-        if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
-            save_checkpoint(
-                run,
-                number,
-                session.policy,
-                session.learner.state_dict(),
-                session.progress,
-                config=config.checkpoint,
-                record=record,
-            )
-        if is_last:
-            break
+    with CheckpointWriter() as writer:
+        while not session.is_over:
+            found = iterate(session)
+            writer.wait()
+            metrics, number = found.metrics, session.iteration
+            is_last = session.is_over or (deadline is not None and time.monotonic() > deadline)
+            every = config.eval.every
+            if is_last or (every and number % every == 0):
+                began = time.perf_counter()
+                report = evaluate_policy(session)
+                if report is not None:
+                    metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
+            run.write_episodes(number, found.episodes)
+            _write(run, number, metrics, on_row)
+            record = ModelRecord.of(config, number)
+            if is_last and config.lora.is_on:
+                # Before the last checkpoint: a run that is finished has its model.
+                export_model(run, _saver(session), record)
+            if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
+                writer.begin(
+                    run,
+                    number,
+                    session.policy,
+                    session.learner.state_dict(),
+                    session.progress,
+                    config=config.checkpoint,
+                    record=record,
+                )
+            if is_last:
+                break
     return run.read_metrics()
 
 

@@ -87,6 +87,7 @@ class VLLMEngine:
             keeps_first=config.server_url is not None,
         )
         self.num_prefill_tokens = 0
+        self.num_reused_tokens = 0
         self.num_sampled_tokens = 0
         self.num_restarts = 0
         self.num_weight_updates = 0
@@ -125,6 +126,8 @@ class VLLMEngine:
                 self._kill()
                 raise
         self.num_prefill_tokens += num_prefilled
+        asked = sum(context.num_samples * len(context.token_ids) for context in contexts)
+        self.num_reused_tokens += asked - num_prefilled
         self.num_sampled_tokens += sum(len(c.token_ids) for own in completions for c in own)
         return completions
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,17 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.learning import Learner, LearnerConfig
 from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.metrics import metric
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.runs import CheckpointConfig, RunDir, config_json, latest_checkpoint
+from reason_env.agents.runs import (
+    CheckpointConfig,
+    RunDir,
+    checkpoint,
+    config_json,
+    latest_checkpoint,
+)
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare, train
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -89,6 +96,33 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bits(tmp_path, three_iteratio
         assert torch.equal(value, weights(again)[name]), name
     for name in ("metrics.jsonl", "config.json", "episodes/iteration_000003.jsonl"):
         assert (path / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+
+
+def test_a_checkpoint_written_after_the_next_update_holds_what_was_before_it(
+    tmp_path, three_iterations, monkeypatch
+):
+    write, learn, has_learned = checkpoint._write_checkpoint, Learner.update, threading.Event()
+
+    def late(*args):
+        has_learned.wait(3.0)
+        write(*args)
+
+    def update(*args, **options):
+        report = learn(*args, **options)
+        has_learned.set()
+        return report
+
+    def clear(row):
+        has_learned.clear()
+
+    monkeypatch.setattr(checkpoint, "_write_checkpoint", late)
+    monkeypatch.setattr(Learner, "update", update)
+    run_to_end(small(), tmp_path / "slow", on_row=clear)
+    for number in (1, 2, 3):
+        place = f"checkpoints/iteration_{number:06d}"
+        for name in ("state.safetensors", "state.json", "model/model.safetensors"):
+            written = [path / place / name for path in (three_iterations[2], tmp_path / "slow")]
+            assert written[0].read_bytes() == written[1].read_bytes(), (number, name)
 
 
 def test_a_run_in_mixed_precision_samples_learns_and_resumes_to_the_same_bits(tmp_path):
