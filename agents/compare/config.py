@@ -239,7 +239,7 @@ def arms_of_file(path: Path, shared: TrainConfig) -> dict[str, TrainConfig]:
         raise ConfigError(f"--arms must name a file, got {str(path)!r}; check the path")
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"a file of arms must be JSON, got '{path}'; {error}") from error
     arms = _as_tree(given)
     if arms is None or any(_as_tree(own) is None for own in arms.values()):

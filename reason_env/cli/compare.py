@@ -36,7 +36,7 @@ from reason_env.agents.report import write_report
 from reason_env.agents.runs import FLAT, model_directory, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.cli.board import Board
-from reason_env.cli.flags import check_only, check_spec_alone, leading, out, parsed
+from reason_env.cli.flags import check_only, check_spec_alone, leading, out, parsed, text_of
 from reason_env.cli.tables import arm_table
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -182,9 +182,7 @@ def _check_problems(config: CompareConfig) -> None:
 def _env(env: EnvConfig, spec: Path | None) -> tuple[EnvConfig, tuple[str, ...]]:
     """Read the environment that the arms share, and the problem sources."""
     if spec is not None:
-        if not spec.is_file():
-            raise ConfigError(f"--env must name a file, got {str(spec)!r}; check the path")
-        env = replace(env, stack=spec.read_text(encoding="utf-8"))
+        env = replace(env, stack=text_of(spec, "--env"))
     if env.stack is not None:
         return env, (env.source,)
     sources = tuple(part.strip() for part in env.problems.split(",") if part.strip())

@@ -27,6 +27,7 @@ from reason_env.cli.flags import (
     given_flags,
     out,
     parsed,
+    text_of,
     trust,
     value_of,
 )
@@ -164,9 +165,7 @@ def _environment(
     """
     if given.env is not None:
         check_spec_alone(words)
-        if not given.env.is_file():
-            raise ConfigError(f"--env must name a file, got {str(given.env)!r}; check the path")
-        spec = EnvConfig(stack=given.env.read_text(encoding="utf-8"))
+        spec = EnvConfig(stack=text_of(given.env, "--env"))
         return spec, spec.make
     if record is None:
         return given.config, given.config.make

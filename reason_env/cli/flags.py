@@ -145,6 +145,23 @@ def trust(words: Arguments) -> str:
     return f" --trust {names}"
 
 
+def text_of(path: Path, flag: str) -> str:
+    """Read the text file that a flag names.
+
+    Raises:
+        ConfigError: There is none, or it is not UTF-8.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{flag} must name a file, got {str(path)!r}; check the path")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{flag} must name a file of text in UTF-8, got {str(path)!r}: {error.reason} at byte "
+            f"{error.start}; check the path"
+        ) from error
+
+
 def given_flags(words: Arguments, names: Set[str]) -> set[str]:
     """Find the fields among `names` that a flag sets, even to the default.
 

@@ -22,6 +22,7 @@ from reason_env.cli.flags import (
     check_spec_alone,
     out,
     parsed,
+    text_of,
     trust,
     value_of,
 )
@@ -96,7 +97,7 @@ def run(words: list[str]) -> None:
         config = _read_config(given.from_config, name)
     if given.env is not None:
         check_spec_alone(words)
-        spec = _read_text(given.env, "--env")
+        spec = text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
     if given.dry_run:
         show_estimate(config)
@@ -136,19 +137,13 @@ def with_method_indices(words: Arguments, method: str) -> list[str]:
 
 
 def _read_config(path: Path, method: str) -> TrainConfig:
-    config = config_json.load(TrainConfig, _read_text(path, "--from-config"))
+    config = config_json.load(TrainConfig, text_of(path, "--from-config"))
     if config.name != method:
         raise ConfigError(
             f"--from-config must name a config of {method!r}, got one of {config.name!r}; "
             f"use: reason-env train {config.name} --from-config {path}"
         )
     return config
-
-
-def _read_text(path: Path, flag: str) -> str:
-    if not path.is_file():
-        raise ConfigError(f"{flag} must name a file, got {str(path)!r}; check the path")
-    return path.read_text(encoding="utf-8")
 
 
 def _new_run(config: TrainConfig, path: Path | None, command: list[str], trusted: str) -> None:

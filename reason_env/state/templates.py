@@ -213,7 +213,14 @@ def read_template(given: "str | Path | Mapping[str, Any] | Template") -> Templat
         return PRESETS[text]
     path = Path(text).expanduser()
     if path.is_file():
-        return _from_json(path.read_text(encoding="utf-8-sig"), path.name)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"a template must be a JSON file in UTF-8, got {shown(str(path))}: {error.reason} "
+                f"at byte {error.start}; check the path"
+            ) from error
+        return _from_json(text, path.name)
     raise UnknownNameError(
         f"no template {shown(text)}: neither a file nor among {', '.join(PRESETS)}"
         f"{did_you_mean(text, PRESETS)}"

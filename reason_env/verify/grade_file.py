@@ -86,10 +86,15 @@ def grade_file(
     Raises:
         ProblemError: A line is not a JSON object, or a column is missing or not text.
     """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProblemError(
+            f"{path} must be JSON lines in UTF-8, got {error.reason} at byte {error.start}; check "
+            "the path"
+        ) from error
     lines = [
-        (number, line)
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
-        if line.strip()
+        (number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
     ]
     rows = [_row(path, number, line) for number, line in lines]
     pairs = [
@@ -111,7 +116,7 @@ def grade_file(
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row: object = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ProblemError(f"line {number} of {path} must be JSON, got {shown(line)}") from error
     if not isinstance(row, dict):
         raise ProblemError(f"line {number} of {path} must be a JSON object, got {shown(line)}")

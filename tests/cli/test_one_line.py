@@ -125,3 +125,37 @@ def test_an_interrupt_while_a_run_is_read_names_the_command_that_resumes_it(
         f"'{run}'\n"
     )
     assert {item: item.stat().st_mtime_ns for item in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "grpo", "--env"), "--env must name a file of text in UTF-8, got 'bytes.json'"),
+        (("train", "grpo", "--from-config"), "--from-config must name a file of text in UTF-8"),
+        (("eval", "--env"), "--env must name a file of text in UTF-8, got 'bytes.json'"),
+        (("compare", "grpo", "--env"), "--env must name a file of text in UTF-8"),
+        (("compare", "grpo", "--arms"), "a file of arms must be JSON"),
+        (("grade",), "bytes.json must be JSON lines in UTF-8, got invalid start byte at byte 0"),
+        (("play", "--template"), "a template must be a JSON file in UTF-8, got 'bytes.json'"),
+    ],
+)
+def test_a_file_that_is_no_text_is_one_line(refused, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("bytes.json").write_bytes(b"\xff\xfe\x00bin")
+    assert message in refused(*words, "bytes.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "grpo", "--env"), "a spec must be JSON as env.spec.to_json() writes it"),
+        (("train", "grpo", "--from-config"), "a config must be JSON"),
+        (("compare", "grpo", "--arms"), "a file of arms must be JSON"),
+        (("grade",), "line 1 of deep.json must be JSON"),
+        (("play", "--template"), "a template must be a JSON object"),
+    ],
+)
+def test_json_that_is_too_deep_is_one_line(refused, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("deep.json").write_text("[" * 100_000)
+    assert message in refused(*words, "deep.json")
