@@ -315,7 +315,7 @@ def race(
             own = Clock()
             metrics = iterate(session).metrics
             seconds = own.read()
-            entropies.append(float(metrics["loss/entropy"] or 0))
+            entropies.append(float(metrics["update/entropy"] or 0))
             if len(entropies) > warm_up:
                 parts = ("sampling_s", "learning_s", "mismatch_s", "grade_s", "iteration_s")
                 on_pair(
