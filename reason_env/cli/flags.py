@@ -126,23 +126,29 @@ def value_of(flag: str, words: Arguments, default: str) -> str:
     return found
 
 
-def trust(words: Arguments) -> str:
+def trust(words: Arguments) -> None:
     """Import the modules that --trust names, before anything reads a spec.
 
     They are also looked for in the working directory, after all other places.
-
-    Returns:
-        The flag as words of a command, for one that goes on; empty without it.
     """
     names = value_of("--trust", words, "")
     if not names:
-        return ""
+        return
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
     for name in names.split(","):
         trust_module(name)
-    return f" --trust {names}"
+
+
+def trust_flag(words: Arguments) -> str:
+    """Give --trust as a command that goes on needs it, after a space; empty without it.
+
+    >>> trust_flag(["grpo", "--trust=a,b"])
+    ' --trust a,b'
+    """
+    names = value_of("--trust", words, "")
+    return f" --trust {names}" if names else ""
 
 
 def text_of(path: Path, flag: str) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reason_env.agents.runs import RunDir, iteration_of, latest_checkpoint
 from reason_env.agents.train import Limits, TrainConfig, build_session, progress_of, prolonged
-from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust
+from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust, trust_flag
 from reason_env.cli.running import (
     Interrupted,
     prepare_shown,
@@ -56,7 +56,8 @@ def resumes(words: Arguments) -> bool:
 
 def resume_run(words: Arguments) -> None:
     """Resume the run that --resume names; a word before the flags must be its method."""
-    trusted = trust(words)
+    trust(words)
+    trusted = trust_flag(words)
     names = leading(words)
     flags = list(words[len(names) :])
     check_only("--resume", flags, advice=COPY, also=(*LIMITS, "--accept-changed-data", "--trust"))

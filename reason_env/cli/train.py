@@ -24,6 +24,7 @@ from reason_env.cli.flags import (
     parsed,
     text_of,
     trust,
+    trust_flag,
     value_of,
 )
 from reason_env.cli.resume import COPY, resume_run, resumes
@@ -67,7 +68,7 @@ class TrainCPI(Train):
 
 def run(words: list[str]) -> None:
     """Train with the method that the first word names, or resume a run."""
-    trusted = trust(words)
+    trust(words)
     if resumes(words):
         resume_run(words)
         return
@@ -102,7 +103,7 @@ def run(words: list[str]) -> None:
     if given.dry_run:
         show_estimate(config)
         return
-    _new_run(config, given.out, ["reason-env", "train", name, *words], trusted)
+    _new_run(config, given.out, ["reason-env", "train", name, *words])
 
 
 def _default(name: str, words: Arguments) -> tuple[Train, list[str]]:
@@ -146,7 +147,7 @@ def _read_config(path: Path, method: str) -> TrainConfig:
     return config
 
 
-def _new_run(config: TrainConfig, path: Path | None, command: list[str], trusted: str) -> None:
+def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
     """Build and prepare the run before writing, so that a refused run leaves no directory."""
     config = replace(config, model=model_directory(config.model))
     check_free(path or RUNS)
@@ -180,7 +181,7 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str], trusted
         seeds=seeds,
         problem_sets=session.problem_sets,
     ) as run:
-        train_shown(session, run, began, flags=trusted)
+        train_shown(session, run, began, flags=trust_flag(command))
 
 
 def _check_own(path: Path) -> None:
