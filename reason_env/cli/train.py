@@ -44,7 +44,8 @@ class Train:
     """Run directory; None: a new one under runs/."""
     resume: Path | None = None
     """Resume the run in this directory; needs no METHOD. Allows only --iterations,
-    --max-generated-tokens and --max-minutes, which prolong it."""
+    --max-generated-tokens and --max-minutes, which prolong it, and the flags that a refusal
+    advises."""
     env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
     """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of the
     environment."""

@@ -77,7 +77,7 @@ class EnvConfig:
 
     stack: str | None = None
     """A wrapped environment as `env.spec.to_json()` writes it; then no other field is given. Only
-    our wrappers and Gymnasium's own are accepted, and those of modules that --trust names."""
+    our wrappers and Gymnasium's own are accepted, and those of trusted modules."""
 
     def __post_init__(self) -> None:
         for kind in self.guidance:
