@@ -221,6 +221,7 @@ class ExPDPO(MethodBase):
             filter_answers=self.config.filter_answers,
             betrayals=self.config.betrayals,
             reference_ids=self.reference_ids,
+            grade_options=self.grade_options,
             max_tokens=self.max_response_tokens,
         )
         items = explanations.trajectories if explanations is not None else ()

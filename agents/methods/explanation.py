@@ -17,7 +17,7 @@ from reason_env.agents.methods.protocol import ReferenceIds
 from reason_env.agents.rollout import TrainingSample, Trajectory, training_sample
 from reason_env.env import may_commit
 from reason_env.state import ReasonState
-from reason_env.verify import extract_answer
+from reason_env.verify import GradeOptions, extract_answer
 
 EXPLANATION = "/explanation"
 """Ends the group key of a problem's explanations."""
@@ -35,6 +35,8 @@ class ExplanationRule:
     """Phrases (in any case) that betray that the answer was given."""
     reference_ids: ReferenceIds
     """Encodes a reference answer as a response, end token included."""
+    grade_options: GradeOptions
+    """Where an explanation states its own answer."""
     max_tokens: int | None
     """Most tokens of a trained response; None: no limit."""
 
@@ -52,7 +54,7 @@ class ExplanationRule:
     def _completed(self, item: Trajectory) -> TrainingSample | None:
         """Replace the answer of an explanation by the reference; None if nothing is before it."""
         begin, whole = item.prefix_length, item.final_state
-        end = _end_of_reasoning(whole, begin)
+        end = _end_of_reasoning(whole, begin, self.grade_options)
         if end == begin:
             return None
         codec = whole.codec
@@ -78,7 +80,7 @@ class ExplanationRule:
         )
 
 
-def _end_of_reasoning(state: ReasonState, begin: int) -> int:
+def _end_of_reasoning(state: ReasonState, begin: int, options: GradeOptions) -> int:
     """Count the response tokens before the state's own answer, or before its end token.
 
     Tokens are dropped from the end until the text after the start neither states an answer nor
@@ -88,7 +90,15 @@ def _end_of_reasoning(state: ReasonState, begin: int) -> int:
     while end > begin:
         text = state.codec.decode(state.response[begin:end])
         is_end_token = state.response[end - 1] in state.codec.end_ids
-        if not is_end_token and extract_answer(text) is None and not may_commit(text):
+        if not (is_end_token or _states_answer(text, options)):
             break
         end -= 1
     return end if state.codec.decode(state.response[begin:end]).strip() else begin
+
+
+def _states_answer(text: str, options: GradeOptions) -> bool:
+    """Whether a text states an answer, or its last line begins to: `Answer`, `Answer: 1`."""
+    line = text.rpartition("\n")[2].strip().lower()
+    if line and any(line.startswith(own) or own.startswith(line) for own in options.markers):
+        return True
+    return extract_answer(text, options) is not None or may_commit(text)

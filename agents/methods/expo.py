@@ -204,6 +204,7 @@ class ExPO(MethodBase):
             filter_answers=self.config.filter_answers,
             betrayals=self.config.betrayals,
             reference_ids=self.reference_ids,
+            grade_options=self.grade_options,
             max_tokens=self.max_response_tokens,
         )
 

@@ -24,6 +24,7 @@ from reason_env.errors import ConfigError, did_you_mean
 from reason_env.problem import Problem, StepChecker
 from reason_env.problems import reference_response
 from reason_env.state import Guidance, ReasonState
+from reason_env.verify import GradeOptions
 
 Fits = Callable[[ReasonState], bool]
 """Whether the environment and the model can begin an episode at a state."""
@@ -170,6 +171,8 @@ class MethodBase:
     guidance that may be too long for the prompt or the model."""
     reference_ids: ReferenceIds = staticmethod(plain_reference_ids)
     """A problem's reference solution as a response, end token included; set by `build_method`."""
+    grade_options: GradeOptions = GradeOptions()
+    """Where a response states its answer; set by `build_method`."""
     max_response_tokens: int | None = None
     """The environment's response budget, set by `build_method`; text that was not sampled is not
     trained beyond it. None: unknown."""

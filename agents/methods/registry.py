@@ -41,6 +41,7 @@ from reason_env.agents.metrics import Metric, register_metrics
 from reason_env.agents.runs import ByKind
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import StepChecker
+from reason_env.verify import GradeOptions
 
 ENTRY_POINTS = "reason_env.methods"
 """Entry-point group in which packages offer methods."""
@@ -203,6 +204,7 @@ def build_method(
     max_response_tokens: int | None = None,
     *,
     reference_ids: ReferenceIds | None = None,
+    grade_options: GradeOptions | None = None,
 ) -> Method:
     """Build the method that a config describes.
 
@@ -215,6 +217,7 @@ def build_method(
         max_response_tokens: The environment's response budget; None if it is unknown.
         reference_ids: Encodes a problem's reference solution as the environment's template asks
             for it; None for the answer line of version 0.1.
+        grade_options: Where a response states its answer; None for a box or an answer line.
 
     Raises:
         ConfigError: The method needs a step checker, and there is none.
@@ -228,6 +231,8 @@ def build_method(
         method.max_response_tokens = max_response_tokens
         if reference_ids is not None:
             method.reference_ids = reference_ids
+        if grade_options is not None:
+            method.grade_options = grade_options
     return Composed(built) if len(built) > 1 else next(iter(built.values()))
 
 

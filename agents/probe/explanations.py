@@ -88,6 +88,7 @@ def explanation_rows(subject: Subject, groups: Sequence[Group], seed: int) -> li
         filter_answers=True,
         betrayals=ExPOConfig().betrayals,
         reference_ids=subject.reference_ids,
+        grade_options=subject.inner.grade_options,
         max_tokens=None,
     )
     return [

@@ -58,6 +58,7 @@ class Subject:
             self.fits,
             max_response_tokens=self.inner.rules.max_tokens,
             reference_ids=self.reference_ids,
+            grade_options=self.inner.grade_options,
         )
         assert isinstance(method, MethodBase), "a single config gives a single method"
         method.is_first = False

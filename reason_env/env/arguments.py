@@ -186,12 +186,12 @@ def with_examples(
     return template.with_examples(tuple(source), source.content_hash)
 
 
-def say_budget(problems: ProblemSet, codec: Codec, max_tokens: int) -> None:
+def say_budget(problems: ProblemSet, codec: Codec, max_tokens: int, layout: str | None) -> None:
     """Warn, once in a process, of reference solutions that are longer than a response may be.
 
     Not for generated problems, whose lengths the levels decide.
     """
-    line = solution_budget(problems, codec, max_tokens).line
+    line = solution_budget(problems, codec, max_tokens, layout=layout).line
     if line:
         _say_once(f"{problems.name}: {line}")
 

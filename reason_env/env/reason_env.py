@@ -46,7 +46,6 @@ from reason_env.snapshot import (
     rng_to_json,
 )
 from reason_env.state import (
-    DEFAULT_EXAMPLE,
     EpisodeRules,
     PromptTemplate,
     ReasonState,
@@ -215,7 +214,7 @@ class ReasonEnv(gym.Env[Any, Any]):
         # Every prompt must fit, so that no later reset fails.
         self._check_prompts()
         if not isinstance(problems, str) or not is_generated(problems):
-            say_budget(self.problems, self.codec, max_tokens)
+            say_budget(self.problems, self.codec, max_tokens, self.template.layout)
         self.observation_space, self.action_space = self.layout.spaces(
             self.codec, self._buffer.width
         )
@@ -263,12 +262,7 @@ class ReasonEnv(gym.Env[Any, Any]):
         The answer stands where the template asks for it, and the end token comes last. Without a
         solution, the response is the answer alone.
         """
-        layout = self.template.example
-        text = reference_response(
-            problem,
-            self.codec.step_delimiter,
-            None if layout == DEFAULT_EXAMPLE else layout,
-        )
+        text = reference_response(problem, self.codec.step_delimiter, self.template.layout)
         text = text.lstrip() if self.prompt.kind == "chat" else text
         return (*self.codec.encode(text), self.prompt.end_id(self.codec))
 

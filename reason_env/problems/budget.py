@@ -44,19 +44,22 @@ class SolutionBudget:
         )
 
 
-def solution_budget(problems: Sequence[Problem], codec: Codec, max_tokens: int) -> SolutionBudget:
+def solution_budget(
+    problems: Sequence[Problem], codec: Codec, max_tokens: int, *, layout: str | None = None
+) -> SolutionBudget:
     """Count the reference solutions that are longer than a limit, as responses of a model.
 
     Args:
         problems: Those without a solution are not counted.
         codec: The model's tokens.
         max_tokens: Tokens of a response, the end token included.
+        layout: Where solution and answer stand in a response, as for `reference_response`.
     """
     solved = [problem for problem in problems if problem.solution]
     sizes = [
-        len(codec.encode(reference_response(problem, codec.step_delimiter))) + 1
+        len(codec.encode(reference_response(problem, codec.step_delimiter, layout))) + 1
         for problem in solved
-        if _may_exceed(problem, max_tokens, len(codec.step_delimiter))
+        if _may_exceed(problem, max_tokens, len(codec.step_delimiter), len(layout or ""))
     ]
     too_long = [size for size in sizes if size > max_tokens]
     return SolutionBudget(
@@ -67,10 +70,10 @@ def solution_budget(problems: Sequence[Problem], codec: Codec, max_tokens: int) 
     )
 
 
-def _may_exceed(problem: Problem, max_tokens: int, delimiter: int) -> bool:
+def _may_exceed(problem: Problem, max_tokens: int, delimiter: int, layout: int) -> bool:
     """Whether a response has as many bytes: no tokenizer splits a byte.
 
     Most solutions are far shorter than the limit, and tokenizing them would take seconds.
     """
-    length = sum(map(len, problem.solution)) + len(problem.solution) * delimiter
+    length = layout + sum(map(len, problem.solution)) + len(problem.solution) * delimiter
     return MAX_BYTES * (length + len(problem.answer) + ANSWER_LINE_CHARACTERS) > max_tokens

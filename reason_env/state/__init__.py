@@ -34,7 +34,6 @@ from reason_env.state.prompt import GUIDANCE_TEXTS, Example, PromptTemplate
 from reason_env.state.reason_state import ReasonState
 from reason_env.state.templates import (
     AUTO,
-    DEFAULT_EXAMPLE,
     PRESETS,
     Template,
     chosen_name,
@@ -51,7 +50,6 @@ from reason_env.state.transition import (
 
 __all__ = [
     "AUTO",
-    "DEFAULT_EXAMPLE",
     "GUIDANCE_TEXTS",
     "MAX_MISTAKE_CHARS",
     "PRESETS",

@@ -37,7 +37,7 @@ from reason_env.state.prompt import Example, PromptTemplate
 AUTO = "auto"
 """The name that leaves the choice to `chosen_name`."""
 _BASE = "base"
-DEFAULT_EXAMPLE = "{solution}\n#### {answer}\n\n"
+_FIRST_EXAMPLE = "{solution}\n#### {answer}\n\n"
 """The form of version 0.1: the answer line, as in GSM8K."""
 _EXAMPLE_HINT = "write the response of an example, as in {solution}\\n#### {answer}\\n\\n"
 
@@ -58,7 +58,7 @@ class Template:
     prompt: PromptTemplate
     num_examples: int = 0
     """Solved examples that each prompt shows (k)."""
-    example: str = DEFAULT_EXAMPLE
+    example: str = _FIRST_EXAMPLE
     """The response of an example, from the end of its question to the next question."""
     grading: str = "strict"
     """What the grader forgives, by name (`reason_env.verify.PRESETS`)."""
@@ -83,6 +83,11 @@ class Template:
     def step_delimiter(self) -> str:
         """The text that ends a reasoning step."""
         return delimiter_of(self.delimiter)
+
+    @property
+    def layout(self) -> str | None:
+        """Where {solution} and {answer} stand in a response; None: the answer is a last step."""
+        return None if self.example == _FIRST_EXAMPLE else self.example
 
     @property
     def is_complete(self) -> bool:

@@ -31,6 +31,13 @@ def test_solutions_are_counted_with_their_answer_line_and_end_token(
     assert (found.num_solutions, found.num_too_long, found.longest) == (2, too_long, longest)
 
 
+def test_the_answer_counts_in_the_form_of_the_layout() -> None:
+    # " 2*3=6 so 36!" has 1 + 5 + 4 + 2 + 1 = 13 bytes, and an end token: 14.
+    layout = " {solution} so {answer}!\n\n"
+    assert solution_budget([SHORT], ByteCodec(), 14, layout=layout).line == ""
+    assert solution_budget([SHORT], ByteCodec(), 13, layout=layout).longest == 14
+
+
 def test_characters_of_several_bytes_count_as_bytes() -> None:
     # "π" has 2 bytes: 80 + 1 + 7 and an end token are 89, of 48 characters.
     found = solution_budget([problem("d", "π" * 40)], ByteCodec(), 88)

@@ -16,11 +16,11 @@ from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, ProblemSet
 from reason_env.state import ReasonState
-from reason_env.verify import grade
+from reason_env.verify import GradeOptions, grade
 
 CODEC = ByteCodec()
 PROBLEM = Problem(
@@ -173,12 +173,41 @@ def test_the_reference_answer_follows_the_prefix_of_a_start_untrained():
     policy = ScriptedPolicy({PROMPT + "2*3=6\n": ["6*4\n#### 20$"]})
     batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
     rule = ExplanationRule(
-        filter_answers=False, betrayals=(), reference_ids=plain_reference_ids, max_tokens=None
+        filter_answers=False,
+        betrayals=(),
+        reference_ids=plain_reference_ids,
+        grade_options=GradeOptions(),
+        max_tokens=None,
     )
     sample = rule.sample(batch.trajectories[0])
     assert sample.token_ids == ids("2*3=6\n6*4\n#### 24$")
     assert sample.action_mask == (False,) * 6 + (True,) * 12
     assert sample.behavior_log_probs == (0.0,) * 6 + scripted_log_probs(0, 12)[:4] + (0.0,) * 8
+
+
+def test_an_own_answer_is_replaced_where_and_how_the_template_states_it():
+    template = {"base": "ours", "grading": "dapo", "example": "{solution}\nAnswer: {answer}\n\n"}
+    env = gym.make(
+        "MathReason-v0",
+        disable_env_checker=True,
+        problems=ProblemSet("toy", (PROBLEM,)),
+        format="tokens",
+        granularity="response",
+        template=template,
+    )
+    inner = reason_env_of(env)
+    state = inner.initial_state(PROBLEM)
+    start = Start(state=state, num_samples=1, learn_from=state, group="g", role="explanation")
+    policy = ScriptedPolicy({PROMPT: ["6*4\nAnswer: 20$"]})
+    batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
+    rule = ExplanationRule(
+        filter_answers=False,
+        betrayals=(),
+        reference_ids=lambda state: inner.reference_ids(state.problem),
+        grade_options=inner.grade_options,
+        max_tokens=None,
+    )
+    assert rule.sample(batch.trajectories[0]).token_ids == ids("6*4\nAnswer: 24$")
 
 
 def test_expert_solutions_longer_than_a_response_are_left_out_with_a_warning(caplog):
