@@ -6,7 +6,7 @@ run (of GSM8K, those of every fifth answer of the test split). A mutant changes 
 a digit, the order of a
 pair, a bracket, a unit, an operator, a relation, a letter, an item, a word, a point, a power.
 The mutants that the check of problems at load makes come first, as the class "at load": one of a
-kind, and wrong but for the point of a limit; those of `MUTATIONS` are many and may be harmless.
+kind, and wrong; those of the other classes are many and may be harmless.
 References that are not gradable are counted and left out.
 Run: python -m benchmarks.verifier.mutants [--alone]
 """

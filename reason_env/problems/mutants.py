@@ -9,8 +9,8 @@ mutation changes the value of the answers that it applies to:
     bracket  a bracket at a finite end of an interval is of the other kind
     unit     another unit of the same dimension, or another currency
 
-Where a mutation may change nothing (the sign of 0 and of \pm 3, the digits of an index or a
-factorial, the order of a list), it is left out. Words, choices and whole solutions have none.
+Where a mutation may change nothing (the sign of 0 and of \pm 3, the digits of an index, a
+factorial or a limit, the order of a list), it is left out. Words, choices and whole solutions have none.
 """
 
 import re
@@ -61,6 +61,7 @@ _NO_SIGN = re.compile(
 _WHOLE_NUMBER = re.compile(r"(?<![0-9.,_^])(?<!_\{)(?<!\^\{)[0-9]+(?![0-9]*\s*[!^])")
 _FIXED = re.compile(
     r"\^\{?0|!|\\(?:binom|choose|[dt]?frac\s*\{?\s*0)|_\{?[0-9]|\\(?:equiv|p?mod)\b|\bC_?\d|:"
+    r"|\\lim(?![a-z])"
 )
 _PART = r"([^()\[\],;]+)"
 _PAIR = re.compile(rf"(\$*(?:\\left\s*)?\(){_PART},{_PART}((?:,[^()\[\],;]+)*(?:\\right\s*)?\)\$*)")
