@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from reason_env.errors import ConfigError, shown
 from reason_env.problem import ScoredReference
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify.comparing import compare, reference_answer
@@ -86,10 +87,11 @@ def grade(response: str, answer: Reference, options: GradeOptions | str = DEFAUL
         options: How to extract and compare, or presets by name (`reason_env.verify.PRESETS`).
 
     Raises:
-        ConfigError: The options are of another type, or there is no such preset.
+        ConfigError: The response, the answer or the options are of another type, or there is no
+            such preset.
     """
-    if not isinstance(options, GradeOptions):
-        options = read_options(options)
+    options = read_options(options)
+    _check_texts(response, answer)
     found = extract_answer(response, options)
     if found is None:
         return _NO_ANSWER
@@ -109,6 +111,8 @@ def grade_many(
     Equal pairs are graded once. Later calls of `grade` find the verdicts in the cache.
     """
     options = read_options(options)
+    for response, answer in pairs:
+        _check_texts(response, answer)
     found = [extract_answer(response, options) for response, _ in pairs]
     keys = [(text, pair[1], options) for text, pair in zip(found, pairs, strict=True) if text]
     decided: dict[_Key, Verdict] = {}
@@ -150,6 +154,13 @@ def decide(text: str, answer: Reference, options: GradeOptions | str = DEFAULT) 
         None if only a worker can decide.
     """
     return _in_process((text, answer, read_options(options)))
+
+
+def _check_texts(response: object, answer: object) -> None:
+    if not isinstance(response, str):
+        raise ConfigError(f"response must be a text, got {shown(response)}; for example '#### 5'")
+    if not isinstance(answer, str | ScoredReference):
+        raise ConfigError(f"answer must be a text, got {shown(answer)}; for example '5'")
 
 
 def _in_process(key: _Key) -> Verdict | None:

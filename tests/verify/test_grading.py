@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reason_env.errors import ConfigError
 from reason_env.verdict import Outcome
-from reason_env.verify import grade, is_gradable
+from reason_env.verify import grade, grade_many, is_gradable
 
 RIGHT = [
     ("719", "719"),
@@ -65,3 +68,22 @@ def test_integers_are_correct_exactly_when_equal(left: int, right: int) -> None:
 @pytest.mark.parametrize("answer", ["", " ", r"\frac{1}{", "}", "{"])
 def test_a_reference_that_cannot_be_read_is_not_gradable(answer: str) -> None:
     assert not is_gradable(answer)
+
+
+@pytest.mark.parametrize(
+    ("response", "answer", "message"),
+    [
+        (5, "7", "response must be a text, got 5; for example '#### 5'"),
+        (None, "7", "response must be a text, got None; for example '#### 5'"),
+        (b"#### 7", "7", "response must be a text, got b'#### 7'; for example '#### 5'"),
+        ("#### 7", 7, "answer must be a text, got 7; for example '5'"),
+        ("no answer", ["7"], r"answer must be a text, got \['7'\]; for example '5'"),
+    ],
+)
+def test_a_response_or_an_answer_that_is_no_text_is_one_line(
+    response: Any, answer: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        grade(response, answer)
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        grade_many([("#### 7", "7"), (response, answer)])
