@@ -159,7 +159,7 @@ def decide(text: str, answer: Reference, options: GradeOptions | str = DEFAULT) 
 def _check_texts(response: object, answer: object) -> None:
     if not isinstance(response, str):
         raise ConfigError(f"response must be a text, got {shown(response)}; for example '#### 5'")
-    if not isinstance(answer, str | ScoredReference):
+    if not isinstance(answer, Reference):
         raise ConfigError(f"answer must be a text, got {shown(answer)}; for example '5'")
 
 

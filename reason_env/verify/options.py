@@ -181,8 +181,8 @@ def _named(names: str) -> GradeOptions:
             )
         if name not in _CHANGES:
             raise ConfigError(
-                f"grading must be one of {', '.join(_CHANGES)}, or several joined by +, got "
-                f"{shown(names)}{did_you_mean(name, _CHANGES)}"
+                f"grading must be a preset, or several joined by +, got {shown(names)}"
+                f"{did_you_mean(name, _CHANGES)}"
             )
         own = dict(_CHANGES[name])
         if "markers" in own and "markers" in changes:

@@ -188,7 +188,7 @@ def test_unknown_names_are_refused_at_construction():
         EnvConfig(template="gsm8k-fewshort")
     with pytest.raises(ConfigError, match=r"^num_examples must be at least 0, got -1"):
         EnvConfig(num_examples=-1)
-    with pytest.raises(ConfigError, match=r"^grading must be one of strict, .*, got 'boxd'"):
+    with pytest.raises(ConfigError, match=r"^grading must be a preset, .*, got 'boxd'; .*'boxed'"):
         ReasonEnv(size=3, template={"base": "ours", "grading": "boxd"})
 
 

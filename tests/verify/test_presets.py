@@ -1,5 +1,7 @@
 """The presets for the field's prompts: where each finds the answer, and how they combine."""
 
+import re
+
 import pytest
 
 import reason_env
@@ -166,14 +168,24 @@ def test_presets_that_repeat_or_contradict_each_other_are_refused(names: str, me
 
 @pytest.mark.parametrize("name", ["dapo+mth", "mth"])
 def test_an_unknown_preset_gets_the_near_match(name: str) -> None:
-    message = rf"grading must be one of strict, .*mcq, or .* got '{name[:4]}.*did you mean 'math'\?"
+    message = (
+        f"grading must be a preset, or several joined by +, got '{name}'; did you mean 'math'?"
+    )
     for use in (
         lambda: read_options(name),
         lambda: grade("#### 1", "1", name),
         lambda: EnvConfig(grading=name),
     ):
-        with pytest.raises(ConfigError, match=message.replace("+", r"\+")):
+        with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
             use()
+
+
+def test_an_unknown_preset_without_a_near_match_gets_the_list_once() -> None:
+    message = (
+        "joined by +, got 'dapo+'; choose one of boxed, dapo, gsm8k, math, mcq, r1, strict, text"
+    )
+    with pytest.raises(ConfigError, match=f"{re.escape(message)}$"):
+        read_options("dapo+")
 
 
 @pytest.mark.parametrize(
