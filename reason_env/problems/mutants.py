@@ -10,7 +10,8 @@ mutation changes the value of the answers that it applies to:
     unit     another unit of the same dimension, or another currency
 
 Where a mutation may change nothing (the sign of 0 and of \pm 3, the digits of an index, a
-factorial or a limit, the order of a list), it is left out. Words, choices and whole solutions have none.
+factorial or a limit, the order of a list), it is left out. Words, choices and whole solutions have
+none.
 """
 
 import re

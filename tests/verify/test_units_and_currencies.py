@@ -58,6 +58,10 @@ CORRECT = [
     ("9.8 m/s^2", r"9.8 \frac{\mathrm{m}}{\mathrm{s}^2}"),
     ("3 J/kg", r"3 \mathrm{~J} / \mathrm{kg}"),
     (r"\frac{2\pi}{9}", r"40^\circ"),
+    (r"5 \mathrm{m\,s^{-1}}", "5 m/s"),
+    ("18 km/h", r"5 \mathrm{m\,s^{-1}}"),
+    (r"-3 \mathrm{g\,L^{-1}}", r"-3 \text{ g}/\text{L}"),
+    ("12 N m", r"12 \text{ N}\cdot\text{m}"),
 ]
 INCORRECT = [
     ("\u20ac5", r"\$5"),
@@ -111,6 +115,12 @@ INCORRECT = [
     ("12 kg", "12 K"),
     ("5 Mg", "5 mg"),
     ("5 MW", "5 mW"),
+    (r"5 \mathrm{m\,s^{-2}}", "5 m/s"),
+    (r"5 \mathrm{m\,s}", "5 m/s"),
+    (r"5 \mathrm{m\,x^{-1}}", "5 m/s"),
+    ("5 m s^{n}", "5 m/s"),
+    (r"6 \mathrm{m\,s^{-1}}", "5 m/s"),
+    (r"5 \mathrm{s\,m^{-1}}", "5 m/s"),
 ]
 
 

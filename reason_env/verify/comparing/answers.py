@@ -45,7 +45,7 @@ from reason_env.verify.parsing import (
     same_tag,
     turns,
     units_agree,
-    with_letter_as_unit,
+    with_letters_as_unit,
     without_unit,
 )
 from reason_env.verify.tree import Node, has_op, number, rational, walk
@@ -125,7 +125,7 @@ class Comparison:
     def _same_value(  # noqa: PLR0911 - one type per line
         self, found: Node, gold: Node
     ) -> bool | None:
-        found, gold = with_letter_as_unit(found, gold), with_letter_as_unit(gold, found)
+        found, gold = with_letters_as_unit(found, gold), with_letters_as_unit(gold, found)
         if is_vector(found) != is_vector(gold):
             return self._same_vector(found, gold)
         if is_region(gold) or is_region(found):

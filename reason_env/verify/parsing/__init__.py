@@ -8,7 +8,7 @@ from reason_env.verify.parsing.quantities import (
     same_tag,
     turns,
     units_agree,
-    with_letter_as_unit,
+    with_letters_as_unit,
     without_unit,
 )
 from reason_env.verify.parsing.reading import is_unknown, read
@@ -53,6 +53,6 @@ __all__ = [
     "turns",
     "units_agree",
     "value_of_sentence",
-    "with_letter_as_unit",
+    "with_letters_as_unit",
     "without_unit",
 ]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from reason_env.verify.parsing.units import singular, unit_factor
 from reason_env.verify.parsing.words import CHANGES, QUALIFIERS
-from reason_env.verify.tree import Node
+from reason_env.verify.tree import Node, rational
 
 
 class Unit(NamedTuple):
@@ -37,16 +37,31 @@ def without_unit(node: Node) -> tuple[Node, Unit]:
     return node.args[0], read_unit(str(node.value))
 
 
-def with_letter_as_unit(node: Node, other: Node) -> Node:
-    """Read the letter of `5 m` or `20 N` as a unit, if the other side's unit converts to it."""
+def with_letters_as_unit(node: Node, other: Node) -> Node:
+    """Read the letters of `20 N` or `5 m s^{-1}` as a unit, if the other side's converts to it."""
     if node.op == "neg":
-        return Node("neg", (with_letter_as_unit(node.args[0], other),))
-    if node.op != "mul" or len(node.args) != 2 or node.args[1].op != "sym":
+        return Node("neg", (with_letters_as_unit(node.args[0], other),))
+    expected = without_unit(other)[1].dimension
+    if node.op != "mul" or not expected:
         return node
-    letter = str(node.args[1].value)
-    dimension, expected = read_unit(letter).dimension, without_unit(other)[1].dimension
-    is_unit = bool(dimension) and dimension == expected
-    return Node("quantity", node.args[:1], letter) if is_unit else node
+    letters = " ".join(map(_letter, node.args[1:]))
+    is_unit = read_unit(letters).dimension == expected
+    return Node("quantity", node.args[:1], letters) if is_unit else node
+
+
+def _letter(node: Node) -> str:
+    """Write a letter, or an integer power of one, as in a unit; "?", which is in none, for others.
+
+    >>> _letter(Node("pow", (Node("sym", (), "s"), Node("num", (), Fraction(-1)))))
+    's ^-1'
+    """
+    if node.op == "sym":
+        return str(node.value)
+    if node.op == "pow" and node.args[0].op == "sym":
+        power = rational(node.args[1])
+        if power is not None and power.denominator == 1:
+            return f"{node.args[0].value} ^{power}"
+    return "?"
 
 
 _ALIASES = {"mph": "mi / h", "kph": "km / h", "kmh": "km / h", "kmph": "km / h", "sqft": "ft ^2",
