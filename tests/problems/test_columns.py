@@ -2,13 +2,15 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reason_env.errors import ProblemError
+from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem
+from reason_env.problems import check_problems
 from reason_env.problems.files.chat import shared_instruction
 from reason_env.problems.files.reader import load_file
 
@@ -262,3 +264,12 @@ def test_a_wrong_path_gets_the_nested_columns_and_the_near_match(tmp_path: Path)
         r"'reward_model.ground_truth'",
     ):
         load(tmp_path, row, columns={"answer": "reward_model.groundtruth"})
+
+
+@pytest.mark.parametrize("columns", ["final", ["final"], {"answer": 3}])
+def test_columns_that_are_no_mapping_of_texts_are_refused(tmp_path: Path, columns: Any) -> None:
+    message = f"^columns must be a mapping from .*, got {re.escape(repr(columns))}; for example"
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, {"question": "q", "final": "7"}, columns=columns)
+    with pytest.raises(ConfigError, match=message):
+        check_problems(str(tmp_path / "x.jsonl"), columns=columns)

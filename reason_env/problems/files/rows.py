@@ -59,6 +59,12 @@ class RowOptions:
     """Drop those rows and rows that hold no answer at all; warn with their count."""
 
     def __post_init__(self) -> None:
+        given: object = self.columns
+        if given is not None and not _is_names(given):
+            raise ConfigError(
+                f"columns must be a mapping from problem fields to columns, got {shown(given)}; "
+                "for example columns={'answer': 'final'}"
+            )
         if self.row_format not in get_args(RowFormat):
             raise ConfigError(
                 f"row_format must be one of {', '.join(get_args(RowFormat))}, "
@@ -69,6 +75,13 @@ class RowOptions:
                 "ungradable rows must be either kept or dropped, got allow_ungradable and "
                 "drop_ungradable; choose one"
             )
+
+
+def _is_names(given: object) -> bool:
+    if not isinstance(given, Mapping):
+        return False
+    items = cast("Mapping[object, object]", given).items()
+    return all(isinstance(text, str) for item in items for text in item)
 
 
 def check_limit(limit: int | None, name: str = "limit") -> None:
