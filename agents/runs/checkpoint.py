@@ -17,7 +17,7 @@ Not covered: sharded tensors (gather them first).
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,7 @@ from reason_env.agents.runs.files import (
     sync_directory,
     write_text,
 )
+from reason_env.agents.runs.pending_checkpoint import CheckpointWriter
 from reason_env.agents.runs.run_dir import RunDir
 from reason_env.agents.runs.state_tree import pack, unpack
 from reason_env.errors import CheckpointError, ConfigError
@@ -103,6 +104,7 @@ def save_checkpoint(
     *,
     config: CheckpointConfig | None = None,
     record: Record | None = None,
+    writer: CheckpointWriter | None = None,
 ) -> Path:
     """Write a checkpoint, remove those that `config` does not keep, and return its directory.
 
@@ -114,31 +116,16 @@ def save_checkpoint(
         progress: Values of the same types: token totals, policy version, the method's state.
         config: Which older checkpoints to keep; None keeps all.
         record: Writes how the model was trained into the model's directory; None: nothing.
+        writer: Writes all but the model after this returns; the states, copied here, may change
+            meanwhile. The checkpoint is absent until then. None: write before returning.
 
     Raises:
         CheckpointError: The checkpoint exists, or its metrics are not written yet.
         ConfigError: A state holds a value of another type.
     """
-    return begin_checkpoint(
-        run, iteration, policy, learner_state, progress, config=config, record=record
-    )()
-
-
-def begin_checkpoint(
-    run: RunDir,
-    iteration: int,
-    policy: SavesModel,
-    learner_state: Mapping[str, Any],
-    progress: Mapping[str, Any],
-    *,
-    config: CheckpointConfig | None = None,
-    record: Record | None = None,
-) -> Callable[[], Path]:
-    """Save the model of a checkpoint; return what writes the rest and gives its directory.
-
-    Arguments and errors are those of `save_checkpoint`. The states are copied here: they may change
-    before the rest is written.
-    """
+    if writer is not None:
+        # What it still writes would be removed below, with the remains of writers that died.
+        writer.wait()
     last = run.last_iteration or 0
     if last < iteration:
         raise CheckpointError(
@@ -161,15 +148,18 @@ def begin_checkpoint(
     tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
     text = json.dumps(tree, allow_nan=False)
 
-    def finish() -> Path:
+    def finish() -> None:
         _write_checkpoint(partial, iteration, text, tensors)
         partial.rename(final)
         sync_directory(folder)
         if config is not None:
             prune_checkpoints(run, config)
-        return final
 
-    return finish
+    if writer is None:
+        finish()
+    else:
+        writer.begin(finish)
+    return final
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

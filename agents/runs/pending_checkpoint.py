@@ -5,12 +5,10 @@ follows in a thread: writing the optimizer's tensors, the hashes of all files, a
 disk. Until the thread renames the directory, readers see the older checkpoints alone.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from reason_env.agents.runs.checkpoint import begin_checkpoint
+from typing import Self
 
 
 class CheckpointWriter:
@@ -19,7 +17,7 @@ class CheckpointWriter:
     def __init__(self) -> None:
         """Begin without a checkpoint."""
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._pending: Future[Path] | None = None
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -35,10 +33,10 @@ class CheckpointWriter:
         finally:
             self._executor.shutdown()
 
-    def begin(self, *args: Any, **options: Any) -> None:
-        """Begin to write a checkpoint, with the arguments and errors of `save_checkpoint`."""
+    def begin(self, write: Callable[[], None]) -> None:
+        """Begin to write, once nothing else is being written."""
         self.wait()
-        self._pending = self._executor.submit(begin_checkpoint(*args, **options))
+        self._pending = self._executor.submit(write)
 
     def wait(self) -> None:
         """Return once nothing is being written; raise what the writing raised."""

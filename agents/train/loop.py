@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_env.agents.metrics import Number
-from reason_env.agents.runs import CheckpointWriter, RunDir, export_model
+from reason_env.agents.runs import CheckpointWriter, RunDir, export_model, save_checkpoint
 from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
 from reason_env.agents.train.iterate import iterate
 from reason_env.agents.train.model_record import ModelRecord
@@ -63,7 +63,7 @@ def train(
                 # Before the last checkpoint: a run that is finished has its model.
                 export_model(run, _saver(session), record)
             if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
-                writer.begin(
+                save_checkpoint(
                     run,
                     number,
                     session.policy,
@@ -71,6 +71,7 @@ def train(
                     session.progress,
                     config=config.checkpoint,
                     record=record,
+                    writer=writer,
                 )
             if is_last:
                 break

@@ -76,6 +76,29 @@ def saved(path: Path, *iterations: int) -> RunDir:
     return run
 
 
+def resumed_after_a_kill(script: str, run: RunDir) -> RunDir:
+    """Kill a script once it prints "writing", amid checkpoint 2; resume from checkpoint 1."""
+    run.close()
+    root = str(Path(reason_env.__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(run.path)],
+        env=os.environ | {"PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        writer.kill()
+    assert (run.path / "checkpoints/.partial_iteration_000002/model/config.json").exists()
+    again = RunDir.open(run.path)
+    newest = latest_checkpoint(again)
+    assert newest is not None
+    assert newest.name == "iteration_000001"
+    again.resume(load_checkpoint(newest).iteration)
+    assert os.listdir(run.path / "checkpoints") == ["iteration_000001"]
+    return again
+
+
 def same(a, b) -> bool:
     """Equal in value, type, dtype and every bit."""
     if isinstance(a, torch.Tensor):
@@ -226,24 +249,7 @@ def test_a_writer_that_dies_leaves_the_old_checkpoint_and_the_next_one_cleans_up
 
 
 def test_a_process_killed_while_it_writes_leaves_a_run_that_resumes(tmp_path):
-    run = saved(tmp_path, 1)
-    root = str(Path(reason_env.__file__).parents[1])
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED_WRITER, str(run.path)],
-        env=os.environ | {"PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "writing\n"
-        writer.kill()
-    assert (run.path / "checkpoints/.partial_iteration_000002/model/config.json").exists()
-    again = RunDir.open(run.path)
-    newest = latest_checkpoint(again)
-    assert newest is not None
-    assert newest.name == "iteration_000001"
-    again.resume(load_checkpoint(newest).iteration)
-    assert os.listdir(run.path / "checkpoints") == ["iteration_000001"]
+    again = resumed_after_a_kill(KILLED_WRITER, saved(tmp_path, 1))
     assert [row["iteration"] for row in again.read_metrics()] == [1]
 
 

@@ -1,21 +1,23 @@
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-import reason_env
-from reason_env.agents.runs import CheckpointWriter, checkpoint, latest_checkpoint, load_checkpoint
+from reason_env.agents.runs import (
+    CheckpointWriter,
+    checkpoint,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from reason_env.agents.runs.checkpoint import checkpoints
-from reason_env.agents.runs.run_dir import RunDir
-from tests.agents.runs.test_checkpoint import TinyPolicy, run_with, saved
+from tests.agents.runs.test_checkpoint import TinyPolicy, resumed_after_a_kill, run_with, saved
 
 KILLED_WRITER = """
 import sys, time
-from reason_env.agents.runs import CheckpointWriter, RunDir, checkpoint
+from reason_env.agents.runs import CheckpointWriter, RunDir, checkpoint, save_checkpoint
 
 class Policy:
     def save(self, path):
@@ -31,7 +33,7 @@ run = RunDir.open(sys.argv[1])
 run.resume(1)
 run.write_metrics(2, {})
 with CheckpointWriter() as writer:
-    writer.begin(run, 2, Policy(), {}, {})
+    save_checkpoint(run, 2, Policy(), {}, {}, writer=writer)
 """
 
 
@@ -62,21 +64,38 @@ def test_readers_see_the_older_checkpoint_until_the_new_one_is_whole(tmp_path, m
     run = saved(tmp_path, 1)
     run.write_metrics(2, {})
     gate = Gate(monkeypatch)
-    progress, moment = {"n": 5}, torch.full((2,), 0.25)
     with CheckpointWriter() as writer:
-        writer.begin(run, 2, TinyPolicy(7), {"moment": moment}, progress)
+        path = save_checkpoint(run, 2, TinyPolicy(7), {}, {"n": 5}, writer=writer)
         assert gate.has_begun.wait(30)
+        assert not path.exists()
         assert newest(run).name == "iteration_000001"
-        # What the next iteration changes was copied.
-        progress["n"] = 6
-        moment.zero_()
         gate.is_open.set()
         writer.wait()
-        found = load_checkpoint(newest(run))
-    assert found.iteration == 2
+        assert newest(run) == path
+    assert load_checkpoint(path).iteration == 2
+    assert load_checkpoint(path).progress == {"n": 5}
+
+
+def test_what_changes_before_the_thread_begins_is_in_no_file(tmp_path, monkeypatch):
+    run = run_with(tmp_path, iterations=2)
+    policy, writes = TinyPolicy(7), []
+    moment, counts, progress = torch.full((2,), 0.25), np.array([3, 4]), {"n": 5}
+    with CheckpointWriter() as writer:
+        monkeypatch.setattr(writer, "begin", writes.append)
+        state = {"moment": moment, "counts": counts}
+        path = save_checkpoint(run, 2, policy, state, progress, writer=writer)
+    for changed in (policy.weight, moment):
+        changed.zero_()
+    counts[:] = 0
+    progress["n"] = 6
+    state.clear()
+    (write,) = writes
+    write()
+    found = load_checkpoint(path)
     assert found.progress == {"n": 5}
-    assert torch.equal(found.learner_state["moment"], torch.full((2,), 0.25))
-    assert (found.model_dir / "model.safetensors").exists()
+    assert found.learner_state["moment"].tolist() == [0.25, 0.25]
+    assert found.learner_state["counts"].tolist() == [3, 4]
+    assert load_file(found.model_dir / "model.safetensors")["weight"].unique().tolist() == [7]
 
 
 def test_leaving_the_block_waits_for_the_checkpoint_even_after_an_error(tmp_path, monkeypatch):
@@ -87,7 +106,7 @@ def test_leaving_the_block_waits_for_the_checkpoint_even_after_an_error(tmp_path
 
     def interrupted():
         with CheckpointWriter() as writer:
-            writer.begin(run, 2, TinyPolicy(7), {}, {})
+            save_checkpoint(run, 2, TinyPolicy(7), {}, {}, writer=writer)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -100,8 +119,8 @@ def test_a_second_checkpoint_waits_for_the_first(tmp_path, monkeypatch):
     gate = Gate(monkeypatch)
     threading.Timer(0.2, gate.is_open.set).start()
     with CheckpointWriter() as writer:
-        writer.begin(run, 1, TinyPolicy(1), {}, {})
-        writer.begin(run, 2, TinyPolicy(2), {}, {})
+        save_checkpoint(run, 1, TinyPolicy(1), {}, {}, writer=writer)
+        save_checkpoint(run, 2, TinyPolicy(2), {}, {}, writer=writer)
         # Had it not waited, it would have removed the first one's partial files.
         assert 1 in checkpoints(run)
     assert list(checkpoints(run)) == [1, 2]
@@ -118,7 +137,7 @@ def test_an_error_of_the_thread_is_raised_by_wait_and_keeps_the_older_checkpoint
 
     monkeypatch.setattr(checkpoint, "_write_checkpoint", full)
     with CheckpointWriter() as writer:
-        writer.begin(run, 2, TinyPolicy(7), {}, {})
+        save_checkpoint(run, 2, TinyPolicy(7), {}, {}, writer=writer)
         with pytest.raises(OSError, match="no space left on device"):
             writer.wait()
         # Once is enough.
@@ -127,20 +146,4 @@ def test_an_error_of_the_thread_is_raised_by_wait_and_keeps_the_older_checkpoint
 
 
 def test_a_kill_while_the_thread_writes_leaves_the_older_checkpoint(tmp_path):
-    run = saved(tmp_path, 1)
-    run.close()
-    root = str(Path(reason_env.__file__).parents[1])
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED_WRITER, str(run.path)],
-        env=os.environ | {"PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "writing\n"
-        writer.kill()
-    assert (run.path / "checkpoints/.partial_iteration_000002/model/config.json").exists()
-    again = RunDir.open(run.path)
-    assert newest(again).name == "iteration_000001"
-    again.resume(load_checkpoint(newest(again)).iteration)
-    assert os.listdir(run.path / "checkpoints") == ["iteration_000001"]
+    resumed_after_a_kill(KILLED_WRITER, saved(tmp_path, 1))

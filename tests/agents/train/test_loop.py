@@ -125,6 +125,19 @@ def test_a_checkpoint_written_after_the_next_update_holds_what_was_before_it(
             assert written[0].read_bytes() == written[1].read_bytes(), (number, name)
 
 
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_before_the_next_metrics(
+    tmp_path, monkeypatch
+):
+    def full(*args):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write_checkpoint", full)
+    config = small(iterations=4, checkpoint=CheckpointConfig(every=2))
+    with pytest.raises(OSError, match="no space left on device"):
+        run_to_end(config, tmp_path / "run")
+    assert [row["iteration"] for row in RunDir.open(tmp_path / "run").read_metrics()] == [0, 1, 2]
+
+
 def test_a_run_in_mixed_precision_samples_learns_and_resumes_to_the_same_bits(tmp_path):
     config = small(precision="bf16-mixed", iterations=2)
     whole, rows = run_to_end(config, tmp_path / "whole")
