@@ -11,8 +11,6 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -27,7 +25,6 @@ from reason_env.agents.engines import (
 )
 from reason_env.agents.engines.fork_cache import can_share_prefixes
 from reason_env.agents.engines.sampling import draw, uniform_streams
-from reason_env.agents.policy.lora import LoraConfig, add_lora
 from reason_env.errors import ConfigError
 
 VOCAB = 11
@@ -136,69 +133,6 @@ def test_forked_sampling_equals_sampling_each_sequence_alone_without_a_cache(kin
             assert completion.is_finished == (token_ids[-1] in (2, 7))
 
 
-def biased_model():
-    """A Qwen2, whose queries, keys and values have biases."""
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        model = Qwen2ForCausalLM(Qwen2Config(**SIZES))
-        for weight in model.parameters():
-            torch.nn.init.normal_(weight, std=0.4)
-    return model.eval()
-
-
-def uneven_model():
-    """A Qwen3 whose norms have weights other than 1, and not the same ones."""
-    model = tiny_model()
-    with torch.random.fork_rng():
-        torch.manual_seed(6)
-        for weight in model.parameters():
-            if weight.ndim == 1:
-                torch.nn.init.uniform_(weight, 0.5, 1.5)
-    return model
-
-
-@pytest.mark.parametrize("stop_ids", [(), (2, 7)])
-@pytest.mark.parametrize("make", [uneven_model, lambda: tiny_model("llama"), biased_model])
-def test_a_decode_step_has_the_bits_of_the_models_own_pass(make, stop_ids, monkeypatch):
-    model = make()
-    asked = [*contexts(), Context(token_ids=(5, 5, 1), num_samples=4, max_new_tokens=100)]
-    found = sampled(model, asked, seed=3, stop_ids=stop_ids)
-    # Whole groups of equal contexts first: they are attended to without moving a row.
-    whole = sampled(model, asked[2:3] * 2, seed=4, stop_ids=stop_ids)
-    calls = []
-
-    def no_step(engine):
-        calls.append(engine)
-
-    monkeypatch.setattr(TorchEngine, "_decode_step", no_step)
-    assert sampled(model, asked, seed=3, stop_ids=stop_ids) == found
-    assert sampled(model, asked[2:3] * 2, seed=4, stop_ids=stop_ids) == whole
-    assert len(calls) == 2
-
-
-def test_a_decode_step_is_taken_by_known_models_without_adapters_in_float32():
-    def step_of(model, **options):
-        return TorchEngine(model, vocab_size=VOCAB, **options)._decode_step()
-
-    assert step_of(tiny_model()) is not None
-    assert step_of(tiny_model("gpt2")) is None
-    assert step_of(tiny_model(), precision="bf16-mixed") is None
-    adapted = tiny_model()
-    add_lora(adapted, LoraConfig(rank=2), seed=0)
-    assert step_of(adapted) is None
-
-
-def test_a_decode_step_reads_the_weights_of_its_call():
-    model = tiny_model()
-    engine = TorchEngine(model, vocab_size=VOCAB)
-    before = engine.sample(contexts(), SamplingConfig(), seed=0, stop_ids=())
-    with torch.no_grad():
-        model.model.layers[0].self_attn.q_proj.weight.mul_(1.5)
-    after = engine.sample(contexts(), SamplingConfig(), seed=0, stop_ids=())
-    assert before != after
-    assert after == sampled(model, contexts())
-
-
 def test_full_attention_models_share_prefixes_and_sliding_windows_do_not():
     shares = {kind: can_share_prefixes(tiny_model(kind)) for kind in KINDS}
     assert shares == {"qwen3": True, "llama": True, "gpt2": True, "mistral": False}
@@ -264,6 +198,7 @@ def test_each_context_is_prefilled_once_and_tokens_are_counted():
     other = Context(token_ids=(4, 5, 6, 7), num_samples=2, max_new_tokens=2)
     first, second, _ = engine.sample([twice, twice, other], SamplingConfig(), seed=0, stop_ids=())
     assert engine.num_prefill_tokens == 3 + 4
+    assert engine.num_reused_tokens == 17 * 3 + 1 * 4
     assert engine.num_sampled_tokens == 9 * 5 + 9 * 5 + 2 * 2
     assert [item.token_ids for item in first] != [item.token_ids for item in second]
 
