@@ -202,10 +202,16 @@ def test_a_stop_at_a_step_boundary_keeps_the_delimiters_token(policy):
 def test_shared_prefixes_are_computed_and_counted_once(policy):
     ids = (50, 51, 52, 43) * 40  # 160 tokens: five blocks of 32
     asked = [Context(token_ids=ids, num_samples=6, max_new_tokens=2)]
-    before = policy.engine.num_prefill_tokens
+    engine = policy.engine
+    prefilled, reused = engine.num_prefill_tokens, engine.num_reused_tokens
     policy.sample(asked, SamplingConfig(), seed=0)
     # The last block is always run again, to have the logits after it.
-    assert policy.engine.num_prefill_tokens - before == 160 + 5 * 32
+    assert engine.num_prefill_tokens - prefilled == 160 + 5 * 32
+    assert engine.num_reused_tokens - reused == 5 * 4 * 32
+    # In the next call all six read what the last one computed.
+    policy.sample(asked, SamplingConfig(), seed=1)
+    assert engine.num_prefill_tokens - prefilled == 160 + (5 + 6) * 32
+    assert engine.num_reused_tokens - reused == (5 + 6) * 4 * 32
 
 
 class Nudged:

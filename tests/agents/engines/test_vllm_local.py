@@ -25,6 +25,9 @@ CONTEXTS = [
     Context(token_ids=(7,), num_samples=2, max_new_tokens=5),
 ]
 NUM_TOKENS = 3 * 6 + 2 * 5
+PREFILLED = 7
+"""What the stand-in counts in a call."""
+REUSED = 3 * 3 + 2 * 1 - PREFILLED
 
 
 class FakeFiles:
@@ -98,7 +101,8 @@ def test_requests_hold_token_ids_and_equal_seeds_repeat_the_samples(engine, tmp_
     first = sample(own)
     assert [len(completions) for completions in first] == [3, 2]
     assert [len(item.token_ids) for own_ in first for item in own_] == [6, 6, 6, 5, 5]
-    assert (own.num_sampled_tokens, own.num_prefill_tokens, own.num_restarts) == (NUM_TOKENS, 7, 0)
+    assert (own.num_prefill_tokens, own.num_reused_tokens) == (PREFILLED, REUSED)
+    assert (own.num_sampled_tokens, own.num_restarts) == (NUM_TOKENS, 0)
     assert sample(own) == first
     assert sample(own, seed=6) != first
     start, generate = asked(tmp_path)[:2]
@@ -124,7 +128,8 @@ def test_killing_the_process_while_it_samples_only_adds_a_restart(engine, tmp_pa
     assert sample(own) == whole
     killer.join()
     assert time.monotonic() - began < 30
-    assert (own.num_sampled_tokens, own.num_prefill_tokens) == (2 * NUM_TOKENS, 14)
+    assert (own.num_prefill_tokens, own.num_reused_tokens) == (2 * PREFILLED, 2 * REUSED)
+    assert own.num_sampled_tokens == 2 * NUM_TOKENS
     assert own.num_restarts == 1
     assert gone(first_group)
     assert own.backend.group != first_group
