@@ -297,7 +297,7 @@ CUT = gzip.compress(b"question,answer\nq,1\n" * 99, mtime=0)[:-9]
             r"x\.json must be text in UTF-8, got .*; save",
         ),
         ("x.csv", b"\xff\xfea", r"x\.csv must be text in UTF-8, got"),
-        ("x.parquet.gz", gzip.compress(b"PAR1"), r"must be a readable Parquet file"),
+        ("x.parquet.gz", gzip.compress(b"PAR1", mtime=0), r"must be a readable Parquet file"),
         ("x.jsonl.gz", b"not compressed", r"x\.jsonl\.gz must be a readable gzip file"),
         ("x.csv.gz", CUT, r"a readable gzip file"),
     ],
