@@ -1,5 +1,7 @@
 """Units convert within their dimension; another dimension or currency is another answer."""
 
+import time
+
 import pytest
 
 from reason_env.verdict import Outcome
@@ -61,6 +63,7 @@ CORRECT = [
     (r"5 \mathrm{m\,s^{-1}}", "5 m/s"),
     ("18 km/h", r"5 \mathrm{m\,s^{-1}}"),
     (r"-3 \mathrm{g\,L^{-1}}", r"-3 \text{ g}/\text{L}"),
+    (r"4\pi m s^{-1}", r"4\pi \text{ m/s}"),
     ("12 N m", r"12 \text{ N}\cdot\text{m}"),
 ]
 INCORRECT = [
@@ -120,6 +123,8 @@ INCORRECT = [
     (r"5 \mathrm{m\,x^{-1}}", "5 m/s"),
     ("5 m s^{n}", "5 m/s"),
     (r"6 \mathrm{m\,s^{-1}}", "5 m/s"),
+    (r"3\sqrt{2} m s^{-1}", "3 m/s"),
+    (r"3 m\sqrt{2}s^{-1}", "3 m/s"),
     (r"5 \mathrm{s\,m^{-1}}", "5 m/s"),
 ]
 
@@ -133,3 +138,10 @@ def test_a_quantity_is_answered(response: str, reference: str) -> None:
 def test_a_quantity_is_not_answered_by_another(response: str, reference: str) -> None:
     outcome = grade(f"\\boxed{{{response}}}", reference).outcome
     assert outcome in (Outcome.INCORRECT, Outcome.NO_ANSWER)
+
+
+def test_a_product_of_many_letters_is_compared_with_a_unit_in_little_time() -> None:
+    start = time.process_time()
+    assert grade(r"\boxed{5" + " m" * 2400 + "}", "5 m/s").outcome is Outcome.INCORRECT
+    # 0.05 s on one core; every suffix of the letters read as a unit takes 15 s.
+    assert time.process_time() - start < 2.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from reason_env.verify.parsing.units import singular, unit_factor
 from reason_env.verify.parsing.words import CHANGES, QUALIFIERS
-from reason_env.verify.tree import Node, rational
+from reason_env.verify.tree import Node, multiply, rational
 
 
 class Unit(NamedTuple):
@@ -37,16 +37,22 @@ def without_unit(node: Node) -> tuple[Node, Unit]:
     return node.args[0], read_unit(str(node.value))
 
 
+MAX_LETTERS = 4
+"""Letters of a unit that a response may write as a product: `5 A s m^{-2}`."""
+
+
 def with_letters_as_unit(node: Node, other: Node) -> Node:
-    """Read the letters of `20 N` or `5 m s^{-1}` as a unit, if the other side's converts to it."""
+    """Read the last letters of `20 N` or `5 m s^{-1}` as a unit, if the other's converts to it."""
     if node.op == "neg":
         return Node("neg", (with_letters_as_unit(node.args[0], other),))
     expected = without_unit(other)[1].dimension
     if node.op != "mul" or not expected:
         return node
-    letters = " ".join(map(_letter, node.args[1:]))
-    is_unit = read_unit(letters).dimension == expected
-    return Node("quantity", node.args[:1], letters) if is_unit else node
+    for at in range(max(1, len(node.args) - MAX_LETTERS), len(node.args)):
+        letters = " ".join(map(_letter, node.args[at:]))
+        if read_unit(letters).dimension == expected:
+            return Node("quantity", (multiply(*node.args[:at]),), letters)
+    return node
 
 
 def _letter(node: Node) -> str:
