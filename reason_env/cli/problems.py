@@ -16,7 +16,7 @@ from reason_env.problems import check_problems, load_problems, problem_sources
 
 USAGE = """reason-env problems list             the sources, and how to name them
 reason-env problems show SOURCE      problems with their solutions; --help lists its flags
-reason-env problems check SOURCE     every row that cannot be used or graded; status 1 if any"""
+reason-env problems check SOURCE     rows and constant answers that fail; status 1 if any does"""
 
 SMOLLM2 = "smollm2"
 

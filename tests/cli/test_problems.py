@@ -54,6 +54,20 @@ def test_check_tells_the_rows_that_accept_a_changed_copy(command, tmp_path, monk
     assert "line 1 answer must refuse another digit, got '51.2'" in " ".join(text.split())
 
 
+def test_a_constant_above_its_share_is_listed_and_exits_with_1(command, tmp_path, monkeypatch):
+    path = tmp_path / "near.jsonl"
+    answers = ("3.5", "3.5", "3.6")
+    path.write_text("".join(json.dumps({"question": "q", "answer": a}) + "\n" for a in answers))
+    # 3.5 and 3.6 are within 5 % of each other, 3.5 and its mutated copy 4.5 are not.
+    monkeypatch.setitem(options._CHANGES, "nearer", {"relative_tolerance": 0.05})
+    status, text, _ = command("problems", "check", str(path), "--grading", "nearer", "--show", "1")
+    assert status == 1
+    assert "every row passed" in text
+    assert "with 3 of 3 problems; 2 above their share" in text
+    assert "'3.6' earns 3, its share is 1: also '3.5'" in text
+    assert "'3.5' earns" not in text
+
+
 def test_check_counts_the_solutions_that_do_not_fit(command, tmp_path):
     path = tmp_path / "solved.jsonl"
     path.write_text(json.dumps({"question": "q", "answer": "36", "solution": "2*3=6"}) + "\n")
