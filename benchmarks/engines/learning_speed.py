@@ -10,7 +10,7 @@ after one prompt; two methods take turns in one process on one thread:
 
 The limit is a matrix product at the model's own shapes and precision, measured between the two; the
 share counts 6 FLOP for each parameter and distinct token. Seconds are those of the processor that
-the process used, so that other programs disturb less. `small` is a Qwen3 of 0.79 M parameters.
+the process used, so that other programs disturb less. `small` is that of `small_model.py`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import time
 
 import torch
 
-from benchmarks.engines.sampling_speed import build_model
+from benchmarks.engines.small_model import VOCAB_SIZE, small_model
 from reason_env.agents.engines import PRECISIONS
 from reason_env.agents.learning import TokenBatch, make_batch
 from reason_env.agents.policy import LanguageModelPolicy
@@ -41,14 +41,14 @@ class _Codec(ByteCodec):
 
     @property
     def vocab_size(self) -> int:
-        return 52
+        return VOCAB_SIZE
 
 
 def build_policy(model: str, precision: str) -> LanguageModelPolicy:
     """Load the model, or build the small one."""
     if model != "small":
         return LanguageModelPolicy.load(model, precision=precision)
-    return LanguageModelPolicy(build_model(), _Codec(), precision=precision)
+    return LanguageModelPolicy(small_model().eval(), _Codec(), precision=precision)
 
 
 def batch_of(setting: str, vocab_size: int) -> TokenBatch:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.engines.sampling_speed [--repeats 5]
 
-One model (Qwen3 of 0.79 M parameters, random weights, float32), 32 contexts with 8 samples each of
-at most 64 tokens, or one context with 8. Three methods take turns in one process on one thread:
+The small model (`small_model.py`), 32 contexts with 8 samples each of at most 64 tokens, or one
+context with 8. Three methods take turns in one process on one thread:
 
 * `engine`: TorchEngine; it prefills each context once and shares its keys.
 * `no_fork`: TorchEngine with as many different contexts of the same length: it shares nothing.
@@ -22,11 +22,10 @@ import time
 from typing import Any
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from benchmarks.engines.small_model import VOCAB_SIZE, small_model
 from reason_env.agents.engines import Context, SamplingConfig, TorchEngine
 
-VOCAB_SIZE = 52
 NUM_CONTEXTS = 32
 GROUP_SIZE = 8
 NUM_TOKENS = 64
@@ -41,26 +40,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "prompt 256, fixed": {"prompt": 256, "stops": ()},
     "prompt 256, stops": {"prompt": 256, "stops": (1, 2)},
 }
-
-
-def build_model() -> Any:
-    """Build the model of 794,496 parameters."""
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        tie_word_embeddings=True,
-        max_position_embeddings=1024,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-    )
-    return Qwen3ForCausalLM(config).eval()
 
 
 def contexts_of(setting: dict[str, Any], *, is_forked: bool) -> list[Context]:
@@ -112,7 +91,7 @@ def run_generate(model: Any, setting: dict[str, Any]) -> dict[str, int]:
 
 def run(setting: str, *, repeats: int = 5) -> list[dict[str, Any]]:
     """Measure one row per method and repeat, after a warm-up of each."""
-    model = build_model()
+    model = small_model().eval()
     rows: list[dict[str, Any]] = []
     for repeat in range(-1, repeats):
         for method in METHODS:

@@ -33,14 +33,9 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from benchmarks.engines.small_model import small_model
 from reason_env.agents.engines import PRECISIONS
 from reason_env.agents.learning import LearnerConfig, LossConfig
 from reason_env.agents.methods import GRPOConfig
@@ -105,7 +100,7 @@ class TextReward(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def write_small_model(directory: Path) -> None:
-    """Write a Qwen3 of 0.79 M parameters with a tokenizer of single characters."""
+    """Write the small model with a tokenizer of single characters."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     names = ["<pad>", "<eos>", "<bos>", *CHARACTERS]
@@ -121,22 +116,7 @@ def write_small_model(directory: Path) -> None:
         bos_token="<bos>",
         padding_side="left",
     ).save_pretrained(directory)
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(names),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        tie_word_embeddings=True,
-        max_position_embeddings=1024,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-    )
-    model = Qwen3ForCausalLM(config)
+    model = small_model(len(names))
     with torch.no_grad():
         # A channel that is large after every token, and speaks against the end token.
         embedding = model.model.embed_tokens.weight
