@@ -25,7 +25,7 @@ interval instead of their eps / 3, and the step size for a horizon, are our choi
 import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -276,7 +276,7 @@ def scale_advantages(
     return [
         sample
         if _has_separate_loss(sample, method)
-        else replace(sample, advantage=sample.advantage * factors[sample.role in INITIAL_ROLES])
+        else sample.scaled(factors[sample.role in INITIAL_ROLES])
         for sample in samples
     ]
 

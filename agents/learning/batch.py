@@ -11,6 +11,7 @@ Axis letters: B sequences, T tokens (context and response).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -135,13 +136,13 @@ def make_batch(
     mask = [(False,) * len(s.context_ids) + s.action_mask for s in samples]
     log_probs = [(0.0,) * len(s.context_ids) + s.behavior_log_probs for s in samples]
     mask_BT = padded(mask, False, torch.bool)
-    advantages_B1 = torch.tensor([[s.advantage] for s in samples], dtype=dtype)
+    advantages = [(0.0,) * len(s.context_ids) + s.advantages for s in samples]
     return TokenBatch(
         token_ids_BT=padded(rows, pad_id, torch.int64),
         attention_mask_BT=padded([[1] * len(row) for row in rows], 0, torch.int64),
         action_mask_BT=mask_BT,
         behavior_log_probs_BT=padded(log_probs, 0.0, dtype).masked_fill(~mask_BT, 0.0),
-        advantages_BT=advantages_B1 * mask_BT,
+        advantages_BT=padded(advantages, 0.0, dtype),
     )
 
 
@@ -161,8 +162,7 @@ def _check_finite(samples: Sequence[TrainingSample]) -> None:
             f"{num_bad} of {len(values)} sampled tokens have a non-finite behavior "
             "log-probability; drop these trajectories before batching"
         )
-    advantages_B = torch.tensor([sample.advantage for sample in samples], dtype=torch.float64)
-    num_bad = int((~torch.isfinite(advantages_B)).sum())
+    num_bad = sum(not all(map(math.isfinite, sample.advantages)) for sample in samples)
     if num_bad:
         raise ConfigError(
             f"{num_bad} of {len(samples)} samples have a non-finite advantage; "

@@ -237,7 +237,7 @@ class Learner:
         batch = make_batch(samples, self.policy.codec.pad_id, dtype=dtype).to(self.policy.device)
         losses = tuple(self.role_losses.get(s.role, self.loss) for s in samples)
         is_active = [
-            sample.advantage != 0 or loss.trains_without_advantage
+            sample.has_signal or loss.trains_without_advantage
             for sample, loss in zip(samples, losses, strict=True)
         ]
         work = _Work(

@@ -10,7 +10,7 @@ rounded to 1e-6 nats.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from reason_env.agents.metrics import Number
 from reason_env.agents.rollout.trajectory import TrainingSample, Trajectory
 
 _DIGITS = 6
+_Values = TypeVar("_Values", Tensor, tuple[float, ...])
 
 
 def trained_rows(
@@ -62,8 +63,9 @@ def episode_rows(
 
     An episode's `old_log_probs` are the trainer's before the update, under the prompt that the
     tokens are trained under; `behavior_log_probs` are the sampler's. `advantage` is null if the
-    episode is not trained, `old_log_probs` also if the sample has no gradient or trains other
-    tokens than the episode's.
+    episode is not trained, and the mean over tokens if they differ: `advantages` then has those of
+    the episode's sampled tokens. It and `old_log_probs` are null if the sample trains other tokens
+    than the episode's, `old_log_probs` also if it has no gradient.
 
     Args:
         trajectories: The trajectories of one iteration.
@@ -75,22 +77,27 @@ def episode_rows(
     episodes: list[dict[str, Any]] = []
     for number in _whole_problems(trajectories, limit):
         row = rows[number]
-        advantage = None if row is None else samples[row].advantage
-        old = (
-            None
-            if row is None
-            else _rounded(_of_episode(trajectories[number], samples[row], old_log_probs.get(row)))
-        )
         episode = _row(trajectories[number])
-        episodes.append(episode | {"advantage": advantage, "old_log_probs": old})
+        if row is None:
+            episodes.append(episode | {"advantage": None, "old_log_probs": None})
+            continue
+        item, sample = trajectories[number], samples[row]
+        own = sample.advantage
+        of_tokens: dict[str, Any] = {"advantage": own}
+        if isinstance(own, tuple):
+            trained = tuple(x for x, is_own in zip(own, sample.action_mask, strict=True) if is_own)
+            of_tokens["advantage"] = sum(trained) / len(trained)
+            of_tokens["advantages"] = _rounded(_of_episode(item, sample, trained))
+        old = _rounded(_of_episode(item, sample, old_log_probs.get(row)))
+        episodes.append(episode | of_tokens | {"old_log_probs": old})
     return episodes
 
 
-def _of_episode(item: Trajectory, sample: TrainingSample, old: Tensor | None) -> Tensor | None:
-    """Cut a sample's numbers to the tokens that were sampled in its episode."""
-    if old is None or sample.token_ids != item.final_state.response:
+def _of_episode(item: Trajectory, sample: TrainingSample, values: _Values | None) -> _Values | None:
+    """Cut the numbers of a sample's trained tokens to those that were sampled in its episode."""
+    if values is None or sample.token_ids != item.final_state.response:
         return None
-    return old[sum(sample.action_mask[: item.prefix_length]) :]
+    return values[sum(sample.action_mask[: item.prefix_length]) :]
 
 
 def _whole_problems(trajectories: Sequence[Trajectory], limit: int) -> list[int]:

@@ -55,8 +55,8 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
 
 
 def advantage_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
-    """Compute the mean absolute advantage; None without samples."""
-    return {"advantage/mean_abs": mean(abs(sample.advantage) for sample in samples)}
+    """Compute the mean of the samples' mean absolute advantages; None without samples."""
+    return {"advantage/mean_abs": mean(sample.mean_abs_advantage for sample in samples)}
 
 
 def signal_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
@@ -65,10 +65,10 @@ def signal_metrics(samples: Sequence[TrainingSample]) -> dict[str, Number]:
     Trained groups differ from collected ones: a method may remove the trajectory that it resets
     from, discard tries, or replace failures, so that only equal returns remain.
     """
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[bool]] = {}
     for sample in samples:
-        groups.setdefault(sample.group, []).append(sample.advantage)
-    without = [not any(advantages) for advantages in groups.values() if len(advantages) > 1]
+        groups.setdefault(sample.group, []).append(sample.has_signal)
+    without = [not any(signals) for signals in groups.values() if len(signals) > 1]
     return {"advantage/trained_groups_without_signal_fraction": mean(without)}
 
 

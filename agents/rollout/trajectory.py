@@ -4,8 +4,8 @@ Each stage is another type, complete when it is constructed: no field is filled 
 Axis letters: T tokens of a response, G trajectories of a group.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from reason_env.errors import ConfigError
@@ -147,8 +147,10 @@ class TrainingSample:
     >>> sample = TrainingSample(
     ...     context_ids=(5, 6, 7), token_ids=(8, 9, 2), action_mask=(False, True, True),
     ...     behavior_log_probs=(0.0, -0.5, -1.2), advantage=0.75, role="base", group="toy/train/0")
-    >>> len(sample.token_ids), sum(sample.action_mask)
-    (3, 2)
+    >>> len(sample.token_ids), sum(sample.action_mask), sample.advantages
+    (3, 2, (0.0, 0.75, 0.75))
+    >>> sample.scaled(2.0).advantage, replace(sample, advantage=(0.0, 0.5, -1.0)).advantages
+    (1.5, (0.0, 0.5, -1.0))
     """
 
     context_ids: tuple[int, ...]
@@ -159,8 +161,9 @@ class TrainingSample:
     """[T], True on the tokens that the policy sampled in this episode."""
     behavior_log_probs: tuple[float, ...]
     """[T] nats under the sampling context; 0 where the mask is False."""
-    advantage: float
-    """Reward units (or standard deviations of them)."""
+    advantage: float | tuple[float, ...]
+    """Reward units (or standard deviations of them): one number for all trained tokens, or [T], a
+    number for each token, 0 where the mask is False. `advantages` has the second form of both."""
     role: str
     group: str
     source: TokenSource = "policy"
@@ -179,6 +182,50 @@ class TrainingSample:
                 f"a training sample must hold a sampled token, got none in group {self.group!r}; "
                 "drop it before batching"
             )
+        if isinstance(self.advantage, tuple):
+            self._check_advantages(self.advantage)
+
+    def _check_advantages(self, advantages: tuple[float, ...]) -> None:
+        if len(advantages) != len(self.token_ids):
+            raise ConfigError(
+                f"advantages of tokens must be one for each of the {len(self.token_ids)} "
+                f"token_ids, got {len(advantages)} in group {self.group!r}; give 0 to tokens that "
+                "are not trained, or use training_sample"
+            )
+        outside = sum(
+            value != 0 and not sampled
+            for value, sampled in zip(advantages, self.action_mask, strict=True)
+        )
+        if outside:
+            raise ConfigError(
+                f"advantages must be 0 where action_mask is False, got {outside} others in group "
+                f"{self.group!r}; these tokens are not trained"
+            )
+
+    @property
+    def advantages(self) -> tuple[float, ...]:
+        """[T], the advantage of each token; 0 where the mask is False."""
+        if isinstance(self.advantage, tuple):
+            return self.advantage
+        return tuple(self.advantage if sampled else 0.0 for sampled in self.action_mask)
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether the advantage of a trained token is not 0."""
+        return any(self.advantage) if isinstance(self.advantage, tuple) else self.advantage != 0
+
+    @property
+    def mean_abs_advantage(self) -> float:
+        """Mean over the trained tokens of the absolute advantage."""
+        if isinstance(self.advantage, tuple):
+            return sum(map(abs, self.advantage)) / sum(self.action_mask)
+        return abs(self.advantage)
+
+    def scaled(self, factor: float) -> "TrainingSample":
+        """Multiply the advantage of every token by a factor."""
+        own = self.advantage
+        scaled = tuple(factor * x for x in own) if isinstance(own, tuple) else own * factor
+        return replace(self, advantage=scaled)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the sample to a JSON-able dict."""
@@ -192,7 +239,7 @@ class TrainingSample:
             token_ids=tuple(value["token_ids"]),
             action_mask=tuple(value["action_mask"]),
             behavior_log_probs=tuple(value["behavior_log_probs"]),
-            advantage=value["advantage"],
+            advantage=_read_advantage(value["advantage"]),
             role=value["role"],
             group=value["group"],
             source=value["source"],
@@ -201,10 +248,18 @@ class TrainingSample:
         )
 
 
-def training_sample(trajectory: Trajectory, advantage: float) -> TrainingSample:
+def training_sample(trajectory: Trajectory, advantage: float | Sequence[float]) -> TrainingSample:
     """Build the sample that trains exactly the tokens that the policy sampled.
 
     Tokens of the start's prefix and an end token that the environment added are context only.
+
+    Args:
+        trajectory: The episode.
+        advantage: One number for all sampled tokens, or one for each of them, in the order of
+            `behavior_log_probs`.
+
+    Raises:
+        ConfigError: The numbers are not one for each sampled token.
     """
     prefix = trajectory.prefix_length
     is_sampled = tuple(source == "policy" for source in trajectory.completion_sources)
@@ -215,8 +270,28 @@ def training_sample(trajectory: Trajectory, advantage: float) -> TrainingSample:
         action_mask=(False,) * prefix + is_sampled,
         behavior_log_probs=(0.0,) * prefix
         + tuple(next(log_probs) if own else 0.0 for own in is_sampled),
-        advantage=advantage,
+        advantage=_of_tokens(advantage, prefix, is_sampled),
         role=trajectory.start.role,
         group=trajectory.start.group,
         trajectory_id=trajectory.trajectory_id,
     )
+
+
+def _of_tokens(
+    advantage: float | Sequence[float], prefix: int, is_sampled: Sequence[bool]
+) -> float | tuple[float, ...]:
+    """Place the advantages of sampled tokens among all tokens of the response."""
+    if not isinstance(advantage, Sequence):
+        return advantage
+    if len(advantage) != sum(is_sampled):
+        raise ConfigError(
+            f"a sequence of advantages must hold one for each of the {sum(is_sampled)} sampled "
+            f"tokens, got {len(advantage)}; give them in the order of behavior_log_probs"
+        )
+    values = iter(advantage)
+    return (0.0,) * prefix + tuple(float(next(values)) if own else 0.0 for own in is_sampled)
+
+
+def _read_advantage(value: float | Sequence[float]) -> float | tuple[float, ...]:
+    """Read the field of a file: a number, as in version 0.1, or a list of them."""
+    return tuple(value) if isinstance(value, Sequence) else value

@@ -148,7 +148,7 @@ def estimate(session: Session, *, seconds: float = 20.0) -> Estimate:
         iterations = min(iterations, math.ceil(left / per_iteration))
     rate = sampling_s / max(1, sampled)
     mean = answered / max(1, len(batch.trajectories))
-    num_active = sum(sample.advantage != 0 for sample in samples)
+    num_active = sum(sample.has_signal for sample in samples)
     return Estimate(
         num_measured=number,
         num_problems=config.problems_per_iteration,
@@ -234,7 +234,7 @@ def _updated(session: Session, samples: Sequence[TrainingSample], seconds: float
     """Train on a few samples, and on all if there is time, as if each had a signal."""
     if not isinstance(session.learner, PairLearner):
         samples = [
-            replace(item, advantage=item.advantage or 1.0 - 2.0 * (at % 2))
+            item if item.has_signal else replace(item, advantage=1.0 - 2.0 * (at % 2))
             for at, item in enumerate(samples)
         ]
     found = _Update(seconds=0.0, tokens=0, activations=0, tested_tokens=0, tested_s=0.0)

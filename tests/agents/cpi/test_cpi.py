@@ -158,6 +158,10 @@ def test_beta_rescales_advantages_by_start_and_leaves_likelihood_terms_unchanged
     found = [one.advantage for one in scale_advantages(samples, method, 0.1)]
     # 0.1 / 0.4 on D, 0.9 / 0.6 on mu
     assert found == pytest.approx([0.125, -1.5, 0.75, 0.5, 0.75, 0.04])
+    # A sample with an advantage for each token is scaled token by token.
+    of_tokens = [of_role(one.role, (one.advantage,)) for one in samples]
+    found = [one.advantages for one in scale_advantages(of_tokens, method, 0.1)]
+    assert found[1:3] == [(pytest.approx(-1.5),), (pytest.approx(0.75),)]
     assert scale_advantages(samples, method, None) == samples
     assert scale_advantages(samples[:1], method, 0.1) == samples[:1]
     assert initial_fraction([of_role("explanation")], method) == 1.0

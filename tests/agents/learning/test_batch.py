@@ -44,6 +44,20 @@ def test_rows_hold_context_then_response_padded_on_the_right():
     assert (batch.token_ids_BT.dtype, batch.action_mask_BT.dtype) == (torch.int64, torch.bool)
 
 
+def test_each_token_has_its_own_advantage():
+    batch = make_batch(
+        [
+            sample([5, 6], [7, 8, 9], [False, True, True], advantage=(0.0, 2.0, -0.5)),
+            sample([4], [3], advantage=-1.0),
+        ],
+        PAD,
+        dtype=torch.float64,
+    )
+    assert batch.advantages_BT.tolist() == [[0, 0, 0, 2.0, -0.5], [0, -1.0, 0, 0, 0]]
+    with pytest.raises(ConfigError, match="1 of 2 samples have a non-finite advantage"):
+        make_batch([sample([5], [7, 8], advantage=(0.0, math.nan)), sample([5], [7])], PAD)
+
+
 def test_a_log_probability_outside_the_mask_is_not_read():
     batch = make_batch([sample([1], [2, 3], [False, True], [math.nan, -1.0])], PAD)
     assert batch.behavior_log_probs_BT.tolist() == [[0.0, 0.0, -1.0]]

@@ -587,3 +587,90 @@ def test_a_separate_normaliser_averages_over_the_rows_of_one_role():
     both = total("explanation", "reference")
     assert both == pytest.approx(total("explanation") + total("reference"), rel=1e-6)
     assert both != pytest.approx(total("explanation"), rel=0.1)
+
+
+def of_tokens(samples, seed=9):
+    """The samples with another advantage for each trained token; some are 0."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for sample in samples:
+        values = rng.normal(size=len(sample.token_ids)) * (rng.random(len(sample.token_ids)) < 0.8)
+        own = tuple(np.where(sample.action_mask, values, 0.0).tolist())
+        found.append(replace(sample, advantage=own))
+    return found
+
+
+def test_one_advantage_for_all_tokens_is_that_number_for_each_of_them():
+    samples = make_samples(ADVANTAGES)
+    spread = [replace(sample, advantage=sample.advantages) for sample in samples]
+    gradients = []
+    for given in (samples, spread):
+        learner = learner_of(TinyPolicy())
+        update(learner, given)
+        gradients.append(last_gradient(learner))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("surrogate", ["clip", "shaped", "reinforce"])
+def test_the_gradient_of_advantages_of_tokens_is_the_finite_difference(surrogate):
+    samples = of_tokens(make_samples(ADVANTAGES))
+    loss = LossConfig(surrogate=surrogate, importance_weight_cap=None)
+    learner = learner_of(TinyPolicy(), loss=loss, temperature=0.7)
+    update(learner, samples)
+    policy = TinyPolicy()
+    old = policy.log_probs(samples, 0.7)
+
+    def value():
+        with torch.no_grad():
+            return manual_loss(policy, samples, loss, old=old, temperature=0.7).item()
+
+    rng, size = np.random.default_rng(1), 1e-6
+    for weight, gradient in zip(policy.model.parameters(), last_gradient(learner), strict=True):
+        flat = weight.data.view(-1)
+        for at in rng.choice(len(flat), size=min(4, len(flat)), replace=False):
+            kept = flat[at].item()
+            flat[at] = kept + size
+            above = value()
+            flat[at] = kept - size
+            slope = (above - value()) / (2 * size)
+            flat[at] = kept
+            assert gradient.view(-1)[at].item() == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("budget", [1, 20, 10**6])
+@pytest.mark.parametrize("surrogate", ["clip", "gspo", "cispo"])
+def test_micro_batches_do_not_change_the_gradient_of_advantages_of_tokens(surrogate, budget):
+    samples = of_tokens(make_samples(ADVANTAGES))
+    loss = LossConfig(surrogate=surrogate, aggregation="seq_mean_token_mean")
+    gradients = []
+    for size in (budget, 10**6):
+        learner = learner_of(TinyPolicy(), loss=loss, micro_batch_tokens=size)
+        update(learner, samples)
+        gradients.append(last_gradient(learner))
+    for ours, whole in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, whole, rtol=1e-10, atol=1e-14)
+
+
+def test_by_hand_each_token_s_advantage_weighs_its_own_gradient():
+    # Two tokens: -(0.5 grad log pi(first) - 2 grad log pi(second)) / 2, by two scalar samples.
+    mask = ((True, False), (False, True))
+    base = TrainingSample(
+        context_ids=(3,),
+        token_ids=(7, 5),
+        action_mask=(True, True),
+        behavior_log_probs=(-2.0, -3.0),
+        advantage=(0.5, -2.0),
+        role="base",
+        group="toy/train/0",
+    )
+    loss = LossConfig(surrogate="reinforce", importance_weight_cap=None)
+    learner = learner_of(TinyPolicy(), loss=loss)
+    update(learner, [base])
+    parts = []
+    for own, advantage in zip(mask, (0.5, -2.0), strict=True):
+        one = learner_of(TinyPolicy(), loss=loss)
+        update(one, [replace(base, action_mask=own, advantage=advantage)])
+        parts.append(last_gradient(one))
+    for found, first, second in zip(last_gradient(learner), *parts, strict=True):
+        torch.testing.assert_close(found, (first + second) / 2, rtol=1e-10, atol=1e-14)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -299,14 +300,25 @@ def samples_of(advantages, roles):
 ADVANTAGES = (1.0, -0.5, 0.0, 0.7, 0.4, -1.2, 0.3, 0.9)
 
 
+@pytest.mark.parametrize("is_of_tokens", [False, True])
 @pytest.mark.parametrize("budget", [1, 14, 10**6])
 @pytest.mark.parametrize(
     ("surrogate", "likelihood_temperature"), [("clip", 1.0), ("gspo", 0.8), ("reinforce", 1.0)]
 )
 def test_an_update_with_shared_passes_is_that_with_plain_ones(
-    surrogate, likelihood_temperature, budget
+    surrogate, likelihood_temperature, budget, is_of_tokens
 ):
     roles = ["base", "base", "base", "explanation", "base", "explanation", "base", "base"]
+    samples = samples_of(ADVANTAGES, roles)
+    if is_of_tokens:
+        # Times 1, -0.5, 0.25, ..., so that tokens of a shared prefix differ by row.
+        samples = [
+            replace(
+                sample,
+                advantage=tuple(a * (-0.5) ** at for at, a in enumerate(sample.advantages)),
+            )
+            for sample in samples
+        ]
     moments = []
     reports = []
     for number, shares in enumerate((True, False)):
@@ -325,7 +337,7 @@ def test_an_update_with_shared_passes_is_that_with_plain_ones(
             ref_policy=policies("qwen3", torch.float64)[0],
             temperature=0.8,
         )
-        reports.append(learner.update(samples_of(ADVANTAGES, roles), np.random.default_rng(3)))
+        reports.append(learner.update(samples, np.random.default_rng(3)))
         moments.append([learner.optimizer.state[p]["exp_avg"] for p in learner.parameters])
     for ours, theirs in zip(*moments, strict=True):
         # Four updates on top of each other; Adam divides small gradients by themselves.

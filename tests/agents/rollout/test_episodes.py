@@ -159,3 +159,23 @@ def test_a_run_records_the_trainer_s_log_probabilities_where_there_is_a_gradient
         # One context and one set of weights: sampler and trainer differ by rounding alone.
         assert row["old_log_probs"] == pytest.approx(row["behavior_log_probs"], abs=2e-3)
     assert found.metrics["rollout/discarded_tokens"] == 0
+
+
+def test_a_row_holds_the_advantages_of_its_tokens_and_their_mean_if_they_differ(build):
+    state = build["problem_state"](1)
+    item = build["trajectory"](state.extend(state.codec.encode("x\n"), "reset"), "ab\n")
+    assert len(item.behavior_log_probs) == 4
+    sample = training_sample(item, [0.5, -1.0, 0.0, 0.1234567891])
+    assert sample.advantages == (0.0, 0.0, 0.5, -1.0, 0.0, 0.1234567891)
+    (row,) = rows_of([item], samples=[sample], rows=[0])
+    assert row["advantage"] == pytest.approx((0.5 - 1.0 + 0.1234567891) / 4)
+    assert row["advantages"] == [0.5, -1.0, 0.0, 0.123457]
+    # With the prefix trained too, the row still holds the episode's own tokens.
+    unmasked = replace(sample, action_mask=(True,) * 6, advantage=(3.0, 2.0, 0.5, -1.0, 0.0, 0.25))
+    (row,) = rows_of([item], samples=[unmasked], rows=[0])
+    assert row["advantages"] == [0.5, -1.0, 0.0, 0.25]
+    assert row["advantage"] == pytest.approx(4.75 / 6)
+    (row,) = rows_of([item], samples=[training_sample(item, 0.5)], rows=[0])
+    assert "advantages" not in row
+    other = replace(sample, token_ids=(*sample.token_ids[:-1], 7))
+    assert rows_of([item], samples=[other], rows=[0])[0]["advantages"] is None
