@@ -3,10 +3,13 @@
 from reason_env.agents.cpi.config import CPIConfig, DistillConfig
 from reason_env.agents.cpi.estimators import PolicyPair, response_advantages
 from reason_env.agents.cpi.restarts import Restart, initial_restarts
+from reason_env.agents.cpi.row import CPI_COLUMNS, CPI_ROW
 from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.cpi.update import ConservativeUpdate, decide
 
 __all__ = [
+    "CPI_COLUMNS",
+    "CPI_ROW",
     "CPIConfig",
     "ConservativeUpdate",
     "DistillConfig",

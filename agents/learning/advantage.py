@@ -55,6 +55,23 @@ class AdvantageConfig:
         if self.k < 1:
             raise ConfigError(f"advantage k must be at least 1, got {self.k!r}")
 
+    @property
+    def formula(self) -> str:
+        """The advantage of one trajectory, in plain ASCII.
+
+        >>> AdvantageConfig(kind="grpo", std="population", eps=0.0).formula
+        '(r - mean) / population std'
+        """
+        std = "std" if self.std == "unbiased" else "population std"
+        divisor = f"({std} + eps)" if self.eps else std
+        return {
+            "grpo": f"(r - mean) / {divisor}",
+            "mean": "r - mean",
+            "rloo": "r - mean of the others",
+            "pass_at_k": f"gain of the best of {self.k} by r",
+            "none": "r",
+        }[self.kind]
+
     def check_size(self, size: int, name: str) -> None:
         """Refuse groups that are too small for this advantage.
 

@@ -30,6 +30,7 @@ from reason_env.agents.methods.registry import (
     register_method,
 )
 from reason_env.agents.methods.rounds import CollectBatch, collect_rounds
+from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import (
@@ -39,8 +40,18 @@ from reason_env.agents.methods.srpo import (
     named_step,
     step_in_reply,
 )
+from reason_env.agents.methods.table import (
+    COLUMNS,
+    Columns,
+    PaperNumber,
+    columns_of,
+    numbers_of,
+    own_numbers,
+    row_of,
+)
 
 __all__ = [
+    "COLUMNS",
     "GRPO",
     "LOCALISE",
     "LTE",
@@ -48,8 +59,10 @@ __all__ = [
     "RRPO",
     "SFT",
     "SRPO",
+    "UNSAID",
     "AnyMethodConfig",
     "CollectBatch",
+    "Columns",
     "Composed",
     "ComposedConfig",
     "ExPDPO",
@@ -64,14 +77,17 @@ __all__ = [
     "MethodConfig",
     "MethodEntry",
     "POPEConfig",
+    "PaperNumber",
     "Part",
     "RRPOConfig",
     "ReferenceIds",
+    "Row",
     "SFTConfig",
     "SRPOConfig",
     "build_method",
     "check_names",
     "collect_rounds",
+    "columns_of",
     "group_key",
     "is_problem_group",
     "method_config",
@@ -79,8 +95,11 @@ __all__ = [
     "method_name",
     "method_names",
     "named_step",
+    "numbers_of",
+    "own_numbers",
     "parts_of",
     "problem_starts",
     "register_method",
+    "row_of",
     "step_in_reply",
 ]

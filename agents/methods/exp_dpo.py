@@ -38,6 +38,7 @@ from reason_env.agents.methods.protocol import (
     problem_starts,
 )
 from reason_env.agents.methods.reference import reference_sample, with_reference
+from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, StepChecker
@@ -86,6 +87,25 @@ class ExPDPO(MethodBase):
     """Train on pairs of an explanation and the policy's own wrong chain."""
 
     config: ExPDPOConfig
+    row = Row(
+        starts="the problem; explanations of the answer",
+        context="the problem alone, without the answer",
+        teacher="the starting policy (DPO's reference)",
+        paper='arXiv 2507.02834, "Self-Explanation Policy Optimization"',
+        numbers={
+            "loss.beta": UNSAID,
+            "chains": UNSAID,
+            "explanation_samples": UNSAID,
+            "filter_answers": False,
+        },
+        result="Offline on MATH: 54.3, where expert chains give 43.7.",
+        differences=(
+            "One pair a problem: the first good explanation and the first wrong chain. Offline "
+            "(`--sampled offline`), the chains are the starting policy's and iterations sample "
+            "nothing, so `--iterations` and not `--max-generated-tokens` decides the length of a "
+            "run.",
+        ),
+    )
     roles = frozenset({"explanation", "chosen", "rejected"})
     has_follow_up = False
 

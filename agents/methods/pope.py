@@ -39,6 +39,7 @@ from reason_env.agents.methods.protocol import (
     problem_starts,
 )
 from reason_env.agents.methods.reference import with_solution
+from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.search_cache import (
     Measured,
     cache_path,
@@ -153,6 +154,35 @@ class POPE(MethodBase):
     """Train on guided and unguided copies of hard problems."""
 
     config: POPEConfig
+    row = Row(
+        starts="the problem, twice",
+        context="the prompt of its own copy",
+        paper='arXiv 2601.18779, "Privileged On-Policy Exploration"',
+        numbers={
+            "hard_samples": 128,
+            "probe_samples": UNSAID,
+            "grid": UNSAID,
+            "max_fraction": 0.25,
+            "search": "before",
+            "loss.clip_low": 1.0,
+            "loss.clip_high": 4.0,
+        },
+        result="pass@1 and pass@16 on AIME25: 49.6 and 81.4 before, 53.1 and 82.6 after; on "
+        "HMMT25: 31.0 and 63.8, then 37.8 and 67.5.",
+        differences=(
+            "The prefix is shown without an instruction (`--instruction` gives one).",
+            "Prefixes are whole steps, measured once and kept in checkpoints. Up to 512 problems "
+            "are measured before training with the starting policy (`--search before`, the "
+            "paper's way). Of more, a problem is measured when an iteration first draws it, with "
+            "the policy of that time (`--search first_draw`). What is not hard is left out, and "
+            "further problems are drawn in its place: `rollout/left_out_problems` counts them, "
+            "`rollout/preparation_tokens` the tokens. An iteration measures in four rounds at "
+            "most, and then trains on the hard problems that it has, with a warning if they are "
+            "too few.",
+            "Solutions of so few steps that one length is on the grid have nothing to search: "
+            "that length is shown. A prefix that does not fit the prompt is no length to search.",
+        ),
+    )
     roles = frozenset({"guided"})
     has_follow_up = False
     to_sample_problems = "copies 'both'"

@@ -18,6 +18,7 @@ import numpy as np
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig, PairLossConfig
 from reason_env.agents.methods.pipeline import Part, training_samples
+from reason_env.agents.methods.row import Row
 from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError, did_you_mean
@@ -160,6 +161,8 @@ def plain_reference_ids(state: ReasonState) -> tuple[int, ...]:
 class MethodBase:
     """A method that trains every group as it is; a subclass adds `plan` and whatever differs."""
 
+    row: Row = Row()
+    """What the method says of itself in the table (`reason-env methods`)."""
     roles: frozenset[str] = frozenset()
     """Roles of the method's starts and samples, "base" excluded. Two methods of a composition have
     no role in common."""

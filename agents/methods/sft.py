@@ -27,6 +27,7 @@ from reason_env.agents.methods.reference import (
     reference_sample,
     with_reference,
 )
+from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -59,6 +60,19 @@ class SFT(MethodBase):
     """GRPO plus imitation of the reference."""
 
     config: SFTConfig
+    row = Row(
+        starts="the problem; reference solutions are trained next to it",
+        paper='the control arm of arXiv 2601.18779, "Privileged On-Policy Exploration"',
+        numbers={"weight": UNSAID, "likelihood_temperature": UNSAID},
+        differences=(
+            "Imitation and RL share one update; the paper runs one after the other. Problems "
+            "whose reference solution is missing, or longer than a response may be "
+            "(`--max-tokens`, end token included), are left out before the run, with a warning "
+            "that counts and names them. Solutions are trained in the form that the template asks "
+            "for: a box, `<answer>`, or an answer line, closed by the end of the assistant's turn "
+            "in a chat (`ReasonEnv.reference_ids`).",
+        ),
+    )
     roles = frozenset({REFERENCE})
     has_follow_up = False
 

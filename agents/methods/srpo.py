@@ -19,7 +19,7 @@ are the template's: those of the release for models that read prose.
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
 
 import numpy as np
@@ -32,6 +32,7 @@ from reason_env.agents.methods.reset_metrics import (
     localisation_metrics,
     prefix_metrics,
 )
+from reason_env.agents.methods.row import UNSAID
 from reason_env.agents.methods.rrpo import (
     RRPO,
     RRPOConfig,
@@ -142,6 +143,30 @@ class SRPO(RRPO):
     """Resets to the step before the first error, which the policy names."""
 
     config: SRPOConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    row = replace(
+        RRPO.row,
+        starts="the problem; then before the step of the first failed chain that the policy itself "
+        "calls wrong",
+        numbers={
+            **RRPO.row.numbers,
+            "localiser": "self",
+            "localiser_temperature": 0.3,
+            "max_localiser_tokens": UNSAID,
+        },
+        result="Average of ten benchmarks (Qwen2.5-14B): 46.3, where GRPO has 42.8 and RRPO 44.3; "
+        "their final values 2.3 to 2.7 times sooner.",
+        differences=(
+            *RRPO.row.differences,
+            "A reply is read as the release reads it: its last box, if that holds a step of the "
+            'chain, else its last "Step N", else the first step; a step out of range is not '
+            "clipped to the last one.",
+            "A chain that is too long for the localiser's prompt (question, chain, four tokens a "
+            "step) is reset to its beginning, as after a reply that names no step, with a warning.",
+            "The question's words are the template's; the paper does not print the prompt, the "
+            "release does. `--localiser checker | random`, `--offset` and `--show-answer` are "
+            "control arms.",
+        ),
+    )
     roles = frozenset({"reset", "top_up", "localise"})
 
     def __init__(self, config: SRPOConfig, checker: StepChecker | None = None) -> None:

@@ -1,7 +1,7 @@
 """The command line: one file a command. No other part of the project prints.
 
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
-        | grade | check | tabular | probe | bench
+        | grade | check | tabular | probe | bench | methods [METHOD]
 
 Flags come from the config dataclasses. A mistake of the caller, or a file that cannot be read or
 written, prints one line on standard error and exits with status 2. What the encoding of the output
@@ -26,11 +26,12 @@ from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
-    "tabular", "probe", "bench",
+    "tabular", "probe", "bench", "methods",
 )  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
   reason-env train grpo --problems chain --model base    train a policy; writes report.html
+  reason-env methods [METHOD]                            the table of methods, or one row of it
   reason-env probe --model base --problems chain         measure a model; which methods suit it
   reason-env bench --model base                          how fast this machine samples and learns
   reason-env train grpo ... --dry-run                    what a run would cost
