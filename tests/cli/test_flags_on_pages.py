@@ -8,7 +8,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9.-]*[a-z0-9])")
 COMMANDS = [
     *(("train", name) for name in "grpo rrpo srpo pope lte expo exp-dpo sft cpi srpo+lte".split()),
-    *((name,) for name in "compare eval probe play check grade report tabular pretrain methods".split()),
+    *(
+        (name,)
+        for name in "compare eval probe play check grade report tabular pretrain methods".split()
+    ),
     ("problems", "show", "chain"),
     ("problems", "check", "chain"),
 ]
