@@ -282,7 +282,9 @@ METRICS: dict[str, Metric] = {
     "time/grade_s": Metric("s", "waiting for verdicts"),
     "time/update_s": Metric("s", "scoring, loss, gradients and optimizer"),
     "time/sampling_s": Metric("s", "of rollout_s: the engine's sampling"),
-    "time/mismatch_s": Metric("s", "of update_s: comparing trainer and sampler"),
+    "time/mismatch_s": Metric(
+        "s", "of update_s: scoring episodes only to compare trainer and sampler"
+    ),
     "time/learning_s": Metric("s", "of update_s: the learner's passes and optimizer"),
     "time/eval_s": Metric("s", "evaluation"),
     "time/iteration_s": Metric("s", "whole iteration"),

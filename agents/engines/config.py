@@ -24,8 +24,9 @@ class MismatchConfig:
     """
 
     sequences: int = 8
-    """Episodes of each iteration that the trainer scores again before its update, four of a group;
-    0 is off."""
+    """Episodes of each iteration that are compared at least; 0 is off. Those that the update trains
+    are scored by it anyway, and all count; missing ones are scored apart before it, four of a
+    group."""
     limit: float = 0.05
     """Mean |trainer - sampler|, nats a token, above which the alarm is raised. Rounding gives 1e-6
     in float32, and 1e-5 to 0.02 in bf16-mixed, by model and device; stale weights or another

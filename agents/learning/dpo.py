@@ -154,6 +154,11 @@ class PairLearner(Learner):
         )
         return replace(report, metrics=report.metrics | margin_metrics(margins))
 
+    def scores(self, sample: TrainingSample) -> bool:
+        """Return False: whether a sample is scored depends on the other one of its pair."""
+        del sample
+        return False
+
     def _pairs(self, samples: Sequence[TrainingSample], *, has_several: bool) -> _Pairs:
         work = self._prepare(samples, has_several=has_several)
         assert work.ref_log_probs_BT is not None, "a pair learner has a reference policy"

@@ -189,6 +189,14 @@ class Learner:
             is_prefix_shared=self.policy.is_prefix_shared,
         )
 
+    def scores(self, sample: TrainingSample) -> bool:
+        """Return whether `update` leaves the sample's numbers in `old_log_probs`.
+
+        They are at the temperature of sampling.
+        """
+        loss = self.role_losses.get(sample.role, self.loss)
+        return _is_active(sample, loss) and self._temperature(loss) == self.temperature
+
     def state_dict(self) -> dict[str, Any]:
         """Collect what a bit-exact continuation needs besides the policy's weights."""
         return {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates}
@@ -236,10 +244,7 @@ class Learner:
         dtype = torch.float64 if is_double else torch.float32
         batch = make_batch(samples, self.policy.codec.pad_id, dtype=dtype).to(self.policy.device)
         losses = tuple(self.role_losses.get(s.role, self.loss) for s in samples)
-        is_active = [
-            sample.has_signal or loss.trains_without_advantage
-            for sample, loss in zip(samples, losses, strict=True)
-        ]
+        is_active = [_is_active(*pair) for pair in zip(samples, losses, strict=True)]
         work = _Work(
             batch=batch,
             losses=losses,
@@ -428,6 +433,10 @@ class Learner:
         rate = self.config.learning_rate
         assert rate is not None, "with_learning_rate gave a number"
         return rate
+
+
+def _is_active(sample: TrainingSample, loss: LossConfig) -> bool:
+    return sample.has_signal or loss.trains_without_advantage
 
 
 def run_shares(run_share: tuple[float, float], num_updates: int) -> Iterator[float]:

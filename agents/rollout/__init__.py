@@ -15,7 +15,12 @@ from reason_env.agents.rollout.metrics import (
     signal_metrics,
     source_metrics,
 )
-from reason_env.agents.rollout.mismatch import mismatch_metrics
+from reason_env.agents.rollout.mismatch import (
+    Scores,
+    is_trained_as_sampled,
+    mismatch_metrics,
+    trainer_scores,
+)
 from reason_env.agents.rollout.trajectory import (
     Group,
     Start,
@@ -27,6 +32,7 @@ from reason_env.agents.rollout.trajectory import (
 __all__ = [
     "Group",
     "RolloutBatch",
+    "Scores",
     "Start",
     "TrainingSample",
     "Trajectory",
@@ -36,6 +42,7 @@ __all__ = [
     "discarded_metrics",
     "episode_rows",
     "initial_states",
+    "is_trained_as_sampled",
     "merge_batches",
     "mismatch_metrics",
     "role_metrics",
@@ -43,5 +50,6 @@ __all__ = [
     "signal_metrics",
     "source_metrics",
     "trained_rows",
+    "trainer_scores",
     "training_sample",
 ]

@@ -1,4 +1,4 @@
-"""Measure the gap between the sampler's and the trainer's log-probabilities before each update.
+"""Measure the gap between the sampler's and the trainer's log-probabilities in each iteration.
 
 The sampler (torch with a forked cache, vLLM, a server) and the trainer run the same weights through
 different kernels, in different batches, perhaps in different precision. The loss corrects the gap
@@ -6,20 +6,24 @@ by truncated importance weights (`LossConfig.importance_weight_cap`). The gap is
 context, temperature and truncation that the tokens were sampled with. A gap above the limit
 indicates a fault: stale weights, a stale cache, another temperature.
 
-`update/behavior_gap_mean` differs: it is over trained tokens, under the context that they are
+The learner scores the episodes that it trains anyway. Those that it trains as they were sampled
+(`is_trained_as_sampled`) are all compared, at no cost; only if they are too few, the trainer scores
+others before the update.
+
+`update/behavior_gap_mean` differs: it is over all trained tokens, under the context that they are
 trained under, which for hinted episodes is not the sampling context.
 """
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from reason_env.agents.engines import MismatchConfig, SamplingConfig
 from reason_env.agents.metrics import Number
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.rollout.trajectory import Trajectory
+from reason_env.agents.rollout.trajectory import TrainingSample, Trajectory
 from reason_env.errors import EngineError
 
 _log = logging.getLogger(__name__)
@@ -29,29 +33,80 @@ SHARED = 4
 """Scored episodes of one group."""
 
 
-def mismatch_metrics(
+Scores = dict[int, tuple[float, ...]]
+"""Number of a trajectory -> the trainer's log-probabilities of its sampled tokens, in nats."""
+
+
+def is_trained_as_sampled(
+    item: Trajectory, sample: TrainingSample, sampling: SamplingConfig
+) -> bool:
+    """Return whether a sample trains an episode's sampled tokens as they were drawn.
+
+    Then the learner's log-probabilities before the update are under the sampling context, and, at
+    the run's temperature, of the distribution that sampling used.
+    """
+    is_plain = sampling.top_p == 1 and not sampling.top_k and not sampling.is_greedy
+    return (
+        is_plain
+        and item.start.temperature in (None, sampling.temperature)
+        and sample.context_ids == item.prompt_ids
+        and sample.token_ids == item.final_state.response
+        and not any(sample.action_mask[: item.prefix_length])
+        and sum(sample.action_mask) == len(item.behavior_log_probs)
+    )
+
+
+def trainer_scores(
     policy: LanguageModelPolicy,
     trajectories: Sequence[Trajectory],
     sampling: SamplingConfig,
     config: MismatchConfig,
-) -> dict[str, Number]:
-    """Compute the `rollout/mismatch_` metrics on some of the trajectories; `{}` if there are none.
+    *,
+    learned: Collection[int] = (),
+) -> Scores:
+    """Score as many trajectories as `config.sequences` asks for beyond those that are learned.
 
     Args:
         policy: Has the weights that the trajectories were sampled with.
         trajectories: One iteration's; neighbours are scored together (`spread`).
         sampling: The run's settings; a start's own temperature replaces theirs.
-        config: How many trajectories are scored, and the limit of the mean.
+        config: How many trajectories are compared at least.
+        learned: Numbers of trajectories that the learner scores.
+    """
+    known = frozenset(learned)
+    others = [
+        number
+        for number, item in enumerate(trajectories)
+        if item.behavior_log_probs and number not in known
+    ]
+    missing = config.sequences - len(known)
+    if not others or missing <= 0:
+        return {}
+    chosen = spread(others, missing)
+    found = _scores(policy, [trajectories[number] for number in chosen], sampling)
+    return dict(zip(chosen, found, strict=True))
+
+
+def mismatch_metrics(
+    trajectories: Sequence[Trajectory],
+    scores: Mapping[int, Sequence[float]],
+    config: MismatchConfig,
+) -> dict[str, Number]:
+    """Compute the `rollout/mismatch_` metrics of the scored trajectories; `{}` if there are none.
+
+    Args:
+        trajectories: One iteration's.
+        scores: By number of the trajectory, the trainer's numbers before the update.
+        config: The limit of the mean.
 
     Raises:
         EngineError: The mean is above the limit, and `config.alarm` is "stop".
     """
-    sampled = [item for item in trajectories if item.behavior_log_probs]
-    if not (sampled and config.sequences):
+    if not scores:
         return {}
-    chosen = spread(sampled, config.sequences)
-    trainer = [value for scores in _scores(policy, chosen, sampling) for value in scores]
-    sampler = [value for item in chosen for value in item.behavior_log_probs]
+    numbers = sorted(scores)
+    trainer = [value for number in numbers for value in scores[number]]
+    sampler = [value for number in numbers for value in trajectories[number].behavior_log_probs]
     metrics = mismatch_of(trainer, sampler)
     mean = metrics["rollout/mismatch_mean"]
     is_alarm = mean is not None and not mean <= config.limit

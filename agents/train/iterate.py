@@ -14,12 +14,14 @@ from reason_env.agents.rollout import (
     advantage_metrics,
     discarded_metrics,
     episode_rows,
+    is_trained_as_sampled,
     mismatch_metrics,
     role_metrics,
     rollout_metrics,
     signal_metrics,
     source_metrics,
     trained_rows,
+    trainer_scores,
 )
 from reason_env.agents.train.collecting import DrawnProblems, collect_iteration
 from reason_env.agents.train.session import Session
@@ -60,26 +62,30 @@ def iterate(session: Session) -> Iteration:
     collected = time.perf_counter()
     problems, batch = found.problems, found.batch
     trajectories = batch.trajectories
-    mismatch = mismatch_metrics(
-        session.policy, trajectories, config.sampling, config.engine.mismatch
-    )
-    compared = time.perf_counter()
     session.sampled_tokens_total += problems.measured_tokens + _num_sampled_tokens(trajectories)
     _check_verifier(trajectories, config.max_ungraded_fraction)
     samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
         samples = [replace(sample, advantage=0.0) for sample in samples]
+    rows = trained_rows(trajectories, samples)
     run_share = (done_before, session.run_share)
+    learned = _learned_episodes(session, trajectories, samples, rows)
+    comparing_began = time.perf_counter()
+    scores = trainer_scores(
+        session.policy, trajectories, config.sampling, config.engine.mismatch, learned=learned
+    )
     learning_began = time.perf_counter()
     update = _update(session, samples, trajectories, run_share) if samples else {}
-    learned = time.perf_counter()
-    rows = trained_rows(trajectories, samples)
+    learning_ended = time.perf_counter()
+    old = session.learner.old_log_probs
+    scores |= {number: tuple(map(float, old[row].numpy())) for number, row in learned.items()}
+    mismatch = mismatch_metrics(trajectories, scores, config.engine.mismatch)
     episodes = episode_rows(
         trajectories,
         config.episodes_per_iteration,
         samples=samples,
         rows=rows,
-        old_log_probs=session.learner.old_log_probs if samples else {},
+        old_log_probs=old if samples else {},
     )
     ended = time.perf_counter()
     metrics = {
@@ -101,11 +107,32 @@ def iterate(session: Session) -> Iteration:
         "time/grade_s": batch.grading_s,
         "time/update_s": ended - collected,
         "time/sampling_s": batch.sampling_s,
-        "time/mismatch_s": compared - collected,
-        "time/learning_s": learned - learning_began,
+        "time/mismatch_s": learning_began - comparing_began,
+        "time/learning_s": learning_ended - learning_began,
         "time/iteration_s": ended - began,
     }
     return Iteration(batch=batch, metrics=metrics, episodes=episodes)
+
+
+def _learned_episodes(
+    session: Session,
+    trajectories: Sequence[Trajectory],
+    samples: Sequence[TrainingSample],
+    rows: Sequence[int | None],
+) -> dict[int, int]:
+    """Number the trajectories that the update scores as they were sampled, with their samples."""
+    config = session.config
+    # Dropout changes what a learning pass computes, and CPI may learn more than once.
+    is_repeated = config.lora.dropout > 0 or session.conservative is not None
+    if is_repeated or not config.engine.mismatch.sequences:
+        return {}
+    return {
+        number: row
+        for number, (item, row) in enumerate(zip(trajectories, rows, strict=True))
+        if row is not None
+        and session.learner.scores(samples[row])
+        and is_trained_as_sampled(item, samples[row], config.sampling)
+    }
 
 
 def _update(

@@ -1,4 +1,5 @@
 import math
+import sys
 from dataclasses import replace
 
 import pytest
@@ -6,8 +7,15 @@ import torch
 
 from reason_env.agents.engines import EngineConfig, MismatchConfig, SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LossConfig
 from reason_env.agents.methods import GRPOConfig
-from reason_env.agents.rollout import mismatch_metrics
+from reason_env.agents.methods.grpo import GRPO
+from reason_env.agents.rollout import (
+    is_trained_as_sampled,
+    mismatch_metrics,
+    trainer_scores,
+    training_sample,
+)
 from reason_env.agents.rollout.mismatch import mismatch_of
 from reason_env.agents.train import TrainConfig, build_session, iterate
 from reason_env.agents.train.collecting import collect_iteration
@@ -50,8 +58,14 @@ def shifted(trajectories, gap):
     ]
 
 
+def compared(policy, trajectories, sampling=SAMPLING, **numbers):
+    config = MismatchConfig(**numbers)
+    scores = trainer_scores(policy, trajectories, sampling, config)
+    return mismatch_metrics(trajectories, scores, config)
+
+
 def measured(session, trajectories, **numbers):
-    return mismatch_metrics(session.policy, trajectories, SAMPLING, MismatchConfig(**numbers))
+    return compared(session.policy, trajectories, **numbers)
 
 
 def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_top_k(session, batch):
@@ -59,7 +73,7 @@ def test_the_torch_engine_agrees_with_the_trainer_at_its_temperature_and_top_k(s
     assert found["rollout/mismatch_max"] < 1e-4
     assert found["rollout/mismatch_effective_sample_fraction"] == pytest.approx(1)
     assert found["rollout/mismatch_alarm"] == 0
-    at_one = mismatch_metrics(session.policy, batch, SamplingConfig(), MismatchConfig())
+    at_one = compared(session.policy, batch, SamplingConfig())
     assert at_one["rollout/mismatch_mean"] > 1e-3
 
 
@@ -94,13 +108,13 @@ def test_the_configured_number_of_episodes_is_scored_spread_over_the_groups(sess
             return session.policy.score(contexts, completions, sampling)
 
     assert len(batch) == 12
-    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=2))
+    compared(Listening(), batch, sequences=2)
     assert asked == [item.prompt_ids for item in batch[:2]]
     asked.clear()
-    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=8))
+    compared(Listening(), batch, sequences=8)
     assert asked == [item.prompt_ids for item in (*batch[:4], *batch[8:])]
     asked.clear()
-    mismatch_metrics(Listening(), batch, SAMPLING, MismatchConfig(sequences=12))
+    compared(Listening(), batch, sequences=12)
     assert asked == [item.prompt_ids for item in batch]
     assert measured(session, batch, sequences=0) == {}
     assert measured(session, []) == {}
@@ -120,7 +134,7 @@ def test_trajectories_of_one_temperature_are_scored_in_one_call_with_equal_resul
         replace(item, start=replace(item.start, temperature=own[number % 4]))
         for number, item in enumerate(batch)
     ]
-    found = mismatch_metrics(Listening(), mixed, SAMPLING, MismatchConfig(sequences=100))
+    found = compared(Listening(), mixed, sequences=100)
     assert calls == [(0.8, 6), (0.5, 3), (1.5, 3)]
     pairs = []
     for item in mixed:
@@ -130,6 +144,114 @@ def test_trajectories_of_one_temperature_are_scored_in_one_call_with_equal_resul
         pairs += zip(alone, item.behavior_log_probs, strict=True)
     expected = mismatch_of([a for a, _ in pairs], [b for _, b in pairs])
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_episodes_that_the_learner_scores_count_and_only_missing_ones_are_scored_again(
+    session, batch
+):
+    config = MismatchConfig(sequences=3)
+    asked = []
+
+    class Listening:
+        def score(self, contexts, completions, sampling):
+            asked.extend(contexts)
+            return [(0.0,) * len(tokens) for tokens in completions]
+
+    found = trainer_scores(Listening(), batch, SAMPLING, config, learned=(0, 5))
+    # One is missing: the first that the learner does not score.
+    assert list(found) == [1]
+    assert asked == [batch[1].prompt_ids]
+    assert trainer_scores(Listening(), batch, SAMPLING, config, learned=(0, 5, 7)) == {}
+    assert len(asked) == 1
+    apart = [
+        replace(item, behavior_log_probs=(-gap,) * len(item.behavior_log_probs))
+        for item, gap in zip(batch, range(12), strict=True)
+    ]
+    scores = {number: (0.0,) * len(apart[number].behavior_log_probs) for number in (2, 5)}
+    sizes = [len(apart[number].behavior_log_probs) for number in (2, 5)]
+    metrics = mismatch_metrics(apart, scores, MismatchConfig(limit=100.0))
+    assert metrics["rollout/mismatch_max"] == 5
+    assert metrics["rollout/mismatch_mean"] == pytest.approx(
+        (2 * sizes[0] + 5 * sizes[1]) / sum(sizes)
+    )
+
+
+def test_a_sample_counts_only_if_it_trains_the_sampled_tokens_under_their_own_distribution(batch):
+    item, plain = batch[0], SamplingConfig(temperature=0.8)
+    sample = training_sample(item, 1.0)
+    assert is_trained_as_sampled(item, sample, plain)
+    assert is_trained_as_sampled(
+        replace(item, start=replace(item.start, temperature=0.8)), sample, plain
+    )
+    other = [
+        (item, sample, SAMPLING),
+        (item, sample, replace(plain, top_p=0.9)),
+        (item, sample, SamplingConfig(temperature=0.0)),
+        (replace(item, start=replace(item.start, temperature=0.5)), sample, plain),
+        (item, replace(sample, context_ids=(*item.prompt_ids, 5)), plain),
+        (replace(item, behavior_log_probs=item.behavior_log_probs[:-1]), sample, plain),
+    ]
+    for case in other:
+        assert not is_trained_as_sampled(*case)
+    size = len(sample.token_ids)
+    longer = replace(
+        sample,
+        token_ids=(*sample.token_ids, 7),
+        action_mask=(*sample.action_mask, False),
+        behavior_log_probs=(*sample.behavior_log_probs, 0.0),
+    )
+    assert len(longer.token_ids) == size + 1
+    assert not is_trained_as_sampled(item, longer, plain)
+
+
+class Counting:
+    """A policy that counts how many episodes it scores for the comparison."""
+
+    def __init__(self, policy):
+        self.policy, self.scored = policy, 0
+
+    def __call__(self, contexts, completions, sampling):
+        self.scored += len(contexts)
+        return type(self.policy).score(self.policy, contexts, completions, sampling)
+
+
+@pytest.mark.parametrize("loss", [LossConfig(), LossConfig(temperature=0.9)])
+def test_an_iteration_compares_all_episodes_that_it_learns_from(monkeypatch, loss):
+    given = replace(
+        config(sequences=4),
+        sampling=SamplingConfig(temperature=0.8),
+        method=GRPOConfig(group_size=3, loss=loss),
+    )
+    run = build_session(given)
+    counting = Counting(run.policy)
+    monkeypatch.setattr(run.policy, "score", counting)
+    trained = GRPO.training_samples
+
+    def signalled(self, groups, rng):
+        samples = trained(self, groups, rng)
+        return [
+            replace(sample, advantage=(0.5, -0.5, 0.0)[number % 3])
+            for number, sample in enumerate(samples)
+        ]
+
+    monkeypatch.setattr(GRPO, "training_samples", signalled)
+    seen = []
+    monkeypatch.setattr(
+        sys.modules[iterate.__module__],
+        "mismatch_metrics",
+        lambda trajectories, scores, config: (
+            seen.append(scores) or mismatch_metrics(trajectories, scores, config)
+        ),
+    )
+    found = iterate(run)
+    # Of each group of three, two have a gradient; with another temperature none is comparable.
+    learned = [0, 1, 3, 4, 6, 7, 9, 10] if loss.temperature is None else []
+    assert counting.scored == (0 if learned else 4)
+    assert sorted(seen[0]) == (learned or [0, 1, 2, 3])
+    assert 0 < found.metrics["rollout/mismatch_max"] < 1e-4
+    for number, scores in seen[0].items():
+        known = found.batch.trajectories[number].behavior_log_probs
+        assert scores == pytest.approx(known, abs=1e-4)
 
 
 def test_an_iteration_reports_the_mismatch_and_the_restarts(session):
