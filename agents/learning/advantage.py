@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from reason_env.errors import ConfigError, did_you_mean
 
-AdvantageKind = Literal["grpo", "mean", "rloo", "pass_at_k", "none"]
+AdvantageKind = Literal["grpo", "mean", "rloo", "maxrl", "pass_at_k", "none"]
 StdKind = Literal["unbiased", "population"]
 
 MIN_SPREAD = 1e-8
@@ -34,11 +34,13 @@ class AdvantageConfig:
 
     kind: AdvantageKind = "grpo"
     """grpo: (r - mean) / (std + eps). mean: r - mean (Dr.GRPO). rloo: r - mean of the others.
-    pass_at_k: gain of the best of k by r, leave-one-out. none: r itself, no baseline."""
+    maxrl: (r - mean) / (mean + eps), for returns of 0 and more. pass_at_k: gain of the best of k by
+    r, leave-one-out. none: r itself, no baseline."""
     std: StdKind = "unbiased"
     """grpo only. unbiased: divides by G - 1 (TRL, verl). population: divides by G (SRPO)."""
     eps: float = 1e-4
-    """grpo only: added to the standard deviation, reward units (TRL 1e-4, verl 1e-6, SRPO 0)."""
+    """grpo: added to the standard deviation, reward units (TRL 1e-4, verl 1e-6, SRPO 0). maxrl:
+    added to the mean (the release: 1e-6)."""
     k: int = 4
     """pass_at_k only: the best of k samples counts; a group needs more than k."""
 
@@ -68,6 +70,7 @@ class AdvantageConfig:
             "grpo": f"(r - mean) / {divisor}",
             "mean": "r - mean",
             "rloo": "r - mean of the others",
+            "maxrl": "(r - mean) / (mean + eps)" if self.eps else "(r - mean) / mean",
             "pass_at_k": f"gain of the best of {self.k} by r",
             "none": "r",
         }[self.kind]
@@ -111,16 +114,26 @@ def group_advantages(
     (for returns 0 and 1: of pass@k); the second does not depend on sample i, so it only lowers the
     variance. k = 1 is rloo. There is no division by the standard deviation: it would add bias.
 
+    maxrl, with eps 0, weighs rare successes up: for returns 0 and 1 of a policy that is right with
+    probability p, its mean gradient is that of
+
+        - sum over k = 1 .. G - 1 of (1 - p)^k / k
+
+    the first terms of log p, where `mean` has the first alone, p. A negative mean would turn the
+    gradient round, so negative returns are refused.
+
     Args:
         returns_G: Returns of the graded trajectories, reward units.
         config: GRPO's if None.
 
     Raises:
-        ConfigError: There is no return, or one is not finite.
+        ConfigError: There is no return, one is not finite, or one is negative under maxrl.
 
     Source:
         GRPO: Shao et al. 2024, arXiv 2402.03300, section 4.1.2. Dr.GRPO (no division): Liu et al.
-        2025, arXiv 2503.20783. RLOO: Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740.
+        2025, arXiv 2503.20783. MaxRL: Tajwar et al. 2026, arXiv 2602.02710, as in the released code
+        (github.com/tajwarfahim/maxrl, commit c0698eb); that the baseline takes away the last of the
+        G terms is derived here. RLOO: Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740.
         pass_at_k: Walder and Karkhanis 2025, arXiv 2505.15201 (leave-one-out form; the closed form
         of the sums is derived here).
 
@@ -128,6 +141,8 @@ def group_advantages(
     [0.75, -0.25, -0.25, -0.25]
     >>> group_advantages([1.0, 0.0, 0.0], AdvantageConfig(kind="rloo")).tolist()
     [1.0, -0.5, -0.5]
+    >>> group_advantages([1.0, 0.0, 0.0, 0.0], AdvantageConfig(kind="maxrl", eps=0.0)).tolist()
+    [3.0, -1.0, -1.0, -1.0]
     >>> group_advantages([1.0, 0.0, 0.0], AdvantageConfig(kind="pass_at_k", k=2)).tolist()
     [2.0, -1.0, -1.0]
     """
@@ -168,6 +183,17 @@ def _rloo(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.
     return values_G - others_mean_G
 
 
+def _maxrl(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
+    least = float(values_G.min())
+    if least < 0:
+        raise ConfigError(
+            f"returns must be at least 0 with advantage kind 'maxrl', got {least!r}; give outcomes "
+            "rewards of 0 and more, or use another kind"
+        )
+    mean = values_G.mean()
+    return (values_G - mean) / (mean + config.eps)
+
+
 def _pass_at_k(values_G: NDArray[np.float64], config: AdvantageConfig) -> NDArray[np.float64]:
     k, size = config.k, values_G.size
     if size <= k:
@@ -196,6 +222,7 @@ BASELINES: dict[str, Callable[[NDArray[np.float64], AdvantageConfig], NDArray[np
     "grpo": _grpo,
     "mean": _mean,
     "rloo": _rloo,
+    "maxrl": _maxrl,
     "pass_at_k": _pass_at_k,
     "none": _none,
 }

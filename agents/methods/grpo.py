@@ -4,8 +4,8 @@
     L   = - mean over tokens of min(ratio A, clip(ratio, 1 - low, 1 + high) A)
 
 Source: Shao et al. 2024, "DeepSeekMath", arXiv 2402.03300, equations 1-3. Aggregation, clip range
-and baseline are config fields, so DAPO (arXiv 2503.14476), Dr.GRPO (arXiv 2503.20783) and RLOO
-(arXiv 2402.14740) are settings of this method.
+and baseline are config fields, so DAPO (arXiv 2503.14476), Dr.GRPO (arXiv 2503.20783), RLOO
+(arXiv 2402.14740) and MaxRL (arXiv 2602.02710) are settings of this method.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,8 @@ class GRPO(MethodBase):
         result="DeepSeekMath 7B on GSM8K and MATH: 82.9 and 46.8 before, 88.2 and 51.7 after.",
         differences=(
             "DAPO (`--loss.clip-high 0.28`), Dr.GRPO (`--advantage.kind mean` `--loss.aggregation "
-            "seq_mean_token_sum`) and RLOO (`--advantage.kind rloo`) are settings.",
+            "seq_mean_token_sum`), RLOO (`--advantage.kind rloo`) and MaxRL (`--advantage.kind "
+            "maxrl`) are settings.",
         ),
     )
     has_follow_up = False

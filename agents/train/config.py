@@ -15,7 +15,7 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.engines import EngineConfig, SamplingConfig, check_precision
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name
+from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name, parts_of
 from reason_env.agents.policy import LoraConfig
 from reason_env.agents.runs import FLAT, CheckpointConfig
 from reason_env.codec import Codec
@@ -108,10 +108,21 @@ class TrainConfig:
                 f"eval.problems must be None with hold_out, got {self.eval.problems!r} and "
                 f"{self.env.hold_out!r}; evaluate on one of them"
             )
+        self._check_maxrl()
         if self.sampling.is_greedy:
             raise ConfigError(
                 "sampling temperature must be above 0 for training, got 0; greedy episodes of a "
                 "problem are all equal, so nothing is learned from them"
+            )
+
+    def _check_maxrl(self) -> None:
+        kinds = [
+            getattr(getattr(own, "advantage", None), "kind", "") for own in parts_of(self.method)
+        ]
+        if "maxrl" in kinds and self.env.reward.least < 0:
+            raise ConfigError(
+                f"rewards must be at least 0 with advantage kind 'maxrl', got "
+                f"{self.env.reward.least!r}; it divides by the mean return of a group"
             )
 
     @property

@@ -45,6 +45,11 @@ class RewardConfig:
             if not math.isfinite(value):
                 raise ConfigError(f"reward {item.name} must be finite, got {value!r}")
 
+    @property
+    def least(self) -> float:
+        """The smallest reward of any outcome."""
+        return min(self.correct, self.incorrect, self.no_answer, self.truncated, self.ungraded)
+
     def reward(self, state: ReasonState, rules: EpisodeRules) -> float:
         """The reward of the turn that reached `state`."""
         is_open = state.verdict is None and not is_truncated(state, rules)

@@ -115,6 +115,40 @@ def test_wrong_settings_are_refused_with_the_near_match():
             AdvantageConfig(eps=eps)
 
 
+def test_maxrl_divides_by_the_mean_plus_eps():
+    # mean 0.75; 1.25 / (0.75 + 0.05), -0.25 / 0.8, -0.75 / 0.8, -0.25 / 0.8
+    got = group_advantages([2.0, 0.5, 0.0, 0.5], AdvantageConfig(kind="maxrl", eps=0.05))
+    assert got == pytest.approx([1.5625, -0.3125, -0.9375, -0.3125], rel=1e-12)
+    # One right of five: 0.8 / 0.2, and -1 for each wrong one.
+    got = group_advantages([0.0, 1.0, 0.0, 0.0, 0.0], AdvantageConfig(kind="maxrl", eps=0.0))
+    assert got == pytest.approx([-1, 4, -1, -1, -1], rel=1e-12)
+
+
+def test_maxrl_of_a_failed_group_is_zero_even_without_eps():
+    assert group_advantages([0.0] * 3, AdvantageConfig(kind="maxrl", eps=0.0)).tolist() == [0] * 3
+
+
+def test_maxrl_refuses_negative_returns():
+    with pytest.raises(
+        ConfigError, match=r"at least 0 with advantage kind 'maxrl', got -0.5; give"
+    ):
+        group_advantages([1.0, -0.5], AdvantageConfig(kind="maxrl"))
+
+
+@pytest.mark.parametrize(("size", "right"), [(2, 0.3), (4, 0.3), (4, 0.05), (5, 0.9)])
+def test_maxrl_is_the_gradient_of_the_first_terms_of_log_p(size, right):
+    # A policy with one logit: right with probability p; d log pi = 1 - p if right, -p if wrong,
+    # and dp = p (1 - p).
+    config = AdvantageConfig(kind="maxrl", eps=0.0)
+    estimated = 0.0
+    for drawn in itertools.product((1.0, 0.0), repeat=size):
+        chance = math.prod(right if value else 1 - right for value in drawn)
+        scores = [1 - right if value else -right for value in drawn]
+        estimated += chance * float(np.mean(group_advantages(drawn, config) * scores))
+    slope = sum((1 - right) ** (k - 1) for k in range(1, size))
+    assert estimated == pytest.approx(slope * right * (1 - right), rel=1e-12)
+
+
 def pass_at_k(returns, k):
     return group_advantages(returns, AdvantageConfig(kind="pass_at_k", k=k)).tolist()
 

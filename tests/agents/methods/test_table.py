@@ -120,12 +120,21 @@ def test_estimator_and_update_follow_the_config():
         (AdvantageConfig(eps=0.0), "(r - mean) / std"),
         (AdvantageConfig(std="population"), "(r - mean) / (population std + eps)"),
         (AdvantageConfig(kind="mean"), "r - mean"),
+        (AdvantageConfig(kind="maxrl"), "(r - mean) / (mean + eps)"),
+        (AdvantageConfig(kind="maxrl", eps=0.0), "(r - mean) / mean"),
         (AdvantageConfig(kind="pass_at_k", k=3), "gain of the best of 3 by r"),
         (AdvantageConfig(kind="none"), "r"),
     ],
 )
 def test_the_formula_of_an_advantage(advantage, formula):
     assert advantage.formula == formula
+
+
+@pytest.mark.parametrize("name", [name for name in method_names() if name != "exp-dpo"])
+def test_every_method_with_groups_takes_every_estimator(name):
+    config = replace(method_config(name), advantage=AdvantageConfig(kind="maxrl", eps=1e-6))
+    assert columns_of(config).estimator == "(r - mean) / (mean + eps)"
+    assert build_method(config).part.advantage.kind == "maxrl"
 
 
 def test_own_numbers_hold_nested_fields_only_where_a_method_sets_them():

@@ -8,8 +8,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.learning import Learner, LearnerConfig
-from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig
+from reason_env.agents.methods import ComposedConfig, GRPOConfig, LTEConfig
 from reason_env.agents.metrics import metric
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import (
@@ -21,7 +21,7 @@ from reason_env.agents.runs import (
 )
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare, train
 from reason_env.codec import ByteCodec
-from reason_env.env import EnvConfig
+from reason_env.env import EnvConfig, RewardConfig
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, VerifierError
 from reason_env.state import GUIDANCE_TEXTS
 
@@ -503,6 +503,20 @@ def test_greedy_sampling_is_refused_for_training():
 
     with pytest.raises(ConfigError, match="temperature must be above 0 for training"):
         small(sampling=SamplingConfig(temperature=0.0))
+
+
+def test_maxrl_is_refused_with_negative_rewards_before_the_run():
+    maxrl = AdvantageConfig(kind="maxrl")
+    penalty = EnvConfig(reward=RewardConfig(truncated=-0.25, incorrect=0.5))
+    expected = r"at least 0 with advantage kind 'maxrl', got -0.25; it divides by the mean"
+    for method in (
+        GRPOConfig(advantage=maxrl),
+        ComposedConfig(methods=(GRPOConfig(), LTEConfig(advantage=maxrl))),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            small(method=method, env=penalty)
+        assert small(method=method).method == method
+    assert small(env=penalty).env == penalty
 
 
 def test_a_checkpoint_of_a_run_that_lost_its_metrics_is_refused(tmp_path, one_iteration):
