@@ -123,7 +123,7 @@ class PrefixRollin(StartWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset the stack; the schedule counts the episode only if `start` is called."""
+        """Reset the stack; the schedule counts the episode only if `start` made its start."""
         self._was_scheduled = False
         return super().reset(seed=seed, options=options)
 
@@ -158,11 +158,24 @@ class PrefixRollin(StartWrapper):
         if self.source == "trajectory" and is_success:
             self.archive.add(state)
 
+    def start_memory(self) -> dict[str, Any]:
+        """Whether the wrapper moved this episode's start, and whether the schedule chose it."""
+        return super().start_memory() | {"was_scheduled": self._was_scheduled}
+
+    def read_start_memory(self, data: dict[str, Any]) -> Commit:
+        """Check what `start_memory` wrote; return the function that adopts it."""
+        commit_base, was_scheduled = super().read_start_memory(data), bool(data["was_scheduled"])
+
+        def commit() -> None:
+            commit_base()
+            self._was_scheduled = was_scheduled
+
+        return commit
+
     def memory(self) -> dict[str, Any]:
-        """The schedule's memory and the archive."""
+        """The schedule's memory and the archive, besides what is known of the start."""
         return super().memory() | {
             "schedule": self._schedule_memory,
-            "was_scheduled": self._was_scheduled,
             "archive": self.archive.to_json(),
         }
 
@@ -170,12 +183,11 @@ class PrefixRollin(StartWrapper):
         """Check what `memory` wrote; return the function that adopts it."""
         commit_base = super().read_memory(data)
         archive = self.archive.from_json(data["archive"])
-        schedule, was_scheduled = dict(data["schedule"]), bool(data["was_scheduled"])
+        schedule = dict(data["schedule"])
 
         def commit() -> None:
             commit_base()
-            self.archive = archive
-            self._schedule_memory, self._was_scheduled = schedule, was_scheduled
+            self.archive, self._schedule_memory = archive, schedule
 
         return commit
 

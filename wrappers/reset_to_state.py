@@ -15,6 +15,7 @@ from typing import Any, Literal, cast, get_args
 import gymnasium as gym
 import numpy as np
 
+from reason_env.env import layers_of
 from reason_env.errors import ConfigError, StateError, did_you_mean, shown
 from reason_env.snapshot import Commit
 from reason_env.state import (
@@ -27,7 +28,7 @@ from reason_env.state import (
     with_response_of,
 )
 from reason_env.wrappers.archive import Archive, Chain
-from reason_env.wrappers.start import StartWrapper, layers_of
+from reason_env.wrappers.start import StartWrapper
 
 CutName = Literal["uniform", "entropy", "checker"]
 Cut = CutName | int | Callable[[ReasonState, np.random.Generator], int] | None

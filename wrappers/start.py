@@ -6,7 +6,9 @@ initial state. One reset therefore goes through the whole stack, whatever its de
 start changes nothing.
 
 Laws: `options={"state": s}` wins over every start wrapper; `options={"problem": id}` lets them act;
-at probability 0 the stack equals the bare environment bit for bit, because each wrapper draws only
+`options={"state": s, "start_memories": m}` begins another episode at a start that the stack made,
+and counts for each wrapper as one that it had just made (`reason_env.env.start_memories`); at
+probability 0 the stack equals the bare environment bit for bit, because each wrapper draws only
 from its own generator. `reset(seed=...)` seeds it with a child of the seed, one per wrapper, so
 that two wrappers of one class in a stack draw different numbers.
 """
@@ -18,8 +20,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from reason_env.env import STARTS_OPTION, reason_env_of
-from reason_env.errors import ConfigError
+from reason_env.env import START_MEMORIES_OPTION, STARTS_OPTION, layers_of, reason_env_of
+from reason_env.errors import ConfigError, shown
 from reason_env.snapshot import Commit, LazyGenerator, checked_rng, rng_to_json
 from reason_env.state import ReasonState, checked_fraction
 from reason_env.tabular import TabularEnv
@@ -156,6 +158,7 @@ class StartWrapper(DrawingWrapper):
         """
         self.probability = checked_fraction(probability, "probability")
         super().__init__(env, probability=self.probability, **saved)
+        self._num_starts = sum(isinstance(layer, StartWrapper) for layer in layers_of(self))
         self.has_acted = False
 
     def start(self, state: Any, rng: np.random.Generator) -> Any:
@@ -173,9 +176,15 @@ class StartWrapper(DrawingWrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset the stack and move its start, unless the options hold a state."""
+        """Reset the stack and move its start, unless the options hold a state.
+
+        Raises:
+            ConfigError: `start_memories` without a state, or not of this stack.
+        """
         self.has_acted = False
         given = dict(options or {})
+        if START_MEMORIES_OPTION in given:
+            return self._reset_to_own_start(given, seed)
         if "state" in given:
             return super().reset(seed=seed, options=options)
         given[STARTS_OPTION] = (self._moved, *given.get(STARTS_OPTION, ()))
@@ -188,26 +197,51 @@ class StartWrapper(DrawingWrapper):
         self.has_acted = moved is not state
         return moved
 
-    def memory(self) -> dict[str, Any]:
-        """Whether the wrapper moved this episode's start."""
+    def _reset_to_own_start(
+        self, given: dict[str, Any], seed: int | None
+    ) -> tuple[Any, dict[str, Any]]:
+        memories = given.pop(START_MEMORIES_OPTION)
+        try:
+            own, *inner = memories
+            if "state" not in given or len(memories) != self._num_starts:
+                raise ValueError("not of one start of this stack")
+            commit = self.read_start_memory(own)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                "start_memories must come with a state and be those of the stack's "
+                f"{self._num_starts} start wrappers, got {shown(memories)}; take both after the "
+                "reset that made the start"
+            ) from error
+        if inner:
+            given[START_MEMORIES_OPTION] = inner
+        found = super().reset(seed=seed, options=given)
+        commit()
+        return found
+
+    def start_memory(self) -> dict[str, Any]:
+        """What the wrapper remembers of this episode's start, JSON-able: whether it moved it.
+
+        A subclass whose `ended` needs more of it adds that here and in `read_start_memory`. In
+        training several episodes begin at one start, after other starts were made.
+        """
         return {"has_acted": self.has_acted}
+
+    def memory(self) -> dict[str, Any]:
+        """What the wrapper remembers of this episode's start; a subclass adds what else it does."""
+        return self.start_memory()
 
     def read_memory(self, data: dict[str, Any]) -> Commit:
         """Check what `memory` wrote; return the function that adopts it."""
+        return self.read_start_memory(data)
+
+    def read_start_memory(self, data: dict[str, Any]) -> Commit:
+        """Check what `start_memory` wrote; return the function that adopts it."""
         has_acted = bool(data["has_acted"])
 
         def commit() -> None:
             self.has_acted = has_acted
 
         return commit
-
-
-def layers_of(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
-    """The layers of a stack from the outside in, the environment included."""
-    layers: list[gym.Env[Any, Any]] = [env]
-    while isinstance(layers[-1], gym.Wrapper):
-        layers.append(layers[-1].env)
-    return layers
 
 
 def _as_json(value: Any) -> Any:

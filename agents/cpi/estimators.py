@@ -29,7 +29,7 @@ from reason_env.agents.cpi.restarts import Restart
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.metrics import mean
 from reason_env.agents.policy import Policy
-from reason_env.agents.rollout import RolloutBatch, Trajectory, collect
+from reason_env.agents.rollout import DrawnStart, RolloutBatch, Trajectory, collect
 from reason_env.errors import ConfigError
 
 
@@ -79,13 +79,22 @@ class PolicyPair:
     new: ScoringPolicy
     env: gym.Env[Any, Any]
     sampling: SamplingConfig
+    drawn: Sequence[DrawnStart] = ()
+    """The starts from D, by the restarts' `draw`."""
 
     def collect(
         self, restarts: Sequence[Restart], num: int, policy: Policy, seed: int
     ) -> RolloutBatch:
         """Collect `num` episodes of a policy from each restart, one group a restart, in order."""
         starts = [restart.start(num, str(index)) for index, restart in enumerate(restarts)]
-        return collect(starts, env=self.env, policy=policy, sampling=self.sampling, seed=seed)
+        return collect(
+            starts,
+            env=self.env,
+            policy=policy,
+            sampling=self.sampling,
+            seed=seed,
+            drawn=self.drawn,
+        )
 
 
 def response_advantages(

@@ -28,11 +28,12 @@ from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.methods import Method
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import (
+    DrawnStart,
     RolloutBatch,
     Start,
-    chosen_states,
+    chosen_starts,
     collect,
-    initial_states,
+    initial_starts,
 )
 from reason_env.agents.statistics import Interval
 from reason_env.env import chooses_problems, reason_env_of
@@ -129,10 +130,8 @@ class AdvantageEstimator:
             VerifierError: No episode was graded.
         """
         rng = np.random.default_rng(seed)
-        pair = self._pair(old, new)
-        restarts, tokens = self._draw_restarts(
-            pair, self.config.num_restarts, problem_ids, beta, rng
-        )
+        pair = self._pair(old, new, self._draw(self.config.num_restarts, problem_ids, rng))
+        restarts, tokens = self._draw_restarts(pair, beta, rng)
         # All weight on mu: starts from D only serve if no start from mu was found.
         if beta == 0 and not all(one.is_initial for one in restarts):
             restarts = [one for one in restarts if not one.is_initial]
@@ -149,11 +148,9 @@ class AdvantageEstimator:
         """
         config = self.config
         rng = np.random.default_rng(seed)
-        pair = self._pair(old, new)
+        pair = self._pair(old, new, self._draw(config.realised_problems, problem_ids, rng))
         weight = beta if config.realised_restarts else 1.0
-        restarts, tokens = self._draw_restarts(
-            pair, config.realised_problems, problem_ids, weight, rng
-        )
+        restarts, tokens = self._draw_restarts(pair, weight, rng)
         found = response_advantages(
             pair, restarts, samples=config.realised_samples, seed=_draw_seed(rng)
         )
@@ -161,34 +158,41 @@ class AdvantageEstimator:
         from_initial = self._summarize(found, restarts, 1.0, tokens)
         return from_initial, self._summarize(found, restarts, weight, tokens)
 
-    def _pair(self, old: Weights, new: Weights) -> PolicyPair:
+    def _pair(self, old: Weights, new: Weights, drawn: Sequence[DrawnStart]) -> PolicyPair:
         return PolicyPair(
             old=PolicyWithWeights(self.policy, old),
             new=PolicyWithWeights(self.policy, new),
             env=self.env,
             sampling=self.sampling,
+            drawn=drawn,
         )
 
-    def _draw_restarts(
-        self,
-        pair: PolicyPair,
-        num: int,
-        problem_ids: Sequence[str],
-        beta: float,
-        rng: np.random.Generator,
-    ) -> tuple[list[Restart], int]:
-        """Draw `num` problems and find their restarts; count the tokens generated for it."""
+    def _draw(
+        self, num: int, problem_ids: Sequence[str], rng: np.random.Generator
+    ) -> list[DrawnStart]:
+        """Draw `num` starts from D."""
         if chooses_problems(self.env):
-            states = chosen_states(self.env, num, among=problem_ids, seed=_draw_seed(rng))
-        else:
-            drawn = [problem_ids[int(at)] for at in rng.integers(len(problem_ids), size=num)]
-            states = initial_states(self.env, drawn, seed=_draw_seed(rng))
+            return chosen_starts(self.env, num, among=problem_ids, seed=_draw_seed(rng))
+        drawn = [problem_ids[int(at)] for at in rng.integers(len(problem_ids), size=num)]
+        return initial_starts(self.env, drawn, seed=_draw_seed(rng))
+
+    def _draw_restarts(
+        self, pair: PolicyPair, beta: float, rng: np.random.Generator
+    ) -> tuple[list[Restart], int]:
+        """Find the restarts of the drawn starts, and count the tokens generated for it."""
+        states = [start.state for start in pair.drawn]
         if beta == 1:
             return initial_restarts(states), 0
 
         def collect_batch(starts: Sequence[Start]) -> RolloutBatch:
-            seed = _draw_seed(rng)
-            return collect(starts, env=self.env, policy=pair.old, sampling=self.sampling, seed=seed)
+            return collect(
+                starts,
+                env=self.env,
+                policy=pair.old,
+                sampling=self.sampling,
+                seed=_draw_seed(rng),
+                drawn=pair.drawn,
+            )
 
         return draw_restarts(self.method, states, collect_batch, rng)
 

@@ -43,6 +43,7 @@ class Restart:
             learn_from=self.state,
             group=key,
             role="measured",
+            draw=self.draw,
         )
 
 

@@ -1,11 +1,11 @@
 """Collect episodes through the environment: starts, trajectories, training samples, metrics."""
 
-from reason_env.agents.rollout.collect import (
-    RolloutBatch,
-    chosen_states,
-    collect,
+from reason_env.agents.rollout.collect import RolloutBatch, collect, merge_batches
+from reason_env.agents.rollout.drawing import (
+    DrawnStart,
+    chosen_starts,
+    initial_starts,
     initial_states,
-    merge_batches,
 )
 from reason_env.agents.rollout.episodes import discarded_metrics, episode_rows, trained_rows
 from reason_env.agents.rollout.metrics import (
@@ -30,6 +30,7 @@ from reason_env.agents.rollout.trajectory import (
 )
 
 __all__ = [
+    "DrawnStart",
     "Group",
     "RolloutBatch",
     "Scores",
@@ -37,10 +38,11 @@ __all__ = [
     "TrainingSample",
     "Trajectory",
     "advantage_metrics",
-    "chosen_states",
+    "chosen_starts",
     "collect",
     "discarded_metrics",
     "episode_rows",
+    "initial_starts",
     "initial_states",
     "is_trained_as_sampled",
     "merge_batches",

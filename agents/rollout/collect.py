@@ -1,13 +1,14 @@
 """collect(): run the episodes of some starts through the environment.
 
 Each episode is `env.reset(options={"state": start.state})`, sampled tokens, `env.step(tokens)`, so
-the user's wrappers change rewards, enforce budgets and record here as anywhere. All responses of a
+the user's wrappers change rewards, enforce budgets and record here as anywhere. If the stack drew
+the start, the reset also gives its wrappers what they remember of it. All responses of a
 batch are graded in parallel before the environment is stepped; stepping then reads the verdicts
 from the cache.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -17,17 +18,21 @@ import numpy as np
 
 from reason_env.agents.engines import Completion, Context, SamplingConfig
 from reason_env.agents.policy import Policy
+from reason_env.agents.rollout.drawing import DrawnStart
 from reason_env.agents.rollout.ending import EpisodeEnd
 from reason_env.agents.rollout.trajectory import UNDECIDED, Group, Start, Trajectory
 from reason_env.codec import Codec, step_ends
-from reason_env.env import ReasonEnv, commits, reason_env_of
+from reason_env.env import (
+    START_MEMORIES_OPTION,
+    ReasonEnv,
+    StartMemories,
+    commits,
+    reason_env_of,
+)
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, transition
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify import grade_many
-
-MOST_REDRAWS = 1000
-"""Draws of a start, times the share of problems that are allowed, after which to give up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,53 +50,6 @@ class RolloutBatch:
         return tuple(item for group in self.groups for item in group.trajectories)
 
 
-def initial_states(
-    env: gym.Env[Any, Any], problem_ids: Sequence[str], *, seed: int
-) -> list[ReasonState]:
-    """Reset the stack to each problem and give the states; start wrappers act."""
-    inner = reason_env_of(env, format="tokens")
-    states: list[ReasonState] = []
-    for index, problem_id in enumerate(problem_ids):
-        env.reset(seed=seed if index == 0 else None, options={"problem": problem_id})
-        states.append(inner.state)
-    return states
-
-
-def chosen_states(
-    env: gym.Env[Any, Any], num: int, *, among: Collection[str], seed: int
-) -> list[ReasonState]:
-    """Reset the stack `num` times without naming a problem: its wrappers choose.
-
-    Args:
-        env: The stack; see `chooses_problems`.
-        num: Number of starts.
-        among: Ids of the problems that may be drawn. A start of another problem is drawn again.
-        seed: Seeds the first reset.
-
-    Raises:
-        ConfigError: The stack draws none of these problems.
-    """
-    inner = reason_env_of(env, format="tokens")
-    allowed = frozenset(among)
-    most = MOST_REDRAWS * max(1, len(inner.problems) // max(1, len(allowed)))
-    states: list[ReasonState] = []
-    own_seed: int | None = seed
-    for _ in range(num):
-        for _ in range(most):
-            env.reset(seed=own_seed)
-            own_seed = None
-            if inner.state.problem.problem_id in allowed:
-                states.append(inner.state)
-                break
-        else:
-            raise ConfigError(
-                f"the wrappers must choose problems that the method trains on, got none of its "
-                f"{len(allowed)} in {most} draws; give Curriculum a floor above 0, or leave the "
-                "wrapper out"
-            )
-    return states
-
-
 def collect(
     starts: Sequence[Start],
     *,
@@ -99,6 +57,7 @@ def collect(
     policy: Policy,
     sampling: SamplingConfig,
     seed: int,
+    drawn: Sequence[DrawnStart] = (),
 ) -> RolloutBatch:
     """Run the episodes of all starts; groups are in the order in which their keys first occur.
 
@@ -109,6 +68,8 @@ def collect(
         sampling: The distribution to sample from; a start may replace its temperature.
         seed: Determines every sampled token, and names the trajectories: batches that are merged
             need different seeds.
+        drawn: The starts that the stack drew, numbered as `Start.draw`. Episodes that begin at one
+            of them count for its wrappers as those of plain resets do.
     """
     inner = reason_env_of(env, format="tokens")
     _check_codec(policy, inner.codec)
@@ -119,12 +80,14 @@ def collect(
     graded = time.perf_counter()
     by_key: dict[str, list[Trajectory]] = {}
     number = 0
-    for start, of_start in zip(starts, completions, strict=True):
+    memories = _memories(starts, drawn)
+    for start, known, of_start in zip(starts, memories, completions, strict=True):
         for index, completion in enumerate(of_start):
             trajectory = _run_episode(
                 env,
                 start,
                 index,
+                memories=known,
                 trajectory_id=f"{seed}/{number}",
                 completion=completion,
                 policy_version=policy.policy_version,
@@ -228,17 +191,30 @@ def _graded_pairs(
     return pairs
 
 
+def _memories(starts: Sequence[Start], drawn: Sequence[DrawnStart]) -> list[StartMemories]:
+    """Find what the wrappers remember of each start; nothing of one that the stack did not draw.
+
+    Equal states may have been drawn in different ways, so a start's own draw comes first.
+    """
+    equal = {one.state: one.memories for one in drawn}
+    own: dict[tuple[int | None, ReasonState], StartMemories]
+    own = {(draw, one.state): one.memories for draw, one in enumerate(drawn)}
+    return [own.get((start.draw, start.state), equal.get(start.state, ())) for start in starts]
+
+
 def _run_episode(
     env: gym.Env[Any, Any],
     start: Start,
     index: int,
     *,
+    memories: StartMemories,
     trajectory_id: str,
     completion: Completion,
     policy_version: int,
 ) -> Trajectory:
     inner = reason_env_of(env, format="tokens")
-    env.reset(options={"state": start.state})
+    known = {START_MEMORIES_OPTION: memories} if memories else {}
+    env.reset(options={"state": start.state, **known})
     episode_return, terminated, truncated, info = 0.0, False, False, {}
     for turn in _turns(completion.token_ids, start.state, inner):
         _, reward, terminated, truncated, info = env.step(turn)

@@ -16,12 +16,13 @@ import numpy as np
 
 from reason_env.agents.methods import collect_rounds
 from reason_env.agents.rollout import (
+    DrawnStart,
     Group,
     RolloutBatch,
     Start,
-    chosen_states,
+    chosen_starts,
     collect,
-    initial_states,
+    initial_starts,
 )
 from reason_env.agents.train.session import Session
 from reason_env.env import chooses_problems
@@ -36,11 +37,16 @@ _log = logging.getLogger(__name__)
 class DrawnProblems:
     """The problems of an iteration, where the environment starts them."""
 
-    states: tuple[ReasonState, ...]
+    starts: tuple[DrawnStart, ...]
     num_left_out: int
     """Drawn problems that the method leaves out."""
     measured_tokens: int
     """Tokens generated to measure drawn problems."""
+
+    @property
+    def states(self) -> tuple[ReasonState, ...]:
+        """Where the environment starts each problem."""
+        return tuple(start.state for start in self.starts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,7 @@ def collect_iteration(session: Session) -> Collected:
     _, batch = collect_rounds(
         session.method,
         problems.states,
-        lambda starts: collect_starts(session, starts, seeds),
+        lambda starts: collect_starts(session, starts, seeds, problems.starts),
         rng,
     )
     return Collected(problems=problems, batch=batch)
@@ -68,14 +74,15 @@ def draw_problems(session: Session) -> DrawnProblems:
     """Draw the problems of the iteration; advances `num_drawn`."""
     config, method = session.config, session.method
     most = max(config.problems_per_iteration, len(session.problem_ids))
-    kept: list[ReasonState] = []
+    kept: list[DrawnStart] = []
     num_drawn = num_rounds = tokens = 0
     while (missing := min(config.problems_per_iteration - len(kept), most - num_drawn)) > 0:
         seed = config.seed_of("starts", session.iteration) + num_drawn
-        states = _starts(session, missing, seed)
+        starts = _starts(session, missing, seed)
         session.num_drawn += missing
-        measuring = _Measuring(session)
-        kept += method.measure(states, measuring)
+        measuring = _Measuring(session, starts)
+        states = [start.state for start in starts]
+        kept += _starts_of(method.measure(states, measuring), starts)
         num_drawn += missing
         own_tokens = measuring.sampled_tokens + method.measured_tokens
         tokens, num_rounds = tokens + own_tokens, num_rounds + (own_tokens > 0)
@@ -92,23 +99,39 @@ def draw_problems(session: Session) -> DrawnProblems:
             num_drawn,
         )
     return DrawnProblems(
-        states=tuple(kept), num_left_out=num_drawn - len(kept), measured_tokens=tokens
+        starts=tuple(kept), num_left_out=num_drawn - len(kept), measured_tokens=tokens
     )
 
 
-def _starts(session: Session, num: int, seed: int) -> list[ReasonState]:
+def _starts(session: Session, num: int, seed: int) -> list[DrawnStart]:
     """Draw problems and find their starts: those of the epoch, or those that the stack chooses."""
     if chooses_problems(session.env):
-        return chosen_states(session.env, num, among=session.problem_ids, seed=seed)
+        return chosen_starts(session.env, num, among=session.problem_ids, seed=seed)
     ids = session.config.drawn(session.problem_ids, session.num_drawn, num)
-    return initial_states(session.env, ids, seed=seed)
+    return initial_starts(session.env, ids, seed=seed)
+
+
+def _starts_of(states: Sequence[ReasonState], drawn: Sequence[DrawnStart]) -> list[DrawnStart]:
+    """Find the start of each state that a method kept; equal states in the order of their draws."""
+    left, found = list(drawn), list[DrawnStart]()
+    for state in states:
+        start = next((one for one in left if one.state == state), None)
+        if start is None:
+            found.append(DrawnStart(state=state, memories=()))
+        else:
+            found.append(start)
+            left.remove(start)
+    return found
 
 
 def collect_starts(
-    session: Session, starts: Sequence[Start], seeds: np.random.Generator
+    session: Session,
+    starts: Sequence[Start],
+    seeds: np.random.Generator,
+    drawn: Sequence[DrawnStart],
 ) -> RolloutBatch:
     """Collect the episodes of some starts with a seed drawn from `seeds`."""
-    return _collect(session, starts, int(seeds.integers(2**62)))
+    return _collect(session, starts, int(seeds.integers(2**62)), drawn)
 
 
 class _Measuring:
@@ -118,8 +141,8 @@ class _Measuring:
     others as they are.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, drawn: Sequence[DrawnStart]) -> None:
+        self.session, self.drawn = session, drawn
         self.sampled_tokens = 0
 
     def __call__(self, starts: Sequence[Start]) -> Sequence[Group]:
@@ -128,18 +151,21 @@ class _Measuring:
         for start in starts:
             digest.update(f"\0{start.state.state_id} {start.num_samples}".encode())
         seed = int.from_bytes(digest.digest()[:8], "big") >> 2
-        batch = _collect(self.session, starts, seed)
+        batch = _collect(self.session, starts, seed, self.drawn)
         self.sampled_tokens += sum(item.num_sampled_tokens for item in batch.trajectories)
         return batch.groups
 
 
-def _collect(session: Session, starts: Sequence[Start], seed: int) -> RolloutBatch:
+def _collect(
+    session: Session, starts: Sequence[Start], seed: int, drawn: Sequence[DrawnStart]
+) -> RolloutBatch:
     return collect(
         starts,
         env=session.env,
         policy=session.policy,
         sampling=session.config.sampling,
         seed=seed,
+        drawn=drawn,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_states
+from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_starts
 from reason_env.agents.train.collecting import collect_starts
 from reason_env.agents.train.session import Session
 from reason_env.env import ReasonEnv, reason_env_of
@@ -43,16 +43,16 @@ def prepare(
     config = session.config
     if session.iteration == 0:
         check_budget(session)
-    states = initial_states(session.env, session.problem_ids, seed=config.seed_of("preparation", 0))
+    drawn = initial_starts(session.env, session.problem_ids, seed=config.seed_of("preparation", 0))
     seeds = np.random.default_rng(config.seed_of("preparation", 1))
     counted = CountedCollect(
-        lambda starts: collect_starts(session, starts, seeds),
+        lambda starts: collect_starts(session, starts, seeds, drawn),
         max_tokens=config.max_generated_tokens if session.iteration == 0 else None,
         max_minutes=config.max_minutes,
         deadline=deadline,
         on_prepared=on_prepared,
     )
-    chosen = session.method.prepare(states, counted)
+    chosen = session.method.prepare([start.state for start in drawn], counted)
     counted.add(session.method.prepared_tokens)
     session.sampled_tokens_total += counted.sampled_tokens
     session.problem_ids = [state.problem.problem_id for state in chosen]

@@ -33,7 +33,7 @@ from typing import Any
 import gymnasium as gym
 
 import reason_env  # noqa: F401 - registers the ids
-from reason_env.env import ReasonEnv
+from reason_env.env import ReasonEnv, layers_of
 from reason_env.snapshot import restore, snapshot
 from reason_env.wrappers.curriculum import Curriculum
 from reason_env.wrappers.hint import Hint
@@ -41,7 +41,6 @@ from reason_env.wrappers.prefix_rollin import PrefixRollin
 from reason_env.wrappers.record_episodes import RecordEpisodes
 from reason_env.wrappers.reset_to_state import ResetToState
 from reason_env.wrappers.reward_shaping import RewardShaping
-from reason_env.wrappers.start import layers_of
 
 TURNS = 9
 CALLS = {1: 32, 500: 2, 4000: 1}

@@ -8,27 +8,40 @@ from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
 from reason_env.env.spec import WRAPPERS, checked_spec, is_trusted, make_stack, trust_module
-from reason_env.env.start import STARTS_OPTION, ProblemChooser, chooses_problems, draw_problem
+from reason_env.env.start import (
+    START_MEMORIES_OPTION,
+    STARTS_OPTION,
+    ProblemChooser,
+    StartMemories,
+    chooses_problems,
+    draw_problem,
+    layers_of,
+    start_memories,
+)
 
 __all__ = [
     "COMMITMENT_SIGNS",
     "STARTS_OPTION",
+    "START_MEMORIES_OPTION",
     "WRAPPERS",
     "EnvConfig",
     "ProblemChooser",
     "ReasonEnv",
     "RewardConfig",
+    "StartMemories",
     "UnicodeText",
     "checked_spec",
     "chooses_problems",
     "commits",
     "draw_problem",
     "is_trusted",
+    "layers_of",
     "long_prompts",
     "make_stack",
     "may_commit",
     "other_ids",
     "reason_env_of",
+    "start_memories",
     "trust_module",
     "verdict_fields",
 ]

@@ -1,6 +1,6 @@
 """Turn the options of `reset` into the open state where an episode begins."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,9 @@ from reason_env.state import EpisodeRules, ReasonState, is_over
 
 RESET_OPTIONS = ("problem", "state")
 STARTS_OPTION = "starts"
+START_MEMORIES_OPTION = "start_memories"
+StartMemories = Sequence[Mapping[str, Any]]
+"""What the start wrappers of a stack remember of one start, JSON-able; the outermost first."""
 
 
 def draw_problem(problems: ProblemSet, rng: np.random.Generator) -> Problem:
@@ -38,12 +41,35 @@ def chooses_problems(env: gym.Env[Any, Any]) -> bool:
     Training then leaves the choice to the stack. Otherwise each problem comes once an epoch, which
     has the same distribution as the environment's uniform draw, and less variance.
     """
-    layer = env
-    while isinstance(layer, gym.Wrapper):
-        if isinstance(layer, ProblemChooser) and layer.chooses_problems:
-            return True
-        layer = layer.env
-    return False
+    return any(
+        isinstance(layer, ProblemChooser) and layer.chooses_problems for layer in layers_of(env)
+    )
+
+
+@runtime_checkable
+class StartMaker(Protocol):
+    """A wrapper that moves the start, and remembers how until the episode ends."""
+
+    def start_memory(self) -> dict[str, Any]:
+        """What it remembers of this episode's start, JSON-able."""
+        ...
+
+
+def start_memories(env: gym.Env[Any, Any]) -> StartMemories:
+    """What the start wrappers of a stack remember of how they made this episode's start.
+
+    With it, further episodes can begin at that start and count for the wrappers as its own:
+    `reset(options={"state": s, "start_memories": memories})`.
+    """
+    return tuple(layer.start_memory() for layer in layers_of(env) if isinstance(layer, StartMaker))
+
+
+def layers_of(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+    """The layers of a stack from the outside in, the environment included."""
+    yield env
+    while isinstance(env, gym.Wrapper):
+        env = env.env
+        yield env
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

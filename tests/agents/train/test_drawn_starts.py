@@ -9,7 +9,7 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.report.data import report_data
-from reason_env.agents.rollout import chosen_states, initial_states
+from reason_env.agents.rollout import chosen_starts, initial_states
 from reason_env.agents.runs import RunDir
 from reason_env.agents.train import TrainConfig, build_session, iterate, train
 from reason_env.agents.train.collecting import draw_problems
@@ -155,12 +155,12 @@ def test_runs_whose_wrappers_choose_nothing_have_no_numbers_of_it():
 def test_only_problems_that_the_method_trains_on_are_drawn():
     env = Curriculum(bare(format="tokens", granularity="response"), by="level", floor=0.01)
     wanted = env.unwrapped.problems[2].problem_id
-    states = chosen_states(env, 5, among=[wanted], seed=3)
-    assert {state.problem.problem_id for state in states} == {wanted}
+    starts = chosen_starts(env, 5, among=[wanted], seed=3)
+    assert {start.state.problem.problem_id for start in starts} == {wanted}
     rates = {"3": 1.0, "4": 1.0, "5": 0.0}
     env = Curriculum(
         bare(format="tokens", granularity="response"), by="level", measured=rates, floor=0.0
     )
     easy = [item.problem_id for item in env.unwrapped.problems if item.level == 3]
     with pytest.raises(ConfigError, match=r"none of its 1 in 4000 draws; give Curriculum a floor"):
-        chosen_states(env, 1, among=easy, seed=0)
+        chosen_starts(env, 1, among=easy, seed=0)
