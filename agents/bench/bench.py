@@ -6,8 +6,10 @@ that of one turn. The session's own objects do the work, on its own problems; we
 method are put back after each turn.
 
 Sampling takes an iteration's prompts at the full length of a response (no end token stops it), so
-its speed does not depend on what the model says. Learning takes one optimizer step on all of these
-tokens, as if every group had signal; its tokens are distinct ones: a shared prefix counts once.
+its speed does not depend on what the model says. The iteration is a whole one, except that every
+response has an advantage, whatever its reward: what is learned does not depend on what the model
+can do. Learning is that iteration's optimizer step; its tokens are distinct ones: a shared prefix
+counts once.
 """
 
 import os
@@ -17,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from reason_env.agents.bench.limit import (
@@ -97,7 +98,8 @@ def bench(
         session: Before its first iteration; its config says how many problems an iteration has, how
             many responses each, how long they may be, and the precision.
         seconds: No turn begins later, except that there are at least `LEAST_TURNS`.
-        on_turn: Called before each turn with its number, 0 for the one that only warms up.
+        on_turn: Called before each turn with its number, and with 0 before an iteration of one
+            problem that only warms up.
 
     Raises:
         ConfigError: The time is not positive.
@@ -111,9 +113,12 @@ def bench(
     contexts = _contexts(session)
     num_rows = sum(context.num_samples for context in contexts)
     began = time.perf_counter()
+    on_turn(0)
+    with restored(session):
+        _iteration(replace(session, config=replace(config, problems_per_iteration=1)))
     turns: list[dict[str, float]] = []
-    while len(turns) <= LEAST_TURNS or time.perf_counter() - began < seconds:
-        on_turn(len(turns))
+    while len(turns) < LEAST_TURNS or time.perf_counter() - began < seconds:
+        on_turn(len(turns) + 1)
         found = {
             "limit/sampling": product_rate(shapes, num_rows, dtype=dtype, device=device),
             "limit/learning": product_rate(
@@ -126,7 +131,6 @@ def bench(
         }
         with restored(session):
             turns.append(found | _turn(session, contexts, found))
-    measured = turns[1:]
     return BenchReport(
         model=config.model,
         problems=config.env.source,
@@ -137,10 +141,10 @@ def bench(
         num_rows=num_rows,
         prompt_tokens=round(statistics.mean(len(context.token_ids) for context in contexts)),
         max_tokens=contexts[0].max_new_tokens,
-        num_turns=len(measured),
+        num_turns=len(turns),
         seconds=time.perf_counter() - began,
-        speeds=_speeds(measured),
-        advice=tuple(_advice(session, num_rows, measured)),
+        speeds=_speeds(turns),
+        advice=tuple(_advice(session, num_rows, turns)),
     )
 
 
@@ -208,33 +212,13 @@ def _turn(session: Session, contexts: list[Context], limits: dict[str, float]) -
         "sampling": num_sampled / sampling_s,
         "sampling/share": num_sampled * sampling_flop / sampling_s / limits["limit/sampling"],
     }
-    samples = [
-        TrainingSample(
-            context_ids=context.token_ids,
-            token_ids=one.token_ids,
-            action_mask=(True,) * len(one.token_ids),
-            behavior_log_probs=one.log_probs,
-            advantage=1.0 - 2.0 * (number % 2),
-            role="base",
-            group=str(at),
-        )
-        for at, (context, group) in enumerate(zip(contexts, completions, strict=True))
-        for number, one in enumerate(group)
-    ]
-    reports: list[Any] = []
-    with restored(session):
-        learning_s = seconds_of(
-            lambda: reports.append(session.learner.update(samples, np.random.default_rng(0))),
-            policy.device,
-        )
-    num_distinct = reports[0].metrics["update/distinct_tokens"]
+    metrics = _iteration(session)
+    num_distinct = _number(metrics, "update/distinct_tokens")
+    learning_s = _number(metrics, "time/learning_s")
     found |= {
         "learning": num_distinct / learning_s,
         "learning/share": num_distinct * learning_flop / learning_s / limits["limit/learning"],
     }
-    own = replace(session, problem_ids=list(session.problem_ids))
-    own.is_prepared = True
-    metrics = iterate(own).metrics
     tokens, total = _number(metrics, "rollout/sampled_tokens"), _number(metrics, "time/iteration_s")
     grade_s = _number(metrics, "time/grade_s")
     if grade_s > 0:
@@ -245,6 +229,19 @@ def _turn(session: Session, contexts: list[Context], limits: dict[str, float]) -
         "iteration/seconds": total,
         "iteration/rest": 1 - busy / total,
     }
+
+
+def _iteration(session: Session) -> dict[str, Any]:
+    """Run one iteration in which every response has an advantage; return its metrics."""
+    own = replace(session, problem_ids=list(session.problem_ids))
+    own.is_prepared = True
+    return iterate(own, adjust=_with_signal).metrics
+
+
+def _with_signal(samples: list[TrainingSample]) -> list[TrainingSample]:
+    return [
+        replace(sample, advantage=1.0 - 2.0 * (number % 2)) for number, sample in enumerate(samples)
+    ]
 
 
 def _number(metrics: dict[str, Any], name: str) -> float:

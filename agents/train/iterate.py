@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ NOTHING_SAMPLED: Mapping[str, Number] = {
 }
 """Rollout metrics of an iteration that trains on earlier samples only."""
 
+Adjust = Callable[[list[TrainingSample]], list[TrainingSample]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iteration:
@@ -46,8 +48,12 @@ class Iteration:
     """The first episodes as rows of `episodes/`, at most `episodes_per_iteration`."""
 
 
-def iterate(session: Session) -> Iteration:
+def iterate(session: Session, *, adjust: Adjust = list) -> Iteration:
     """Collect episodes and train on them; advances the session by one iteration.
+
+    Args:
+        session: Prepared.
+        adjust: Changes the training samples before the update; for measurements.
 
     Raises:
         VerifierError: The verifier failed on more than `max_ungraded_fraction` of the episodes.
@@ -67,6 +73,7 @@ def iterate(session: Session) -> Iteration:
     samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
         samples = [replace(sample, advantage=0.0) for sample in samples]
+    samples = adjust(samples)
     rows = trained_rows(trajectories, samples)
     run_share = (done_before, session.run_share)
     learned = _learned_episodes(session, trajectories, samples, rows)

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +7,7 @@ from torch import nn
 from reason_env.agents.bench import bench
 from reason_env.agents.bench.limit import linear_shapes, product_rate, token_flop
 from reason_env.agents.methods import GRPOConfig
-from reason_env.agents.train import TrainConfig, build_session
+from reason_env.agents.train import TrainConfig, build_session, iterate
 from reason_env.env import EnvConfig
 
 
@@ -47,6 +49,37 @@ def test_figures_are_consistent(session):
     assert 0 < sampling.share < 1
     assert 0 < report.speed("learning").share < 1
     assert 0 < report.speed("iteration/rest").median < 100
+
+
+def test_every_response_of_the_measured_iteration_is_learned_from(session, monkeypatch):
+    seen = []
+
+    def listening(own, *, adjust):
+        found = iterate(own, adjust=adjust)
+        seen.append(found.metrics)
+        return found
+
+    monkeypatch.setattr(sys.modules[bench.__module__], "iterate", listening)
+    bench(session, seconds=0.01)
+    # The first one only warms up, with one problem.
+    assert [row["rollout/num_trajectories"] for row in seen] == [3, 6, 6, 6]
+    assert {row["update/active_rows_fraction"] for row in seen} == {1.0}
+
+
+def test_a_long_product_is_timed_once_and_a_short_one_three_times(monkeypatch):
+    shapes = linear_shapes(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5)))
+    calls = []
+    seconds = iter((0.6, 0.2, 0.1, 0.3))
+
+    def timed(run, device):
+        calls.append(run)
+        return next(seconds)
+
+    monkeypatch.setattr("reason_env.agents.bench.limit.seconds_of", timed)
+    rate = product_rate(shapes, 7, dtype=torch.float32, device=torch.device("cpu"))
+    # 12 weights took 0.6 s, 15 at best 0.1 s.
+    assert rate == pytest.approx(7 * 2 * (12 + 15) / 0.7)
+    assert len(calls) == 4
 
 
 def test_the_products_of_training_are_three_times_those_of_sampling(monkeypatch):
