@@ -24,13 +24,15 @@ from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError, did_you_mean
 from reason_env.problem import Problem, StepChecker
 from reason_env.problems import reference_response
-from reason_env.state import Guidance, ReasonState
+from reason_env.state import Guidance, PromptTemplate, ReasonState
 from reason_env.verify import GradeOptions
 
 Fits = Callable[[ReasonState], bool]
 """Whether the environment and the model can begin an episode at a state."""
 ReferenceIds = Callable[[ReasonState], tuple[int, ...]]
 """Encodes the reference solution of a state's problem as a whole response, end token included."""
+PromptIds = Callable[[ReasonState], tuple[int, ...]]
+"""The prompt of a state, as the environment's template writes it."""
 Fingerprint = Callable[[], str]
 """Hash of everything except the states that a measurement of the policy depends on."""
 Collect = Callable[[Sequence[Start]], Sequence[Group]]
@@ -158,6 +160,18 @@ def plain_reference_ids(state: ReasonState) -> tuple[int, ...]:
     return (*state.codec.encode(text), state.codec.eos_id)
 
 
+def plain_prompt_ids(state: ReasonState) -> tuple[int, ...]:
+    r"""Encode the prompt of a state by the built-in template.
+
+    >>> from reason_env import ByteCodec
+    >>> problem = Problem(problem_id="toy/train/0", question="1+1=?", answer="2")
+    >>> state = ReasonState(problem=problem, codec=ByteCodec())
+    >>> state.codec.decode(plain_prompt_ids(state))
+    '1+1=?\n>'
+    """
+    return PromptTemplate().token_ids(state)
+
+
 class MethodBase:
     """A method that trains every group as it is; a subclass adds `plan` and whatever differs."""
 
@@ -174,6 +188,8 @@ class MethodBase:
     guidance that may be too long for the prompt or the model."""
     reference_ids: ReferenceIds = staticmethod(plain_reference_ids)
     """A problem's reference solution as a response, end token included; set by `build_method`."""
+    prompt_ids: PromptIds = staticmethod(plain_prompt_ids)
+    """A state's prompt; set by `build_method`. For samples that no episode gives."""
     grade_options: GradeOptions = GradeOptions()
     """Where a response states its answer; set by `build_method`."""
     max_response_tokens: int | None = None

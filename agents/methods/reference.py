@@ -112,18 +112,32 @@ def with_reference(
 def reference_sample(
     trajectory: Trajectory, role: str, reference_ids: ReferenceIds
 ) -> TrainingSample:
-    """Make a sample of the reference solution of an episode's problem.
+    """Make a sample of the reference solution of an episode's problem."""
+    start = trajectory.start
+    return imitation(
+        start.learn_from, trajectory.learn_prompt_ids, start.group, role, reference_ids
+    )
+
+
+def imitation(
+    state: ReasonState,
+    context_ids: tuple[int, ...],
+    group: str,
+    role: str,
+    reference_ids: ReferenceIds,
+) -> TrainingSample:
+    """Make a sample of the reference solution of a state's problem.
 
     No policy sampled it: its behavior log-probabilities are 0, and the loss does not read them.
     """
-    token_ids = reference_ids(trajectory.start.learn_from)
+    token_ids = reference_ids(state)
     return TrainingSample(
-        context_ids=trajectory.learn_prompt_ids,
+        context_ids=context_ids,
         token_ids=token_ids,
         action_mask=(True,) * len(token_ids),
         behavior_log_probs=(0.0,) * len(token_ids),
         advantage=1.0,
         role=role,
-        group=f"{trajectory.start.group}/{role}",
+        group=f"{group}/{role}",
         source="reference",
     )

@@ -32,6 +32,7 @@ from reason_env.agents.methods.protocol import (
     Method,
     MethodBase,
     MethodConfig,
+    PromptIds,
     ReferenceIds,
 )
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
@@ -204,6 +205,7 @@ def build_method(
     max_response_tokens: int | None = None,
     *,
     reference_ids: ReferenceIds | None = None,
+    prompt_ids: PromptIds | None = None,
     grade_options: GradeOptions | None = None,
 ) -> Method:
     """Build the method that a config describes.
@@ -217,6 +219,8 @@ def build_method(
         max_response_tokens: The environment's response budget; None if it is unknown.
         reference_ids: Encodes a problem's reference solution as the environment's template asks
             for it; None for the answer line of version 0.1.
+        prompt_ids: Gives a state's prompt as the environment's template writes it; None for the
+            built-in template.
         grade_options: Where a response states its answer; None for a box or an answer line.
 
     Raises:
@@ -231,6 +235,8 @@ def build_method(
         method.max_response_tokens = max_response_tokens
         if reference_ids is not None:
             method.reference_ids = reference_ids
+        if prompt_ids is not None:
+            method.prompt_ids = prompt_ids
         if grade_options is not None:
             method.grade_options = grade_options
     return Composed(built) if len(built) > 1 else next(iter(built.values()))

@@ -129,6 +129,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         lambda: preparation_fingerprint(config, policy),
         inner.rules.max_tokens,
         reference_ids=lambda state: inner.reference_ids(state.problem),
+        prompt_ids=inner.prompt.token_ids,
         grade_options=inner.grade_options,
     )
     learner = _build_learner(config, policy, method, max_response_tokens=inner.rules.max_tokens)

@@ -108,3 +108,31 @@ def test_a_method_of_another_package_is_listed(monkeypatch, command):
     _, printed, _ = command("methods", "quiet")
     assert "reason-env train quiet --problems chain --model base" in printed
     assert "group_size" in printed
+
+
+SMALL = (
+    "--size 6 --levels 3 4 --max-tokens 48 --problems-per-iteration 3 --eval.num-problems 2 "
+    "--eval.samples 1 --eval.k 1 --eval.greedy False --iterations 2"
+).split()
+
+
+def test_the_page_s_commands_imitate_first_and_then_reinforce(command, monkeypatch, tmp_path):
+    section = PAGE.read_text(encoding="utf-8").partition("## SFT, then RL")[2].partition("\n## ")[0]
+    lines = section.partition("```\n")[2].partition("```")[0].splitlines()
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        program, *words = line.split()
+        assert program == "reason-env"
+        status, _, error = command(*words, *SMALL)
+        assert status == 0, error
+
+    def rows(name):
+        text = (tmp_path / "runs" / name / "metrics.jsonl").read_text("utf-8")
+        return [json.loads(row) for row in text.splitlines()]
+
+    assert rows("sft")[-1]["rollout/sampled_tokens_total"] == 0
+    assert rows("sft-then-grpo")[-1]["rollout/sampled_tokens_total"] > 0
+    after, before = rows("sft")[-1], rows("sft-then-grpo")[0]
+    assert before["eval/pass_at_1"] == after["eval/pass_at_1"]
+    config = json.loads((tmp_path / "runs" / "sft-then-grpo" / "config.json").read_text("utf-8"))
+    assert "runs/sft/" in config["model"]

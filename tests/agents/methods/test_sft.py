@@ -8,12 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig
-from reason_env.agents.methods import build_method
+from reason_env.agents.methods import ComposedConfig, LTEConfig, build_method
 from reason_env.agents.methods.expo import ExPOConfig
 from reason_env.agents.methods.sft import SFTConfig
 from reason_env.agents.metrics import metric
 from reason_env.agents.rollout import source_metrics
+from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.agents.train import TrainConfig, build_session, prepare
 from reason_env.codec import ByteCodec
@@ -176,3 +178,38 @@ def test_problems_without_a_reference_solution_are_left_out_by_name(caplog):
 def test_numbers_out_of_range_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         SFTConfig(**changes)
+
+
+def test_imitation_alone_samples_nothing_and_trains_each_drawn_solution():
+    method, found = dry_run_of(replace(CONFIG, group_size=0), ["toy/train/0", "toy/train/0"])
+    assert found.batches == ()
+    assert found.num_sampled_tokens == 0
+    _, alone = dry_run_of(CONFIG)
+    (_, _, sample) = alone.samples
+    assert list(found.samples) == [sample, replace(sample, group="1:toy/train/0/reference")]
+    assert method.planned_responses == 0
+
+
+def test_imitation_alone_has_nothing_to_share():
+    with pytest.raises(ConfigError, match="use a group_size of 2 or more"):
+        ComposedConfig(methods=(SFTConfig(group_size=0), LTEConfig()))
+    with pytest.raises(ConfigError, match="group_size must be at least 2, got -1"):
+        SFTConfig(group_size=-1)
+
+
+def test_imitation_alone_resumes_and_raises_the_likelihood(cut_and_resumed):
+    config = TrainConfig(
+        method=SFTConfig(group_size=0),
+        env=EnvConfig(levels=(3, 4), size=6),
+        eval=EvalConfig(num_problems=2, samples=1, k=1, greedy=False),
+        learner=LearnerConfig(learning_rate=1e-3),
+        checkpoint=CheckpointConfig(every=1),
+        iterations=4,
+        problems_per_iteration=6,
+    )
+    _, _, rows = cut_and_resumed(config)
+    losses = [row["loss/total"] for row in rows if row["iteration"] > 0]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.8 * losses[0]
+    assert rows[-1]["rollout/sampled_tokens_total"] == 0
+    assert rows[-1]["update/tokens"] > 0
