@@ -17,7 +17,6 @@ import mmap
 import os
 import shutil
 import struct
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 
 from reason_env.agents.engines import quiet_transformers
+from reason_env.cache import cache_directory
 from reason_env.errors import ModelError, shown
 
 SMOLLM2 = "smollm2"
@@ -65,16 +65,6 @@ def smollm2_file() -> Path:
             f"{shown(str(path.parent))}; {INSTALL_SMOLLM2}"
         )
     return path
-
-
-def cache_directory() -> Path:
-    """Return the user's cache of converted models: XDG_CACHE_HOME's, or the platform's."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    if home and Path(home).is_absolute():
-        base = Path(home)
-    else:
-        base = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
-    return base / "reason-env" / "models"
 
 
 def converted_gguf(path: Path) -> Path:

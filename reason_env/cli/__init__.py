@@ -1,11 +1,12 @@
 """The command line: one file a command. No other part of the project prints.
 
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
-        | grade | check | tabular | probe | bench | methods [METHOD]
+        | grade | check | tabular | probe | bench | methods [METHOD] | doctor
 
 Flags come from the config dataclasses. A mistake of the caller, or a file that cannot be read or
 written, prints one line on standard error and exits with status 2. What the encoding of the output
-cannot write is shown escaped.
+cannot write is shown escaped. What `doctor` looks for is imported after it, so that it runs where
+a package is missing.
 """
 
 import errno
@@ -13,20 +14,16 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from rich.console import Console
-from rich.text import Text
-
-from reason_env.cli.flags import Arguments, out
-from reason_env.cli.mistakes import in_flags
+from reason_env.doctor import PURPOSE, module_of
 from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
-    "tabular", "probe", "bench", "methods",
+    "tabular", "probe", "bench", "methods", "doctor",
 )  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
@@ -45,6 +42,7 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
   reason-env grade FILE.jsonl [--against math_verify]    grade responses, compare two graders
   reason-env check ENV_ID                                run the quality suite on an environment
   reason-env tabular [SETTING ...]                       exact ablations of the theory, with figures
+  reason-env doctor                                      what this machine has and lacks
 
 Every command has --help."""
 
@@ -53,27 +51,29 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk or quota; the error names no file."""
 
 
-class _InFlags(logging.Formatter):
-    """Format warnings with their advice in the syntax of the command line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return in_flags(super().format(record))
-
-
-def main(arguments: Arguments | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit status 2 after a mistake of the caller, 130 after an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         # A table's rule in ASCII, or half of a surrogate pair in a question, must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if words[:1] == ["doctor"]:
+        import_module("reason_env.cli.doctor").run(words[1:])
+        return
+    try:
+        from reason_env.cli.mistakes import in_flags
+    except ModuleNotFoundError as error:
+        _refuse(_about_module(error))
     handler = logging.StreamHandler()
-    handler.setFormatter(_InFlags("reason-env: %(levelname)s: %(message)s"))
+    handler.setFormatter(_Formatter("reason-env: %(levelname)s: %(message)s", in_flags))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # It prints its warnings itself.
     logging.getLogger("huggingface_hub").propagate = False
     try:
         _command(words)
+    except ModuleNotFoundError as error:
+        _refuse(_about_module(error))
     except ReasonEnvError as error:
         _refuse(in_flags(str(error)))
     except OSError as error:
@@ -81,14 +81,35 @@ def main(arguments: Arguments | None = None) -> None:
             raise
         _refuse(_about_file(error))
     except KeyboardInterrupt as error:
-        line = Text(f"reason-env: {str(error) or 'interrupted'}")
-        Console(stderr=True, soft_wrap=True).print(line)
+        print(f"reason-env: {str(error) or 'interrupted'}", file=sys.stderr)
         sys.exit(130)
 
 
+class _Formatter(logging.Formatter):
+    """Format warnings with their advice in the syntax of the command line."""
+
+    def __init__(self, form: str, advice: Callable[[str], str]) -> None:
+        super().__init__(form)
+        self._advice = advice
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._advice(super().format(record))
+
+
 def _refuse(message: str) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(Text(f"reason-env: error: {message}"))
+    print(f"reason-env: error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _about_module(error: ModuleNotFoundError) -> str:
+    """Say which package is not installed; the absence of any other module is a mistake of ours."""
+    name = (error.name or "").partition(".")[0]
+    if name not in map(module_of, PURPOSE):
+        raise error
+    return (
+        f"the package {name!r} must be installed for this command, got none; see what is missing: "
+        "reason-env doctor"
+    )
 
 
 def _about_file(error: OSError) -> str:
@@ -104,7 +125,7 @@ def _about_file(error: OSError) -> str:
 
 def _command(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
-        out.print(Text(HELP))
+        print(HELP)
         return
     name, rest = words[0], words[1:]
     if name not in COMMANDS:

@@ -10,7 +10,9 @@ COMMANDS = [
     *(("train", name) for name in "grpo rrpo srpo pope lte expo exp-dpo sft cpi srpo+lte".split()),
     *(
         (name,)
-        for name in "compare eval probe play check grade report tabular pretrain methods".split()
+        for name in (
+            "compare eval probe play check grade report tabular pretrain methods doctor"
+        ).split()
     ),
     ("problems", "show", "chain"),
     ("problems", "check", "chain"),
