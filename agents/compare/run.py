@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from reason_env.agents.runs import config_json, read_lines, write_text
 from reason_env.agents.train import TrainConfig
+from reason_env.env import trusted_modules
 
 Status = Literal["waiting", "running", "finished", "failed"]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -149,6 +150,8 @@ class RunProcess:
                 if can_resume
                 else ["--from-config", str(run.config_file), "--out", str(run.path)]
             )
+            if trusted := trusted_modules():
+                arguments += ["--trust", ",".join(trusted)]
             with run.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", self.program, "train", self.config.name, *arguments],

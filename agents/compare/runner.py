@@ -12,7 +12,8 @@ while its process lives: if only the parent was killed, the next comparison wait
 instead of starting a second writer.
 
 A failed run is recorded with its exit status and does not stop the others; running the comparison
-again tries it again. Not covered: systems other than POSIX; several machines.
+again tries it again. The processes trust the modules that this one trusts. Not covered: systems
+other than POSIX; several machines.
 """
 
 import json

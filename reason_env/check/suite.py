@@ -29,7 +29,7 @@ from reason_env.check.tasks import (
     general_checks,
     instance_checks,
 )
-from reason_env.env import ReasonEnv, is_trusted
+from reason_env.env import ReasonEnv, trusted_modules
 from reason_env.errors import ConfigError
 from reason_env.snapshot import restore, snapshot
 
@@ -109,7 +109,7 @@ def check_env_id(env_id: str, *, num_problems: int = 20, **arguments: Any) -> Ch
             not trusted.
     """
     module, colon, _ = env_id.partition(":")
-    if colon and not is_trusted(module):
+    if colon and module not in trusted_modules():
         raise ConfigError(
             f"env id must not name a module that is not trusted, got {env_id!r}, which imports "
             f"{module!r}; if it is your own: --trust {module}, or "

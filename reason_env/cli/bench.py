@@ -13,7 +13,7 @@ from rich.text import Text
 from reason_env.agents.bench import BenchReport, Speed, bench
 from reason_env.agents.runs import FLAT, write_text
 from reason_env.agents.train import build_session
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import given_flags, out, parsed, trust
 from reason_env.cli.measured import Measured
 from reason_env.cli.tables import counted
 from reason_env.env import EnvConfig
@@ -37,7 +37,10 @@ def run(words: list[str]) -> None:
         json: Path | None = None
         """File that the figures are written to as JSON."""
 
-    given = parsed(Bench, words, prog="bench")
+    trust(words)
+    # A spec allows no other setting of the environment, the default's included.
+    default = Bench(env=EnvConfig()) if given_flags(words, {"stack"}) else Bench()
+    given = parsed(Bench, words, prog="bench", default=default)
     if given.threads is not None:
         if given.threads < 1:
             raise ConfigError(f"threads must be at least 1, got {given.threads}; give 1")

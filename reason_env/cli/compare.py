@@ -36,7 +36,16 @@ from reason_env.agents.report import write_report
 from reason_env.agents.runs import FLAT, model_directory, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.cli.board import Board
-from reason_env.cli.flags import check_only, check_spec_alone, leading, out, parsed, text_of
+from reason_env.cli.flags import (
+    check_only,
+    check_spec_alone,
+    leading,
+    out,
+    parsed,
+    text_of,
+    trust,
+    trust_flag,
+)
 from reason_env.cli.tables import arm_table
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -53,7 +62,7 @@ For example: reason-env compare grpo rrpo lte:gamma=0.2 --problems chain,inverse
 Words before the first flag are arms: METHOD, or METHOD:KEY=VALUE,... The first is the baseline. \
 Methods: {methods}; srpo+lte joins two.
 
-The first nine flags describe the comparison; all others are those of `reason-env train` and apply \
+The first ten flags describe the comparison; all others are those of `reason-env train` and apply \
 to every arm. The command prints a table and one sentence per arm, and writes report.html. Run the \
 same command again to continue an interrupted comparison."""
 
@@ -81,13 +90,17 @@ def run(words: list[str]) -> None:
         env_spec: Annotated[Path | None, tyro.conf.arg(name="env")] = None
         """File with a wrapped environment as env.spec.to_json() writes it. Replaces the flags of
         the environment."""
+        trust: str | None = None
+        """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
         arms: Path | None = None
         """JSON file with more arms: label -> settings that differ."""
         out: Path | None = None
         """Directory; None: named by the settings, under runs/."""
         resume: Path | None = None
-        """Resume the comparison in this directory. Allows no other flag but --workers."""
+        """Resume the comparison in this directory. Allows, of all flags, only --workers
+        and --trust."""
 
+    trust(words)
     names = leading(words)
     given = parsed(
         Compare,
@@ -98,7 +111,7 @@ def run(words: list[str]) -> None:
     )
     if given.resume is not None:
         advice = "a comparison keeps its settings: start another one"
-        check_only("--resume", words, advice=advice, also=("--workers",))
+        check_only("--resume", words, advice=advice, also=("--workers", "--trust"))
         comparison = Comparison.open(given.resume)
     else:
         if given.env_spec is not None:
@@ -109,7 +122,7 @@ def run(words: list[str]) -> None:
     workers = num_cores() if given.workers is None else given.workers
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers!r}")
-    _show(comparison, workers)
+    _show(comparison, workers, trust_flag(words))
 
 
 def _config(given: Any, names: list[str]) -> CompareConfig:
@@ -209,7 +222,7 @@ def _ended_by_sigterm() -> Generator[None, None, None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _show(comparison: Comparison, workers: int) -> None:
+def _show(comparison: Comparison, workers: int, trusted: str) -> None:
     config = comparison.config
     began = time.monotonic()
     board = Board(comparison.runs, config.budget)
@@ -236,7 +249,7 @@ def _show(comparison: Comparison, workers: int) -> None:
         out.print(
             Text(
                 "interrupted; go on with: reason-env compare --resume "
-                f"{shlex.quote(str(comparison.path))}"
+                f"{shlex.quote(str(comparison.path))}{trusted}"
             ),
         )
         sys.exit(130)

@@ -36,6 +36,8 @@ class Measured:
     """Problems of an iteration."""
     seed: int = 0
     """Chooses the problems, and seeds the samples."""
+    trust: str | None = None
+    """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
 
     def config(self) -> TrainConfig:
         """Build the config of the run."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from reason_env.agents.probe import Judgement, ProbeConfig, ProbeReport, Section, page, probe
 from reason_env.agents.runs import FLAT, write_text
 from reason_env.agents.train import TrainConfig, build_session
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import out, parsed, trust
 from reason_env.cli.measured import Measured
 
 
@@ -29,6 +29,7 @@ def run(words: list[str]) -> None:
         """Directory of probe.html and probe.json; None: named by model and problems, under runs/.
         An earlier probe there is replaced."""
 
+    trust(words)
     given = parsed(Probe, words, prog="probe")
     config = given.config()
     with out.status("loading ...") as status:

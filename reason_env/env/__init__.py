@@ -7,7 +7,7 @@ from reason_env.env.prompt_lengths import long_prompts, other_ids
 from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
-from reason_env.env.spec import WRAPPERS, checked_spec, is_trusted, make_stack, trust_module
+from reason_env.env.spec import WRAPPERS, checked_spec, make_stack, trust_module, trusted_modules
 from reason_env.env.start import (
     START_MEMORIES_OPTION,
     STARTS_OPTION,
@@ -34,7 +34,6 @@ __all__ = [
     "chooses_problems",
     "commits",
     "draw_problem",
-    "is_trusted",
     "layers_of",
     "long_prompts",
     "make_stack",
@@ -43,5 +42,6 @@ __all__ = [
     "reason_env_of",
     "start_memories",
     "trust_module",
+    "trusted_modules",
     "verdict_fields",
 ]

@@ -63,9 +63,9 @@ def trust_module(name: str) -> None:
     _trusted.add(name)
 
 
-def is_trusted(name: str) -> bool:
-    """Whether `trust_module` was called with this name."""
-    return name in _trusted
+def trusted_modules() -> tuple[str, ...]:
+    """The modules that `trust_module` was called with, by name."""
+    return tuple(sorted(_trusted))
 
 
 def checked_spec(text: str) -> EnvSpec:
@@ -113,8 +113,8 @@ def checked_spec(text: str) -> EnvSpec:
 
 def _check_wrapper(name: object, entry_point: object) -> None:
     if isinstance(name, str) and isinstance(entry_point, str):
-        module, colon, attribute = entry_point.partition(":")
-        is_own = colon and is_trusted(module) and attribute.isidentifier()
+        module, _, attribute = entry_point.partition(":")
+        is_own = module in _trusted and attribute.isidentifier()
         if WRAPPERS.get(name) == entry_point or entry_point in STOCK or is_own:
             return
         if name in WRAPPERS:

@@ -166,17 +166,24 @@ class EveryOther(StartWrapper):
 '''
 
 
+def write_own(folder, module, monkeypatch):
+    """Write a module with a wrapper of one's own, and stack.json, a spec that names it."""
+    (folder / f"{module}.py").write_text(OWN)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.setattr("reason_env.env.spec._trusted", set())
+    bare = gym.make("MathReason-v0", problems="chain", size=3, levels=(3, 3), max_tokens=24)
+    spec = json.loads(bare.spec.to_json())
+    own = {"name": "EveryOther", "entry_point": f"{module}:EveryOther", "kwargs": {}}
+    text = json.dumps(spec | {"additional_wrappers": [own]})
+    (folder / "stack.json").write_text(text)
+    return text
+
+
 def test_a_wrapper_of_ones_own_is_trained_resumed_measured_and_played_if_trusted(
     command, refused, tmp_path, monkeypatch
 ):
-    (tmp_path / "own_starts.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-    bare = gym.make("MathReason-v0", problems="chain", size=3, levels=(3, 3), max_tokens=24)
-    spec = json.loads(bare.spec.to_json())
-    own = {"name": "EveryOther", "entry_point": "own_starts:EveryOther", "kwargs": {}}
-    text = json.dumps(spec | {"additional_wrappers": [own]})
-    (tmp_path / "stack.json").write_text(text)
+    text = write_own(tmp_path, "own_starts", monkeypatch)
     words = [*TINY[2:6], *TINY[8:], "--env", "stack.json", "--checkpoint.every", "1"]
     assert refused("train", "grpo", *words).endswith("trust_module('own_starts')")
     trusted = ("--trust", "own_starts")
@@ -199,3 +206,41 @@ def test_a_wrapper_of_ones_own_is_trained_resumed_measured_and_played_if_trusted
     status, shown, _ = command("play", "--stack", text, *trusted)
     assert status == 0
     assert "1  " in shown
+
+
+def test_a_wrapper_of_ones_own_is_compared_if_trusted(command, refused, tmp_path, monkeypatch):
+    write_own(tmp_path, "own_compared", monkeypatch)
+    words = (
+        "compare", "grpo", "--env", "stack.json", "--budget", "200", "--seeds", "1", "--workers",
+        "1", "--out", "compared", "--group-size", "2", "--problems-per-iteration", "2",
+        "--eval.num-problems", "1", "--eval.samples", "1", "--eval.k", "1", "--eval.greedy",
+        "False",
+    )  # fmt: skip
+    assert refused(*words).endswith("trust_module('own_compared')")
+    assert not (tmp_path / "compared").exists()
+    status, shown, error = command(*words, "--trust", "own_compared")
+    assert (status, error) == (0, ""), shown
+    rows = (tmp_path / "compared/runs/chain/grpo/seed_0/metrics.jsonl").read_text().splitlines()
+    # The wrapper begins every other episode with a step of the reference.
+    assert json.loads(rows[-1])["rollout/sampled_tokens_total"] >= 200
+    status, _, error = command("compare", "--resume", "compared", "--trust", "own_compared")
+    assert (status, error) == (0, "")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reason_env.agents.compare.Comparison.run", interrupted)
+    status, shown, _ = command("compare", "--resume", "compared", "--trust=own_compared")
+    assert status == 130
+    assert "compare --resume compared --trust own_compared" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("name", ["bench", "probe"])
+def test_a_wrapper_of_ones_own_is_refused_by_measurements_unless_trusted(
+    refused, tmp_path, monkeypatch, name
+):
+    text = write_own(tmp_path, f"own_of_{name}", monkeypatch)
+    assert refused(name, "--stack", text).endswith(f"trust_module('own_of_{name}')")
+    # The spec is accepted; the flag after it is not.
+    line = refused(name, "--stack", text, "--trust", f"own_of_{name}", "--max-batch-size", "0")
+    assert "max_batch_size must be at least 1" in line

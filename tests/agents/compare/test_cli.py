@@ -49,7 +49,7 @@ ARMS = {"grpo": (0.02, ("base",)), "lte": (0.05, ("base", "hinted"))}
         (["grpo", "--max-generated-tokens", "9"], "use --budget alone"),
         (
             ["grpo", "--resume", "runs/x"],
-            "--resume must be the only flag except --workers, got grpo too",
+            "--resume must be the only flag except --workers, --trust, got grpo too",
         ),
     ],
 )
@@ -139,7 +139,9 @@ def test_the_help_names_every_method(capsys):
 def configured(monkeypatch, *words):
     """Parse a command line into the config of a comparison, without running it."""
     made = []
-    monkeypatch.setattr(command, "_show", lambda comparison, workers: made.append(comparison))
+    monkeypatch.setattr(
+        command, "_show", lambda comparison, workers, trusted: made.append(comparison)
+    )
     main(["compare", *words])
     return made[0].config
 
