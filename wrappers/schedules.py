@@ -8,8 +8,11 @@ Not covered: schedules over wall-clock time or tokens; they would not replay.
 """
 
 import math
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from reason_env.errors import ConfigError, did_you_mean, shown
 from reason_env.state import checked_fraction
@@ -134,13 +137,13 @@ class Reverse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinarySearch:
-    """Searches, for each problem, the share at which it is solved at the wanted rate.
+    """Searches, for each problem, the share at which it is solved at the wanted rate, by halves.
 
     After `samples` episodes at the middle of [low, high], a pass rate of at least `pass_rate`
     selects the lower half, any other the upper half. Once the interval is narrower than
     `tolerance`, `low` returns to 0, because the policy improves.
 
-    Source: AdaBack, arXiv 2506.18110.
+    Source: AdaBack, arXiv 2506.18110, without its random draws (`StochasticSearch`).
     """
 
     kind: Literal["binary_search"] = "binary_search"
@@ -170,6 +173,58 @@ class BinarySearch:
             if high - low < self.tolerance:
                 low = 0.0
         return memory | {problem_id: [low, high, seen]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StochasticSearch:
+    """Searches, for each problem, the least share that suffices, by uniform draws.
+
+    share ~ uniform(low, high), at first (0, 1). After `samples` episodes at this share, a pass rate
+    of at least `pass_rate` sets (low, high) to (0, share), any other to (share, 1). A draw depends
+    on the seed, the problem and the number of its draws alone, so that a snapshot continues it.
+
+    Source: AdaBack, arXiv 2506.18110: a stochastic binary search by the mean return. Which end of
+    the interval opens again was not in the text that could be read: both do here, because what a
+    policy can do changes.
+
+    >>> schedule = StochasticSearch(samples=2)
+    >>> memory = {}
+    >>> for is_success in (True, False, False, False):
+    ...     memory = schedule.updated(memory, "a", is_success=is_success)
+    ...     print([round(number, 3) for number in memory["a"][:3]])
+    [0.0, 1.0, 0]
+    [0.0, 0.519, 1]
+    [0.0, 0.519, 1]
+    [0.415, 1.0, 2]
+    """
+
+    kind: Literal["stochastic_search"] = "stochastic_search"
+    samples: int = 4
+    pass_rate: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_count("samples", self.samples)
+        checked_fraction(self.pass_rate, "pass_rate")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, got {self.seed!r}")
+
+    def share(self, memory: Memory, problem_id: str) -> float:
+        """The draw from the problem's interval, the same until `samples` episodes have ended."""
+        low, high, number, _ = memory.get(problem_id, (0.0, 1.0, 0, []))
+        entropy = (self.seed, zlib.crc32(problem_id.encode()), number)
+        return low + (high - low) * float(np.random.default_rng(entropy).random())
+
+    def updated(self, memory: Memory, problem_id: str, *, is_success: bool) -> Memory:
+        """The memory with the episode, and another interval after enough of them."""
+        low, high, number, seen = memory.get(problem_id, (0.0, 1.0, 0, []))
+        seen = [*seen, is_success]
+        if len(seen) >= self.samples:
+            share = self.share(memory, problem_id)
+            solved = sum(seen) >= self.pass_rate * len(seen)
+            low, high = (0.0, share) if solved else (share, 1.0)
+            number, seen = number + 1, []
+        return memory | {problem_id: [low, high, number, seen]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +261,14 @@ class ShortestHelpful:
         return memory | {problem_id: [point + 1, 0]}
 
 
-Schedule = Constant | Linear | Cosine | Reverse | BinarySearch | ShortestHelpful
+Schedule = Constant | Linear | Cosine | Reverse | BinarySearch | StochasticSearch | ShortestHelpful
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
     "linear": Linear,
     "cosine": Cosine,
     "reverse": Reverse,
     "binary_search": BinarySearch,
+    "stochastic_search": StochasticSearch,
     "shortest_helpful": ShortestHelpful,
 }
 

@@ -1,5 +1,6 @@
 """The methods, one file each, and the registry that finds them by name."""
 
+from reason_env.agents.methods.adaback import AdaBack, AdaBackConfig
 from reason_env.agents.methods.compose import Composed
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.explanation import ExplanationRule
@@ -60,6 +61,8 @@ __all__ = [
     "SFT",
     "SRPO",
     "UNSAID",
+    "AdaBack",
+    "AdaBackConfig",
     "AnyMethodConfig",
     "CollectBatch",
     "Columns",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from gymnasium.envs.registration import WrapperSpec
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig, PairLossConfig
 from reason_env.agents.methods.pipeline import Part, training_samples
@@ -47,6 +48,15 @@ class MethodConfig:
     """
 
     kind: str
+
+    @property
+    def wrappers(self) -> tuple[WrapperSpec, ...]:
+        """Wrappers of the environment that the method trains in, the innermost first.
+
+        They are put around the run's own stack; evaluation is without them. A method that is a
+        wrapper with a name needs nothing else.
+        """
+        return ()
 
     def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
         """The longest guidance that the method may show with a problem; empty if it shows none.

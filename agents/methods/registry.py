@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from reason_env.agents.learning import SurrogateFunction, register_surrogate
+from reason_env.agents.methods.adaback import AdaBack, AdaBackConfig
 from reason_env.agents.methods.compose import Composed, check_composition
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
@@ -294,5 +295,6 @@ for _entry in (
     MethodEntry(config=ExPOConfig, build=ExPO),
     MethodEntry(config=ExPDPOConfig, build=ExPDPO),
     MethodEntry(config=SFTConfig, build=SFT),
+    MethodEntry(config=AdaBackConfig, build=AdaBack),
 ):
     register_method(_entry)

@@ -152,6 +152,7 @@ def builtin_preconditions(config: ProbeConfig) -> dict[str, tuple[Gate, ...]]:
         "expo": (EXPLAINS, LIKELIER, LEADS_ON, ROOM),
         "exp-dpo": (PAIRS, LIKELIER, LEADS_ON, ROOM),
         "sft": (SOLUTIONS, ROOM),
+        "adaback": (SOLUTIONS, ROOM),
         "cpi": (SIGNAL, RESOLUTION, ROOM),
     }
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 import tyro
+from gymnasium.envs.registration import WrapperSpec
 
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.engines import EngineConfig, SamplingConfig, check_precision
@@ -124,6 +125,16 @@ class TrainConfig:
                 f"rewards must be at least 0 with advantage kind 'maxrl', got "
                 f"{self.env.reward.least!r}; it divides by the mean return of a group"
             )
+
+    @property
+    def wrappers(self) -> tuple[WrapperSpec, ...]:
+        """The wrappers that the methods put around the environment."""
+        return tuple(item for part in parts_of(self.method) for item in part.wrappers)
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether the environment may remember something between episodes."""
+        return self.env.stack is not None or bool(self.wrappers)
 
     @property
     def name(self) -> str:

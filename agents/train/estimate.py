@@ -175,7 +175,7 @@ def restored(session: Session) -> Generator[None]:
     weights = [value.detach().clone() for value in learner.parameters]
     states = copy.deepcopy((learner.state_dict(), session.method.state_dict()))
     version = policy.policy_version
-    stack = None if session.config.env.stack is None else snapshot(session.env)
+    stack = snapshot(session.env) if session.config.is_wrapped else None
     try:
         yield
     finally:

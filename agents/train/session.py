@@ -73,7 +73,7 @@ class Session:
     def progress(self) -> dict[str, Any]:
         """The content of a checkpoint besides weights and optimizer."""
         # Without wrappers nothing of the environment outlives an iteration.
-        stack = {} if self.config.env.stack is None else {"stack": snapshot(self.env)}
+        stack = {"stack": snapshot(self.env)} if self.config.is_wrapped else {}
         return stack | {
             "num_drawn": self.num_drawn,
             "sampled_tokens_total": self.sampled_tokens_total,
@@ -113,8 +113,8 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
             "training runs a shared prefix once for each sample, because %s",
             policy.prefix_sharing_refusal,
         )
-    env = config.env.make(policy.codec)
-    if config.env.stack is not None:
+    env = config.env.make(policy.codec, config.wrappers)
+    if config.is_wrapped:
         snapshot(env)
     eval_env = config.make_eval_env(policy.codec)
     inner = reason_env_of(env)
@@ -164,7 +164,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         policy.mark_updated(loaded.progress["policy_version"])
         method.load_state_dict(loaded.progress["method"])
         session.stack_snapshot = loaded.progress.get("stack")
-        if config.env.stack is not None and session.stack_snapshot is None:
+        if config.is_wrapped and session.stack_snapshot is None:
             _log.warning(
                 "the checkpoint after iteration %d holds no memory of the wrappers, because an "
                 "earlier version wrote it; archives, schedules and pass rates begin empty",

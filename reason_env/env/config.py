@@ -1,12 +1,12 @@
 """EnvConfig: the environment that a policy trains in, by its arguments or as one spec string."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, Literal
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from reason_env.codec import Codec, delimiter_of
 from reason_env.env.arguments import load_template, with_examples
@@ -166,14 +166,18 @@ class EnvConfig:
         }
         return f"template: {name} ({reason[name]}; --template names another)"
 
-    def make(self, codec: Codec, **changes: Any) -> gym.Env[Any, Any]:
+    def make(
+        self, codec: Codec, wrappers: Sequence[WrapperSpec] = (), **changes: Any
+    ) -> gym.Env[Any, Any]:
         """Make the stack with format "tokens" and whole responses as actions.
 
         Args:
             codec: The policy's.
+            wrappers: Further wrappers around the stack, the innermost first.
             changes: Arguments of the environment that differ.
         """
         spec = self._spec(codec)
+        spec.additional_wrappers = (*spec.additional_wrappers, *wrappers)
         spec.kwargs |= {"granularity": "response", "format": "tokens", "codec": codec} | changes
         return make_stack(spec)
 

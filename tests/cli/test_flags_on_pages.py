@@ -7,7 +7,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9.-]*[a-z0-9])")
 COMMANDS = [
-    *(("train", name) for name in "grpo rrpo srpo pope lte expo exp-dpo sft cpi srpo+lte".split()),
+    *(
+        ("train", name)
+        for name in "grpo rrpo srpo pope lte expo exp-dpo sft adaback cpi srpo+lte".split()
+    ),
     *(
         (name,)
         for name in (

@@ -1,5 +1,7 @@
 import json
+import zlib
 
+import numpy as np
 import pytest
 
 from reason_env.errors import ConfigError
@@ -11,6 +13,7 @@ from reason_env.wrappers.schedules import (
     Linear,
     Reverse,
     ShortestHelpful,
+    StochasticSearch,
     schedule_of,
 )
 
@@ -131,6 +134,9 @@ def test_a_schedule_is_named_by_its_kind_and_its_share_stays_within_0_and_1(kind
         ({"kind": "binary_search", "samples": 0}, "samples must be at least 1, got 0"),
         ({"kind": "binary_search", "pass_rate": 3}, r"pass_rate must lie in 0\.\.1, got 3"),
         ({"kind": "binary_search", "tolerance": 0}, "tolerance must lie between 0 and 1, got 0"),
+        ({"kind": "stochastic_search", "samples": 0}, "samples must be at least 1, got 0"),
+        ({"kind": "stochastic_search", "pass_rate": -1}, r"pass_rate must lie in 0\.\.1, got -1"),
+        ({"kind": "stochastic_search", "seed": -1}, "seed must be at least 0, got -1"),
         ({"kind": "shortest_helpful", "size": 0}, "size must be at least 1, got 0"),
         ({"kind": "shortest_helpful", "longest": 2}, r"longest must lie in 0\.\.1, got 2"),
         ({"kind": "shortest_helpful", "samples": 0}, "samples must be at least 1, got 0"),
@@ -139,3 +145,40 @@ def test_a_schedule_is_named_by_its_kind_and_its_share_stays_within_0_and_1(kind
 def test_a_wrong_schedule_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
         schedule_of(given)
+
+
+def drawn(seed, problem, number):
+    entropy = (seed, zlib.crc32(problem.encode()), number)
+    return float(np.random.default_rng(entropy).random())
+
+
+def test_a_stochastic_search_draws_below_a_solved_share_and_above_an_unsolved_one():
+    schedule = StochasticSearch(samples=3, pass_rate=0.6, seed=7)
+    first, second, third, fourth = (drawn(7, "p", number) for number in range(4))
+    assert after(schedule, "") == after(schedule, "+-") == first
+    below = first * second
+    assert after(schedule, "+-+") == pytest.approx(below, rel=1e-12)  # 2 of 3 is at least 0.6
+    above = below + (1 - below) * third
+    assert after(schedule, "+-+" + "+--") == pytest.approx(above, rel=1e-12)  # 1 of 3
+    # The lower end opens again.
+    assert after(schedule, "+-+" + "+--" + "+++") == pytest.approx(above * fourth, rel=1e-12)
+
+
+def test_a_stochastic_search_is_of_each_problem_and_seed():
+    schedule = StochasticSearch(samples=1)
+    memory = schedule.updated({}, "a", is_success=True)
+    assert schedule.share(memory, "b") == drawn(0, "b", 0)
+    assert schedule.share(memory, "a") == drawn(0, "a", 0) * drawn(0, "a", 1)
+    assert StochasticSearch(seed=1).share({}, "a") == drawn(1, "a", 0)
+
+
+def test_a_stochastic_search_reaches_the_whole_interval():
+    schedule = StochasticSearch()
+    shares = [schedule.share({}, str(number)) for number in range(400)]
+    counts = np.histogram(shares, bins=4, range=(0, 1))[0]
+    assert counts.min() > 70
+
+
+def test_a_solved_stochastic_search_goes_to_zero():
+    assert after(StochasticSearch(samples=2), "++" * 30) < 1e-6
+    assert after(StochasticSearch(samples=2), "--" * 30) > 1 - 1e-6

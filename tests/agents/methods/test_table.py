@@ -5,6 +5,7 @@ from typing import Literal
 
 import gymnasium as gym
 import pytest
+from gymnasium.envs.registration import load_env_creator
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods import (
@@ -32,7 +33,10 @@ from reason_env.problem import Problem, ProblemSet
 
 CODEC = ByteCodec()
 PROBLEM = Problem(
-    problem_id="toy/train/0", question="2*3*4=?", answer="24", solution=("2*3=6", "6*4=24")
+    problem_id="toy/train/0",
+    question="2*3*4=?",
+    answer="24",
+    solution=("2*3=6", "6*4=24", *"abcdef"),
 )
 WRONG = "2*3=5\nStep 3\n#### 20$"  # as a localiser's reply, it names step 3
 
@@ -59,6 +63,8 @@ def starts_of(name):
         granularity="response",
         max_tokens=60,
     )
+    for spec in method_config(name).wrappers:
+        env = load_env_creator(spec.entry_point)(env, **spec.kwargs)
     method = build_method(method_config(name), checker=lambda problem, steps: 2)
     found = dry_run(method, ["toy/train/0"], env=env, policy=AlwaysWrong())
     return [start for batch in found.batches for start in batch if not start.is_auxiliary]
