@@ -9,18 +9,22 @@ listed here: those without memory, and those whose memory is a few plain attribu
 wrapper is refused, because a fork that forgets something would be worse than none.
 
 Not covered: settings (both stacks must have equal ones; those of the environment are compared, of
-a wrapper only the class), random generators of spaces, and files that a recorder has written.
+a wrapper only the class), random generators of spaces, files that a recorder has written, and the
+seconds that RecordEpisodeStatistics measures: its clock begins at `restore`.
 """
 
 import ast
 import hashlib
 import json
 import re
+import time
+from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, cast
 
 import gymnasium as gym
+import numpy as np
 
 from reason_env.errors import StateError, shown
 
@@ -34,6 +38,7 @@ _NUM_DIGEST = 16
 _BODY_AT = len(_HEAD) + _NUM_DIGEST
 _OTHER_FORMAT = re.compile(r'\{"format":(\d{1,9}),')
 _PLAIN = {bool, int, type(None)}
+_NUMBERS = {float, int}
 _Memory = tuple[str, ...] | None
 """Attribute names of a Gymnasium wrapper; None for a layer with `to_snapshot`."""
 
@@ -57,9 +62,16 @@ REMEMBERED: dict[str, tuple[str, ...]] = {
     "Autoreset": ("autoreset",),
     "OrderEnforcing": ("_has_reset",),
     "PassiveEnvChecker": ("checked_reset",),
+    "RecordEpisodeStatistics": (
+        "episode_count",
+        "episode_lengths",
+        "episode_returns",
+        "length_queue",
+        "return_queue",
+    ),
     "TimeLimit": ("_elapsed_steps",),
 }
-"""Gymnasium's wrappers whose memory is these attributes: whole numbers, booleans or None."""
+"""Gymnasium's wrappers whose memory is these attributes: numbers, queues of numbers, booleans."""
 
 
 def snapshot(env: gym.Env[Any, Any]) -> str:
@@ -175,19 +187,25 @@ def _layer_kind(kind: type) -> tuple[str, _Memory]:
 def _written(layer: Any, memory: _Memory) -> dict[str, Any]:
     if memory is None:
         return layer.to_snapshot()
-    return {name: getattr(layer, name) for name in memory}
+    return {name: _as_json(getattr(layer, name)) for name in memory}
+
+
+def _as_json(value: object) -> Any:
+    if isinstance(value, deque):
+        return [_as_json(item) for item in cast("deque[object]", value)]
+    return cast("np.generic[Any]", value).item() if isinstance(value, np.generic) else value
 
 
 def _read(name: str, layer: Any, memory: _Memory, data: dict[str, Any]) -> Commit:
     try:
         if memory is None:
             return layer.read_snapshot(data)
-        values = {key: data[key] for key in memory}
-        if not _PLAIN.issuperset(map(type, values.values())):
-            raise TypeError("a memory of whole numbers, booleans and None")
+        values = {key: _from_json(getattr(layer, key), data[key]) for key in memory}
         if values.get("checked_reset"):
             # Its first-step checks compare with a reset of this object, which did not happen here.
             values |= {"checked_step": True, "checked_data_reuse": True}
+        if name == "RecordEpisodeStatistics":
+            values["episode_start_time"] = time.perf_counter()
     except StateError:
         raise
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -196,6 +214,17 @@ def _read(name: str, layer: Any, memory: _Memory, data: dict[str, Any]) -> Commi
             f"{shown(data)}; {type(error).__name__}: {error}"
         ) from error
     return partial(cast("dict[str, Any]", vars(layer)).update, values)
+
+
+def _from_json(own: Any, given: Any) -> Any:
+    """Read the value of an attribute, of the same kind as the present value."""
+    if isinstance(own, deque):
+        items = cast("list[float]", given)
+        if type(items) is list and _NUMBERS.issuperset(map(type, items)):
+            return deque(items, cast("deque[float]", own).maxlen)
+    elif type(given) in (_NUMBERS if isinstance(own, (float, np.floating)) else _PLAIN):
+        return given
+    raise TypeError("numbers, queues of numbers, booleans and None")
 
 
 def _body(snap: object) -> tuple[list[Any], list[Any]]:

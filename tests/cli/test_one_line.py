@@ -42,7 +42,7 @@ def test_a_run_directory_below_a_file_or_without_permission_is_refused_at_once(
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that nobody can write")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc, which Linux has")
 def test_a_working_directory_that_cannot_be_written_is_refused(refused, monkeypatch):
     monkeypatch.chdir("/proc")
     line = refused(*TINY)

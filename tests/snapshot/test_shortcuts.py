@@ -308,6 +308,24 @@ def test_a_memory_of_another_type_is_refused(bad):
     refuses(env, saved, "snapshot of TimeLimit must be as to_snapshot")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"length_queue":[1]', '"length_queue":3'),
+        ('"length_queue":[1]', '"length_queue":["1"]'),
+        ('"episode_count":1', '"episode_count":1.5'),
+        ('"episode_returns":', '"episode_returns":null,"x":'),
+    ],
+)
+def test_malformed_statistics_are_refused(old, new):
+    env = gym.wrappers.RecordEpisodeStatistics(toy())
+    env.reset(seed=0)
+    env.step("#### 3\n")
+    env.reset()
+    saved = forged(snapshot(env), old, new)
+    refuses(env, saved, "snapshot of RecordEpisodeStatistics must be as to_snapshot")
+
+
 def test_a_snapshot_of_another_format_is_refused():
     env = toy()
     env.reset(seed=0)

@@ -433,6 +433,40 @@ def test_a_snapshot_with_a_right_digest_and_wrong_contents_is_refused(env):
         )
 
 
+def test_statistics_of_episodes_go_on_and_their_clock_begins_again():
+    def made():
+        return gym.wrappers.RecordEpisodeStatistics(
+            gym.wrappers.TransformReward(
+                stack(("shaping",)), lambda reward: np.float32(reward) + np.float32(0.5)
+            ),
+            buffer_length=2,
+        )
+
+    def statistics(env):
+        return (
+            env.episode_count, list(env.return_queue), list(env.length_queue),
+            env.episode_returns, env.episode_lengths,
+        )  # fmt: skip
+
+    env, fork = made(), made()
+    for answers in (["#### 7\n"], ["a\n", "#### 8\n"], ["a\n", "b\n", "#### 3\n"]):
+        env.reset(options={"problem": "toy/train/0"})
+        for action in answers:
+            env.step(action)
+    env.reset(options={"problem": "toy/train/0"})
+    env.step("a\n")
+    assert [len(item) for item in statistics(env)[1:3]] == [2, 2]
+    assert statistics(env)[0] == 3
+    for one in (env, fork):
+        restore(one, snapshot(env))
+    assert statistics(fork) == statistics(env)
+    assert fork.return_queue.maxlen == 2
+    ends = [one.step("#### 7\n")[4]["episode"] for one in (env, fork)]
+    assert [(end["r"], end["l"]) for end in ends] == [(ends[0]["r"], 2)] * 2
+    assert 0 <= ends[1]["t"] < 60
+    assert statistics(fork) == statistics(env)
+
+
 def test_a_wrapper_whose_memory_is_unknown_is_refused():
     env = gym.wrappers.FrameStackObservation(stack((), "token", "tokens"), 2)
     for use in (snapshot, lambda env: restore(env, snapshot(stack(())))):
