@@ -9,7 +9,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
 WITH_EXAMPLES = {
     "compare.md", "cpi.md", "data.md", "environment.md", "families.md", "index.md", "losses.md",
-    "methods.md", "models.md", "probe.md", "results.md", "speed.md", "templates.md", "verifier.md",
+    "methods.md", "models.md", "probe.md", "results.md", "sb3.md", "speed.md", "templates.md",
+    "verifier.md",
 }  # fmt: skip
 
 

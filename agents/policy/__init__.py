@@ -1,5 +1,6 @@
 """The language-model policy: sampling, scoring and differentiable log-probabilities."""
 
+from reason_env.agents.policy.last_hidden import last_hidden_states
 from reason_env.agents.policy.load import load_model
 from reason_env.agents.policy.lora import LoraConfig, lora_line
 from reason_env.agents.policy.policy import LanguageModelPolicy, Policy
@@ -11,6 +12,7 @@ __all__ = [
     "LanguageModelPolicy",
     "LoraConfig",
     "Policy",
+    "last_hidden_states",
     "load_model",
     "lora_line",
     "num_distinct",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-ROOMS = re.split(r"^### `([a-z_/]+)/`$", PAGE, flags=re.MULTILINE)
+ROOMS = re.split(r"^### `([a-z0-9_/]+)/`$", PAGE, flags=re.MULTILINE)
 LINKS = {"agents", "wrappers"}
 
 
