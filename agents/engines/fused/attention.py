@@ -1,10 +1,8 @@
 """Keys and values of many sequences that share contexts, and attention to them.
 
-All samples of a context attend to one copy of its keys, in one matrix product, and all contexts to
-one copy of the trunk, a prefix that they have in common. Attention to trunk, context and a
-sequence's own columns is merged by log-sum-exp, which is exact:
-
-    softmax([a, b]) [U; V] = w softmax(a) U + (1 - w) softmax(b) V,  w = sigmoid(lse(a) - lse(b))
+All samples of a context read one copy of its keys, in one matrix product, and all contexts one copy
+of the trunk, a prefix that they have in common. The scores of trunk, context and a sequence's own
+columns stand side by side in one buffer, so that one softmax is over all of them.
 
 Scores are float32 products: batches of small bfloat16 products would round them to 8 bits. Softmax
 and its sums have the type `sums` (see `decoder_layer.py`).
@@ -303,72 +301,98 @@ class DecodeAttention:
         self._columns.reserve(self._num_rows, self._width)
         self._places = self._columns.places(torch.arange(len(places), device=places.device), places)
         self.counts_S = places + 1
-        self._own_bias = _bias(self.counts_S, self._width)
+        self._bias_S = self._bias()
         return self._pool.num_trunk + self._pool.lengths_P[self.rows_S] + places
+
+    def _bias(self) -> Tensor | None:
+        """Return what masks columns that a sequence lacks, [S, 1, 1, columns], or None."""
+        pool, own = self._pool, _bias(self.counts_S, self._width)
+        if own is None and pool.bias_PL is None:
+            return None
+        size_S = len(self.rows_S)
+        begin, end = pool.num_trunk, pool.num_trunk + pool.width
+        bias = torch.zeros(
+            (size_S, 1, 1, end + self._width), dtype=self._columns.sums, device=self.rows_S.device
+        )
+        if pool.bias_PL is not None:
+            bias[:, 0, 0, begin:end] = pool.bias_PL[self.rows_S]
+        if own is not None:
+            bias[:, 0, 0, end:] = own
+        return bias
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write the new column, and attend to everything before and including it."""
         self._columns.write(layer, self._places, key, value)
         query = query.float().unflatten(1, (self._num_heads, -1))
         size_S, size_H, size_R, size_D = query.shape
-        dtype = self._columns.sums
+        pool, sums = self._pool, self._columns.sums
+        begin, end = pool.num_trunk, pool.num_trunk + pool.width
+        scores = query.new_empty((size_S, size_H, size_R, end + self._width), dtype=sums)
         own_keys, own_values = self._columns.read(layer, size_S, self._width)
-        found, sums = _attend(
-            query.reshape(-1, size_R, size_D), own_keys, own_values, self._own_bias, dtype
-        )
-        merged = found.view_as(query), sums.view(size_S, size_H, size_R, 1)
-        if (trunk := self._pool.trunk) is not None:
-            found, sums = _attend(
-                query.transpose(0, 1).reshape(size_H, size_S * size_R, size_D),
-                trunk.keys[layer],
-                trunk.values[layer],
-                None,
-                dtype,
+        keys, values = pool.columns.read(layer, pool.size, pool.width)
+        flat = query.reshape(-1, size_R, size_D)
+        own = torch.bmm(flat, own_keys.transpose(1, 2))
+        scores[..., end:] = own.view(size_S, size_H, size_R, -1)
+        shared = torch.bmm(self._by_context(query), keys.transpose(1, 2))
+        self._put(scores[..., begin:end], shared, is_added=False)
+        if pool.trunk is not None:
+            found = torch.bmm(
+                query.transpose(0, 1).reshape(size_H, -1, size_D),
+                pool.trunk.keys[layer].transpose(1, 2),
             )
-            found = found.view(size_H, size_S, size_R, size_D).transpose(0, 1)
-            sums = sums.view(size_H, size_S, size_R, 1).transpose(0, 1)
-            merged = _merged(merged, (found, sums))
-        size_P, size_G = self._pool.size, self._group_size
-        spread = query.flatten(1)
-        if not self._is_in_order:
-            spread = query.new_zeros((size_P * size_G, size_H * size_R * size_D)).index_copy_(
-                0, self._slots, spread
+            scores[..., :begin] = found.view(size_H, size_S, size_R, -1).transpose(0, 1)
+        if self._bias_S is not None:
+            scores += self._bias_S
+        weights = scores.softmax(-1)
+        mixed = torch.bmm(weights[..., end:].flatten(0, 1), own_values.to(sums)).view_as(query)
+        shared = torch.bmm(self._by_context(weights[..., begin:end]), values.to(sums))
+        self._put(mixed, shared, is_added=True)
+        if pool.trunk is not None:
+            found = torch.bmm(
+                weights[..., :begin].transpose(0, 1).reshape(size_H, -1, begin),
+                pool.trunk.values[layer].to(sums),
             )
-        keys, values = self._pool.columns.read(layer, size_P, self._pool.width)
-        found, sums = _attend(
-            spread.view(size_P, size_G, size_H, size_R, size_D)
-            .transpose(1, 2)
-            .reshape(size_P * size_H, size_G * size_R, size_D),
-            keys,
-            values,
-            self._pool.bias_PL,
-            dtype,
-        )
-        found = _merged(merged, (self._gathered(found), self._gathered(sums)))[0]
-        return found.flatten(1, 2).float()
+            mixed += found.view(size_H, size_S, size_R, -1).transpose(0, 1)
+        return mixed.flatten(1, 2).float()
 
-    def _gathered(self, states: Tensor) -> Tensor:
-        """Return what belongs to each sequence, from [P * H, G * R, D] to [S, H, R, D]."""
-        size_P, size_H, size_D = self._pool.size, self._num_heads, states.shape[-1]
-        spread = states.view(size_P, size_H, self._group_size, -1, size_D).transpose(1, 2)
-        flat = spread.reshape(size_P * self._group_size, size_H, -1, size_D)
-        return flat if self._is_in_order else flat[self._slots]
+    def _by_context(self, states: Tensor) -> Tensor:
+        """Return [P * H, G * R, X] from what belongs to each sequence, [S, H, R, X]."""
+        shape = (self._pool.size, self._group_size, *states.shape[1:])
+        if self._is_in_order:
+            spread = states.unflatten(0, shape[:2])
+        else:
+            spread = states.new_zeros(shape)
+            spread[self.rows_S, self._numbers_S] = states
+        return spread.transpose(1, 2).reshape(shape[0] * shape[2], -1, shape[-1])
+
+    def _put(self, target: Tensor, states: Tensor, *, is_added: bool) -> None:
+        """Put or add [P * H, G * R, X] to what belongs to each sequence, [S, H, R, X]."""
+        size_P, size_G = self._pool.size, self._group_size
+        spread = states.view(size_P, target.shape[1], size_G, target.shape[2], -1).transpose(1, 2)
+        if self._is_in_order:
+            target = target.unflatten(0, (size_P, size_G))
+        else:
+            spread = spread[self.rows_S, self._numbers_S]
+        if is_added:
+            target += spread
+        else:
+            target.copy_(spread)
 
     def _lay_out(self) -> None:
-        """Give each sequence a slot among the sequences of its context."""
+        """Number each sequence among the sequences of its context."""
         rows, device = self.rows_S, self.rows_S.device
         if not len(rows):
             return
         counts = torch.bincount(rows, minlength=self._pool.size)
         self._group_size = int(counts.max())
         order = rows.argsort(stable=True)
-        places = torch.empty_like(rows)
-        places[order] = (
+        self._numbers_S = torch.empty_like(rows)
+        self._numbers_S[order] = (
             torch.arange(len(rows), device=device) - (counts.cumsum(0) - counts)[rows[order]]
         )
-        self._slots = rows * self._group_size + places
+        slots = rows * self._group_size + self._numbers_S
         self._is_in_order = len(rows) == self._pool.size * self._group_size and bool(
-            (self._slots == torch.arange(len(rows), device=device)).all()
+            (slots == torch.arange(len(rows), device=device)).all()
         )
 
 
@@ -378,25 +402,3 @@ def _bias(lengths: Tensor, width: int) -> Tensor | None:
     if bool(is_token.all()):
         return None
     return torch.zeros(is_token.shape, device=lengths.device).masked_fill(~is_token, -torch.inf)
-
-
-def _merged(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Merge attention to two sets of columns, each with the log-sum-exp of its scores."""
-    weight = torch.sigmoid(other[1] - one[1])
-    return torch.lerp(one[0], other[0], weight), torch.logaddexp(one[1], other[1])
-
-
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, sums: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Return attention [B, Q, D] and the log-sum-exp of its scores [B, Q, 1].
-
-    `bias` [A, columns] is added to the scores; B is a multiple of A.
-    """
-    scores = torch.bmm(query, key.transpose(1, 2))
-    if bias is not None:
-        scores.view(len(bias), -1, bias.shape[1]).add_(bias[:, None])
-    largest = scores.amax(-1, keepdim=True).to(sums)
-    weights = scores.to(sums).sub_(largest).exp_()
-    total = weights.sum(-1, keepdim=True)
-    return torch.bmm(weights, value.to(sums)).div_(total), total.log_().add_(largest)
