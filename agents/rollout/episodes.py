@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reason_env.agents.metrics import Number
 from reason_env.agents.rollout.trajectory import TrainingSample, Trajectory
+from reason_env.codec import text_of
 
 _DIGITS = 6
 _Values = TypeVar("_Values", Tensor, tuple[float, ...])
@@ -128,7 +129,7 @@ def _row(item: Trajectory) -> dict[str, Any]:
         "hides_guidance": item.start.learn_from.guidance != item.start.state.guidance,
         "response": state.text,
         "step_ends": list(state.step_ends),
-        "pieces": [codec.decode((token,)) for token in state.response],
+        "pieces": list(map(text_of(codec), state.response)),
         "state": state.to_dict(),
         "behavior_log_probs": _rounded(item.behavior_log_probs),
     }

@@ -14,7 +14,7 @@ from reason_env.codec.delimiters import BLANKS, DELIMITERS, delimiter_of
 from reason_env.codec.hugging_face import HuggingFaceCodec, encodable
 from reason_env.codec.load import load_codec
 from reason_env.codec.protocol import Codec, check_token_ids
-from reason_env.codec.steps import has_text, may_end_step, step_ends
+from reason_env.codec.steps import has_text, may_end_step, step_ends, text_of
 from reason_env.codec.token_bytes import BYTE_OF_CHARACTER, byte_table
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "load_codec",
     "may_end_step",
     "step_ends",
+    "text_of",
 ]
