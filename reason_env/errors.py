@@ -5,7 +5,14 @@ Text from a policy never raises any of these; it gets a `Verdict`. Messages have
 """
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
+
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY")
+"""Environment variables whose values are never shown or written."""
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b|(?<=://)[^/@\s]+(?=@)")
+"""A token of the Hugging Face hub, and what stands before the @ of an address."""
 
 
 class ReasonEnvError(Exception):
@@ -72,6 +79,20 @@ def shown(value: object, limit: int = 200) -> str:
     """
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 4] + "..." + text[-1]
+
+
+def redacted(text: str) -> str:
+    """Replace tokens, and users and passwords in addresses, by three asterisks.
+
+    >>> redacted("https://ada:secret@hub.example/model")
+    'https://***@hub.example/model'
+    """
+    for name in SECRETS:
+        secret = os.environ.get(name, "")
+        # A short value is no token, and is part of other words.
+        if len(secret) >= 8:
+            text = text.replace(secret, "***")
+    return _TOKEN.sub("***", text)
 
 
 def did_you_mean(name: str, choices: Iterable[str], *, nearness: float = 0.6) -> str:

@@ -7,6 +7,7 @@ only some engines read says so.
 import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import tyro
 
@@ -120,6 +121,13 @@ class EngineConfig:
         if not self.server_url.startswith(("http://", "https://")):
             raise ConfigError(
                 f"server_url must begin with http:// or https://, got {self.server_url!r}"
+            )
+        address = urlsplit(self.server_url)
+        if address.username or address.password or address.query or address.fragment:
+            # It is written to config.json and shown in reports.
+            raise ConfigError(
+                "server_url must hold neither a user nor a password nor a query, got one at "
+                f"{address.hostname!r}; serve on a network that needs none, or through a proxy"
             )
         if self.sync_dir is None:
             raise ConfigError(

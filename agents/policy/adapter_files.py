@@ -152,6 +152,12 @@ def merge_adapter(model: Any, directory: Path) -> Any:
     """
     from peft import PeftModel
 
+    if not (directory / ADAPTER_WEIGHTS_FILE).is_file():
+        # peft would read a pickle instead, or look on the hub.
+        raise ModelError(
+            f"an adapter's directory must hold {ADAPTER_WEIGHTS_FILE}, got {shown(str(directory))} "
+            "without one; restore it, or save the adapter again"
+        )
     try:
         merged = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

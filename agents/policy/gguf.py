@@ -163,9 +163,15 @@ def _convert(path: Path, directory: Path) -> None:
     try:
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path.parent, gguf_file=path.name, dtype=torch.float32, output_loading_info=True
+                path.parent,
+                gguf_file=path.name,
+                dtype=torch.float32,
+                output_loading_info=True,
+                trust_remote_code=False,
             )
-            tokenizer: Any = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                path.parent, gguf_file=path.name, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(

@@ -1,9 +1,12 @@
 """Find and load a language model and its codec; report a failure in one line."""
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from reason_env.agents.engines import lora_layers, quiet_transformers
 from reason_env.agents.policy.adapter_files import (
@@ -20,6 +23,9 @@ from reason_env.errors import ConfigError, ModelError, shown
 BASE_MODEL_DIR = Path(__file__).parents[1] / "base_model"
 CODEC_KEY = "reason_env_codec"
 """Key in a model's config.json; the value "bytes" selects the built-in codec, not a tokenizer."""
+MOST_PACKED = 16
+"""Most parameters of a model for one number in its files: quantized ones are packed."""
+_LAYERS = re.compile(r'"n(?:um)?(?:_hidden|_decoder)?_layers?"\s*:\s*(\d{1,18})')
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -129,19 +135,77 @@ def _model_place(name: str) -> str:
     return name
 
 
+def _check_size(name: str, directory: Path) -> None:
+    """Raise if a config describes a model that its files cannot hold.
+
+    transformers fills what a file lacks with random numbers, so a config of a few bytes could ask
+    for all memory of the machine.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    stored = 0
+    tensors = 0
+    for path in directory.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            tensors += len(names)
+            stored += sum(math.prod(file.get_slice(one).get_shape()) for one in names)
+    if not tensors:
+        # The loader says that there are no weights.
+        return
+    text = (directory / "config.json").read_text(encoding="utf-8")
+    # transformers makes a list of all layers as it reads the config.
+    layers = max(map(int, _LAYERS.findall(text)), default=0)
+    described = f"{layers:,} layers" if layers > tensors else ""
+    if not described:
+        config: Any = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        wanted = sum(parameter.numel() for parameter in model.parameters())
+        if wanted > MOST_PACKED * stored:
+            described = f"{wanted:,} parameters"
+    if described:
+        raise ModelError(
+            f"a model's config.json must describe its weights, got {described} for {stored:,} "
+            f"numbers in {tensors:,} tensors in {shown(name)}; restore config.json"
+        )
+
+
 def _load_weights(name: str, place: str) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForCausalLM
 
     try:
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+            if (Path(place) / "config.json").is_file():
+                _check_size(name, Path(place))
+            # No code of the model's folder runs, and no pickle is read; without the first,
+            # transformers would ask on the console whether to run it.
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                place,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except ModelError:
+        raise
+    except (
+        AttributeError, KeyError, OSError, RecursionError, RuntimeError, SafetensorError,
+        StrictDataclassError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(
             f"no causal language model can be loaded from {shown(name)} ({lines[0][:200]}); "
             "give a model directory, a GGUF file, a hub name, 'base' or 'smollm2'"
         ) from error
+    model, info = loaded
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(
+            f"a model's files must hold every weight, got {shown(name)} without {len(missing)} of "
+            f"them (the first is {missing[0]}); they would be random numbers; restore the files"
+        )
     if lora_layers(model):
         # transformers loads its base with the adapter in it, frozen, and saves the adapter alone.
         raise ModelError(

@@ -111,7 +111,9 @@ def pretrain(
     if config.init is None:
         model = build_model(config, codec)
     else:
-        model = Qwen3ForCausalLM.from_pretrained(config.init, dtype=torch.float32)
+        model = Qwen3ForCausalLM.from_pretrained(
+            config.init, dtype=torch.float32, use_safetensors=True
+        )
     model.train()
     model.set_attn_implementation(FLOAT32_ATTENTION)
     optimizer = torch.optim.AdamW(

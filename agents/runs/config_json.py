@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
-from reason_env.errors import ConfigError, did_you_mean, shown
+from reason_env.errors import ConfigError, did_you_mean, redacted, shown
 
 C = TypeVar("C")
 FLAT = tyro.conf.arg(name="")
@@ -67,9 +67,14 @@ def dump(config: Any) -> str:
     Clip(low=0.2, high=0.28)
 
     Raises:
-        ConfigError: A value does not match its annotation.
+        ConfigError: A value does not match its annotation, or holds a token.
     """
     text = json.dumps(_plain(config), indent=2, allow_nan=False)
+    if redacted(text) != text:
+        raise ConfigError(
+            f"{type(config).__name__} must hold no token and no password, because it is written to "
+            "files, got one; set HF_TOKEN in the environment instead"
+        )
     back = load(type(config), text)
     if back != config:
         names = [item.name for item in dataclasses.fields(config)]

@@ -2,7 +2,7 @@
 
 The commit is recorded only if this file is tracked in the repository: a copy installed in a virtual
 environment inside another project must not record that project's commit. Not recorded: host name,
-user, environment variables.
+user, environment variables. Tokens in the command are left out.
 """
 
 import platform
@@ -14,12 +14,14 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from reason_env.errors import redacted
+
 
 def provenance(*, command: Sequence[str], device: str) -> dict[str, Any]:
     """Collect the facts of a start as a JSON-able object."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": list(command),
+        "command": [redacted(word) for word in command],
         "git": git_state(Path(__file__)),
         "python": platform.python_version(),
         "platform": platform.platform(),

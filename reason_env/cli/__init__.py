@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from reason_env.doctor import PURPOSE, module_of
-from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean
+from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean, redacted
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
@@ -47,6 +47,9 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
 Every command has --help."""
 
 
+QUIET = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_SAFETENSORS_CONVERSION")
+"""What keeps libraries from telling the hub which machine loads a model, and from asking it to
+convert one."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk or quota; the error names no file."""
 
@@ -54,10 +57,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit status 2 after a mistake of the caller, 130 after an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        # A table's rule in ASCII, or half of a surrogate pair in a question, must not end a run.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare()
     if words[:1] == ["doctor"]:
         import_module("reason_env.cli.doctor").run(words[1:])
         return
@@ -85,6 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+def _prepare() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A table's rule in ASCII, or half of a surrogate pair in a question, must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for name in QUIET:
+        # Read when the library is imported, which is later.
+        os.environ.setdefault(name, "1")
+
+
 class _Formatter(logging.Formatter):
     """Format warnings with their advice in the syntax of the command line."""
 
@@ -93,11 +103,11 @@ class _Formatter(logging.Formatter):
         self._advice = advice
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._advice(super().format(record))
+        return redacted(self._advice(super().format(record)))
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"reason-env: error: {message}", file=sys.stderr)
+    print(f"reason-env: error: {redacted(message)}", file=sys.stderr)
     sys.exit(2)
 
 

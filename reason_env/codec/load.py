@@ -28,7 +28,7 @@ def load_codec(name: str, *, step_delimiter: str = "\n") -> Codec:
 
     loader: Any = transformers.AutoTokenizer
     try:
-        tokenizer = loader.from_pretrained(name)
+        tokenizer = loader.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(

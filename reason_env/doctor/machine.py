@@ -16,12 +16,12 @@ from typing import Any, cast
 
 from reason_env.cache import cache_directory
 from reason_env.doctor.finding import Finding
+from reason_env.errors import SECRETS
 
 SETTINGS = (
     "CUDA_VISIBLE_DEVICES", "DO_NOT_TRACK", "HF_DATASETS_CACHE", "HF_HOME", "HF_HUB_CACHE",
     "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "TMPDIR", "XDG_CACHE_HOME",
 )  # fmt: skip
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY")
 
 
 def processors() -> list[Finding]:
