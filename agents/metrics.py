@@ -89,6 +89,14 @@ METRICS: dict[str, Metric] = {
         "problems",
         "distinct problems with a correct episode without guidance or prefix",
     ),
+    "rollout/prefixed_groups": Metric(
+        "groups", "groups that Prefix Sampling samples again after a prefix"
+    ),
+    "rollout/distance_to_target": _fraction(
+        "pass rate of such a group, less the target, without sign; mean over groups"
+    ),
+    "rollout/head_start_share": _fraction("steps of a success that head starts keep"),
+    "rollout/handicap_share": _fraction("steps of a failure that handicaps keep"),
     "rollout/clean_prefix_fraction": _fraction(
         "reset prefixes that end before the first wrong step, by the family's step checker"
     ),

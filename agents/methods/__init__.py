@@ -5,10 +5,13 @@ from reason_env.agents.methods.compose import Composed
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.explanation import ExplanationRule
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
+from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.pipeline import Part, is_problem_group
 from reason_env.agents.methods.pope import POPE, POPEConfig
+from reason_env.agents.methods.prefix_sampling import PrefixSampling, PrefixSamplingConfig
+from reason_env.agents.methods.prefixrl import PrefixRL, PrefixRLConfig
 from reason_env.agents.methods.protocol import (
     Method,
     MethodBase,
@@ -73,6 +76,8 @@ __all__ = [
     "ExPO",
     "ExPOConfig",
     "ExplanationRule",
+    "FailurePrefix",
+    "FailurePrefixConfig",
     "GRPOConfig",
     "LTEConfig",
     "Method",
@@ -82,6 +87,10 @@ __all__ = [
     "POPEConfig",
     "PaperNumber",
     "Part",
+    "PrefixRL",
+    "PrefixRLConfig",
+    "PrefixSampling",
+    "PrefixSamplingConfig",
     "RRPOConfig",
     "ReferenceIds",
     "Row",

@@ -24,9 +24,12 @@ from reason_env.agents.methods.adaback import AdaBack, AdaBackConfig
 from reason_env.agents.methods.compose import Composed, check_composition
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
+from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
+from reason_env.agents.methods.prefix_sampling import PrefixSampling, PrefixSamplingConfig
+from reason_env.agents.methods.prefixrl import PrefixRL, PrefixRLConfig
 from reason_env.agents.methods.protocol import (
     Fingerprint,
     Fits,
@@ -296,5 +299,8 @@ for _entry in (
     MethodEntry(config=ExPDPOConfig, build=ExPDPO),
     MethodEntry(config=SFTConfig, build=SFT),
     MethodEntry(config=AdaBackConfig, build=AdaBack),
+    MethodEntry(config=PrefixRLConfig, build=PrefixRL),
+    MethodEntry(config=FailurePrefixConfig, build=FailurePrefix),
+    MethodEntry(config=PrefixSamplingConfig, build=PrefixSampling),
 ):
     register_method(_entry)

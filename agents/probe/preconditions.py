@@ -153,6 +153,8 @@ def builtin_preconditions(config: ProbeConfig) -> dict[str, tuple[Gate, ...]]:
         "exp-dpo": (PAIRS, LIKELIER, LEADS_ON, ROOM),
         "sft": (SOLUTIONS, ROOM),
         "adaback": (SOLUTIONS, ROOM),
+        "prefixrl": (SIGNAL, FINISHED, ROOM),
+        "prefix-sampling": (SIGNAL, FINISHED, ROOM),
         "cpi": (SIGNAL, RESOLUTION, ROOM),
     }
 

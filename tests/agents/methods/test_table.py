@@ -41,16 +41,26 @@ PROBLEM = Problem(
 WRONG = "2*3=5\nStep 3\n#### 20$"  # as a localiser's reply, it names step 3
 
 
-class AlwaysWrong(ScriptedPolicy):
-    """Gives the same wrong response in every context."""
+RIGHT = "2*3=6\n6*4=24\n#### 24$"
+OUTCOMES = {
+    "prefixrl": (WRONG, WRONG, RIGHT, WRONG),
+    "failure-prefix": (RIGHT, RIGHT, RIGHT, WRONG),
+    "prefix-sampling": (RIGHT, *(7 * [WRONG])),
+}
+"""Method -> responses that make it do more than sample the problem; otherwise all are wrong."""
 
-    def __init__(self):
+
+class Repeating(ScriptedPolicy):
+    """Gives the same responses in every context, over and over."""
+
+    def __init__(self, responses):
         super().__init__({})
+        self.responses = 16 * responses
 
     def sample(self, contexts, sampling, *, seed, stop_ids=None):
         for context in contexts:
-            self.script[CODEC.decode(context.token_ids)] = (WRONG,) * 99
-            self._used[CODEC.decode(context.token_ids)] = 0
+            text = CODEC.decode(context.token_ids)
+            self.script[text], self._used[text] = self.responses, 0
         return super().sample(contexts, sampling, seed=seed, stop_ids=stop_ids)
 
 
@@ -66,7 +76,9 @@ def starts_of(name):
     for spec in method_config(name).wrappers:
         env = load_env_creator(spec.entry_point)(env, **spec.kwargs)
     method = build_method(method_config(name), checker=lambda problem, steps: 2)
-    found = dry_run(method, ["toy/train/0"], env=env, policy=AlwaysWrong())
+    found = dry_run(
+        method, ["toy/train/0"], env=env, policy=Repeating(OUTCOMES.get(name, (WRONG,)))
+    )
     return [start for batch in found.batches for start in batch if not start.is_auxiliary]
 
 
