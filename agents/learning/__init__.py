@@ -1,6 +1,7 @@
 """Advantages, batches of training samples, losses, and the learner that takes optimizer steps."""
 
 from reason_env.agents.learning.advantage import AdvantageConfig, group_advantages
+from reason_env.agents.learning.aggregate import LossTotals
 from reason_env.agents.learning.batch import TokenBatch, make_batch
 from reason_env.agents.learning.dpo import PairLearner
 from reason_env.agents.learning.learner import Learner, TrainablePolicy
@@ -22,6 +23,7 @@ __all__ = [
     "Learner",
     "LearnerConfig",
     "LossConfig",
+    "LossTotals",
     "PairLearner",
     "PairLossConfig",
     "SurrogateFunction",

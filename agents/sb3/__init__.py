@@ -4,16 +4,30 @@ from reason_env.agents.sb3.installed import check_installed
 
 check_installed("stable_baselines3", "sb3_contrib")
 
-from reason_env.agents.sb3.language_model import (  # noqa: E402 - after the check
+from reason_env.agents.sb3.group_starts import (  # noqa: E402 - after the check
+    Cloneable,
+    CopiedState,
+    StateOption,
+    reset_groups,
+)
+from reason_env.agents.sb3.grpo import GRPO  # noqa: E402
+from reason_env.agents.sb3.language_model import (  # noqa: E402
     LanguageModelExtractor,
     MaskableTokenPolicy,
     TokenPolicy,
+    language_model_of,
 )
 from reason_env.agents.sb3.vec_env import TokenVecEnv  # noqa: E402
 
 __all__ = [
+    "GRPO",
+    "Cloneable",
+    "CopiedState",
     "LanguageModelExtractor",
     "MaskableTokenPolicy",
+    "StateOption",
     "TokenPolicy",
     "TokenVecEnv",
+    "language_model_of",
+    "reset_groups",
 ]

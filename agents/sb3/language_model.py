@@ -25,7 +25,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from reason_env.agents.policy import last_hidden_states, load_model
+from reason_env.agents.policy import LanguageModelPolicy, last_hidden_states, load_model
 from reason_env.codec import Codec
 from reason_env.errors import ConfigError, did_you_mean, shown
 
@@ -157,6 +157,22 @@ class MaskableTokenPolicy(MaskableActorCriticPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self._named
+
+
+def language_model_of(policy: Any) -> LanguageModelPolicy:
+    """Give the language model in a policy, which shares its weights: to `save` and to evaluate.
+
+    Raises:
+        ConfigError: The policy is another one.
+    """
+    if not isinstance(policy, (TokenPolicy, MaskableTokenPolicy)):
+        raise ConfigError(
+            "the policy must be a TokenPolicy or a MaskableTokenPolicy, got "
+            f"{type(policy).__name__}; only these hold a language model"
+        )
+    extractor: Any = policy.pi_features_extractor
+    device = str(extractor.model.device)
+    return LanguageModelPolicy(extractor.model, extractor.codec, device=device)
 
 
 def _settings_of(given: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from reason_env.agents.sb3 import MaskableTokenPolicy, TokenPolicy, TokenVecEnv
+from reason_env.agents.sb3 import MaskableTokenPolicy, TokenPolicy, TokenVecEnv, language_model_of
 
 SMALL = {"problems": "chain", "levels": (2, 2), "max_tokens": 24, "max_prompt_tokens": 40}
 
@@ -173,6 +173,24 @@ def test_save_and_load_keep_the_trained_policy(tmp_path):
         assert torch.equal(policy.predict_values(obs), model.policy.predict_values(obs))
     fresh = PPO(TokenPolicy, envs, n_steps=8, batch_size=8, device="cpu").policy
     assert not torch.equal(fresh.get_distribution(obs).distribution.logits, wanted)
+
+
+def test_the_trained_language_model_is_saved_and_loaded_as_one(tmp_path):
+    envs, _ = some_observations()
+    model = PPO(
+        TokenPolicy, envs, n_steps=8, batch_size=32, ent_coef=0.1, learning_rate=1e-3, device="cpu"
+    ).learn(32)
+    language_model_of(model.policy).save(tmp_path / "model")
+    loaded = LanguageModelPolicy.load(str(tmp_path / "model"))
+    allowed = np.arange(258) != 256
+    obs = torch.as_tensor(envs.reset())
+    expected = expected_log_probs(loaded, envs, allowed)
+    found = model.policy.get_distribution(obs).distribution.logits
+    np.testing.assert_allclose(found.detach()[:, allowed], expected[:, allowed], atol=2e-5)
+    with pytest.raises(
+        ConfigError, match="must be a TokenPolicy or a MaskableTokenPolicy, got Act"
+    ):
+        language_model_of(A2C("MlpPolicy", gym.make("CartPole-v1"), device="cpu").policy)
 
 
 def test_the_critic_may_have_a_transformer_of_its_own():
