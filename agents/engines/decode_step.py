@@ -4,7 +4,8 @@ At 32 rows a layer of a small model is some twenty microseconds of arithmetic a 
 of its modules, one for each norm and projection, take longer than that. This step makes the same
 numbers by the same operations in the same order, so that what is sampled is the same to the bit:
 
-* norms of queries and of keys, and their rotation, are one for all heads;
+* norms of queries and of keys, and their rotation, are one for all heads; the angles of a position
+  are computed once;
 * attention is that of the forked cache (`fork_cache.py`);
 * matrix products stay those of the modules: one product for queries, keys and values would add in
   another order at some sizes.
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, linear, silu
 
 from reason_env.agents.engines.decoder_layer import rotary_of
-from reason_env.agents.engines.fork_cache import ForkCache, forked
+from reason_env.agents.engines.fork_cache import FIRST_COLUMNS, ForkCache, forked
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,12 @@ class DecodeStep:
         self._norm = _norm_of(self._decoder.norm)
         self._head = _linear_of(model.lm_head)
         self._vocab_size = vocab_size
+        self._cos_L = self._sin_L = self._norm.weight.new_empty((0, 1, 0))
 
     def __call__(self, tokens_S: Tensor, positions_S: Tensor, cache: ForkCache) -> Tensor:
         """Write the tokens' keys and values to the cache; return logits [S, V]."""
         hidden = embedding(tokens_S, self._decoder.embed_tokens.weight)
-        cos, sin = rotary_of(self._decoder, hidden, positions_S)
+        cos, sin = self._rotary(hidden, positions_S)
         for layer, columns in zip(self._layers, cache.fork_layers, strict=True):
             inputs = layer.input_norm(hidden)
             heads = torch.cat([linear(inputs, *pair) for pair in layer.projections], dim=-1)
@@ -83,6 +85,15 @@ class DecodeStep:
             gated = silu(linear(inputs, *layer.gate)).mul_(linear(inputs, *layer.up))
             hidden = hidden + linear(gated, *layer.down)
         return linear(self._norm(hidden), *self._head)[:, : self._vocab_size]
+
+    def _rotary(self, hidden_SC: Tensor, positions_S: Tensor) -> tuple[Tensor, Tensor]:
+        """Look up cosines and sines, which are computed once for many positions."""
+        needed = int(positions_S.max()) + 1
+        if needed > len(self._cos_L):
+            size = max(needed + FIRST_COLUMNS, 2 * len(self._cos_L))
+            every = torch.arange(size, device=positions_S.device)
+            self._cos_L, self._sin_L = rotary_of(self._decoder, hidden_SC, every)
+        return self._cos_L[positions_S], self._sin_L[positions_S]
 
 
 def _layer_of(layer: Any) -> _Layer:

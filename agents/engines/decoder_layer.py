@@ -90,7 +90,7 @@ def rotary_of(decoder: Any, hidden_NC: Tensor, positions_N: Tensor) -> tuple[Ten
 def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each head [N, heads, D] by the angle of its position, in the residual stream's type."""
     wide = heads.to(cos.dtype)
-    return wide * cos + wide.roll(wide.shape[-1] // 2, dims=-1) * sin
+    return (wide * cos).add_(wide.roll(wide.shape[-1] // 2, dims=-1).mul_(sin))
 
 
 def rounded_heads(heads: Tensor) -> Tensor:
