@@ -77,6 +77,9 @@ METRICS: dict[str, Metric] = {
         "name ends in",
         per_role=True,
     ),
+    "rollout/taught_fraction": _fraction(
+        "graded episodes of the problem groups for which a teacher has something to see (SDPO)"
+    ),
     "rollout/discarded_tokens": Metric(
         "tokens",
         "generated in this iteration for answering episodes that no training sample uses",
@@ -179,6 +182,12 @@ METRICS: dict[str, Metric] = {
         per_role=True,
     ),
     "update/kl_policy_ref": Metric("nats/token", "KL(policy || reference policy)", per_role=True),
+    "update/teacher_divergence": Metric(
+        "nats/token", "divergence of the policy from its teacher, as the loss has it", per_role=True
+    ),
+    "update/teacher_tokens": Metric(
+        "tokens", "context and response tokens that a teacher scored in the updates"
+    ),
     "update/clip_low_fraction": _fraction("tokens clipped at the lower bound", per_role=True),
     "update/clip_high_fraction": _fraction("tokens clipped at the upper bound", per_role=True),
     "update/dual_clip_fraction": _fraction("tokens past the dual clip", per_role=True),

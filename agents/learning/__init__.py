@@ -3,6 +3,12 @@
 from reason_env.agents.learning.advantage import AdvantageConfig, group_advantages
 from reason_env.agents.learning.aggregate import LossTotals
 from reason_env.agents.learning.batch import TokenBatch, make_batch
+from reason_env.agents.learning.distillation import (
+    AVERAGE,
+    INITIAL,
+    POLICY,
+    DistillationConfig,
+)
 from reason_env.agents.learning.dpo import PairLearner
 from reason_env.agents.learning.learner import Learner, TrainablePolicy
 from reason_env.agents.learning.learner_config import LearnerConfig
@@ -19,7 +25,11 @@ from reason_env.agents.learning.surrogate import (
 )
 
 __all__ = [
+    "AVERAGE",
+    "INITIAL",
+    "POLICY",
     "AdvantageConfig",
+    "DistillationConfig",
     "Learner",
     "LearnerConfig",
     "LossConfig",

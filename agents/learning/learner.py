@@ -25,11 +25,13 @@ from torch import Tensor, nn
 
 from reason_env.agents.learning.aggregate import LossTotals
 from reason_env.agents.learning.batch import TokenBatch, make_batch
+from reason_env.agents.learning.distillation import POLICY, divergences
 from reason_env.agents.learning.learner_config import LearnerConfig
 from reason_env.agents.learning.learning_rate import schedule_factor, with_learning_rate
 from reason_env.agents.learning.loss import LossOutput, policy_loss
 from reason_env.agents.learning.loss_config import LossConfig
 from reason_env.agents.learning.report import OptimizerStep, UpdateReport, update_report
+from reason_env.agents.learning.teacher import Teachers
 from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import Codec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
@@ -91,6 +93,8 @@ class _Work:
     """True if the row can have a gradient."""
     old_log_probs_BT: Tensor | None
     ref_log_probs_BT: Tensor | None
+    teacher_batch: TokenBatch | None
+    """The same rows under the contexts of their teachers; None without a teacher."""
 
 
 class Learner:
@@ -106,6 +110,7 @@ class Learner:
         temperature: float = 1.0,
         max_response_tokens: int | None = None,
         role_losses: Mapping[str, LossConfig] | None = None,
+        teachers: Mapping[str, TrainablePolicy] | None = None,
     ) -> None:
         """Create the optimizer of the policy's trainable parameters.
 
@@ -121,10 +126,12 @@ class Learner:
             role_losses: Role -> loss of its samples; other roles have `loss`. Rows of all roles
                 share the denominators of an optimizer step, except rows whose loss has a
                 `separate_normaliser`.
+            teachers: `DistillationConfig.teacher` -> a policy that only scores, for losses whose
+                teacher is neither the policy nor its average.
 
         Raises:
-            ConfigError: The temperature is not positive, or a loss needs a reference policy or a
-                response budget that is not given.
+            ConfigError: The temperature is not positive, or a loss needs a reference policy, a
+                response budget or a teacher that is not given.
             ModelError: No parameter requires a gradient, or one is in half precision.
         """
         self.policy, self.ref_policy = policy, ref_policy
@@ -145,6 +152,15 @@ class Learner:
                 "unfreeze one"
             )
         check_trainable(policy.model)
+        distilled = [
+            loss.distillation
+            for loss in (self.loss, *self.role_losses.values())
+            if loss.distillation is not None
+        ]
+        self.teachers = (
+            Teachers(policy, distilled, self.parameters, teachers or {}) if distilled else None
+        )
+        self._teacher_tokens = 0
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=self._rate,
@@ -199,7 +215,13 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Collect what a bit-exact continuation needs besides the policy's weights."""
-        return {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates}
+        state: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "num_updates": self.num_updates,
+        }
+        if self.teachers is not None and self.teachers.average is not None:
+            state["average"] = list(self.teachers.average)
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`'s value.
@@ -210,6 +232,8 @@ class Learner:
         try:
             optimizer, num_updates = state["optimizer"], int(state["num_updates"])
             self.optimizer.load_state_dict(optimizer)
+            if self.teachers is not None and self.teachers.average is not None:
+                self.teachers.restore(state["average"])
         except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"the learner's state must fit the policy's model, got {error}; "
@@ -252,10 +276,42 @@ class Learner:
             is_active_B=torch.tensor(is_active, device=self.policy.device),
             old_log_probs_BT=None,
             ref_log_probs_BT=None,
+            teacher_batch=self._teacher_batch(samples, losses, dtype),
         )
         old = self._score(self.policy, work) if has_several else None
         ref = self._score(self.ref_policy, work) if self.ref_policy is not None else None
         return replace(work, old_log_probs_BT=old, ref_log_probs_BT=ref)
+
+    def _teacher_batch(
+        self, samples: Sequence[TrainingSample], losses: Sequence[LossConfig], dtype: torch.dtype
+    ) -> TokenBatch | None:
+        """Make the batch that teachers score, row for row the batch that is trained.
+
+        Raises:
+            ConfigError: The policy would be its own teacher under the context that it is trained
+                under: their divergence is 0.
+        """
+        if self.teachers is None:
+            return None
+        num_bad = sum(
+            sample.teacher_context_ids is None
+            and loss.distillation is not None
+            and loss.distillation.teacher == POLICY
+            for sample, loss in zip(samples, losses, strict=True)
+        )
+        if num_bad:
+            raise ConfigError(
+                f"samples that the policy's own weights score must have teacher_context_ids, got "
+                f"{num_bad} of {len(samples)} without; give them another context, or use the "
+                "teacher initial or average"
+            )
+        shown = [
+            sample
+            if sample.teacher_context_ids is None
+            else replace(sample, context_ids=sample.teacher_context_ids)
+            for sample in samples
+        ]
+        return make_batch(shown, self.policy.codec.pad_id, dtype=dtype).to(self.policy.device)
 
     def _normaliser(self, sample: TrainingSample, loss: LossConfig) -> str | None:
         """Name the rows that share denominators: a role, "" for the main loss, None for all others.
@@ -312,7 +368,7 @@ class Learner:
             return None
         self.optimizer.zero_grad(set_to_none=True)
         outputs: list[tuple[list[int], LossOutput]] = []
-        num_forward_tokens = 0
+        num_forward_tokens = self._teacher_tokens = 0
         totals = self._totals(work, rows_b)
         for temperature, own_b in self._by_temperature(work, active_b):
             for part_b, part in self._parts(self.policy, work.batch, own_b):
@@ -353,6 +409,8 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         self.num_updates += 1
         self.policy.mark_updated()
+        if self.teachers is not None:
+            self.teachers.follow()
         return OptimizerStep(
             grad_norm=grad_norm,
             learning_rate=learning_rate,
@@ -360,6 +418,7 @@ class Learner:
             num_forward_tokens=num_forward_tokens,
             num_row_tokens=int(batch.attention_mask_BT.sum()),
             num_distinct_tokens=batch.num_distinct_tokens(),
+            num_teacher_tokens=None if self.teachers is None else self._teacher_tokens,
         )
 
     def _losses(
@@ -371,14 +430,7 @@ class Learner:
         totals: Mapping[str | None, LossTotals],
     ) -> list[tuple[list[int], LossOutput]]:
         """Compute the loss of the rows of each kind, all from one pass; with the rows' numbers."""
-        log_probs_bt, entropy_bt = self.policy.token_log_probs(
-            part.token_ids_BT,
-            part.attention_mask_BT,
-            action_mask_BT=part.action_mask_BT,
-            temperature=temperature,
-            with_entropy=True,
-            checkpointing=self.config.gradient_checkpointing,
-        )
+        log_probs_bt, entropy_bt, divergence_bt = self._predicted(work, part_b, part, temperature)
         width = log_probs_bt.shape[1]
         old_BT, ref_BT = work.old_log_probs_BT, work.ref_log_probs_BT
         old_bt = log_probs_bt.detach() if old_BT is None else old_BT[part_b, :width]
@@ -399,9 +451,50 @@ class Learner:
                 ref_log_probs_BT=None if ref_bt is None else ref_bt[own],
                 behavior_log_probs_BT=part.behavior_log_probs_BT[own],
                 entropy_BT=None if entropy_bt is None else entropy_bt[own],
+                divergence_BT=None if config.distillation is None else divergence_bt[own],
             )
             outputs.append((part_b[own].tolist(), output))
         return outputs
+
+    def _predicted(
+        self, work: _Work, part_b: Tensor, part: TokenBatch, temperature: float
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Compute log-probabilities, entropies and, of rows with a teacher, divergences, [b, t]."""
+        configs = [work.losses[row].distillation for row in part_b.tolist()]
+        if self.teachers is None or not any(configs):
+            log_probs_bt, entropy_bt = self.policy.token_log_probs(
+                part.token_ids_BT,
+                part.attention_mask_BT,
+                action_mask_BT=part.action_mask_BT,
+                temperature=temperature,
+                with_entropy=True,
+                checkpointing=self.config.gradient_checkpointing,
+            )
+            return log_probs_bt, entropy_bt, torch.zeros_like(log_probs_bt)
+        found = self.teachers.policy.predict(
+            part.token_ids_BT,
+            part.attention_mask_BT,
+            action_mask_BT=part.action_mask_BT,
+            checkpointing=self.config.gradient_checkpointing,
+        )
+        log_probs_bt, entropy_bt = found.log_probs(temperature=temperature, with_entropy=True)
+        assert work.teacher_batch is not None, "made with the teachers"
+        divergence_bt = torch.zeros_like(log_probs_bt)
+        for config in dict.fromkeys(configs):
+            if config is None:
+                continue
+            is_own_b = torch.tensor([own == config for own in configs], device=part_b.device)
+            shown = work.teacher_batch.select(part_b[is_own_b])
+            self._teacher_tokens += int(shown.attention_mask_BT.sum())
+            taught = self.teachers.predict(
+                config.teacher, shown.token_ids_BT, shown.attention_mask_BT, shown.action_mask_BT
+            )
+            # Places of the rows with this teacher, in the order of a boolean index of all rows.
+            is_own_K = is_own_b[:, None].expand_as(part.action_mask_BT)[part.action_mask_BT]
+            found_K = divergences(found, taught, config, temperature=temperature, places=is_own_K)
+            places_bt = part.action_mask_BT & is_own_b[:, None]
+            divergence_bt = divergence_bt.masked_scatter(places_bt, found_K)
+        return log_probs_bt, entropy_bt, divergence_bt
 
     def _keep_old(self, rows_b: Tensor, old_bt: Tensor, mask_bt: Tensor) -> None:
         for row, old_t, mask_t in zip(rows_b.tolist(), old_bt.cpu(), mask_bt.cpu(), strict=True):

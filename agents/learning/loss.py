@@ -55,6 +55,7 @@ def policy_loss(
     ref_log_probs_BT: Tensor | None = None,
     behavior_log_probs_BT: Tensor | None = None,
     entropy_BT: Tensor | None = None,
+    divergence_BT: Tensor | None = None,
 ) -> LossOutput:
     """Compute the rows' share of the loss of an optimizer step with these totals.
 
@@ -68,6 +69,7 @@ def policy_loss(
         ref_log_probs_BT: Nats, of the reference policy.
         behavior_log_probs_BT: Nats, of the sampler under the sampling context.
         entropy_BT: Nats, of the trained policy's distribution at each token.
+        divergence_BT: Nats, of that distribution from the teacher's; carries the gradient.
 
     Raises:
         ConfigError: The config needs log-probabilities or an entropy that is not given, or an
@@ -82,7 +84,7 @@ def policy_loss(
     -1.15
     """
     mask_BT = action_mask_BT.bool()
-    _check_given(config, ref_log_probs_BT, behavior_log_probs_BT, entropy_BT)
+    _check_given(config, ref_log_probs_BT, behavior_log_probs_BT, entropy_BT, divergence_BT)
 
     def inside(values_BT: Tensor | None) -> Tensor | None:
         # Zero outside the mask before exp: padding holds arbitrary values, and 0 * inf is nan.
@@ -92,12 +94,13 @@ def policy_loss(
     old_BT = torch.where(mask_BT, old_log_probs_BT.detach(), 0.0)
     advantages_BT = torch.where(mask_BT, advantages_BT.detach(), 0.0)
     behavior_BT, ref_BT = inside(behavior_log_probs_BT), inside(ref_log_probs_BT)
-    entropy_BT = inside(entropy_BT)
+    entropy_BT, divergence_BT = inside(entropy_BT), inside(divergence_BT)
 
     log_ratio_BT = log_probs_BT - _denominator(config, old_BT, behavior_BT)
     surrogate = _checked(
         SURROGATES[config.surrogate](
-            SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT), config
+            SurrogateInput(log_probs_BT, log_ratio_BT, advantages_BT, mask_BT, divergence_BT),
+            config,
         ),
         config.surrogate,
         mask_BT.shape,
@@ -129,6 +132,7 @@ def policy_loss(
             behavior_log_probs_BT=behavior_BT,
             ref_log_probs_BT=ref_BT,
             entropy_BT=entropy_BT,
+            divergence_BT=divergence_BT,
             config=config,
         ),
     )
@@ -189,7 +193,11 @@ def _importance_weights(config: LossConfig, old_BT: Tensor, behavior_BT: Tensor 
 
 
 def _check_given(
-    config: LossConfig, ref_BT: Tensor | None, behavior_BT: Tensor | None, entropy_BT: Tensor | None
+    config: LossConfig,
+    ref_BT: Tensor | None,
+    behavior_BT: Tensor | None,
+    entropy_BT: Tensor | None,
+    divergence_BT: Tensor | None,
 ) -> None:
     for is_needed, value, name, reason in (
         (
@@ -202,6 +210,7 @@ def _check_given(
         ),
         (config.kl_coefficient > 0, ref_BT, "ref_log_probs_BT", "kl_coefficient"),
         (config.entropy_coefficient > 0, entropy_BT, "entropy_BT", "entropy_coefficient"),
+        (config.distillation is not None, divergence_BT, "divergence_BT", "distillation"),
     ):
         if is_needed and value is None:
             raise ConfigError(

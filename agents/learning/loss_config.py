@@ -6,10 +6,13 @@ average over tokens, and three optional additions (importance weight, KL, entrop
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from reason_env.agents.learning.surrogate import SURROGATES
-from reason_env.errors import ConfigError, did_you_mean
+import tyro
+
+from reason_env.agents.learning.distillation import DistillationConfig
+from reason_env.agents.learning.surrogate import DISTILL, SURROGATES
+from reason_env.errors import ConfigError, did_you_mean, shown
 
 RatioDenominator = Literal["old", "behavior", "one"]
 Aggregation = Literal["seq_mean_token_mean", "token_mean", "seq_mean_token_sum"]
@@ -39,7 +42,7 @@ class LossConfig:
     surrogate: str = "clip"
     """clip: PPO's clipped surrogate. reinforce: -A log pi. cispo: -sg(clip(ratio)) A log pi.
     gspo: the clipped surrogate of a sequence's mean log-ratio. shaped: -A ratio / (ratio +
-    shape_gamma)."""
+    shape_gamma). distill: A times the divergence from a teacher."""
     ratio_denominator: RatioDenominator = "old"
     """old: the trained policy before the iteration's first update, under the trained context.
     behavior: the sampler, under the sampling context. one: 1, so that the ratio is pi."""
@@ -80,9 +83,17 @@ class LossConfig:
     """Temperature of the log-probabilities, above 0. None: that of sampling, which ratios to the
     sampler need. 1: the model's own distribution, which a likelihood is about."""
 
+    distillation: Annotated[DistillationConfig | None, tyro.conf.Suppress] = None
+    """distill only: the teacher, and the divergence from it; None: no teacher."""
+
     def __post_init__(self) -> None:
         self._check_names()
         self._check_numbers()
+        if (self.surrogate == DISTILL) != (self.distillation is not None):
+            raise ConfigError(
+                f"distillation must be given with the surrogate {DISTILL!r} and with no other, got "
+                f"{shown(self.distillation)} with {self.surrogate!r}; change one of them"
+            )
         if self.dual_clip is not None and self.surrogate != "clip":
             raise ConfigError(
                 f"dual_clip must be None with surrogate {self.surrogate!r}, got "

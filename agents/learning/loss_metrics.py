@@ -31,6 +31,7 @@ def row_statistics(
     ref_log_probs_BT: Tensor | None,
     entropy_BT: Tensor | None,
     config: LossConfig,
+    divergence_BT: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Compute sums and maxima over each row's sampled tokens, each [B].
 
@@ -60,6 +61,8 @@ def row_statistics(
         sums_BT["kl_policy_ref"] = difference_BT.expm1() - difference_BT
     if entropy_BT is not None:
         sums_BT["entropy"] = entropy_BT
+    if divergence_BT is not None:
+        sums_BT["teacher_divergence"] = divergence_BT
     dtype = log_probs_BT.dtype
     rows = {name: (x * mask_BT).sum(dim=1, dtype=dtype) for name, x in sums_BT.items()}
     return rows | {
@@ -128,5 +131,6 @@ METRIC_NAMES = {
     "behavior_gap": "behavior_gap_mean",
     "kl_policy_ref": "kl_policy_ref",
     "entropy": "entropy",
+    "teacher_divergence": "teacher_divergence",
 }
 """Row statistic -> name of its mean as a metric, after `update/`."""

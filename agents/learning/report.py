@@ -29,6 +29,8 @@ class OptimizerStep:
     """Tokens of the rows with a gradient."""
     num_distinct_tokens: int
     """The same, with shared prefixes counted once."""
+    num_teacher_tokens: int | None = None
+    """Tokens that ran through a teacher; None without a teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,9 @@ def update_report(
         "update/distinct_tokens": float(sum(step.num_distinct_tokens for step in steps)),
         "update/forward_tokens": float(sum(step.num_forward_tokens for step in steps)),
     }
+    scored = [step.num_teacher_tokens for step in steps if step.num_teacher_tokens is not None]
+    if scored:
+        metrics["update/teacher_tokens"] = float(sum(scored))
     return UpdateReport(
         loss=metrics["loss/total"],
         grad_norm=grad_norm,

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from reason_env.agents.learning.distillation import DistillationConfig
 from reason_env.errors import ConfigError
 
 MAX_LOG_RATIO = 20.0
 """Nats."""
+DISTILL = "distill"
+"""The surrogate that has a teacher."""
 
 
 class SurrogateNumbers(Protocol):
@@ -31,6 +34,8 @@ class SurrogateNumbers(Protocol):
     def dual_clip(self) -> float | None: ...
     @property
     def shape_gamma(self) -> float: ...
+    @property
+    def distillation(self) -> DistillationConfig | None: ...
 
 
 class SurrogateInput(NamedTuple):
@@ -43,6 +48,8 @@ class SurrogateInput(NamedTuple):
     advantages_BT: Tensor
     mask_BT: Tensor
     """bool."""
+    divergence_BT: Tensor | None = None
+    """Nats, of the policy from the teacher; carries the gradient. None without a teacher."""
 
 
 class SurrogateOutput(NamedTuple):
@@ -126,6 +133,21 @@ def shaped_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOu
     return SurrogateOutput(-x.advantages_BT * share_BT, log_ratio_BT.detach().exp())
 
 
+def distill_surrogate(x: SurrogateInput, config: SurrogateNumbers) -> SurrogateOutput:
+    """A divergence, A as its weight: towards the teacher if A > 0; with min(ratio, ratio_cap).
+
+    Source:
+        Agarwal et al. 2024 (GKD), arXiv 2306.13649; the weight: SDPO, arXiv 2601.20802, `is_clip`.
+    """
+    assert config.distillation is not None, "checked by LossConfig"
+    assert x.divergence_BT is not None, "checked by policy_loss"
+    ratio_BT = exp_ratio(x.log_ratio_BT.detach())
+    loss_BT = x.advantages_BT * x.divergence_BT
+    if config.distillation.ratio_cap is not None:
+        loss_BT = loss_BT * ratio_BT.clamp(max=config.distillation.ratio_cap)
+    return SurrogateOutput(loss_BT, ratio_BT)
+
+
 def _clipped(ratio_BT: Tensor, advantages_BT: Tensor, config: SurrogateNumbers) -> Tensor:
     clipped_BT = ratio_BT.clamp(1 - config.clip_low, 1 + config.clip_high)
     return -torch.minimum(ratio_BT * advantages_BT, clipped_BT * advantages_BT)
@@ -139,6 +161,7 @@ SURROGATES: dict[str, SurrogateFunction] = {
     "cispo": cispo_surrogate,
     "reinforce": reinforce_surrogate,
     "shaped": shaped_surrogate,
+    DISTILL: distill_surrogate,
 }
 """The function for each `LossConfig.surrogate`."""
 

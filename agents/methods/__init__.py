@@ -8,6 +8,7 @@ from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
+from reason_env.agents.methods.opsd import OPSD, OPSDConfig
 from reason_env.agents.methods.pipeline import Part, is_problem_group
 from reason_env.agents.methods.pope import POPE, POPEConfig
 from reason_env.agents.methods.prefix_sampling import PrefixSampling, PrefixSamplingConfig
@@ -36,6 +37,7 @@ from reason_env.agents.methods.registry import (
 from reason_env.agents.methods.rounds import CollectBatch, collect_rounds
 from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
+from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import (
     LOCALISE,
@@ -59,8 +61,10 @@ __all__ = [
     "GRPO",
     "LOCALISE",
     "LTE",
+    "OPSD",
     "POPE",
     "RRPO",
+    "SDPO",
     "SFT",
     "SRPO",
     "UNSAID",
@@ -84,6 +88,7 @@ __all__ = [
     "MethodBase",
     "MethodConfig",
     "MethodEntry",
+    "OPSDConfig",
     "POPEConfig",
     "PaperNumber",
     "Part",
@@ -94,6 +99,7 @@ __all__ = [
     "RRPOConfig",
     "ReferenceIds",
     "Row",
+    "SDPOConfig",
     "SFTConfig",
     "SRPOConfig",
     "build_method",

@@ -20,9 +20,9 @@ A composition of one method equals that method. After another method, RRPO and S
 failure of the group as it is, and ask for no further tries.
 
 Refused, because it has no meaning: two methods with a role in common (RRPO and SRPO both reset and
-both take the source trajectory), a method that adds nothing after another (GRPO), POPE without
-unguided copies and RRPO without a base group (there is no problem group to share), and a method
-that learns from pairs.
+both take the source trajectory), a method that adds nothing after another (GRPO), one that compares
+no episodes before another (OPSD, SDPO), POPE without unguided copies and RRPO without a base group
+(there is no problem group to share), and a method that learns from pairs.
 
 Not covered: one method's further groups as the input of another (resets of guided episodes).
 """
@@ -184,6 +184,11 @@ def check_composition(methods: Mapping[str, MethodBase]) -> None:
                 f"such episodes there is no group to share: use {method.to_sample_problems}"
             )
     first, *others = methods
+    if others and methods[first].adds_only:
+        raise ConfigError(
+            f"{first} must come after another method, got {names}; it compares no episodes, so "
+            f"nothing would train those that {others[0]} needs: {'+'.join([*others, first])}"
+        )
     for name in others:
         if not methods[name].roles:
             raise ConfigError(f"{name} must come first, got {names}; after {first} it adds nothing")

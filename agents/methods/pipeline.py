@@ -6,7 +6,7 @@ A *further group* (a reset, a guided copy, an explanation) belongs to the method
     problem group   base episodes
                     -> each method's `remove`, in order
                     -> each method's `swap`, in order
-                    -> the first method's advantages
+                    -> the first method's advantages, if it trains problem groups
     further group   its method's advantages, if its role is in `compared`; else nothing
     at the end      each method's `add`, in order
 
@@ -37,6 +37,9 @@ class Part:
     """Roles of the further groups whose episodes are trained, each compared with its group."""
     advantage: AdvantageConfig
     """Estimator of the further groups, and of the problem groups if the method is the first."""
+    trains_problems: bool = True
+    """Whether a first method trains the episodes of the problem groups, compared with each
+    other."""
     remove: Callable[[Episodes, Episodes], Episodes] = lambda episodes, own: episodes
     """(episodes, the method's own episodes in that problem group) -> the episodes that stay."""
     swap: Callable[[Episodes, Episodes, np.random.Generator], Episodes] = (
@@ -57,7 +60,8 @@ def training_samples(
             episodes = _after_removal(parts, group)
             for part in parts:
                 episodes = part.swap(episodes, _own(part, group), rng)
-            samples += samples_of(episodes, parts[0].advantage)
+            if parts[0].trains_problems:
+                samples += samples_of(episodes, parts[0].advantage)
         else:
             part = parts[_owner(parts, group)]
             if role_of(group) in part.compared:

@@ -199,7 +199,8 @@ class MethodBase:
     reference_ids: ReferenceIds = staticmethod(plain_reference_ids)
     """A problem's reference solution as a response, end token included; set by `build_method`."""
     prompt_ids: PromptIds = staticmethod(plain_prompt_ids)
-    """A state's prompt; set by `build_method`. For samples that no episode gives."""
+    """A state's prompt; set by `build_method`. For samples that no episode gives, and for what a
+    teacher sees."""
     grade_options: GradeOptions = GradeOptions()
     """Where a response states its answer; set by `build_method`."""
     max_response_tokens: int | None = None
@@ -214,6 +215,9 @@ class MethodBase:
     """Generated tokens of the last `measure` that were read from a file; the run counts them."""
     to_sample_problems: str = "a method that samples them"
     """The setting with which `samples_problems` is True, for a message."""
+    adds_only = False
+    """True if the method compares no episodes: alone it trains only what it adds, and in a
+    composition it comes after another method."""
     is_first = True
     """False after another method in a composition, which then samples the problem groups."""
 

@@ -27,6 +27,7 @@ from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
+from reason_env.agents.methods.opsd import OPSD, OPSDConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
 from reason_env.agents.methods.prefix_sampling import PrefixSampling, PrefixSamplingConfig
 from reason_env.agents.methods.prefixrl import PrefixRL, PrefixRLConfig
@@ -40,6 +41,7 @@ from reason_env.agents.methods.protocol import (
     ReferenceIds,
 )
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
+from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
 from reason_env.agents.metrics import Metric, register_metrics
@@ -296,6 +298,8 @@ for _entry in (
     MethodEntry(config=POPEConfig, build=POPE),
     MethodEntry(config=LTEConfig, build=LTE),
     MethodEntry(config=ExPOConfig, build=ExPO),
+    MethodEntry(config=OPSDConfig, build=OPSD),
+    MethodEntry(config=SDPOConfig, build=SDPO),
     MethodEntry(config=ExPDPOConfig, build=ExPDPO),
     MethodEntry(config=SFTConfig, build=SFT),
     MethodEntry(config=AdaBackConfig, build=AdaBack),

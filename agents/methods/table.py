@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
-from reason_env.agents.learning import LossConfig
+from reason_env.agents.learning import DistillationConfig, LossConfig
 from reason_env.agents.methods.protocol import MethodBase, MethodConfig
 from reason_env.agents.methods.registry import build_method, method_name, parts_of
 from reason_env.agents.methods.row import UNSAID, Row
@@ -124,8 +124,25 @@ def loss_text(loss: LossConfig) -> str:
         "reinforce": "-A log pi",
         "shaped": f"-A x / (x + {loss.shape_gamma:g})",
     }
+    if loss.distillation is not None:
+        words["distill"] = divergence_text(loss.distillation)
     surrogate = words.get(loss.surrogate, loss.surrogate)
     return f"{surrogate}, {AGGREGATION_WORDS[loss.aggregation]}"
+
+
+def divergence_text(config: DistillationConfig) -> str:
+    """Describe a divergence from a teacher.
+
+    >>> divergence_text(DistillationConfig(divergence="reverse", top_k=20))
+    'KL(policy || teacher) over the 20 likeliest ids'
+    """
+    words = {
+        "forward": "KL(teacher || policy)",
+        "reverse": "KL(policy || teacher)",
+        "jensen_shannon": f"Jensen-Shannon divergence, b = {config.mixture:g}",
+    }
+    outcomes = "" if config.top_k is None else f" over the {config.top_k} likeliest ids"
+    return words[config.divergence] + outcomes
 
 
 def numbers_of(config: Any, paper: Mapping[str, object]) -> list[PaperNumber]:
@@ -179,6 +196,8 @@ def _starts(method: MethodBase) -> str:
 def _estimator(config: MethodConfig, method: MethodBase) -> str:
     if method.pair_loss is not None:
         return "none (pairs)"
+    if method.adds_only:
+        return "none (a divergence for each token)"
     return method.advantage.formula
 
 

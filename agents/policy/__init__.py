@@ -2,16 +2,20 @@
 
 from reason_env.agents.policy.last_hidden import last_hidden_states
 from reason_env.agents.policy.load import load_model
+from reason_env.agents.policy.log_probs import MAX_CHUNK_LOGITS
 from reason_env.agents.policy.lora import LoraConfig, lora_line
 from reason_env.agents.policy.policy import LanguageModelPolicy, Policy
+from reason_env.agents.policy.predictions import Predictions
 from reason_env.agents.policy.prefix_tree import Ints, num_distinct, split_by_distinct
 from reason_env.agents.policy.weights_hash import weights_bytes
 
 __all__ = [
+    "MAX_CHUNK_LOGITS",
     "Ints",
     "LanguageModelPolicy",
     "LoraConfig",
     "Policy",
+    "Predictions",
     "last_hidden_states",
     "load_model",
     "lora_line",

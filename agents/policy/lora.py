@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from reason_env.agents.engines import ADAPTER, lora_layers
+from reason_env.agents.policy.predictions import Predictions
 from reason_env.errors import ConfigError, ModelError, did_you_mean
 
 EXPORTS = ("merged", "adapter")
@@ -221,6 +222,24 @@ class WithoutAdapter:
     def mark_updated(self) -> None:
         """Raise: a reference is never updated."""
         raise AssertionError("a policy without its adapter is a reference and is never updated")
+
+    @torch.no_grad()
+    def predict(
+        self,
+        token_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        *,
+        action_mask_BT: Tensor | None = None,
+        checkpointing: bool = False,
+    ) -> Predictions:
+        """Run the base model once; see `LanguageModelPolicy.predict`."""
+        with adapter_off(self.model):
+            return self.policy.predict(
+                token_ids_BT,
+                attention_mask_BT,
+                action_mask_BT=action_mask_BT,
+                checkpointing=checkpointing,
+            )
 
     @torch.no_grad()
     def token_log_probs(

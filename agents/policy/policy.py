@@ -9,7 +9,6 @@ Axis letters: B sequences, T tokens, V vocabulary.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,12 +39,7 @@ from reason_env.agents.policy.load import (
     context_length_of,
     load_model,
 )
-from reason_env.agents.policy.log_probs import (
-    next_token_log_probs,
-    placed,
-    projected_log_probs,
-    projected_rows,
-)
+from reason_env.agents.policy.log_probs import projected_rows
 from reason_env.agents.policy.lora import (
     LoraConfig,
     WithoutAdapter,
@@ -53,7 +47,13 @@ from reason_env.agents.policy.lora import (
     lora_dropout,
     merged_state,
 )
-from reason_env.agents.policy.prefix_tree import Ints, PrefixTree, prefix_tree, split_by_distinct
+from reason_env.agents.policy.predictions import (
+    LogitPredictions,
+    Predictions,
+    ProjectedPredictions,
+    of_tree,
+)
+from reason_env.agents.policy.prefix_tree import Ints, prefix_tree, split_by_distinct
 from reason_env.agents.policy.tree_model import head_refusal, tree_hidden_states, tree_refusal
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, check_token_ids
 from reason_env.errors import ConfigError, ModelError, shown
@@ -450,6 +450,29 @@ class LanguageModelPolicy:
             raise ConfigError(
                 f"temperature must be above 0 for training, got {temperature!r}; use 1.0"
             )
+        return self.predict(
+            token_ids_BT,
+            attention_mask_BT,
+            action_mask_BT=action_mask_BT,
+            checkpointing=checkpointing,
+        ).log_probs(temperature=temperature, with_entropy=with_entropy)
+
+    def predict(
+        self,
+        token_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        *,
+        action_mask_BT: Tensor | None = None,
+        checkpointing: bool = False,
+    ) -> Predictions:
+        """Run the model once, and keep what it predicts at the wanted tokens.
+
+        Args:
+            token_ids_BT: Right-padded sequences.
+            attention_mask_BT: 1 or True on tokens, 0 or False on padding.
+            action_mask_BT: True on the tokens whose predictions are wanted; None: all.
+            checkpointing: As in `token_log_probs`.
+        """
         mask_BT = attention_mask_BT.bool()
         wanted_BT = mask_BT.clone() if action_mask_BT is None else mask_BT & action_mask_BT.bool()
         wanted_BT[:, 0] = False
@@ -458,33 +481,16 @@ class LanguageModelPolicy:
                 output = self.model(
                     input_ids=token_ids_BT, attention_mask=mask_BT.long(), use_cache=False
                 )
-            return next_token_log_probs(
-                output.logits,
-                token_ids_BT,
-                wanted_BT,
-                temperature=temperature,
+            return LogitPredictions(
+                logits_BTV=output.logits,
+                token_ids_BT=token_ids_BT,
+                wanted_BT=wanted_BT,
                 vocab_size=self.codec.vocab_size,
-                with_entropy=with_entropy,
             )
         with self.computing():
-            found = self._predictions(
+            return self._predictions(
                 token_ids_BT, mask_BT.sum(dim=1), wanted_BT, checkpointing=checkpointing
             )
-        log_probs_M, entropy_N = projected_log_probs(
-            found.hidden_NC,
-            *self._head(),
-            found.rows_M,
-            found.targets_M,
-            temperature=temperature,
-            with_entropy=with_entropy,
-            gradient_dtype=None if self.precision == "float32" else torch.bfloat16,
-        )
-        shape, places = token_ids_BT.shape, wanted_BT.flatten().nonzero()[:, 0]
-        log_probs_BT = placed(log_probs_M[found.number_of_each], places, shape)
-        if not with_entropy:
-            return log_probs_BT, None
-        entropy_M = entropy_N[found.rows_M]
-        return log_probs_BT, placed(entropy_M[found.number_of_each], places, shape)
 
     def _predictions(
         self,
@@ -493,20 +499,30 @@ class LanguageModelPolicy:
         wanted_BT: Tensor,
         *,
         checkpointing: bool = False,
-    ) -> "_Predictions":
+    ) -> ProjectedPredictions:
         """Run the decoder; select the hidden states that predict the wanted tokens."""
         if self._tree_refusal is None:
             tree = prefix_tree(ids_BT, lengths_B, dtype=self._compute_dtype)
-            hidden_NC = tree_hidden_states(self.model, tree, checkpointing=checkpointing)
-            return _of_tree(tree, hidden_NC, wanted_BT)
-        output = self.model.get_decoder()(
-            input_ids=ids_BT, attention_mask=_attention_mask(ids_BT, lengths_B), use_cache=False
-        )
-        before_BT = wanted_BT.roll(-1, dims=1)
-        hidden_NC = output.last_hidden_state[before_BT]
-        numbers = torch.arange(len(hidden_NC), device=ids_BT.device)
-        return _Predictions(
-            hidden_NC=hidden_NC, rows_M=numbers, targets_M=ids_BT[wanted_BT], number_of_each=numbers
+            whole = tree_hidden_states(self.model, tree, checkpointing=checkpointing)
+            parents_N, rows_M, targets_M, number_of_each = of_tree(tree, wanted_BT)
+            hidden_NC = whole.index_select(0, parents_N)
+        else:
+            output = self.model.get_decoder()(
+                input_ids=ids_BT, attention_mask=_attention_mask(ids_BT, lengths_B), use_cache=False
+            )
+            hidden_NC = output.last_hidden_state[wanted_BT.roll(-1, dims=1)]
+            rows_M = number_of_each = torch.arange(len(hidden_NC), device=ids_BT.device)
+            targets_M = ids_BT[wanted_BT]
+        weight_VC, bias_V = self._head()
+        return ProjectedPredictions(
+            hidden_NC=hidden_NC,
+            weight_VC=weight_VC,
+            bias_V=bias_V,
+            rows_M=rows_M,
+            targets_M=targets_M,
+            number_of_each=number_of_each,
+            wanted_BT=wanted_BT,
+            gradient_dtype=None if self.precision == "float32" else torch.bfloat16,
         )
 
     @property
@@ -522,31 +538,6 @@ class LanguageModelPolicy:
         if len(head.weight) == size:
             return head.weight, head.bias
         return head.weight[:size], None if head.bias is None else head.bias[:size]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Predictions:
-    """Hidden states, and the tokens that they predict: M different ones, wanted perhaps often."""
-
-    hidden_NC: Tensor
-    """One row for each distinct sequence of tokens before a wanted token."""
-    rows_M: Tensor
-    """Row of each target."""
-    targets_M: Tensor
-    """Token ids."""
-    number_of_each: Tensor
-    """Number of the target of each wanted place, in the order of a boolean index."""
-
-
-def _of_tree(tree: PrefixTree, hidden_NC: Tensor, wanted_BT: Tensor) -> _Predictions:
-    nodes_M, number_of_each = tree.place_BT[wanted_BT].unique(return_inverse=True)
-    parents, rows_M = tree.parent_N[nodes_M].unique(return_inverse=True)
-    return _Predictions(
-        hidden_NC=hidden_NC.index_select(0, parents),
-        rows_M=rows_M,
-        targets_M=tree.token_ids_N[nodes_M],
-        number_of_each=number_of_each,
-    )
 
 
 def _padded(rows: Sequence[tuple[int, ...]]) -> tuple[Ints, Ints]:

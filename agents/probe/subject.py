@@ -59,6 +59,7 @@ class Subject:
             max_response_tokens=self.inner.rules.max_tokens,
             reference_ids=self.reference_ids,
             grade_options=self.inner.grade_options,
+            prompt_ids=self.prompt_ids,
         )
         assert isinstance(method, MethodBase), "a single config gives a single method"
         method.is_first = False

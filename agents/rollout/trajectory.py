@@ -170,6 +170,9 @@ class TrainingSample:
     """Who wrote the trained tokens: the policy, unless a method's option imitates a reference."""
     trajectory_id: str | None = None
     """The trajectory whose tokens these are; None if they are a reference's."""
+    teacher_context_ids: tuple[int, ...] | None = None
+    """[P''], the prompt under which a teacher scores the tokens, if the loss has one; None: the
+    prompt that they are trained under."""
 
     def __post_init__(self) -> None:
         if not len(self.token_ids) == len(self.action_mask) == len(self.behavior_log_probs):
@@ -234,6 +237,7 @@ class TrainingSample:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "TrainingSample":
         """Rebuild a sample from `to_dict`'s value, before or after JSON."""
+        shown = value.get("teacher_context_ids")
         return cls(
             context_ids=tuple(value["context_ids"]),
             token_ids=tuple(value["token_ids"]),
@@ -245,6 +249,7 @@ class TrainingSample:
             source=value["source"],
             # Absent in files of version 0.1.
             trajectory_id=value.get("trajectory_id"),
+            teacher_context_ids=None if shown is None else tuple(shown),
         )
 
 

@@ -15,7 +15,14 @@ import numpy as np
 
 from reason_env.agents.cpi import ConservativeUpdate
 from reason_env.agents.engines import EngineConfig
-from reason_env.agents.learning import Learner, PairLearner, TrainablePolicy
+from reason_env.agents.learning import (
+    AVERAGE,
+    INITIAL,
+    POLICY,
+    Learner,
+    PairLearner,
+    TrainablePolicy,
+)
 from reason_env.agents.methods import Method, build_method
 from reason_env.agents.policy import LanguageModelPolicy, LoraConfig
 from reason_env.agents.runs import load_checkpoint
@@ -23,7 +30,7 @@ from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.agents.train.guidance_budget import check_guidance
 from reason_env.env import ReasonEnv, long_prompts, other_ids, reason_env_of
-from reason_env.errors import ModelError
+from reason_env.errors import ConfigError, ModelError, shown
 from reason_env.snapshot import snapshot
 from reason_env.state import ReasonState, is_over
 
@@ -199,6 +206,22 @@ def _reference(config: TrainConfig, policy: LanguageModelPolicy) -> TrainablePol
     return _load_policy(config, config.model)
 
 
+def _teacher(config: TrainConfig, policy: LanguageModelPolicy, name: str) -> TrainablePolicy:
+    """Load a model that scores the policy's tokens.
+
+    Raises:
+        ConfigError: Its token ids mean other texts.
+    """
+    teacher = _load_policy(config, name)
+    if teacher.codec.codec_id != policy.codec.codec_id:
+        raise ConfigError(
+            f"a teacher must share the policy's token ids, got {shown(name)} with "
+            f"{teacher.codec.codec_id!r} and a policy with {policy.codec.codec_id!r}; use a model "
+            "with the same tokenizer"
+        )
+    return teacher
+
+
 def _build_learner(
     config: TrainConfig, policy: LanguageModelPolicy, method: Method, *, max_response_tokens: int
 ) -> Learner:
@@ -212,12 +235,19 @@ def _build_learner(
         )
     losses = (method.loss, *method.role_losses.values())
     needs_reference = any(loss.kl_coefficient > 0 for loss in losses)
+    names = {loss.distillation.teacher for loss in losses if loss.distillation is not None}
+    others = names - {POLICY, AVERAGE}
+    reference = _reference(config, policy) if needs_reference or INITIAL in others else None
+    teachers = {name: _teacher(config, policy, name) for name in sorted(others - {INITIAL})}
+    if reference is not None:
+        teachers[INITIAL] = reference
     return Learner(
         policy,
         config.learner,
         loss=method.loss,
         role_losses=method.role_losses,
-        ref_policy=_reference(config, policy) if needs_reference else None,
+        ref_policy=reference if needs_reference else None,
+        teachers=teachers,
         temperature=config.sampling.temperature,
         max_response_tokens=max_response_tokens,
     )
