@@ -3,7 +3,8 @@
 A line holds the start state, the actions as given, the rewards, the flags and the last state;
 `replay(env, line)` plays the episode again on a stack and compares. Each line is appended by one
 write, so that several workers may share a file. The start state includes all that start wrappers
-did. `minari.py` converts a file to a Minari data set.
+did. `minari.py` converts a file to a Minari data set. A run that is killed and resumed returns the
+file to what it was at the checkpoint, so that it holds each episode once.
 
 Not covered: episodes that are reset before their end are not written.
 """
@@ -46,6 +47,7 @@ class RecordEpisodes(WatchingWrapper):
             raise ConfigError(
                 f"path must be a file that can be written, got {shown(str(path))}; {error.strerror}"
             ) from error
+        self.begin = self.end = self.path.stat().st_size
         self._num_ended = 0
         self._start: list[Any] | None = None
         self._actions: list[str] = []
@@ -72,8 +74,9 @@ class RecordEpisodes(WatchingWrapper):
         return obs, reward, terminated, truncated, info
 
     def memory(self) -> dict[str, Any]:
-        """The record so far, and the number of finished episodes."""
+        """The record so far, the number of finished episodes, and the size of the file."""
         return {
+            "end": self.end,
             "num_ended": self._num_ended,
             "start": self._start,
             "actions": list(self._actions),
@@ -83,12 +86,14 @@ class RecordEpisodes(WatchingWrapper):
     def read_memory(self, data: dict[str, Any]) -> Commit:
         """Check what `memory` wrote; return the function that adopts it."""
         num_ended, start = int(data["num_ended"]), data["start"]
+        # Absent in snapshots of earlier versions.
+        end = int(data.get("end", self.end))
         actions, rewards = list(data["actions"]), [float(item) for item in data["rewards"]]
         if not (start is None or type(start) is list) or not set(map(type, actions)) <= {str}:
             raise TypeError("a start that is a list, and actions that are texts")
 
         def commit() -> None:
-            self._num_ended, self._start = num_ended, start
+            self.end, self._num_ended, self._start = end, num_ended, start
             self._actions, self._rewards = actions, rewards
 
         return commit
@@ -107,6 +112,7 @@ class RecordEpisodes(WatchingWrapper):
         line = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n"
         with self.path.open("ab", buffering=0) as file:
             file.write(line.encode("ascii"))
+            self.end = file.tell()
 
 
 def read_episodes(path: str | Path) -> list[dict[str, Any]]:

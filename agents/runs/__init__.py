@@ -18,6 +18,7 @@ from reason_env.agents.runs.config_tree import (
 )
 from reason_env.agents.runs.files import (
     check_free,
+    cut_file,
     iteration_of,
     iteration_paths,
     read_lines,
@@ -36,6 +37,7 @@ __all__ = [
     "RunDir",
     "Tree",
     "check_free",
+    "cut_file",
     "differences",
     "export_model",
     "iteration_of",

@@ -4,6 +4,7 @@ A file that is being written or removed has the prefix `.partial_`, which reader
 """
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 from reason_env.errors import CheckpointError, shown
 
 PARTIAL = ".partial_"
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"iteration_([0-9]+)(\.jsonl)?")
 
 
@@ -98,6 +100,29 @@ def append_line(path: Path, line: str) -> None:
         file.write(line.encode("ascii") + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def cut_file(path: Path, size: int) -> None:
+    """Return a file that others may have appended to to an earlier size.
+
+    What is cut moves to a file beside it, because another run may have written it.
+    """
+    if not path.is_file() or path.stat().st_size <= size:
+        return
+    lost = path.with_name(f"{path.name}.lost")
+    with path.open("rb+") as file, lost.open("ab") as other:
+        file.seek(size)
+        rest = file.read()
+        other.write(rest)
+        other.flush()
+        os.fsync(other.fileno())
+        file.truncate(size)
+    _log.warning(
+        "what was recorded after the checkpoint is recorded again: %d lines of '%s' are in '%s'",
+        rest.count(b"\n"),
+        path,
+        lost,
+    )
 
 
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -29,6 +29,7 @@ from reason_env.agents.runs.config_tree import differences
 from reason_env.agents.runs.files import (
     append_line,
     check_free,
+    cut_file,
     iteration_name,
     iteration_paths,
     read_lines,
@@ -134,6 +135,8 @@ class RunDir:
     ) -> None:
         """Make the run writable in its state after `iteration`; removes everything later.
 
+        Without a checkpoint the files of `note_recordings` return to their noted sizes.
+
         Args:
             iteration: The iteration of the checkpoint to resume from; None, without a checkpoint,
                 removes every metric and episode.
@@ -160,15 +163,7 @@ class RunDir:
             )
         end = -1 if iteration is None else iteration
         kept = self._kept_lines(end)
-        # Checkpoints first, newest first: after a kill here, the newest one left is complete and
-        # the metrics still reach it.
-        for folder in (self.path / "checkpoints", self.path / "episodes"):
-            remove_partial(folder)
-            for number, path in reversed(iteration_paths(folder).items()):
-                if number > end:
-                    remove(path)
-        if (self.path / MODEL).is_dir():
-            remove(self.path / MODEL)
+        self._remove_after(end, facts.get("recordings", {}))
         for name, lines in kept.items():
             write_text(self.path / name, "".join(lines))
         changed: dict[str, Any] = {"changed_data": other} if other else {}
@@ -188,6 +183,19 @@ class RunDir:
         self._last_iteration = iteration if kept["metrics.jsonl"] else None
         self._purge_step = end + 1
         self._is_writable = True
+
+    def note_recordings(self, sizes: Mapping[Path, int]) -> None:
+        """Note the sizes that files outside the directory had before the run, unless noted.
+
+        Args:
+            sizes: File that the run appends to -> its bytes before.
+        """
+        self._check_writable()
+        file = self.path / "provenance.json"
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if sizes and "recordings" not in facts:
+            own = {str(path.absolute()): size for path, size in sizes.items()}
+            write_text(file, json.dumps(facts | {"recordings": own}, indent=2))
 
     def write_metrics(self, iteration: int, metrics: Mapping[str, Number]) -> None:
         """Append the numbers of one iteration to the files and to TensorBoard.
@@ -292,6 +300,21 @@ class RunDir:
                 f"there, got {last} as its last; remove the newer checkpoints and resume again"
             )
         return kept
+
+    def _remove_after(self, iteration: int, recordings: Mapping[str, int]) -> None:
+        """Remove what was written after `iteration`, except lines of metrics."""
+        # Checkpoints first, newest first: after a kill here, the newest one left is complete and
+        # the metrics still reach it.
+        for folder in (self.path / "checkpoints", self.path / "episodes"):
+            remove_partial(folder)
+            for number, path in reversed(iteration_paths(folder).items()):
+                if number > iteration:
+                    remove(path)
+        if not iteration_paths(self.path / "checkpoints"):
+            for name, size in recordings.items():
+                cut_file(Path(name), size)
+        if (self.path / MODEL).is_dir():
+            remove(self.path / MODEL)
 
     def _write_scalars(self, iteration: int, values: Mapping[str, Number]) -> None:
         if self._writer is None:

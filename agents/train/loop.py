@@ -18,6 +18,7 @@ from reason_env.agents.train.iterate import iterate
 from reason_env.agents.train.model_record import ModelRecord
 from reason_env.agents.train.preparation import prepare
 from reason_env.agents.train.session import Session
+from reason_env.env import recorders
 
 Row = dict[str, Any]
 OnRow = Callable[[Row], None]
@@ -39,6 +40,7 @@ def train(
         deadline: `time.monotonic()` after which no iteration starts; None for no limit.
     """
     config = session.config
+    run.note_recordings({own.path: own.begin for own in recorders(session.env)})
     prepare(session, deadline=deadline)
     if run.last_iteration is None:
         tokens = session.sampled_tokens_total

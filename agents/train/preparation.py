@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_starts
+from reason_env.agents.runs import cut_file
 from reason_env.agents.train.collecting import collect_starts
 from reason_env.agents.train.session import Session
-from reason_env.env import ReasonEnv, reason_env_of
+from reason_env.env import ReasonEnv, reason_env_of, recorders
 from reason_env.errors import ConfigError
 from reason_env.snapshot import restore
 
@@ -59,6 +60,8 @@ def prepare(
     if session.stack_snapshot is not None:
         # Only now: the method sees the starts that it saw before the first iteration.
         restore(session.env, session.stack_snapshot)
+        for own in recorders(session.env):
+            cut_file(own.path, own.end)
     session.is_prepared = True
 
 

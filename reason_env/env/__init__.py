@@ -5,6 +5,7 @@ from reason_env.env.config import EnvConfig
 from reason_env.env.info import verdict_fields
 from reason_env.env.prompt_lengths import long_prompts, other_ids
 from reason_env.env.reason_env import ReasonEnv, reason_env_of
+from reason_env.env.recording import Recorder, recorders
 from reason_env.env.reward import RewardConfig
 from reason_env.env.spaces import UnicodeText
 from reason_env.env.spec import WRAPPERS, checked_spec, make_stack, trust_module, trusted_modules
@@ -27,6 +28,7 @@ __all__ = [
     "EnvConfig",
     "ProblemChooser",
     "ReasonEnv",
+    "Recorder",
     "RewardConfig",
     "StartMemories",
     "UnicodeText",
@@ -40,6 +42,7 @@ __all__ = [
     "may_commit",
     "other_ids",
     "reason_env_of",
+    "recorders",
     "start_memories",
     "trust_module",
     "trusted_modules",

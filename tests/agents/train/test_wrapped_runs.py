@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.methods import GRPOConfig, POPEConfig
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
 from reason_env.agents.train import TrainConfig, build_session, estimate, prepare, train
 from reason_env.env import EnvConfig
@@ -193,8 +193,53 @@ def test_an_estimate_leaves_the_wrappers_as_they_were(tmp_path):
     assert snapshot(session.env) == snapshot(plain.env)
 
 
-def test_recorded_episodes_of_a_killed_run_are_all_there(tmp_path):
+def killed_at(iteration):
+    def on_row(row):
+        if row["iteration"] == iteration:
+            raise KilledError
+
+    return on_row
+
+
+@pytest.mark.parametrize("killed_in", [0, 1, 2, 3])
+@pytest.mark.parametrize("before", ["", '{"of":"an earlier run"}\n'])
+def test_recorded_episodes_of_a_killed_run_are_there_once_and_in_order(
+    tmp_path, caplog, killed_in, before
+):
+    files = [tmp_path / name for name in ("whole.jsonl", "killed.jsonl")]
+    method = POPEConfig(group_size=2, hard_samples=2, probe_samples=1)
+    for file in files:
+        file.write_text(before)
+    whole, killed = (
+        config_of(RecordEpisodes(bare(), file), method=method, checkpoint=CheckpointConfig(every=2))
+        for file in files
+    )
+    run_to_end(whole, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        run_to_end(killed, tmp_path / "killed", on_row=killed_at(killed_in))
+    with files[1].open("a") as file:
+        file.write('{"torn')
+    resumed(tmp_path / "killed")
+    assert files[1].read_bytes() == files[0].read_bytes()
+    assert files[0].read_text().startswith(before)
+    assert files[0].read_text().count("\n") > 2 * 3 * 3
+    assert f"lines of '{files[1]}' are in '{files[1]}.lost'" in caplog.text
+    lost = (tmp_path / "killed.jsonl.lost").read_text()
+    assert lost.endswith('{"torn')
+
+
+def test_a_run_is_resumed_twice_and_appends_to_the_file_of_another(tmp_path):
     file = tmp_path / "episodes.jsonl"
     config = config_of(RecordEpisodes(bare(), file), iterations=2)
-    run_to_end(config, tmp_path / "run")
-    assert len(file.read_text().splitlines()) == 2 * 3 * 3
+    run_to_end(config, tmp_path / "first")
+    first = file.read_bytes()
+    assert first.count(b"\n") == 2 * 3 * 3
+    with pytest.raises(KilledError):
+        run_to_end(config, tmp_path / "second", on_row=killed_at(1))
+    with RunDir.open(tmp_path / "second") as run:
+        session = build_session(run.config(TrainConfig))
+        run.resume(0)
+        with pytest.raises(KilledError):
+            train(session, run, on_row=killed_at(1))
+    resumed(tmp_path / "second")
+    assert file.read_bytes() == first * 2
