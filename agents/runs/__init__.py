@@ -5,6 +5,7 @@ from reason_env.agents.runs.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    whole_checkpoint,
 )
 from reason_env.agents.runs.config_json import FLAT, ByKind
 from reason_env.agents.runs.config_tree import (
@@ -51,6 +52,7 @@ __all__ = [
     "save_checkpoint",
     "set_leaf",
     "tree_of",
+    "whole_checkpoint",
     "with_current_keys",
     "write_shared",
     "write_text",

@@ -8,14 +8,15 @@
       manifest.json      size and SHA-256 of every other file
 
 A checkpoint is written under a temporary name that readers ignore, synced to disk and renamed, so a
-kill leaves the older checkpoints intact. Hashes detect later changes. A damaged checkpoint is an
-error, never a silent fallback to an older one.
+kill leaves the older checkpoints intact. Hashes detect later changes. A run resumes from the newest
+whole checkpoint, with a warning if a newer one is damaged; loading a damaged one is an error.
 
 Not covered: sharded tensors (gather them first).
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,15 @@ from reason_env.agents.runs.state_tree import pack, unpack
 from reason_env.errors import CheckpointError, ConfigError
 
 CHECKPOINT_FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+class _DamagedError(CheckpointError):
+    """A file of a checkpoint is missing or has changed."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SavesModel(Protocol):
@@ -190,6 +200,34 @@ def latest_checkpoint(run: RunDir) -> Path | None:
     return next(reversed(checkpoints(run).values()), None)
 
 
+def whole_checkpoint(run: RunDir) -> Path | None:
+    """Find the newest checkpoint whose files are as they were written; None if the run has none.
+
+    Warns about each newer one, which is damaged.
+
+    Raises:
+        CheckpointError: Every checkpoint is damaged, or one has another format.
+    """
+    damaged: dict[Path, _DamagedError] = {}
+    for path in reversed(checkpoints(run).values()):
+        try:
+            _check_manifest(path)
+        except _DamagedError as error:
+            damaged[path] = error
+            continue
+        for other, error in damaged.items():
+            _log.warning(
+                "checkpoint '%s' is damaged: %s; the run resumes from %s",
+                other,
+                error.reason,
+                path.name,
+            )
+        return path
+    if damaged:
+        raise next(iter(damaged.values()))
+    return None
+
+
 def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
     """Remove the checkpoints that `config` does not keep."""
     for iteration, path in list(checkpoints(run).items())[: -config.keep_last]:
@@ -238,12 +276,13 @@ def _check_manifest(path: Path) -> int:
     return iteration
 
 
-def _damaged(path: Path, reason: str) -> CheckpointError:
+def _damaged(path: Path, reason: str) -> _DamagedError:
     others = [item.name for item in iteration_paths(path.parent).values() if item.name != path.name]
     instead = f"to continue from {others[-1]}" if others else "to start again"
-    return CheckpointError(
+    return _DamagedError(
         f"checkpoint '{path}' must be whole, got a damaged one: {reason}; remove this directory "
-        f"and resume again {instead}"
+        f"and resume again {instead}",
+        reason,
     )
 
 

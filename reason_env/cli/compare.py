@@ -2,12 +2,8 @@
 
 import json
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +42,7 @@ from reason_env.cli.flags import (
     trust,
     trust_flag,
 )
+from reason_env.cli.running import ended_by_sigterm
 from reason_env.cli.tables import arm_table
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
@@ -209,19 +206,6 @@ def _name(config: CompareConfig) -> str:
     return f"compare-{sources[:40]}-{config.content_hash}"
 
 
-@contextmanager
-def _ended_by_sigterm() -> Generator[None, None, None]:
-    """Treat SIGTERM, which service managers send, as Ctrl-C: the processes of the runs end too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _show(comparison: Comparison, workers: int, trusted: str) -> None:
     config = comparison.config
     began = time.monotonic()
@@ -235,7 +219,7 @@ def _show(comparison: Comparison, workers: int, trusted: str) -> None:
     )
     try:
         with (
-            _ended_by_sigterm(),
+            ended_by_sigterm(),
             Live(board, console=out, refresh_per_second=2, transient=True) as live,
         ):
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from reason_env.agents.runs import RunDir, iteration_of, latest_checkpoint
+from reason_env.agents.runs import RunDir, iteration_of, whole_checkpoint
 from reason_env.agents.train import Limits, TrainConfig, build_session, progress_of, prolonged
 from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust, trust_flag
 from reason_env.cli.running import (
@@ -83,7 +83,7 @@ def _resume(
             f"--resume must name a run of {names[0]!r}, got one of {config.name!r}; "
             f"use: {resume_command(run, trusted)}"
         )
-    checkpoint = latest_checkpoint(run)
+    checkpoint = whole_checkpoint(run)
     done = 0 if checkpoint is None else iteration_of(checkpoint)
     rows = [row for row in run.read_metrics() if row["iteration"] <= (done or 0)]
     limits = Limits(

@@ -1,7 +1,11 @@
 """Run a session on the console: progress, a row an iteration, a table and the report."""
 
 import shlex
+import signal
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,20 @@ PROGRESS_S = 15.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with the line that says how to go on."""
+    """Ctrl-C or SIGTERM, with the line that says how to go on."""
+
+
+@contextmanager
+def ended_by_sigterm() -> Generator[None, None, None]:
+    """Treat SIGTERM, which service managers send, as Ctrl-C; threads cannot."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def deadline_of(config: TrainConfig, began: float) -> float | None:

@@ -28,7 +28,7 @@ from reason_env.cli.flags import (
     value_of,
 )
 from reason_env.cli.resume import COPY, resume_run, resumes
-from reason_env.cli.running import Interrupted, prepare_shown, train_shown
+from reason_env.cli.running import Interrupted, ended_by_sigterm, prepare_shown, train_shown
 from reason_env.errors import ConfigError
 
 RUNS = Path("runs")
@@ -69,6 +69,11 @@ class TrainCPI(Train):
 
 def run(words: list[str]) -> None:
     """Train with the method that the first word names, or resume a run."""
+    with ended_by_sigterm():
+        _run(words)
+
+
+def _run(words: list[str]) -> None:
     trust(words)
     if resumes(words):
         resume_run(words)

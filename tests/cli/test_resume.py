@@ -1,6 +1,8 @@
 """`train --resume`: by the run alone, prolonging, finished runs, interrupts."""
 
 import json
+import os
+import signal
 import sys
 
 import gymnasium as gym
@@ -46,6 +48,46 @@ def test_a_schedule_that_a_longer_run_stretches_is_announced(command, tmp_path):
         "the linear schedule of the learning rate ends at iteration 2 from here on; it was "
         "planned for 1"
     ) in text
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_if_it_was_whole(command, tmp_path):
+    run = tmp_path / "run"
+    assert train(command, run, "--iterations", "3", "--checkpoint.every", "1")[0] == 0
+    files = ("metrics.jsonl", "checkpoints/iteration_000003/state.safetensors",
+             "checkpoints/iteration_000003/model/model.safetensors")  # fmt: skip
+    before = [(run / name).read_bytes() for name in files]
+    weights = run / files[-1]
+    weights.write_bytes(before[-1][:-1] + bytes([before[-1][-1] ^ 1]))
+    status, text, error = command("train", "--resume", str(run))
+    assert status == 0, error
+    assert f"resuming {run} after iteration 2" in text
+    assert [(run / name).read_bytes() for name in files] == before
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does_and_the_run_goes_on(command, tmp_path, monkeypatch):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    words = ("--iterations", "3", "--checkpoint.every", "1")
+    assert train(command, whole, *words)[0] == 0
+    real = running.tables.row_line
+
+    def row_line(row, *rest):
+        if row["iteration"] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(row, *rest)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.tables, "row_line", row_line)
+        status, _, error = train(command, run, *words)
+    assert status == 130
+    assert error == (
+        "reason-env: interrupted after iteration 2; to continue after its checkpoint "
+        f"iteration_000001: reason-env train --resume {run}\n"
+    )
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert command("train", "--resume", str(run))[0] == 0
+    rows = [(path / "metrics.jsonl").read_bytes() for path in (whole, run)]
+    assert rows[0] == rows[1]
 
 
 def test_the_method_before_resume_must_be_the_runs(command, refused, tmp_path):

@@ -19,6 +19,7 @@ from reason_env.agents.runs import (
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    whole_checkpoint,
 )
 from reason_env.agents.runs.checkpoint import checkpoints, prune_checkpoints
 from reason_env.agents.runs.state_tree import pack, unpack
@@ -283,6 +284,40 @@ def test_a_single_changed_bit_is_found(tmp_path, name):
         CheckpointError, match=rf"{name} has changed since it was written; .* to start again"
     ):
         load_checkpoint(path)
+
+
+def test_a_run_resumes_from_its_newest_whole_checkpoint_with_a_line_for_each_damaged_one(
+    tmp_path, caplog
+):
+    run = saved(tmp_path, 1, 2, 3, 4)
+    paths = list((run.path / "checkpoints").iterdir())
+    assert whole_checkpoint(run) == max(paths)
+    assert caplog.text == ""
+    (run.path / "checkpoints/iteration_000004/state.json").write_text("{}")
+    (run.path / "checkpoints/iteration_000003/manifest.json").write_text("{")
+    found = whole_checkpoint(run)
+    assert found == run.path / "checkpoints/iteration_000002"
+    folder = run.path / "checkpoints"
+    rest = "has changed since it was written; the run resumes from iteration_000002"
+    assert [record.message for record in caplog.records] == [
+        f"checkpoint '{folder}/iteration_000004' is damaged: state.json {rest}",
+        f"checkpoint '{folder}/iteration_000003' is damaged: manifest.json {rest}",
+    ]
+    # What is newer, damaged too, is removed, so that it is written again.
+    run.resume(load_checkpoint(found).iteration)
+    assert sorted(os.listdir(run.path / "checkpoints")) == ["iteration_000001", "iteration_000002"]
+    for name in ("iteration_000001", "iteration_000002"):
+        (run.path / "checkpoints" / name / "state.json").unlink()
+    with pytest.raises(CheckpointError, match=r"iteration_000002' must be whole, got a damaged"):
+        whole_checkpoint(run)
+
+
+def test_a_checkpoint_of_another_version_is_no_reason_to_fall_back(tmp_path):
+    run = saved(tmp_path, 1, 2)
+    file = run.path / "checkpoints/iteration_000002/manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 9}))
+    with pytest.raises(CheckpointError, match="must be of format 1, got 9"):
+        whole_checkpoint(run)
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", "7"])
