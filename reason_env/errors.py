@@ -81,6 +81,12 @@ def shown(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 4] + "..." + text[-1]
 
 
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
 def redacted(text: str) -> str:
     """Replace tokens, and users and passwords in addresses, by three asterisks.
 
@@ -93,6 +99,18 @@ def redacted(text: str) -> str:
         if len(secret) >= 8:
             text = text.replace(secret, "***")
     return _TOKEN.sub("***", text)
+
+
+def visible(text: str) -> str:
+    r"""Escape what a terminal would obey or hide: controls, direction marks, invisible letters.
+
+    Line ends and tabs stay, and so do the joiners of emoji and of scripts.
+
+    >>> print(visible("a\x1b[2Jb\u202ec\nd"))
+    a\x1b[2Jb\u202ec
+    d
+    """
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def did_you_mean(name: str, choices: Iterable[str], *, nearness: float = 0.6) -> str:

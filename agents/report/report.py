@@ -2,9 +2,12 @@
 
 The page joins the files of `page/` and the data as JSON. The data cannot end its script element:
 `<`, `>` and `&` are escaped, and the JSON is ASCII, so U+2028 is escaped too. The scripts write
-data only as text nodes, and a content security policy forbids loading anything.
+data only as text nodes. A content security policy forbids loading anything, and names the hash of
+the page's own script, so that a script that came from data would not run.
 """
 
+import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from html import escape
@@ -43,10 +46,13 @@ def write_report(paths: Sequence[str | Path], out: str | Path, *, num_episodes: 
 
 def page(data: Any) -> str:
     """Build the page from `report_data`'s value."""
+    script = "\n".join(["", *map(_part, SCRIPTS), ""])
+    digest = hashlib.sha256(script.encode()).digest()
     parts = {
+        "HASH": f"'sha256-{base64.b64encode(digest).decode('ascii')}'",
         "TITLE": escape(data["title"]),
         "STYLE": "\n".join(map(_part, STYLES)),
-        "SCRIPT": "\n".join(map(_part, SCRIPTS)),
+        "SCRIPT": script,
         "DATA": embedded(data),
     }
     text = _part("page.html")

@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from reason_env.doctor import PURPOSE, module_of
-from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean, redacted
+from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean, redacted, visible
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
@@ -103,11 +103,11 @@ class _Formatter(logging.Formatter):
         self._advice = advice
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(self._advice(super().format(record)))
+        return visible(redacted(self._advice(super().format(record))))
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"reason-env: error: {redacted(message)}", file=sys.stderr)
+    print(f"reason-env: error: {visible(redacted(message))}", file=sys.stderr)
     sys.exit(2)
 
 

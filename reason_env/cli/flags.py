@@ -2,13 +2,14 @@
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from reason_env.agents.runs import config_json
 from reason_env.cli.mistakes import (
@@ -19,11 +20,27 @@ from reason_env.cli.mistakes import (
     with_true,
 )
 from reason_env.env import EnvConfig, trust_module
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, visible
 
 _log = logging.getLogger(__name__)
 Arguments = Sequence[str]
-out = Console(soft_wrap=True)
+
+
+class VisibleConsole(Console):
+    """Prints text of data with its control characters escaped, so that no terminal obeys them."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Escape the text of each segment; rich's own controls are no text."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(visible(segment.text), segment.style)
+
+
+out = VisibleConsole(soft_wrap=True)
 HELP_FLAGS = (["-h"], ["--help"])
 """A list of words that asks for help and nothing else."""
 

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from reason_env.errors import shown
+from reason_env.errors import shown, visible
 from reason_env.problem import Problem
 from reason_env.problems import ProblemCheck
 from reason_env.verdict import Outcome, Verdict
@@ -234,7 +234,9 @@ def failed_table(check: ProblemCheck, most: int) -> Table:
         # A name is never cut: it is what a person looks for.
         table.add_column(name, overflow="fold", no_wrap=name == "row")
     for row in check.failed[:most]:
-        table.add_row(Text(Path(check.name).name), Text(row.place), Text(row.reason))
+        cells = (Path(check.name).name, row.place, row.reason)
+        # Escaped here, so that the table is as wide as what it shows.
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     if len(check.failed) > most:
         table.add_row(Text(""), Text("..."), Text(f"{len(check.failed) - most:,} more"))
     return table

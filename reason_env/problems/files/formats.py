@@ -37,6 +37,14 @@ _GZIP = b"\x1f\x8b"
 """The first bytes of a file that gzip compressed, whatever its name."""
 MAX_CELL = 2**26
 """Characters of a CSV cell; the csv module's own limit, 131,072, is less than some solutions."""
+MAX_LINE = 2**28
+"""Bytes of a line; a longer one is no problem, and would fill the memory."""
+MOST_UNPACKED = 100
+"""Most bytes that one byte of a compressed file may stand for; text has 2 to 30."""
+ROOM = 2**26
+"""Bytes, and rows of Parquet times 64, that any file may unpack to."""
+_PARQUET_ROWS = 64
+"""Rows of Parquet that are unpacked at once."""
 _DELIMITERS = ",;\t|"
 
 
@@ -89,6 +97,8 @@ def _opened(file: Path) -> Generator[IO[bytes]]:
     """Open a file for its bytes, without compression and, if it is UTF-16, as UTF-8."""
     with file.open("rb") as raw:
         is_zipped = raw.read(2) == _GZIP or file.name.lower().endswith(".gz")
+    if is_zipped:
+        _check_unpacked(file)
     with gzip.open(file) if is_zipped else file.open("rb") as opened:
         data = cast("IO[bytes]", opened)
         mark = data.read(2)
@@ -103,34 +113,72 @@ def _opened(file: Path) -> Generator[IO[bytes]]:
     yield io.BytesIO(text.encode())
 
 
+def _check_unpacked(file: Path) -> None:
+    """Raise if a gzip file unpacks to so much that it must be meant to fill the memory."""
+    most = _most_unpacked(file)
+    read = 0
+    with gzip.open(file) as data:
+        while part := data.read(2**20):
+            read += len(part)
+            if read > most:
+                raise _bomb(file, f"more than {most:,} bytes")
+
+
+def _most_unpacked(file: Path) -> int:
+    return MOST_UNPACKED * file.stat().st_size + ROOM
+
+
+def _bomb(file: Path, unpacked: str) -> ProblemError:
+    return ProblemError(
+        f"{file} must unpack to at most {MOST_UNPACKED} times its size, got {unpacked} of "
+        f"{file.stat().st_size:,}; unpack it yourself if you trust it"
+    )
+
+
+def _lines(data: IO[bytes]) -> Generator[bytes]:
+    """Read lines up to `MAX_LINE` bytes.
+
+    Raises:
+        ProblemError: One is longer.
+    """
+    while line := data.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise ProblemError(
+                f"a line of a problem file must have at most {MAX_LINE:,} bytes, got more, which "
+                f"begin with {shown(line[:60])}; write one problem a line"
+            )
+        yield line
+
+
 def _not_utf8(where: str, data: bytes) -> str:
     return f"{where} must be text in UTF-8, got {shown(data, 60)}; save the file again as UTF-8"
 
 
 def _read_json(file: Path, data: IO[bytes], limit: int | None) -> Table:
-    before = _up_to_text(data)
+    lines = _lines(data)
+    before = _up_to_text(lines)
     first = before[-1] if before else b""
     value = _value(first)
     if isinstance(value, dict) or not first.strip():
-        table = _read_lines(file, itertools.chain(before, data), limit)
+        table = _read_lines(file, itertools.chain(before, lines), limit)
         # With a limit of 1, another line shows that the first is a problem and no wrapper.
-        is_one = len(table.rows) == 1 and not any(line.strip() for line in data)
+        is_one = len(table.rows) == 1 and not any(line.strip() for line in lines)
         return _unwrapped(file, table, limit) if is_one else table
     rest = data.read()
     if isinstance(value, list) and rest.strip():
-        lines = rest.splitlines(keepends=True)
-        return _read_lines(file, itertools.chain(before, lines), limit)
+        split = rest.splitlines(keepends=True)
+        return _read_lines(file, itertools.chain(before, split), limit)
     return _read_whole(file, first, rest, limit)
 
 
-def _up_to_text(data: IO[bytes]) -> list[bytes]:
+def _up_to_text(lines: Iterable[bytes]) -> list[bytes]:
     """Read the lines up to the first that has text."""
-    lines: list[bytes] = []
-    for line in data:
-        lines.append(line)
+    read: list[bytes] = []
+    for line in lines:
+        read.append(line)
         if line.decode("utf-8-sig", "replace").strip():
             break
-    return lines
+    return read
 
 
 def _value(text: bytes) -> object:
@@ -250,9 +298,9 @@ def _read_cells(file: Path, data: IO[bytes], limit: int | None, *, is_tabs: bool
     text = io.TextIOWrapper(data, encoding="utf-8-sig", newline="")
     before = csv.field_size_limit(MAX_CELL)
     try:
-        begin = text.readline()
+        begin = text.readline(MAX_CELL)
         while begin and not begin.strip():
-            begin = text.readline()
+            begin = text.readline(MAX_CELL)
         delimiter = "\t" if is_tabs else max(_DELIMITERS, key=begin.count)
         text.seek(0)
         cells = csv.reader(text, delimiter=delimiter, strict=True)
@@ -315,8 +363,18 @@ def _read_parquet(file: Path, data: IO[bytes], limit: int | None) -> Table:
         source = io.BytesIO(data.read()) if isinstance(data, gzip.GzipFile) else data
         with parquet.ParquetFile(source) as table:
             columns = tuple(table.schema_arrow.names)
-            for batch in table.iter_batches():
-                rows += batch.to_pylist()
+            most, unpacked = _most_unpacked(file), 0
+            if table.metadata.num_rows > most // _PARQUET_ROWS:
+                raise _bomb(file, f"{table.metadata.num_rows:,} rows")
+            for batch in table.iter_batches(batch_size=_PARQUET_ROWS):
+                added: list[dict[str, Any]] = batch.to_pylist()
+                # Cells may share one text in the file, and are copies of it here.
+                unpacked += batch.nbytes + sum(
+                    len(cell) for row in added for cell in row.values() if isinstance(cell, str)
+                )
+                if unpacked > most:
+                    raise _bomb(file, f"more than {most:,} bytes")
+                rows += added
                 if limit is not None and len(rows) >= limit:
                     break
     except (pyarrow.ArrowException, OSError) as error:
