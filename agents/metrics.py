@@ -92,6 +92,7 @@ METRICS: dict[str, Metric] = {
         "problems",
         "distinct problems with a correct episode without guidance or prefix",
     ),
+    "rollout/unreadable_hints": Metric("replies", "SAGE's requests that gave no readable hint"),
     "rollout/prefixed_groups": Metric(
         "groups", "groups that Prefix Sampling samples again after a prefix"
     ),

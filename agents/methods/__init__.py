@@ -37,6 +37,7 @@ from reason_env.agents.methods.registry import (
 from reason_env.agents.methods.rounds import CollectBatch, collect_rounds
 from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
+from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import (
@@ -64,6 +65,7 @@ __all__ = [
     "OPSD",
     "POPE",
     "RRPO",
+    "SAGE",
     "SDPO",
     "SFT",
     "SRPO",
@@ -99,6 +101,7 @@ __all__ = [
     "RRPOConfig",
     "ReferenceIds",
     "Row",
+    "SAGEConfig",
     "SDPOConfig",
     "SFTConfig",
     "SRPOConfig",

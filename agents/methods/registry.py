@@ -41,6 +41,7 @@ from reason_env.agents.methods.protocol import (
     ReferenceIds,
 )
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
+from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
@@ -306,5 +307,6 @@ for _entry in (
     MethodEntry(config=PrefixRLConfig, build=PrefixRL),
     MethodEntry(config=FailurePrefixConfig, build=FailurePrefix),
     MethodEntry(config=PrefixSamplingConfig, build=PrefixSampling),
+    MethodEntry(config=SAGEConfig, build=SAGE),
 ):
     register_method(_entry)
