@@ -13,7 +13,7 @@ Not covered: `set_attr` (the episodes share one environment) and pictures.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -93,9 +93,7 @@ class TokenVecEnv(VecEnv):
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     @classmethod
-    def make(
-        cls, num_envs: int, *, starts: Sequence[StartFunction] = (), **settings: Any
-    ) -> "TokenVecEnv":
+    def make(cls, num_envs: int, *, starts: Sequence[StartFunction] = (), **settings: Any) -> Self:
         """Make the environments and adapt them.
 
         Args:

@@ -28,7 +28,7 @@ jupyter:
 def test_the_index_names_every_notebook():
     named = re.findall(r"\]\((\w+\.md)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
     assert sorted(named) == [page.name for page in NOTEBOOKS]
-    assert len(named) == 5
+    assert len(named) == 7
 
 
 @pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
