@@ -110,8 +110,9 @@ def test_each_episode_may_have_its_own_start():
     names = [state.problem.problem_id for state in envs.get_attr("state")]
     assert names[1:] == ["chain/train/5", "chain/train/2"]
     envs.seed(3)
-    envs.reset()
+    first = envs.reset()
     assert envs.get_attr("state")[0].problem.problem_id == names[0]
+    assert not np.array_equal(envs.reset(), first)  # seeds count once
 
 
 def test_a_state_is_set_in_one_episode():
@@ -147,7 +148,8 @@ def test_masks_are_those_of_the_environment():
     masks = get_action_masks(envs)
     assert masks.shape == (2, 258)
     assert np.flatnonzero(~masks[0]).tolist() == [256]
-    masks[0] = False
+    (mask,) = envs.env_method("action_masks", indices=0)
+    mask[:] = False
     assert get_action_masks(envs).sum() == 514
 
 
