@@ -5,15 +5,16 @@
 Design, fixed before the runs: `chain`, levels 3 and 4, at most 64 tokens a response. Each arm
 trains for 10,240 environment steps, of one token each:
 
-* "maskable-ppo": MaskablePPO, 32 environments, 32 steps an iteration, one epoch in batches of 512,
-  discount 1, lambda 0.95, learning rate 1e-4: the numbers of the notebook "PPO in one file".
-* "sb3-grpo": GRPO, 32 environments in groups of 8, at most 64 steps, one epoch, learning rate 1e-4;
+* "maskable-ppo": MaskablePPO, 32 environments, 64 steps an iteration, two epochs in batches of 512,
+  discount 1, lambda 1, learning rate 1e-4.
+* "sb3-grpo": GRPO, 32 environments in groups of 8, at most 64 steps, one epoch, learning rate 2e-4;
   the steps of episodes that are over count.
 * "grpo": `reason-env train grpo` at its defaults with 4 problems an iteration, so that an iteration
   has 32 episodes too; the steps are its sampled tokens.
 
 Before and after, the same evaluation as for any run: 40 problems of the test split, 8 samples each,
-temperature 1. The claim: no agent loses pass@1, and MaskablePPO raises it.
+temperature 1. Epochs, lambda and learning rates of the first two were chosen on seed 100, which is
+not among the five. The claim: no agent loses pass@1, and MaskablePPO raises it.
 """
 
 import argparse
@@ -54,10 +55,11 @@ def maskable_ppo(seed: int) -> LanguageModelPolicy:
     model = MaskablePPO(
         MaskableTokenPolicy,
         environments(),
-        n_steps=32,
+        n_steps=64,
         batch_size=512,
-        n_epochs=1,
+        n_epochs=2,
         gamma=1.0,
+        gae_lambda=1.0,
         learning_rate=1e-4,
         seed=seed,
         device="cpu",
@@ -73,7 +75,7 @@ def sb3_grpo(seed: int) -> LanguageModelPolicy:
         n_steps=64,
         group_size=8,
         n_epochs=1,
-        learning_rate=1e-4,
+        learning_rate=2e-4,
         seed=seed,
         device="cpu",
     )
