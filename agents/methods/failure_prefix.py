@@ -107,6 +107,9 @@ class FailurePrefix(OwnChains):
             "time; the paper builds prefixes before training, and refreshes them. What is not "
             "saturated is left out, and further problems are drawn in its place, in four rounds "
             "an iteration at most.",
+            "With the shipped model none of 384 `chain` problems of the default levels was "
+            "saturated, and such a run trains nothing: take easier ones (`--levels 3 5`), or a "
+            "lower `--saturated-pass-rate`.",
             "The code that builds the prefixes is not in the release; attempts, grid and samples "
             "are our choice. Prefixes are whole steps, the paper's tokens.",
         ),

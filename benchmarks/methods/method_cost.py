@@ -43,7 +43,7 @@ LEVELS = {"failure-prefix": (2, 4)}
 class Setting:
     """The timed runs."""
 
-    rounds: int = 3
+    rounds: int = 5
     problems: int = 32
     max_batch_size: int = 512
     levels: tuple[int, int] = (8, 12)
