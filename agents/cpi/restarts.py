@@ -21,7 +21,7 @@ from reason_env.agents.rollout import Start
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
-INITIAL_ROLES = ("base", "top_up")
+INITIAL_ROLES = ("base", "top_up", "taught", "stepwise")
 """Roles of episodes that start in D: at the problem, as the environment starts it."""
 
 

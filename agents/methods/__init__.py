@@ -56,6 +56,7 @@ from reason_env.agents.methods.table import (
     own_numbers,
     row_of,
 )
+from reason_env.agents.methods.vineppo import VinePPO, VinePPOConfig
 
 __all__ = [
     "COLUMNS",
@@ -105,6 +106,8 @@ __all__ = [
     "SDPOConfig",
     "SFTConfig",
     "SRPOConfig",
+    "VinePPO",
+    "VinePPOConfig",
     "build_method",
     "check_names",
     "collect_rounds",

@@ -45,6 +45,7 @@ from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
+from reason_env.agents.methods.vineppo import VinePPO, VinePPOConfig
 from reason_env.agents.metrics import Metric, register_metrics
 from reason_env.agents.runs import ByKind
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
@@ -301,6 +302,7 @@ for _entry in (
     MethodEntry(config=ExPOConfig, build=ExPO),
     MethodEntry(config=OPSDConfig, build=OPSD),
     MethodEntry(config=SDPOConfig, build=SDPO),
+    MethodEntry(config=VinePPOConfig, build=VinePPO),
     MethodEntry(config=ExPDPOConfig, build=ExPDPO),
     MethodEntry(config=SFTConfig, build=SFT),
     MethodEntry(config=AdaBackConfig, build=AdaBack),

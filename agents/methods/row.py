@@ -23,6 +23,8 @@ class Row:
     """The context that tokens are trained under."""
     teacher: str = "none"
     """What scores the sampled tokens again, under another context or with other weights."""
+    estimator: str = ""
+    """Where advantages come from; empty: from the config."""
     paper: str = ""
     """The paper's identifier and title; empty if there is none."""
     numbers: Mapping[str, object] = field(default_factory=dict[str, object])

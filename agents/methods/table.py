@@ -196,8 +196,10 @@ def _starts(method: MethodBase) -> str:
 def _estimator(config: MethodConfig, method: MethodBase) -> str:
     if method.pair_loss is not None:
         return "none (pairs)"
-    if method.adds_only:
+    if method.loss.distillation is not None:
         return "none (a divergence for each token)"
+    if method.row.estimator:
+        return method.row.estimator
     return method.advantage.formula
 
 

@@ -17,13 +17,15 @@ from reason_env.agents.methods import (
     method_config,
 )
 from reason_env.agents.methods.registry import ComposedConfig
+from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.agents.train import TrainConfig, build_session, iterate
-from reason_env.codec import ByteCodec
+from reason_env.codec import ByteCodec, HuggingFaceCodec
 from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError, ProblemError
 from reason_env.problem import Problem, ProblemSet
+from tests.agents.policy.test_policy import tiny_model, word_tokenizer
 
 CODEC = ByteCodec()
 PROBLEMS = (
@@ -268,3 +270,11 @@ def test_another_model_teaches_under_the_same_context(tmp_path):
     session = build_session(config_of(OPSDConfig(distillation=distillation)))
     found = iterate(session)
     assert found.metrics["update/teacher_divergence"] > 0
+
+
+def test_a_teacher_with_other_token_ids_is_refused(tmp_path):
+    policy = LanguageModelPolicy(tiny_model(vocab_size=8), HuggingFaceCodec(word_tokenizer()))
+    policy.save(tmp_path)
+    distillation = replace(OPSDConfig().distillation, teacher=str(tmp_path))
+    with pytest.raises(ConfigError, match="a teacher must share the policy's token ids, got"):
+        build_session(config_of(OPSDConfig(distillation=distillation)))
