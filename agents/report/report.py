@@ -17,7 +17,7 @@ from typing import Any
 
 from reason_env.agents.report.data import report_data
 from reason_env.agents.runs import write_text
-from reason_env.errors import ConfigError
+from reason_env.errors import CheckpointError, ConfigError, ReasonEnvError, shown
 
 STYLES = ("page.css", "tree.css")
 SCRIPTS = ("elements.js", "charts.js", "sections.js", "tree_model.js", "tree.js", "main.js")
@@ -33,14 +33,25 @@ def write_report(paths: Sequence[str | Path], out: str | Path, *, num_episodes: 
 
     Raises:
         ConfigError: No path is given, or the number is negative.
-        CheckpointError: A path is neither.
+        CheckpointError: A path is neither, or its files were changed.
     """
     if num_episodes < 0:
         raise ConfigError(f"num_episodes must be at least 0, got {num_episodes!r}; 0 embeds none")
     out = Path(out)
-    data = report_data([Path(path) for path in paths], num_episodes=num_episodes)
+    try:
+        text = page(report_data([Path(path) for path in paths], num_episodes=num_episodes))
+    except ReasonEnvError:
+        raise
+    except (
+        ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        names = ", ".join(f"'{path}'" for path in paths)
+        raise CheckpointError(
+            f"the files of a run must hold what the run wrote, got {type(error).__name__}: "
+            f"{shown(str(error))} from {names}; restore metrics.jsonl and episodes/"
+        ) from error
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, page(data))
+    write_text(out, text)
     return out
 
 

@@ -94,7 +94,7 @@ def load(cls: type[C], text: str) -> C:
     """
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"a config must be JSON, got {shown(text)}; {error}") from error
     return _read(cls, value, "config")
 

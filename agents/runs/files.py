@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reason_env.errors import CheckpointError, shown
 
@@ -125,24 +125,45 @@ def cut_file(path: Path, size: int) -> None:
     )
 
 
+def read_text(path: Path) -> str:
+    """Read a file of text.
+
+    Raises:
+        CheckpointError: It is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"'{path}' must be text in UTF-8, got {error.reason} at byte {error.start}; the file "
+            "is damaged, restore it"
+        ) from error
+
+
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Read each line with its JSON object; [] if the file is absent.
 
     A last line without a line end is ignored: the writer was killed, or is still writing.
 
     Raises:
-        CheckpointError: Another line is not JSON.
+        CheckpointError: Another line is no JSON object.
     """
-    *lines, _partial = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    *lines, _partial = read_text(path).split("\n") if path.exists() else [""]
     rows: list[tuple[str, dict[str, Any]]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append((line + "\n", json.loads(line)))
-        except json.JSONDecodeError as error:
+            row: object = json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"line {number} of '{path}' must be JSON, got {shown(line)}; the file is damaged, "
                 "remove the line"
             ) from error
+        if not isinstance(row, dict):
+            raise CheckpointError(
+                f"line {number} of '{path}' must be a JSON object, got {shown(row)}; the file is "
+                "damaged, remove the line"
+            )
+        rows.append((line + "\n", cast("dict[str, Any]", row)))
     return rows
 
 

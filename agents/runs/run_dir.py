@@ -33,6 +33,7 @@ from reason_env.agents.runs.files import (
     iteration_name,
     iteration_paths,
     read_lines,
+    read_text,
     remove,
     remove_partial,
     write_text,
@@ -121,7 +122,7 @@ class RunDir:
 
     def config(self, cls: type[C]) -> C:
         """Read the run's config."""
-        return config_json.load(cls, (self.path / "config.json").read_text(encoding="utf-8"))
+        return config_json.load(cls, read_text(self.path / "config.json"))
 
     def resume(
         self,

@@ -22,6 +22,7 @@ LTE prints its hints as images and ExPO's prompt could not be had, so their word
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -217,7 +218,8 @@ def read_template(given: "str | Path | Mapping[str, Any] | Template") -> Templat
     if text in PRESETS:
         return PRESETS[text]
     path = Path(text).expanduser()
-    if path.is_file():
+    # Unlike a path's own is_file, this is False for a text that can name no file.
+    if os.path.isfile(path):
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
@@ -260,7 +262,7 @@ def _from_json(text: str, name: str) -> Template:
 
 def _from_fields(data: Mapping[str, Any], name: str) -> Template:
     base_name = data.get(_BASE, "boxed")
-    if base_name not in PRESETS:
+    if not isinstance(base_name, str) or base_name not in PRESETS:
         raise UnknownNameError(
             f"no template {shown(base_name)} to begin with, among {', '.join(PRESETS)}"
             f"{did_you_mean(str(base_name), PRESETS)}"

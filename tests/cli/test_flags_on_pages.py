@@ -25,6 +25,7 @@ ELSEWHERE = {
     "alone": "of python -m benchmarks.verifier.mutants",
     "reading": "of python -m benchmarks.tabular.garnet",
     "quick": "of benchmarks",
+    "inputs": "of python -m benchmarks.security.fuzz",
     "preset": "of python -m benchmarks.claims",
     "published": "of python -m benchmarks.claims",
     "variations": "of python -m benchmarks.claims",

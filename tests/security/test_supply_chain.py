@@ -40,6 +40,8 @@ LOADS = {
     ("reason_env/problems/files/hub.py", "load_from_disk"),
 }
 """(file, call): the calls that read a model or data set by its name, from the hub if need be."""
+EXECUTES = {"benchmarks/losses/released.py"}
+"""Benchmarks that run functions of another project's release, whose folder a person names."""
 PICKLES = {"joblib", "load_pickle", "read_pickle", "unsafe_load", "full_load", "torch_load"}
 MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "yaml"}
 
@@ -125,7 +127,7 @@ def test_no_model_s_own_code_runs_and_weights_are_safetensors():
 def test_no_room_has_a_load_path_that_can_execute(folder):
     found = []
     for path, tree in SOURCES.items():
-        if not path.startswith(f"{folder}/"):
+        if not path.startswith(f"{folder}/") or path in EXECUTES:
             continue
         names = set(imported(tree))
         found += [f"{path}: import {name}" for name in names if name.split(".")[0] in MODULES]

@@ -1,0 +1,1 @@
+"""Whether what others wrote can do more than be refused."""

@@ -1,0 +1,339 @@
+"""Damages texts that the project reads, and counts what is neither read nor refused in one line.
+
+    python -m benchmarks.security.fuzz --inputs 1000000 --minutes 5
+
+Each target begins with texts that the project wrote itself. An input is such a text with some nodes
+of its JSON replaced, removed or exchanged, or with some bytes changed. A reader may accept it, or
+raise a `ReasonEnvError` in one line; anything else is a fault of the project, printed with the seed
+that makes it again. Readers take turns by time, so that a slow one does not take all of it.
+"""
+
+import argparse
+import json
+import logging
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+
+import reason_env
+from reason_env.agents.compare import CompareConfig, shared_settings
+from reason_env.agents.methods import GRPOConfig
+from reason_env.agents.report import write_report
+from reason_env.agents.runs import RunDir, config_json
+from reason_env.agents.train import TrainConfig, build_session, train
+from reason_env.agents.train.evaluation_cache import read_entry
+from reason_env.env import EnvConfig, checked_spec
+from reason_env.errors import ReasonEnvError
+from reason_env.problems import load_problems
+from reason_env.state import ReasonState, read_template
+from reason_env.verify import grade_file
+from reason_env.wrappers import Hint, PrefixRollin, ResetToState
+
+HOSTILE: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2, 258, 2**31, 2**63, 10**30, -(2**64), 0.5, -0.0, 1e308, -1e308,
+    float("inf"), float("nan"), "", " ", "0", "nan", "inf", "None", "\x00", "\x1b[2J", "\ud800",
+    "\u202e", "</script>", "__class__", "../../x", "x" * 5000, "9" * 5000, "os:system", [], {},
+    [[]], [None], {"": ""}, {"a": {"b": [1]}}, [1, "a", None], "chain", "hint", "policy",
+)  # fmt: skip
+"""Values that stand for others; the shape of each is one that some reader expects elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reader: whole texts, and how one text is read."""
+
+    name: str
+    texts: tuple[str, ...]
+    read: Callable[[str], object]
+    is_lines: bool = False
+    """The texts are JSON lines, which are damaged one at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a reader raised that is no `ReasonEnvError` in one line."""
+
+    target: str
+    seed: int
+    text: str
+    error: str
+    """With the place where it was raised."""
+
+
+def damaged(target: Target, seed: int) -> str:
+    """Damage one text of a target, in the way that the seed says."""
+    rng = random.Random(seed)
+    text = rng.choice(target.texts)
+    if rng.random() < 0.25:
+        return _other_letters(text, rng)
+    if target.is_lines:
+        lines = text.splitlines()
+        at = rng.randrange(len(lines))
+        lines[at] = _other_nodes(lines[at], rng)
+        return "\n".join(lines) + "\n"
+    return _other_nodes(text, rng)
+
+
+def _other_letters(text: str, rng: random.Random) -> str:
+    """Change, remove, repeat or insert some letters, or cut the text off."""
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(text) + 1)
+        kind = rng.randrange(5)
+        if kind == 0:
+            text = text[:at]
+        elif kind == 1:
+            text = text[:at] + rng.choice('"{}[],:\\0-.eE\x00\n\ud800\uffff') + text[at:]
+        elif kind == 2:
+            text = text[:at] + text[at + rng.randint(1, 20) :]
+        elif kind == 3:
+            end = at + rng.randint(1, 200)
+            text = text[:end] + text[at:]
+        else:
+            text = text[:at] + rng.choice("0123456789truefalsn\"'") + text[at + 1 :]
+    return text
+
+
+def _other_nodes(text: str, rng: random.Random) -> str:
+    """Replace, remove or exchange some nodes of a text's JSON."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return _other_letters(text, rng)
+    for _ in range(rng.randint(1, 3)):
+        places = list(_places(value))
+        if not places:
+            return json.dumps(rng.choice(HOSTILE))
+        holder, key = rng.choice(places)
+        kind = rng.randrange(6)
+        if kind == 0:
+            del holder[key]
+        elif kind == 1:
+            other, name = rng.choice(places)
+            holder[key] = other[name]
+        elif kind == 2 and isinstance(holder, dict):
+            own_keys = cast("dict[Any, Any]", holder)
+            own_keys[rng.choice(("", "x", "kind", "format", "0"))] = own_keys.pop(key)
+        elif kind == 3 and isinstance(holder, list):
+            own = cast("list[Any]", holder)
+            own.insert(rng.randint(0, len(own)), rng.choice(HOSTILE))
+        else:
+            holder[key] = rng.choice(HOSTILE)
+        # A node that holds itself is no JSON.
+        try:
+            value = json.loads(json.dumps(value))
+        except (ValueError, RecursionError):
+            return "[" * rng.choice((10, 5000, 100_000))
+    return json.dumps(value)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the holder and the key of every node below a JSON value."""
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        pairs = list(cast("dict[Any, Any]", value).items())
+    elif isinstance(value, list):
+        pairs = list(enumerate(cast("list[Any]", value)))
+    for key, item in pairs:
+        yield value, key
+        yield from _places(item)
+
+
+def fault_of(target: Target, seed: int) -> Fault | None:
+    """Read one damaged text; None if it was read, or refused as it should be."""
+    return fault_in(target, damaged(target, seed), seed)
+
+
+def fault_in(target: Target, text: str, seed: int = 0) -> Fault | None:
+    """Read a text; None if it was read, or refused in one line."""
+    try:
+        target.read(text)
+    except ReasonEnvError as error:
+        if "\n" not in str(error):
+            return None
+        return Fault(target.name, seed, text, f"several lines: {error}")
+    except (Exception, RecursionError) as error:  # noqa: BLE001 - what is looked for
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return Fault(target.name, seed, text, f"{type(error).__name__}: {error} at {where}")
+    return None
+
+
+def targets(folder: Path) -> tuple[Target, ...]:
+    """Make the readers and the texts that they begin with; files are written to a folder."""
+    problem = load_problems("chain", size=1)[0]
+    state = ReasonState(problem=problem, codec=reason_env.ByteCodec())
+    shown = state.with_guidance(*_guidance()).extend(state.codec.encode("1+1=2\n"))
+    env = _stack()
+    saved = [reason_env.snapshot(env)]
+    env.step("1+1=2\n")
+    saved.append(reason_env.snapshot(env))
+    plain = gym.make("MathReason-v0", problems="chain", size=3)
+    plain.reset(seed=0)
+    run, cache = _run(folder)
+
+    def restored(text: str) -> None:
+        reason_env.restore(env, text)
+
+    def started(text: str) -> None:
+        plain.reset(options={"state": text})
+
+    def from_file(name: str) -> Callable[[str], object]:
+        def read(text: str) -> object:
+            (folder / name).write_text(text, encoding="utf-8", errors="surrogatepass")
+            return load_problems(str(folder / name), allow_ungradable=True)
+
+        return read
+
+    def graded(text: str) -> object:
+        (folder / "graded.jsonl").write_text(text, encoding="utf-8", errors="surrogatepass")
+        return grade_file(folder / "graded.jsonl")
+
+    def entry(text: str) -> object:
+        cache.write_text(text, encoding="utf-8", errors="surrogatepass")
+        return read_entry(cache)
+
+    def report(name: str) -> Callable[[str], object]:
+        file = run / name
+        whole = file.read_bytes()
+
+        def read(text: str) -> object:
+            file.write_text(text, encoding="utf-8", errors="surrogatepass")
+            try:
+                return write_report([run], folder / "report.html")
+            finally:
+                file.write_bytes(whole)
+
+        return read
+
+    rows = "".join(
+        json.dumps({"question": f"{at}+1", "answer": str(at + 1), "solution": f"{at}+1={at + 1}"})
+        + "\n"
+        for at in range(3)
+    )
+    chat = json.dumps(
+        {"prompt": [{"role": "user", "content": "1+1"}], "reward_model": {"ground_truth": "2"}}
+    )
+    answers = '{"response": "\\\\boxed{2}", "answer": "2"}\n{"response": "#### 3", "answer": "2"}\n'
+    configs = (config_json.dump(TrainConfig()), config_json.dump(TrainConfig(seed=3)))
+    episodes = next((run / "episodes").iterdir()).relative_to(run).as_posix()
+    texts = {name: ((run / name).read_text("utf-8"),) for name in (
+        "metrics.jsonl", "config.json", "provenance.json", episodes)}  # fmt: skip
+    spec = env.spec
+    assert spec is not None, "gym.make gives every environment a spec"
+    return (
+        Target("state", (state.to_json(), shown.to_json()), ReasonState.from_json),
+        Target("reset", (state.to_json(), shown.to_json()), started),
+        Target("snapshot", tuple(saved), restored),
+        Target("spec", (spec.to_json(),), checked_spec),
+        Target("config", configs, lambda text: config_json.load(TrainConfig, text)),
+        Target(
+            "comparison",
+            (config_json.dump(CompareConfig(arms={"a": shared_settings()}, sources=("chain",))),),
+            lambda text: config_json.load(CompareConfig, text),
+        ),
+        Target(
+            "template",
+            (json.dumps({"base": "dapo", "num_examples": 2, "system": "x"}),),
+            read_template,
+        ),
+        Target("rows.jsonl", (rows, chat + "\n"), from_file("rows.jsonl"), is_lines=True),
+        Target("rows.json", (json.dumps({"data": [json.loads(chat)]}),), from_file("rows.json")),
+        Target("rows.csv", ("question,answer\n1+1,2\n2+1,3\n",), from_file("rows.csv")),
+        Target("responses", (answers,), graded, is_lines=True),
+        Target("cached evaluation", ('{"eval/pass_at_1": 0.5, "eval/k": 4}',), entry),
+        Target("run metrics", texts["metrics.jsonl"], report("metrics.jsonl"), is_lines=True),
+        Target("run config", texts["config.json"], report("config.json")),
+        Target("run provenance", texts["provenance.json"], report("provenance.json")),
+        Target("run episodes", texts[episodes], report(episodes), is_lines=True),
+    )
+
+
+def _guidance() -> tuple[Any, ...]:
+    from reason_env.state import Guidance
+
+    return (Guidance("answer", ("2",)), Guidance("mistakes", ("3", "4")))
+
+
+def _stack() -> gym.Env[Any, Any]:
+    env = gym.make("MathReason-v0", problems="chain", size=3)
+    stack = ResetToState(Hint(PrefixRollin(env, fraction=(0.0, 0.5)), "answer"), keep="failures")
+    stack.reset(seed=0)
+    return stack
+
+
+def _run(folder: Path) -> tuple[Path, Path]:
+    """Train for one short iteration; gives the run, and a file for a cached evaluation."""
+    config = TrainConfig(
+        method=GRPOConfig(group_size=2),
+        env=EnvConfig(size=2, levels=(3, 3), max_tokens=16),
+        problems_per_iteration=1,
+        iterations=1,
+    )
+    session = build_session(config)
+    with RunDir.create(folder / "run", session.config, command=["fuzz"]) as run:
+        train(session, run)
+    return folder / "run", folder / "entry.json"
+
+
+def fuzz(
+    readers: tuple[Target, ...], *, inputs: int, seconds: float, seed: int
+) -> tuple[dict[str, int], list[Fault]]:
+    """Read damaged texts until there were enough, or the time is over.
+
+    Returns:
+        Reader -> number of inputs, and the faults, one for each place that raised.
+    """
+    counts = dict.fromkeys((target.name for target in readers), 0)
+    spent = dict.fromkeys(counts, 0.0)
+    faults: dict[tuple[str, str], Fault] = {}
+    end = time.process_time() + seconds
+    by_name = {target.name: target for target in readers}
+    while sum(counts.values()) < inputs and time.process_time() < end:
+        name = min(spent, key=lambda name: spent[name])
+        began = time.process_time()
+        for _ in range(min(200, inputs - sum(counts.values()))):
+            found = fault_of(by_name[name], seed + counts[name])
+            counts[name] += 1
+            if found is not None:
+                faults.setdefault((name, found.error.rpartition(" at ")[2]), found)
+            if time.process_time() - began > 0.5:
+                break
+        spent[name] += time.process_time() - began
+    return counts, list(faults.values())
+
+
+def main() -> None:
+    """Print the number of inputs of each reader, and every fault."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--minutes", type=float, default=5.0, help="processor time")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    folder = Path(tempfile.mkdtemp(prefix="reason-env-fuzz-"))
+    try:
+        counts, faults = fuzz(
+            targets(folder), inputs=given.inputs, seconds=60 * given.minutes, seed=given.seed
+        )
+    finally:
+        shutil.rmtree(folder)
+    for name, count in counts.items():
+        print(f"{name:<18} {count:>9,}")
+    print(f"{'inputs':<18} {sum(counts.values()):>9,}, {len(faults)} faults")
+    for fault in faults:
+        print(f"{fault.target}, seed {fault.seed}: {fault.error[:300]}\n    {fault.text[:300]!r}")
+    if faults:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
