@@ -77,7 +77,8 @@ class Problem:
             problem = _scored(data) if "scored_by" in data else cls(**data)
         except (TypeError, AttributeError) as error:
             raise ProblemError(
-                f"a problem must be a dict as to_dict() writes it, got {shown(data)}; {error}"
+                f"a problem must be a dict as to_dict() writes it, got {shown(data)}; "
+                f"{shown(str(error))}"
             ) from error
         steps = cast("object", problem.solution)
         texts = (problem.problem_id, problem.question, problem.answer, problem.source)

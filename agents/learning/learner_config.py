@@ -1,9 +1,8 @@
 """LearnerConfig: the optimizer and how it splits samples; the loss has its own config."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 from reason_env.errors import ConfigError
 
@@ -65,6 +64,6 @@ class LearnerConfig:
         name: str, value: float, *, above: float | None = None, least: float | None = None
     ) -> None:
         is_low = value <= above if above is not None else least is not None and value < least
-        if is_low or not np.isfinite(value):
+        if is_low or not -math.inf < value < math.inf:
             rule = f"above {above}" if above is not None else f"at least {least}"
             raise ConfigError(f"{name} must be {rule} and finite, got {value!r}")

@@ -184,7 +184,12 @@ def _read_scalar(kind: Any, value: Any, where: str) -> Any:
 
 def _read_float(value: Any, where: str) -> float:
     if type(value) in (int, float) or value in ("inf", "-inf"):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ConfigError(
+                f"{where} must be a number that a float can hold, got {shown(value)}; {_HELP}"
+            ) from error
     raise ConfigError(f"{where} must be a number, got {shown(value)}; {_HELP}")
 
 

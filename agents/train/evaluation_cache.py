@@ -35,7 +35,7 @@ def read_entry(path: Path) -> dict[str, Number] | None:
         entry = cast("dict[str, Number]", found) if isinstance(found, dict) else no_entry
         if not all(name.startswith("eval/") for name in entry):
             raise ValueError("not the metrics of an evaluation")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"a cached evaluation must be unchanged since it was written, got '{path}' damaged "
             f"({error}); remove it"

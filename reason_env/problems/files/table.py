@@ -95,7 +95,9 @@ class Table:
     def listed(self) -> str:
         """The columns in a message: the nested ones by what they hold."""
         nested = {path.partition(".")[0] for path in self.paths if path not in self.columns}
-        return ", ".join(path for path in self.paths if path not in nested)
+        names = [path for path in self.paths if path not in nested]
+        # A name may hold a line end, which would break a message of one line.
+        return ", ".join(name if name.isprintable() else repr(name) for name in names)
 
 
 def _paths(path: str, value: object, depth: int = 3) -> Iterator[str]:
