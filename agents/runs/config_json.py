@@ -257,7 +257,8 @@ def _read_dataclass(cls: Any, value: Any, where: str) -> Any:
         value = {new if key == old else key: item for key, item in value.items()}
     for key in value:
         if key not in fields:
-            raise ConfigError(f"unknown key '{where}.{key}'{did_you_mean(key, fields)}")
+            path = f"{where}.{key}"
+            raise ConfigError(f"unknown key {path!r}{did_you_mean(key, fields)}")
     for name, field in fields.items():
         no_default = field.default is field.default_factory is dataclasses.MISSING
         if no_default and name not in value:
