@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from reason_env.agents.methods import (
     GRPOConfig,
     MethodBase,
@@ -13,10 +15,17 @@ from reason_env.agents.methods import (
     register_method,
     registry,
 )
+from reason_env.cli.flags import out
 from reason_env.cli.methods import every_method
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 BEGIN, END = "<!-- reason-env methods --format markdown -->\n\n", "\n<!-- end -->"
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """No cell of a table is broken; COLUMNS counts only when the console is made."""
+    monkeypatch.setattr(out, "_width", 300)
 
 
 def test_the_page_holds_what_the_command_prints(command):
@@ -29,8 +38,7 @@ def test_the_page_holds_what_the_command_prints(command):
     )
 
 
-def test_the_table_has_every_method_and_six_columns(command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+def test_the_table_has_every_method_and_six_columns(command, wide):
     _, printed, _ = command("methods")
     heads = ("start states", "guidance shown", "context trained", "scored under", "estimator")
     assert all(head in printed for head in (*heads, "update"))
@@ -51,8 +59,7 @@ def test_one_row_has_defaults_the_paper_s_numbers_and_the_differences(command):
     assert "reason-env train srpo --problems chain --model base" in lines
 
 
-def test_a_combination_is_shown_part_by_part_and_together(command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+def test_a_combination_is_shown_part_by_part_and_together(command, wide):
     _, printed, _ = command("methods", "srpo+lte")
     assert "\nlte\n" in printed
     assert "srpo+lte" in printed
@@ -97,9 +104,8 @@ class QuietConfig(GRPOConfig):
     kind: Literal["quiet"] = "quiet"
 
 
-def test_a_method_of_another_package_is_listed(monkeypatch, command):
+def test_a_method_of_another_package_is_listed(monkeypatch, command, wide):
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
-    monkeypatch.setenv("COLUMNS", "300")
     register_method(MethodEntry(config=QuietConfig, build=MethodBase))
     _, printed, _ = command("methods")
     (line,) = (line for line in printed.splitlines() if line.split()[:1] == ["quiet"])

@@ -28,6 +28,9 @@ def test_a_field_s_name_with_a_line_end_keeps_the_message_on_one_line(tmp_path):
     with pytest.raises(ProblemError, match="must have a column 'question'") as told:
         load_problems(str(file))
     assert "\n" not in str(told.value)
+    with pytest.raises(ConfigError, match="unknown key 'config") as told:
+        config_json.load(TrainConfig, json.dumps({NAME: 1}))
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("number", [10**30, 10**400])

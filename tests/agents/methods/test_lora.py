@@ -18,6 +18,8 @@ def test_one_iteration_changes_the_adapter_alone(name):
     method = method_config(name)
     if name == "pope":
         method = replace(method, group_size=4, hard_samples=2, probe_samples=2, grid=0.5)
+    if name == "failure-prefix":
+        method = replace(method, saturated_pass_rate=0.25)
     config = TrainConfig(
         method=method,
         env=EnvConfig(levels=(2, 4), max_tokens=64, size=6),
