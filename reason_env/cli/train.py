@@ -91,9 +91,9 @@ def _run(words: list[str]) -> None:
         return
     if not words or words[0].startswith("-"):
         raise ConfigError(
-            f"train must name a method, one of {', '.join((*method_names(), 'cpi'))}, or several "
-            "joined by '+'; for example: reason-env train grpo --problems chain --model base; to "
-            "resume a run: reason-env train --resume RUN"
+            "train must name a method, or several joined by '+' (reason-env methods lists them); for "
+            "example: reason-env train grpo --problems chain --model base; to resume a run: "
+            "reason-env train --resume RUN"
         )
     name, words = words[0], words[1:]
     default, words = _default(name, words)

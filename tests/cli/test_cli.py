@@ -27,8 +27,10 @@ def test_a_wrong_method_gets_the_near_match(refused):
     assert "no method 'grop'; did you mean 'grpo'?" in refused("train", "grop")
 
 
-def test_train_without_a_method_lists_the_methods(refused):
-    assert "must name a method, one of grpo, rrpo" in refused("train", "--problems", "chain")
+def test_train_without_a_method_says_what_to_type(refused):
+    message = refused("train", "--problems", "chain")
+    assert "must name a method, or several joined by '+' (reason-env methods lists them)" in message
+    assert "reason-env train --resume RUN" in message
 
 
 def test_a_wrong_problem_source_gets_the_near_match(refused):
