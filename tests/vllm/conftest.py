@@ -12,3 +12,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("vllm") is not None:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def own_address(monkeypatch):
+    """vLLM asks a socket to a public address what this machine's own is, unless it is told."""
+    monkeypatch.setenv("VLLM_HOST_IP", "127.0.0.1")
