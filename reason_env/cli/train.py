@@ -91,8 +91,8 @@ def _run(words: list[str]) -> None:
         return
     if not words or words[0].startswith("-"):
         raise ConfigError(
-            "train must name a method, or several joined by '+' (reason-env methods lists them); for "
-            "example: reason-env train grpo --problems chain --model base; to resume a run: "
+            "train must name a method, or several joined by '+' (reason-env methods lists them); "
+            "for example: reason-env train grpo --problems chain --model base; to resume a run: "
             "reason-env train --resume RUN"
         )
     name, words = words[0], words[1:]

@@ -22,7 +22,6 @@ from reason_env.agents.methods import (
     MethodEntry,
     method_config,
     method_entry,
-    method_names,
     register_method,
     registry,
 )
@@ -56,6 +55,12 @@ def installed(folder, files, points, name="first-step-method"):
     lines = [f"{key} = {value}" for key, value in points.items()]
     (info / "entry_points.txt").write_text("\n".join(["[reason_env.methods]", *lines, ""]))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
 
 
 @pytest.fixture
@@ -202,8 +207,7 @@ class Twice(GRPO):
 
 
 def test_a_registered_method_is_found_by_name_and_in_json():
-    if "twice" not in method_names():
-        register_method(MethodEntry(config=TwiceConfig, build=Twice))
+    register_method(MethodEntry(config=TwiceConfig, build=Twice))
     whole = TrainConfig(method=TwiceConfig(group_size=3))
     assert config_json.load(TrainConfig, config_json.dump(whole)) == whole
     assert method_entry("twice").build is Twice
