@@ -1,12 +1,15 @@
 """Refuses and records every connection of Python that leaves this machine.
 
 `tests/conftest.py` loads it; child processes import it as they start, because its folder is on
-their path. Sockets that libraries open in C++ are not seen.
+their path. There it runs the environment's own sitecustomize too, which it hides. Sockets that
+libraries open in C++ are not seen.
 """
 
 import ipaddress
 import os
 import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 
 RECORD = "REASON_ENV_NETWORK_RECORD"
 """Environment variable: the file that attempts are appended to."""
@@ -45,4 +48,16 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
     raise PermissionError(f"tests use no network, got {line}")
 
 
+def run_hidden() -> None:
+    """Run the sitecustomize that Python would have imported without this one, if there is one."""
+    own = os.path.dirname(os.path.realpath(__file__))
+    spec = PathFinder.find_spec(
+        "sitecustomize", [place for place in sys.path if os.path.realpath(place) != own]
+    )
+    if spec is not None and spec.loader is not None:
+        spec.loader.exec_module(module_from_spec(spec))
+
+
 sys.addaudithook(refuse)
+if __name__ == "sitecustomize":
+    run_hidden()

@@ -1,5 +1,6 @@
 """The guard of the tests bites: in this process, in children, and where the error is caught."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -54,6 +55,23 @@ def test_child_processes_are_guarded(path, no_network):
     )
     assert "PermissionError: tests use no network" in done.stderr
     assert attempts(no_network) == [f"socket.connect ('{ELSEWHERE}', 80)"]
+
+
+def test_child_processes_run_the_sitecustomize_of_their_environment_too(tmp_path, no_network):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.from_own_site = 'own'\n")
+    code = (
+        "import socket, sys; print(sys.from_own_site); "
+        f"socket.socket().connect(('{ELSEWHERE}', 80))"
+    )
+    places = os.environ["PYTHONPATH"], str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "own\n", done.stderr
+    assert "PermissionError: tests use no network" in done.stderr
+    assert len(attempts(no_network)) == 1
 
 
 def test_this_machine_may_be_connected_to():
