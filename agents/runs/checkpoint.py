@@ -9,7 +9,8 @@
 
 A checkpoint is written under a temporary name that readers ignore, synced to disk and renamed, so a
 kill leaves the older checkpoints intact. Hashes detect later changes. A run resumes from the newest
-whole checkpoint, with a warning if a newer one is damaged; loading a damaged one is an error.
+whole checkpoint, with a warning if a newer one is damaged; loading a damaged one, or the model of
+one, is an error.
 
 Not covered: sharded tensors (gather them first).
 """
@@ -228,6 +229,16 @@ def whole_checkpoint(run: RunDir) -> Path | None:
     return None
 
 
+def model_of(path: Path) -> Path:
+    """Find the model in a checkpoint, after verifying the model's files.
+
+    Raises:
+        CheckpointError: One of them is missing or damaged, or the checkpoint has another format.
+    """
+    _check_manifest(path, below="model/")
+    return path / "model"
+
+
 def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
     """Remove the checkpoints that `config` does not keep."""
     for iteration, path in list(checkpoints(run).items())[: -config.keep_last]:
@@ -251,7 +262,8 @@ def _write_checkpoint(
     write_text(path / "manifest.json", json.dumps(manifest, indent=2))
 
 
-def _check_manifest(path: Path) -> int:
+def _check_manifest(path: Path, *, below: str = "") -> int:
+    """Verify the files whose names begin with `below`; return the checkpoint's iteration."""
     if not path.is_dir():
         raise CheckpointError(
             f"a checkpoint must be a directory, got '{path}'; name one of a run's checkpoints/"
@@ -269,6 +281,8 @@ def _check_manifest(path: Path) -> int:
             "with the version of reason-env that wrote it"
         )
     for name, fingerprint in files.items():
+        if not name.startswith(below):
+            continue
         if not (path / name).is_file():
             raise _damaged(path, f"{name} is missing")
         if _fingerprint(path / name) != fingerprint:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from reason_env.agents.runs.checkpoint import Record, latest_checkpoint
+from reason_env.agents.runs.checkpoint import Record, latest_checkpoint, model_of
 from reason_env.agents.runs.files import (
     PARTIAL,
     iteration_of,
@@ -47,16 +47,20 @@ def export_model(run: RunDir, save: Callable[[Path], None], record: Record) -> P
 def model_directory(name: str) -> str:
     """Find the newest model in a run, its checkpoints/, or one checkpoint; else return the name.
 
+    A checkpoint's model is verified, because a damaged one may load and give other numbers. A model
+    that is named by its own directory is not: its files may have been changed on purpose.
+
     Raises:
-        CheckpointError: The run has no checkpoint yet, the directory holds several runs, or there
-            is no such directory among runs.
+        CheckpointError: The run has no checkpoint yet, the checkpoint's model is damaged, the
+            directory holds several runs, or there is no such directory among runs.
     """
     path = Path(name).expanduser()
     if not path.is_dir():
         _check_not_among_runs(path)
         return name
-    if (path / "manifest.json").is_file() and (path / "model").is_dir():
-        return str(path / "model")
+    is_checkpoint = (path / "manifest.json").is_file() or iteration_of(path) is not None
+    if is_checkpoint and (path / "model").is_dir():
+        return str(model_of(path))
     if _is_run(path):
         if (path / MODEL).is_dir():
             return str(path / MODEL)
@@ -66,10 +70,10 @@ def model_directory(name: str) -> str:
                 f"a run must have a checkpoint to give its model, got '{path}' with none; train "
                 f"it further: reason-env train --resume {path}"
             )
-        return str(checkpoint / "model")
+        return str(model_of(checkpoint))
     checkpoints = iteration_paths(path)
     if checkpoints:
-        return str(next(reversed(checkpoints.values())) / "model")
+        return str(model_of(next(reversed(checkpoints.values()))))
     runs = sorted(item.parent for item in path.glob("**/provenance.json") if _is_run(item.parent))
     if runs and not (path / "config.json").is_file():
         raise CheckpointError(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from shutil import copytree
 
 import pytest
 
@@ -106,10 +107,41 @@ def test_a_mistyped_run_or_checkpoint_is_not_looked_up_elsewhere(run_path):
             model_directory(str(wrong))
 
 
-def test_of_several_checkpoints_the_newest_is_found(tmp_path):
+def test_of_several_checkpoints_the_newest_is_found(run_path, tmp_path):
     for number in (9, 10, 2):
-        (tmp_path / f"iteration_{number:06d}" / "model").mkdir(parents=True)
+        copytree(run_path / "checkpoints/iteration_000001", tmp_path / f"iteration_{number:06d}")
     assert model_directory(str(tmp_path)).endswith("iteration_000010/model")
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda own: flip(own / "model/model.safetensors"), r"model\.safetensors has changed"),
+        (lambda own: (own / "model/model.safetensors").unlink(), r"model\.safetensors is missing"),
+        (lambda own: (own / "manifest.json").unlink(), r"manifest\.json is missing"),
+    ],
+)
+def test_the_model_of_a_damaged_checkpoint_is_refused(run_path, tmp_path, harm, reason):
+    run = copytree(run_path, tmp_path / "run")
+    folder = run / "checkpoints"
+    newest = copytree(folder / "iteration_000001", folder / "iteration_000002")
+    harm(newest)
+    line = rf"iteration_000002' must be whole, got a damaged one: .*{reason}.* iteration_000001"
+    for name in (run, folder, newest):
+        with pytest.raises(CheckpointError, match=line):
+            model_directory(str(name))
+
+
+def test_a_model_does_not_need_the_learner_s_state(run_path, tmp_path):
+    own = copytree(run_path / "checkpoints/iteration_000001", tmp_path / "iteration_000001")
+    flip(own / "state.safetensors")
+    assert model_directory(str(own)) == str(own / "model")
 
 
 def test_a_run_without_a_checkpoint_says_so(tmp_path):
