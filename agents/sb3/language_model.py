@@ -20,8 +20,9 @@ from typing import Any, Literal, get_args
 import gymnasium as gym
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -111,52 +112,55 @@ class LanguageModelHead(nn.Module):
         return torch.where(self.is_sampled_V, logits_BV, NEVER)
 
 
-class TokenPolicy(ActorCriticPolicy):
+class _BeginsAsLanguageModel(BasePolicy):
+    """What `TokenPolicy` and `MaskableTokenPolicy` change of their base classes."""
+
+    def __init__(
+        self,
+        observation_space: gym.spaces.Space[Any],
+        action_space: gym.spaces.Space[Any],
+        lr_schedule: Schedule,
+        *,
+        model: str = "base",
+        weights: Weights = "pretrained",
+        **settings: Any,
+    ) -> None:
+        """Build the policy.
+
+        Args:
+            observation_space: Of token ids.
+            action_space: Of token ids.
+            lr_schedule: The learning rate as a function of the remaining share of the run.
+            model: As for `LanguageModelPolicy.load`.
+            weights: "pretrained", or "random" for the architecture alone.
+            settings: As for the base class.
+
+        Raises:
+            ConfigError: The settings contradict that the actor is the language model, or the
+                observations are no ids of the model's codec.
+            ModelError: The model cannot be loaded.
+        """
+        named = {"model": model, "weights": weights}
+        super().__init__(
+            observation_space, action_space, lr_schedule, **_settings_of(settings, named)
+        )
+        self._named = named
+        _become_language_model(self, lr_schedule)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self._named
+
+
+class TokenPolicy(_BeginsAsLanguageModel, ActorCriticPolicy):
     """A language model as the policy of PPO, A2C and GRPO.
 
     `policy_kwargs={"model": "base"}` names the model; "weights": "random" keeps only its
     architecture. Padding is never sampled.
     """
 
-    def __init__(
-        self,
-        *spaces_and_schedule: Any,
-        model: str = "base",
-        weights: Weights = "pretrained",
-        **settings: Any,
-    ) -> None:
-        """Build the policy; `settings` are those of `ActorCriticPolicy`."""
-        self._named = {"model": model, "weights": weights}
-        super().__init__(*spaces_and_schedule, **_settings_of(settings, self._named))
 
-    def _build(self, lr_schedule: Any) -> None:
-        super()._build(lr_schedule)
-        _become_language_model(self, lr_schedule)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._named
-
-
-class MaskableTokenPolicy(MaskableActorCriticPolicy):
+class MaskableTokenPolicy(_BeginsAsLanguageModel, MaskableActorCriticPolicy):
     """`TokenPolicy` for `MaskablePPO`, whose masks come from the environment."""
-
-    def __init__(
-        self,
-        *spaces_and_schedule: Any,
-        model: str = "base",
-        weights: Weights = "pretrained",
-        **settings: Any,
-    ) -> None:
-        """Build the policy; `settings` are those of `MaskableActorCriticPolicy`."""
-        self._named = {"model": model, "weights": weights}
-        super().__init__(*spaces_and_schedule, **_settings_of(settings, self._named))
-
-    def _build(self, lr_schedule: Any) -> None:
-        super()._build(lr_schedule)
-        _become_language_model(self, lr_schedule)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._named
 
 
 def language_model_of(policy: Any) -> LanguageModelPolicy:
