@@ -89,16 +89,22 @@ def draw(curves: dict[str, list[list[float]]], path: Path) -> None:
 
 
 def main() -> int:
-    """Print the success of each arm and seed at the end, and draw all."""
+    """Print the success of each arm and seed at all points, and draw it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--figure", type=Path, help="write the picture here")
     given = parser.parse_args()
     torch.set_num_threads(1)
     seeds = SEEDS[: 1 if given.quick else None]
-    curves = {label: [run(make, seed) for seed in seeds] for label, make in ARMS.items()}
-    for label, own in curves.items():
-        print(f"{label:22} at the end {' '.join(f'{rates[-1]:.2f}' for rates in own)}", flush=True)
+    curves: dict[str, list[list[float]]] = {label: [] for label in ARMS}
+    print(f"success from the true start, every {EVERY:,} steps", flush=True)
+    for label, make in ARMS.items():
+        for seed in seeds:
+            rates = run(make, seed)
+            curves[label].append(rates)
+            print(
+                f"{label:22} seed {seed}: {' '.join(f'{rate:.2f}' for rate in rates)}", flush=True
+            )
     if given.figure is not None:
         draw(curves, given.figure)
     return 0

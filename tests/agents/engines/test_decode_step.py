@@ -3,6 +3,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from reason_env.agents.engines import Context, SamplingConfig, TorchEngine
+from reason_env.agents.engines.fork_cache import FIRST_COLUMNS
 from reason_env.agents.policy.lora import LoraConfig, add_lora
 from tests.agents.engines.test_fused import (
     CONTEXTS,
@@ -54,6 +55,17 @@ def test_a_step_has_the_bits_of_the_models_own_pass(kind, stop_ids, monkeypatch)
     monkeypatch.setattr(TorchEngine, "_decode_step", no_step)
     assert found == [sampled(model, asked, stop_ids=stop_ids) for asked in (CONTEXTS, GROUP)]
     assert len(calls) == 2
+
+
+def test_positions_beyond_the_angles_of_the_first_step_have_the_bits_too(monkeypatch):
+    # The first step computes angles for FIRST_COLUMNS positions after the longest context's.
+    short = Context(token_ids=(4, 1), num_samples=2, max_new_tokens=FIRST_COLUMNS + 3)
+    long = Context(token_ids=(5, 6, 7) * 30, num_samples=2, max_new_tokens=FIRST_COLUMNS + 3)
+    assert len(long.token_ids) > FIRST_COLUMNS
+    model = tiny("qwen3")
+    found = sampled(model, [short, long])
+    monkeypatch.setattr(TorchEngine, "_decode_step", lambda engine: None)
+    assert found == sampled(model, [short, long])
 
 
 @pytest.mark.parametrize("reason", UNCLAIMED)
