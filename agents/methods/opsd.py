@@ -13,38 +13,22 @@ Source: Zhao et al. 2026, "Self-Distilled Reasoner", arXiv 2601.18734. Checked a
 a problem are from its scripts. Its teacher's words are other ones (`wording`).
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
-import numpy as np
 import tyro
 
-from reason_env.agents.learning import (
-    INITIAL,
-    AdvantageConfig,
-    DistillationConfig,
-    LossConfig,
-)
-from reason_env.agents.methods.pipeline import BASE, Part, is_problem_group
-from reason_env.agents.methods.protocol import (
-    Collect,
-    MethodBase,
-    MethodConfig,
-    check_names,
-    problem_starts,
-)
-from reason_env.agents.methods.reference import check_temperature, with_solution
+from reason_env.agents.learning import INITIAL, DistillationConfig
+from reason_env.agents.methods.protocol import Collect, check_names
+from reason_env.agents.methods.reference import kept_states, with_solution
 from reason_env.agents.methods.row import Row
 from reason_env.agents.methods.teaching import (
-    TAUGHT,
-    check_wording,
-    distillation_loss,
+    SelfDistillation,
+    SelfDistillationConfig,
     solution_shown,
-    taught_sample,
 )
-from reason_env.agents.rollout import Group, Start, TrainingSample
+from reason_env.agents.rollout import Trajectory
 from reason_env.errors import ConfigError
 from reason_env.problems import reference_response
 from reason_env.state import Guidance, ReasonState, answer_guidance
@@ -53,20 +37,14 @@ Shown = Literal["solution", "answer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OPSDConfig(MethodConfig):
+class OPSDConfig(SelfDistillationConfig):
     """OPSD's numbers."""
 
     kind: Annotated[Literal["opsd"], tyro.conf.Suppress] = "opsd"
     group_size: int = 1
     """Episodes a problem."""
-    weight: float = 1.0
-    """Weight of the divergence, in reward units per nat; matters next to another method's loss."""
     shown: Shown = "solution"
     """What the teacher sees: the reference solution with its answer, or the answer alone."""
-    wording: str = ""
-    """Words that show the solution, with {solution}; empty: the template's for a partial one."""
-    likelihood_temperature: float | None = None
-    """Temperature of both distributions; None: that of sampling."""
     distillation: DistillationConfig = field(
         default_factory=lambda: DistillationConfig(teacher=INITIAL)
     )
@@ -75,10 +53,7 @@ class OPSDConfig(MethodConfig):
         check_names(self, {"shown": get_args(Shown)})
         if self.group_size < 1:
             raise ConfigError(f"group_size must be at least 1, got {self.group_size!r}")
-        if not 0 < self.weight < math.inf:
-            raise ConfigError(f"weight must be above 0 and finite, got {self.weight!r}")
-        check_temperature(self.likelihood_temperature)
-        check_wording(self.wording)
+        SelfDistillationConfig.__post_init__(self)
         if self.wording and self.shown == "answer":
             raise ConfigError(
                 "wording must be empty with shown 'answer', got words for a solution; use shown "
@@ -86,10 +61,10 @@ class OPSDConfig(MethodConfig):
             )
 
 
-class OPSD(MethodBase):
+class OPSD(SelfDistillation):
     """Distil the policy with the solution in view into the policy without it."""
 
-    config: OPSDConfig
+    config: OPSDConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     row = Row(
         starts="the problem",
         teacher="the starting policy, shown the reference solution",
@@ -107,65 +82,25 @@ class OPSD(MethodBase):
             "are given by `--wording`. The paper trains LoRA adapters of rank 64.",
         ),
     )
-    roles = frozenset({TAUGHT})
-    has_follow_up = False
-    adds_only = True
-
-    @property
-    def advantage(self) -> AdvantageConfig:
-        """Unused: no episodes are compared."""
-        return AdvantageConfig()
-
-    @property
-    def loss(self) -> LossConfig:
-        """The divergence from the teacher; sampler and trainer are corrected for as elsewhere."""
-        return distillation_loss(
-            self.config.distillation,
-            self.config.likelihood_temperature,
-            importance_weight_cap=LossConfig().importance_weight_cap,
-        )
-
-    @property
-    def part(self) -> Part:
-        """Every episode of a problem is added as a sample that the teacher scores."""
-        return replace(
-            super().part, compared=frozenset(), trains_problems=False, add=self.taught_samples
-        )
-
-    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
-        """Train the taught samples by their divergence, averaged over them alone."""
-        return {TAUGHT: self.loss}
 
     def prepare(self, states: Sequence[ReasonState], collect: Collect) -> Sequence[ReasonState]:
-        """Keep the problems whose solution can be shown.
+        """Keep the problems whose solution, or answer, can be shown.
 
         Raises:
             ProblemError: There is none.
         """
-        if self.config.shown == "answer":
-            return states
-        return with_solution(
-            states,
+        is_whole = self.config.shown == "solution"
+        return kept_states(
+            with_solution(states, "OPSD") if is_whole else states,
             "OPSD",
-            is_usable=lambda state: self.fits(self._shown(state)),
-            rule="a reference solution that fits the prompt",
+            lambda state: self.fits(self._shown(state)),
+            rule=f"{'a reference solution' if is_whole else 'an answer'} that fits the prompt",
+            advice="raise max_prompt_tokens if the context allows it, or use another method",
         )
 
-    def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
-        """Start `group_size` episodes at each problem."""
-        return problem_starts(states, self.config.group_size)
-
-    def taught_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
-        """Make a sample of each graded episode that begins at a problem."""
-        return [
-            taught_sample(
-                item, self.prompt_ids(self._shown(item.start.learn_from)), self.config.weight
-            )
-            for group in groups
-            if is_problem_group(group)
-            for item in group.graded
-            if item.start.role == BASE
-        ]
+    def seen(self, item: Trajectory, episodes: Sequence[Trajectory]) -> ReasonState:
+        """Return the problem with its solution in view, or with its answer."""
+        return self._shown(item.start.learn_from)
 
     def _shown(self, state: ReasonState) -> ReasonState:
         return state.with_guidance(self._guidance(state))

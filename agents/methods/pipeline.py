@@ -98,6 +98,17 @@ def role_of(group: Group) -> str:
     return group.trajectories[0].start.role
 
 
+def problem_episodes(groups: Sequence[Group]) -> list[Trajectory]:
+    """List the graded episodes that begin at a problem."""
+    return [
+        item
+        for group in groups
+        if is_problem_group(group)
+        for item in group.graded
+        if item.start.role == BASE
+    ]
+
+
 def samples_of(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[TrainingSample]:
     """Make one sample of each graded episode, with its advantage among them.
 

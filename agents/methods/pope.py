@@ -38,7 +38,7 @@ from reason_env.agents.methods.protocol import (
     check_names,
     problem_starts,
 )
-from reason_env.agents.methods.reference import with_solution
+from reason_env.agents.methods.reference import kept_states
 from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.search_cache import (
     Measured,
@@ -208,11 +208,12 @@ class POPE(MethodBase):
             ProblemError: No problem has a reference solution, or no problem is hard.
         """
         # Also if the prefixes are known, so that a resumed run logs which problems are left out.
-        solvable = with_solution(
+        solvable = kept_states(
             states,
             "POPE",
-            is_usable=lambda state: bool(self._lengths(state)),
+            lambda state: bool(state.problem.solution and self._lengths(state)),
             rule="a reference solution that fits",
+            advice="give a `solution` column, or use another method",
         )
         self.search = self.search or self._search_for(len(states))
         self.num_problems = len(solvable)

@@ -37,27 +37,38 @@ def check_temperature(value: float | None) -> None:
         raise ConfigError(f"likelihood_temperature must be above 0 and finite, got {value!r}")
 
 
-def with_solution(
+def with_solution(states: Sequence[ReasonState], name: str) -> list[ReasonState]:
+    """Drop problems without a reference solution; see `kept_states`."""
+    return kept_states(
+        states,
+        name,
+        lambda state: bool(state.problem.solution),
+        rule="a reference solution",
+        advice="give a `solution` column, or use another method",
+    )
+
+
+def kept_states(
     states: Sequence[ReasonState],
     name: str,
+    is_usable: Callable[[ReasonState], bool],
     *,
-    is_usable: Callable[[ReasonState], bool] = lambda state: True,
-    rule: str = "a reference solution",
-    advice: str = "give a `solution` column, or use another method",
+    rule: str,
+    advice: str,
 ) -> list[ReasonState]:
-    """Drop problems without a usable reference solution, and log which.
+    """Drop problems that a method cannot use, and log which.
 
     Args:
         states: The problems.
         name: The method's name, for the messages.
-        is_usable: Whether the method can use the solution of a problem that has one.
+        is_usable: Whether the method can use a problem.
         rule: What a problem must have, for the messages.
         advice: What to do if no problem has it.
 
     Raises:
-        ProblemError: No problem has one.
+        ProblemError: No problem has it.
     """
-    kept = [state for state in states if state.problem.solution and is_usable(state)]
+    kept = [state for state in states if is_usable(state)]
     if not kept:
         raise ProblemError(
             f"{name} must have problems with {rule}, got none in {len(states)}; {advice}"
@@ -98,10 +109,10 @@ def with_reference(
     """
     solved = with_solution(states, name)
     limit = "" if max_tokens is None else f" of at most {max_tokens} tokens"
-    return with_solution(
+    return kept_states(
         solved,
         name,
-        is_usable=lambda state: (
+        lambda state: (
             fits(state) and (max_tokens is None or len(reference_ids(state)) <= max_tokens)
         ),
         rule=f"a reference solution{limit} that fits the context",

@@ -1,45 +1,122 @@
-"""What methods with a teacher share: the loss, the sample, and how a whole solution is shown.
+"""What methods with a teacher share: config, loss and samples, and how a whole solution is shown.
 
 The teacher scores an episode's tokens under a prompt that shows more; the policy is trained under
 the prompt without it. Scoring generates nothing, so it costs no tokens of a budget;
 `update/teacher_tokens` counts what teachers read.
 """
 
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from reason_env.agents.learning import DistillationConfig, LossConfig
-from reason_env.agents.rollout import TrainingSample, Trajectory, training_sample
+import numpy as np
+
+from reason_env.agents.learning import AdvantageConfig, DistillationConfig, LossConfig
+from reason_env.agents.methods.pipeline import Part, problem_episodes
+from reason_env.agents.methods.protocol import MethodBase, MethodConfig, problem_starts
+from reason_env.agents.methods.reference import check_temperature
+from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, shown
-from reason_env.state import Guidance
+from reason_env.state import Guidance, ReasonState
 
 TAUGHT = "taught"
 """Role of the samples that a teacher scores."""
 
 
-def distillation_loss(
-    config: DistillationConfig, temperature: float | None, *, importance_weight_cap: float | None
-) -> LossConfig:
-    """Return the divergence from the teacher, averaged over its own rows: an added term."""
-    return LossConfig(
-        surrogate="distill",
-        distillation=config,
-        temperature=temperature,
-        importance_weight_cap=importance_weight_cap,
-        separate_normaliser=True,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfDistillationConfig(MethodConfig):
+    """The numbers of a method with a teacher; a subclass adds `group_size`, and its defaults."""
+
+    weight: float = 1.0
+    """Weight of the divergence, in reward units per nat; matters next to another method's loss."""
+    wording: str = ""
+    """Words that show the teacher a solution, with {solution}; empty: the template's for a partial
+    one."""
+    likelihood_temperature: float | None = None
+    """Temperature of both distributions; None: that of sampling."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise ConfigError(f"weight must be above 0 and finite, got {self.weight!r}")
+        check_temperature(self.likelihood_temperature)
+        if self.wording and "{solution}" not in self.wording:
+            raise ConfigError(
+                f"wording must hold {{solution}}, got {shown(self.wording)}; write where it goes, "
+                "or leave it empty for the template's words"
+            )
 
 
-def check_wording(wording: str) -> None:
-    """Check the words that show a solution.
+class SelfDistillation(MethodBase):
+    """Distils the policy with more in view into the policy without it; compares no episodes.
 
-    Raises:
-        ConfigError: They leave the solution out.
+    A subclass says what the teacher of an episode sees (`seen`).
     """
-    if wording and "{solution}" not in wording:
-        raise ConfigError(
-            f"wording must hold {{solution}}, got {shown(wording)}; write where it goes, or leave "
-            "it empty for the template's words"
+
+    config: SelfDistillationConfig
+    roles = frozenset({TAUGHT})
+    has_follow_up = False
+    adds_only = True
+
+    @property
+    def advantage(self) -> AdvantageConfig:
+        """Unused: no episodes are compared."""
+        return AdvantageConfig()
+
+    @property
+    def loss(self) -> LossConfig:
+        """The divergence from the teacher, averaged over its own rows: an added term."""
+        return LossConfig(
+            surrogate="distill",
+            distillation=self.config.distillation,
+            temperature=self.config.likelihood_temperature,
+            separate_normaliser=True,
         )
+
+    @property
+    def part(self) -> Part:
+        """Every episode that has a teacher is added as a sample."""
+        return replace(
+            super().part, compared=frozenset(), trains_problems=False, add=self.taught_samples
+        )
+
+    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
+        """Train the taught samples by their divergence, averaged over them alone."""
+        return {TAUGHT: self.loss}
+
+    def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
+        """Start `group_size` episodes at each problem."""
+        return problem_starts(states, self.planned_responses)
+
+    def seen(self, item: Trajectory, episodes: Sequence[Trajectory]) -> ReasonState | None:
+        """Return the state whose prompt the teacher of an episode sees; None: it has no teacher.
+
+        Args:
+            item: The episode.
+            episodes: The graded ones of its group, itself among them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what the teacher sees")
+
+    def taught(self, groups: Sequence[Group]) -> list[tuple[Trajectory, ReasonState | None]]:
+        """Pair each graded episode that begins at a problem with what its teacher sees."""
+        found: list[tuple[Trajectory, ReasonState | None]] = []
+        for group in groups:
+            episodes = problem_episodes([group])
+            found += [(item, self.seen(item, episodes)) for item in episodes]
+        return found
+
+    def taught_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Make a sample of each episode that has a teacher."""
+        return [
+            replace(
+                training_sample(item, self.config.weight),
+                role=TAUGHT,
+                group=f"{item.start.group}/{TAUGHT}",
+                teacher_context_ids=self.prompt_ids(state),
+            )
+            for item, state in self.taught(groups)
+            if state is not None
+        ]
 
 
 def solution_shown(text: str, wording: str) -> Guidance:
@@ -56,15 +133,3 @@ def solution_shown(text: str, wording: str) -> Guidance:
     if not wording:
         return Guidance("partial_solution", (text,))
     return Guidance("instruction", (wording.replace("{solution}", text),))
-
-
-def taught_sample(
-    item: Trajectory, teacher_context_ids: tuple[int, ...], weight: float
-) -> TrainingSample:
-    """Make the sample of an episode that a teacher scores under another prompt."""
-    return replace(
-        training_sample(item, weight),
-        role=TAUGHT,
-        group=f"{item.start.group}/{TAUGHT}",
-        teacher_context_ids=teacher_context_ids,
-    )

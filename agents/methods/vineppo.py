@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.pipeline import BASE, Part, is_problem_group, role_of
+from reason_env.agents.methods.pipeline import Part, problem_episodes, role_of
 from reason_env.agents.methods.protocol import MethodBase, MethodConfig, problem_starts
 from reason_env.agents.methods.row import Row
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
@@ -91,7 +91,7 @@ class VinePPO(MethodBase):
         """Start the value episodes of every end of a step that has none."""
         known = {group.key for group in groups}
         starts: dict[str, Start] = {}
-        for item in _episodes(groups):
+        for item in problem_episodes(groups):
             for state in value_states(item):
                 key = _value_key(item.start.group, state)
                 if key not in known:
@@ -113,7 +113,7 @@ class VinePPO(MethodBase):
             if role_of(group) == VALUE and group.graded
         }
         samples: list[TrainingSample] = []
-        for item in _episodes(groups):
+        for item in problem_episodes(groups):
             found = [
                 values.get(_value_key(item.start.group, state)) for state in value_states(item)
             ]
@@ -151,17 +151,6 @@ def step_advantages(item: Trajectory, values: Sequence[float]) -> list[float]:
         found += [gain] * sum(source == "policy" for source in sources)
         begin = end
     return found
-
-
-def _episodes(groups: Sequence[Group]) -> list[Trajectory]:
-    """Return the graded episodes that begin at a problem."""
-    return [
-        item
-        for group in groups
-        if is_problem_group(group)
-        for item in group.graded
-        if item.start.role == BASE
-    ]
 
 
 def _value_key(group: str, state: ReasonState) -> str:

@@ -101,9 +101,19 @@ def test_problems_without_a_solution_that_fits_are_left_out():
         "toy/train/0"
     ]
     narrow = build_method(OPSDConfig(), fits=lambda state: not state.guidance)
-    with pytest.raises(ProblemError, match="OPSD must have problems with a reference solution tha"):
+    message = "OPSD must have problems with a reference solution that .* raise max_prompt_tokens"
+    with pytest.raises(ProblemError, match=message):
         narrow.prepare(states, lambda starts: [])
+    with pytest.raises(
+        ProblemError, match="a reference solution, got none in 1; give a `solution`"
+    ):
+        narrow.prepare(states[1:], lambda starts: [])
     assert build_method(OPSDConfig(shown="answer")).prepare(states, lambda starts: []) == states
+    narrow = build_method(OPSDConfig(shown="answer"), fits=lambda state: not state.guidance)
+    with pytest.raises(
+        ProblemError, match="must have problems with an answer that fits the prompt"
+    ):
+        narrow.prepare(states, lambda starts: [])
 
 
 def _state(number):
