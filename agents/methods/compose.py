@@ -186,8 +186,8 @@ def check_composition(methods: Mapping[str, MethodBase]) -> None:
     first, *others = methods
     if others and methods[first].adds_only:
         raise ConfigError(
-            f"{first} must come after another method, got {names}; it compares no episodes, so "
-            f"nothing would train those that {others[0]} needs: {'+'.join([*others, first])}"
+            f"{first} must come after another method, got {names}; it compares no episodes, and "
+            f"the first method has to: {'+'.join(_comparing_first(methods))}"
         )
     for name in others:
         if not methods[name].roles:
@@ -199,3 +199,10 @@ def check_composition(methods: Mapping[str, MethodBase]) -> None:
                 f"{name} and {other_name} must not be combined, got {names}; both own the episodes "
                 f"of {', '.join(shared)}"
             )
+
+
+def _comparing_first(methods: Mapping[str, MethodBase]) -> list[str]:
+    """Order names so that a method that compares episodes is first; add GRPO if there is none."""
+    # One without roles (GRPO) adds nothing after another, so it leads.
+    order = sorted(methods, key=lambda name: (methods[name].adds_only, bool(methods[name].roles)))
+    return ["grpo", *order] if methods[order[0]].adds_only else order

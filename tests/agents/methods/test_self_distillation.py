@@ -15,6 +15,7 @@ from reason_env.agents.methods import (
     SDPOConfig,
     build_method,
     method_config,
+    method_name,
 )
 from reason_env.agents.methods.registry import ComposedConfig
 from reason_env.agents.policy import LanguageModelPolicy
@@ -157,6 +158,21 @@ def test_after_grpo_the_taught_episodes_are_added_to_the_compared_ones():
 def test_compositions_without_meaning_are_refused(name, message):
     with pytest.raises(ConfigError, match=message):
         method_config(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("vineppo+opsd", "grpo+vineppo+opsd"),
+        ("opsd+lte+grpo", "grpo+lte+opsd"),
+        ("opsd+vineppo+lte", "lte+opsd+vineppo"),
+    ],
+)
+def test_the_order_that_a_refusal_advises_is_accepted(name, advice):
+    with pytest.raises(ConfigError, match="the first method has to: ") as error:
+        method_config(name)
+    assert str(error.value).rpartition(" ")[2] == advice
+    assert method_name(method_config(advice)) == advice
 
 
 # SDPO.
