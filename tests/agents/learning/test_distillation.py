@@ -22,6 +22,7 @@ from reason_env.agents.learning.distillation import divergence
 from reason_env.agents.learning.loss import policy_loss
 from reason_env.agents.rollout import TrainingSample
 from reason_env.errors import CheckpointError, ConfigError
+from tests.agents.learning.finite_difference import assert_slopes
 from tests.agents.policy.test_prefix_tree import policies
 
 ROOT = Path(__file__).parents[3]
@@ -250,22 +251,15 @@ def test_the_gradient_is_the_finite_difference_with_the_teacher_held():
     learner = learner_of(policy, loss_of(mixture=0.3))
     learner.update(samples_of(), np.random.default_rng(0))
     moved = policies("qwen3", torch.float64)[0]
-    config, rng, size = DistillationConfig(mixture=0.3), np.random.default_rng(2), 1e-5
+    config, rng = DistillationConfig(mixture=0.3), np.random.default_rng(2)
 
     @torch.no_grad()
     def value():
         return by_hand(moved, samples_of(), config, teacher=teacher).item()
 
-    for weight, gradient in zip(moved.model.parameters(), moments(learner), strict=True):
-        flat = weight.data.view(-1)
-        for at in rng.choice(len(flat), size=min(2, len(flat)), replace=False):
-            kept = flat[at].item()
-            flat[at] = kept + size
-            above = value()
-            flat[at] = kept - size
-            slope = (above - value()) / (2 * size)
-            flat[at] = kept
-            assert gradient.view(-1)[at].item() == pytest.approx(slope, rel=2e-5, abs=1e-8)
+    assert_slopes(
+        moved.model.parameters(), moments(learner), value, rng, num=2, size=1e-5, rel=2e-5, abs=1e-8
+    )
 
 
 def test_roles_with_and_without_a_teacher_train_in_one_update():
@@ -399,27 +393,24 @@ def test_the_teacher_s_context_is_kept_in_files():
 def test_values_outside_the_mask_change_nothing():
     batch = make_batch(samples_of(), 0, dtype=torch.float64)
     values = torch.rand(batch.action_mask_BT.shape, dtype=torch.float64)
+
+    def loss_with(divergence_BT):
+        return policy_loss(
+            values,
+            values,
+            batch.advantages_BT,
+            batch.action_mask_BT,
+            config=loss_of(),
+            totals=LossTotals.of(batch.action_mask_BT),
+            divergence_BT=divergence_BT,
+        ).loss
+
     found = []
     for outside in (0.0, math.nan):
         given = torch.where(batch.action_mask_BT, values, outside).requires_grad_()
-        out = policy_loss(
-            values,
-            values,
-            batch.advantages_BT,
-            batch.action_mask_BT,
-            config=loss_of(),
-            totals=LossTotals.of(batch.action_mask_BT),
-            divergence_BT=given,
-        )
-        found.append((out.loss.item(), *torch.autograd.grad(out.loss, given)))
+        loss = loss_with(given)
+        found.append((loss.item(), *torch.autograd.grad(loss, given)))
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
     with pytest.raises(ConfigError, match="divergence_BT must be given with distillation"):
-        policy_loss(
-            values,
-            values,
-            batch.advantages_BT,
-            batch.action_mask_BT,
-            config=loss_of(),
-            totals=LossTotals.of(batch.action_mask_BT),
-        )
+        loss_with(None)

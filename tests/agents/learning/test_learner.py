@@ -15,6 +15,7 @@ from reason_env.agents.methods.reference import likelihood
 from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import ByteCodec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
+from tests.agents.learning.finite_difference import assert_slopes
 
 NUM_IDS = 16
 
@@ -625,17 +626,16 @@ def test_the_gradient_of_advantages_of_tokens_is_the_finite_difference(surrogate
         with torch.no_grad():
             return manual_loss(policy, samples, loss, old=old, temperature=0.7).item()
 
-    rng, size = np.random.default_rng(1), 1e-6
-    for weight, gradient in zip(policy.model.parameters(), last_gradient(learner), strict=True):
-        flat = weight.data.view(-1)
-        for at in rng.choice(len(flat), size=min(4, len(flat)), replace=False):
-            kept = flat[at].item()
-            flat[at] = kept + size
-            above = value()
-            flat[at] = kept - size
-            slope = (above - value()) / (2 * size)
-            flat[at] = kept
-            assert gradient.view(-1)[at].item() == pytest.approx(slope, rel=1e-6, abs=1e-9)
+    assert_slopes(
+        policy.model.parameters(),
+        last_gradient(learner),
+        value,
+        np.random.default_rng(1),
+        num=4,
+        size=1e-6,
+        rel=1e-6,
+        abs=1e-9,
+    )
 
 
 @pytest.mark.parametrize("budget", [1, 20, 10**6])

@@ -2,7 +2,6 @@
 
 import logging
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -28,9 +27,10 @@ from reason_env.agents.scripted import ScriptedPolicy, dry_run, scripted_log_pro
 from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.errors import CheckpointError, ConfigError, UnknownNameError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify import grade
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 SOLVED = Problem(
@@ -71,15 +71,7 @@ def composed(*configs):
 
 
 def run(method, script, *, problems=("toy/train/0",), seed=SEED, max_tokens=40):
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (SOLVED, BARE)),
-        format="tokens",
-        granularity="response",
-        max_tokens=max_tokens,
-        reward={"undecided": "left_out"},
-    )
+    env = toy_env(SOLVED, BARE, max_tokens=max_tokens, reward={"undecided": "left_out"})
     policy = ScriptedPolicy(script)
     return dry_run(method, list(problems), env=env, policy=policy, seed=seed), policy
 

@@ -1,7 +1,6 @@
 import json
 import logging
 
-import gymnasium as gym
 import pytest
 import torch
 
@@ -15,7 +14,8 @@ from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEMS = (
@@ -39,14 +39,7 @@ def make(**changes):
 
 
 def make_env():
-    return gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", PROBLEMS),
-        format="tokens",
-        granularity="response",
-        max_tokens=60,
-    )
+    return toy_env(*PROBLEMS, max_tokens=60)
 
 
 def run(method, script, problems=("toy/train/0",)):

@@ -1,7 +1,6 @@
 import json
 import logging
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -18,9 +17,10 @@ from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.state import ReasonState
 from reason_env.verify import GradeOptions, grade
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEM = Problem(
@@ -43,14 +43,7 @@ def make(**changes):
 
 
 def run(method, script, *, problems=("toy/train/0",)):
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM, BARE)),
-        format="tokens",
-        granularity="response",
-        max_tokens=30,
-    )
+    env = toy_env(PROBLEM, BARE, max_tokens=30)
     policy = ScriptedPolicy(script)
     return dry_run(method, list(problems), env=env, policy=policy), policy
 
@@ -162,13 +155,7 @@ def test_a_completed_explanation_is_trained_up_to_the_response_budget(max_tokens
 
 def test_the_reference_answer_follows_the_prefix_of_a_start_untrained():
     state = ReasonState(problem=PROBLEM, codec=CODEC).extend(ids("2*3=6\n"), "reference")
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM,)),
-        format="tokens",
-        granularity="response",
-    )
+    env = toy_env(PROBLEM)
     start = Start(state=state, num_samples=1, learn_from=state, group="g", role="explanation")
     policy = ScriptedPolicy({PROMPT + "2*3=6\n": ["6*4\n#### 20$"]})
     batch = collect([start], env=env, policy=policy, sampling=SamplingConfig(), seed=0)
@@ -187,14 +174,7 @@ def test_the_reference_answer_follows_the_prefix_of_a_start_untrained():
 
 def test_an_own_answer_is_replaced_where_and_how_the_template_states_it():
     template = {"base": "ours", "grading": "dapo", "example": "{solution}\nAnswer: {answer}\n\n"}
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM,)),
-        format="tokens",
-        granularity="response",
-        template=template,
-    )
+    env = toy_env(PROBLEM, template=template)
     inner = reason_env_of(env)
     state = inner.initial_state(PROBLEM)
     start = Start(state=state, num_samples=1, learn_from=state, group="g", role="explanation")

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -18,7 +17,8 @@ from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.codec import ByteCodec
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEM = Problem(
@@ -90,14 +90,7 @@ def learned(samples, method, policy=None, **changes):
 
 
 def dry_run_of(method, script):
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM,)),
-        format="tokens",
-        granularity="response",
-        max_tokens=MAX_TOKENS,
-    )
+    env = toy_env(PROBLEM, max_tokens=MAX_TOKENS)
     policy = ScriptedPolicy(script)
     return dry_run(method, ["toy/train/0"], env=env, policy=policy, seed=SEED), policy
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -24,8 +23,9 @@ from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.state import ReasonState
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 MEAN = AdvantageConfig(kind="mean")
@@ -40,14 +40,7 @@ LONG_WRONG = "2*3=5\nso\nthen\n5*4=20\n#### 20$"  # five steps
 
 
 def toy():
-    return gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", PROBLEMS),
-        format="tokens",
-        granularity="response",
-        max_tokens=60,
-    )
+    return toy_env(*PROBLEMS, max_tokens=60)
 
 
 def run(config, script, names=("toy/train/0",), method=None):

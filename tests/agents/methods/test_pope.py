@@ -2,7 +2,6 @@ import logging
 from collections import Counter
 from dataclasses import replace
 
-import gymnasium as gym
 import pytest
 import torch
 
@@ -21,8 +20,9 @@ from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.state import ReasonState
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 HARD = Problem(
@@ -51,14 +51,7 @@ def guided(count):
 
 
 def make_env(problems=(HARD,)):
-    return gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", tuple(problems)),
-        format="tokens",
-        granularity="response",
-        max_tokens=40,
-    )
+    return toy_env(*problems, max_tokens=40)
 
 
 def make(**changes):

@@ -18,6 +18,7 @@ from reason_env.problem import Problem, ProblemSet
 from reason_env.state import ReasonState
 from reason_env.verdict import Outcome, Verdict
 from reason_env.verify import grade
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEM = Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24")
@@ -38,15 +39,7 @@ def seed_of(kept, num_steps):
 
 
 def run(script, *, seed=0, env=None, **config):
-    env = env or gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM,)),
-        format="tokens",
-        granularity="response",
-        max_tokens=30,
-        reward={"undecided": "left_out"},
-    )
+    env = env or toy_env(PROBLEM, max_tokens=30, reward={"undecided": "left_out"})
     policy = ScriptedPolicy(script)
     found = dry_run(RRPO(RRPOConfig(**config)), ["toy/train/0"], env=env, policy=policy, seed=seed)
     return found, policy

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import gymnasium as gym
 import pytest
 
 from reason_env.agents.evaluate import EvalConfig
@@ -16,7 +15,8 @@ from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 SOLUTION = ("2*3=6", "6*4=24", "24*5=120", "120*6=720")
@@ -31,14 +31,7 @@ CONFIG = SAGEConfig(group_size=2, advantage=AdvantageConfig(kind="mean"))
 
 
 def run(config, script, names=("toy/train/0",), **built):
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", PROBLEMS),
-        format="tokens",
-        granularity="response",
-        max_tokens=80,
-    )
+    env = toy_env(*PROBLEMS, max_tokens=80)
     method = build_method(config, **built)
     policy = ScriptedPolicy(script)
     found = dry_run(method, list(names), env=env, policy=policy)

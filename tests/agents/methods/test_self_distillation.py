@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -25,7 +24,8 @@ from reason_env.agents.train import TrainConfig, build_session, iterate
 from reason_env.codec import ByteCodec, HuggingFaceCodec
 from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
+from tests.agents.methods.toy import toy_env
 from tests.agents.policy.test_policy import tiny_model, word_tokenizer
 
 CODEC = ByteCodec()
@@ -38,14 +38,7 @@ RIGHT, OTHER, WRONG, SILENT = "#### 24$", "6*4\n#### 24$", "#### 20$", "hm$"
 
 
 def env_of():
-    return gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", PROBLEMS),
-        format="tokens",
-        granularity="response",
-        max_tokens=40,
-    )
+    return toy_env(*PROBLEMS, max_tokens=40)
 
 
 def dry_run_of(config, script, problems=("toy/train/0",), **built):

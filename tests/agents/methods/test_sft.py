@@ -4,7 +4,6 @@ import logging
 import math
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -21,8 +20,9 @@ from reason_env.agents.train import TrainConfig, build_session, prepare
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, ProblemError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.state import ReasonState
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEMS = (
@@ -34,14 +34,7 @@ SOLUTION = (*CODEC.encode("2*3=6\n#### 24"), CODEC.eos_id)
 
 
 def dry_run_of(config, problems=("toy/train/0",)):
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", PROBLEMS),
-        format="tokens",
-        granularity="response",
-        max_tokens=40,
-    )
+    env = toy_env(*PROBLEMS, max_tokens=40)
     method = build_method(config)
     policy = ScriptedPolicy({PROMPT: [RIGHT, WRONG]})
     return method, dry_run(method, list(problems), env=env, policy=policy)

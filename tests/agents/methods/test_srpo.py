@@ -1,4 +1,3 @@
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -9,8 +8,9 @@ from reason_env.agents.rollout import rollout_metrics
 from reason_env.agents.scripted import Asked, ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.state import PromptTemplate, ReasonState, localisation_guidance
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEM = Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24")
@@ -30,14 +30,7 @@ def ids(text):
 
 def run(reply, prefix, *, localise=LOCALISE, checker=None, tries=None, seed=0, **config):
     """Runs one problem whose first try fails; the resets are expected after `prefix`."""
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM,)),
-        format="tokens",
-        granularity="response",
-        max_tokens=40,
-    )
+    env = toy_env(PROBLEM, max_tokens=40)
     script = {PROMPT: tries or [WRONG, *[RIGHT] * 4]}
     script[PROMPT + prefix] = [*script.get(PROMPT + prefix, []), *SUFFIXES]
     if reply is not None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import gymnasium as gym
 import pytest
 from gymnasium.envs.registration import load_env_creator
 
@@ -29,7 +28,8 @@ from reason_env.agents.methods.lte import LTEConfig
 from reason_env.agents.methods.pope import POPEConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.codec import ByteCodec
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEM = Problem(
@@ -65,14 +65,7 @@ class Repeating(ScriptedPolicy):
 
 
 def starts_of(name):
-    env = gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", (PROBLEM,)),
-        format="tokens",
-        granularity="response",
-        max_tokens=60,
-    )
+    env = toy_env(PROBLEM, max_tokens=60)
     for spec in method_config(name).wrappers:
         env = load_env_creator(spec.entry_point)(env, **spec.kwargs)
     method = build_method(method_config(name), checker=lambda problem, steps: 2)

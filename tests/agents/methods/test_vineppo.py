@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -18,8 +17,9 @@ from reason_env.agents.train import TrainConfig
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
-from reason_env.problem import Problem, ProblemSet
+from reason_env.problem import Problem
 from reason_env.state import ReasonState
+from tests.agents.methods.toy import toy_env
 
 CODEC = ByteCodec()
 PROBLEM = Problem(problem_id="toy/train/0", question="2*3*4=?", answer="24")
@@ -28,15 +28,8 @@ RIGHT, WRONG, BARE = TWO + "#### 24$", FIRST + "6*4=20\n#### 20$", "#### 24$"
 YES, NO = "#### 24$", "#### 20$"
 
 
-def env_of(problems=(PROBLEM,), **changes):
-    settings = {"granularity": "response", "max_tokens": 40} | changes
-    return gym.make(
-        "MathReason-v0",
-        disable_env_checker=True,
-        problems=ProblemSet("toy", problems),
-        format="tokens",
-        **settings,
-    )
+def env_of():
+    return toy_env(PROBLEM, max_tokens=40)
 
 
 def run(script, config, env=None):
