@@ -53,6 +53,7 @@ CASES: dict[str, tuple[str, ...]] = {
              *TINY),
     "lte": ("train", "lte", *GROUP, *PROBLEMS, *TINY),
     "expo": ("train", "expo", *GROUP, *PROBLEMS, *TINY),
+    "vineppo": ("train", "vineppo", *GROUP, "--value-samples", "2", *PROBLEMS, *TINY),
     "failure-prefix": ("train", "failure-prefix", *GROUP, "--attempts", "4",
                        "--saturated-pass-rate", "0.25", *PROBLEMS, *TINY),
     "cpi": ("train", "cpi", "--restart", "rrpo", "--cpi.num-restarts", "2", "--cpi.samples", "2",
