@@ -3,7 +3,7 @@
 import pytest
 
 
-def assert_slopes(parameters, gradients, value, rng, *, num, size, rel, abs):
+def assert_slopes(parameters, gradients, value, rng, *, num, size, rel, floor):
     """Compares `num` entries of each gradient with the slope of `value` over +-`size`."""
     for weight, gradient in zip(parameters, gradients, strict=True):
         flat = weight.data.view(-1)
@@ -14,4 +14,4 @@ def assert_slopes(parameters, gradients, value, rng, *, num, size, rel, abs):
             flat[at] = kept - size
             slope = (above - value()) / (2 * size)
             flat[at] = kept
-            assert gradient.view(-1)[at].item() == pytest.approx(slope, rel=rel, abs=abs)
+            assert gradient.view(-1)[at].item() == pytest.approx(slope, rel=rel, abs=floor)

@@ -634,7 +634,7 @@ def test_the_gradient_of_advantages_of_tokens_is_the_finite_difference(surrogate
         num=4,
         size=1e-6,
         rel=1e-6,
-        abs=1e-9,
+        floor=1e-9,
     )
 
 
