@@ -11,14 +11,20 @@ Not covered: the log-probabilities do not form a distribution; they only identif
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.engines import Completion, Context, SamplingConfig
-from reason_env.agents.methods import Method, collect_rounds
-from reason_env.agents.policy import Policy
+from reason_env.agents.methods import (
+    CountedServices,
+    Method,
+    Scorer,
+    ServiceCounts,
+    collect_rounds,
+)
+from reason_env.agents.policy import Policy, Reply, TokenScores
 from reason_env.agents.rollout import (
     Group,
     RolloutBatch,
@@ -29,6 +35,7 @@ from reason_env.agents.rollout import (
 )
 from reason_env.codec import ByteCodec, Codec
 from reason_env.errors import ConfigError, UnknownNameError, shown
+from reason_env.state import ReasonState
 
 END = "$"
 """At the end of a scripted completion: the codec's end token."""
@@ -56,6 +63,15 @@ def scripted_log_probs(number: int, num_tokens: int) -> tuple[float, ...]:
     return tuple(-(place + 1) / 8 - number / PROBABILITY_GRID for place in range(num_tokens))
 
 
+def scripted_entropies(number: int, num_tokens: int) -> tuple[float, ...]:
+    """Compute the entropies, in nats, of completion `number` of a context, unless it has others.
+
+    >>> scripted_entropies(0, 3), scripted_entropies(2, 1)
+    ((0.0625, 0.125, 0.1875), (0.064453125,))
+    """
+    return tuple((place + 1) / 16 + number / PROBABILITY_GRID for place in range(num_tokens))
+
+
 class ScriptedPolicy:
     """Answers each context with the next completions of its script, in order across calls.
 
@@ -72,6 +88,8 @@ class ScriptedPolicy:
         codec: Codec | None = None,
         *,
         policy_version: int = 0,
+        entropies: Mapping[str, Sequence[float]] | None = None,
+        scores: Mapping[tuple[str, str], TokenScores] | None = None,
     ) -> None:
         """Take the script.
 
@@ -81,10 +99,15 @@ class ScriptedPolicy:
                 `scripted_log_probs` of its index in the list.
             codec: The built-in byte codec if None.
             policy_version: The version that its trajectories record.
+            entropies: Completion text -> its tokens' entropies, in nats; others have
+                `scripted_entropies`.
+            scores: (context text, completion text) -> what `token_scores` returns for them.
         """
         self.codec: Codec = ByteCodec() if codec is None else codec
         self.script = {text: tuple(completions) for text, completions in script.items()}
         self.policy_version = policy_version
+        self.entropies = dict(entropies or {})
+        self.scores = dict(scores or {})
         self.asked: list[Asked] = []
         """Every context sampled from, in order."""
         self._used = dict.fromkeys(self.script, 0)
@@ -105,6 +128,36 @@ class ScriptedPolicy:
         """
         stops = self.codec.end_ids if stop_ids is None else stop_ids
         return [self._next(context, sampling, stops) for context in contexts]
+
+    def token_scores(
+        self,
+        contexts: Sequence[Sequence[int]],
+        completions: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+    ) -> list[TokenScores]:
+        """Return the scripted scores, whatever the temperature and number of likeliest ids.
+
+        Raises:
+            UnknownNameError: A context and its completion have none.
+        """
+        return [
+            self._scored(self._text(context), self._text(completion))
+            for context, completion in zip(contexts, completions, strict=True)
+        ]
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        is_ended = bool(token_ids) and token_ids[-1] in self.codec.end_ids
+        return self.codec.decode(token_ids) + END * is_ended
+
+    def _scored(self, context: str, completion: str) -> TokenScores:
+        if (context, completion) not in self.scores:
+            raise UnknownNameError(
+                f"no scores of {shown(completion)} after {shown(context)} among "
+                f"{len(self.scores)}; add them, or check why the method asks"
+            )
+        return self.scores[context, completion]
 
     def _next(
         self, context: Context, sampling: SamplingConfig, stops: tuple[int, ...]
@@ -130,22 +183,52 @@ class ScriptedPolicy:
                 f"the script of context {shown(text)} must hold {end} completions, got "
                 f"{len(self.script[text])}; write more"
             )
-        return tuple(
-            self._completion(text, number, context.max_new_tokens, stops)
-            for number in range(begin, end)
-        )
+        return tuple(self._completion(text, number, context, stops) for number in range(begin, end))
 
     def _completion(
-        self, context: str, number: int, limit: int, stops: tuple[int, ...]
+        self, asked: str, number: int, context: Context, stops: tuple[int, ...]
     ) -> Completion:
-        text = self.script[context][number]
+        text = self.script[asked][number]
         end = (self.codec.eos_id,) if text.endswith(END) else ()
-        token_ids = (self.codec.encode(text.removesuffix(END)) + end)[:limit]
+        token_ids = (self.codec.encode(text.removesuffix(END)) + end)[: context.max_new_tokens]
+        entropies = self.entropies.get(text, scripted_entropies(number, len(token_ids)))
         return Completion(
             token_ids=token_ids,
             log_probs=scripted_log_probs(number, len(token_ids)),
             is_finished=bool(token_ids) and token_ids[-1] in stops,
+            entropies=tuple(entropies[: len(token_ids)]) if context.keeps_entropies else None,
         )
+
+
+class ScriptedJudge:
+    """Replies by a script; the tokens that it counts are characters."""
+
+    def __init__(self, script: Mapping[str, str | None]) -> None:
+        """Take question -> reply; None for a question that does not fit."""
+        self.script = dict(script)
+
+    def replies(self, questions: Sequence[str], *, seed: int) -> list[Reply]:
+        """Return the scripted replies; the seed has no effect.
+
+        Raises:
+            UnknownNameError: A question has no reply.
+        """
+        return [self._reply(question) for question in questions]
+
+    def _reply(self, question: str) -> Reply:
+        if question not in self.script:
+            raise UnknownNameError(
+                f"no reply to {shown(question)} among {len(self.script)}; add one, or check why "
+                "the method asks"
+            )
+        text = self.script[question]
+        if text is None:
+            return Reply(text=None, num_read_tokens=0, num_sampled_tokens=0)
+        return Reply(text=text, num_read_tokens=len(question), num_sampled_tokens=len(text))
+
+
+class ScoringPolicy(Policy, Scorer, Protocol):
+    """A policy that samples and scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +239,8 @@ class DryRun:
     """The starts of `plan`, then those of each `follow_up` that returned any."""
     groups: tuple[Group, ...]
     samples: tuple[TrainingSample, ...]
+    asked: ServiceCounts
+    """What the method asked of its services."""
 
     @property
     def num_sampled_tokens(self) -> int:
@@ -172,13 +257,24 @@ def dry_run(
     problem_ids: Sequence[str],
     *,
     env: gym.Env[Any, Any],
-    policy: Policy,
+    policy: ScoringPolicy,
     seed: int = 0,
+    further_ids: Sequence[str] = (),
+    judge: Mapping[str, str | None] | None = None,
 ) -> DryRun:
     """Run one iteration of a method on these problems, without the update.
 
     Works with a language-model policy too: each round of sampling gets its own seed. `prepare` and
     `measure` are called first, so the method plans for the problems that it chose.
+
+    Args:
+        method: The method.
+        problem_ids: The problems that the iteration begins with.
+        env: The environment.
+        policy: Samples and scores.
+        seed: Of the method's choices, and of sampling.
+        further_ids: The problems that the method gets if it asks for more, in order; no others.
+        judge: Question -> reply, of every judge that the method asks.
     """
     rng = np.random.default_rng(seed)
 
@@ -191,9 +287,27 @@ def dry_run(
     states = initial_states(env, problem_ids, seed=seed)
     for choose in (method.prepare, method.measure):
         states = choose(states, lambda starts: collected(starts).groups)
-    rounds, batch = collect_rounds(method, states, collected, rng)
+    left = list(further_ids)
+
+    def drawn(num: int) -> list[ReasonState]:
+        names = [left.pop(0) for _ in range(min(num, len(left)))]
+        found = initial_states(env, names, seed=seed)
+        return list(method.measure(found, lambda starts: collected(starts).groups))
+
+    services = CountedServices(
+        states,
+        draw=drawn,
+        policy=policy,
+        temperature=1.0,
+        judges=dict.fromkeys(method.judges, ScriptedJudge(judge or {})),
+        seed=seed,
+    )
+    with method.served_by(services):
+        rounds, batch = collect_rounds(method, states, collected, rng)
+        samples = tuple(method.training_samples(batch.groups, rng))
     return DryRun(
         batches=tuple(tuple(starts) for starts in rounds),
         groups=batch.groups,
-        samples=tuple(method.training_samples(batch.groups, rng)),
+        samples=samples,
+        asked=services.counts,
     )

@@ -28,7 +28,7 @@ import numpy as np
 from reason_env.agents.cpi.restarts import Restart
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.metrics import mean
-from reason_env.agents.policy import Policy
+from reason_env.agents.policy import Policy, TokenScores
 from reason_env.agents.rollout import DrawnStart, RolloutBatch, Trajectory, collect
 from reason_env.errors import ConfigError
 
@@ -43,6 +43,17 @@ class ScoringPolicy(Policy, Protocol):
         sampling: SamplingConfig,
     ) -> list[tuple[float, ...]]:
         """Compute each completion token's log-probability, nats."""
+        ...
+
+    def token_scores(
+        self,
+        contexts: Sequence[Sequence[int]],
+        completions: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+    ) -> list[TokenScores]:
+        """Score each completion's tokens."""
         ...
 
 

@@ -5,8 +5,8 @@ for D, the training problems as the environment starts them. Episodes run throug
 with the run's sampling.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
@@ -25,8 +25,8 @@ from reason_env.agents.cpi.mixture import Weights, using_weights
 from reason_env.agents.cpi.restarts import Restart, draw_restarts, initial_restarts
 from reason_env.agents.cpi.step_advantages import step_advantages
 from reason_env.agents.engines import Completion, Context, SamplingConfig
-from reason_env.agents.methods import Method
-from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.methods import CountedServices, Method, ServiceCounts
+from reason_env.agents.policy import Judge, JudgeConfig, LanguageModelPolicy, TokenScores
 from reason_env.agents.rollout import (
     DrawnStart,
     RolloutBatch,
@@ -38,6 +38,7 @@ from reason_env.agents.rollout import (
 from reason_env.agents.statistics import Interval
 from reason_env.env import chooses_problems, reason_env_of
 from reason_env.errors import ConfigError
+from reason_env.state import ReasonState
 
 
 class PolicyWithWeights:
@@ -74,6 +75,20 @@ class PolicyWithWeights:
         with using_weights(self.policy.model, self.weights):
             return self.policy.score(contexts, completions, sampling)
 
+    def token_scores(
+        self,
+        contexts: Sequence[Sequence[int]],
+        completions: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+    ) -> list[TokenScores]:
+        """Score the completions' tokens with these weights."""
+        with using_weights(self.policy.model, self.weights):
+            return self.policy.token_scores(
+                contexts, completions, temperature=temperature, top_k=top_k
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvantageEstimate:
@@ -87,6 +102,17 @@ class AdvantageEstimate:
     """Weight of mu: 1 - beta; 0 if no start from mu was found."""
     num_tokens: int
     """Generated tokens, including those that found the restarts."""
+    asked: ServiceCounts = field(default_factory=ServiceCounts)
+    """What the method asked for to find the restarts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _DrawnRestarts:
+    """Restarts, and what it took to find them."""
+
+    restarts: list[Restart]
+    num_tokens: int
+    asked: ServiceCounts
 
 
 class AdvantageEstimator:
@@ -100,6 +126,7 @@ class AdvantageEstimator:
         method: Method,
         env: gym.Env[Any, Any],
         sampling: SamplingConfig,
+        judges: Mapping[JudgeConfig, Judge],
     ) -> None:
         """Keep references to the live objects of a run.
 
@@ -109,6 +136,7 @@ class AdvantageEstimator:
         self.config = config
         self.policy, self.method = policy, method
         self.env, self.sampling = env, sampling
+        self.judges = judges
         if config.estimator == "response_weighted":
             check_untruncated(sampling)
 
@@ -131,13 +159,14 @@ class AdvantageEstimator:
         """
         rng = np.random.default_rng(seed)
         pair = self._pair(old, new, self._draw(self.config.num_restarts, problem_ids, rng))
-        restarts, tokens = self._draw_restarts(pair, beta, rng)
+        pair, drawn = self._draw_restarts(pair, beta, rng, problem_ids, seed)
+        restarts = drawn.restarts
         # All weight on mu: starts from D only serve if no start from mu was found.
         if beta == 0 and not all(one.is_initial for one in restarts):
             restarts = [one for one in restarts if not one.is_initial]
         found = self._estimate(pair, restarts, _draw_seed(rng))
         self._check_assumptions(found)
-        return self._summarize(found, restarts, beta, tokens, scale=1 / self.horizon)
+        return self._summarize(found, restarts, beta, drawn, scale=1 / self.horizon)
 
     def realised_gain(
         self, old: Weights, new: Weights, *, problem_ids: Sequence[str], beta: float, seed: int
@@ -150,13 +179,13 @@ class AdvantageEstimator:
         rng = np.random.default_rng(seed)
         pair = self._pair(old, new, self._draw(config.realised_problems, problem_ids, rng))
         weight = beta if config.realised_restarts else 1.0
-        restarts, tokens = self._draw_restarts(pair, weight, rng)
+        pair, drawn = self._draw_restarts(pair, weight, rng, problem_ids, seed)
         found = response_advantages(
-            pair, restarts, samples=config.realised_samples, seed=_draw_seed(rng)
+            pair, drawn.restarts, samples=config.realised_samples, seed=_draw_seed(rng)
         )
         self._check_assumptions(found)
-        from_initial = self._summarize(found, restarts, 1.0, tokens)
-        return from_initial, self._summarize(found, restarts, weight, tokens)
+        from_initial = self._summarize(found, drawn.restarts, 1.0, drawn)
+        return from_initial, self._summarize(found, drawn.restarts, weight, drawn)
 
     def _pair(self, old: Weights, new: Weights, drawn: Sequence[DrawnStart]) -> PolicyPair:
         return PolicyPair(
@@ -177,12 +206,39 @@ class AdvantageEstimator:
         return initial_starts(self.env, drawn, seed=_draw_seed(rng))
 
     def _draw_restarts(
-        self, pair: PolicyPair, beta: float, rng: np.random.Generator
-    ) -> tuple[list[Restart], int]:
-        """Find the restarts of the drawn starts, and count the tokens generated for it."""
+        self,
+        pair: PolicyPair,
+        beta: float,
+        rng: np.random.Generator,
+        problem_ids: Sequence[str],
+        seed: int,
+    ) -> tuple[PolicyPair, _DrawnRestarts]:
+        """Find the restarts of the drawn starts, and of further ones that the method asks for.
+
+        Returns:
+            The pair, with the further starts; the restarts, and what it took to find them.
+        """
         states = [start.state for start in pair.drawn]
         if beta == 1:
-            return initial_restarts(states), 0
+            return pair, _DrawnRestarts(initial_restarts(states), 0, ServiceCounts())
+        drawn = list(pair.drawn)
+        # Apart from `rng`: a method that asks for nothing has the same numbers as without services.
+        further_rng = np.random.default_rng([seed, 1])
+
+        def draw_further(num: int) -> list[ReasonState]:
+            room = max(len(states), len(problem_ids)) - len(drawn)
+            further = self._draw(min(num, room), problem_ids, further_rng)
+            drawn.extend(further)
+            return [start.state for start in further]
+
+        services = CountedServices(
+            states,
+            draw=draw_further,
+            policy=pair.old,
+            temperature=self.sampling.temperature,
+            judges=self.judges,
+            seed=_draw_seed(further_rng),
+        )
 
         def collect_batch(starts: Sequence[Start]) -> RolloutBatch:
             return collect(
@@ -191,10 +247,12 @@ class AdvantageEstimator:
                 policy=pair.old,
                 sampling=self.sampling,
                 seed=_draw_seed(rng),
-                drawn=pair.drawn,
+                drawn=drawn,
             )
 
-        return draw_restarts(self.method, states, collect_batch, rng)
+        restarts, tokens = draw_restarts(self.method, states, collect_batch, rng, services)
+        found = _DrawnRestarts(restarts, tokens, services.counts)
+        return replace(pair, drawn=tuple(drawn)), found
 
     def _estimate(
         self, pair: PolicyPair, restarts: Sequence[Restart], seed: int
@@ -215,7 +273,7 @@ class AdvantageEstimator:
         found: RestartAdvantages,
         restarts: Sequence[Restart],
         beta: float,
-        restart_tokens: int,
+        drawn: _DrawnRestarts,
         *,
         scale: float = 1.0,
     ) -> AdvantageEstimate:
@@ -237,7 +295,8 @@ class AdvantageEstimator:
             interval=interval,
             num_restarts=len(known),
             restart_weight=1 - initial_weight(is_initial, beta),
-            num_tokens=restart_tokens + found.num_tokens,
+            num_tokens=drawn.num_tokens + found.num_tokens,
+            asked=drawn.asked,
         )
 
     def _check_assumptions(self, found: RestartAdvantages) -> None:

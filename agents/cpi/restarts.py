@@ -12,11 +12,12 @@ The method's memory (ExPO's kept explanations) is restored, so that measuring ch
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
-from reason_env.agents.methods import CollectBatch, Method, collect_rounds
+from reason_env.agents.methods import CollectBatch, Method, Services, collect_rounds
 from reason_env.agents.rollout import Start
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -57,6 +58,7 @@ def draw_restarts(
     states: Sequence[ReasonState],
     collect: CollectBatch,
     rng: np.random.Generator,
+    services: Services | None = None,
 ) -> tuple[list[Restart], int]:
     """Find the restarts from D and mu of these draws, and count the tokens generated for it.
 
@@ -65,18 +67,22 @@ def draw_restarts(
         states: Where the environment starts each draw of a problem.
         collect: Collects episodes of the policy, for methods that start where it failed.
         rng: Makes the method's random choices.
+        services: Of these draws; None for a method that asks for nothing. Restarts from D are those
+            of `states` alone, because a method asks for further ones after it saw rewards.
     """
     memory = method.state_dict()
-    try:
+    with ExitStack() as stack:
+        stack.callback(method.load_state_dict, memory)
+        if services is not None:
+            stack.enter_context(method.served_by(services))
         if method.has_follow_up:
             rounds, batch = collect_rounds(method, states, collect, rng)
             tokens = sum(item.num_sampled_tokens for item in batch.trajectories)
         else:
             rounds, tokens = [method.plan(states, rng)], 0
-    finally:
-        method.load_state_dict(memory)
     planned = [start for starts in rounds for start in starts]
-    return [*initial_restarts(states), *_mu_restarts(planned, len(states))], tokens
+    num_draws = len(states) if services is None else len(services.states)
+    return [*initial_restarts(states), *_mu_restarts(planned, num_draws)], tokens
 
 
 def _mu_restarts(planned: Sequence[Start], num_draws: int) -> list[Restart]:

@@ -23,7 +23,7 @@ interval instead of their eps / 3, and the step size for a horizon, are our choi
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +46,7 @@ from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.learning import Learner, UpdateReport
 from reason_env.agents.methods import Method
 from reason_env.agents.metrics import Number
-from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.policy import Judge, JudgeConfig, LanguageModelPolicy
 from reason_env.agents.rollout import TrainingSample
 from reason_env.agents.statistics import Interval
 from reason_env.agents.tabular.exact import mixture_horizon_gain, random_reset_step_size
@@ -110,6 +110,7 @@ class ConservativeUpdate:
         method: Method,
         env: gym.Env[Any, Any],
         sampling: SamplingConfig,
+        judges: Mapping[JudgeConfig, Judge] | None = None,
     ) -> None:
         """Keep references to the live objects of a run.
 
@@ -120,7 +121,12 @@ class ConservativeUpdate:
         self.policy, self.learner, self.method = policy, learner, method
         self.temperature = sampling.temperature
         self.estimator = AdvantageEstimator(
-            config, policy=policy, method=method, env=env, sampling=sampling
+            config,
+            policy=policy,
+            method=method,
+            env=env,
+            sampling=sampling,
+            judges=judges or {},
         )
 
     def update(
@@ -294,6 +300,7 @@ def _advantage_metrics(advantage: AdvantageEstimate | None) -> dict[str, Number]
         "cpi/num_restarts": advantage.num_restarts,
         "cpi/restart_share": advantage.restart_weight,
         "cpi/tokens_advantage": advantage.num_tokens,
+        **advantage.asked.metrics("cpi"),
     }
 
 

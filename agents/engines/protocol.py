@@ -18,10 +18,18 @@ class Completion:
     """[T], nats, under the distribution sampled from, after temperature, top-k and top-p."""
     is_finished: bool
     """True if a stop token ended the completion, False if its context's rule or the limit did."""
+    entropies: tuple[float, ...] | None = None
+    """[T], nats, of the distribution that each token was drawn from; None if the context keeps
+    none."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.log_probs):
             raise ConfigError("a completion must have one log-probability per token")
+        if self.entropies is not None and len(self.entropies) != len(self.token_ids):
+            raise ConfigError(
+                f"a completion must have an entropy for each of its {len(self.token_ids)} tokens, "
+                f"got {len(self.entropies)}; give None if there are none"
+            )
 
 
 class Engine(Protocol):

@@ -97,6 +97,8 @@ class Context:
     end_rule: EndRule | None = field(default=None, compare=False)
     """Ends a completion before a stop token and the limit. An engine may ignore it, and then
     samples tokens that the environment drops."""
+    keeps_entropies: bool = False
+    """Whether completions carry the entropy of each token's distribution; vLLM gives none."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:
@@ -124,6 +126,18 @@ def processed_log_probs(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
     tensor([[0.6667, 0.3333, 0.0000, 0.0000]])
     """
     return torch.log_softmax(_processed_logits(logits_BV, sampling), dim=-1)
+
+
+def processed_entropies(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Compute the entropies [B], in nats, of the distributions that `sampling` uses.
+
+    >>> logits = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]).log()
+    >>> processed_entropies(logits, SamplingConfig(top_k=2)).exp()
+    tensor([2., 4.])
+    """
+    log_probs_BV = processed_log_probs(logits_BV, sampling)
+    # A token that truncation removed adds 0, and 0 * -inf would be nan.
+    return -torch.where(log_probs_BV > -math.inf, log_probs_BV.exp() * log_probs_BV, 0.0).sum(-1)
 
 
 def _processed_logits(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:

@@ -4,6 +4,7 @@ Axis letters: S sequences, B live sequences, T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,6 +52,8 @@ def completions_by_key(
     *,
     lengths_S: Tensor,
     is_stop: Tensor,
+    entropies_ST: Tensor | None = None,
+    keeps_entropies: Sequence[bool] = (),
 ) -> dict[tuple[int, int], Completion]:
     """Convert recorded tokens and log-probabilities to completions.
 
@@ -60,10 +63,12 @@ def completions_by_key(
         log_probs_ST: Nats.
         lengths_S: Sampled tokens of each sequence, at least 1.
         is_stop: Whether an id is a stop token, bool [V].
+        entropies_ST: Nats; None if no sequence keeps them.
+        keeps_entropies: Whether each sequence does; read only with `entropies_ST`.
     """
     rows = torch.arange(len(keys), device=lengths_S.device)
     stopped = is_stop[token_ids_ST[rows, lengths_S - 1]]
-    return {
+    completions = {
         key: Completion(
             token_ids=tuple(tokens[:length]),
             log_probs=tuple(numbers[:length]),
@@ -77,4 +82,11 @@ def completions_by_key(
             stopped.tolist(),
             strict=True,
         )
+    }
+    if entropies_ST is None:
+        return completions
+    rows_of = zip(completions.items(), entropies_ST.tolist(), keeps_entropies, strict=True)
+    return {
+        key: replace(one, entropies=tuple(own[: len(one.token_ids)])) if keeps else one
+        for (key, one), own, keeps in rows_of
     }

@@ -37,6 +37,7 @@ from reason_env.agents.engines.sampling import (
     Context,
     SamplingConfig,
     draw,
+    processed_entropies,
     uniform_streams,
 )
 from reason_env.agents.engines.sequences import completions_by_key, ended_by_rules, kept_rows
@@ -289,6 +290,8 @@ class TorchEngine:
         uniforms = uniform_streams(seed, keys, steps).T.contiguous().to(device)
         token_ids = torch.zeros((steps, len(batch)), dtype=torch.long, device=device)
         log_probs = torch.zeros((steps, len(batch)), device=device)
+        keeps = [contexts[item.context].keeps_entropies for item in batch]
+        entropies = torch.zeros_like(log_probs) if any(keeps) else None
         limits = torch.tensor([item.limit for item in batch], device=device)
         rows = torch.tensor([item.row for item in batch], device=device)
         cache = ForkCache(
@@ -305,6 +308,8 @@ class TorchEngine:
                 tokens, token_log_probs = draw(logits, uniforms[step, live], sampling)
                 token_ids[step, live] = tokens
                 log_probs[step, live] = token_log_probs.float()
+                if entropies is not None:
+                    entropies[step, live] = processed_entropies(logits, sampling).float()
                 ended = is_stop[tokens] | (limits == step + 1)
                 if has_rules:
                     own = [contexts[batch[at].context] for at in live.tolist()]
@@ -329,7 +334,13 @@ class TorchEngine:
                     tokens[:, None], positions + step, cache, **cache.forward_args(1)
                 )
         return completions_by_key(
-            keys, token_ids.T, log_probs.T, lengths_S=lengths, is_stop=is_stop
+            keys,
+            token_ids.T,
+            log_probs.T,
+            lengths_S=lengths,
+            is_stop=is_stop,
+            entropies_ST=None if entropies is None else entropies.T,
+            keeps_entropies=keeps,
         )
 
 

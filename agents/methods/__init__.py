@@ -20,6 +20,7 @@ from reason_env.agents.methods.protocol import (
     ReferenceIds,
     check_names,
     group_key,
+    numbered_starts,
     problem_starts,
 )
 from reason_env.agents.methods.registry import (
@@ -39,6 +40,13 @@ from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
+from reason_env.agents.methods.services import (
+    CountedServices,
+    NumberedState,
+    Scorer,
+    ServiceCounts,
+    Services,
+)
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.srpo import (
     LOCALISE,
@@ -78,6 +86,7 @@ __all__ = [
     "Columns",
     "Composed",
     "ComposedConfig",
+    "CountedServices",
     "ExPDPO",
     "ExPDPOConfig",
     "ExPO",
@@ -91,6 +100,7 @@ __all__ = [
     "MethodBase",
     "MethodConfig",
     "MethodEntry",
+    "NumberedState",
     "OPSDConfig",
     "POPEConfig",
     "PaperNumber",
@@ -106,6 +116,9 @@ __all__ = [
     "SDPOConfig",
     "SFTConfig",
     "SRPOConfig",
+    "Scorer",
+    "ServiceCounts",
+    "Services",
     "VinePPO",
     "VinePPOConfig",
     "build_method",
@@ -119,6 +132,7 @@ __all__ = [
     "method_name",
     "method_names",
     "named_step",
+    "numbered_starts",
     "numbers_of",
     "own_numbers",
     "parts_of",

@@ -13,7 +13,9 @@ Order and budget:
        episodes of a group, the methods after it wait with that group.
     4. `pipeline.py` makes the samples: all removals from a problem group, then all swaps (LTE's
        merge), then the first method's advantages.
-    5. A further group has the estimator and the loss of its method. Episodes that LTE merges into a
+    5. A method may ask for further problems (`more_states`). It starts them itself, and the other
+       methods plan for them as for the first ones.
+    6. A further group has the estimator and the loss of its method. Episodes that LTE merges into a
        problem group have that group's loss, shaped if they were hinted.
 
 A composition of one method equals that method. After another method, RRPO and SRPO take the first
@@ -27,7 +29,8 @@ no episodes before another (OPSD, SDPO), POPE without unguided copies and RRPO w
 Not covered: one method's further groups as the input of another (resets of guided episodes).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import combinations
 from typing import Any
 
@@ -36,7 +39,9 @@ import numpy as np
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.pipeline import Part, training_samples, visible_groups
 from reason_env.agents.methods.protocol import Collect, MethodBase
+from reason_env.agents.methods.services import Services
 from reason_env.agents.metrics import Number
+from reason_env.agents.policy import JudgeConfig
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import CheckpointError, ConfigError
 from reason_env.state import ReasonState
@@ -57,6 +62,7 @@ class Composed(MethodBase):
         for method in self.methods[1:]:
             method.is_first = False
         self.roles = frozenset().union(*(method.roles for method in self.methods))
+        self.needs_entropies = any(method.needs_entropies for method in self.methods)
 
     @property
     def advantage(self) -> AdvantageConfig:
@@ -76,6 +82,20 @@ class Composed(MethodBase):
         for method in others:
             losses |= method.losses_with(self.loss)
         return losses
+
+    @property
+    def judges(self) -> Sequence[JudgeConfig]:
+        """The judges of all methods."""
+        return tuple(config for method in self.methods for config in method.judges)
+
+    @contextmanager
+    def served_by(self, services: Services) -> Generator[None]:
+        """Give all methods the same services inside the block."""
+        with ExitStack() as stack:
+            stack.enter_context(super().served_by(services))
+            for method in self.methods:
+                stack.enter_context(method.served_by(services))
+            yield
 
     @property
     def parts(self) -> list[Part]:
@@ -113,10 +133,29 @@ class Composed(MethodBase):
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Return the first method's starts, then the further starts of the others."""
-        starts = self.methods[0].plan(states, rng)
-        for method in self.methods[1:]:
-            starts += [item for item in method.plan(states, rng) if item.role in method.roles]
+        starts: list[Start] = []
+        for place, method in enumerate(self.methods):
+            num_known = len(self.services.states)
+            starts += self._own_starts(place, method.plan(states, rng))
+            starts += self._plans_of_others(place, num_known, rng)
         return starts
+
+    def _own_starts(self, place: int, starts: Sequence[Start]) -> list[Start]:
+        """Leave out the problem groups that a later method plans: they are the first method's."""
+        roles = self.methods[place].roles
+        return [start for start in starts if place == 0 or start.role in roles]
+
+    def _plans_of_others(self, place: int, num_known: int, rng: np.random.Generator) -> list[Start]:
+        """Let the others plan for problems that the method at a place has just asked for."""
+        states = self.services.states
+        if len(states) == num_known:
+            return []
+        return [
+            start
+            for other, method in enumerate(self.methods)
+            if other != place
+            for start in self._own_starts(other, method.plan_further(states, num_known, rng))
+        ]
 
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
         """Return what the methods ask for; one method at a time adds episodes to a group."""
@@ -125,7 +164,9 @@ class Composed(MethodBase):
         for place, method in enumerate(self.methods):
             growing = {start.group for start in starts}
             visible = visible_groups(parts, place, groups)
+            num_known = len(self.services.states)
             starts += method.follow_up([item for item in visible if item.key not in growing], rng)
+            starts += self._plans_of_others(place, num_known, rng)
         return starts
 
     def training_samples(

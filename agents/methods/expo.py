@@ -182,6 +182,15 @@ class ExPO(MethodBase):
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start each problem's group, and one explanation if the problem still needs one."""
         self.iterations += 1
+        return self._starts(states)
+
+    def plan_further(
+        self, states: Sequence[ReasonState], num_known: int, rng: np.random.Generator
+    ) -> list[Start]:
+        """Plan for further problems; they belong to the iteration that goes on."""
+        return [start for start in self._starts(states) if (start.draw or 0) >= num_known]
+
+    def _starts(self, states: Sequence[ReasonState]) -> list[Start]:
         starts: list[Start] = []
         for start in problem_starts(states, self.config.group_size):
             starts.append(start)

@@ -2,7 +2,7 @@
 
 The training loop calls `prepare` once a run. In each iteration it calls `measure` with the drawn
 problems, then `plan`, then `follow_up` with all groups so far until that returns nothing, then
-`training_samples`.
+`training_samples`. In these last three a method may ask its `services` for more (`services.py`).
 
 `MethodBase` is the base class of every method. It needs only a config and `plan`, and trains every
 group with the group's own advantages. A method that trains more or less overrides `part`, a value
@@ -10,7 +10,8 @@ that says what it removes, swaps and adds (`pipeline.py`); because of it, method
 (`compose.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +21,9 @@ from gymnasium.envs.registration import WrapperSpec
 from reason_env.agents.learning import AdvantageConfig, LossConfig, PairLossConfig
 from reason_env.agents.methods.pipeline import Part, training_samples
 from reason_env.agents.methods.row import Row
+from reason_env.agents.methods.services import NumberedState, Services, Unserved
 from reason_env.agents.metrics import Number
+from reason_env.agents.policy import JudgeConfig
 from reason_env.agents.rollout import Group, Start, TrainingSample
 from reason_env.errors import ConfigError, did_you_mean
 from reason_env.problem import Problem, StepChecker
@@ -87,6 +90,21 @@ class Method(Protocol):
     @property
     def has_follow_up(self) -> bool:
         """False promises that `follow_up` always returns nothing."""
+        ...
+
+    @property
+    def needs_entropies(self) -> bool:
+        """Whether trajectories keep entropies; vLLM gives none."""
+        ...
+
+    @property
+    def judges(self) -> Sequence[JudgeConfig]:
+        """The judges that the method may ask; they are loaded with the run."""
+        ...
+
+    @contextmanager
+    def served_by(self, services: Services) -> Generator[None]:
+        """Give the method its services inside the block."""
         ...
 
     @property
@@ -193,6 +211,11 @@ class MethodBase:
     has_follow_up = True
     """False promises that `follow_up` always returns nothing: CPI then finds the states that the
     method starts from without sampling."""
+    needs_entropies = False
+    """Whether trajectories keep the entropy of each token's distribution (`Trajectory.entropies`).
+    vLLM gives none, so that a run with it is then refused."""
+    services: Services = Unserved()
+    """Further problems, scores and judges; given for each iteration."""
     fits: Fits = staticmethod(every_state_fits)
     """Whether an episode can begin at a state; set by `build_method`. Check it before a start gets
     guidance that may be too long for the prompt or the model."""
@@ -242,6 +265,21 @@ class MethodBase:
         return None
 
     @property
+    def judges(self) -> Sequence[JudgeConfig]:
+        """The judges that the method asks: none."""
+        return ()
+
+    @contextmanager
+    def served_by(self, services: Services) -> Generator[None]:
+        """Give the method its services inside the block."""
+        before = self.services
+        self.services = services
+        try:
+            yield
+        finally:
+            self.services = before
+
+    @property
     def samples_problems(self) -> bool:
         """Whether the method plans problem groups, which other methods can share."""
         return True
@@ -289,6 +327,19 @@ class MethodBase:
         """Return the first starts of an iteration."""
         raise NotImplementedError(f"{type(self).__name__} must plan")
 
+    def plan_further(
+        self, states: Sequence[ReasonState], num_known: int, rng: np.random.Generator
+    ) -> list[Start]:
+        """Return the first starts of problems that another method of a composition asked for.
+
+        Args:
+            states: All states of the iteration.
+            num_known: How many of them the method has planned for.
+            rng: Makes the method's random choices.
+        """
+        starts = self.plan(states, rng)
+        return [start for start in starts if start.draw is not None and start.draw >= num_known]
+
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
         """Return no further starts."""
         return []
@@ -313,6 +364,11 @@ class MethodBase:
 
 def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Start]:
     """Make one start a problem, each with its own group, trained under the sampled prompt."""
+    return numbered_starts(enumerate(states), num_samples)
+
+
+def numbered_starts(states: Iterable[NumberedState], num_samples: int) -> list[Start]:
+    """Make the starts of `problem_starts` for states with their numbers, as services give them."""
     return [
         Start(
             state=state,
@@ -321,7 +377,7 @@ def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Star
             group=group_key(draw, state),
             draw=draw,
         )
-        for draw, state in enumerate(states)
+        for draw, state in states
     ]
 
 

@@ -1,6 +1,7 @@
 """Rounds of sampling: collect what a method plans, then what it asks for after seeing rewards."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -22,7 +23,7 @@ def collect_rounds(
     """Collect the starts of `plan`, then those of each `follow_up`, until it returns none.
 
     Args:
-        method: Plans and follows up.
+        method: Plans and follows up; served, if it asks for services.
         states: Where the environment starts each draw of a problem.
         collect: Collects the episodes of one round.
         rng: Makes the method's random choices.
@@ -34,6 +35,8 @@ def collect_rounds(
     batches: list[RolloutBatch] = []
     starts = _checked(method.plan(states, rng), "plan")
     while starts:
+        if method.needs_entropies:
+            starts = [replace(start, keeps_entropies=True) for start in starts]
         rounds.append(starts)
         batches.append(collect(starts))
         starts = _checked(method.follow_up(merge_batches(batches).groups, rng), "follow_up")

@@ -1,5 +1,6 @@
 """The language-model policy: sampling, scoring and differentiable log-probabilities."""
 
+from reason_env.agents.policy.judge import Judge, JudgeConfig, Reply
 from reason_env.agents.policy.last_hidden import last_hidden_states
 from reason_env.agents.policy.load import load_model
 from reason_env.agents.policy.log_probs import MAX_CHUNK_LOGITS
@@ -7,15 +8,20 @@ from reason_env.agents.policy.lora import LoraConfig, lora_line
 from reason_env.agents.policy.policy import LanguageModelPolicy, Policy
 from reason_env.agents.policy.predictions import Predictions
 from reason_env.agents.policy.prefix_tree import Ints, num_distinct, split_by_distinct
+from reason_env.agents.policy.token_scores import TokenScores
 from reason_env.agents.policy.weights_hash import weights_bytes
 
 __all__ = [
     "MAX_CHUNK_LOGITS",
     "Ints",
+    "Judge",
+    "JudgeConfig",
     "LanguageModelPolicy",
     "LoraConfig",
     "Policy",
     "Predictions",
+    "Reply",
+    "TokenScores",
     "last_hidden_states",
     "load_model",
     "lora_line",

@@ -54,6 +54,7 @@ from reason_env.agents.policy.predictions import (
     of_tree,
 )
 from reason_env.agents.policy.prefix_tree import Ints, prefix_tree, split_by_distinct
+from reason_env.agents.policy.token_scores import TokenScores, rows_of_scores
 from reason_env.agents.policy.tree_model import head_refusal, tree_hidden_states, tree_refusal
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, check_token_ids
 from reason_env.errors import ConfigError, ModelError, shown
@@ -356,13 +357,76 @@ class LanguageModelPolicy:
             ModelError: A context and its completion do not fit the model's context.
             CodecError: An id is outside the codec's vocabulary.
         """
+        pairs = self._checked_pairs(contexts, completions)
+        scores: list[tuple[float, ...]] = [()] * len(pairs)
+        for batch, ids_BT, lengths_B in self._scoring_batches(pairs):
+            begins_B = torch.tensor([len(pairs[index][0]) for index in batch])
+            numbers = self._score_batch(ids_BT, lengths_B, begins_B, sampling)
+            sizes = [len(pairs[index][1]) for index in batch]
+            for index, piece in zip(batch, numbers.split(sizes), strict=True):
+                scores[index] = tuple(piece.tolist())
+        return scores
+
+    @torch.inference_mode()
+    def token_scores(
+        self,
+        contexts: Sequence[Sequence[int]],
+        completions: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+    ) -> list[TokenScores]:
+        """Compute log-probability, entropy and likeliest ids at each token of the completions.
+
+        The numbers are those of training: at a temperature, without truncation.
+
+        Args:
+            contexts: Ids before each completion, at least one.
+            completions: Ids to score, one completion per context.
+            temperature: Above 0.
+            top_k: Likeliest ids to give at each token; 0 for none.
+
+        Raises:
+            ConfigError: The temperature is not above 0, or `top_k` is negative.
+            ModelError: A context and its completion do not fit the model's context.
+            CodecError: An id is outside the codec's vocabulary.
+        """
+        if not temperature > 0:
+            raise ConfigError(f"temperature must be above 0 for scores, got {temperature!r}")
+        if top_k < 0:
+            raise ConfigError(f"top_k must be at least 0, got {top_k!r}; use 0 for no ids")
+        pairs = self._checked_pairs(contexts, completions)
+        scores = [TokenScores(log_probs=(), entropies=())] * len(pairs)
+        for batch, ids_BT, lengths_B in self._scoring_batches(pairs):
+            times_T = torch.arange(ids_BT.shape[1])
+            begins_B = torch.tensor([len(pairs[index][0]) for index in batch])
+            is_token_BT = times_T < lengths_B[:, None]
+            wanted_BT = (is_token_BT & (times_T >= begins_B[:, None])).to(self.device)
+            if not wanted_BT.any():
+                continue
+            found = self.predict(
+                ids_BT.to(self.device), is_token_BT.to(self.device), action_mask_BT=wanted_BT
+            )
+            rows = rows_of_scores(found, wanted_BT, temperature=temperature, top_k=top_k)
+            for index, row in zip(batch, rows, strict=True):
+                scores[index] = row
+        return scores
+
+    def _checked_pairs(
+        self, contexts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
+    ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         pairs = [(tuple(a), tuple(b)) for a, b in zip(contexts, completions, strict=True)]
         for context, completion in pairs:
             check_token_ids(self.codec, context + completion)
             self._check_length(len(context), len(completion))
+        return pairs
+
+    def _scoring_batches(
+        self, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Yield the numbers of the pairs of each forward pass, their ids [B, T] and lengths [B]."""
         if not pairs:
-            return []
-        scores: list[tuple[float, ...]] = [()] * len(pairs)
+            return
         ids_BT, lengths_B = _padded([context + completion for context, completion in pairs])
         split = split_by_distinct if self.is_prefix_shared else _split_by_size
         max_tokens = MAX_SCORED_TOKENS
@@ -371,16 +435,8 @@ class LanguageModelPolicy:
         with evaluating(self.model):
             for batch in split(ids_BT, lengths_B, max_tokens):
                 width = int(lengths_B[batch].max())
-                numbers = self._score_batch(
-                    torch.from_numpy(ids_BT[batch, :width]),
-                    torch.from_numpy(lengths_B[batch]),
-                    torch.tensor([len(pairs[index][0]) for index in batch]),
-                    sampling,
-                )
-                sizes = [len(pairs[index][1]) for index in batch]
-                for index, piece in zip(batch, numbers.split(sizes), strict=True):
-                    scores[index] = tuple(piece.tolist())
-        return scores
+                own_ids_BT = torch.from_numpy(ids_BT[batch, :width])
+                yield batch, own_ids_BT, torch.from_numpy(lengths_B[batch])
 
     def _score_batch(
         self, ids_BT: Tensor, lengths_B: Tensor, begins_B: Tensor, sampling: SamplingConfig

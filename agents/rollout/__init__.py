@@ -28,16 +28,19 @@ from reason_env.agents.rollout.trajectory import (
     Trajectory,
     training_sample,
 )
+from reason_env.agents.rollout.tree import Segment, branch, tree_segments
 
 __all__ = [
     "DrawnStart",
     "Group",
     "RolloutBatch",
     "Scores",
+    "Segment",
     "Start",
     "TrainingSample",
     "Trajectory",
     "advantage_metrics",
+    "branch",
     "chosen_starts",
     "collect",
     "discarded_metrics",
@@ -54,4 +57,5 @@ __all__ = [
     "trained_rows",
     "trainer_scores",
     "training_sample",
+    "tree_segments",
 ]

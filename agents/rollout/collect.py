@@ -157,6 +157,7 @@ def _context(start: Start, inner: ReasonEnv) -> Context:
         max_new_tokens=room if start.max_new_tokens is None else min(room, start.max_new_tokens),
         # An auxiliary reply is read to its own end, past what would end a response.
         end_rule=None if start.is_auxiliary else EpisodeEnd(start.state, inner.rules),
+        keeps_entropies=start.keeps_entropies,
     )
 
 
@@ -243,6 +244,7 @@ def _run_episode(
         outcome=str(info["outcome"]),
         policy_version=policy_version,
         is_left_out=info["outcome"] in UNDECIDED and inner.reward_config.undecided == "left_out",
+        entropies=None if completion.entropies is None else completion.entropies[:num_kept],
     )
 
 

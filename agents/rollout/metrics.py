@@ -50,6 +50,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Number]:
         "advantage/groups_without_signal_fraction": mean(
             not has_signal(group) for group in compared if len(group.trajectories) > 1
         ),
+        **_entropy_metrics(trajectories),
         **{name: value for metrics in per_role for name, value in metrics.items()},
     }
 
@@ -103,6 +104,13 @@ def source_metrics(by_source: Mapping[str, Mapping[str, float]]) -> dict[str, Nu
 def has_signal(group: Group) -> bool:
     """Tell whether the graded returns of a group differ."""
     return len({item.episode_return for item in group.graded}) > 1
+
+
+def _entropy_metrics(trajectories: Sequence[Trajectory]) -> dict[str, Number]:
+    kept = [item.entropies for item in trajectories if item.entropies is not None]
+    if not kept:
+        return {}
+    return {"rollout/entropy_mean": mean(value for own in kept for value in own)}
 
 
 def _num_solved(trajectories: Iterable[Trajectory]) -> int:

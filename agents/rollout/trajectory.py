@@ -44,6 +44,12 @@ class Start:
     may draw a problem twice. None outside methods (evaluation, measurements)."""
     max_new_tokens: int | None = None
     """Limit of new tokens below what the environment's budget leaves; None: only the budget."""
+    parent_id: str | None = None
+    """The trajectory that the state is cut out of, if the episodes are its branches: the state
+    holds its first `len(state.response)` tokens. None: no branches."""
+    keeps_entropies: bool = False
+    """Whether the trajectories keep the entropy of each sampled token's distribution; set for all
+    starts of a method with `needs_entropies`."""
 
     def __post_init__(self) -> None:
         if self.num_samples < 1:
@@ -85,6 +91,9 @@ class Trajectory:
     """Updates before the episode was sampled."""
     is_left_out: bool = False
     """True if the verifier could not decide and `RewardConfig.undecided` leaves that out."""
+    entropies: tuple[float, ...] | None = None
+    """[T] nats, of the distributions that the tokens of `behavior_log_probs` were drawn from; None
+    if the start keeps none."""
 
     @property
     def num_sampled_tokens(self) -> int:

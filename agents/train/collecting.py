@@ -4,7 +4,8 @@ A method may measure drawn problems and leave some out (POPE: those that are not
 problems are drawn in their place, so that iterations keep their size. There are limits, because
 measuring costs tokens: an iteration goes once through the problems at most, it measures in
 `MAX_MEASURING_ROUNDS` rounds at most, and it draws no more once the run's budget is spent. It
-trains on what it has then.
+trains on what it has then. Problems that a method asks for later (`more_states`) are drawn in the
+same way, within the same limits.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reason_env.agents.methods import collect_rounds
+from reason_env.agents.methods import CountedServices, collect_rounds
 from reason_env.agents.rollout import (
     DrawnStart,
     Group,
@@ -26,6 +27,7 @@ from reason_env.agents.rollout import (
 )
 from reason_env.agents.train.session import Session
 from reason_env.env import chooses_problems
+from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
 
 MAX_MEASURING_ROUNDS = 4
@@ -33,74 +35,115 @@ MAX_MEASURING_ROUNDS = 4
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnProblems:
-    """The problems of an iteration, where the environment starts them."""
+class ProblemDraws:
+    """Draws the problems of one iteration; each draw advances the session's `num_drawn`."""
 
-    starts: tuple[DrawnStart, ...]
-    num_left_out: int
-    """Drawn problems that the method leaves out."""
-    measured_tokens: int
-    """Tokens generated to measure drawn problems."""
+    def __init__(self, session: Session) -> None:
+        """Draw nothing yet."""
+        self.starts: list[DrawnStart] = []
+        """Where the environment starts the problems that the method trains on."""
+        self.num_drawn = 0
+        """Draws of this iteration, with those that the method leaves out."""
+        self.measured_tokens = 0
+        """Tokens generated to measure drawn problems."""
+        self.sampled_tokens = 0
+        """Tokens generated otherwise in this iteration so far; they are spent too."""
+        self._session = session
+        self._num_rounds = 0
+        self._is_drawing = False
 
     @property
     def states(self) -> tuple[ReasonState, ...]:
         """Where the environment starts each problem."""
         return tuple(start.state for start in self.starts)
 
+    @property
+    def num_left_out(self) -> int:
+        """Drawn problems that the method leaves out."""
+        return self.num_drawn - len(self.starts)
+
+    def draw(self, num: int) -> list[ReasonState]:
+        """Draw problems until the method keeps `num` more, as far as the limits allow.
+
+        Raises:
+            ConfigError: The method asks for further problems while it measures drawn ones.
+        """
+        if self._is_drawing:
+            raise ConfigError(
+                f"more_states must not be asked in `measure`, got a request for {num}; ask in plan "
+                "or follow_up"
+            )
+        self._is_drawing = True
+        session, num_before = self._session, len(self.starts)
+        config, method = session.config, session.method
+        most = max(config.problems_per_iteration, len(session.problem_ids))
+        wanted = num_before + num
+        while (missing := min(wanted - len(self.starts), most - self.num_drawn)) > 0:
+            tokens = self.measured_tokens + self.sampled_tokens
+            if self._num_rounds == MAX_MEASURING_ROUNDS or _is_spent(session, tokens):
+                break
+            seed = config.seed_of("starts", session.iteration) + self.num_drawn
+            starts = _starts(session, missing, seed)
+            session.num_drawn += missing
+            measuring = _Measuring(session, starts)
+            states = [start.state for start in starts]
+            self.starts += _starts_of(method.measure(states, measuring), starts)
+            self.num_drawn += missing
+            own_tokens = measuring.sampled_tokens + method.measured_tokens
+            self.measured_tokens += own_tokens
+            self._num_rounds += own_tokens > 0
+        self._is_drawing = False
+        return [start.state for start in self.starts[num_before:]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
     """What an iteration collected."""
 
-    problems: DrawnProblems
+    problems: ProblemDraws
     batch: RolloutBatch
+    services: CountedServices
+    """For what the method asks after collecting."""
 
 
 def collect_iteration(session: Session) -> Collected:
     """Collect the starts that the method plans, then those it asks for after seeing rewards."""
     problems = draw_problems(session)
-    rng, seeds = session.rng("starts"), session.rng("sampling")
-    _, batch = collect_rounds(
-        session.method,
+    services = CountedServices(
         problems.states,
-        lambda starts: collect_starts(session, starts, seeds, problems.starts),
-        rng,
+        draw=problems.draw,
+        policy=session.policy,
+        temperature=session.config.sampling.temperature,
+        judges=session.judges,
+        seed=session.config.seed_of("services", session.iteration),
     )
-    return Collected(problems=problems, batch=batch)
+    rng, seeds = session.rng("starts"), session.rng("sampling")
+
+    def collect_round(starts: Sequence[Start]) -> RolloutBatch:
+        batch = collect_starts(session, starts, seeds, problems.starts)
+        problems.sampled_tokens += sum(item.num_sampled_tokens for item in batch.trajectories)
+        return batch
+
+    with session.method.served_by(services):
+        _, batch = collect_rounds(session.method, problems.states, collect_round, rng)
+    return Collected(problems=problems, batch=batch, services=services)
 
 
-def draw_problems(session: Session) -> DrawnProblems:
-    """Draw the problems of the iteration; advances `num_drawn`."""
-    config, method = session.config, session.method
-    most = max(config.problems_per_iteration, len(session.problem_ids))
-    kept: list[DrawnStart] = []
-    num_drawn = num_rounds = tokens = 0
-    while (missing := min(config.problems_per_iteration - len(kept), most - num_drawn)) > 0:
-        seed = config.seed_of("starts", session.iteration) + num_drawn
-        starts = _starts(session, missing, seed)
-        session.num_drawn += missing
-        measuring = _Measuring(session, starts)
-        states = [start.state for start in starts]
-        kept += _starts_of(method.measure(states, measuring), starts)
-        num_drawn += missing
-        own_tokens = measuring.sampled_tokens + method.measured_tokens
-        tokens, num_rounds = tokens + own_tokens, num_rounds + (own_tokens > 0)
-        if num_rounds == MAX_MEASURING_ROUNDS or _is_spent(session, tokens):
-            break
-    if len(kept) < config.problems_per_iteration:
+def draw_problems(session: Session) -> ProblemDraws:
+    """Draw the problems that an iteration begins with; warn if there are too few."""
+    num, problems = session.config.problems_per_iteration, ProblemDraws(session)
+    problems.draw(num)
+    if len(problems.starts) < num:
         _log.warning(
             "iteration %d trains on %d problems instead of %d: the method leaves out %d of the %d "
             "that were drawn",
             session.iteration,
-            len(kept),
-            config.problems_per_iteration,
-            num_drawn - len(kept),
-            num_drawn,
+            len(problems.starts),
+            num,
+            problems.num_left_out,
+            problems.num_drawn,
         )
-    return DrawnProblems(
-        starts=tuple(kept), num_left_out=num_drawn - len(kept), measured_tokens=tokens
-    )
+    return problems
 
 
 def _starts(session: Session, num: int, seed: int) -> list[DrawnStart]:

@@ -33,6 +33,7 @@ STREAMS = (
     "merging",
     "conservative",
     "lora",
+    "services",
 )
 """Random streams; a stream's index is part of its seed, so the order must not change."""
 

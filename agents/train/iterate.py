@@ -23,7 +23,7 @@ from reason_env.agents.rollout import (
     trained_rows,
     trainer_scores,
 )
-from reason_env.agents.train.collecting import DrawnProblems, collect_iteration
+from reason_env.agents.train.collecting import ProblemDraws, collect_iteration
 from reason_env.agents.train.session import Session
 from reason_env.env import chooses_problems
 from reason_env.errors import VerifierError
@@ -70,7 +70,8 @@ def iterate(session: Session, *, adjust: Adjust = list) -> Iteration:
     trajectories = batch.trajectories
     session.sampled_tokens_total += problems.measured_tokens + _num_sampled_tokens(trajectories)
     _check_verifier(trajectories, config.max_ungraded_fraction)
-    samples = session.method.training_samples(batch.groups, session.rng("merging"))
+    with session.method.served_by(found.services):
+        samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
         samples = [replace(sample, advantage=0.0) for sample in samples]
     samples = adjust(samples)
@@ -99,6 +100,7 @@ def iterate(session: Session, *, adjust: Adjust = list) -> Iteration:
         **(rollout_metrics(batch.groups) if batch.groups else NOTHING_SAMPLED),
         **session.method.metrics(batch.groups),
         **_measured_metrics(problems),
+        **found.services.counts.metrics("rollout"),
         **(_drawn_metrics(problems) if chooses_problems(session.env) else {}),
         **discarded_metrics(trajectories, rows),
         "rollout/sampled_tokens_total": session.sampled_tokens_total,
@@ -171,7 +173,7 @@ def _update(
     }
 
 
-def _measured_metrics(problems: DrawnProblems) -> dict[str, Number]:
+def _measured_metrics(problems: ProblemDraws) -> dict[str, Number]:
     """Count what was measured when problems were first drawn; nothing for other methods."""
     if not problems.measured_tokens and not problems.num_left_out:
         return {}
@@ -181,7 +183,7 @@ def _measured_metrics(problems: DrawnProblems) -> dict[str, Number]:
     }
 
 
-def _drawn_metrics(problems: DrawnProblems) -> dict[str, Number]:
+def _drawn_metrics(problems: ProblemDraws) -> dict[str, Number]:
     """Count the problems that the stack chose: distinct ones, and the share of each level."""
     drawn = [state.problem for state in problems.states]
     levels = Counter(problem.level for problem in drawn)

@@ -5,7 +5,7 @@ from a checkpoint continues as the session that wrote it would have.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from reason_env.agents.learning import (
     TrainablePolicy,
 )
 from reason_env.agents.methods import Method, build_method
-from reason_env.agents.policy import LanguageModelPolicy, LoraConfig
+from reason_env.agents.policy import Judge, JudgeConfig, LanguageModelPolicy, LoraConfig
 from reason_env.agents.runs import load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
@@ -54,6 +54,8 @@ class Session:
     """Accepts or rejects each update; None if the config has no `cpi`."""
     problem_ids: list[str]
     """The problems to train on; `prepare` replaces them by those that the method chooses."""
+    judges: Mapping[JudgeConfig, Judge] = field(default_factory=dict[JudgeConfig, Judge])
+    """The judges that the method may ask."""
     iteration: int = field(default=0, init=False)
     """The last iteration that began; 0 before the first."""
     num_drawn: int = field(default=0, init=False)
@@ -105,9 +107,11 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     """Build the live objects of a run; with a checkpoint, in the state in which it was written.
 
     Raises:
+        ConfigError: The method needs entropies, and the engine gives none.
         ModelError: A prompt and its response exceed the model's context length.
         StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
     """
+    _check_entropies(config)
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
     # With LoRA a checkpoint holds the adapter alone.
     own = config.model if loaded is None or config.lora.is_on else str(loaded.model_dir)
@@ -139,6 +143,9 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         prompt_ids=inner.prompt.token_ids,
         grade_options=inner.grade_options,
     )
+    judges = {
+        one: Judge(_load_policy(config, one.model), one) for one in dict.fromkeys(method.judges)
+    }
     learner = _build_learner(config, policy, method, max_response_tokens=inner.rules.max_tokens)
     config = replace(config, learner=learner.config)
     conservative = None
@@ -150,6 +157,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
             method=method,
             env=env,
             sampling=config.sampling,
+            judges=judges,
         )
     session = Session(
         config=config,
@@ -160,6 +168,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         learner=learner,
         conservative=conservative,
         problem_ids=[problem.problem_id for problem in inner.problems],
+        judges=judges,
     )
     if loaded is not None:
         learner.load_state_dict(loaded.learner_state)
@@ -251,6 +260,17 @@ def _build_learner(
         temperature=config.sampling.temperature,
         max_response_tokens=max_response_tokens,
     )
+
+
+def _check_entropies(config: TrainConfig) -> None:
+    """Raise, before anything is loaded, if the engine cannot give what the method needs."""
+    # What a method needs follows from its config alone; any checker serves.
+    needs = build_method(config.method, lambda problem, steps: None).needs_entropies
+    if needs and config.engine.is_vllm:
+        raise ConfigError(
+            f"engine must be torch for a method that needs entropies, got {config.engine.kind!r} "
+            f"with {config.name}; vLLM gives log-probabilities of a few tokens only"
+        )
 
 
 def _check_context_length(inner: ReasonEnv, context_length: int) -> None:

@@ -1,5 +1,6 @@
 """The MDP as values: states, the pure transition, prompts, guidance and cuts."""
 
+from reason_env.state.chat import chat_ids
 from reason_env.state.cuts import (
     checked_fraction,
     checker_cut,
@@ -62,6 +63,7 @@ __all__ = [
     "TokenSource",
     "answer_guidance",
     "before_stop",
+    "chat_ids",
     "checked_fraction",
     "checker_cut",
     "chosen_name",

@@ -172,6 +172,37 @@ class ReasonState:
             step_ends=self.step_ends[:step],
         )
 
+    def cut_tokens(self, num: int, source: TokenSource | None = None) -> "ReasonState":
+        """Keep the first `num` tokens, as an open state; none may be an end token.
+
+        Args:
+            num: Tokens kept, 0..T; 0 is the empty response.
+            source: If given, the writer of every kept token.
+
+        Raises:
+            StateError: `num` is out of range, or the kept tokens hold an end token.
+        """
+        if not 0 <= num <= len(self.response):
+            raise StateError(
+                f"num must lie in 0..{len(self.response)}, the tokens of the response, got {num!r}"
+            )
+        if source is not None and source not in SOURCES:
+            raise StateError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+        kept = self.response[:num]
+        if not set(kept).isdisjoint(self.codec.end_ids):
+            raise StateError(
+                f"a cut must keep no end token, got {num!r} of {len(self.response)} tokens; cut "
+                "before it"
+            )
+        return ReasonState(
+            problem=self.problem,
+            codec=self.codec,
+            guidance=self.guidance,
+            response=kept,
+            sources=self.sources[:num] if source is None else (source,) * num,
+            step_ends=tuple(end for end in self.step_ends if end <= num),
+        )
+
     def with_guidance(self, *guidance: Guidance) -> "ReasonState":
         """Append guidance to the prompt."""
         return replace(self, guidance=self.guidance + guidance)

@@ -37,6 +37,7 @@ from reason_env.agents.engines.sampling import (
     Context,
     SamplingConfig,
     draw,
+    processed_entropies,
     uniform_streams,
 )
 from reason_env.agents.engines.sequences import completions_by_key, ended_by_rules, kept_rows
@@ -99,6 +100,8 @@ class FusedSampler:
         limits = torch.tensor([item.limit for item in wanted], device=device)
         token_ids = torch.zeros((len(wanted), steps), dtype=torch.long, device=device)
         log_probs = torch.zeros((len(wanted), steps), device=device)
+        keeps = [contexts[item.context].keeps_entropies for item in wanted]
+        entropies = torch.zeros_like(log_probs) if any(keeps) else None
         lengths = limits.clone()
         has_rules = any(context.end_rule is not None for context in contexts)
         before = self.counts.prefilled
@@ -108,6 +111,8 @@ class FusedSampler:
             tokens, token_log_probs = draw(batch.logits, uniforms[live, drawn], sampling)
             token_ids[live, drawn] = tokens
             log_probs[live, drawn] = token_log_probs.float()
+            if entropies is not None:
+                entropies[live, drawn] = processed_entropies(batch.logits, sampling).float()
             ended = is_stop[tokens] | (limits[live] == drawn + 1)
             if has_rules:
                 own = [contexts[wanted[at].context] for at in live.tolist()]
@@ -116,7 +121,15 @@ class FusedSampler:
             batch.advance(tokens, ended)
         asked = sum(context.num_samples * len(context.token_ids) for context in contexts)
         self.counts.reused += asked - (self.counts.prefilled - before)
-        found = completions_by_key(keys, token_ids, log_probs, lengths_S=lengths, is_stop=is_stop)
+        found = completions_by_key(
+            keys,
+            token_ids,
+            log_probs,
+            lengths_S=lengths,
+            is_stop=is_stop,
+            entropies_ST=entropies,
+            keeps_entropies=keeps,
+        )
         return [
             tuple(found[index, sample] for sample in range(context.num_samples))
             for index, context in enumerate(contexts)

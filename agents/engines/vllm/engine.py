@@ -24,7 +24,7 @@ from reason_env.agents.engines.vllm.requests import (
     sample_requests,
 )
 from reason_env.agents.engines.vllm.weights import WeightFiles, Weights
-from reason_env.errors import EngineError, ModelError
+from reason_env.errors import ConfigError, EngineError, ModelError
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +109,7 @@ class VLLMEngine:
         Raises:
             EngineError: The engine failed more than `max_restarts` times.
             ModelError: A context and its new tokens are longer than `max_context_tokens`.
+            ConfigError: A context keeps entropies.
         """
         if not contexts:
             return []
@@ -180,6 +181,12 @@ class VLLMEngine:
         self.backend.kill()
 
     def _check(self, contexts: Sequence[Context]) -> None:
+        asked = sum(context.keeps_entropies for context in contexts)
+        if asked:
+            raise ConfigError(
+                f"contexts must keep no entropies with vLLM, got {asked} of {len(contexts)} that "
+                "do; it gives log-probabilities of a few tokens only: sample with engine torch"
+            )
         longest = max(len(context.token_ids) + context.max_new_tokens for context in contexts)
         if longest > self.context_length:
             raise ModelError(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import (
@@ -131,6 +133,28 @@ def test_every_claimed_architecture_samples_as_the_models_own_forward_pass(kind)
             assert item.log_probs == pytest.approx(model_log_probs(model, context, item), abs=3e-5)
             assert item.is_finished == (item.token_ids[-1] in (2, 7))
     assert engine.num_fused_tokens == engine.num_sampled_tokens > 0
+
+
+def test_refilled_rows_keep_the_entropies_of_their_own_distributions():
+    model = tiny("llama")
+    sampling = SamplingConfig(temperature=0.7, top_k=5)
+    asked = [replace(one, keeps_entropies=index != 2) for index, one in enumerate(CONTEXTS)]
+    engine = engine_of(model, max_batch_size=4)
+    found = engine.sample(asked, sampling, seed=3, stop_ids=(2, 7))
+    assert engine.path == "fused"
+    plain = engine.sample(CONTEXTS, sampling, seed=3, stop_ids=(2, 7))
+    for index, (context, group) in enumerate(zip(CONTEXTS, found, strict=True)):
+        for item, other in zip(group, plain[index], strict=True):
+            assert (item.token_ids, item.log_probs) == (other.token_ids, other.log_probs)
+            if index == 2:
+                assert item.entropies is None
+                continue
+            ids = torch.tensor([context.token_ids + item.token_ids])
+            with torch.no_grad():
+                logits = model(ids).logits[0, len(context.token_ids) - 1 : -1, :VOCAB] / 0.7
+            kept = logits.topk(5, dim=-1).values
+            expected = torch.special.entr(kept.softmax(-1)).sum(-1).tolist()
+            assert item.entropies == pytest.approx(expected, abs=3e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from transformers import (
 )
 
 from reason_env.agents.engines import (
+    Completion,
     Context,
     SamplingConfig,
     TorchEngine,
@@ -458,3 +460,33 @@ def test_bf16_mixed_through_the_models_own_pass_agrees_with_it_under_autocast(ki
     # Float32 would agree with float32 to 1e-6.
     exact = sampled(model, contexts(), seed=2)[2][0].log_probs
     assert found[2][0].log_probs != pytest.approx(exact, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "mistral"])
+@pytest.mark.parametrize(
+    "sampling",
+    [SamplingConfig(temperature=0.6, top_k=4), SamplingConfig(), SamplingConfig(temperature=0)],
+)
+def test_entropies_are_those_of_the_distributions_that_tokens_were_drawn_from(kind, sampling):
+    model = tiny_model(kind)
+    asked = [replace(one, keeps_entropies=index != 1) for index, one in enumerate(contexts())]
+    found = sampled(model, asked, seed=3, stop_ids=(2, 7), sampling=sampling, max_batch_size=5)
+    plain = sampled(model, contexts(), seed=3, stop_ids=(2, 7), sampling=sampling, max_batch_size=5)
+    assert tokens_of(found) == tokens_of(plain)
+    for index, (context, group) in enumerate(zip(asked, found, strict=True)):
+        for item, other in zip(group, plain[index], strict=True):
+            assert (item.log_probs, other.entropies) == (other.log_probs, None)
+            if index == 1:
+                assert item.entropies is None
+                continue
+            ids = torch.tensor([context.token_ids + item.token_ids])
+            with torch.no_grad():
+                logits = model(ids).logits[0, len(context.token_ids) - 1 : -1]
+            probs = processed_log_probs(logits, sampling).exp()
+            expected = torch.special.entr(probs).sum(-1).tolist()
+            assert item.entropies == pytest.approx(expected, abs=3e-5)
+
+
+def test_a_completion_with_entropies_has_one_for_each_token():
+    with pytest.raises(ConfigError, match="an entropy for each of its 2 tokens, got 1"):
+        Completion(token_ids=(1, 2), log_probs=(-0.5, -0.25), is_finished=False, entropies=(0.5,))

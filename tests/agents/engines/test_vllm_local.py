@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from reason_env.agents.engines.vllm.engine import VLLMEngine
 from reason_env.agents.engines.vllm.local import LocalBackend
 from reason_env.agents.engines.vllm.settings import ModelFacts
 from reason_env.agents.engines.vllm.weights import Weights
-from reason_env.errors import EngineError, ModelError
+from reason_env.errors import ConfigError, EngineError, ModelError
 
 HOST = Path(__file__).with_name("fake_vllm_host.py")
 FACTS = ModelFacts(dtype="float32", vocab_size=8, context_length=32, max_batch_size=4, is_cpu=True)
@@ -249,6 +250,13 @@ def test_a_trainer_that_is_killed_takes_its_engine_with_it():
         assert len(left_in(group)) == 3  # the guard, the command and its child
         trainer.kill()
     assert gone(group)
+
+
+def test_a_context_that_keeps_entropies_is_refused_before_the_start(engine, tmp_path):
+    contexts = [CONTEXTS[0], replace(CONTEXTS[1], keeps_entropies=True)]
+    with pytest.raises(ConfigError, match="no entropies with vLLM, got 1 of 2 that do"):
+        sample(engine(), contexts=contexts)
+    assert not (tmp_path / "asked").exists()
 
 
 def test_an_empty_call_sends_no_request_and_a_long_context_is_refused_before_the_start(
