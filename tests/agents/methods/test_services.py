@@ -38,7 +38,7 @@ PROBLEMS = tuple(
     Problem(problem_id=f"toy/train/{n}", question=f"{n}+1=?", answer=str(n + 1), solution=(f"{n}",))
     for n in range(4)
 )
-JUDGE = JudgeConfig(max_new_tokens=8)
+JUDGE = JudgeConfig(max_new_tokens=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,10 +312,10 @@ def test_scores_have_the_temperature_of_sampling_unless_another_is_asked_for():
 def run_config(**changes):
     settings = {
         "method": AskingConfig(group_size=2),
-        "env": EnvConfig(problems="chain", levels=(3, 3), size=9, max_tokens=24),
+        "env": EnvConfig(problems="chain", levels=(3, 3), size=9, max_tokens=16),
         "problems_per_iteration": 2,
         "iterations": 3,
-        "eval": EvalConfig(every=0, num_problems=1, samples=1, k=1),
+        "eval": EvalConfig(num_problems=1, samples=1, k=1, greedy=False),
         "checkpoint": CheckpointConfig(every=1),
         "episodes_per_iteration": 0,
     }
@@ -333,7 +333,7 @@ def test_a_run_with_services_counts_them_and_resumes_to_the_bit(asking, cut_and_
     assert whole.num_drawn == 12
     for row in rows[1:]:
         assert row["rollout/judge_read_tokens"] > 0
-        assert 0 < row["rollout/judge_tokens"] <= 8 * 8
+        assert 0 < row["rollout/judge_tokens"] <= 8 * 4
         assert row["rollout/scored_tokens"] > row["rollout/sampled_tokens"]
         assert row["rollout/entropy_mean"] > 0
     assert rows[-1]["rollout/sampled_tokens_total"] == sum(
