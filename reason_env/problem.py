@@ -165,6 +165,8 @@ class ProblemSet(Sequence[Problem]):
     checker: StepChecker | None = None
     """Finds the first wrong step, as ground truth for localisation; None if not available."""
     _by_id: dict[str, Problem] = field(init=False, repr=False)
+    _content_hash: str = field(init=False, repr=False, default="")
+    """Computed at the first call of `content_hash`."""
 
     def __post_init__(self) -> None:
         if not self.problems:
@@ -213,8 +215,10 @@ class ProblemSet(Sequence[Problem]):
     @property
     def content_hash(self) -> str:
         """16 hex digits over every field of every problem; equal in every process."""
-        digest = hashlib.sha256()
-        for problem in self.problems:
-            line = json.dumps(problem.to_dict(), sort_keys=True, ensure_ascii=True)
-            digest.update(line.encode("ascii") + b"\n")
-        return digest.hexdigest()[:16]
+        if not self._content_hash:
+            digest = hashlib.sha256()
+            for problem in self.problems:
+                line = json.dumps(problem.to_dict(), sort_keys=True, ensure_ascii=True)
+                digest.update(line.encode("ascii") + b"\n")
+            object.__setattr__(self, "_content_hash", digest.hexdigest()[:16])
+        return self._content_hash

@@ -3,6 +3,7 @@
 from reason_env.env.commitment import COMMITMENT_SIGNS, commits, may_commit
 from reason_env.env.config import EnvConfig
 from reason_env.env.info import verdict_fields
+from reason_env.env.layout import Format, Granularity
 from reason_env.env.prompt_lengths import long_prompts, other_ids
 from reason_env.env.reason_env import ReasonEnv, reason_env_of
 from reason_env.env.recording import Recorder, recorders
@@ -26,6 +27,8 @@ __all__ = [
     "START_MEMORIES_OPTION",
     "WRAPPERS",
     "EnvConfig",
+    "Format",
+    "Granularity",
     "ProblemChooser",
     "ReasonEnv",
     "Recorder",

@@ -380,6 +380,10 @@ class ReasonEnv(gym.Env[Any, Any]):
         """Read a state of this environment as `pack_state` wrote it."""
         return self._reader.read(data)
 
+    def observation(self) -> Any:
+        """What the policy sees of the current state."""
+        return self._buffer.observation()
+
     def render(self) -> str | None:
         """Question, guidance, numbered steps and verdict as text (mode "ansi")."""
         if self.render_mode is None:
