@@ -12,9 +12,9 @@ from reason_env.errors import ConfigError, UnknownNameError
 from reason_env.state import read_template
 
 NAMES = (
-    "state", "reset", "snapshot", "spec", "config", "comparison", "template", "rows.jsonl",
-    "rows.json", "rows.csv", "responses", "cached evaluation", "run metrics", "run config",
-    "run provenance", "run episodes",
+    "state", "reset", "snapshot", "served", "spec", "config", "comparison", "template",
+    "rows.jsonl", "rows.json", "rows.csv", "responses", "cached evaluation", "run metrics",
+    "run config", "run provenance", "run episodes",
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -49,7 +49,7 @@ def test_damaged_texts_are_read_or_refused_in_one_line(readers, name):
     assert faults == []
 
 
-@pytest.mark.parametrize("name", NAMES[:9])
+@pytest.mark.parametrize("name", NAMES[:10])
 @given(value=JSON)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_read_or_refused_in_one_line(readers, name, value):
