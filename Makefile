@@ -10,11 +10,13 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
+INTEROP_VENV := .venv-interop
+INTEROP_STAMP := $(INTEROP_VENV)/.installed
 TRL_VENV := .venv-trl
 TRL_BIN := $(TRL_VENV)/bin
 TRL_STAMP := $(TRL_VENV)/.installed
 
-.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm race-trl check docs package smollm2 links clean
+.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop race-trl check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -54,6 +56,10 @@ test-peers: $(STAMP)
 test-vllm: $(VLLM_STAMP)
 	$(VLLM_BIN)/python -m pytest -q -m vllm tests/vllm
 
+# OpenEnv has an environment of its own: its pins contradict those of constraints.txt.
+test-interop: $(INTEROP_STAMP)
+	$(INTEROP_VENV)/bin/python -m pytest -q -m interop tests/interop
+
 # Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
 race-trl: $(TRL_STAMP)
 	OMP_NUM_THREADS=1 $(TRL_BIN)/python -m benchmarks.engines.trl_race
@@ -63,7 +69,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q -m "types or not types" tests/test_architecture.py tests/test_rooms.py tests/test_types.py
-	$(BIN)/python -m pytest -q --doctest-modules reason_env agents wrappers
+	$(BIN)/python -m pytest -q --doctest-modules --ignore agents/integrations reason_env agents wrappers
 
 # The site, in build/site: python -m http.server --directory build/site. Broken links are errors.
 docs: $(DOCS_STAMP)
@@ -103,6 +109,14 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt --editable .
 	touch $(VLLM_STAMP)
 
+# The environment of `make test` stands behind this one on the path, so that only what is other in it
+# is installed here, and no second torch.
+$(INTEROP_STAMP): $(STAMP) constraints-openenv.txt
+	test -x $(INTEROP_VENV)/bin/python || $(PYTHON) -m venv $(INTEROP_VENV) || python3 -m venv $(INTEROP_VENV)
+	realpath $(VENV)/lib/python3*/site-packages > $$(echo $(INTEROP_VENV)/lib/python3*/site-packages)/behind.pth
+	$(INTEROP_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints-openenv.txt openenv --editable .
+	touch $(INTEROP_STAMP)
+
 $(TRL_STAMP): pyproject.toml constraints.txt
 	test -x $(TRL_BIN)/python || $(PYTHON) -m venv $(TRL_VENV) || python3 -m venv $(TRL_VENV)
 	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
@@ -117,4 +131,4 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(TRL_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(TRL_VENV) $(INTEROP_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

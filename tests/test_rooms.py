@@ -17,8 +17,8 @@ LINKS = {"agents", "wrappers"}
 MOST_FILES = {"reason_env": 6, "agents": 6}
 NO_DOOR = {"reason_env", "reason_env.agents", "reason_env.agents.tabular", "reason_env.cli"}
 """Rooms whose parts are imported one by one: what is heavy loads where it is used."""
-OPEN = {"reason_env.problems.families"}
-"""Rooms whose files are the public names: one family, one file."""
+OPEN = {"reason_env.problems.families", "reason_env.agents.integrations"}
+"""Rooms whose files are the public names: one family or one extra, one file."""
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:

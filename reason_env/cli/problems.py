@@ -118,7 +118,7 @@ def _show(source: str, flags: list[str]) -> None:
     )
 
 
-def _codec_of(model: str) -> Codec:
+def codec_of(model: str) -> Codec:
     """Load the tokens of a model; its weights only if they decide which those are."""
     if model == "base":
         return load_codec("bytes")
@@ -132,7 +132,7 @@ def _codec_of(model: str) -> Codec:
 
 def _check(source: str, flags: list[str]) -> None:
     given: Check = parsed(Check, flags, prog=f"problems check {source}")
-    codec = _codec_of(given.model)
+    codec = codec_of(given.model)
     began = time.monotonic()
     with out.status("checking ..."):
         found = check_problems(

@@ -13,7 +13,7 @@ COMMANDS = [
     *(
         (name,)
         for name in (
-            "compare eval probe play check grade report tabular pretrain methods doctor"
+            "compare eval probe play check grade report tabular pretrain methods serve doctor"
         ).split()
     ),
     ("problems", "show", "chain"),

@@ -8,9 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("reason_env", "agents", "wrappers", "benchmarks")
 NETWORK = {
-    "aiohttp", "asyncio", "ftplib", "http", "httpx", "huggingface_hub", "imaplib", "poplib",
-    "requests", "smtplib", "socket", "socketserver", "ssl", "telnetlib", "trackio",
-    "urllib.request", "urllib3", "wandb", "webbrowser", "websockets", "xmlrpc",
+    "aiohttp", "asyncio", "fastapi", "ftplib", "http", "httpx", "huggingface_hub", "imaplib",
+    "openenv", "poplib", "requests", "smtplib", "socket", "socketserver", "ssl", "starlette",
+    "telnetlib", "trackio", "urllib.request", "urllib3", "uvicorn", "wandb", "webbrowser",
+    "websockets", "xmlrpc",
 }  # fmt: skip
 CONNECTS = {
     # To vLLM, in a process of this machine or at the address that the user gives.
@@ -20,6 +21,18 @@ CONNECTS = {
     ("agents/engines/vllm/http.py", "urllib.request"),
     ("agents/engines/vllm/local.py", "socket"),
     ("agents/engines/vllm/server.py", "socket"),
+    # `reason-env serve` listens at the address that the user gives, and its client connects to one.
+    ("agents/integrations/openenv.py", "fastapi"),
+    ("agents/integrations/openenv.py", "openenv.core.client_types"),
+    ("agents/integrations/openenv.py", "openenv.core.env_client"),
+    ("agents/integrations/openenv.py", "openenv.core.env_server.http_server"),
+    ("agents/integrations/openenv.py", "openenv.core.env_server.interfaces"),
+    ("agents/integrations/openenv.py", "openenv.core.env_server.types"),
+    ("agents/integrations/openenv.py", "socket"),
+    ("agents/integrations/openenv.py", "uvicorn"),
+    # Limits of time, and queues in one process.
+    ("benchmarks/security/openenv_messages.py", "asyncio"),
+    ("reason_env/serving/gate.py", "asyncio"),
     # Names of exceptions alone.
     ("agents/policy/load.py", "huggingface_hub.errors"),
 }
