@@ -126,6 +126,12 @@ METRICS: dict[str, Metric] = {
         "nats/token",
         "entropy of the distributions sampled from, mean over the tokens of episodes that keep it",
     ),
+    "rollout/unmixed_groups": Metric(
+        "groups", "problem groups that DAPO leaves out: all graded episodes succeed, or all fail"
+    ),
+    "rollout/missing_groups": Metric(
+        "groups", "fewer than DAPO wants, because a limit was reached before"
+    ),
     "rollout/further_problems": Metric(
         "problems", "drawn in this iteration because the method asked for more"
     ),

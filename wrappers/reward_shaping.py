@@ -1,5 +1,8 @@
 """RewardShaping: adds format, length, step and progress terms to the verdict's reward.
 
+The term for overlong responses is DAPO's (Yu et al. 2025, arXiv 2503.14476, equation 13): nothing
+up to the last part of the budget, then linearly down to the whole penalty at its end.
+
 The progress term is potential-based: `discount * Phi(next) - Phi(state)`. Phi is `progress` times
 the share of the reference solution that the response follows, and 0 once the episode is over. Its
 discounted sum over an episode is exactly `-Phi(start)` for every policy, so that the best policy
@@ -49,6 +52,8 @@ class RewardShaping(WatchingWrapper):
         step_penalty: float = 0.0,
         progress: float = 0.0,
         discount: float = 1.0,
+        overlong_penalty: float = 0.0,
+        overlong_share: float = 0.2,
     ) -> None:
         """Wrap `env`.
 
@@ -59,6 +64,12 @@ class RewardShaping(WatchingWrapper):
             step_penalty: Reward subtracted for each reasoning step that an action closes.
             progress: Scale of the potential, in reward units.
             discount: The learner's discount, 0..1; the progress term needs the same.
+            overlong_penalty: Reward subtracted at the end of an episode that fills the token
+                budget; at least 0.
+            overlong_share: Share of the budget, before its end, in which the penalty rises.
+
+        Raises:
+            ConfigError: A number is out of its range.
         """
         self._refuse_tabular(env)
         self.format_bonus = _checked(format_bonus, "format_bonus")
@@ -66,6 +77,17 @@ class RewardShaping(WatchingWrapper):
         self.step_penalty = _checked(step_penalty, "step_penalty")
         self.progress = _checked(progress, "progress")
         self.discount = checked_fraction(discount, "discount")
+        self.overlong_penalty = _checked(overlong_penalty, "overlong_penalty")
+        self.overlong_share = checked_fraction(overlong_share, "overlong_share")
+        if self.overlong_penalty < 0:
+            raise ConfigError(f"overlong_penalty must be at least 0, got {overlong_penalty!r}")
+        if self.overlong_penalty and not self.overlong_share:
+            raise ConfigError(
+                "overlong_share must be above 0 with an overlong_penalty, got 0.0; the penalty "
+                "rises in this part of the budget"
+            )
+        # Left out where it is off: snapshots hold a hash of the arguments.
+        overlong = {"overlong_penalty": overlong_penalty, "overlong_share": overlong_share}
         super().__init__(
             env,
             format_bonus=format_bonus,
@@ -73,13 +95,15 @@ class RewardShaping(WatchingWrapper):
             step_penalty=step_penalty,
             progress=progress,
             discount=discount,
+            **(overlong if self.overlong_penalty else {}),
         )
         self._potential = 0.0
 
     @property
     def is_off(self) -> bool:
         """Whether every term is 0, so that the wrapper changes nothing."""
-        return not (self.format_bonus or self.token_penalty or self.step_penalty or self.progress)
+        lengths = self.token_penalty or self.step_penalty or self.overlong_penalty
+        return not (self.format_bonus or lengths or self.progress)
 
     def potential(self, state: ReasonState) -> float:
         """Phi of an open state: `progress` times the share of right leading steps."""
@@ -114,8 +138,18 @@ class RewardShaping(WatchingWrapper):
         shaping -= self.step_penalty * (len(after.step_ends) - len(before.step_ends))
         if after.verdict is not None and after.verdict.outcome in _ANSWERED:
             shaping += self.format_bonus
+        if is_over:
+            shaping -= self.overlong_penalty * self._overlong(after)
         self._potential = potential
         return obs, float(reward) + shaping, terminated, truncated, info | {"shaping": shaping}
+
+    def _overlong(self, state: ReasonState) -> float:
+        """Return how far a response reaches into the last part of the budget, 0..1."""
+        if not self.overlong_penalty:
+            return 0.0
+        budget = self.reason_env.rules.max_tokens
+        part = self.overlong_share * budget
+        return min(1.0, max(0.0, (len(state.response) - (budget - part)) / part))
 
     def memory(self) -> dict[str, Any]:
         """The potential of the current state."""

@@ -2,6 +2,7 @@
 
 from reason_env.agents.methods.adaback import AdaBack, AdaBackConfig
 from reason_env.agents.methods.compose import Composed
+from reason_env.agents.methods.dapo import DAPO, DAPOConfig
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.explanation import ExplanationRule
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
@@ -68,6 +69,7 @@ from reason_env.agents.methods.vineppo import VinePPO, VinePPOConfig
 
 __all__ = [
     "COLUMNS",
+    "DAPO",
     "GRPO",
     "LOCALISE",
     "LTE",
@@ -87,6 +89,7 @@ __all__ = [
     "Composed",
     "ComposedConfig",
     "CountedServices",
+    "DAPOConfig",
     "ExPDPO",
     "ExPDPOConfig",
     "ExPO",

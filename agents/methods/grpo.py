@@ -4,8 +4,8 @@
     L   = - mean over tokens of min(ratio A, clip(ratio, 1 - low, 1 + high) A)
 
 Source: Shao et al. 2024, "DeepSeekMath", arXiv 2402.03300, equations 1-3. Aggregation, clip range
-and baseline are config fields, so DAPO (arXiv 2503.14476), Dr.GRPO (arXiv 2503.20783), RLOO
-(arXiv 2402.14740) and MaxRL (arXiv 2602.02710) are settings of this method.
+and baseline are config fields, so Dr.GRPO (arXiv 2503.20783), RLOO (arXiv 2402.14740), MaxRL (arXiv
+2602.02710) and DAPO's loss are settings of this method; `dapo.py` samples as DAPO does.
 """
 
 from collections.abc import Sequence
@@ -52,9 +52,9 @@ class GRPO(MethodBase):
         run_numbers={"learner.learning_rate": 1e-6},
         result="DeepSeekMath 7B on GSM8K and MATH: 82.9 and 46.8 before, 88.2 and 51.7 after.",
         differences=(
-            "DAPO (`--loss.clip-high 0.28`), Dr.GRPO (`--advantage.kind mean` `--loss.aggregation "
-            "seq_mean_token_sum`), RLOO (`--advantage.kind rloo`) and MaxRL (`--advantage.kind "
-            "maxrl`) are settings.",
+            "DAPO's loss (`--loss.clip-high 0.28`; `dapo` also samples as DAPO does), Dr.GRPO "
+            "(`--advantage.kind mean` `--loss.aggregation seq_mean_token_sum`), RLOO "
+            "(`--advantage.kind rloo`) and MaxRL (`--advantage.kind maxrl`) are settings.",
         ),
     )
     has_follow_up = False

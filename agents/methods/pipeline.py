@@ -6,7 +6,8 @@ A *further group* (a reset, a guided copy, an explanation) belongs to the method
     problem group   base episodes
                     -> each method's `remove`, in order
                     -> each method's `swap`, in order
-                    -> the first method's advantages, if it trains problem groups
+                    -> the first method's advantages, if it trains problem groups and every method
+                       trains this one
     further group   its method's advantages, if its role is in `compared`; else nothing
     at the end      each method's `add`, in order
 
@@ -46,6 +47,8 @@ class Part:
         lambda episodes, own, rng: episodes
     )
     """(episodes, the method's own episodes in that problem group, rng) -> the trained episodes."""
+    trains: Callable[[Episodes], bool] = lambda episodes: True
+    """The episodes of a problem group after all swaps -> whether the group is trained."""
     add: Callable[[Sequence[Group]], list[TrainingSample]] = lambda groups: []
     """Groups that the method sees -> samples that are compared with no others."""
 
@@ -60,7 +63,7 @@ def training_samples(
             episodes = _after_removal(parts, group)
             for part in parts:
                 episodes = part.swap(episodes, _own(part, group), rng)
-            if parts[0].trains_problems:
+            if parts[0].trains_problems and all(part.trains(episodes) for part in parts):
                 samples += samples_of(episodes, parts[0].advantage)
         else:
             part = parts[_owner(parts, group)]

@@ -61,6 +61,11 @@ class MethodConfig:
         """
         return ()
 
+    @property
+    def least_shaping(self) -> float:
+        """The least that these wrappers add to an episode's return, at most 0, in reward units."""
+        return 0.0
+
     def longest_guidance(self, problem: Problem) -> tuple[Guidance, ...]:
         """The longest guidance that the method may show with a problem; empty if it shows none.
 

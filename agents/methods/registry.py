@@ -22,6 +22,7 @@ import tyro
 from reason_env.agents.learning import SurrogateFunction, register_surrogate
 from reason_env.agents.methods.adaback import AdaBack, AdaBackConfig
 from reason_env.agents.methods.compose import Composed, check_composition
+from reason_env.agents.methods.dapo import DAPO, DAPOConfig
 from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
@@ -310,5 +311,6 @@ for _entry in (
     MethodEntry(config=FailurePrefixConfig, build=FailurePrefix),
     MethodEntry(config=PrefixSamplingConfig, build=PrefixSampling),
     MethodEntry(config=SAGEConfig, build=SAGE),
+    MethodEntry(config=DAPOConfig, build=DAPO),
 ):
     register_method(_entry)

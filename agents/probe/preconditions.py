@@ -145,6 +145,7 @@ def builtin_preconditions(config: ProbeConfig) -> dict[str, tuple[Gate, ...]]:
     )
     return {
         "grpo": (SIGNAL, FINISHED, ROOM),
+        "dapo": (SIGNAL, FINISHED, ROOM),
         "rrpo": (CHAINS, RESET_SIGNAL, FINISHED, ROOM),
         "srpo": (CHAINS, IN_RANGE, LOCALISES, FINISHED, ROOM),
         "pope": (SOLUTIONS, HARD, guided),

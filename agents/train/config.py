@@ -110,21 +110,28 @@ class TrainConfig:
                 f"eval.problems must be None with hold_out, got {self.eval.problems!r} and "
                 f"{self.env.hold_out!r}; evaluate on one of them"
             )
-        self._check_maxrl()
+        self._check_returns()
         if self.sampling.is_greedy:
             raise ConfigError(
                 "sampling temperature must be above 0 for training, got 0; greedy episodes of a "
                 "problem are all equal, so nothing is learned from them"
             )
 
-    def _check_maxrl(self) -> None:
+    def _check_returns(self) -> None:
         kinds = [
             getattr(getattr(own, "advantage", None), "kind", "") for own in parts_of(self.method)
         ]
-        if "maxrl" in kinds and self.env.reward.least < 0:
+        shaping = sum(own.least_shaping for own in parts_of(self.method))
+        least = self.env.reward.least + shaping
+        if "maxrl" in kinds and least < 0:
             raise ConfigError(
-                f"rewards must be at least 0 with advantage kind 'maxrl', got "
-                f"{self.env.reward.least!r}; it divides by the mean return of a group"
+                f"rewards must be at least 0 with advantage kind 'maxrl', got {least!r}; it "
+                "divides by the mean return of a group"
+            )
+        if self.cpi is not None and shaping and least < 0:
+            raise ConfigError(
+                f"returns must be at least 0 for a conservative step, got {least!r} with the "
+                f"penalty of {method_name(self.method)}; set it to 0, or raise the rewards"
             )
 
     @property

@@ -91,6 +91,53 @@ def test_the_same_tokens_cost_the_same_at_every_granularity():
     assert costs == [pytest.approx(-0.9375)] * 3
 
 
+@pytest.mark.parametrize("granularity", ["token", "step", "response"])
+@pytest.mark.parametrize(
+    ("text", "extra"),
+    [
+        # The last quarter of 20 tokens begins after 15: 7 of them, 15, 17, 20.
+        ("#### 7\n", 0.0),
+        ("abcdefgh#### 8\n", 0.0),
+        ("abcdefghij#### 8\n", -0.75 * 2 / 5),
+        ("abcdefghijklm#### 7\n", -0.75),
+        ("abcdefghijklmnopqrstuvwxyz", -0.75),
+    ],
+)
+def test_an_overlong_response_loses_reward_linearly_at_its_end(granularity, text, extra):
+    bare = toy_env(granularity=granularity, format="tokens", max_tokens=20, max_steps=30)
+    env = RewardShaping(bare, overlong_penalty=0.75, overlong_share=0.25)
+    ids = env.unwrapped.codec.encode(text)
+    env.reset(seed=0)
+    turns = ids if granularity == "token" else [ids]
+    results = []
+    for turn in turns:
+        results.append(env.step(turn))
+        if results[-1][2] or results[-1][3]:
+            break
+    info = results[-1][-1]
+    assert [one[-1]["shaping"] for one in results[:-1]] == [0.0] * (len(results) - 1)
+    assert info["shaping"] == pytest.approx(extra)
+    assert sum(one[1] for one in results) == pytest.approx(float(info["success"]) + extra)
+
+
+def test_the_penalty_of_long_responses_is_that_of_verl_s_release():
+    env = RewardShaping(toy_env(max_tokens=40), overlong_penalty=0.5, overlong_share=0.3)
+    env.reset(seed=0)
+    start = env.unwrapped.state
+    for length in range(41):
+        state = start.extend((97,) * length)
+        # min(-exceed / buffer * factor, 0), with the buffer of 12 tokens.
+        expected = min(-(length - 28) / 12 * 0.5, 0)
+        assert -0.5 * env._overlong(state) == pytest.approx(expected)
+
+
+def test_specs_without_the_penalty_are_those_of_earlier_versions():
+    names = set(RewardShaping(toy_env(), step_penalty=0.5)._saved_kwargs)
+    assert names == {"format_bonus", "token_penalty", "step_penalty", "progress", "discount"}
+    own = RewardShaping(toy_env(), overlong_penalty=0.5)._saved_kwargs
+    assert (own["overlong_penalty"], own["overlong_share"]) == (0.5, 0.2)
+
+
 def test_the_potential_starts_at_the_state_that_is_restored():
     env = RewardShaping(toy_env(), progress=0.75)
     rng = random.Random(0)
@@ -111,6 +158,12 @@ def test_the_potential_starts_at_the_state_that_is_restored():
         ({"step_penalty": float("inf")}, "step_penalty must be a finite number, got inf"),
         ({"token_penalty": True}, "token_penalty must be a finite number, got True"),
         ({"discount": 1.5}, r"discount must lie in 0\.\.1, got 1\.5"),
+        ({"overlong_penalty": -0.5}, "overlong_penalty must be at least 0, got -0.5"),
+        ({"overlong_share": 1.5}, r"overlong_share must lie in 0\.\.1, got 1\.5"),
+        (
+            {"overlong_penalty": 0.5, "overlong_share": 0},
+            "overlong_share must be above 0 with an overlong_penalty, got 0",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_at_construction(settings, message):

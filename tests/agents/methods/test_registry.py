@@ -35,7 +35,7 @@ from reason_env.problem import Problem, ProblemSet
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-METHOD, BY_HAND = [
+METHOD, BY_HAND, *_ = [
     block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if ">>>" not in block
 ]
 FLAGS = (

@@ -46,6 +46,7 @@ OUTCOMES = {
     "prefixrl": (WRONG, WRONG, RIGHT, WRONG),
     "failure-prefix": (RIGHT, RIGHT, RIGHT, WRONG),
     "prefix-sampling": (RIGHT, *(7 * [WRONG])),
+    "dapo": (RIGHT, WRONG),
 }
 """Method -> responses that make it do more than sample the problem; otherwise all are wrong."""
 
