@@ -80,7 +80,6 @@ ACTING = {
     "mistakes": lambda env: Hint(env, "mistakes", trigger="after_failure"),
     "curriculum": lambda env: Curriculum(env, probability=0.8),
     "shaping": lambda env: RewardShaping(env, progress=0.5, step_penalty=0.125),
-    "overlong": lambda env: RewardShaping(env, overlong_penalty=0.5, overlong_share=1.0),
 }
 SILENT = {
     "reset with probability 0": lambda env: ResetToState(env, [failed_chain(env)], probability=0),

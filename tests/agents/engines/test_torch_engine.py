@@ -470,8 +470,8 @@ def test_bf16_mixed_through_the_models_own_pass_agrees_with_it_under_autocast(ki
 def test_entropies_are_those_of_the_distributions_that_tokens_were_drawn_from(kind, sampling):
     model = tiny_model(kind)
     asked = [replace(one, keeps_entropies=index != 1) for index, one in enumerate(contexts())]
-    found = sampled(model, asked, seed=3, stop_ids=(2, 7), sampling=sampling, max_batch_size=5)
-    plain = sampled(model, contexts(), seed=3, stop_ids=(2, 7), sampling=sampling, max_batch_size=5)
+    found = sampled(model, asked, seed=3, stop_ids=(2, 7), sampling=sampling, max_batch_size=6)
+    plain = sampled(model, contexts(), seed=3, stop_ids=(2, 7), sampling=sampling, max_batch_size=6)
     assert tokens_of(found) == tokens_of(plain)
     for index, (context, group) in enumerate(zip(asked, found, strict=True)):
         for item, other in zip(group, plain[index], strict=True):

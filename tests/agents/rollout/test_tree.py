@@ -70,13 +70,13 @@ def test_segments_have_the_mean_return_of_the_leaves_that_they_lead_to(tree):
 
 
 def test_branches_at_one_cut_share_a_segment_and_one_at_the_beginning_is_a_sibling(tree, build):
-    a, b, *_ = tree
+    a, b, _, d = tree
     twin = replace(b, trajectory_id="b2", episode_return=0.25)
     again = branch(a, 0, num_samples=1, role="branch")
     sibling = build["trajectory"](again.state, "z", outcome="incorrect")
     sibling = replace(sibling, start=again, trajectory_id="s")
-    found = tree_segments([a, b, twin, sibling])
-    root = (1 + 0 + 0.25 + 0) / 4
+    found = tree_segments([a, b, twin, sibling, replace(d, episode_return=0.5)])
+    root = (1 + 0 + 0.25 + 0 + 0.5) / 5
     assert found["a"][0] == Segment(
         begin=0, end=4, num_leaves=3, value=pytest.approx(1.25 / 3), parent_value=root
     )
