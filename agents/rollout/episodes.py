@@ -10,7 +10,7 @@ rounded to 1e-6 nats.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +19,6 @@ from reason_env.agents.rollout.trajectory import TrainingSample, Trajectory
 from reason_env.codec import text_of
 
 _DIGITS = 6
-_Values = TypeVar("_Values", Tensor, tuple[float, ...])
 
 
 def trained_rows(
@@ -86,17 +85,30 @@ def episode_rows(
         own = sample.advantage
         of_tokens: dict[str, Any] = {"advantage": own}
         if isinstance(own, tuple):
-            trained = tuple(x for x, is_own in zip(own, sample.action_mask, strict=True) if is_own)
-            of_tokens["advantage"] = sum(trained) / len(trained)
-            of_tokens["advantages"] = _rounded(_of_episode(item, sample, trained))
+            of_tokens["advantage"] = sum(own) / sum(sample.action_mask)
+            of_tokens["advantages"] = _rounded(_advantages(item, sample))
         old = _rounded(_of_episode(item, sample, old_log_probs.get(row)))
         episodes.append(episode | of_tokens | {"old_log_probs": old})
     return episodes
 
 
-def _of_episode(item: Trajectory, sample: TrainingSample, values: _Values | None) -> _Values | None:
+def _advantages(item: Trajectory, sample: TrainingSample) -> tuple[float, ...] | None:
+    """Return the advantages of the tokens sampled in an episode; 0 of those not trained."""
+    if sample.token_ids != item.final_state.response:
+        return None
+    own = sample.advantages[item.prefix_length :]
+    return tuple(
+        value
+        for value, source in zip(own, item.completion_sources, strict=True)
+        if source == "policy"
+    )
+
+
+def _of_episode(item: Trajectory, sample: TrainingSample, values: Tensor | None) -> Tensor | None:
     """Cut the numbers of a sample's trained tokens to those that were sampled in its episode."""
-    if values is None or sample.token_ids != item.final_state.response:
+    trained = sum(sample.action_mask[item.prefix_length :])
+    is_whole = trained == len(item.behavior_log_probs)
+    if values is None or sample.token_ids != item.final_state.response or not is_whole:
         return None
     return values[sum(sample.action_mask[: item.prefix_length]) :]
 

@@ -9,9 +9,14 @@ at a problem are the first branches of a tree whose root is the problem.
     C:            c c          parent A, cut 5
 
 A token of A's first segment leads to A, B and C, one of the second to A and C.
+
+The value of a segment estimates what follows its last token. By default it is the mean return of
+the trajectories that the segment leads to; `by_child` averages what directly continues it, each
+continuation with its own such average. The two differ where continuations have unequal numbers of
+trajectories. After A's first segment: (A + B + C) / 3, and by child ((A + C) / 2 + B) / 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -31,10 +36,10 @@ class Segment:
     num_leaves: int
     """Graded trajectories that the tokens lead to."""
     value: float | None
-    """Mean return of these; None if there is none."""
+    """Mean return of these, or by child; None if there is none."""
     parent_value: float | None
-    """Value of the segment before it, which may be another trajectory's; at the root, the mean
-    return of all trajectories."""
+    """Value of the segment before it, which may be another trajectory's; at the root, of the
+    problem."""
 
 
 def branch(
@@ -71,11 +76,14 @@ def branch(
     )
 
 
-def tree_segments(trajectories: Sequence[Trajectory]) -> dict[str, tuple[Segment, ...]]:
+def tree_segments(
+    trajectories: Sequence[Trajectory], *, by_child: bool = False
+) -> dict[str, tuple[Segment, ...]]:
     """Divide the sampled tokens of each trajectory, by its id, at the cuts of its branches.
 
     Args:
         trajectories: Of one problem: all trees from it.
+        by_child: Average continuations, not trajectories.
 
     Raises:
         ConfigError: A branch's parent is not among them.
@@ -92,50 +100,87 @@ def tree_segments(trajectories: Sequence[Trajectory]) -> dict[str, tuple[Segment
                 f"{len(known)} others; give all trajectories of a problem"
             )
         children[parent_id].append(item)
-    return {name: _segments(item, known, children) for name, item in known.items()}
+    roots = [item for item in trajectories if item.start.parent_id is None]
+    tree = _Tree(known=known, children=children, roots=roots, by_child=by_child)
+    return {name: tree.segments(item) for name, item in known.items()}
 
 
-def _segments(
-    item: Trajectory,
-    known: dict[str, Trajectory],
-    children: dict[str, list[Trajectory]],
-) -> tuple[Segment, ...]:
-    begin = item.prefix_length
-    end = begin + len(item.behavior_log_probs)
-    cuts = {child.prefix_length for child in children[item.trajectory_id]}
-    bounds = sorted({begin, end} | {cut for cut in cuts if begin < cut < end})
-    value = _value_before(item, begin, known, children)
-    found: list[Segment] = []
-    for first, last in pairwise(bounds):
-        leaves = _leaves(item, last, children)
-        own = mean(leaf.episode_return for leaf in leaves)
-        found.append(
-            Segment(begin=first, end=last, num_leaves=len(leaves), value=own, parent_value=value)
-        )
-        value = own
-    return tuple(found)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    known: dict[str, Trajectory]
+    children: dict[str, list[Trajectory]]
+    roots: list[Trajectory]
+    by_child: bool
+
+    def segments(self, item: Trajectory) -> tuple[Segment, ...]:
+        value = self.value_before(item)
+        found: list[Segment] = []
+        for first, last in pairwise(self.bounds(item)):
+            own = self.value(item, last)
+            leaves = self.leaves(item, last)
+            found.append(
+                Segment(
+                    begin=first, end=last, num_leaves=len(leaves), value=own, parent_value=value
+                )
+            )
+            value = own
+        return tuple(found)
+
+    def bounds(self, item: Trajectory) -> list[int]:
+        begin, end = item.prefix_length, _end(item)
+        cuts = {child.prefix_length for child in self.children[item.trajectory_id]}
+        return sorted({begin, end} | {cut for cut in cuts if begin < cut < end})
+
+    def value(self, item: Trajectory, end: int) -> float | None:
+        """Value after a trajectory's own token before `end`."""
+        if not self.by_child:
+            return _mean_return(self.leaves(item, end))
+        if end == _end(item):
+            return item.episode_return if item.is_graded else None
+        return self.mean_of_children(self.continuations(item, end))
+
+    def value_before(self, item: Trajectory) -> float | None:
+        """Value where a trajectory begins."""
+        parent_id = item.start.parent_id
+        if parent_id is None:
+            if not self.by_child:
+                return _mean_return(self.known.values())
+            begins = [one for root in self.roots for one in self.continuations(root, None)]
+            return self.mean_of_children(begins)
+        parent = self.known[parent_id]
+        if item.prefix_length == parent.prefix_length:
+            return self.value_before(parent)
+        return self.value(parent, item.prefix_length)
+
+    def mean_of_children(self, continuations: list[tuple[Trajectory, int]]) -> float | None:
+        ends = [
+            (item, next(bound for bound in self.bounds(item) if bound > cut))
+            for item, cut in continuations
+        ]
+        values = (self.value(item, end) for item, end in ends)
+        return mean(value for value in values if value is not None)
+
+    def continuations(self, item: Trajectory, cut: int | None) -> list[tuple[Trajectory, int]]:
+        """List what continues a trajectory after `cut` tokens, or where it begins (None)."""
+        at = item.prefix_length if cut is None else cut
+        found = [(item, at)] if at < _end(item) else []
+        for child in self.children[item.trajectory_id]:
+            if child.prefix_length == at:
+                found += self.continuations(child, None)
+        return found
+
+    def leaves(self, item: Trajectory, end: int) -> list[Trajectory]:
+        """List the graded trajectories whose path holds the trajectory's own token before `end`."""
+        leaves = [item] if item.is_graded else []
+        for child in self.children[item.trajectory_id]:
+            if child.prefix_length >= end:
+                leaves += self.leaves(child, child.prefix_length)
+        return leaves
 
 
-def _value_before(
-    item: Trajectory,
-    cut: int,
-    known: dict[str, Trajectory],
-    children: dict[str, list[Trajectory]],
-) -> float | None:
-    """Return the value of the segment that ends at a trajectory's beginning."""
-    parent_id = item.start.parent_id
-    if parent_id is None:
-        return mean(leaf.episode_return for leaf in known.values() if leaf.is_graded)
-    parent = known[parent_id]
-    if cut == parent.prefix_length:
-        return _value_before(parent, cut, known, children)
-    return mean(leaf.episode_return for leaf in _leaves(parent, cut, children))
+def _end(item: Trajectory) -> int:
+    return item.prefix_length + len(item.behavior_log_probs)
 
 
-def _leaves(item: Trajectory, end: int, children: dict[str, list[Trajectory]]) -> list[Trajectory]:
-    """List the graded trajectories whose path holds the trajectory's own token before `end`."""
-    leaves = [item] if item.is_graded else []
-    for child in children[item.trajectory_id]:
-        if child.prefix_length >= end:
-            leaves += _leaves(child, child.prefix_length, children)
-    return leaves
+def _mean_return(items: Iterable[Trajectory]) -> float | None:
+    return mean(item.episode_return for item in items if item.is_graded)

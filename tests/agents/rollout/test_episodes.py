@@ -175,6 +175,15 @@ def test_a_row_holds_the_advantages_of_its_tokens_and_their_mean_if_they_differ(
     (row,) = rows_of([item], samples=[unmasked], rows=[0])
     assert row["advantages"] == [0.5, -1.0, 0.0, 0.25]
     assert row["advantage"] == pytest.approx(4.75 / 6)
+    # A sample that trains the first and the last of the sampled tokens alone.
+    partly = replace(
+        sample,
+        action_mask=(False, False, True, False, False, True),
+        advantage=(0.0, 0.0, 0.5, 0.0, 0.0, 0.25),
+    )
+    (row,) = rows_of([item], samples=[partly], rows=[0], old={0: torch.tensor([-0.1, -0.4])})
+    assert row["advantages"] == [0.5, 0.0, 0.0, 0.25]
+    assert (row["advantage"], row["old_log_probs"]) == (pytest.approx(0.375), None)
     (row,) = rows_of([item], samples=[training_sample(item, 0.5)], rows=[0])
     assert "advantages" not in row
     other = replace(sample, token_ids=(*sample.token_ids[:-1], 7))

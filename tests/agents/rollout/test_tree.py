@@ -88,6 +88,38 @@ def test_branches_at_one_cut_share_a_segment_and_one_at_the_beginning_is_a_sibli
     assert tree_segments([a, sibling, child])["q"][0].parent_value == 0.0
 
 
+def test_a_segment_may_be_valued_by_what_directly_continues_it(tree, build):
+    a, b, c, d = tree
+    twin = replace(b, trajectory_id="b2", episode_return=0.25)
+    found = tree_segments([a, b, twin, c, d], by_child=True)
+    # C continues B after 8 tokens, next to B's own end: (0 + 1) / 2. After A's first segment come
+    # A's end, B and its twin: (1 + 1/2 + 1/4) / 3. From the problem come that and D.
+    first = 1.75 / 3
+    assert [one.value for one in found["a"]] == pytest.approx([first, 1])
+    assert [one.parent_value for one in found["a"]] == pytest.approx([first / 2, first])
+    assert [one.value for one in found["b"]] == [0.5, 0.0]
+    assert [one.parent_value for one in found["b"]] == pytest.approx([first, 0.5])
+    assert (found["b2"][0].value, found["c"][0].parent_value) == (0.25, 0.5)
+    assert found["d"][0].parent_value == pytest.approx(first / 2)
+    assert [one.num_leaves for one in found["a"]] == [4, 1]
+    # A branch at a beginning is one more continuation of what is before it.
+    start = branch(twin, 4, num_samples=1, role="branch")
+    late = replace(build["trajectory"](start.state, "z"), start=start, trajectory_id="z")
+    late = replace(late, episode_return=0.75)
+    again = branch(d, 0, num_samples=1, role="branch")
+    early = replace(build["trajectory"](again.state, "y"), start=again, trajectory_id="y")
+    early = replace(early, episode_return=0.5)
+    found = tree_segments([a, b, twin, c, d, late, early], by_child=True)
+    first = (1.75 + 0.75) / 4
+    assert found["a"][0].value == pytest.approx(first)
+    assert found["z"][0].parent_value == pytest.approx(first)
+    root = (first + 0 + 0.5) / 3
+    assert found["y"][0].parent_value == found["d"][0].parent_value == pytest.approx(root)
+    # What has no verdict counts for nothing.
+    left = [replace(item, is_left_out=item is c) for item in (a, b, c, d)]
+    assert [one.value for one in tree_segments(left, by_child=True)["b"]] == [0.0, 0.0]
+
+
 def test_ungraded_leaves_have_no_value(tree):
     a, b, c, d = tree
     found = tree_segments([a, b, replace(c, is_left_out=True), replace(d, is_left_out=True)])
