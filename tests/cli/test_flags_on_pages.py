@@ -22,6 +22,7 @@ COMMANDS = [
 ELSEWHERE = {
     "lte.gamma": "of a composition: its method's name stands for methods.1",
     "loss.softness": "of the method that the page writes",
+    "fade": "of the method that the page writes",
     "alone": "of python -m benchmarks.verifier.mutants",
     "reading": "of python -m benchmarks.tabular.garnet",
     "quick": "of benchmarks",
