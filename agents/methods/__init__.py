@@ -8,6 +8,8 @@ from reason_env.agents.methods.explanation import ExplanationRule
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
+from reason_env.agents.methods.intervention import InT, InTConfig
+from reason_env.agents.methods.localiser import named_step, step_in_reply
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.opsd import OPSD, OPSDConfig
 from reason_env.agents.methods.pipeline import Part, is_problem_group
@@ -41,6 +43,7 @@ from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
+from reason_env.agents.methods.segment_tree import SegmentTree, SegmentTreeConfig
 from reason_env.agents.methods.services import (
     CountedServices,
     NumberedState,
@@ -49,13 +52,8 @@ from reason_env.agents.methods.services import (
     Services,
 )
 from reason_env.agents.methods.sft import SFT, SFTConfig
-from reason_env.agents.methods.srpo import (
-    LOCALISE,
-    SRPO,
-    SRPOConfig,
-    named_step,
-    step_in_reply,
-)
+from reason_env.agents.methods.spo import SPO, SPOConfig
+from reason_env.agents.methods.srpo import LOCALISE, SRPO, SRPOConfig
 from reason_env.agents.methods.table import (
     COLUMNS,
     Columns,
@@ -65,7 +63,9 @@ from reason_env.agents.methods.table import (
     own_numbers,
     row_of,
 )
+from reason_env.agents.methods.treerl import TreeRL, TreeRLConfig
 from reason_env.agents.methods.vineppo import VinePPO, VinePPOConfig
+from reason_env.agents.methods.vppo import VPPO, VPPOConfig
 
 __all__ = [
     "COLUMNS",
@@ -79,8 +79,10 @@ __all__ = [
     "SAGE",
     "SDPO",
     "SFT",
+    "SPO",
     "SRPO",
     "UNSAID",
+    "VPPO",
     "AdaBack",
     "AdaBackConfig",
     "AnyMethodConfig",
@@ -98,6 +100,8 @@ __all__ = [
     "FailurePrefix",
     "FailurePrefixConfig",
     "GRPOConfig",
+    "InT",
+    "InTConfig",
     "LTEConfig",
     "Method",
     "MethodBase",
@@ -118,10 +122,16 @@ __all__ = [
     "SAGEConfig",
     "SDPOConfig",
     "SFTConfig",
+    "SPOConfig",
     "SRPOConfig",
     "Scorer",
+    "SegmentTree",
+    "SegmentTreeConfig",
     "ServiceCounts",
     "Services",
+    "TreeRL",
+    "TreeRLConfig",
+    "VPPOConfig",
     "VinePPO",
     "VinePPOConfig",
     "build_method",

@@ -27,6 +27,7 @@ from reason_env.agents.methods.exp_dpo import ExPDPO, ExPDPOConfig
 from reason_env.agents.methods.expo import ExPO, ExPOConfig
 from reason_env.agents.methods.failure_prefix import FailurePrefix, FailurePrefixConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
+from reason_env.agents.methods.intervention import InT, InTConfig
 from reason_env.agents.methods.lte import LTE, LTEConfig
 from reason_env.agents.methods.opsd import OPSD, OPSDConfig
 from reason_env.agents.methods.pope import POPE, POPEConfig
@@ -44,9 +45,13 @@ from reason_env.agents.methods.protocol import (
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
+from reason_env.agents.methods.segment_tree import SegmentTree, SegmentTreeConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
+from reason_env.agents.methods.spo import SPO, SPOConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
+from reason_env.agents.methods.treerl import TreeRL, TreeRLConfig
 from reason_env.agents.methods.vineppo import VinePPO, VinePPOConfig
+from reason_env.agents.methods.vppo import VPPO, VPPOConfig
 from reason_env.agents.metrics import Metric, register_metrics
 from reason_env.agents.runs import ByKind
 from reason_env.errors import ConfigError, UnknownNameError, did_you_mean, shown
@@ -304,6 +309,11 @@ for _entry in (
     MethodEntry(config=OPSDConfig, build=OPSD),
     MethodEntry(config=SDPOConfig, build=SDPO),
     MethodEntry(config=VinePPOConfig, build=VinePPO),
+    MethodEntry(config=SPOConfig, build=SPO),
+    MethodEntry(config=SegmentTreeConfig, build=SegmentTree),
+    MethodEntry(config=TreeRLConfig, build=TreeRL),
+    MethodEntry(config=VPPOConfig, build=VPPO),
+    MethodEntry(config=InTConfig, build=InT),
     MethodEntry(config=ExPDPOConfig, build=ExPDPO),
     MethodEntry(config=SFTConfig, build=SFT),
     MethodEntry(config=AdaBackConfig, build=AdaBack),

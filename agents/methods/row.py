@@ -24,7 +24,7 @@ class Row:
     teacher: str = "none"
     """What scores the sampled tokens again, under another context or with other weights."""
     estimator: str = ""
-    """Where advantages come from; empty: from the config."""
+    """Where advantages come from, {formula} for the config's estimator; empty: that alone."""
     paper: str = ""
     """The paper's identifier and title; empty if there is none."""
     numbers: Mapping[str, object] = field(default_factory=dict[str, object])

@@ -17,7 +17,6 @@ are the template's: those of the release for models that read prose.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
@@ -26,7 +25,14 @@ import numpy as np
 import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.protocol import check_names
+from reason_env.agents.methods.localiser import (
+    Localiser,
+    check_localiser,
+    check_step_checker,
+    checked_step,
+    localisation_start,
+    named_step,
+)
 from reason_env.agents.methods.reset_metrics import (
     NamedStep,
     localisation_metrics,
@@ -41,17 +47,11 @@ from reason_env.agents.methods.rrpo import (
 )
 from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, Trajectory
-from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
-from reason_env.state import answer_guidance, last_cut, localisation_guidance, uniform_cut
+from reason_env.state import answer_guidance, last_cut, uniform_cut
 
 LOCALISE = "/localise"
 _log = logging.getLogger(__name__)
-Localiser = Literal["self", "checker", "random"]
-_BOX = "\\boxed{"
-_STEP = re.compile(r"[Ss]tep\s+(\d+)")
-MAX_DIGITS = 6
-"""Longer numbers are no step, as in the release, in which Python refuses to convert them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,67 +76,7 @@ class SRPOConfig(RRPOConfig):
 
     def __post_init__(self) -> None:
         RRPOConfig.__post_init__(self)
-        check_names(self, {"localiser": get_args(Localiser)})
-        if not self.localiser_temperature >= 0:
-            raise ConfigError(
-                f"localiser_temperature must be at least 0, got {self.localiser_temperature!r}"
-            )
-        if self.max_localiser_tokens < 1:
-            raise ConfigError(
-                f"max_localiser_tokens must be at least 1, got {self.max_localiser_tokens!r}"
-            )
-
-
-def named_step(reply: str, num_steps: int) -> int:
-    r"""Return the 1-based step that a reply names; 1 if it names none of the chain's steps.
-
-    The last box decides if it holds a step of the chain or 0 ("no error", read as 1); else the last
-    "Step N" does, if N is a step of the chain. Neither is searched for an earlier valid one, and a
-    number out of range is not clipped: clipped to the last step, the reset would keep the error.
-
-    Source: `_parse_error_step` of the released code, and the limits that its caller applies.
-
-    >>> named_step(r"Step 2 is fine. \boxed{3}", 5), named_step(r"\boxed{9}", 5)
-    (3, 1)
-    >>> named_step(r"Step 3. \boxed{9}", 5), named_step(r"\boxed{2} ... \boxed{none}", 5)
-    (3, 1)
-    """
-    return step_in_reply(reply, num_steps) or 1
-
-
-def step_in_reply(reply: str, num_steps: int) -> int | None:
-    r"""Return the step that a reply names, as `named_step` reads it; None if it names none.
-
-    >>> step_in_reply(r"\boxed{1}", 5), step_in_reply(r"\boxed{0}", 5), step_in_reply("Step 9", 5)
-    (1, None, None)
-    """
-    # Not the extraction rule of answers: a reply may quote the chain's own `####` line, and it is
-    # read to its end although the environment's response ends with the first answer.
-    boxed = _integer(_last_box(reply))
-    if boxed == 0:
-        return None
-    if boxed is not None and 1 <= boxed <= num_steps:
-        return boxed
-    mentioned = _STEP.findall(reply)
-    step = _integer(mentioned[-1]) if mentioned else None
-    return step if step is not None and 1 <= step <= num_steps else None
-
-
-def _last_box(text: str) -> str:
-    r"""Return what the last `\boxed{` holds, with balanced braces; "" if there is none."""
-    begin = text.rfind(_BOX)
-    depth = 1 if begin >= 0 else 0
-    inside = text[begin + len(_BOX) :]
-    for at, character in enumerate(inside if depth else ""):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0:
-            return inside[:at].strip()
-    return ""
-
-
-def _integer(text: str) -> int | None:
-    """Read a decimal integer with an optional sign; None if the text is none."""
-    return int(text) if re.fullmatch(rf"[+-]?\d{{1,{MAX_DIGITS}}}", text) else None
+        check_localiser(self, get_args(Localiser))
 
 
 class SRPO(RRPO):
@@ -175,11 +115,7 @@ class SRPO(RRPO):
         Raises:
             ConfigError: The problems have no step checker.
         """
-        if config.localiser == "checker" and checker is None:
-            raise ConfigError(
-                "localiser 'checker' must have problems with a step checker, got none; use a "
-                "built-in family, or localiser 'self'"
-            )
+        check_step_checker(config, checker)
         super().__init__(config, checker)
 
     def _next(self, group: Group, known: dict[str, Group], rng: np.random.Generator) -> list[Start]:
@@ -196,24 +132,13 @@ class SRPO(RRPO):
     def _localisation(self, group: Group) -> Start:
         source = self.read(group.trajectories).source
         assert source is not None, "a localisation needs a failed chain"
-        tried = source.start
-        state = tried.learn_from.cut(0).without_guidance()
+        state = source.start.learn_from.cut(0).without_guidance()
         if self.config.show_answer:
             answer = answer_guidance(state.problem)
             assert answer is not None, "a problem has an answer"
             state = state.with_guidance(answer)
-        asked = localisation_guidance(source.final_state.steps, self.config.question)
-        state = state.with_guidance(asked)
-        return Start(
-            state=state,
-            num_samples=1,
-            learn_from=state,
-            group=group.key + LOCALISE,
-            role="localise",
-            draw=tried.draw,
-            is_auxiliary=True,
-            temperature=self.config.localiser_temperature,
-            max_new_tokens=self.config.max_localiser_tokens,
+        return localisation_start(
+            source, self.config, asking=state, group=group.key + LOCALISE, role="localise"
         )
 
     def kept_steps(
@@ -225,8 +150,7 @@ class SRPO(RRPO):
             return uniform_cut(chain, rng)
         if self.config.localiser == "checker":
             assert self.checker is not None, "checked at construction"
-            wrong = self.checker(chain.problem, chain.steps)
-            named = chain.num_steps if wrong is None else wrong
+            named = checked_step(chain, self.checker)
         else:
             reply = groups.get(source.start.group + LOCALISE)
             if reply is None:

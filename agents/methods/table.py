@@ -198,9 +198,7 @@ def _estimator(config: MethodConfig, method: MethodBase) -> str:
         return "none (pairs)"
     if method.loss.distillation is not None:
         return "none (a divergence for each token)"
-    if method.row.estimator:
-        return method.row.estimator
-    return method.advantage.formula
+    return (method.row.estimator or "{formula}").format(formula=method.advantage.formula)
 
 
 def _update(config: MethodConfig) -> str:

@@ -40,11 +40,7 @@ class SelfDistillationConfig(MethodConfig):
         if not 0 < self.weight < math.inf:
             raise ConfigError(f"weight must be above 0 and finite, got {self.weight!r}")
         check_temperature(self.likelihood_temperature)
-        if self.wording and "{solution}" not in self.wording:
-            raise ConfigError(
-                f"wording must hold {{solution}}, got {shown(self.wording)}; write where it goes, "
-                "or leave it empty for the template's words"
-            )
+        check_wording(self.wording)
 
 
 class SelfDistillation(MethodBase):
@@ -117,6 +113,19 @@ class SelfDistillation(MethodBase):
             for item, state in self.taught(groups)
             if state is not None
         ]
+
+
+def check_wording(wording: str) -> None:
+    """Check the words that show a solution.
+
+    Raises:
+        ConfigError: They leave the solution out.
+    """
+    if wording and "{solution}" not in wording:
+        raise ConfigError(
+            f"wording must hold {{solution}}, got {shown(wording)}; write where it goes, or leave "
+            "it empty for the template's words"
+        )
 
 
 def solution_shown(text: str, wording: str) -> Guidance:

@@ -92,7 +92,7 @@ class VinePPO(MethodBase):
         known = {group.key for group in groups}
         starts: dict[str, Start] = {}
         for item in problem_episodes(groups):
-            for state in value_states(item):
+            for state in self.value_states(item):
                 key = _value_key(item.start.group, state)
                 if key not in known:
                     starts[key] = replace(
@@ -105,6 +105,14 @@ class VinePPO(MethodBase):
                     )
         return list(starts.values())
 
+    def value_states(self, item: Trajectory) -> list[ReasonState]:
+        """List the states of an episode that are valued."""
+        return value_states(item)
+
+    def sample(self, item: Trajectory, values: Sequence[float]) -> TrainingSample | None:
+        """Make the sample of an episode from the values of its states; None for no sample."""
+        return training_sample(item, step_advantages(item, values))
+
     def stepwise_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each episode whose states were all valued."""
         values = {
@@ -114,12 +122,11 @@ class VinePPO(MethodBase):
         }
         samples: list[TrainingSample] = []
         for item in problem_episodes(groups):
-            found = [
-                values.get(_value_key(item.start.group, state)) for state in value_states(item)
-            ]
+            states = self.value_states(item)
+            found = [values.get(_value_key(item.start.group, state)) for state in states]
             known = [value for value in found if value is not None]
-            if len(known) == len(found):
-                sample = training_sample(item, step_advantages(item, known))
+            sample = self.sample(item, known) if len(known) == len(found) else None
+            if sample is not None:
                 samples.append(replace(sample, role=STEPWISE))
         return samples
 
@@ -143,12 +150,24 @@ def step_advantages(item: Trajectory, values: Sequence[float]) -> list[float]:
     ends = [len(state.response) for state in value_states(item)[1:]]
     # The last step takes all that follows: what a delimiter or the end token closes.
     ends.append(len(item.final_state.response))
-    gains = np.diff([*values, item.episode_return]).tolist()
+    return token_advantages(item, ends, np.diff([*values, item.episode_return]).tolist())
+
+
+def token_advantages(
+    item: Trajectory, ends: Sequence[int], advantages: Sequence[float]
+) -> list[float]:
+    """Give each sampled token the advantage of its segment.
+
+    Args:
+        item: The episode.
+        ends: Number of response tokens up to the end of each segment, in order.
+        advantages: Of each segment.
+    """
     found: list[float] = []
     begin = item.prefix_length
-    for end, gain in zip(ends, gains, strict=True):
+    for end, advantage in zip(ends, advantages, strict=True):
         sources = item.final_state.sources[begin:end]
-        found += [gain] * sum(source == "policy" for source in sources)
+        found += [advantage] * sum(source == "policy" for source in sources)
         begin = end
     return found
 

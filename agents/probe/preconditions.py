@@ -41,8 +41,8 @@ CHAINS = Gate(
     rule="failed responses of several steps exist",
     figures=("success/failed_chain",),
     above=0.25,
-    reason="Resets cut a failed response between two steps. Problems without one get a plain "
-    "group, so below a quarter the method is mostly GRPO.",
+    reason="Resets and corrections cut a failed response between two steps. Problems without one "
+    "get a plain group, so below a quarter the method is mostly GRPO.",
 )
 RESET_SIGNAL = Gate(
     rule="some groups from a reset hold both successes and failures",
@@ -54,7 +54,8 @@ IN_RANGE = Gate(
     rule="the policy names a step of its chain when it is asked",
     figures=("localisation/in_range",),
     above=0.5,
-    reason="Every other reply resets to the beginning; if half do, the resets are mostly GRPO's.",
+    reason="Every other reply means the first step: a reset is GRPO's, a prefix is empty, and a "
+    "correction begins anew. If half do, the method is mostly GRPO.",
 )
 LOCALISES = Gate(
     rule="the step that it names is better than a random one",
@@ -62,6 +63,21 @@ LOCALISES = Gate(
     above=0.0,
     reason="Against RRPO, SRPO gains only by naming better cuts. With a step checker: accuracy "
     "above chance; without: success from the named cut above success from a uniform cut.",
+)
+CREDITS = Gate(
+    rule="the step that it names is the first wrong one more often than a random one is",
+    figures=("localisation/above_chance", "localisation/gain"),
+    above=0.0,
+    reason="VPPO rewards what is before the named step and penalises the rest; named at random, it "
+    "rewards errors and penalises right steps. With a step checker: accuracy above chance; "
+    "without: success from the named cut above success from a uniform cut.",
+)
+UNCERTAIN = Gate(
+    rule="the policy hesitates at some tokens",
+    figures=("entropy/mean",),
+    above=0.02,
+    reason="Segments and branches begin at tokens of low probability, and SPO trains only these. A "
+    "choice of 0.9 to 0.1 has 0.33 nats, so 0.02 nats a token is one such choice in 16 tokens.",
 )
 SOLUTIONS = Gate(
     rule="most problems have a reference solution that fits a response",
@@ -151,6 +167,12 @@ def builtin_preconditions(config: ProbeConfig) -> dict[str, tuple[Gate, ...]]:
         "pope": (SOLUTIONS, HARD, guided),
         "lte": (HARD, AVOIDS, RETRIES, FINISHED),
         "expo": (EXPLAINS, LIKELIER, LEADS_ON, ROOM),
+        "vineppo": (SIGNAL, FINISHED, ROOM),
+        "spo": (SIGNAL, UNCERTAIN, FINISHED, ROOM),
+        "spo-tree": (SIGNAL, UNCERTAIN, FINISHED, ROOM),
+        "treerl": (SIGNAL, UNCERTAIN, FINISHED, ROOM),
+        "vppo": (CHAINS, IN_RANGE, CREDITS, FINISHED, ROOM),
+        "int": (SOLUTIONS, CHAINS, IN_RANGE, ROOM),
         "exp-dpo": (PAIRS, LIKELIER, LEADS_ON, ROOM),
         "sft": (SOLUTIONS, ROOM),
         "adaback": (SOLUTIONS, ROOM),

@@ -166,7 +166,7 @@ def test_beta_rescales_advantages_by_start_and_leaves_likelihood_terms_unchanged
     assert scale_advantages(samples[:1], method, 0.1) == samples[:1]
     assert initial_fraction([of_role("explanation")], method) == 1.0
     # Alone, these methods train episodes that begin at the problem under roles of their own.
-    for name, role in (("opsd", "taught"), ("vineppo", "stepwise")):
+    for name, role in (("opsd", "taught"), ("vineppo", "stepwise"), ("vppo", "stepwise")):
         own = build_method(method_config(name))
         assert initial_fraction([of_role(role)], own) == 1.0
 
