@@ -10,7 +10,7 @@ from reason_env.agents.compare.config import (
     slug,
     with_loss,
 )
-from reason_env.agents.compare.run import Run, tokens_of
+from reason_env.agents.compare.run import Run, end_with_parent, tokens_of
 from reason_env.agents.compare.runner import Comparison, Progress, num_cores
 from reason_env.agents.compare.sentence import FEWEST_FOR_INTERVAL
 from reason_env.agents.compare.statistics import (
@@ -39,6 +39,7 @@ __all__ = [
     "arms_of_file",
     "band",
     "curve_of",
+    "end_with_parent",
     "losses_of",
     "num_cores",
     "over_seeds",

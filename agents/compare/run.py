@@ -3,25 +3,25 @@
     seed_0.json       the TrainConfig
     seed_0/           the run directory
     seed_0.log        output of its processes
-    seed_0.lock       locked while a process runs, even if the parent was killed
+    seed_0.lock       locked while a process runs
     seed_0.end.json   exit status; absent until the run has ended
 
 Not covered: other systems than POSIX.
 """
 
-import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reason_env.agents.runs import config_json, read_lines, write_text
+from reason_env.agents.runs import config_json, locked, read_lines, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.env import trusted_modules
 
@@ -111,6 +111,7 @@ class RunProcess:
         code = self.process.poll()
         if code is None:
             return "running"
+        _close(self.process)
         status: Status = "finished" if code == 0 else "failed"
         end = {"status": status, "exit_status": code}
         write_text(self.run.end_file, json.dumps(end))
@@ -136,6 +137,7 @@ class RunProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        _close(self.process)
 
     def _start(self) -> None:
         """Start the process, unless an earlier one still holds the lock."""
@@ -155,7 +157,8 @@ class RunProcess:
             with run.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", self.program, "train", self.config.name, *arguments],
-                    stdin=subprocess.DEVNULL,
+                    # Nothing is written: the child sees its end when this process is gone.
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=os.environ | dict.fromkeys(THREADS, "1"),
@@ -164,24 +167,28 @@ class RunProcess:
                 )
 
 
+def end_with_parent(grace_s: float = _ENDING_S) -> None:
+    """End this process, as SIGTERM does, once the one that started it is gone; for a run's process.
+
+    Its standard input is a pipe that only the parent holds open. A process that does not end within
+    `grace_s` seconds is killed.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True, name="parent").start()
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
 def tokens_of(rows: Sequence[Mapping[str, Any]]) -> int:
     """Count the tokens that a run has generated for training."""
     return max((int(row.get("rollout/sampled_tokens_total") or 0) for row in rows), default=0)
-
-
-@contextmanager
-def locked(path: Path) -> Generator[int | None, None, None]:
-    """Lock a file and yield its handle; yield None if another process holds the lock.
-
-    The lock belongs to the open file, so a child that inherits the handle holds it too.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield handle
-    finally:
-        os.close(handle)

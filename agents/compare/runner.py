@@ -7,9 +7,9 @@
     report.html            the report (`reason_env.agents.report`)
 
 Each run is a `reason-env train` process, started from its config or resumed. If this process is
-killed, finished runs stay and the others resume from their last checkpoint. A run holds a lock
-while its process lives: if only the parent was killed, the next comparison waits for that process
-instead of starting a second writer.
+killed, its runs end too; the next comparison keeps finished runs and resumes the others from their
+last checkpoint. A run holds a lock while its process lives: if one is still ending, the next
+comparison waits for it instead of starting a second writer.
 
 A failed run is recorded with its exit status and does not stop the others; running the comparison
 again tries it again. The processes trust the modules that this one trusts. Not covered: systems
@@ -25,12 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from reason_env.agents.compare.config import CompareConfig, slug
-from reason_env.agents.compare.run import Run, RunProcess, Status, locked, tokens_of
-from reason_env.agents.runs import config_json, differences, write_text
+from reason_env.agents.compare.run import Run, RunProcess, Status, tokens_of
+from reason_env.agents.runs import config_json, differences, locked, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.errors import CheckpointError, shown
 
-TRAIN = "from reason_env.cli import main; main()"
+TRAIN = (
+    "from reason_env.agents.compare import end_with_parent; end_with_parent(); "
+    "from reason_env.cli import main; main()"
+)
 """Python source of a run's process; its arguments are those of `reason-env`."""
 _POLL_S = 0.1
 

@@ -26,6 +26,7 @@ from reason_env.agents.runs.files import (
     write_shared,
     write_text,
 )
+from reason_env.agents.runs.lock import locked
 from reason_env.agents.runs.model_dir import export_model, model_directory
 from reason_env.agents.runs.pending_checkpoint import CheckpointWriter
 from reason_env.agents.runs.run_dir import RunDir
@@ -46,6 +47,7 @@ __all__ = [
     "latest_checkpoint",
     "leaves",
     "load_checkpoint",
+    "locked",
     "merged",
     "model_directory",
     "read_lines",

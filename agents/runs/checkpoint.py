@@ -8,7 +8,8 @@
       manifest.json      size and SHA-256 of every other file
 
 A checkpoint is written under a temporary name that readers ignore, synced to disk and renamed, so a
-kill leaves the older checkpoints intact. Hashes detect later changes. A run resumes from the newest
+kill leaves the older checkpoints intact; what the system refuses to write is removed again. Hashes
+detect later changes. A run resumes from the newest
 whole checkpoint, with a warning if a newer one is damaged; loading a damaged one, or the model of
 one, is an error.
 
@@ -35,6 +36,7 @@ from reason_env.agents.runs.files import (
     remove_partial,
     sync_directory,
     write_text,
+    writing,
 )
 from reason_env.agents.runs.pending_checkpoint import CheckpointWriter
 from reason_env.agents.runs.run_dir import RunDir
@@ -131,9 +133,11 @@ def save_checkpoint(
             meanwhile. The checkpoint is absent until then. None: write before returning.
 
     Raises:
-        CheckpointError: The checkpoint exists, or its metrics are not written yet.
+        CheckpointError: The checkpoint exists, its metrics are not written yet, or the run cannot
+            be written.
         ConfigError: A state holds a value of another type.
     """
+    run.check_writable()
     if writer is not None:
         # What it still writes would be removed below, with the remains of writers that died.
         writer.wait()
@@ -152,16 +156,18 @@ def save_checkpoint(
         )
     remove_partial(folder)
     partial = folder / (PARTIAL + final.name)
-    partial.mkdir()
-    policy.save(partial / "model")
-    if record is not None:
-        record.write(partial / "model")
+    with writing(final, partial):
+        partial.mkdir()
+        policy.save(partial / "model")
+        if record is not None:
+            record.write(partial / "model")
     tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
     text = json.dumps(tree, allow_nan=False)
 
     def finish() -> None:
-        _write_checkpoint(partial, iteration, text, tensors)
-        partial.rename(final)
+        with writing(final, partial):
+            _write_checkpoint(partial, iteration, text, tensors)
+            partial.rename(final)
         sync_directory(folder)
         if config is not None:
             prune_checkpoints(run, config)

@@ -1,6 +1,8 @@
 """Name, write and remove the files of a run so that a kill never leaves half a file.
 
-A file that is being written or removed has the prefix `.partial_`, which readers ignore.
+A file that is being written or removed has the prefix `.partial_`, which readers ignore. What the
+system refuses (a full disk, a folder that is gone) is an OSError that names the file, and leaves
+the files as they were before.
 """
 
 import json
@@ -8,14 +10,19 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+
+from safetensors import SafetensorError
 
 from reason_env.errors import CheckpointError, shown
 
 PARTIAL = ".partial_"
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"iteration_([0-9]+)(\.jsonl)?")
+_OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
 
 
 def iteration_name(iteration: int) -> str:
@@ -75,14 +82,54 @@ def check_free(path: Path) -> None:
         )
 
 
+@contextmanager
+def naming(path: Path) -> Generator[None, None, None]:
+    """Give what the system refuses in the block this path, unless it names one.
+
+    Raises:
+        OSError: Also in place of safetensors' error, if the system caused it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+    except SafetensorError as error:
+        found = _OS_ERROR.search(str(error))
+        if found is None:
+            raise
+        code = int(found[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
+
+
+@contextmanager
+def writing(path: Path, partial: Path) -> Generator[None, None, None]:
+    """Write `partial` in the block, to become `path`: removed if the system refuses to write.
+
+    Half a file would keep a full disk full.
+    """
+    try:
+        with naming(path):
+            yield
+    except OSError:
+        # The folder may be gone too, and the first error is the one to show.
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: a reader, or a kill, finds the old file or the new one."""
     partial = path.with_name(PARTIAL + path.name)
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with writing(path, partial):
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
     sync_directory(path.parent)
 
 
@@ -90,16 +137,29 @@ def write_shared(path: Path, text: str) -> None:
     """Write a file that several processes may write at once with equal text; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with writing(path, partial):
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file, created if absent, and sync it; an error takes back what it wrote."""
+    with naming(path), path.open("ab", buffering=0) as file:
+        end = file.tell()
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            # Half a line would become one with the line that is written when there is room.
+            file.truncate(end)
+            raise
 
 
 def append_line(path: Path, line: str) -> None:
     """Append one line of ASCII and sync it to disk."""
-    with path.open("ab") as file:
-        file.write(line.encode("ascii") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append(path, line.encode("ascii") + b"\n")
 
 
 def cut_file(path: Path, size: int) -> None:

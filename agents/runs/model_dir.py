@@ -15,6 +15,7 @@ from reason_env.agents.runs.files import (
     remove,
     remove_partial,
     sync_directory,
+    writing,
 )
 from reason_env.agents.runs.run_dir import MODEL, RunDir
 from reason_env.errors import CheckpointError, did_you_mean
@@ -28,15 +29,17 @@ def export_model(run: RunDir, save: Callable[[Path], None], record: Record) -> P
         save: Writes the weights to a directory.
         record: Writes how the model was trained.
     """
+    run.check_writable()
     remove_partial(run.path)
     final = run.path / MODEL
     partial = run.path / (PARTIAL + MODEL)
-    save(partial)
-    record.write(partial)
-    for path in partial.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    sync_directory(partial)
+    with writing(final, partial):
+        save(partial)
+        record.write(partial)
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_directory(partial)
     if final.exists():
         remove(final)
     partial.rename(final)

@@ -8,11 +8,12 @@
     checkpoints/      iteration_000010/ (`reason_env.agents.runs.checkpoint`)
     model/            of a finished run with an adapter: the model, or the adapter alone
     tensorboard/      the scalars of metrics.jsonl and timings.jsonl
+    .lock             locked while a process may write
 
 Two runs of one config differ only in their timings. With these in a separate file, `metrics.jsonl`
 is equal byte by byte, even if one run was killed and resumed. `read_metrics` joins the two files.
 
-Not covered: locking against a second writer.
+One process writes: it holds the lock from `create` or `resume` to `close`.
 """
 
 import json
@@ -21,7 +22,7 @@ import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from reason_env.agents.metrics import Number, metric
 from reason_env.agents.runs import config_json
@@ -38,11 +39,10 @@ from reason_env.agents.runs.files import (
     remove_partial,
     write_text,
 )
+from reason_env.agents.runs.lock import Lock, holder
 from reason_env.agents.runs.provenance import provenance
+from reason_env.agents.runs.scalars import ScalarFile
 from reason_env.errors import CheckpointError, ConfigError, shown
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 C = TypeVar("C")
 MODEL = "model"
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunDir:
-    """The files of one run: writable after `create` or `resume`, read-only after `open`.
+    """The files of one run: writable from `create` or `resume` to `close`, else read-only.
 
     Within an iteration, write metrics and episodes before the checkpoint: resuming from a
     checkpoint needs the metrics up to it.
@@ -61,8 +61,8 @@ class RunDir:
         self.path = path
         self._last_iteration: int | None = None
         self._is_writable = False
-        self._purge_step: int | None = None
-        self._writer: SummaryWriter | None = None
+        self._lock: Lock | None = None
+        self._scalars: ScalarFile | None = None
 
     @classmethod
     def create(
@@ -86,13 +86,18 @@ class RunDir:
             problem_sets: Name -> content hash of each problem set.
 
         Raises:
-            CheckpointError: The path holds a run or is a file.
+            CheckpointError: The path holds a run or is a file, or another process begins a run
+                there.
             ConfigError: The config cannot be written as JSON.
         """
         path = Path(path)
         text = config_json.dump(config)
         check_free(path)
         path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        run.lock()
+        # Another process may have created a run since the first look.
+        check_free(path)
         facts = {
             **provenance(command=command, device=device),
             "seeds": dict(seeds or {}),
@@ -101,8 +106,8 @@ class RunDir:
         }
         write_text(path / "provenance.json", json.dumps(facts, indent=2))
         write_text(path / "config.json", text)
-        run = cls(path)
         run._is_writable = True
+        run._scalars = ScalarFile(path / "tensorboard", purge_step=None)
         return run
 
     @classmethod
@@ -119,6 +124,23 @@ class RunDir:
                 "without; give the directory that `reason-env train` wrote (its --out)"
             )
         return run
+
+    def lock(self) -> None:
+        """Keep other processes from writing, until `close`; `create` and `resume` do so too.
+
+        Raises:
+            CheckpointError: Another process may write.
+        """
+        if self._lock is not None:
+            return
+        file = self.path / ".lock"
+        try:
+            self._lock = Lock(file)
+        except BlockingIOError:
+            raise CheckpointError(
+                f"a run must be written by one process, got '{self.path}', which {holder(file)} is "
+                "writing; wait for it, or end it"
+            ) from None
 
     def config(self, cls: type[C]) -> C:
         """Read the run's config."""
@@ -149,9 +171,10 @@ class RunDir:
             accept_changed_data: Go on with other problems; the provenance records their hashes.
 
         Raises:
-            CheckpointError: The metrics do not reach `iteration`, or are damaged; or the problems
-                are not those of the run.
+            CheckpointError: The metrics do not reach `iteration`, or are damaged; the problems are
+                not those of the run; or another process writes.
         """
+        self.lock()
         facts = json.loads((self.path / "provenance.json").read_text(encoding="utf-8"))
         sets = dict(problem_sets or {})
         other = _changed_sets(facts, sets)
@@ -180,9 +203,8 @@ class RunDir:
         write_text(self.path / "provenance.json", json.dumps(facts, indent=2))
         if config is not None:
             write_text(self.path / "config.json", config_json.dump(config))
-        self.close()
         self._last_iteration = iteration if kept["metrics.jsonl"] else None
-        self._purge_step = end + 1
+        self._scalars = ScalarFile(self.path / "tensorboard", purge_step=end + 1)
         self._is_writable = True
 
     def note_recordings(self, sizes: Mapping[Path, int]) -> None:
@@ -191,7 +213,7 @@ class RunDir:
         Args:
             sizes: File that the run appends to -> its bytes before.
         """
-        self._check_writable()
+        self.check_writable()
         file = self.path / "provenance.json"
         facts = json.loads(file.read_text(encoding="utf-8"))
         if sizes and "recordings" not in facts:
@@ -208,9 +230,10 @@ class RunDir:
 
         Raises:
             UnknownNameError: A name is not in `METRICS`.
-            CheckpointError: The iteration is written already, or the run is read-only.
+            CheckpointError: The iteration is written already, the run is read-only, or its files
+                are gone.
         """
-        self._check_writable()
+        self.check_writable()
         last = self._last_iteration
         if last is not None and iteration <= last:
             raise CheckpointError(
@@ -225,7 +248,8 @@ class RunDir:
         for file in ("timings.jsonl", "metrics.jsonl"):
             append_line(self.path / file, json.dumps({"iteration": iteration, **split[file]}))
         self._last_iteration = iteration
-        self._write_scalars(iteration, values)
+        assert self._scalars is not None, "made with the lock"
+        self._scalars.write(iteration, values)
 
     def write_episodes(self, iteration: int, episodes: Iterable[Mapping[str, Any]]) -> None:
         """Write one JSON line per episode to `episodes/iteration_<n>.jsonl`, atomically.
@@ -233,7 +257,7 @@ class RunDir:
         Raises:
             ConfigError: An episode is not JSON-able.
         """
-        self._check_writable()
+        self.check_writable()
         try:
             lines = [json.dumps(dict(episode), allow_nan=False) + "\n" for episode in episodes]
         except (TypeError, ValueError) as error:
@@ -264,10 +288,11 @@ class RunDir:
         ]
 
     def close(self) -> None:
-        """Close the TensorBoard file; the run stays writable."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Let other processes write; the run is read-only until it is resumed."""
+        self._is_writable, self._scalars = False, None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def __enter__(self) -> "RunDir":
         return self
@@ -280,11 +305,23 @@ class RunDir:
         """The last iteration that was written, or resumed from; None before the first."""
         return self._last_iteration
 
-    def _check_writable(self) -> None:
+    def check_writable(self) -> None:
+        """Raise if the run cannot be written.
+
+        Raises:
+            CheckpointError: It was only opened, or its directory or its metrics are gone.
+        """
         if not self._is_writable:
             raise CheckpointError(
                 f"an opened run must be resumed before it is written, got '{self.path}'; "
                 "call resume(iteration)"
+            )
+        assert self._lock is not None, "a run that can be written is locked"
+        metrics = self.path / "metrics.jsonl"
+        if not self._lock.is_in_place or (self._last_iteration and not metrics.is_file()):
+            raise CheckpointError(
+                f"the files of a run must stay while it goes on, got '{self.path}' removed, moved "
+                "or replaced; put them back and resume, or start again"
             )
 
     def _kept_lines(self, iteration: int) -> dict[str, list[str]]:
@@ -316,20 +353,6 @@ class RunDir:
                 cut_file(Path(name), size)
         if (self.path / MODEL).is_dir():
             remove(self.path / MODEL)
-
-    def _write_scalars(self, iteration: int, values: Mapping[str, Number]) -> None:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # TensorBoard drops what a killed run wrote after its last checkpoint.
-            self._writer = SummaryWriter(
-                str(self.path / "tensorboard"), purge_step=self._purge_step
-            )
-            self._purge_step = None
-        for name, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, iteration)
-        self._writer.flush()
 
 
 def _changed_sets(

@@ -76,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         _refuse(_about_module(error))
     except ReasonEnvError as error:
-        _refuse(in_flags(str(error)))
+        _refuse(_with_notes(in_flags(str(error)), error))
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise
-        _refuse(_about_file(error))
+        _refuse(_with_notes(_about_file(error), error))
     except KeyboardInterrupt as error:
         print(f"reason-env: {str(error) or 'interrupted'}", file=sys.stderr)
         sys.exit(130)
@@ -110,6 +110,11 @@ class _Formatter(logging.Formatter):
 def _refuse(message: str) -> NoReturn:
     print(f"reason-env: error: {visible(redacted(message))}", file=sys.stderr)
     sys.exit(2)
+
+
+def _with_notes(message: str, error: Exception) -> str:
+    """Add what was noted on the error's way, as how to resume the run that it ended."""
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _about_module(error: ModuleNotFoundError) -> str:

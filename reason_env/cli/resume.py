@@ -64,6 +64,8 @@ def resume_run(words: Arguments) -> None:
     default = Resume(resume=Path())
     given: Resume = parsed(Resume, flags, prog="train", default=default)
     with RunDir.open(given.resume) as run:
+        # Before anything is read that another process may be writing.
+        run.lock()
         try:
             _resume(run, given, names, words, trusted)
         except Interrupted:

@@ -17,6 +17,7 @@ from reason_env.agents.train import Session, TrainConfig, prepare, train
 from reason_env.cli import tables
 from reason_env.cli.flags import out
 from reason_env.cli.tables import counted
+from reason_env.errors import ReasonEnvError
 
 PROGRESS_S = 15.0
 """Seconds between progress lines of a preparation."""
@@ -92,12 +93,17 @@ def train_shown(session: Session, run: RunDir, began: float, *, flags: str = "")
         flags: What the command that resumes the run needs besides --resume, as --trust.
 
     Raises:
-        Interrupted: Ctrl-C; the message says how to resume.
+        Interrupted: Ctrl-C; the message says how to resume. Other errors have a note that does.
     """
     try:
         rows = _train(session, run, began)
     except KeyboardInterrupt:
-        raise Interrupted(how_to_resume(run, flags)) from None
+        raise Interrupted(f"interrupted {how_to_resume(run, flags)}") from None
+    except (ReasonEnvError, OSError) as error:
+        # A run whose directory is gone has nothing to resume.
+        if (run.path / "config.json").is_file():
+            error.add_note(f"the run ended {how_to_resume(run, flags)}")
+        raise
     last = rows[-1]
     minutes = (time.monotonic() - began) / 60
     out.print(
@@ -130,11 +136,11 @@ def resume_command(run: RunDir, flags: str = "") -> str:
 
 
 def how_to_resume(run: RunDir, flags: str = "") -> str:
-    """Say where an interrupted run goes on, and by which command."""
+    """Say where a run that ended early goes on, and by which command."""
     checkpoint = latest_checkpoint(run)
     where = "from the start" if checkpoint is None else f"after its checkpoint {checkpoint.name}"
     return (
-        f"interrupted after iteration {run.last_iteration or 0}; to continue {where}: "
+        f"after iteration {run.last_iteration or 0}; to continue {where}: "
         f"{resume_command(run, flags)}"
     )
 

@@ -1,6 +1,9 @@
+import inspect
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,10 +12,13 @@ from reason_env.agents.compare import (
     CompareConfig,
     Comparison,
     arms_of,
+    end_with_parent,
     num_cores,
     shared_settings,
     tokens_of,
 )
+from reason_env.agents.compare.runner import TRAIN
+from reason_env.agents.runs import locked
 from reason_env.errors import CheckpointError
 
 # Replaces `reason-env train`: one line of metrics per start, and what a test asks of it.
@@ -136,6 +142,57 @@ def test_a_run_whose_parent_was_killed_is_awaited_and_not_started_twice(tmp_path
     lines = run.log.read_text().splitlines()
     assert [line.split()[1] for line in lines] == ["--from-config", "--resume"]
     assert len({line.split()[-1] for line in lines}) == 2
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_runs_end_when_the_comparison_is_killed_and_the_next_one_resumes_them(tmp_path, obeys):
+    source = inspect.getsource(end_with_parent)
+    imports = "import os, signal, threading, time\n_ENDING_S = 0.2\n"
+    program = f"{imports}{source}\nend_with_parent()\n"
+    if not obeys:
+        program += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=2)
+    pause = comparison.path / "pause"
+    pause.touch()
+    parent = os.fork()
+    if parent == 0:
+        comparison.run(workers=2, program=program + PROGRAM)
+        os._exit(0)
+    wait_for(lambda: all("started" in run.log_tail() for run in comparison.runs))
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    # A process holds its lock until it has ended.
+    for run in comparison.runs:
+        wait_for(lambda path=run.lock: is_free(path))
+    assert [run.end for run in comparison.runs] == [None, None]
+    pause.unlink()
+    comparison.run(workers=2, program=program + PROGRAM)
+    assert all(run.is_finished for run in comparison.runs)
+    assert all("started --resume" in run.log.read_text() for run in comparison.runs)
+
+
+def is_free(path):
+    with locked(path) as handle:
+        return handle is not None
+
+
+@pytest.mark.slow
+def test_a_real_run_ends_with_its_comparison_and_says_how_to_go_on(tmp_path):
+    assert TRAIN.startswith("from reason_env.agents.compare import end_with_parent; end_with_p")
+    words = [sys.executable, "-c", TRAIN, "train", "grpo", "--out", str(tmp_path / "run")]
+    words += ["--size", "2", "--levels", "3", "--problems-per-iteration", "1", "--group-size", "2"]
+    words += ["--max-tokens", "16", "--eval.num-problems", "1", "--eval.samples", "1"]
+    words += ["--eval.k", "1", "--eval.greedy", "False", "--iterations", "100000"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe) as child:
+        assert child.stdin is not None
+        assert child.stderr is not None
+        wait_for((tmp_path / "run" / "metrics.jsonl").is_file)
+        child.stdin.close()
+        error = child.stderr.read()
+    assert child.returncode == 130
+    assert error.startswith(b"reason-env: interrupted after iteration ")
+    assert b"reason-env train --resume" in error
 
 
 def test_a_killed_run_is_resumed(tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.summary.writer import event_file_writer
 
 from reason_env.agents.runs import RunDir, iteration_paths, provenance, write_text
 from reason_env.agents.runs.files import iteration_name, iteration_of
@@ -50,12 +49,6 @@ def scalars(path: Path) -> list[tuple[int, float]]:
     events = EventAccumulator(str(path / "tensorboard"))
     events.Reload()
     return [(item.step, round(item.value, 6)) for item in events.Scalars("rollout/pass_rate")]
-
-
-@pytest.fixture(autouse=True)
-def _events_in_order(monkeypatch):
-    # TensorBoard orders the files of one second by the text of this process's counter: 10 before 9.
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
 
 
 def test_a_run_s_config_metrics_and_episodes_round_trip(tmp_path):
