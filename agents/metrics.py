@@ -248,6 +248,9 @@ METRICS: dict[str, Metric] = {
     ),
     "update/num_updates": Metric("updates", "optimizer steps of this iteration"),
     "update/num_skipped": Metric("updates", "planned optimizer steps without any gradient"),
+    "update/num_nonfinite": Metric(
+        "updates", "updates skipped because loss or gradient was not finite; healthy: 0"
+    ),
     "update/active_rows_fraction": _fraction(
         "training samples with a gradient; the others are skipped"
     ),

@@ -197,7 +197,10 @@ class ConservativeUpdate:
         """Put back the weights, and the optimizer and policy version that `_state` returned."""
         learner_state, version = state
         load_weights(self.policy.model, weights)
+        # Of the candidate: a run whose updates are not finite must stop, although none is kept.
+        num_nonfinite = self.learner.num_nonfinite_in_a_row
         self.learner.load_state_dict(learner_state)
+        self.learner.num_nonfinite_in_a_row = num_nonfinite
         self.policy.mark_updated(version)
 
     def _step(

@@ -209,7 +209,9 @@ def _search(probs_BV: Tensor, uniforms_B1: Tensor) -> Tensor:
     # float32 rounds 1 - 2^-23 of the total to less than the total, so the search ends inside
     # the row, on a token whose probability is not 0.
     target = uniforms_B1.clamp(max=1 - 2**-23) * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, target, right=True)
+    # Sums that are not a number end outside; their log-probability is none either.
+    last = probs_BV.shape[-1] - 1
+    tokens = torch.searchsorted(cumulative, target, right=True).clamp(max=last)
     if probs_BV.is_cuda:
         # Parallel sums are not quite monotone and may select a token that truncation removed.
         is_possible = probs_BV.gather(-1, tokens) > 0

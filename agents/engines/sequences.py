@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reason_env.agents.engines.protocol import Completion
 from reason_env.agents.engines.sampling import Context
+from reason_env.errors import ModelError
 
 
 def ended_by_rules(
@@ -65,7 +66,20 @@ def completions_by_key(
         is_stop: Whether an id is a stop token, bool [V].
         entropies_ST: Nats; None if no sequence keeps them.
         keeps_entropies: Whether each sequence does; read only with `entropies_ST`.
+
+    Raises:
+        ModelError: A log-probability is not finite.
     """
+    is_sampled_ST = (
+        torch.arange(log_probs_ST.shape[1], device=lengths_S.device) < lengths_S[:, None]
+    )
+    num_bad = int((is_sampled_ST & ~log_probs_ST.isfinite()).sum())
+    if num_bad:
+        raise ModelError(
+            "the model's log-probabilities must be finite, got "
+            f"{num_bad} of {int(lengths_S.sum())} sampled tokens without; its weights have "
+            "diverged or are damaged: go back to an earlier checkpoint, with a lower learning rate"
+        )
     rows = torch.arange(len(keys), device=lengths_S.device)
     stopped = is_stop[token_ids_ST[rows, lengths_S - 1]]
     completions = {

@@ -130,13 +130,12 @@ class PairLearner(Learner):
 
         Raises:
             ConfigError: The samples are no pairs, or a sample has a non-finite number.
-            TrainingError: A gradient is not finite; that optimizer step is not taken.
         """
         check_pairs(samples)
         num_pairs = len(samples) // 2
         num_parts = min(self.config.updates_per_iteration, num_pairs)
         pairs = self._pairs(samples, has_several=num_parts * self.config.epochs > 1)
-        self.old_log_probs = {}
+        self.old_log_probs, self._num_nonfinite = {}, 0
         steps: list[OptimizerStep | None] = []
         margins: list[Tensor] = []
         shares = run_shares(run_share, num_parts * self.config.epochs)
@@ -148,6 +147,7 @@ class PairLearner(Learner):
         report = update_report(
             [step for step in steps if step is not None],
             num_planned=len(steps),
+            num_nonfinite=self._num_nonfinite,
             samples=samples,
             active_rows_fraction=sum(pairs.is_active) / num_pairs,
             is_prefix_shared=self.policy.is_prefix_shared,

@@ -2,10 +2,11 @@
 
 Rows without a gradient (advantage 0, no KL, no entropy) skip the model's passes but count in the
 denominators of the loss: same gradient, less work. An update without any row with a gradient is
-skipped, because Adam's momentum would move the weights without evidence. A non-finite gradient
-raises an error before the step, so that weights, optimizer and counters stay as after the last good
-update. The old log-probabilities are the trainer's before the iteration's first update; a single
-update takes them from its own forward pass.
+skipped, because Adam's momentum would move the weights without evidence. An update whose loss or
+gradient is not finite is skipped too, with a warning: weights and optimizer stay as after the last
+good update, and a run stops after `max_nonfinite_updates` of them in a row. The old
+log-probabilities are the trainer's before the iteration's first update; a single update takes them
+from its own forward pass.
 
 Axis letters: B sequences, T tokens. Not covered: several devices.
 """
@@ -14,6 +15,8 @@ Axis letters: B sequences, T tokens. Not covered: several devices.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
+import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -35,6 +38,8 @@ from reason_env.agents.learning.teacher import Teachers
 from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import Codec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
+
+_log = logging.getLogger(__name__)
 
 
 class TrainablePolicy(Protocol):
@@ -140,6 +145,9 @@ class Learner:
         self.role_losses = dict(role_losses or {})
         self.temperature, self.max_response_tokens = temperature, max_response_tokens
         self.num_updates = 0
+        self.num_nonfinite_in_a_row = 0
+        """Updates skipped since the last one that was taken, because they were not finite."""
+        self._num_nonfinite = 0
         self._run_share = 0.0
         self.old_log_probs: dict[int, Tensor] = {}
         """Sample number -> [T] nats of its sampled tokens, by the trainer before the last `update`;
@@ -185,11 +193,10 @@ class Learner:
 
         Raises:
             ConfigError: There is no sample, or a sample has a non-finite number.
-            TrainingError: A gradient is not finite; that optimizer step is not taken.
         """
         num_parts = min(self.config.updates_per_iteration, max(1, len(samples)))
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
-        self.old_log_probs = {}
+        self.old_log_probs, self._num_nonfinite = {}, 0
         steps: list[OptimizerStep | None] = []
         shares = run_shares(run_share, num_parts * self.config.epochs)
         for _ in range(self.config.epochs):
@@ -200,10 +207,30 @@ class Learner:
         return update_report(
             [step for step in steps if step is not None],
             num_planned=len(steps),
+            num_nonfinite=self._num_nonfinite,
             samples=samples,
             active_rows_fraction=work.is_active_B.float().mean().item(),
             is_prefix_shared=self.policy.is_prefix_shared,
         )
+
+    @property
+    def has_diverged(self) -> bool:
+        """True if so many updates in a row were not finite that a run must stop."""
+        return self.num_nonfinite_in_a_row >= self.config.max_nonfinite_updates
+
+    def check_finite(self) -> None:
+        """Raise if a run must stop.
+
+        Raises:
+            TrainingError: `has_diverged`.
+        """
+        if self.has_diverged:
+            raise TrainingError(
+                f"fewer than {self.config.max_nonfinite_updates} updates in a row must have a loss "
+                f"or gradient that is not finite, got {self.num_nonfinite_in_a_row} after update "
+                f"{self.num_updates}, none of them taken; lower the learning rate, or raise "
+                "max_nonfinite_updates"
+            )
 
     def scores(self, sample: TrainingSample) -> bool:
         """Return whether `update` leaves the sample's numbers in `old_log_probs`.
@@ -218,6 +245,7 @@ class Learner:
         state: dict[str, Any] = {
             "optimizer": self.optimizer.state_dict(),
             "num_updates": self.num_updates,
+            "num_nonfinite_in_a_row": self.num_nonfinite_in_a_row,
         }
         if self.teachers is not None and self.teachers.average is not None:
             state["average"] = list(self.teachers.average)
@@ -240,6 +268,8 @@ class Learner:
                 "load a checkpoint of this model"
             ) from error
         self.num_updates = num_updates
+        # Absent in checkpoints of earlier versions, which stopped at the first.
+        self.num_nonfinite_in_a_row = int(state.get("num_nonfinite_in_a_row", 0))
 
     def _check(self) -> None:
         if not 0 < self.temperature < float("inf"):
@@ -401,9 +431,18 @@ class Learner:
         batch: TokenBatch,
         outputs: list[tuple[list[int], LossOutput]],
         num_forward_tokens: int,
-    ) -> OptimizerStep:
-        """Take the optimizer step with the accumulated gradient of this batch's micro-batches."""
+    ) -> OptimizerStep | None:
+        """Take the optimizer step with the accumulated gradient of this batch's micro-batches.
+
+        Returns:
+            None, with weights and optimizer as before, if loss or gradient is not finite.
+        """
         grad_norm = self._clip_gradient()
+        loss = sum(output.loss.item() for _, output in outputs)
+        if not (math.isfinite(grad_norm) and math.isfinite(loss)):
+            self._skip_nonfinite(loss, grad_norm)
+            return None
+        self.num_nonfinite_in_a_row = 0
         learning_rate = self._set_learning_rate()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -502,16 +541,24 @@ class Learner:
 
     def _clip_gradient(self) -> float:
         limit = self.config.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(
+        return nn.utils.clip_grad_norm_(
             self.parameters, float("inf") if limit is None else limit
         ).item()
-        if not np.isfinite(norm):
-            self.optimizer.zero_grad(set_to_none=True)
-            raise TrainingError(
-                f"the gradient norm must be finite, got {norm!r} in update {self.num_updates + 1}; "
-                "the update is not taken: lower the learning rate, or resume from a checkpoint"
-            )
-        return norm
+
+    def _skip_nonfinite(self, loss: float, grad_norm: float) -> None:
+        """Forget the gradient, and count."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._num_nonfinite += 1
+        self.num_nonfinite_in_a_row += 1
+        _log.warning(
+            "the update after update %d is skipped, because its loss is %s and its gradient norm "
+            "%s; %d in a row, at %d the run stops",
+            self.num_updates,
+            loss,
+            grad_norm,
+            self.num_nonfinite_in_a_row,
+            self.config.max_nonfinite_updates,
+        )
 
     def _set_learning_rate(self) -> float:
         warmup = self.config.warmup_updates

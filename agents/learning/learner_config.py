@@ -31,6 +31,9 @@ class LearnerConfig:
     """Updates n = 1, ..., warmup_updates use n / warmup_updates of the scheduled rate; 0: off."""
     max_grad_norm: float | None = 1.0
     """Gradients of a larger Euclidean norm are scaled down to it; None: off."""
+    max_nonfinite_updates: int = 3
+    """Updates in a row whose loss or gradient is not finite, each skipped and counted in
+    update/num_nonfinite, after which a run saves its state and stops."""
     updates_per_iteration: int = 1
     """Optimizer steps of an epoch; the samples are split at random."""
     epochs: int = 1
@@ -54,7 +57,8 @@ class LearnerConfig:
         self._check_range("warmup_updates", self.warmup_updates, least=0)
         if self.max_grad_norm is not None:
             self._check_range("max_grad_norm", self.max_grad_norm, above=0)
-        for name in ("updates_per_iteration", "epochs", "micro_batch_tokens"):
+        counts = ("max_nonfinite_updates", "updates_per_iteration", "epochs", "micro_batch_tokens")
+        for name in counts:
             self._check_range(name, getattr(self, name), least=1)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas must be two numbers in [0, 1), got {self.betas!r}")

@@ -47,6 +47,8 @@ class UpdateReport:
     """Optimizer steps taken."""
     num_skipped: int
     """Optimizer steps skipped because no row had a gradient."""
+    num_nonfinite: int
+    """Optimizer steps skipped because loss or gradient was not finite."""
     metrics: dict[str, float]
     """`loss/...` and `update/...`; per-token metrics cover the rows that went through the model
     and are absent without such rows."""
@@ -60,6 +62,7 @@ def update_report(
     steps: Sequence[OptimizerStep],
     *,
     num_planned: int,
+    num_nonfinite: int,
     samples: Sequence[TrainingSample],
     active_rows_fraction: float,
     is_prefix_shared: bool,
@@ -69,6 +72,7 @@ def update_report(
     Args:
         steps: The steps taken.
         num_planned: Steps taken and skipped.
+        num_nonfinite: Those of them that were skipped because they were not finite.
         samples: The iteration's samples, in the order of the row numbers.
         active_rows_fraction: Fraction of samples that can have a gradient, 0..1.
         is_prefix_shared: Whether the model's passes share prefixes.
@@ -81,6 +85,7 @@ def update_report(
 
     grad_norm = sum(step.grad_norm for step in steps) / count
     learning_rate = steps[-1].learning_rate if steps else 0.0
+    num_skipped = num_planned - len(steps) - num_nonfinite
     metrics = {
         "loss/total": mean("loss"),
         "loss/policy": mean("policy"),
@@ -89,7 +94,8 @@ def update_report(
         "update/grad_norm": grad_norm,
         "update/learning_rate": learning_rate,
         "update/num_updates": float(len(steps)),
-        "update/num_skipped": float(num_planned - len(steps)),
+        "update/num_skipped": float(num_skipped),
+        "update/num_nonfinite": float(num_nonfinite),
         "update/active_rows_fraction": active_rows_fraction,
         "update/is_prefix_shared": float(is_prefix_shared),
         "update/row_tokens": float(sum(step.num_row_tokens for step in steps)),
@@ -104,7 +110,8 @@ def update_report(
         grad_norm=grad_norm,
         learning_rate=learning_rate,
         num_updates=len(steps),
-        num_skipped=num_planned - len(steps),
+        num_skipped=num_skipped,
+        num_nonfinite=num_nonfinite,
         metrics=metrics | summarize([output.rows for _, output in outputs]),
         metrics_by_role=_summaries(outputs, [sample.role for sample in samples]),
         metrics_by_source=_summaries(outputs, [sample.source for sample in samples]),

@@ -25,7 +25,7 @@ from reason_env.agents.pretraining.demonstrations import (
     demonstrate,
 )
 from reason_env.codec import ByteCodec
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, TrainingError
 from reason_env.state import PromptTemplate
 
 IGNORED = -100
@@ -106,6 +106,9 @@ def pretrain(
     Args:
         config: All settings, including the seed.
         on_batch: Called with the number of finished batches and the last loss, in nats a token.
+
+    Raises:
+        TrainingError: The loss is not finite.
     """
     codec = ByteCodec()
     if config.init is None:
@@ -129,6 +132,11 @@ def pretrain(
             logits = model(input_ids=token_ids, use_cache=False).logits
         is_target = labels[:, 1:] != IGNORED
         loss = cross_entropy(logits[:, :-1][is_target].float(), labels[:, 1:][is_target])
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss must be finite, got {loss.item()!r} in batch {done + 1}; lower "
+                "learning_rate"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -9,6 +9,7 @@ rounded to 1e-6 nats.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def episode_rows(
     tokens are trained under; `behavior_log_probs` are the sampler's. `advantage` is null if the
     episode is not trained, and the mean over tokens if they differ: `advantages` then has those of
     the episode's sampled tokens. It and `old_log_probs` are null if the sample trains other tokens
-    than the episode's, `old_log_probs` also if it has no gradient.
+    than the episode's, `old_log_probs` also if it has no gradient, or none that is finite.
 
     Args:
         trajectories: The trajectories of one iteration.
@@ -151,4 +152,6 @@ def _rounded(values: Sequence[float] | Tensor | None) -> list[float] | None:
     if values is None:
         return None
     listed = values.tolist() if isinstance(values, Tensor) else values
+    if not all(map(math.isfinite, listed)):
+        return None
     return [round(value, _DIGITS) for value in listed]

@@ -38,6 +38,9 @@ def train(
         run: Just created, or resumed at `session.iteration`.
         on_row: Called with each row once it is written.
         deadline: `time.monotonic()` after which no iteration starts; None for no limit.
+
+    Raises:
+        TrainingError: Too many updates in a row were not finite; the last checkpoint holds the run.
     """
     config = session.config
     run.note_recordings({own.path: own.begin for own in recorders(session.env)})
@@ -51,7 +54,9 @@ def train(
             found = iterate(session)
             writer.wait()
             metrics, number = found.metrics, session.iteration
-            is_last = session.is_over or (deadline is not None and time.monotonic() > deadline)
+            has_diverged = session.learner.has_diverged
+            is_late = deadline is not None and time.monotonic() > deadline
+            is_last = session.is_over or is_late or has_diverged
             every = config.eval.every
             if is_last or (every and number % every == 0):
                 began = time.perf_counter()
@@ -61,7 +66,7 @@ def train(
             run.write_episodes(number, found.episodes)
             _write(run, number, metrics, on_row)
             record = ModelRecord.of(config, number)
-            if is_last and config.lora.is_on:
+            if is_last and not has_diverged and config.lora.is_on:
                 # Before the last checkpoint: a run that is finished has its model.
                 export_model(run, _saver(session), record)
             if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
@@ -77,6 +82,7 @@ def train(
                 )
             if is_last:
                 break
+    session.learner.check_finite()
     return run.read_metrics()
 
 

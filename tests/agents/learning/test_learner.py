@@ -388,22 +388,71 @@ def test_gradients_left_over_on_the_model_are_cleared_before_an_update():
     )
 
 
-def test_a_gradient_that_is_not_finite_is_refused_before_the_step():
-    policy = TinyPolicy()
-    learner = learner_of(policy, max_grad_norm=1.0)
+def broken_gradient(policy):
+    hook = policy.model.head.bias.register_hook(lambda gradient: gradient * math.nan)
+    return hook.remove
+
+
+def broken_loss(policy):
+    """The loss is no number, but every gradient is finite."""
+    score = policy.token_log_probs
+
+    def token_log_probs(*args, **options):
+        log_probs, entropy = score(*args, **options)
+        return log_probs + (math.inf - math.inf), entropy
+
+    policy.token_log_probs = token_log_probs
+    return lambda: setattr(policy, "token_log_probs", score)
+
+
+@pytest.mark.parametrize("break_", [broken_gradient, broken_loss])
+def test_an_update_that_is_not_finite_is_skipped_and_counted(break_, caplog):
+    policy, whole = TinyPolicy(), TinyPolicy()
+    learner, other = learner_of(policy, max_grad_norm=1.0), learner_of(whole, max_grad_norm=1.0)
     samples = make_samples((1.0, -1.0))
     update(learner, samples)
     before, state = policy.weights(), copy.deepcopy(learner.optimizer.state_dict())
-    policy.model.head.bias.register_hook(lambda gradient: gradient * math.nan)
-    with pytest.raises(
-        TrainingError, match="gradient norm must be finite, got nan in update 2; the"
-    ):
-        update(learner, samples)
+    mend = break_(policy)
+    report = update(learner, samples)
+    assert (report.num_updates, report.num_skipped, report.num_nonfinite) == (0, 0, 1)
+    assert report.metrics["update/num_nonfinite"] == 1
+    assert (report.loss, report.grad_norm) == (0.0, 0.0)
     assert all(torch.equal(x, y) for x, y in zip(policy.weights(), before, strict=True))
     for index, entry in learner.optimizer.state_dict()["state"].items():
         assert all(torch.equal(entry[name], state["state"][index][name]) for name in entry)
-    assert (learner.num_updates, policy.version) == (1, 1)
+    assert (learner.num_updates, policy.version, learner.num_nonfinite_in_a_row) == (1, 1, 1)
     assert all(p.grad is None for p in policy.model.parameters())
+    assert "the update after update 1 is skipped, because its loss is" in caplog.text
+    assert "1 in a row, at 3 the run stops" in caplog.text
+    mend()
+    # As if the broken update had never been.
+    reports = [update(one, samples, seed) for one, seed in ((learner, 2), (other, 0), (other, 2))]
+    assert reports[0] == reports[2]
+    assert all(torch.equal(x, y) for x, y in zip(policy.weights(), whole.weights(), strict=True))
+    assert learner.num_nonfinite_in_a_row == 0
+
+
+def test_updates_that_are_not_finite_are_counted_in_a_row_over_iterations_and_resumes():
+    policy = TinyPolicy()
+    samples = make_samples((1.0, -1.0, 0.5, 0.25))
+    learner = learner_of(policy, updates_per_iteration=2, max_nonfinite_updates=3)
+    mend = broken_gradient(policy)
+    assert update(learner, samples).num_nonfinite == 2
+    assert not learner.has_diverged
+    learner.check_finite()
+    again = learner_of(policy, updates_per_iteration=2, max_nonfinite_updates=3)
+    again.load_state_dict(learner.state_dict())
+    assert update(again, samples[:1]).num_nonfinite == 1
+    assert again.has_diverged
+    message = (
+        "fewer than 3 updates in a row must have a loss or gradient that is not finite, got 3 "
+        "after update 0, none of them taken; lower the learning rate, or raise max_nonfinite"
+    )
+    with pytest.raises(TrainingError, match=message):
+        again.check_finite()
+    mend()
+    update(again, samples)
+    assert (again.num_nonfinite_in_a_row, again.num_updates) == (0, 2)
 
 
 def test_a_run_that_is_resumed_is_bit_equal_to_one_that_was_not():
@@ -481,6 +530,10 @@ def test_micro_batches_give_equal_gradients_with_a_transformer_policy():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"max_nonfinite_updates": 0},
+            "max_nonfinite_updates must be at least 1 and finite, got 0",
+        ),
         ({"learning_rate": 0.0}, "learning_rate must be above 0 and finite, got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate must be above 0 and finite, got nan"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),

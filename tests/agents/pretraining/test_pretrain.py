@@ -16,7 +16,7 @@ from reason_env.agents.pretraining.formats import (
     localise,
 )
 from reason_env.codec import ByteCodec
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, TrainingError
 from reason_env.problem import Problem
 from reason_env.problems.families.family import split_of
 from reason_env.state import PromptTemplate, ReasonState, localisation_guidance
@@ -428,3 +428,8 @@ def test_bad_settings_are_refused(changes, message):
 def test_impossible_mixtures_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         DemonstrationConfig(**changes)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_its_batch():
+    with pytest.raises(TrainingError, match=r"the loss must be finite, got nan in batch [23]; low"):
+        pretrain(small(num_batches=3, learning_rate=1e30))

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import threading
 from dataclasses import replace
@@ -7,6 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import AdvantageConfig, Learner, LearnerConfig
 from reason_env.agents.methods import ComposedConfig, GRPOConfig, LTEConfig
@@ -22,7 +24,14 @@ from reason_env.agents.runs import (
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare, train
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig, RewardConfig
-from reason_env.errors import ConfigError, ProblemError, UnknownNameError, VerifierError
+from reason_env.errors import (
+    ConfigError,
+    ModelError,
+    ProblemError,
+    TrainingError,
+    UnknownNameError,
+    VerifierError,
+)
 from reason_env.state import GUIDANCE_TEXTS
 
 
@@ -283,6 +292,65 @@ def test_a_deadline_ends_the_run_after_the_iteration_with_an_evaluation(tmp_path
     assert rows[-1]["iteration"] == 1
     assert rows[-1]["eval/pass_at_1"] is not None
     assert (tmp_path / "run" / "checkpoints" / "iteration_000001").is_dir()
+
+
+def test_updates_that_are_not_finite_are_skipped_and_end_the_run_with_its_state_saved(
+    tmp_path, monkeypatch, three_iterations
+):
+    score = LanguageModelPolicy.token_log_probs
+
+    def broken(self, *args, **options):
+        log_probs, entropy = score(self, *args, **options)
+        return log_probs + (math.nan if torch.is_grad_enabled() else 0.0), entropy
+
+    def on_row(row):
+        if row["iteration"] == 1:
+            monkeypatch.setattr(LanguageModelPolicy, "token_log_probs", broken)
+
+    learner = replace(small().learner, max_nonfinite_updates=4)
+    config = small(learner=learner, checkpoint=CheckpointConfig(every=5))
+    session = build_session(config)
+    with RunDir.create(tmp_path / "run", session.config, command=["test"]) as run:
+        with pytest.raises(TrainingError, match="updates in a row must have a loss or gradient"):
+            train(session, run, on_row=on_row)
+        rows = run.read_metrics()
+    assert [row.get("update/num_nonfinite") for row in rows] == [None, 0, 2, 2]
+    assert [row.get("update/num_updates_total") for row in rows] == [None, 2, 2, 2]
+    assert rows[3]["loss/total"] == 0
+    path = three_iterations[2] / "checkpoints" / "iteration_000001"
+    saved = tmp_path / "run" / "checkpoints" / "iteration_000003"
+    assert (saved / "model" / "model.safetensors").read_bytes() == (
+        path / "model" / "model.safetensors"
+    ).read_bytes()
+    monkeypatch.undo()
+    # Later iterations go on from there, and the count begins again.
+    config = replace(config, iterations=4)
+    (tmp_path / "run" / "config.json").write_text(config_json.dump(config))
+    again, rows = resumed(tmp_path / "run")
+    assert rows[-1]["update/num_nonfinite"] == 0
+    assert again.learner.num_nonfinite_in_a_row == 0
+    assert again.learner.num_updates == 4
+
+
+def test_a_model_whose_numbers_are_lost_samples_nothing(tmp_path):
+    session = build_session(small())
+    with torch.no_grad():
+        session.policy.model.model.norm.weight[0] = math.nan
+    message = r"log-probabilities must be finite, got \d+ of \d+ sampled tokens without; its wei"
+    with pytest.raises(ModelError, match=message):
+        iterate(session)
+
+
+def test_candidates_that_are_not_finite_count_although_cpi_puts_them_back(tmp_path):
+    session = build_session(small(cpi=CPIConfig(num_restarts=2, samples=1)))
+    before = weights(session)
+    head = session.policy.model.model.norm.weight
+    head.register_hook(lambda gradient: gradient * math.nan)
+    found = iterate(session)
+    assert found.metrics["update/num_nonfinite"] == 2
+    assert found.metrics["cpi/accepted"] == 0
+    assert session.learner.num_nonfinite_in_a_row == 2
+    assert all(torch.equal(value, before[name]) for name, value in weights(session).items())
 
 
 def test_a_budget_of_tokens_ends_the_run_with_the_iteration_that_reaches_it(
