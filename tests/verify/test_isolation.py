@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,9 +14,11 @@ from reason_env.verdict import Outcome, Verdict
 from reason_env.verify import by_math_verify, grade, grade_many
 from reason_env.verify import grading as grading_module
 from reason_env.verify.options import DEFAULT
+from reason_env.verify.workers import pool as pool_module
 from reason_env.verify.workers import process as process_module
+from reason_env.verify.workers import worker as worker_module
 from reason_env.verify.workers.pool import WorkerPool, close_shared_pool, shared_pool
-from reason_env.verify.workers.process import Worker
+from reason_env.verify.workers.process import LOST, NOT_STARTED, SILENT, Reply, Worker
 from reason_env.verify.workers.worker import MEMORY_BYTES
 
 HARD = r"\int_0^1 x^2 \, dx"
@@ -53,18 +56,94 @@ def test_a_worker_over_its_cpu_budget_is_a_timeout_and_the_pool_survives() -> No
         pool.close()
 
 
-def test_a_killed_worker_is_an_error_and_the_next_comparison_gets_another() -> None:
+def test_a_killed_worker_is_replaced_and_the_comparison_runs_again() -> None:
     pool = WorkerPool(size=1)
     try:
         pool.compare("x", "x")
         (pid,) = pids(pool)
         os.kill(pid, signal.SIGSTOP)
         threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
-        assert pool.compare("x+1", "x")[0] is Outcome.ERROR
-        assert pool.compare("x", "x")[0] is Outcome.CORRECT
+        assert pool.compare("x+1", "x")[0] is Outcome.INCORRECT
         assert pids(pool) != [pid]
     finally:
         pool.close()
+
+
+class LostWorker:
+    """Stands for a worker: lost this often, before it answers."""
+
+    is_alive = True
+    lost: ClassVar[list[Reply]] = []
+    num_asked: ClassVar[int] = 0
+
+    def __init__(self, program: str) -> None:
+        if self.lost and self.lost[0][1] == NOT_STARTED:
+            type(self).num_asked += 1
+            self.lost.pop(0)
+            raise BlockingIOError
+
+    def compare(self, response: str, reference: str, tier: str) -> Reply:
+        type(self).num_asked += 1
+        return self.lost.pop(0) if self.lost else (Outcome.CORRECT, "sympy")
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("reason", sorted(LOST))
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_lost_worker_says_nothing_about_the_answer_until_three_are_lost(
+    reason: str, times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(pool_module, "Worker", LostWorker)
+    monkeypatch.setattr(pool_module.time, "sleep", paused.append)
+    outcome = Outcome.TIMEOUT if reason == SILENT else Outcome.ERROR
+    monkeypatch.setattr(LostWorker, "lost", [(outcome, reason)] * times)
+    monkeypatch.setattr(LostWorker, "num_asked", 0)
+    reply = WorkerPool(size=1).compare("x", "x")
+    assert LostWorker.num_asked == min(times + 1, 3)
+    assert paused == ([0.5, 1.0][:times] if reason == NOT_STARTED else [])
+    if times < 3:
+        assert reply == (Outcome.CORRECT, "sympy")
+        assert not caplog.text
+    else:
+        assert reply == (outcome, reason)
+        assert f"has the outcome {outcome.value} after 3 tries, because {reason}" in caplog.text
+
+
+def test_an_error_of_the_job_itself_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = (Outcome.ERROR, "the worker raised MemoryError")
+    monkeypatch.setattr(pool_module, "Worker", LostWorker)
+    monkeypatch.setattr(LostWorker, "lost", [reply])
+    monkeypatch.setattr(LostWorker, "num_asked", 0)
+    assert WorkerPool(size=1).compare("x", "x") == reply
+    assert LostWorker.num_asked == 1
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_twice_change_no_verdict() -> None:
+    grading_module.clear_cache()
+    pairs = [(rf"\boxed{{{n * n + n % 2}}}", rf"\int_0^{{{n}}} 2t\,dt") for n in range(1, 30)]
+    expected = grade_many(pairs)
+    assert {verdict.outcome for verdict in expected} == {Outcome.CORRECT, Outcome.INCORRECT}
+    grading_module.clear_cache()
+    killed: set[int] = set()
+
+    def kill() -> None:
+        # All workers, and then all that replace them.
+        for _ in range(2):
+            while not (fresh := set(pids(shared_pool())) - killed):
+                time.sleep(0.01)
+            for pid in fresh:
+                os.kill(pid, signal.SIGKILL)
+            killed.update(fresh)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert grade_many(pairs) == expected
+    killer.join()
+    assert len(killed) >= 2
 
 
 def test_grading_works_in_threads_and_in_asyncio() -> None:
@@ -151,7 +230,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_continues() -> None:
+def test_a_job_killed_in_the_middle_runs_again_in_its_worker() -> None:
     pool = WorkerPool(size=1)
     try:
         pool.compare("x", "x")
@@ -169,11 +248,18 @@ def test_a_job_killed_in_the_middle_is_an_error_and_its_worker_continues() -> No
         killer.start()
         reply = pool.compare(SLOW, "y")
         killer.join()
-        assert reply == (Outcome.ERROR, "the worker died")
+        assert reply[1] not in LOST
         assert pool.compare("x", "x")[0] is Outcome.CORRECT
         assert pids(pool) == [pid]
     finally:
         pool.close()
+
+
+def test_a_job_that_crashes_is_an_error_and_is_not_tried_again() -> None:
+    reason = "the job crashed (status 11)"
+    assert worker_module._post_mortem(11) == {"outcome": Outcome.ERROR, "reason": reason}
+    assert worker_module._post_mortem(9) == {"outcome": Outcome.ERROR, "reason": "the worker died"}
+    assert reason not in LOST
 
 
 def test_a_job_over_the_memory_limit_is_an_error_and_its_worker_continues(
@@ -241,6 +327,7 @@ def test_a_worker_that_cannot_start_is_an_error(
     program: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = WorkerPool(size=1)
+    monkeypatch.setattr(pool_module, "PAUSE_S", 0.0)
     monkeypatch.setattr(sys, "executable", program)
     outcome, said = pool.compare("x", "x")
     pool.close()

@@ -2,20 +2,38 @@
 
 Workers are spawned and not forked, because a fork would break the threads and devices of a trainer.
 The pool installs no signal handler. It kills and replaces a worker that does not reply within the
-wall-clock limit (the last resort: a worker limits the CPU time of its jobs itself). A forked copy
-of the caller starts its own workers. The exit of the interpreter kills the workers; if the caller
-is killed, they end because their standard input closes.
+wall-clock limit (the last resort: a worker limits the CPU time of its jobs itself). A worker that
+is lost says nothing about the answer: the job runs again in another one, `TRIES` times in all, and
+only then has the verdict ERROR or TIMEOUT, with a warning. A forked copy of the caller starts its
+own workers. The exit of the interpreter kills the workers; if the caller is killed, they end
+because their standard input closes.
 """
 
 import atexit
 import contextlib
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
 from reason_env.verdict import Outcome
-from reason_env.verify.workers.process import SYMBOLIC, Reply, Scored, Tier, Worker
+from reason_env.verify.workers.process import (
+    LOST,
+    NOT_STARTED,
+    SYMBOLIC,
+    Reply,
+    Scored,
+    Tier,
+    Worker,
+)
+
+TRIES = 3
+"""Workers that a job may lose before it is given up."""
+PAUSE_S = 0.5
+"""Seconds before the second try, if no process could be started; twice as many before the third."""
+_log = logging.getLogger(__name__)
 
 
 class WorkerPool:
@@ -44,11 +62,30 @@ class WorkerPool:
         return self._run(lambda worker: worker.score(response, entry))
 
     def _run(self, ask: Callable[[Worker], Scored]) -> Scored:
+        """Run a job, again in another worker if one is lost."""
+        reply = self._try(ask)
+        for tried in range(1, TRIES):
+            if reply[1] not in LOST:
+                return reply
+            if reply[1] == NOT_STARTED:
+                time.sleep(tried * PAUSE_S)
+            reply = self._try(ask)
+        if reply[1] in LOST:
+            _log.warning(
+                "an answer has the outcome %s after %d tries, because %s; the machine may lack "
+                "memory or processes",
+                reply[0].value,
+                TRIES,
+                reply[1],
+            )
+        return reply
+
+    def _try(self, ask: Callable[[Worker], Scored]) -> Scored:
         with self._slots:
             try:
                 worker = self._take()
-            except OSError as error:
-                return (Outcome.ERROR, f"no worker could be started ({type(error).__name__})", None)
+            except OSError:
+                return (Outcome.ERROR, NOT_STARTED, None)
             try:
                 return ask(worker)
             finally:

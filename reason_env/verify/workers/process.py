@@ -35,8 +35,12 @@ FIXED = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": 
 """Environment variables of a scorer's process: the order of Python sets of strings is the same in
 each, so that generators draw the same entries; and no thread pool takes address space."""
 
-_RAN_OUT: Scored = (Outcome.TIMEOUT, "the worker did not answer in time", None)
-_DIED: Scored = (Outcome.ERROR, "the worker died", None)
+SILENT, DIED = "the worker did not answer in time", "the worker died"
+NO_START, NOT_STARTED = "the worker did not start", "no worker could be started"
+LOST = frozenset({SILENT, DIED, NO_START, NOT_STARTED})
+"""Reasons of replies that say nothing about the answer: its worker was lost."""
+_RAN_OUT: Scored = (Outcome.TIMEOUT, SILENT, None)
+_DIED: Scored = (Outcome.ERROR, DIED, None)
 
 
 class Worker:
@@ -73,7 +77,7 @@ class Worker:
             self._is_ready = bool(self._line(START_S))
             if not self._is_ready:
                 self.kill()
-                return (Outcome.ERROR, "the worker did not start", None)
+                return (Outcome.ERROR, NO_START, None)
         self._job_id += 1
         try:
             self._write((json.dumps(job | {"id": self._job_id}) + "\n").encode())

@@ -24,6 +24,7 @@ import sys
 from typing import Any
 
 from reason_env.verdict import Outcome
+from reason_env.verify.workers.process import DIED
 
 CPU_S = 0.8
 """CPU seconds of one job."""
@@ -91,7 +92,10 @@ def _compare(job: dict[str, Any]) -> dict[str, Any]:
 def _post_mortem(status: int) -> dict[str, str]:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
         return {"outcome": Outcome.TIMEOUT, "reason": f"over {CPU_S} s of CPU time in the worker"}
-    return {"outcome": Outcome.ERROR, "reason": "the worker died"}
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        # From outside, as by a system without memory: the parent tries again.
+        return {"outcome": Outcome.ERROR, "reason": DIED}
+    return {"outcome": Outcome.ERROR, "reason": f"the job crashed (status {status})"}
 
 
 def _reply(descriptor: int, message: dict[str, Any]) -> None:
