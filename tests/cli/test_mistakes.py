@@ -182,3 +182,16 @@ def test_warnings_of_the_hub_are_shown_once(command):
 
     command("problems", "list")
     assert not logging.getLogger("huggingface_hub").propagate
+
+
+def test_the_hub_s_client_says_nothing_while_a_model_is_loaded():
+    import logging
+
+    from reason_env.agents.engines import quiet_transformers
+
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    with quiet_transformers():
+        assert not logger.isEnabledFor(logging.WARNING)
+        assert logger.isEnabledFor(logging.ERROR)
+    assert logger.level == before

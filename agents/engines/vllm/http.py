@@ -5,7 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 
 from reason_env.agents.engines.vllm.requests import Choice, EngineFailure
@@ -62,8 +62,9 @@ class HttpClient:
             method=method,
         )
         try:
+            ends = time.monotonic() + timeout
             with _OPENER.open(request, timeout=timeout) as response:
-                return response.read().decode()
+                return _read(response, ends).decode()
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read().decode(errors="replace")
@@ -72,6 +73,24 @@ class HttpClient:
             raise EngineFailure(f"{path} returned status {error.code}: {text[:500]}") from error
         except (OSError, HTTPException) as error:
             raise EngineFailure(f"no answer from {path} ({error!r})") from error
+
+
+def _read(response: HTTPResponse, ends: float) -> bytes:
+    """Read a body until `ends`: the timeout of a socket begins again with every byte.
+
+    Raises:
+        TimeoutError: The body is not complete then.
+        IncompleteRead: The server ended before its body did.
+    """
+    parts: list[bytes] = []
+    # `read1` returns with what is there, so that the time is looked at.
+    while part := response.read1(2**20):
+        parts.append(part)
+        if time.monotonic() > ends:
+            raise TimeoutError("the answer did not end before the deadline")
+    if response.length:
+        raise IncompleteRead(b"".join(parts), response.length)
+    return b"".join(parts)
 
 
 def read_choices(answer: Mapping[str, Any]) -> tuple[Choice, ...]:

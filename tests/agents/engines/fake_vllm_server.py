@@ -1,11 +1,13 @@
 """A small HTTP server that answers the engine's requests as vLLM 0.32.0's server does.
 
 Tests control it: `Fake.fail` sets the status of a path's next answers; `Fake.drop` makes the server
-forget its weights, as after a restart.
+forget its weights, as after a restart; samples are sent with `Fake.pause_s` seconds before each
+byte, or cut off after `Fake.cut` of them.
 """
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -15,6 +17,7 @@ class Fake:
         self.asked, self.fail, self.resets, self.prefilled = [], {}, 0, 0
         self.reset_succeeds, self.vllm = True, "0.32.0"
         self.change = lambda answer: answer
+        self.pause_s, self.cut = 0.0, []
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,7 +38,15 @@ class Fake:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                if fake.cut and self.path == "/inference/v1/generate":
+                    self.wfile.write(data[: fake.cut.pop()])
+                    self.close_connection = True
+                elif fake.pause_s and self.path == "/inference/v1/generate":
+                    for at in range(len(data)):
+                        time.sleep(fake.pause_s)
+                        self.wfile.write(data[at : at + 1])
+                else:
+                    self.wfile.write(data)
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True

@@ -186,6 +186,26 @@ def test_the_deadline_ends_the_wait_for_an_answer(engine, server):
         sample(own)
 
 
+def test_a_server_that_sends_byte_after_byte_is_given_up_at_the_deadline(engine, server):
+    own = engine(deadline_s=0.6, max_restarts=0)
+    began = time.monotonic()
+    server.pause_s = 0.05
+    with pytest.raises(EngineError, match="the answer did not end before the deadline"):
+        sample(own)
+    assert time.monotonic() - began < 20
+    # The same answers in time.
+    server.pause_s = 0.0
+    assert sample(engine()) == sample(engine())
+
+
+def test_a_server_that_dies_within_its_answer_is_asked_again(engine, server):
+    expected = sample(engine())
+    server.cut = [100]
+    own = engine(max_restarts=1)
+    assert sample(own) == expected
+    assert (own.num_restarts, server.cut) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
