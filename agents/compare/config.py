@@ -67,8 +67,8 @@ class CompareConfig:
     """One comparison.
 
     Raises:
-        ConfigError: A number is out of range, two arms would share a directory, or an arm could
-            end before its budget.
+        ConfigError: A number is out of range, two arms would share a directory or a file, or an arm
+            could end before its budget.
     """
 
     arms: dict[str, TrainConfig]
@@ -104,6 +104,12 @@ class CompareConfig:
                     f"budget must hold an iteration, got {self.budget:,} tokens, and {label!r} "
                     f"samples at least {least:,} responses in one; give a --budget of many "
                     "iterations, or fewer --problems-per-iteration"
+                )
+            if arm.env.recordings:
+                raise ConfigError(
+                    f"an arm's stack must not record into a file, got RecordEpisodes to "
+                    f"{arm.env.recordings[0]!r} in {label!r}: all runs would write there at once; "
+                    "take it out, each run keeps --episodes-per-iteration episodes of its own"
                 )
             if arm.max_minutes is not None or arm.iterations != NO_LIMIT:
                 raise ConfigError(

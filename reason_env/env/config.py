@@ -117,6 +117,16 @@ class EnvConfig:
         return self.problems if self.stack is None else str(self._spec().kwargs["problems"])
 
     @property
+    def recordings(self) -> tuple[str, ...]:
+        """The files that `RecordEpisodes` of the stack appends to."""
+        layers = () if self.stack is None else self._spec().additional_wrappers
+        return tuple(
+            str((layer.kwargs or {})["path"])
+            for layer in layers
+            if layer.entry_point.endswith(":RecordEpisodes")
+        )
+
+    @property
     def step_delimiter(self) -> str:
         """The text that ends a reasoning step; a codec for this environment is made with it."""
         if self.stack is None:

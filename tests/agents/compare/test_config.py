@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import gymnasium as gym
 import pytest
 
 from reason_env.agents.compare import (
@@ -19,6 +20,7 @@ from reason_env.agents.runs import config_json, differences, leaves
 from reason_env.agents.train import TrainConfig
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, UnknownNameError
+from reason_env.wrappers import RecordEpisodes
 
 SHARED = shared_settings()
 
@@ -229,3 +231,16 @@ def test_differences_hold_only_settings_with_unequal_values():
     assert found["gamma"] == {"c": LTEConfig().gamma}
     assert "loss.clip_low" not in found
     assert leaves({"a": {}, "b": {"c": [1]}}) == {"a": {}, "b.c": [1]}
+
+
+def test_a_stack_that_records_into_one_file_is_refused(tmp_path):
+    env = gym.make("MathReason-v0", problems="chain", levels=(3, 3))
+    stack = RecordEpisodes(env, tmp_path / "all.jsonl").spec.to_json()
+    shared = replace(shared_settings(), env=EnvConfig(stack=stack))
+    with pytest.raises(
+        ConfigError,
+        match=r"must not record into a file, got RecordEpisodes to '.*all.jsonl' in 'grpo': all ru",
+    ):
+        CompareConfig(arms=arms_of(["grpo"], shared), sources=("chain",))
+    plain = replace(shared, env=EnvConfig(stack=env.spec.to_json()))
+    assert CompareConfig(arms=arms_of(["grpo"], plain), sources=("chain",)).num_seeds == 5
