@@ -56,7 +56,8 @@ class UnicodeText(Text):
     """
 
     def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
-        super().__init__(max_length, min_length=0, charset=string.printable, seed=seed)
+        # Gymnasium would keep four tables of characters in each space: 15 kB that nothing reads.
+        super().__init__(max_length, min_length=0, charset="", seed=seed)
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """Draw at most 32 random printable characters; masks are not supported."""
@@ -79,6 +80,11 @@ class UnicodeText(Text):
     def character_list(self) -> Any:
         """Every code point, in order."""
         return EVERY_CHARACTER
+
+    @property
+    def characters(self) -> str:
+        """The characters of random samples."""
+        return string.printable
 
     def character_index(self, char: str) -> np.int32:
         """The code point's number."""
