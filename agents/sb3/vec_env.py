@@ -11,8 +11,8 @@ Not covered: `set_attr` (the episodes share one environment) and pictures.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from typing import Any, Self
 
 import gymnasium as gym
@@ -20,6 +20,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
+from reason_env.agents.sb3.start_stack import StartStack, Wrap
+from reason_env.env import STARTS_OPTION
 from reason_env.errors import ConfigError, shown
 from reason_env.state import ReasonState
 from reason_env.vector_env import ReasonVectorEnv
@@ -65,16 +67,25 @@ class TokenVecEnv(VecEnv):
     ['A', '']
     """
 
-    def __init__(self, envs: ReasonVectorEnv, *, starts: Sequence[StartFunction] = ()) -> None:
+    def __init__(
+        self,
+        envs: ReasonVectorEnv,
+        *,
+        starts: Sequence[StartFunction] = (),
+        wrap: Wrap | None = None,
+    ) -> None:
         """Adapt a vector environment, which nothing else may step from now on.
 
         Args:
             envs: With autoreset_mode "Disabled", since the adapter resets its episodes.
             starts: Move the start of every episode that begins without a given state: the first
                 maps the problem's initial state, each further one the result before it.
+            wrap: Puts start wrappers around an environment, as in `lambda env: PrefixRollin(env)`.
+                They act before `starts`, and are the same for all episodes.
 
         Raises:
-            ConfigError: The environments reset themselves, or return their own array.
+            ConfigError: The environments reset themselves, or return their own array; or `wrap`
+                adds other wrappers.
         """
         if envs.autoreset_mode is not AutoresetMode.DISABLED:
             raise ConfigError(
@@ -88,26 +99,36 @@ class TokenVecEnv(VecEnv):
             )
         self.envs = envs
         self._starts = tuple(starts)
+        self._stack = None if wrap is None else StartStack(envs.env, wrap)
         self._masks = envs.env.action_masks()
         self._actions: np.ndarray[Any, Any] | None = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     @classmethod
-    def make(cls, num_envs: int, *, starts: Sequence[StartFunction] = (), **settings: Any) -> Self:
+    def make(
+        cls,
+        num_envs: int,
+        *,
+        starts: Sequence[StartFunction] = (),
+        wrap: Wrap | None = None,
+        **settings: Any,
+    ) -> Self:
         """Make the environments and adapt them.
 
         Args:
             num_envs: Number of episodes.
             starts: As for the class.
+            wrap: As for the class.
             settings: As for `gym.make("MathReason-v0")`.
         """
         settings = {"template": "auto"} | settings
-        return cls(ReasonVectorEnv(num_envs, autoreset_mode="Disabled", **settings), starts=starts)
+        envs = ReasonVectorEnv(num_envs, autoreset_mode="Disabled", **settings)
+        return cls(envs, starts=starts, wrap=wrap)
 
     def set_options(self, options: Any = None) -> None:
         """Set the options of the next reset: one dict for all, or one for each episode.
 
-        {"state": s} starts from a state, {"problem": id} from a problem's initial state.
+        {"state": s} starts from a state; {"problem": id} chooses the problem, and starts act.
         """
         # Not copied deeply, as the base class does: states are values, and share their codec.
         given = {} if options is None else options
@@ -121,8 +142,9 @@ class TokenVecEnv(VecEnv):
 
     def reset(self) -> np.ndarray[Any, Any]:
         """Start all episodes, with the seeds and the options set before."""
-        states = [self._given_state(own) for own in self._options]
-        ids = self._reset(np.ones(self.num_envs, dtype=np.bool_), states, self._seeds)
+        for own in self._options:
+            _check_options(own)
+        ids = self._reset(np.ones(self.num_envs, dtype=np.bool_), self._options, self._seeds)
         self._reset_seeds()
         self._reset_options()
         return ids
@@ -141,8 +163,10 @@ class TokenVecEnv(VecEnv):
         for index in np.flatnonzero(over).tolist():
             infos[index]["terminal_observation"] = ids[index].copy()
             infos[index]["is_success"] = infos[index]["success"]
+            if self._stack is not None:
+                self._stack.end(index, self.envs.state(index))
         if over.any():
-            ids = self._reset(over, [None] * self.num_envs, [None] * self.num_envs)
+            ids = self._reset(over, [{}] * self.num_envs, [None] * self.num_envs)
         return ids, rewards.astype(np.float32), over, infos
 
     def close(self) -> None:
@@ -161,8 +185,7 @@ class TokenVecEnv(VecEnv):
         if attr_name == "set_state":
             return [partial(self._set_state, index) for index in chosen]
         if attr_name in ("state", "get_state"):
-            states = self.envs.states
-            own = [states[index] for index in chosen]
+            own = [self.envs.state(index) for index in chosen]
             return own if attr_name == "state" else [partial(_same, state) for state in own]
         if attr_name in SHARED:
             return [getattr(self.envs.env, attr_name)] * len(chosen)
@@ -203,39 +226,52 @@ class TokenVecEnv(VecEnv):
 
     def _set_state(self, index: int, state: ReasonState) -> np.ndarray[Any, Any]:
         mask = np.arange(self.num_envs) == index
-        states = [state if own else None for own in mask.tolist()]
-        return self._reset(mask, states, [None] * self.num_envs)[index]
+        return self._reset(mask, [{"state": state}] * self.num_envs, [None] * self.num_envs)[index]
 
-    def _given_state(self, options: dict[str, Any]) -> ReasonState | None:
-        wrong = [name for name in options if name not in RESET_OPTIONS]
-        if wrong or len(options) > 1:
-            raise ConfigError(
-                f"options of an episode must be one of {' or '.join(RESET_OPTIONS)}, got "
-                f"{shown(list(options))}; give `starts` to the environment"
-            )
+    def _start(
+        self, index: int, options: Mapping[str, Any], seed: int | None
+    ) -> ReasonState | None:
+        """Where an episode begins; None for a drawn problem's start."""
+        moved = {STARTS_OPTION: self._starts} if self._starts and "state" not in options else {}
+        if self._stack is not None:
+            return self._stack.begin(index, seed=seed, options={**options, **moved})
         if "problem" in options:
             env = self.envs.env
-            return env.initial_state(env.problems.by_id(str(options["problem"])))
+            state = env.initial_state(env.problems.by_id(str(options["problem"])))
+            return reduce(lambda start, move: move(start), self._starts, state)
         return options.get("state")
 
     def _reset(
         self,
         mask: np.ndarray[Any, Any],
-        states: Sequence[ReasonState | None],
+        each: Sequence[Mapping[str, Any]],
         seeds: Sequence[int | None],
     ) -> np.ndarray[Any, Any]:
         """Start the masked episodes; return the observations of all."""
-        options: dict[str, Any] = {"reset_mask": mask, "states": list(states)}
+        chosen = np.flatnonzero(mask).tolist()
+        states: list[ReasonState | None] = [None] * self.num_envs
+        for index in chosen:
+            states[index] = self._start(index, each[index], seeds[index])
+        options: dict[str, Any] = {"reset_mask": mask, "states": states}
         if self._starts:
-            options["starts"] = self._starts
+            options[STARTS_OPTION] = self._starts
         ids, columns = self.envs.reset(seed=list(seeds), options=options)
         infos = _rows_of(columns)
-        for index in np.flatnonzero(mask).tolist():
+        for index in chosen:
             self.reset_infos[index] = infos[index]
         return ids
 
     def _chosen(self, indices: Indices) -> list[int]:
         return list(self._get_indices(indices))
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    wrong = [name for name in options if name not in RESET_OPTIONS]
+    if wrong or len(options) > 1:
+        raise ConfigError(
+            f"options of an episode must be one of {' or '.join(RESET_OPTIONS)}, got "
+            f"{shown(list(options))}; give `starts` to the environment"
+        )
 
 
 def _same(state: ReasonState) -> ReasonState:

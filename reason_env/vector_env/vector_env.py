@@ -130,9 +130,26 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     @property
     def states(self) -> tuple[ReasonState, ...]:
         """The current state of each episode: values that `options={"states": ...}` accepts."""
-        self._check_reset()
-        self._states = [self._state(index) for index in range(self.num_envs)]
+        self._states = [self.state(index) for index in range(self.num_envs)]
         return tuple(self._states)
+
+    def state(self, index: int) -> ReasonState:
+        """The current state of one episode."""
+        self._check_reset()
+        state = self._states[index]
+        new = self._rows.response(index, len(state.response))
+        if not new:
+            return state
+        # Not extend(), which would search for the step boundaries again.
+        return ReasonState(
+            problem=state.problem,
+            codec=state.codec,
+            guidance=state.guidance,
+            response=(*state.response, *new),
+            sources=state.sources + ("policy",) * len(new),
+            verdict=self._verdicts[index],
+            step_ends=self._rows.step_ends(index),
+        )
 
     def reset(
         self,
@@ -252,23 +269,6 @@ class ReasonVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for values, value in zip(self._infos.values(), start.info, strict=True):
             values[index] = value
         self._is_over[index] = False
-
-    def _state(self, index: int) -> ReasonState:
-        """The current state of an episode."""
-        state = self._states[index]
-        new = self._rows.response(index, len(state.response))
-        if not new:
-            return state
-        # Not extend(), which would search for the step boundaries again.
-        return ReasonState(
-            problem=state.problem,
-            codec=state.codec,
-            guidance=state.guidance,
-            response=(*state.response, *new),
-            sources=state.sources + ("policy",) * len(new),
-            verdict=self._verdicts[index],
-            step_ends=self._rows.step_ends(index),
-        )
 
     def _observations(self) -> np.ndarray[Any, Any]:
         return self._rows.ids.copy() if self.copy else self._rows.ids
