@@ -4,10 +4,16 @@
 
 Design, fixed before the runs: `CombinationLock-v0` with 10 digits of 4 actions, one right at each
 step, which the uniform policy finds once in 1,048,576 episodes. PPO of Stable-Baselines3 (8
-environments, 32 steps, batches of 64, 10 epochs, learning rate 1e-3, discount 0.99) trains for
-40,000 steps alone, and with `TabularPrefixRollin(steps=(0, 9))`: each episode starts after a
-uniformly drawn number of right digits, so that some starts lie one step before the goal. Every
-4,000 steps 50 episodes from the true start, without the wrapper, give the success. Five seeds.
+environments, 32 steps, batches of 64, 10 epochs, learning rate 1e-3, discount 0.99, advantages
+not normalised) trains for 40,000 steps alone, and with `TabularPrefixRollin(steps=(0, 9))`: each
+episode starts after a uniformly drawn number of right digits, so that some starts lie one step
+before the goal. Every 4,000 steps 50 episodes from the true start, without the wrapper, give the
+success. Five seeds.
+
+Why advantages are not normalised: with PPO's default one seed of five (0) solved the lock and lost
+it again. Once all episodes succeed, advantages are errors of the critic alone; on seed 0 their
+standard deviation was 0.0002 when one update, which divides by it, took the probability of the
+right action in one state from 0.998 to 0.0001. The seeds below are others.
 """
 
 import argparse
@@ -25,7 +31,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import reason_env  # noqa: F401 - registers the ids
 from reason_env.wrappers import TabularPrefixRollin
 
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (10, 11, 12, 13, 14)
 EVERY, POINTS = 4000, 10
 NUM_DIGITS = 10
 
@@ -57,6 +63,7 @@ def run(make: Callable[[], gym.Env[Any, Any]], seed: int) -> list[float]:
         batch_size=64,
         n_epochs=10,
         learning_rate=1e-3,
+        normalize_advantage=False,
         seed=seed,
         device="cpu",
     )
