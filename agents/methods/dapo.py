@@ -29,7 +29,7 @@ from gymnasium.envs.registration import WrapperSpec
 
 from reason_env.agents.learning import LossConfig
 from reason_env.agents.methods.grpo import GRPO, GRPOConfig
-from reason_env.agents.methods.pipeline import BASE, Episodes, Part, is_problem_group
+from reason_env.agents.methods.pipeline import Episodes, Part, is_problem_group
 from reason_env.agents.methods.protocol import numbered_starts
 from reason_env.agents.methods.row import Row
 from reason_env.agents.metrics import Number
@@ -175,8 +175,4 @@ def is_mixed(episodes: Episodes) -> bool:
 
 
 def _num_kept(groups: Sequence[Group]) -> int:
-    return sum(is_problem_group(group) and is_mixed(_base(group)) for group in groups)
-
-
-def _base(group: Group) -> Episodes:
-    return tuple(item for item in group.trajectories if item.start.role == BASE)
+    return sum(is_problem_group(group) and is_mixed(group.trajectories) for group in groups)

@@ -214,7 +214,8 @@ def run_config(**changes):
 
 
 def test_a_run_resumes_to_the_same_bits_and_its_tokens_add_up(cut_and_resumed):
-    whole, _, rows = cut_and_resumed(run_config())
+    config = run_config(method=DAPOConfig(group_size=2, max_rounds=3))
+    whole, _, rows = cut_and_resumed(config)
     later = rows[1:]
     assert sum(row.get("rollout/further_problems", 0) for row in later) > 0
     for row in later:
@@ -239,7 +240,7 @@ def test_no_group_is_sampled_once_the_budget_is_spent():
 def test_a_conservative_run_counts_its_problems_apart(beta):
     config = run_config(
         method=replace(DAPO, group_size=2),
-        cpi=CPIConfig(num_restarts=3, samples=1, beta=beta, realised_problems=0, accept="always"),
+        cpi=CPIConfig(num_restarts=4, samples=1, beta=beta, realised_problems=0, accept="always"),
         iterations=1,
     )
     session = build_session(config)
@@ -252,7 +253,7 @@ def test_a_conservative_run_counts_its_problems_apart(beta):
     kept = metrics["rollout/num_groups"] - metrics["rollout/unmixed_groups"]
     assert kept == 3 - metrics["rollout/missing_groups"]
     # Its episodes begin at problems: without weight on mu nothing is sampled to find restarts.
-    assert metrics["cpi/num_restarts"] == 3
+    assert metrics["cpi/num_restarts"] == 4
     assert ("cpi/further_problems" in metrics) == (beta is not None)
     total = metrics["rollout/sampled_tokens"] + metrics["cpi/tokens_advantage"]
     assert session.sampled_tokens_total == total

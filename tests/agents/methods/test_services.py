@@ -25,7 +25,7 @@ from reason_env.agents.methods.rounds import collect_rounds
 from reason_env.agents.methods.services import CountedServices, Unserved
 from reason_env.agents.policy import JudgeConfig, LanguageModelPolicy, TokenScores
 from reason_env.agents.rollout import training_sample
-from reason_env.agents.runs import CheckpointConfig
+from reason_env.agents.runs import CheckpointConfig, config_json
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.codec import ByteCodec
@@ -418,7 +418,8 @@ def test_the_conservative_test_serves_the_method_and_counts_apart(asking):
             if any(group.key.endswith("/further") for group in groups):
                 return []
             scores = self.services.score([(1, 2)], [(3,)])
-            starts = numbered_starts(self.services.more_states(2), len(scores) + 1)
+            found = [*self.services.more_states(2), *self.services.more_states(50)]
+            starts = numbered_starts(found, len(scores) + 1)
             return [
                 replace(start, role="further", group=start.group + "/further") for start in starts
             ]
@@ -436,10 +437,16 @@ def test_the_conservative_test_serves_the_method_and_counts_apart(asking):
         Branching(config.method)
     )
     metrics = iterate(session).metrics
-    assert (metrics["rollout/further_problems"], metrics["cpi/further_problems"]) == (2, 2)
-    assert (metrics["cpi/scored_tokens"], metrics["cpi/num_restarts"]) == (3, 5)
+    # Of nine problems an iteration of two draws at most seven more, a test at three six more.
+    assert (metrics["rollout/further_problems"], metrics["cpi/further_problems"]) == (7, 6)
+    assert (metrics["cpi/scored_tokens"], metrics["cpi/num_restarts"]) == (3, 9)
     # The conservative test draws no problems of the run's own order.
-    assert session.num_drawn == 4
+    assert session.num_drawn == 9
+
+
+def test_a_config_with_a_judge_reads_back_from_json(asking):
+    config = run_config(method=AskingConfig(judge=JudgeConfig(model="smollm2", temperature=0.5)))
+    assert config_json.load(TrainConfig, config_json.dump(config)) == config
 
 
 def test_methods_that_ask_for_nothing_have_no_metrics_of_services():
