@@ -239,11 +239,42 @@ VARIATIONS: dict[str, Experiment] = {
 """Name -> experiment for scoring claims again, on fresh seeds or other problems."""
 
 
+_FURTHER: dict[str, str] = {
+    "grpo": "grpo",
+    "grpo, maxrl": "grpo:advantage.kind=maxrl",
+    "dapo": "dapo",
+    "opsd": "opsd",
+    "grpo+opsd": "grpo+opsd",
+    "sdpo": "sdpo",
+    "vineppo": "vineppo:group_size=4,value_samples=3",
+    "spo": "spo:group_size=4,value_samples=3",
+    "treerl": "treerl",
+    "vppo": "vppo",
+    "int": "int",
+    "adaback": "adaback",
+    "prefixrl": "prefixrl:attempts=8",
+    "failure-prefix": "failure-prefix:attempts=8",
+    "prefix-sampling": "prefix-sampling",
+    "sage": "sage",
+}
+"""Methods beside the six, each with its own loss. Those that measure or value states take fewer
+samples than their default, as POPE's search does in `SIX`, because budgets are small."""
+
+FURTHER: dict[str, Experiment] = {
+    f"{name}, further methods": replace(experiment, eval_every=0, arms=_FURTHER)
+    for name, experiment in (("precedence", _PRECEDENCE), ("inverse", _INVERSE))
+}
+"""Name -> experiment: further methods on problems, settings and seeds of the six. GRPO runs
+again: its rows must be those of the first table."""
+
+ALL: dict[str, Experiment] = EXPERIMENTS | VARIATIONS | FURTHER
+
+
 def comparison(
     name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT
 ) -> Comparison:
     """Open or create the comparison of an experiment."""
-    config = (EXPERIMENTS | VARIATIONS)[name].config(preset, seeds, out)
+    config = ALL[name].config(preset, seeds, out)
     return Comparison.open_or_create(out / preset / file_name(name), config)
 
 

@@ -1,6 +1,7 @@
-"""The six methods and their control arms, one table a family: pass@1 and pass@k on hard problems.
+"""The methods and their control arms, one table a family: pass@1 and pass@k on hard problems.
 
     python -m benchmarks.methods.method_table              runs what is missing of five seeds
+    python -m benchmarks.methods.method_table --further    methods beside the six, on two families
     python -m benchmarks.methods.method_table --published  scores the published rows
 
 The runs are those of `benchmarks.claims` (`experiments.py`). In each family all arms have the same
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import experiments
-from benchmarks.claims.experiments import EXPERIMENTS, VARIATIONS
+from benchmarks.claims.experiments import ALL, FURTHER, VARIATIONS
 from benchmarks.claims.published import published, rows
 from reason_env.agents.compare.statistics import Estimate, over_seeds, paired_difference
 
@@ -94,8 +95,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="seeds of each arm; default: the preset's")
     parser.add_argument("--out", type=Path, default=experiments.OUT)
     parser.add_argument("--published", action="store_true", help="run nothing")
+    parser.add_argument("--further", action="store_true", help="methods beside the six")
     given = parser.parse_args()
-    for name in FAMILIES:
+    for name in FURTHER if given.further else FAMILIES:
         if not given.published:
             experiments.run(name, given.preset, seeds=given.seeds, out=given.out)
         found = (
@@ -103,7 +105,7 @@ def main() -> None:
             if given.published
             else rows(name, given.preset, seeds=given.seeds, out=given.out)
         )
-        own = (EXPERIMENTS | VARIATIONS)[name]
+        own = ALL[name]
         print(f"### {name}\n\n`{own.source}`, {own.budget:,} generated tokens a run\n")
         print(f"{table(found)}\n", flush=True)
 

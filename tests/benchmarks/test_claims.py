@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.claims.__main__ import CLAIMS, main
-from benchmarks.claims.experiments import EXPERIMENTS
+from benchmarks.claims.experiments import ALL, EXPERIMENTS, FURTHER
 from benchmarks.claims.experiments import VARIATIONS as VARIED
 from benchmarks.claims.finding import Claim, difference, mean_of, paired_finding, verdict_of
 from benchmarks.claims.published import published
 from benchmarks.claims.variations import VARIATIONS
+from reason_env.agents.methods import method_names
 from reason_env.codec import ByteCodec
 from reason_env.env import reason_env_of
 
@@ -54,12 +55,12 @@ def test_a_claim_is_reproduced_or_opposite_only_if_every_interval_agrees(values,
 
 @pytest.mark.parametrize("preset", ["full", "quick"])
 def test_every_experiment_is_a_comparison_at_one_budget(preset, tmp_path):
-    for name, experiment in (EXPERIMENTS | VARIED).items():
+    for name, experiment in ALL.items():
         config = experiment.config(preset, None, tmp_path)
         assert list(config.arms) == list(experiment.arms)
         first, last = experiment.seeds
         assert config.seeds == range(first, {"full": last + 1, "quick": first + 1}[preset])
-        assert experiment.seeds in ([(0, 4)] if name in EXPERIMENTS else [(5, 9), (5, 14)])
+        assert experiment.seeds in ([(5, 9), (5, 14)] if name in VARIED else [(0, 4)])
         run = config.run_config(config.sources[0], config.baseline, 0)
         assert run.max_generated_tokens == config.budget
         assert run.eval.split == "hard"
@@ -220,6 +221,17 @@ def test_arms_of_an_experiment_share_a_loss_except_those_named_after_their_own(t
             for loss in losses.values()
         }
         assert len(kinds) == 1, (name, kinds)
+
+
+def test_further_methods_run_beside_grpo_as_in_the_table_of_the_six(tmp_path):
+    for name, experiment in FURTHER.items():
+        own = experiment.config("full", None, tmp_path)
+        first = EXPERIMENTS[name.split(",")[0]].config("full", None, tmp_path)
+        runs = [config.run_config(config.sources[0], "grpo", 3) for config in (own, first)]
+        assert replace(runs[1], eval=replace(runs[1].eval, every=0)) == runs[0]
+        six = {"rrpo", "srpo", "pope", "lte", "expo", "sft", "exp-dpo", "spo-tree"}
+        missing = set(method_names()) - {arm.method.kind for arm in own.arms.values()}
+        assert missing - {"grpo+opsd"} == six
 
 
 def test_experiments_that_a_claim_subtracts_share_problems_evaluation_and_budget(tmp_path):
