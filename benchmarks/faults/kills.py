@@ -42,28 +42,27 @@ TINY = (
 )  # fmt: skip
 PROBLEMS = ("--levels", "3", "5", "--size", "4", "--max-tokens", "64")
 GROUP = ("--group-size", "2")
+SMALL: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("grpo", "lte", "expo", "sft", "adaback", "prefix-sampling", "sage"), GROUP),
+    **dict.fromkeys(("sdpo", "vppo", "int"), GROUP),
+    "rrpo": ("--num-base", "2", "--num-reset", "2"),
+    "srpo": ("--num-base", "2", "--num-reset", "2"),
+    "pope": (*GROUP, "--hard-samples", "2", "--probe-samples", "1"),
+    "vineppo": (*GROUP, "--value-samples", "2"),
+    "spo": (*GROUP, "--value-samples", "2", "--cut-interval", "9"),
+    "spo-tree": ("--branch-factors", "2", "2", "--segment-tokens", "12"),
+    "treerl": (*GROUP, "--branches", "1"),
+    "prefixrl": (*GROUP, "--attempts", "4"),
+    "failure-prefix": (*GROUP, "--attempts", "4", "--probe-samples", "2",
+                       "--saturated-pass-rate", "0.25"),
+    "cpi": ("--restart", "rrpo", "--cpi.num-restarts", "2", "--cpi.samples", "2"),
+}  # fmt: skip
+"""Method -> flags that make its iterations short."""
 CASES: dict[str, tuple[str, ...]] = {
     **{
-        name: ("train", name, *PROBLEMS, *TINY)
-        for name in (*method_names(), "srpo+lte", "rrpo+lte")
+        name: ("train", name, *SMALL.get(name, ()), *PROBLEMS, *TINY)
+        for name in (*method_names(), "cpi", "srpo+lte", "rrpo+lte")
     },
-    "grpo": ("train", "grpo", *GROUP, *PROBLEMS, *TINY),
-    "rrpo": ("train", "rrpo", "--num-base", "2", "--num-reset", "2", *PROBLEMS, *TINY),
-    "pope": ("train", "pope", *GROUP, "--hard-samples", "2", "--probe-samples", "1", *PROBLEMS,
-             *TINY),
-    "lte": ("train", "lte", *GROUP, *PROBLEMS, *TINY),
-    "expo": ("train", "expo", *GROUP, *PROBLEMS, *TINY),
-    "vineppo": ("train", "vineppo", *GROUP, "--value-samples", "2", *PROBLEMS, *TINY),
-    "spo": ("train", "spo", *GROUP, "--value-samples", "2", "--cut-interval", "9", *PROBLEMS,
-            *TINY),
-    "spo-tree": ("train", "spo-tree", "--branch-factors", "2", "2", *PROBLEMS, *TINY),
-    "treerl": ("train", "treerl", *GROUP, "--branches", "1", *PROBLEMS, *TINY),
-    "vppo": ("train", "vppo", *GROUP, *PROBLEMS, *TINY),
-    "int": ("train", "int", *GROUP, *PROBLEMS, *TINY),
-    "failure-prefix": ("train", "failure-prefix", *GROUP, "--attempts", "4",
-                       "--saturated-pass-rate", "0.25", *PROBLEMS, *TINY),
-    "cpi": ("train", "cpi", "--restart", "rrpo", "--cpi.num-restarts", "2", "--cpi.samples", "2",
-            *PROBLEMS, *TINY),
     "lora": ("train", "grpo", *GROUP, "--lora.rank", "2", *PROBLEMS, *TINY),
     "stack": ("train", "grpo", *GROUP, "--env", "STACK", *TINY),
     "compare": ("compare", "grpo", "rrpo", "--budget", "600", "--seeds", "1", "--workers", "2",

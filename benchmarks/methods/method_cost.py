@@ -9,7 +9,10 @@ Failure-prefix conditioning needs problems that are nearly always solved, so its
 its tokens are compared with GRPO's on the others' levels. Generated tokens hold what a method
 samples to measure problems when they are first drawn.
 
-    python -m benchmarks.methods.method_cost
+What trees and values add to an episode is smaller than by default, so that a round takes seconds;
+a cost of a token hardly depends on it.
+
+    python -m benchmarks.methods.method_cost [--methods grpo spo ...] [--rounds 5] [--problems 32]
 """
 
 import statistics
@@ -18,12 +21,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import tyro
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import MethodConfig, method_config, method_names
 from reason_env.agents.methods.failure_prefix import FailurePrefixConfig
 from reason_env.agents.methods.pope import POPEConfig
 from reason_env.agents.methods.prefixrl import PrefixRLConfig
+from reason_env.agents.methods.segment_tree import SegmentTreeConfig
+from reason_env.agents.methods.spo import SPOConfig
+from reason_env.agents.methods.vineppo import VinePPOConfig
 from reason_env.agents.train import Session, TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
 
@@ -34,8 +41,12 @@ SHORT: dict[str, MethodConfig] = {
     "pope": POPEConfig(hard_samples=2, probe_samples=2),
     "prefixrl": PrefixRLConfig(attempts=4),
     "failure-prefix": FailurePrefixConfig(attempts=4, probe_samples=2),
+    # They multiply an iteration.
+    "vineppo": VinePPOConfig(group_size=4, value_samples=2),
+    "spo": SPOConfig(group_size=4, value_samples=2),
+    "spo-tree": SegmentTreeConfig(branch_factors=(4, 2, 2)),
 }
-"""Methods with shorter searches than by default."""
+"""Methods with shorter searches, and fewer continuations, than by default."""
 LEVELS = {"failure-prefix": (2, 4)}
 
 
@@ -43,19 +54,18 @@ LEVELS = {"failure-prefix": (2, 4)}
 class Setting:
     """The timed runs."""
 
+    methods: tuple[str, ...] = ()
+    """Those to time, with grpo among them; all if none is named."""
     rounds: int = 5
     problems: int = 32
     max_batch_size: int = 512
     levels: tuple[int, int] = (8, 12)
 
 
-SETTINGS = (Setting(),)
-
-
-def run(setting: Setting, names: Sequence[str] = ()) -> list[Row]:
+def run(setting: Setting) -> list[Row]:
     """Run each method in each round: one row with seconds, generated and trained tokens."""
     torch.set_num_threads(1)
-    live = {name: _session(name, setting) for name in names or method_names()}
+    live = {name: _session(name, setting) for name in setting.methods or method_names()}
     for session in live.values():
         prepare(session)
     rows: list[Row] = []
@@ -130,5 +140,4 @@ def table(scores: dict[str, dict[str, float | None]]) -> str:
 
 
 if __name__ == "__main__":
-    for setting in SETTINGS:
-        print(table(score(run(setting))))
+    print(table(score(run(tyro.cli(Setting)))))

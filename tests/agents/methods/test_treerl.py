@@ -116,6 +116,17 @@ def test_later_rounds_branch_off_branches_but_not_at_their_first_token():
     assert deep.action_mask == (True,) * 14
 
 
+def test_of_equally_uncertain_tokens_the_earlier_episode_s_earlier_one_is_taken():
+    config = TreeRLConfig(group_size=1, branch_points=1, branches=1, rounds=2)
+    script = {
+        PROMPT: ["2=3=5\n#### 20$"],
+        PROMPT + "2": ["=4=6\n#### 24$"],
+        PROMPT + "2=3": ["\n#### 20$"],
+    }
+    _, found = run(config, script)
+    assert starts_of(found)[1:] == [[("2", 1, "branch")], [("2=3", 1, "branch")]]
+
+
 def test_entropy_may_measure_the_uncertainty():
     def policy(script):
         own = {LONG: [0.1] * 6 + [0.9, 0.8] + [0.2] * 6}
