@@ -43,7 +43,7 @@ from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
-from reason_env.agents.methods.segment_tree import SegmentTree, SegmentTreeConfig
+from reason_env.agents.methods.segment_tree import SPOTree, SPOTreeConfig
 from reason_env.agents.methods.services import (
     CountedServices,
     NumberedState,
@@ -123,10 +123,10 @@ __all__ = [
     "SDPOConfig",
     "SFTConfig",
     "SPOConfig",
+    "SPOTree",
+    "SPOTreeConfig",
     "SRPOConfig",
     "Scorer",
-    "SegmentTree",
-    "SegmentTreeConfig",
     "ServiceCounts",
     "Services",
     "TreeRL",

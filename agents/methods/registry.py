@@ -45,7 +45,7 @@ from reason_env.agents.methods.protocol import (
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
-from reason_env.agents.methods.segment_tree import SegmentTree, SegmentTreeConfig
+from reason_env.agents.methods.segment_tree import SPOTree, SPOTreeConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
 from reason_env.agents.methods.spo import SPO, SPOConfig
 from reason_env.agents.methods.srpo import SRPO, SRPOConfig
@@ -310,7 +310,7 @@ for _entry in (
     MethodEntry(config=SDPOConfig, build=SDPO),
     MethodEntry(config=VinePPOConfig, build=VinePPO),
     MethodEntry(config=SPOConfig, build=SPO),
-    MethodEntry(config=SegmentTreeConfig, build=SegmentTree),
+    MethodEntry(config=SPOTreeConfig, build=SPOTree),
     MethodEntry(config=TreeRLConfig, build=TreeRL),
     MethodEntry(config=VPPOConfig, build=VPPO),
     MethodEntry(config=InTConfig, build=InT),

@@ -48,7 +48,7 @@ BRANCH = "branch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentTreeConfig(MethodConfig):
+class SPOTreeConfig(MethodConfig):
     """The numbers of SPO-tree."""
 
     kind: Annotated[Literal["spo-tree"], tyro.conf.Suppress] = "spo-tree"
@@ -76,10 +76,10 @@ class SegmentTreeConfig(MethodConfig):
         return self.branch_factors[0]
 
 
-class SegmentTree(MethodBase):
+class SPOTree(MethodBase):
     """Credit for segments, from the episodes that continue them."""
 
-    config: SegmentTreeConfig
+    config: SPOTreeConfig
     row = Row(
         starts="the problem; then after every M tokens of each episode, twice",
         context="the same; the prefix is masked",

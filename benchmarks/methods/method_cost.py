@@ -28,7 +28,7 @@ from reason_env.agents.methods import MethodConfig, method_config, method_names
 from reason_env.agents.methods.failure_prefix import FailurePrefixConfig
 from reason_env.agents.methods.pope import POPEConfig
 from reason_env.agents.methods.prefixrl import PrefixRLConfig
-from reason_env.agents.methods.segment_tree import SegmentTreeConfig
+from reason_env.agents.methods.segment_tree import SPOTreeConfig
 from reason_env.agents.methods.spo import SPOConfig
 from reason_env.agents.methods.vineppo import VinePPOConfig
 from reason_env.agents.train import Session, TrainConfig, build_session, iterate, prepare
@@ -44,7 +44,7 @@ SHORT: dict[str, MethodConfig] = {
     # They multiply an iteration.
     "vineppo": VinePPOConfig(group_size=4, value_samples=2),
     "spo": SPOConfig(group_size=4, value_samples=2),
-    "spo-tree": SegmentTreeConfig(branch_factors=(4, 2, 2)),
+    "spo-tree": SPOTreeConfig(branch_factors=(4, 2, 2)),
 }
 """Methods with shorter searches, and fewer continuations, than by default."""
 LEVELS = {"failure-prefix": (2, 4)}

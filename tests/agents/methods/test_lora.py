@@ -20,6 +20,12 @@ def test_one_iteration_changes_the_adapter_alone(name):
         method = replace(method, group_size=4, hard_samples=2, probe_samples=2, grid=0.5)
     if name == "failure-prefix":
         method = replace(method, saturated_pass_rate=0.25)
+    if name in ("vineppo", "spo"):
+        method = replace(method, group_size=4, value_samples=2)
+    if name == "spo-tree":
+        method = replace(method, branch_factors=(3, 2))
+    if name in ("treerl", "int", "vppo"):
+        method = replace(method, group_size=4)
     config = TrainConfig(
         method=method,
         env=EnvConfig(levels=(2, 4), max_tokens=64, size=6),

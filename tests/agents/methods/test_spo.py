@@ -10,7 +10,7 @@ import pytest
 
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LossConfig
-from reason_env.agents.methods import GRPOConfig, SegmentTreeConfig, SPOConfig, build_method
+from reason_env.agents.methods import GRPOConfig, SPOConfig, SPOTreeConfig, build_method
 from reason_env.agents.methods.registry import ComposedConfig
 from reason_env.agents.methods.segment_tree import trees_of
 from reason_env.agents.rollout import tree_segments
@@ -129,13 +129,13 @@ def test_after_grpo_it_adds_its_term_and_shares_no_value_with_vineppo():
     assert [sample.role for sample in found.samples] == ["base", "base", "stepwise", "stepwise"]
     assert method.role_losses == {"stepwise": CHAIN.loss}
     with pytest.raises(ConfigError, match="both own the episodes of stepwise"):
-        ComposedConfig(methods=(GRPOConfig(), SegmentTreeConfig(), CHAIN))
+        ComposedConfig(methods=(GRPOConfig(), SPOTreeConfig(), CHAIN))
 
 
 # Segments of eight tokens. Two episodes from the problem: the first branches after 8 tokens and,
 # as each of its branches, after 16; the second is short.
 LONG = "2*3=6\n6*4=24\n#### 24$"
-TREE = SegmentTreeConfig(branch_factors=(2, 3, 2), segment_tokens=8, cut_probability=1.0)
+TREE = SPOTreeConfig(branch_factors=(2, 3, 2), segment_tokens=8, cut_probability=1.0)
 OTHER_LOSS = LossConfig(clip_high=0.28)
 FIRST, SECOND = LONG[:8], LONG[8:16]
 OTHER = "4=26\n###"
@@ -236,10 +236,10 @@ def test_a_tree_is_valued_by_what_directly_continues_a_segment():
         (SPOConfig, {"cut_probability": 1.5}, "cut_probability must be above 0 and at most 1"),
         (SPOConfig, {"cut_interval": 0}, "cut_interval must be at least 1, got 0"),
         (SPOConfig, {"value_samples": 0}, "value_samples must be at least 1, got 0"),
-        (SegmentTreeConfig, {"branch_factors": (6, 1)}, "branch_factors must be numbers of at lea"),
-        (SegmentTreeConfig, {"branch_factors": ()}, "branch_factors must be numbers of at least 2"),
-        (SegmentTreeConfig, {"segment_tokens": 0}, "segment_tokens must be at least 1, got 0"),
-        (SegmentTreeConfig, {"cut_probability": -1.0}, "cut_probability must be above 0"),
+        (SPOTreeConfig, {"branch_factors": (6, 1)}, "branch_factors must be numbers of at lea"),
+        (SPOTreeConfig, {"branch_factors": ()}, "branch_factors must be numbers of at least 2"),
+        (SPOTreeConfig, {"segment_tokens": 0}, "segment_tokens must be at least 1, got 0"),
+        (SPOTreeConfig, {"cut_probability": -1.0}, "cut_probability must be above 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(build, changes, message):
@@ -269,7 +269,7 @@ def config_of(method):
 
 
 def test_a_tree_s_resumed_run_is_bit_equal(cut_and_resumed):
-    method = SegmentTreeConfig(branch_factors=(2, 2), segment_tokens=12)
+    method = SPOTreeConfig(branch_factors=(2, 2), segment_tokens=12)
     _, _, rows = cut_and_resumed(config_of(method))
     assert rows[-1]["update/num_updates_total"] > 0
 
@@ -278,7 +278,7 @@ def test_a_tree_s_resumed_run_is_bit_equal(cut_and_resumed):
     ("method", "other"),
     [
         (SPOConfig(group_size=2, value_samples=2, cut_interval=8), "value"),
-        (SegmentTreeConfig(branch_factors=(2, 2), segment_tokens=12), "branch"),
+        (SPOTreeConfig(branch_factors=(2, 2), segment_tokens=12), "branch"),
     ],
     ids=["spo", "spo-tree"],
 )
