@@ -6,9 +6,11 @@ where DIR holds train.jsonl and test.jsonl of GSM8K. Each method is one `reason-
 and short episodes, so that all of them take minutes. The shipped model reads no prose and solves
 nothing here; that every method does its work all the same, and counts it, is what is tested.
 
-Checked of each run: the command ends with status 0, three iterations are written, every number is
-finite, the tokens of the roles add up to those of an iteration, and those of the iterations, with
-what measurements and tests of updates sampled, to the run's total.
+Two methods begin at own successes, and refuse a model that has none in one line.
+
+Checked of each other run: the command ends with status 0, three iterations are written, every
+number is finite, the tokens of the roles add up to those of an iteration, and those of the
+iterations, with what measurements and tests of updates sampled, to the run's total.
 """
 
 import contextlib
@@ -33,11 +35,17 @@ RUN = (
     "--eval.num-problems", "1", "--eval.samples", "1", "--eval.k", "1", "--eval.greedy", "False",
 )  # fmt: skip
 MODELS: dict[str, tuple[str, ...]] = {
-    "base": ("--max-tokens", "48"),
-    "smollm2": ("--template", "gsm8k-fewshot", "--num-examples", "1", "--max-tokens", "24",
-                "--precision", "bf16-mixed"),
-}  # fmt: skip
+    "base": (),
+    "smollm2": ("--template", "gsm8k-fewshot", "--num-examples", "1", "--precision", "bf16-mixed"),
+}
 """Model -> its further flags."""
+MAX_TOKENS = {"base": 48, "smollm2": 24}
+WHOLE_TOKENS = {"base": 400, "smollm2": 200}
+"""Model -> the budget of a response; the second holds a reference solution."""
+WHOLE = ("sft", "adaback")
+"""Methods whose responses begin as a reference solution, or are one."""
+NEED_SUCCESS = ("prefixrl", "failure-prefix")
+"""Methods that refuse problems of which the policy never solves one, in one line."""
 Row = dict[str, Any]
 
 
@@ -59,23 +67,42 @@ def main(given: GSM8KRows) -> dict[str, Row]:
     for name in given.methods:
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
-            rows = trained(given, name, Path(folder))
-            found[name] = checked(name, rows) | {"seconds": round(time.monotonic() - began, 1)}
+            try:
+                rows = trained(given, name, Path(folder))
+            except SystemExit:
+                own = {"refused": refusal(name, Path(folder))}
+            else:
+                own = checked(name, rows)
+            found[name] = own | {"seconds": round(time.monotonic() - began, 1)}
         print(name, json.dumps(found[name]), flush=True)
     return found
 
 
 def trained(given: GSM8KRows, name: str, folder: Path) -> list[Row]:
     """Train by one method; return the rows of its metrics."""
+    budget = (WHOLE_TOKENS if name in WHOLE else MAX_TOKENS)[given.model]
     words = [
         "train", name, *SMALL.get(name, ()), "--problems", f"gsm8k:{given.directory}",
-        "--model", given.model, *RUN, *MODELS[given.model], "--out", str(folder / "run"),
+        "--model", given.model, *RUN, *MODELS[given.model],
+        "--max-tokens", str(budget), "--out", str(folder / "run"),
     ]  # fmt: skip
-    log = folder / "log"
-    with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+    with (
+        (folder / "log").open("w", encoding="utf-8") as log,
+        (folder / "errors").open("w", encoding="utf-8") as errors,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(errors),
+    ):
         reason_env(words)
     lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def refusal(name: str, folder: Path) -> str:
+    """Return the line in which a method refused the problems."""
+    line = (folder / "errors").read_text(encoding="utf-8").strip().splitlines()[-1]
+    assert name in NEED_SUCCESS, f"{name}: {line}"
+    assert "got none among" in line, f"{name}: {line}"
+    return line
 
 
 def checked(name: str, rows: list[Row]) -> Row:

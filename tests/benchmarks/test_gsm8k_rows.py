@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.methods.gsm8k_rows import GSM8KRows, checked, main
+from benchmarks.methods.gsm8k_rows import GSM8KRows, checked, main, refusal
 from reason_env.agents.methods import method_names
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "gsm8k"
@@ -48,6 +48,17 @@ def test_the_sums_of_a_run_are_returned():
 def test_what_does_not_add_up_is_found(changes, message):
     with pytest.raises(AssertionError, match=message):
         checked("lte", rows(**changes))
+
+
+def test_only_a_method_that_needs_successes_may_refuse_and_only_for_their_lack(tmp_path):
+    said = "reason-env: error: prefixrl must have problems with a success, got none among 8; take"
+    (tmp_path / "errors").write_text(f"reason-env: WARNING: 8 of 8 are long\n{said}\n")
+    assert refusal("prefixrl", tmp_path) == said
+    with pytest.raises(AssertionError, match="grpo: reason-env: error: prefixrl must"):
+        refusal("grpo", tmp_path)
+    (tmp_path / "errors").write_text("reason-env: error: no file\n")
+    with pytest.raises(AssertionError, match="prefixrl: reason-env: error: no file"):
+        refusal("prefixrl", tmp_path)
 
 
 @pytest.mark.slow

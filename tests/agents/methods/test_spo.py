@@ -184,6 +184,13 @@ def test_a_tree_trains_uncertain_tokens_alone():
     assert [sum(sample.action_mask) for sample in found.samples] == [6, 4, 5, 1, 1, 1]
 
 
+def test_an_episode_without_an_uncertain_token_is_not_trained():
+    config = SPOTreeConfig(branch_factors=(2,), segment_tokens=8)
+    _, found = run({PROMPT: [LONG, "24$"]}, config)
+    (sample,) = found.samples
+    assert sample.trajectory_id == found.groups[0].trajectories[0].trajectory_id
+
+
 def test_episodes_whose_verifier_failed_have_no_value_and_are_not_trained(monkeypatch):
     def failing(response, answer, options):
         failed = Verdict(Outcome.TIMEOUT, None, "")
