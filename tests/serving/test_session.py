@@ -65,7 +65,9 @@ def test_a_session_gives_what_the_environment_gives(granularity, form):
         json.dumps(message, allow_nan=False)
     assert message["terminated"]
     assert message["info"]["success"]
-    assert session.state()["step_count"] == len(actions_of(session, text))
+    assert session.state()["step_count"] == len(actions_of(session, text)) > 0
+    session.reset({})
+    assert session.state()["step_count"] == 0
 
 
 def test_a_session_that_begins_with_a_snapshot_continues_exactly():
