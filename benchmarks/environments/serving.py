@@ -2,7 +2,7 @@
 # OpenEnv is in the environment of `make test-interop` only.
 """What a served environment costs: OpenEnv's server and client over 127.0.0.1.
 
-    .venv-interop/bin/python -m benchmarks.environments.serving [--sessions 200] [--episodes 20]
+    .venv-openenv/bin/python -m benchmarks.environments.serving [--sessions 200] [--episodes 20]
 
 The server is a process of its own. Printed: reset and step of one session, milliseconds, median and
 99th percentile, beside the same calls on the environment itself; and a number of sessions that play
