@@ -99,7 +99,7 @@ class TokenVecEnv(VecEnv):
             )
         self.envs = envs
         self._starts = tuple(starts)
-        self._stack = None if wrap is None else StartStack(envs.env, wrap)
+        self._start_stack = None if wrap is None else StartStack(envs.env, wrap)
         self._masks = envs.env.action_masks()
         self._actions: np.ndarray[Any, Any] | None = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
@@ -144,7 +144,11 @@ class TokenVecEnv(VecEnv):
         """Start all episodes, with the seeds and the options set before."""
         for own in self._options:
             _check_options(own)
-        ids = self._reset(np.ones(self.num_envs, dtype=np.bool_), self._options, self._seeds)
+        states = [
+            self._start(index, own, seed)
+            for index, (own, seed) in enumerate(zip(self._options, self._seeds, strict=True))
+        ]
+        ids = self._reset(np.ones(self.num_envs, dtype=np.bool_), states, self._seeds)
         self._reset_seeds()
         self._reset_options()
         return ids
@@ -163,10 +167,14 @@ class TokenVecEnv(VecEnv):
         for index in np.flatnonzero(over).tolist():
             infos[index]["terminal_observation"] = ids[index].copy()
             infos[index]["is_success"] = infos[index]["success"]
-            if self._stack is not None:
-                self._stack.end(index, self.envs.state(index))
+            if self._start_stack is not None:
+                self._start_stack.end(index, self.envs.state(index))
         if over.any():
-            ids = self._reset(over, [{}] * self.num_envs, [None] * self.num_envs)
+            states = [
+                self._start(index, {}, None) if is_over else None
+                for index, is_over in enumerate(over.tolist())
+            ]
+            ids = self._reset(over, states, [None] * self.num_envs)
         return ids, rewards.astype(np.float32), over, infos
 
     def close(self) -> None:
@@ -226,15 +234,17 @@ class TokenVecEnv(VecEnv):
 
     def _set_state(self, index: int, state: ReasonState) -> np.ndarray[Any, Any]:
         mask = np.arange(self.num_envs) == index
-        return self._reset(mask, [{"state": state}] * self.num_envs, [None] * self.num_envs)[index]
+        states: list[ReasonState | None] = [None] * self.num_envs
+        states[index] = self._start(index, {"state": state}, None)
+        return self._reset(mask, states, [None] * self.num_envs)[index]
 
     def _start(
         self, index: int, options: Mapping[str, Any], seed: int | None
     ) -> ReasonState | None:
         """Where an episode begins; None for a drawn problem's start."""
         moved = {STARTS_OPTION: self._starts} if self._starts and "state" not in options else {}
-        if self._stack is not None:
-            return self._stack.begin(index, seed=seed, options={**options, **moved})
+        if self._start_stack is not None:
+            return self._start_stack.begin(index, seed=seed, options={**options, **moved})
         if "problem" in options:
             env = self.envs.env
             state = env.initial_state(env.problems.by_id(str(options["problem"])))
@@ -244,20 +254,16 @@ class TokenVecEnv(VecEnv):
     def _reset(
         self,
         mask: np.ndarray[Any, Any],
-        each: Sequence[Mapping[str, Any]],
+        states: Sequence[ReasonState | None],
         seeds: Sequence[int | None],
     ) -> np.ndarray[Any, Any]:
         """Start the masked episodes; return the observations of all."""
-        chosen = np.flatnonzero(mask).tolist()
-        states: list[ReasonState | None] = [None] * self.num_envs
-        for index in chosen:
-            states[index] = self._start(index, each[index], seeds[index])
-        options: dict[str, Any] = {"reset_mask": mask, "states": states}
+        options: dict[str, Any] = {"reset_mask": mask, "states": list(states)}
         if self._starts:
             options[STARTS_OPTION] = self._starts
         ids, columns = self.envs.reset(seed=list(seeds), options=options)
         infos = _rows_of(columns)
-        for index in chosen:
+        for index in np.flatnonzero(mask).tolist():
             self.reset_infos[index] = infos[index]
         return ids
 
