@@ -84,6 +84,10 @@ METRICS: dict[str, Metric] = {
         "tokens",
         "generated in this iteration for answering episodes that no training sample uses",
     ),
+    "rollout/idle_steps_fraction": _fraction(
+        "environment steps after the end of an episode, while others go on (sb3-grpo); part of "
+        "discarded_tokens"
+    ),
     "rollout/solved_problems": Metric(
         "problems",
         "distinct problems of this iteration with a correct episode, with or without help",
@@ -192,6 +196,9 @@ METRICS: dict[str, Metric] = {
     "loss/policy": Metric("reward", "policy-gradient term; its sign has no meaning"),
     "loss/kl": Metric("reward", "KL(policy || reference) term, times its coefficient"),
     "loss/entropy": Metric("reward", "entropy term, times its coefficient and -1"),
+    "loss/value": Metric(
+        "reward^2", "squared error of the critic (sb3-*), mean over tokens, times its coefficient"
+    ),
     "update/tokens": Metric("tokens", "sampled tokens that went through the loss", per_role=True),
     "update/entropy": Metric(
         "nats/token",
@@ -212,6 +219,9 @@ METRICS: dict[str, Metric] = {
     ),
     "update/clip_low_fraction": _fraction("tokens clipped at the lower bound", per_role=True),
     "update/clip_high_fraction": _fraction("tokens clipped at the upper bound", per_role=True),
+    "update/clip_fraction": _fraction(
+        "tokens whose ratio is outside the clip range, at either bound (sb3-*)"
+    ),
     "update/dual_clip_fraction": _fraction("tokens past the dual clip", per_role=True),
     "update/ratio_mean": Metric("ratio", "policy / old, mean over tokens", per_role=True),
     "update/ratio_max": Metric("ratio", "policy / old, largest", per_role=True),
@@ -237,6 +247,11 @@ METRICS: dict[str, Metric] = {
         "nats/token",
         "|old - behavior| log-probability, largest; see behavior_gap_mean",
         per_role=True,
+    ),
+    "update/explained_variance": Metric(
+        "1",
+        "1 - variance(return - value) / variance(return): 1 for a perfect critic (sb3-*), 0 for a "
+        "constant one; None while all returns are equal",
     ),
     "update/pair_margin_mean": Metric(
         "reward", "implied reward of the chosen response over the rejected one's, mean over pairs"

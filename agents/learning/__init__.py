@@ -12,7 +12,12 @@ from reason_env.agents.learning.distillation import (
 from reason_env.agents.learning.dpo import PairLearner
 from reason_env.agents.learning.learner import Learner, TrainablePolicy
 from reason_env.agents.learning.learner_config import LearnerConfig
-from reason_env.agents.learning.learning_rate import default_learning_rate, learning_rate_line
+from reason_env.agents.learning.learning_rate import (
+    default_learning_rate,
+    learning_rate_line,
+    schedule_factor,
+    with_learning_rate,
+)
 from reason_env.agents.learning.loss import policy_loss
 from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
 from reason_env.agents.learning.report import UpdateReport
@@ -49,4 +54,6 @@ __all__ = [
     "make_batch",
     "policy_loss",
     "register_surrogate",
+    "schedule_factor",
+    "with_learning_rate",
 ]

@@ -37,11 +37,20 @@ from reason_env.agents.methods.registry import (
     method_names,
     parts_of,
     register_method,
+    sb3_names,
 )
 from reason_env.agents.methods.rounds import CollectBatch, collect_rounds
 from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
+from reason_env.agents.methods.sb3 import (
+    ActorCriticConfig,
+    SB3A2CConfig,
+    SB3Config,
+    SB3GRPOConfig,
+    SB3MaskablePPOConfig,
+    SB3PPOConfig,
+)
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.segment_tree import SPOTree, SPOTreeConfig
 from reason_env.agents.methods.services import (
@@ -83,6 +92,7 @@ __all__ = [
     "SRPO",
     "UNSAID",
     "VPPO",
+    "ActorCriticConfig",
     "AdaBack",
     "AdaBackConfig",
     "AnyMethodConfig",
@@ -120,6 +130,11 @@ __all__ = [
     "ReferenceIds",
     "Row",
     "SAGEConfig",
+    "SB3A2CConfig",
+    "SB3Config",
+    "SB3GRPOConfig",
+    "SB3MaskablePPOConfig",
+    "SB3PPOConfig",
     "SDPOConfig",
     "SFTConfig",
     "SPOConfig",
@@ -152,5 +167,6 @@ __all__ = [
     "problem_starts",
     "register_method",
     "row_of",
+    "sb3_names",
     "step_in_reply",
 ]

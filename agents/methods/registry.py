@@ -6,7 +6,9 @@ value a `MethodEntry`. An entry point is loaded when its name is first looked up
 fails to load breaks no other method. `register_method` adds an entry to this process alone: the
 subprocesses of `reason-env compare` do not know it.
 
-Names joined by "+" are a composition.
+Names joined by "+" are a composition. The algorithms of Stable-Baselines3 (`sb3.py`) are entries
+too, with names of their own (`sb3_names`): they are configured, run and compared like methods, but
+step the environment themselves.
 """
 
 import dataclasses
@@ -44,6 +46,17 @@ from reason_env.agents.methods.protocol import (
 )
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
 from reason_env.agents.methods.sage import SAGE, SAGEConfig
+from reason_env.agents.methods.sb3 import (
+    SB3A2C,
+    SB3GRPO,
+    SB3PPO,
+    SB3A2CConfig,
+    SB3Config,
+    SB3GRPOConfig,
+    SB3MaskablePPO,
+    SB3MaskablePPOConfig,
+    SB3PPOConfig,
+)
 from reason_env.agents.methods.sdpo import SDPO, SDPOConfig
 from reason_env.agents.methods.segment_tree import SPOTree, SPOTreeConfig
 from reason_env.agents.methods.sft import SFT, SFTConfig
@@ -117,8 +130,18 @@ def register_method(entry: MethodEntry) -> None:
 
 
 def method_names() -> list[str]:
-    """List all methods, without loading those of installed packages."""
-    return list(dict.fromkeys([*_REGISTERED, *_installed()]))
+    """List all methods of language models, without loading those of installed packages."""
+    own = [name for name in _REGISTERED if name not in sb3_names()]
+    return list(dict.fromkeys([*own, *_installed()]))
+
+
+def sb3_names() -> list[str]:
+    """List the algorithms of Stable-Baselines3, whether it is installed or not.
+
+    >>> sb3_names()
+    ['sb3-ppo', 'sb3-maskable-ppo', 'sb3-a2c', 'sb3-grpo']
+    """
+    return [name for name, entry in _REGISTERED.items() if issubclass(entry.config, SB3Config)]
 
 
 def method_entry(name: str) -> MethodEntry:
@@ -140,7 +163,8 @@ def method_entry(name: str) -> MethodEntry:
     if points:
         return _loaded(points[0])
     if name not in _REGISTERED:
-        raise UnknownNameError(f"no method {name!r}{did_you_mean(name, method_names())}")
+        known = (*method_names(), *sb3_names())
+        raise UnknownNameError(f"no method {name!r}{did_you_mean(name, known)}")
     return _REGISTERED[name]
 
 
@@ -169,6 +193,12 @@ class ComposedConfig(MethodConfig):
             raise ConfigError(
                 f"a composition must name each method once, got {'+'.join(names)}; "
                 f"take one {twice[0]} out"
+            )
+        alone = next((own.kind for own in self.methods if isinstance(own, SB3Config)), None)
+        if alone is not None and len(names) > 1:
+            raise ConfigError(
+                f"{alone} must be used alone, got {'+'.join(names)}; an algorithm of "
+                "Stable-Baselines3 steps the environment itself, and no other method plans there"
             )
         # What methods combine with depends on their configs alone; any checker serves.
         check_composition(
@@ -322,5 +352,9 @@ for _entry in (
     MethodEntry(config=PrefixSamplingConfig, build=PrefixSampling),
     MethodEntry(config=SAGEConfig, build=SAGE),
     MethodEntry(config=DAPOConfig, build=DAPO),
+    MethodEntry(config=SB3PPOConfig, build=SB3PPO),
+    MethodEntry(config=SB3MaskablePPOConfig, build=SB3MaskablePPO),
+    MethodEntry(config=SB3A2CConfig, build=SB3A2C),
+    MethodEntry(config=SB3GRPOConfig, build=SB3GRPO),
 ):
     register_method(_entry)

@@ -11,6 +11,7 @@ from reason_env.agents.learning import DistillationConfig, LossConfig
 from reason_env.agents.methods.protocol import MethodBase, MethodConfig
 from reason_env.agents.methods.registry import build_method, method_name, parts_of
 from reason_env.agents.methods.row import UNSAID, Row
+from reason_env.agents.methods.sb3 import ActorCriticConfig, SB3PPOConfig
 from reason_env.problem import Problem
 from reason_env.state import Guidance
 
@@ -194,6 +195,8 @@ def _starts(method: MethodBase) -> str:
 
 
 def _estimator(config: MethodConfig, method: MethodBase) -> str:
+    if isinstance(config, ActorCriticConfig):
+        return f"GAE, lambda {config.gae_lambda:g}, discount {config.discount:g}"
     if method.pair_loss is not None:
         return "none (pairs)"
     if method.loss.distillation is not None:
@@ -202,11 +205,19 @@ def _estimator(config: MethodConfig, method: MethodBase) -> str:
 
 
 def _update(config: MethodConfig) -> str:
+    if isinstance(config, ActorCriticConfig):
+        return f"{_surrogate(config)}; critic: {config.value_coefficient:g} (V - return)^2"
     method = build_method(config, lambda problem, steps: None)
     if method.pair_loss is not None:
         return f"DPO, beta {method.pair_loss.beta:g}"
     own = {role: loss_text(loss) for role, loss in method.role_losses.items()}
     return "; ".join([loss_text(method.loss), *(f"{role}: {text}" for role, text in own.items())])
+
+
+def _surrogate(config: ActorCriticConfig) -> str:
+    clip = config.clip_range if isinstance(config, SB3PPOConfig) else None
+    term = "-A log pi" if clip is None else f"clipped ratio [{1 - clip:g}, {1 + clip:g}]"
+    return f"{term}, {AGGREGATION_WORDS['token_mean']}"
 
 
 def _value(config: Any, name: str) -> object:

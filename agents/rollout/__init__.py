@@ -1,6 +1,6 @@
 """Collect episodes through the environment: starts, trajectories, training samples, metrics."""
 
-from reason_env.agents.rollout.collect import RolloutBatch, collect, merge_batches
+from reason_env.agents.rollout.collect import RolloutBatch, collect, merge_batches, run_episode
 from reason_env.agents.rollout.drawing import (
     DrawnStart,
     chosen_starts,
@@ -52,6 +52,7 @@ __all__ = [
     "mismatch_metrics",
     "role_metrics",
     "rollout_metrics",
+    "run_episode",
     "signal_metrics",
     "source_metrics",
     "trained_rows",

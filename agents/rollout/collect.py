@@ -83,7 +83,7 @@ def collect(
     memories = _memories(starts, drawn)
     for start, known, of_start in zip(starts, memories, completions, strict=True):
         for index, completion in enumerate(of_start):
-            trajectory = _run_episode(
+            trajectory = run_episode(
                 env,
                 start,
                 index,
@@ -203,7 +203,7 @@ def _memories(starts: Sequence[Start], drawn: Sequence[DrawnStart]) -> list[Star
     return [own.get((start.draw, start.state), equal.get(start.state, ())) for start in starts]
 
 
-def _run_episode(
+def run_episode(
     env: gym.Env[Any, Any],
     start: Start,
     index: int,
@@ -213,6 +213,17 @@ def _run_episode(
     completion: Completion,
     policy_version: int,
 ) -> Trajectory:
+    """Run one episode of sampled tokens through the environment.
+
+    Args:
+        env: Any stack on a `ReasonEnv` with format "tokens".
+        start: Where it begins.
+        index: Its number among the start's samples.
+        memories: What the start wrappers of the stack remember of the start.
+        trajectory_id: Unique in a run.
+        completion: The sampled tokens.
+        policy_version: Updates before they were sampled.
+    """
     inner = reason_env_of(env, format="tokens")
     known = {START_MEMORIES_OPTION: memories} if memories else {}
     env.reset(options={"state": start.state, **known})

@@ -1,6 +1,7 @@
 """Run directories: config, provenance, metrics, episodes and checkpoints."""
 
 from reason_env.agents.runs.checkpoint import (
+    Checkpoint,
     CheckpointConfig,
     latest_checkpoint,
     load_checkpoint,
@@ -34,6 +35,7 @@ from reason_env.agents.runs.run_dir import RunDir
 __all__ = [
     "FLAT",
     "ByKind",
+    "Checkpoint",
     "CheckpointConfig",
     "CheckpointWriter",
     "RunDir",

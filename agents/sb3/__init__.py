@@ -4,7 +4,8 @@ from reason_env.agents.sb3.installed import check_installed
 
 check_installed("stable_baselines3", "sb3_contrib")
 
-from reason_env.agents.sb3.group_starts import (  # noqa: E402 - after the check
+from reason_env.agents.sb3.agent import Agent, Rollout, build_agent  # noqa: E402 - after the check
+from reason_env.agents.sb3.group_starts import (  # noqa: E402
     Cloneable,
     CopiedState,
     StateOption,
@@ -17,17 +18,23 @@ from reason_env.agents.sb3.language_model import (  # noqa: E402
     TokenPolicy,
     language_model_of,
 )
+from reason_env.agents.sb3.recorded import OpenEpisode, start_of  # noqa: E402
 from reason_env.agents.sb3.vec_env import TokenVecEnv  # noqa: E402
 
 __all__ = [
     "GRPO",
+    "Agent",
     "Cloneable",
     "CopiedState",
     "LanguageModelExtractor",
     "MaskableTokenPolicy",
+    "OpenEpisode",
+    "Rollout",
     "StateOption",
     "TokenPolicy",
     "TokenVecEnv",
+    "build_agent",
     "language_model_of",
     "reset_groups",
+    "start_of",
 ]

@@ -341,6 +341,7 @@ class GRPO(OnPolicyAlgorithm):
             "tokens": sums["tokens"],
             "approx_kl": sums["kl_old_policy"],
             "clip_fraction": sums["clip_low"] + sums["clip_high"],
+            "entropy": sums["entropy"],
         }
 
     def learn(  # noqa: PLR0917 - as the base class has them

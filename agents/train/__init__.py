@@ -1,5 +1,6 @@
 """One training run: its config, its session of live objects, and the loop."""
 
+from reason_env.agents.train.agent import AgentSession, AnySession, iterate_agent, session_of
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.estimate import Estimate, Memory, estimate, restored
 from reason_env.agents.train.iterate import Iteration, iterate
@@ -10,6 +11,8 @@ from reason_env.agents.train.prolong import Limits, progress_of, prolonged
 from reason_env.agents.train.session import Session, build_session
 
 __all__ = [
+    "AgentSession",
+    "AnySession",
     "Estimate",
     "Iteration",
     "Limits",
@@ -20,11 +23,13 @@ __all__ = [
     "build_session",
     "estimate",
     "iterate",
+    "iterate_agent",
     "no_eval_problems",
     "prepare",
     "progress_of",
     "prolonged",
     "read_record",
     "restored",
+    "session_of",
     "train",
 ]

@@ -25,7 +25,7 @@ from reason_env.agents.rollout import (
     collect,
     initial_starts,
 )
-from reason_env.agents.train.session import Session
+from reason_env.agents.train.session import RunSession, Session
 from reason_env.env import chooses_problems
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState
@@ -83,8 +83,7 @@ class ProblemDraws:
             if self._num_rounds == MAX_MEASURING_ROUNDS or _is_spent(session, tokens):
                 break
             seed = config.seed_of("starts", session.iteration) + self.num_drawn
-            starts = _starts(session, missing, seed)
-            session.num_drawn += missing
+            starts = draw_starts(session, missing, seed)
             measuring = _Measuring(session, starts)
             states = [start.state for start in starts]
             self.starts += _starts_of(method.measure(states, measuring), starts)
@@ -146,11 +145,16 @@ def draw_problems(session: Session) -> ProblemDraws:
     return problems
 
 
-def _starts(session: Session, num: int, seed: int) -> list[DrawnStart]:
-    """Draw problems and find their starts: those of the epoch, or those that the stack chooses."""
+def draw_starts(session: RunSession, num: int, seed: int) -> list[DrawnStart]:
+    """Draw problems and find their starts: those of the epoch, or those that the stack chooses.
+
+    Advances `num_drawn`.
+    """
+    first = session.num_drawn
+    session.num_drawn += num
     if chooses_problems(session.env):
         return chosen_starts(session.env, num, among=session.problem_ids, seed=seed)
-    ids = session.config.drawn(session.problem_ids, session.num_drawn, num)
+    ids = session.config.drawn(session.problem_ids, first, num)
     return initial_starts(session.env, ids, seed=seed)
 
 
@@ -168,7 +172,7 @@ def _starts_of(states: Sequence[ReasonState], drawn: Sequence[DrawnStart]) -> li
 
 
 def collect_starts(
-    session: Session,
+    session: RunSession,
     starts: Sequence[Start],
     seeds: np.random.Generator,
     drawn: Sequence[DrawnStart],
@@ -200,7 +204,7 @@ class _Measuring:
 
 
 def _collect(
-    session: Session, starts: Sequence[Start], seed: int, drawn: Sequence[DrawnStart]
+    session: RunSession, starts: Sequence[Start], seed: int, drawn: Sequence[DrawnStart]
 ) -> RolloutBatch:
     return collect(
         starts,

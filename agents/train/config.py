@@ -3,8 +3,9 @@
 The same value gives the same run. The run directory is not part of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -16,12 +17,18 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.engines import EngineConfig, SamplingConfig, check_precision
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
-from reason_env.agents.methods import AnyMethodConfig, GRPOConfig, method_name, parts_of
+from reason_env.agents.methods import (
+    AnyMethodConfig,
+    GRPOConfig,
+    SB3Config,
+    method_name,
+    parts_of,
+)
 from reason_env.agents.policy import LoraConfig
 from reason_env.agents.runs import FLAT, CheckpointConfig
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, shown
 
 STREAMS = (
     "problems",
@@ -34,8 +41,28 @@ STREAMS = (
     "conservative",
     "lora",
     "services",
+    "initialisation",
 )
 """Random streams; a stream's index is part of its seed, so the order must not change."""
+NOT_FOR_SB3: Mapping[str, str] = MappingProxyType(
+    {
+        "cpi": "leave it out",
+        "zero_advantages": "leave it out",
+        "precision": "train in float32",
+        "lora.rank": "train all weights",
+        "engine.kind": "sample in this process",
+        "sampling.temperature": "actions are sampled from the policy as it is",
+        "sampling.top_p": "actions are sampled from the policy as it is",
+        "sampling.top_k": "actions are sampled from the policy as it is",
+        "learner.epochs": "give num_epochs",
+        "learner.updates_per_iteration": "give updates_per_epoch",
+        "learner.warmup_updates": "leave it out",
+        "learner.max_nonfinite_updates": "the first one ends the run",
+        "learner.micro_batch_tokens": "leave it out",
+        "learner.gradient_checkpointing": "leave it out",
+    }
+)
+"""Setting that an algorithm of Stable-Baselines3 does not read -> what to do instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +88,14 @@ class TrainConfig:
     iterations: int = 40
     """Iterations: collect episodes, update the policy."""
     problems_per_iteration: int = 32
-    """Problems sampled in one iteration."""
+    """Problems sampled in one iteration; sb3-*: episodes at once, sb3-grpo: groups of them."""
     max_minutes: float | None = None
     """Minutes after which no iteration starts; a preparation that takes longer is an error. None:
     no limit."""
     max_generated_tokens: int | None = None
-    """Budget of generated tokens, including preparation and discarded episodes. The run ends with
-    the iteration that reaches it, so it overshoots by less than one iteration. None: no limit."""
+    """Budget of generated tokens, including preparation and discarded episodes; sb3-*: of
+    environment steps, which are the same. The run ends with the iteration that reaches it, so it
+    overshoots by less than one iteration. None: no limit."""
     max_ungraded_fraction: float = 0.5
     """Fraction of an iteration's episodes above which verifier failures stop the run."""
     episodes_per_iteration: int = 32
@@ -83,6 +111,27 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        self._check_limits()
+        if self.lora.dropout and self.learner.gradient_checkpointing:
+            raise ConfigError(
+                "lora.dropout must be 0 with gradient_checkpointing, got "
+                f"{self.lora.dropout!r}; the second pass would drop other inputs"
+            )
+        if self.eval.problems is not None and self.env.hold_out is not None:
+            raise ConfigError(
+                f"eval.problems must be None with hold_out, got {self.eval.problems!r} and "
+                f"{self.env.hold_out!r}; evaluate on one of them"
+            )
+        self._check_returns()
+        if isinstance(self.method, SB3Config):
+            self._check_sb3(self.method)
+        if self.sampling.is_greedy:
+            raise ConfigError(
+                "sampling temperature must be above 0 for training, got 0; greedy episodes of a "
+                "problem are all equal, so nothing is learned from them"
+            )
+
+    def _check_limits(self) -> None:
         for name in ("iterations", "problems_per_iteration", "max_batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
@@ -100,22 +149,16 @@ class TrainConfig:
             raise ConfigError(
                 f"max_ungraded_fraction must lie in 0..1, got {self.max_ungraded_fraction!r}"
             )
-        if self.lora.dropout and self.learner.gradient_checkpointing:
-            raise ConfigError(
-                "lora.dropout must be 0 with gradient_checkpointing, got "
-                f"{self.lora.dropout!r}; the second pass would drop other inputs"
-            )
-        if self.eval.problems is not None and self.env.hold_out is not None:
-            raise ConfigError(
-                f"eval.problems must be None with hold_out, got {self.eval.problems!r} and "
-                f"{self.env.hold_out!r}; evaluate on one of them"
-            )
-        self._check_returns()
-        if self.sampling.is_greedy:
-            raise ConfigError(
-                "sampling temperature must be above 0 for training, got 0; greedy episodes of a "
-                "problem are all equal, so nothing is learned from them"
-            )
+
+    def _check_sb3(self, method: SB3Config) -> None:
+        plain = TrainConfig()
+        for name, advice in NOT_FOR_SB3.items():
+            value, default = (_setting(own, name) for own in (self, plain))
+            if value != default:
+                raise ConfigError(
+                    f"{name} must be {default!r} with {method.kind}, got {shown(value)}; {advice}"
+                )
+        method.check_updates(self.problems_per_iteration)
 
     def _check_returns(self) -> None:
         kinds = [
@@ -186,3 +229,10 @@ class TrainConfig:
             for epoch in epochs
         }
         return [ids[int(orders[at // len(ids)][at % len(ids)])] for at in positions]
+
+
+def _setting(config: TrainConfig, name: str) -> object:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value

@@ -9,11 +9,11 @@ from reason_env.agents.evaluate import EvalReport, evaluate
 from reason_env.agents.metrics import Number
 from reason_env.agents.train.evaluation_cache import entry_path, read_entry, write_entry
 from reason_env.agents.train.fingerprint import evaluation_fingerprint
-from reason_env.agents.train.session import Session
+from reason_env.agents.train.session import RunSession
 from reason_env.env import reason_env_of
 
 
-def evaluate_policy(session: Session) -> EvalReport | None:
+def evaluate_policy(session: RunSession) -> EvalReport | None:
     """Evaluate the policy in its present state; None if there are no problems to evaluate on."""
     if session.eval_env is None:
         return None
@@ -28,7 +28,7 @@ def evaluate_policy(session: Session) -> EvalReport | None:
     )
 
 
-def initial_metrics(session: Session) -> Mapping[str, Number]:
+def initial_metrics(session: RunSession) -> Mapping[str, Number]:
     """Evaluate the policy before training, or read the same evaluation from `eval.cache_dir`.
 
     Raises:
@@ -46,6 +46,6 @@ def initial_metrics(session: Session) -> Mapping[str, Number]:
     return known
 
 
-def _metrics(session: Session) -> Mapping[str, Number]:
+def _metrics(session: RunSession) -> Mapping[str, Number]:
     report = evaluate_policy(session)
     return {} if report is None else report.metrics

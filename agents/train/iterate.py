@@ -39,13 +39,19 @@ Adjust = Callable[[list[TrainingSample]], list[TrainingSample]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Iteration:
-    """What one iteration collected and measured."""
+class Written:
+    """What the loop writes of an iteration."""
 
-    batch: RolloutBatch
     metrics: dict[str, Number]
     episodes: list[dict[str, Any]]
     """The first episodes as rows of `episodes/`, at most `episodes_per_iteration`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration(Written):
+    """What one iteration of a language-model method collected and measured."""
+
+    batch: RolloutBatch
 
 
 def iterate(session: Session, *, adjust: Adjust = list) -> Iteration:
@@ -69,7 +75,7 @@ def iterate(session: Session, *, adjust: Adjust = list) -> Iteration:
     problems, batch = found.problems, found.batch
     trajectories = batch.trajectories
     session.sampled_tokens_total += problems.measured_tokens + _num_sampled_tokens(trajectories)
-    _check_verifier(trajectories, config.max_ungraded_fraction)
+    check_verifier(trajectories, config.max_ungraded_fraction)
     with session.method.served_by(found.services):
         samples = session.method.training_samples(batch.groups, session.rng("merging"))
     if config.zero_advantages:
@@ -200,7 +206,12 @@ def _num_sampled_tokens(trajectories: Sequence[Trajectory]) -> int:
     return sum(item.num_sampled_tokens for item in trajectories)
 
 
-def _check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:
+def check_verifier(trajectories: Sequence[Trajectory], max_fraction: float) -> None:
+    """Check that the verifier decided about enough episodes.
+
+    Raises:
+        VerifierError: It failed on more than this fraction.
+    """
     failed = sum(item.is_undecided for item in trajectories)
     if failed > max_fraction * len(trajectories):
         raise VerifierError(

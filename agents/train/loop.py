@@ -13,11 +13,12 @@ from typing import Any
 
 from reason_env.agents.metrics import Number
 from reason_env.agents.runs import CheckpointWriter, RunDir, export_model, save_checkpoint
+from reason_env.agents.train.agent import AgentSession, AnySession, iterate_agent
 from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
-from reason_env.agents.train.iterate import iterate
+from reason_env.agents.train.iterate import Written, iterate
 from reason_env.agents.train.model_record import ModelRecord
 from reason_env.agents.train.preparation import prepare
-from reason_env.agents.train.session import Session
+from reason_env.agents.train.session import RunSession
 from reason_env.env import recorders
 
 Row = dict[str, Any]
@@ -25,7 +26,7 @@ OnRow = Callable[[Row], None]
 
 
 def train(
-    session: Session,
+    session: AnySession,
     run: RunDir,
     *,
     on_row: OnRow = lambda row: None,
@@ -51,10 +52,10 @@ def train(
         _write(run, 0, {**prepared, **initial_metrics(session)}, on_row)
     with CheckpointWriter() as writer:
         while not session.is_over:
-            found = iterate(session)
+            found = _iterate(session)
             writer.wait()
             metrics, number = found.metrics, session.iteration
-            has_diverged = session.learner.has_diverged
+            has_diverged = session.has_diverged
             is_late = deadline is not None and time.monotonic() > deadline
             is_last = session.is_over or is_late or has_diverged
             every = config.eval.every
@@ -74,7 +75,7 @@ def train(
                     run,
                     number,
                     session.policy,
-                    session.learner.state_dict(),
+                    session.learner_state,
                     session.progress,
                     config=config.checkpoint,
                     record=record,
@@ -82,11 +83,15 @@ def train(
                 )
             if is_last:
                 break
-    session.learner.check_finite()
+    session.check_finite()
     return run.read_metrics()
 
 
-def _saver(session: Session) -> Callable[[Path], None]:
+def _iterate(session: AnySession) -> Written:
+    return iterate_agent(session) if isinstance(session, AgentSession) else iterate(session)
+
+
+def _saver(session: RunSession) -> Callable[[Path], None]:
     """Choose how an adapter becomes a model: added to the weights, or alone."""
     policy = session.policy
     return policy.save_merged if session.config.lora.export == "merged" else policy.save

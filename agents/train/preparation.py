@@ -11,7 +11,7 @@ import numpy as np
 from reason_env.agents.rollout import Group, RolloutBatch, Start, initial_starts
 from reason_env.agents.runs import cut_file
 from reason_env.agents.train.collecting import collect_starts
-from reason_env.agents.train.session import Session
+from reason_env.agents.train.session import RunSession
 from reason_env.env import ReasonEnv, reason_env_of, recorders
 from reason_env.errors import ConfigError
 from reason_env.snapshot import restore
@@ -23,7 +23,7 @@ OnPrepared = Callable[[int, int, int], None]
 
 
 def prepare(
-    session: Session,
+    session: RunSession,
     *,
     on_prepared: OnPrepared = lambda done, planned, tokens: None,
     deadline: float | None = None,
@@ -65,7 +65,7 @@ def prepare(
     session.is_prepared = True
 
 
-def check_budget(session: Session) -> None:
+def check_budget(session: RunSession) -> None:
     """Check that the budget can hold the method's preparation and one iteration.
 
     A response of the preparation is taken to be as long as the shortest reference response, since

@@ -5,6 +5,7 @@ from a checkpoint continues as the session that wrote it would have.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +24,9 @@ from reason_env.agents.learning import (
     PairLearner,
     TrainablePolicy,
 )
-from reason_env.agents.methods import Method, build_method
+from reason_env.agents.methods import Method, SB3Config, build_method
 from reason_env.agents.policy import Judge, JudgeConfig, LanguageModelPolicy, LoraConfig
-from reason_env.agents.runs import load_checkpoint
+from reason_env.agents.runs import Checkpoint, load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.agents.train.guidance_budget import check_guidance
@@ -38,8 +39,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Session:
-    """The live objects of a run, and its progress; `prepare`, `iterate` and `train` advance it."""
+class RunSession(ABC):
+    """What all sessions share: the objects and the progress that the loop needs."""
 
     config: TrainConfig
     """With a number as learning rate, so that the stored config repeats the run."""
@@ -49,13 +50,8 @@ class Session:
     eval_env: gym.Env[Any, Any] | None
     """The environment for evaluation; None if there are no problems to evaluate on."""
     method: Method
-    learner: Learner
-    conservative: ConservativeUpdate | None
-    """Accepts or rejects each update; None if the config has no `cpi`."""
     problem_ids: list[str]
     """The problems to train on; `prepare` replaces them by those that the method chooses."""
-    judges: Mapping[JudgeConfig, Judge] = field(default_factory=dict[JudgeConfig, Judge])
-    """The judges that the method may ask."""
     iteration: int = field(default=0, init=False)
     """The last iteration that began; 0 before the first."""
     num_drawn: int = field(default=0, init=False)
@@ -65,6 +61,24 @@ class Session:
     is_prepared: bool = field(default=False, init=False)
     stack_snapshot: str | None = field(default=None, init=False)
     """What the wrappers remembered when the checkpoint was written; `prepare` restores it."""
+
+    @property
+    @abstractmethod
+    def learner_state(self) -> dict[str, Any]:
+        """The content of a checkpoint that the learner continues from."""
+
+    @property
+    @abstractmethod
+    def has_diverged(self) -> bool:
+        """True if the run must stop, once its state is saved, because updates were not finite."""
+
+    @abstractmethod
+    def check_finite(self) -> None:
+        """Raise if `has_diverged`.
+
+        Raises:
+            TrainingError: It has.
+        """
 
     @property
     def is_over(self) -> bool:
@@ -102,15 +116,67 @@ class Session:
         """Create the generator of one random stream for the current iteration."""
         return np.random.default_rng(self.config.seed_of(stream, self.iteration))
 
+    def continue_from(self, loaded: Checkpoint) -> None:
+        """Continue the progress of a checkpoint; the learner continues by itself."""
+        self.iteration = loaded.iteration
+        self.sampled_tokens_total = loaded.progress["sampled_tokens_total"]
+        # Absent in checkpoints of version 0.1, whose methods left out no drawn problem.
+        drawn = loaded.iteration * self.config.problems_per_iteration
+        self.num_drawn = loaded.progress.get("num_drawn", drawn)
+        self.policy.mark_updated(loaded.progress["policy_version"])
+        self.method.load_state_dict(loaded.progress["method"])
+        self.stack_snapshot = loaded.progress.get("stack")
+        if self.config.is_wrapped and self.stack_snapshot is None:
+            _log.warning(
+                "the checkpoint after iteration %d holds no memory of the wrappers, because an "
+                "earlier version wrote it; archives, schedules and pass rates begin empty",
+                loaded.iteration,
+            )
+
+
+@dataclass(slots=True, kw_only=True)
+class Session(RunSession):
+    """A run of a language-model method; `prepare`, `iterate` and `train` advance it."""
+
+    learner: Learner
+    conservative: ConservativeUpdate | None
+    """Accepts or rejects each update; None if the config has no `cpi`."""
+    judges: Mapping[JudgeConfig, Judge] = field(default_factory=dict[JudgeConfig, Judge])
+    """The judges that the method may ask."""
+
+    @property
+    def learner_state(self) -> dict[str, Any]:
+        """The optimizer's state, and what else the learner remembers."""
+        return self.learner.state_dict()
+
+    @property
+    def has_diverged(self) -> bool:
+        """True if so many updates in a row were not finite that the run must stop."""
+        return self.learner.has_diverged
+
+    def check_finite(self) -> None:
+        """Raise if `has_diverged`.
+
+        Raises:
+            TrainingError: It has.
+        """
+        self.learner.check_finite()
+
 
 def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Session:
     """Build the live objects of a run; with a checkpoint, in the state in which it was written.
 
     Raises:
-        ConfigError: The method needs entropies, and the engine gives none.
+        ConfigError: The method is an algorithm of Stable-Baselines3, or it needs entropies and the
+            engine gives none.
         ModelError: A prompt and its response exceed the model's context length.
         StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
     """
+    if isinstance(config.method, SB3Config):
+        raise ConfigError(
+            f"the method must be one of language models here, got {config.name!r}; train it: "
+            f"reason-env train {config.name}"
+        )
     _check_entropies(config)
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
     # With LoRA a checkpoint holds the adapter alone.
@@ -124,14 +190,8 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
             "training runs a shared prefix once for each sample, because %s",
             policy.prefix_sharing_refusal,
         )
-    env = config.env.make(policy.codec, config.wrappers)
-    if config.is_wrapped:
-        snapshot(env)
-    eval_env = config.make_eval_env(policy.codec)
+    env, eval_env = make_envs(config, policy)
     inner = reason_env_of(env)
-    for one in (env, eval_env):
-        if one is not None:
-            _check_context_length(reason_env_of(one), policy.context_length)
     check_guidance(config.method, inner, policy.context_length)
     method = build_method(
         config.method,
@@ -172,21 +232,27 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     )
     if loaded is not None:
         learner.load_state_dict(loaded.learner_state)
-        session.iteration = loaded.iteration
-        session.sampled_tokens_total = loaded.progress["sampled_tokens_total"]
-        # Absent in checkpoints of version 0.1, whose methods left out no drawn problem.
-        drawn = loaded.progress.get("num_drawn", loaded.iteration * config.problems_per_iteration)
-        session.num_drawn = drawn
-        policy.mark_updated(loaded.progress["policy_version"])
-        method.load_state_dict(loaded.progress["method"])
-        session.stack_snapshot = loaded.progress.get("stack")
-        if config.is_wrapped and session.stack_snapshot is None:
-            _log.warning(
-                "the checkpoint after iteration %d holds no memory of the wrappers, because an "
-                "earlier version wrote it; archives, schedules and pass rates begin empty",
-                loaded.iteration,
-            )
+        session.continue_from(loaded)
     return session
+
+
+def make_envs(
+    config: TrainConfig, policy: LanguageModelPolicy
+) -> tuple[gym.Env[Any, Any], gym.Env[Any, Any] | None]:
+    """Make the environments for training and evaluation, and check that their prompts fit.
+
+    Raises:
+        ModelError: A prompt and its response exceed the model's context length.
+        StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
+    """
+    env = config.env.make(policy.codec, config.wrappers)
+    if config.is_wrapped:
+        snapshot(env)
+    eval_env = config.make_eval_env(policy.codec)
+    for one in (env, eval_env):
+        if one is not None:
+            _check_context_length(reason_env_of(one), policy.context_length)
+    return env, eval_env
 
 
 def _load_policy(

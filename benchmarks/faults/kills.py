@@ -32,7 +32,7 @@ import torch
 import tyro
 
 from reason_env import cli
-from reason_env.agents.methods import method_names
+from reason_env.agents.methods import method_names, sb3_names
 from reason_env.wrappers import Curriculum, Hint, PrefixRollin, RecordEpisodes, ResetToState
 
 TINY = (
@@ -44,7 +44,8 @@ PROBLEMS = ("--levels", "3", "5", "--size", "4", "--max-tokens", "64")
 GROUP = ("--group-size", "2")
 SMALL: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("grpo", "lte", "expo", "sft", "adaback", "prefix-sampling", "sage"), GROUP),
-    **dict.fromkeys(("sdpo", "vppo", "int"), GROUP),
+    **dict.fromkeys(("sdpo", "vppo", "int", "sb3-grpo"), GROUP),
+    **dict.fromkeys(("sb3-ppo", "sb3-maskable-ppo", "sb3-a2c"), ("--num-steps", "24")),
     "rrpo": ("--num-base", "2", "--num-reset", "2"),
     "srpo": ("--num-base", "2", "--num-reset", "2"),
     "pope": (*GROUP, "--hard-samples", "2", "--probe-samples", "1"),
@@ -61,7 +62,7 @@ SMALL: dict[str, tuple[str, ...]] = {
 CASES: dict[str, tuple[str, ...]] = {
     **{
         name: ("train", name, *SMALL.get(name, ()), *PROBLEMS, *TINY)
-        for name in (*method_names(), "cpi", "srpo+lte", "rrpo+lte")
+        for name in (*method_names(), *sb3_names(), "cpi", "srpo+lte", "rrpo+lte")
     },
     "lora": ("train", "grpo", *GROUP, "--lora.rank", "2", *PROBLEMS, *TINY),
     "stack": ("train", "grpo", *GROUP, "--env", "STACK", *TINY),
@@ -70,7 +71,10 @@ CASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Name -> the words of its command, without --out."""
 # Imported before any fork, because a command imports them when it begins.
-for _module in ("transformers", "peft", "reason_env.cli.train", "reason_env.cli.compare"):
+for _module in (
+    "transformers", "peft", "reason_env.agents.sb3", "reason_env.cli.train",
+    "reason_env.cli.compare",
+):  # fmt: skip
     import_module(_module)
 MOST_S = 300.0
 """A run that takes longer hangs."""

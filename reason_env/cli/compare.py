@@ -27,7 +27,7 @@ from reason_env.agents.compare import (
     with_loss,
 )
 from reason_env.agents.evaluate import EvalConfig
-from reason_env.agents.methods import method_name, method_names
+from reason_env.agents.methods import method_name, method_names, sb3_names
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import FLAT, model_directory, write_text
 from reason_env.agents.train import TrainConfig
@@ -104,7 +104,7 @@ def run(words: list[str]) -> None:
         words[len(names) :],
         prog="compare METHOD...",
         default=Compare(),
-        description=DESCRIPTION.format(methods=", ".join(method_names())),
+        description=DESCRIPTION.format(methods=", ".join((*method_names(), *sb3_names()))),
     )
     if given.resume is not None:
         advice = "a comparison keeps its settings: start another one"

@@ -5,15 +5,22 @@ from dataclasses import replace
 from rich.text import Text
 
 from reason_env.agents.learning import learning_rate_line
+from reason_env.agents.methods import SB3Config
 from reason_env.agents.policy import lora_line
 from reason_env.agents.runs import model_directory
 from reason_env.agents.train import Estimate, Memory, TrainConfig, build_session, estimate
 from reason_env.cli.flags import out
 from reason_env.cli.tables import counted, duration_text, size_text
+from reason_env.errors import ConfigError
 
 
 def show_estimate(config: TrainConfig) -> None:
     """Measure a few samples and one update of a run, and print what the whole would cost."""
+    if isinstance(config.method, SB3Config):
+        raise ConfigError(
+            f"--dry-run must be of a language-model method, got {config.name!r}; leave it out, and "
+            "end a short run with --iterations 2"
+        )
     is_default = config.learner.learning_rate is None
     session = build_session(replace(config, model=model_directory(config.model)))
     out.print(Text(session.config.env.template_line(session.policy.codec)))

@@ -28,6 +28,7 @@ from reason_env.agents.methods import (
     numbers_of,
     own_numbers,
     row_of,
+    sb3_names,
 )
 from reason_env.agents.train import TrainConfig
 from reason_env.cli.flags import HELP_FLAGS, Arguments, leading, out, parsed
@@ -103,7 +104,7 @@ def every_method() -> tuple[list[Method], list[str]]:
     """Describe all methods, and say in a line each which packages fail to load."""
     found: list[Method] = []
     broken: list[str] = []
-    for name in (*method_names(), CPI):
+    for name in (*method_names(), CPI, *sb3_names()):
         try:
             found.append(method_named(name))
         except ConfigError as error:

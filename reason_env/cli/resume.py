@@ -12,7 +12,7 @@ from typing import Any
 from rich.text import Text
 
 from reason_env.agents.runs import RunDir, iteration_of, whole_checkpoint
-from reason_env.agents.train import Limits, TrainConfig, build_session, progress_of, prolonged
+from reason_env.agents.train import Limits, TrainConfig, progress_of, prolonged, session_of
 from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust, trust_flag
 from reason_env.cli.running import (
     Interrupted,
@@ -98,7 +98,7 @@ def _resume(
     if config.is_over(iteration, tokens):
         _show_finished(run, config, rows, trusted)
         return
-    session = build_session(config, checkpoint=checkpoint)
+    session = session_of(config, checkpoint=checkpoint)
     command = ["reason-env", "train", *words]
     run.resume(
         session.iteration,

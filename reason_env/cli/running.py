@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import RunDir, latest_checkpoint
-from reason_env.agents.train import Session, TrainConfig, prepare, train
+from reason_env.agents.train import AnySession, TrainConfig, prepare, train
 from reason_env.cli import tables
 from reason_env.cli.flags import out
 from reason_env.cli.tables import counted
@@ -45,7 +45,7 @@ def deadline_of(config: TrainConfig, began: float) -> float | None:
     return None if config.max_minutes is None else began + 60 * config.max_minutes
 
 
-def prepare_shown(session: Session, path: Path, began: float) -> None:
+def prepare_shown(session: AnySession, path: Path, began: float) -> None:
     """Prepare the session, with a progress line every `PROGRESS_S` seconds."""
     config = session.config
     num_problems = len(session.problem_ids)
@@ -83,7 +83,7 @@ def prepare_shown(session: Session, path: Path, began: float) -> None:
         )
 
 
-def train_shown(session: Session, run: RunDir, began: float, *, flags: str = "") -> None:
+def train_shown(session: AnySession, run: RunDir, began: float, *, flags: str = "") -> None:
     """Train, with a line for each iteration, and write the report.
 
     Args:
@@ -145,7 +145,7 @@ def how_to_resume(run: RunDir, flags: str = "") -> str:
     )
 
 
-def _train(session: Session, run: RunDir, began: float) -> list[dict[str, Any]]:
+def _train(session: AnySession, run: RunDir, began: float) -> list[dict[str, Any]]:
     config = session.config
     if session.eval_env is None:
         out.print(

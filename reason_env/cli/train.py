@@ -10,10 +10,10 @@ from rich.text import Text
 
 from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.learning import learning_rate_line
-from reason_env.agents.methods import method_config, method_names
+from reason_env.agents.methods import method_config, method_names, sb3_names
 from reason_env.agents.policy import lora_line
 from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, model_directory
-from reason_env.agents.train import TrainConfig, build_session
+from reason_env.agents.train import TrainConfig, session_of
 from reason_env.cli.dry_run import show_estimate
 from reason_env.cli.flags import (
     HELP_FLAGS,
@@ -79,7 +79,7 @@ def _run(words: list[str]) -> None:
         resume_run(words)
         return
     if words[:1] in HELP_FLAGS:
-        names = "\n  ".join((*method_names(), "cpi"))
+        names = "\n  ".join((*method_names(), "cpi", *sb3_names()))
         out.print(
             Text(
                 f"reason-env train METHOD [FLAGS]; methods:\n\n  {names}\n\n"
@@ -160,7 +160,7 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
     place = path or _reserved_directory(config)
     try:
         _check_own(place)
-        session = build_session(config)
+        session = session_of(config)
         is_default = config.learner.learning_rate is None
         out.print(Text(config.env.template_line(session.policy.codec)))
         config = session.config

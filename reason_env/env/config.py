@@ -202,6 +202,11 @@ class EnvConfig:
         spec.kwargs |= {"granularity": "response", "format": "tokens", "codec": codec} | changes
         return make_stack(spec)
 
+    def arguments(self, codec: Codec) -> dict[str, Any]:
+        """Give the arguments of the environment without its wrappers, as `make_bare` has them."""
+        own: dict[str, Any] = self._spec(codec).kwargs
+        return own | {"format": "tokens", "codec": codec}
+
     def _spec(self, codec: Codec | None = None) -> EnvSpec:
         """A new spec, which the caller may change; with the template if a codec is given.
 

@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
-from reason_env.agents.methods import method_names
+from reason_env.agents.methods import method_names, sb3_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9.-]*[a-z0-9])")
 COMMANDS = [
-    *(("train", name) for name in (*method_names(), "cpi", "srpo+lte")),
+    *(("train", name) for name in (*method_names(), *sb3_names(), "cpi", "srpo+lte")),
     *(
         (name,)
         for name in (

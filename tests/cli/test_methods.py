@@ -14,6 +14,7 @@ from reason_env.agents.methods import (
     method_names,
     register_method,
     registry,
+    sb3_names,
 )
 from reason_env.cli.flags import out
 from reason_env.cli.methods import every_method
@@ -43,7 +44,7 @@ def test_the_table_has_every_method_and_six_columns(command, wide):
     heads = ("start states", "guidance shown", "context trained", "scored under", "estimator")
     assert all(head in printed for head in (*heads, "update"))
     firsts = {line.split()[0] for line in printed.splitlines() if line.strip()}
-    assert {*method_names(), "cpi"} <= firsts
+    assert {*method_names(), "cpi", *sb3_names()} <= firsts
 
 
 def test_one_row_has_defaults_the_paper_s_numbers_and_the_differences(command):
@@ -69,7 +70,7 @@ def test_a_combination_is_shown_part_by_part_and_together(command, wide):
 def test_rows_are_data(command):
     _, printed, _ = command("methods", "--format", "json")
     rows = {row["method"]: row for row in json.loads(printed)}
-    assert list(rows) == [*method_names(), "cpi"]
+    assert list(rows) == [*method_names(), "cpi", *sb3_names()]
     assert rows["pope"]["defaults"]["hard_samples"] == 16
     assert {"field": "hard_samples", "default": 16, "paper": 128} in rows["pope"]["paper_numbers"]
 
@@ -89,7 +90,7 @@ def test_a_package_that_does_not_load_hides_no_other_method(monkeypatch, command
 
     monkeypatch.setattr(registry, "_installed", lambda: {"broken": (Point(),)})
     methods, broken = every_method()
-    assert [item.columns.method for item in methods] == [*registry._REGISTERED, "cpi"]
+    assert {item.columns.method for item in methods} == {*registry._REGISTERED, "cpi"}
     assert len(broken) == 1
     assert "the method 'broken' of the package (unnamed) must load, got ImportError" in broken[0]
     status, printed, _ = command("methods")
