@@ -6,7 +6,7 @@ disk is full, that thread dies, and the run waits for it without end.
 
 import io
 import os
-import socket
+import platform
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -35,7 +35,7 @@ class ScalarFile:
         # still or was set back.
         earlier = [int(path.name.split(".")[3]) for path in folder.glob(f"{PREFIX}*")]
         number = max(int(time.time()), *(one + 1 for one in earlier), 0)
-        self.path = folder / f"{PREFIX}{number:010d}.{socket.gethostname()}.{os.getpid()}"
+        self.path = folder / f"{PREFIX}{number:010d}.{platform.node()}.{os.getpid()}"
         self._purge_step = purge_step
 
     def write(self, iteration: int, values: Mapping[str, Number]) -> None:

@@ -21,6 +21,8 @@ CONNECTS = {
     ("agents/engines/vllm/http.py", "urllib.request"),
     ("agents/engines/vllm/local.py", "socket"),
     ("agents/engines/vllm/server.py", "socket"),
+    # It quiets the hub client's own warnings.
+    ("agents/engines/transformers_logging.py", "huggingface_hub.utils"),
     # `reason-env serve` listens at the address that the user gives, and its client connects to one.
     ("agents/integrations/openenv.py", "fastapi"),
     ("agents/integrations/openenv.py", "openenv.core.client_types"),
@@ -57,7 +59,7 @@ LOADS = {
     ("reason_env/problems/files/hub.py", "load_from_disk"),
 }
 """(file, call): the calls that read a model or data set by its name, from the hub if need be."""
-EXECUTES = {"benchmarks/losses/released.py"}
+EXECUTES = {"benchmarks/losses/released.py", "benchmarks/methods/released.py"}
 """Benchmarks that run functions of another project's release, whose folder a person names."""
 PICKLES = {"joblib", "load_pickle", "read_pickle", "unsafe_load", "full_load", "torch_load"}
 MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "yaml"}
