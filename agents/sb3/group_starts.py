@@ -88,7 +88,7 @@ class CopiedState(gym.Wrapper[Any, Any, Any, Any]):
         """Give the environment the attributes of a state; return its observation."""
         attributes, self._obs = deepcopy(state)
         vars(self.unwrapped).update(attributes)
-        return self._obs
+        return deepcopy(self._obs)
 
     def _attributes(self) -> dict[str, Any]:
         own = {
