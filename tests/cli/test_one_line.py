@@ -116,7 +116,7 @@ def test_an_interrupt_while_a_run_is_read_names_the_command_that_resumes_it(
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(resume, "build_session", interrupted)
+    monkeypatch.setattr(resume, "session_of", interrupted)
 
     def times():
         items = [item for item in run.rglob("*") if item.name != ".lock"]
