@@ -70,7 +70,8 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q -m "types or not types" tests/test_architecture.py tests/test_rooms.py tests/test_types.py
-	$(BIN)/python -m pytest -q --doctest-modules --ignore agents/integrations reason_env agents wrappers
+	$(BIN)/python -m pytest -q --doctest-modules --ignore agents/integrations \
+		--ignore reason_env/agents --ignore reason_env/wrappers reason_env agents wrappers
 
 # The site, in build/site: python -m http.server --directory build/site. Broken links are errors.
 docs: $(DOCS_STAMP)
