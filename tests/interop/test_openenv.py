@@ -35,7 +35,11 @@ PROBLEMS = load_problems("chain", split="test", size=200)
 @contextlib.contextmanager
 def server(*flags):
     """Run `reason-env serve`; gives its address and its process."""
-    code = "from reason_env.cli import main; main()"
+    # What a shell runs in the background ignores interrupts, and children inherit that.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from reason_env.cli import main; main()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code, "serve", *FLAGS, *flags],
         stdout=subprocess.PIPE,
