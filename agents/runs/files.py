@@ -122,10 +122,13 @@ def writing(path: Path, partial: Path) -> Generator[None, None, None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: a reader, or a kill, finds the old file or the new one."""
+    """Write a file atomically: a reader, or a kill, finds the old file or the new one.
+
+    A lone surrogate, which no UTF-8 file can hold, is written as its escape.
+    """
     partial = path.with_name(PARTIAL + path.name)
     with writing(path, partial):
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -313,3 +313,8 @@ def test_a_run_whose_problems_changed_is_not_resumed_unless_that_is_accepted(tmp
     assert facts["problem_sets"] == {"train": "ac", "eval": "bb"}
     changed = [entry.get("changed_data") for entry in facts["resumed"]]
     assert changed == [None, {"train problems": ["aa", "ac"]}, None]
+
+
+def test_a_text_with_a_lone_surrogate_is_written_with_its_escape(tmp_path):
+    write_text(tmp_path / "page.html", "a\ud800\u00e9\n")
+    assert (tmp_path / "page.html").read_bytes() == b"a\\ud800\xc3\xa9\n"
