@@ -114,8 +114,7 @@ class Sessions:
         """Name a problem by its place in the set.
 
         Raises:
-            IndexError: There is no such place.
-            UnknownNameError: The server has another split.
+            UnknownNameError: There is no such place, or the server has another split.
         """
         self.check_split(split)
         return _task(self.problems, _place(self.problems, index))
