@@ -18,8 +18,9 @@ def test_a_live_environment_takes_less_than_20_kb_beside_its_response():
 
 
 def test_an_environment_that_holds_too_much_is_found(monkeypatch):
-    monkeypatch.setattr(load, "MOST_BYTES_EACH", -1)
-    with pytest.raises(LoadError, match=r"an environment takes [\d,]+ bytes, more than -1"):
+    resident = iter((7_000, 7_000 + 20 * 20_001))
+    monkeypatch.setattr(load, "_resident_bytes", lambda: next(resident))
+    with pytest.raises(LoadError, match=r"an environment takes 20,001 bytes, more than 20,000"):
         main(Load(part="environments", count=20))
 
 
