@@ -1,7 +1,7 @@
 """A disk that is full ends a command in one line; with room again, the run ends as if nothing was.
 
 `RLIMIT_FSIZE` lets every file grow to a limit and refuses the rest, as a full disk does. Where this
-process may mount a small file system, a slow test fills one.
+process may mount a small file system, as root outside most containers, a slow test fills one.
 """
 
 import re
@@ -38,12 +38,17 @@ def small_disk(tmp_path):
 
     def mount(options):
         words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    def make_room():
+        mount("remount,size=100m").check_returncode()
 
     def mounted(size):
-        if not mount(f"size={size}"):
-            pytest.skip("this process may not mount a file system")
-        return folder, lambda: mount("remount,size=100m")
+        done = mount(f"size={size}")
+        if done.returncode:
+            said = done.stderr.strip()
+            pytest.skip(f"this process may not mount a disk: make test-slow as root; got {said}")
+        return folder, make_room
 
     yield mounted
     subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)

@@ -9,7 +9,7 @@ from reason_env.errors import ConfigError
 from reason_env.serving import ServingConfig
 
 
-@pytest.mark.skipif(find_spec("openenv") is not None, reason="openenv is in this environment")
+@pytest.mark.skipif(find_spec("openenv") is not None, reason="openenv is here: make test")
 def test_serve_without_openenv_names_the_extra(command):
     code, _, error = command("serve", "--problems", "chain")
     assert code == 2
