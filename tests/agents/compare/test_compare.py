@@ -65,6 +65,17 @@ def wait_for(condition, seconds=30.0):
         time.sleep(0.02)
 
 
+def forked(comparison, **options):
+    """Run a comparison in a child process, which ends even if it raises; returns its id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            comparison.run(**options)
+        finally:
+            os._exit(1)
+    return child
+
+
 def test_runs_start_in_order_of_seed_use_one_thread_and_report_progress(tmp_path):
     comparison = make(tmp_path / "cmp")
     order, seen = events(comparison)
@@ -120,10 +131,7 @@ def test_a_run_whose_parent_was_killed_is_awaited_and_not_started_twice(tmp_path
     (run,) = comparison.runs
     pause = comparison.path / "pause"
     pause.touch()
-    parent = os.fork()
-    if parent == 0:
-        comparison.run(workers=1, program=PROGRAM)
-        os._exit(0)
+    parent = forked(comparison, workers=1, program=PROGRAM)
     wait_for(lambda: "started" in run.log_tail())
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
@@ -154,10 +162,7 @@ def test_runs_end_when_the_comparison_is_killed_and_the_next_one_resumes_them(tm
     comparison = make(tmp_path / "cmp", arms=("grpo",), num_seeds=2)
     pause = comparison.path / "pause"
     pause.touch()
-    parent = os.fork()
-    if parent == 0:
-        comparison.run(workers=2, program=program + PROGRAM)
-        os._exit(0)
+    parent = forked(comparison, workers=2, program=program + PROGRAM)
     wait_for(lambda: all("started" in run.log_tail() for run in comparison.runs))
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
