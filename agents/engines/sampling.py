@@ -99,6 +99,9 @@ class Context:
     samples tokens that the environment drops."""
     keeps_entropies: bool = False
     """Whether completions carry the entropy of each token's distribution; vLLM gives none."""
+    stream: int | None = None
+    """Number of the context's random stream; None: its place in the call. With its place in the
+    whole call a part of a call gives what the whole gives."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:
@@ -113,6 +116,25 @@ class Context:
                 raise ConfigError(
                     f"{name} must be at least 1, got {value!r}; leave the context out instead"
                 )
+        if self.stream is not None and not 0 <= self.stream < 2**32:
+            raise ConfigError(
+                f"stream must lie in 0 <= stream < 2^32, got {self.stream!r}; give the context's "
+                "place in the whole call"
+            )
+
+
+def streams_of(contexts: Sequence[Context]) -> list[int]:
+    """Number the random streams of contexts that are sampled in one call.
+
+    >>> plain = Context(token_ids=(1,), num_samples=1, max_new_tokens=1)
+    >>> of_part = Context(token_ids=(1,), num_samples=1, max_new_tokens=1, stream=7)
+    >>> streams_of([plain, of_part, plain])
+    [0, 7, 2]
+    """
+    return [
+        place if context.stream is None else context.stream
+        for place, context in enumerate(contexts)
+    ]
 
 
 def processed_log_probs(logits_BV: Tensor, sampling: SamplingConfig) -> Tensor:
@@ -254,7 +276,7 @@ def uniform_streams(seed: int, keys: list[tuple[int, int]], length: int) -> Tens
 
     Args:
         seed: Any integer; only its low 64 bits matter.
-        keys: (context index, sample index) of each sequence, below 2^32.
+        keys: (stream of the context, sample index) of each sequence, below 2^32.
         length: Numbers per stream.
 
     >>> both = uniform_streams(7, [(0, 0), (2, 1)], 3)

@@ -8,7 +8,7 @@ cache. A sequence that ends leaves the batch at once: the last live row moves to
 copies one row, not the cache.
 
 Each sequence draws from its own counter-based stream (`uniform_streams`). Its tokens depend on the
-seed, its context's index and its own index, not on other sequences or `max_batch_size`, as far as
+seed, its context's stream and its own index, not on other sequences or `max_batch_size`, as far as
 floating point allows: other batch shapes change the last bits of the logits.
 
 Not covered: models whose layers keep a state other than keys and values (Mamba, linear attention).
@@ -38,6 +38,7 @@ from reason_env.agents.engines.sampling import (
     SamplingConfig,
     draw,
     processed_entropies,
+    streams_of,
     uniform_streams,
 )
 from reason_env.agents.engines.sequences import completions_by_key, ended_by_rules, kept_rows
@@ -287,7 +288,9 @@ class TorchEngine:
         steps = max(item.limit for item in batch)
         keys = [(item.context, item.sample) for item in batch]
         # Row t holds the numbers of position t, so that each position reads one contiguous row.
-        uniforms = uniform_streams(seed, keys, steps).T.contiguous().to(device)
+        streams = streams_of(contexts)
+        drawn_by = [(streams[item.context], item.sample) for item in batch]
+        uniforms = uniform_streams(seed, drawn_by, steps).T.contiguous().to(device)
         token_ids = torch.zeros((steps, len(batch)), dtype=torch.long, device=device)
         log_probs = torch.zeros((steps, len(batch)), device=device)
         keeps = [contexts[item.context].keeps_entropies for item in batch]

@@ -38,6 +38,7 @@ from reason_env.agents.engines.sampling import (
     SamplingConfig,
     draw,
     processed_entropies,
+    streams_of,
     uniform_streams,
 )
 from reason_env.agents.engines.sequences import completions_by_key, ended_by_rules, kept_rows
@@ -96,7 +97,9 @@ class FusedSampler:
         distinct, wanted = _in_order(contexts)
         device, steps = is_stop.device, max(item.limit for item in wanted)
         keys = [(item.context, item.sample) for item in wanted]
-        uniforms = uniform_streams(seed, keys, steps).to(device)
+        streams = streams_of(contexts)
+        drawn_by = [(streams[item.context], item.sample) for item in wanted]
+        uniforms = uniform_streams(seed, drawn_by, steps).to(device)
         limits = torch.tensor([item.limit for item in wanted], device=device)
         token_ids = torch.zeros((len(wanted), steps), dtype=torch.long, device=device)
         log_probs = torch.zeros((len(wanted), steps), device=device)

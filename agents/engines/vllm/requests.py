@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from reason_env.agents.engines.protocol import Completion
-from reason_env.agents.engines.sampling import Context, SamplingConfig
+from reason_env.agents.engines.sampling import Context, SamplingConfig, streams_of
 from reason_env.errors import ConfigError
 
 MAX_TEMPERATURE = 2.0
@@ -79,7 +79,7 @@ def sample_requests(
 ) -> list[SampleRequest]:
     """Build one request per context, in order; for greedy sampling one request per sample.
 
-    The seed of a request depends only on `seed` and its context's index; vLLM draws sample i with
+    The seed of a request depends only on `seed` and its context's stream; vLLM draws sample i with
     seed + i. vLLM rejects greedy requests for several samples.
 
     Raises:
@@ -115,10 +115,10 @@ def sample_requests(
             | {
                 "n": 1 if sampling.is_greedy else context.num_samples,
                 "max_tokens": context.max_new_tokens,
-                "seed": request_seed(seed, index),
+                "seed": request_seed(seed, stream),
             },
         )
-        for index, context in enumerate(contexts)
+        for index, (stream, context) in enumerate(zip(streams_of(contexts), contexts, strict=True))
         for _ in range(context.num_samples if sampling.is_greedy else 1)
     ]
 

@@ -119,6 +119,14 @@ def replayed(model, context, key, *, seed, stop_ids):
     return tuple(token_ids[len(context.token_ids) :])
 
 
+def test_a_part_of_a_call_gives_what_the_whole_call_gives():
+    engine = engine_of(tiny("qwen3"))
+    whole = tokens_of(engine.sample(CONTEXTS, SamplingConfig(), seed=4, stop_ids=(2,)))
+    part = [replace(CONTEXTS[place], stream=place) for place in (3, 1)]
+    found = tokens_of(engine.sample(part, SamplingConfig(), seed=4, stop_ids=(2,)))
+    assert found == [whole[3], whole[1]]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_claimed_architecture_samples_as_the_models_own_forward_pass(kind):
     model = tiny(kind)

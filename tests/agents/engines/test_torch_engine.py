@@ -160,6 +160,16 @@ def test_the_batch_size_does_not_change_what_is_sampled(kind):
         assert tokens_of(parts) == whole
 
 
+@pytest.mark.parametrize("kind", ["qwen3", "mistral"])
+def test_a_part_of_a_call_gives_what_the_whole_call_gives(kind):
+    model, asked = tiny_model(kind), contexts()
+    whole = tokens_of(sampled(model, asked, seed=9, stop_ids=(2, 7)))
+    part = [replace(asked[place], stream=place) for place in (3, 1)]
+    assert tokens_of(sampled(model, part, seed=9, stop_ids=(2, 7))) == [whole[3], whole[1]]
+    unnumbered = [asked[3], asked[1]]
+    assert tokens_of(sampled(model, unnumbered, seed=9, stop_ids=(2, 7)))[0] != whole[3]
+
+
 def test_a_prefill_in_several_batches_changes_nothing(monkeypatch):
     whole = tokens_of(sampled(tiny_model(), contexts()))
     monkeypatch.setattr(torch_engine, "MAX_PREFILL_TOKENS", 18)
@@ -424,6 +434,14 @@ def test_streams_are_uniform_and_differ_between_keys_and_seeds():
         (
             lambda: Context(token_ids=(1,), num_samples=1, max_new_tokens=-2),
             "max_new_tokens must be at least 1, got -2",
+        ),
+        (
+            lambda: Context(token_ids=(1,), num_samples=1, max_new_tokens=1, stream=2**32),
+            r"stream must lie in 0 <= stream < 2\^32, got 4294967296; give",
+        ),
+        (
+            lambda: Context(token_ids=(1,), num_samples=1, max_new_tokens=1, stream=-1),
+            "stream must lie in",
         ),
         (
             lambda: TorchEngine(None, vocab_size=2, max_batch_size=0),

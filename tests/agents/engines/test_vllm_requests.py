@@ -43,6 +43,12 @@ def read(choices):
     return read_completions(answer, requests(), vocab_size=10, version="1-a")
 
 
+def test_a_request_of_a_part_of_a_call_has_the_seed_of_the_whole():
+    part = [replace(CONTEXTS[1], stream=1)]
+    (request,) = sample_requests(part, SAMPLING, seed=11, stop_ids=())
+    assert (request.context, request.params["seed"]) == (0, request_seed(11, 1))
+
+
 def test_a_request_carries_ids_and_every_number_of_the_sampling():
     first, second = (item.to_json() for item in requests())
     assert first == {
