@@ -12,7 +12,7 @@ that says what it removes, swaps and adds (`pipeline.py`); because of it, method
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -365,6 +365,29 @@ class MethodBase:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore nothing."""
+
+
+class AddingMethod(MethodBase):
+    """A method that compares no episodes: it trains only the samples that it adds.
+
+    A subclass makes them (`added`).
+    """
+
+    adds_only = True
+
+    @property
+    def advantage(self) -> AdvantageConfig:
+        """Unused: no episodes are compared."""
+        return AdvantageConfig()
+
+    @property
+    def part(self) -> Part:
+        """Nothing of what was sampled is trained as it is; `added` is."""
+        return replace(super().part, compared=frozenset(), trains_problems=False, add=self.added)
+
+    def added(self, groups: Sequence[Group]) -> list[TrainingSample]:
+        """Return the samples of an iteration, given the groups that the method sees."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it adds")
 
 
 def problem_starts(states: Sequence[ReasonState], num_samples: int) -> list[Start]:

@@ -18,16 +18,16 @@ distribution, with as many tokens. Not as there: it drops segments without an ad
 of a problem, the others for later iterations (up to 8); and it whitens the advantages.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.pipeline import BASE, Part, is_problem_group
-from reason_env.agents.methods.protocol import MethodBase, MethodConfig, problem_starts
+from reason_env.agents.learning import LossConfig
+from reason_env.agents.methods.pipeline import BASE, is_problem_group
+from reason_env.agents.methods.protocol import AddingMethod, MethodConfig, problem_starts
 from reason_env.agents.methods.row import Row
 from reason_env.agents.methods.spo import check_cut_probability, only_uncertain
 from reason_env.agents.methods.vineppo import STEPWISE, token_advantages
@@ -76,7 +76,7 @@ class SPOTreeConfig(MethodConfig):
         return self.branch_factors[0]
 
 
-class SPOTree(MethodBase):
+class SPOTree(AddingMethod):
     """Credit for segments, from the episodes that continue them."""
 
     config: SPOTreeConfig
@@ -107,23 +107,6 @@ class SPOTree(MethodBase):
         ),
     )
     roles = frozenset({BRANCH, STEPWISE})
-    adds_only = True
-
-    @property
-    def advantage(self) -> AdvantageConfig:
-        """Unused: no episodes are compared."""
-        return AdvantageConfig()
-
-    @property
-    def part(self) -> Part:
-        """Every episode is added, with an advantage for each of its own segments."""
-        return replace(
-            super().part, compared=frozenset(), trains_problems=False, add=self.segment_samples
-        )
-
-    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
-        """Train all samples by the method's own loss."""
-        return dict.fromkeys(sorted(self.roles), self.loss)
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start the first branch factor's episodes at each problem."""
@@ -147,7 +130,7 @@ class SPOTree(MethodBase):
         factors, size = self.config.branch_factors[1:], self.config.segment_tokens
         return [(begin + depth * size, factor) for depth, factor in enumerate(factors, start=1)]
 
-    def segment_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+    def added(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each episode's own tokens; none without a decided return."""
         samples: list[TrainingSample] = []
         for items in trees_of(groups):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from reason_env.agents.learning import AdvantageConfig, DistillationConfig, LossConfig
-from reason_env.agents.methods.pipeline import Part, problem_episodes
-from reason_env.agents.methods.protocol import MethodBase, MethodConfig, problem_starts
+from reason_env.agents.learning import DistillationConfig, LossConfig
+from reason_env.agents.methods.pipeline import problem_episodes
+from reason_env.agents.methods.protocol import AddingMethod, MethodConfig, problem_starts
 from reason_env.agents.methods.reference import check_temperature
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError, shown
@@ -43,7 +43,7 @@ class SelfDistillationConfig(MethodConfig):
         check_wording(self.wording)
 
 
-class SelfDistillation(MethodBase):
+class SelfDistillation(AddingMethod):
     """Distils the policy with more in view into the policy without it; compares no episodes.
 
     A subclass says what the teacher of an episode sees (`seen`).
@@ -52,12 +52,6 @@ class SelfDistillation(MethodBase):
     config: SelfDistillationConfig
     roles = frozenset({TAUGHT})
     has_follow_up = False
-    adds_only = True
-
-    @property
-    def advantage(self) -> AdvantageConfig:
-        """Unused: no episodes are compared."""
-        return AdvantageConfig()
 
     @property
     def loss(self) -> LossConfig:
@@ -67,13 +61,6 @@ class SelfDistillation(MethodBase):
             distillation=self.config.distillation,
             temperature=self.config.likelihood_temperature,
             separate_normaliser=True,
-        )
-
-    @property
-    def part(self) -> Part:
-        """Every episode that has a teacher is added as a sample."""
-        return replace(
-            super().part, compared=frozenset(), trains_problems=False, add=self.taught_samples
         )
 
     def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
@@ -101,7 +88,7 @@ class SelfDistillation(MethodBase):
             found += [(item, self.seen(item, episodes)) for item in episodes]
         return found
 
-    def taught_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+    def added(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each episode that has a teacher."""
         return [
             replace(

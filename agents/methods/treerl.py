@@ -29,10 +29,9 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 import tyro
 
-from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.pipeline import Part
+from reason_env.agents.learning import LossConfig
 from reason_env.agents.methods.protocol import (
-    MethodBase,
+    AddingMethod,
     MethodConfig,
     check_names,
     problem_starts,
@@ -82,7 +81,7 @@ class TreeRLConfig(MethodConfig):
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
 
 
-class TreeRL(MethodBase):
+class TreeRL(AddingMethod):
     """Branch at uncertain tokens; reward each segment by the values at its ends."""
 
     config: TreeRLConfig
@@ -117,27 +116,10 @@ class TreeRL(MethodBase):
         ),
     )
     roles = frozenset({BRANCH, STEPWISE})
-    adds_only = True
 
     def __init__(self, config: TreeRLConfig, checker: StepChecker | None = None) -> None:
         super().__init__(config, checker)
         self.needs_entropies = config.uncertainty == "entropy"
-
-    @property
-    def advantage(self) -> AdvantageConfig:
-        """Unused: no episodes are compared."""
-        return AdvantageConfig()
-
-    @property
-    def part(self) -> Part:
-        """Every episode is added, with a reward for each segment from the problem on."""
-        return replace(
-            super().part, compared=frozenset(), trains_problems=False, add=self.path_samples
-        )
-
-    def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
-        """Train all samples by the method's own loss."""
-        return dict.fromkeys(sorted(self.roles), self.loss)
 
     def plan(self, states: Sequence[ReasonState], rng: np.random.Generator) -> list[Start]:
         """Start `group_size` episodes at each problem."""
@@ -180,7 +162,7 @@ class TreeRL(MethodBase):
         pairs = [(value, place) for place, value in enumerate(values, start=item.prefix_length)]
         return pairs[1:] if item.start.role == BRANCH else pairs
 
-    def path_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+    def added(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each episode with a decided return, from the problem on."""
         samples: list[TrainingSample] = []
         for items in trees_of(groups):

@@ -20,9 +20,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from reason_env.agents.learning import AdvantageConfig, LossConfig
-from reason_env.agents.methods.pipeline import Part, problem_episodes, role_of
-from reason_env.agents.methods.protocol import MethodBase, MethodConfig, problem_starts
+from reason_env.agents.learning import LossConfig
+from reason_env.agents.methods.pipeline import problem_episodes, role_of
+from reason_env.agents.methods.protocol import AddingMethod, MethodConfig, problem_starts
 from reason_env.agents.methods.row import Row
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError
@@ -49,7 +49,7 @@ class VinePPOConfig(MethodConfig):
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)!r}")
 
 
-class VinePPO(MethodBase):
+class VinePPO(AddingMethod):
     """Credit for each step, from continuations."""
 
     config: VinePPOConfig
@@ -65,19 +65,6 @@ class VinePPO(MethodBase):
         ),
     )
     roles = frozenset({VALUE, STEPWISE})
-    adds_only = True
-
-    @property
-    def advantage(self) -> AdvantageConfig:
-        """Unused: no episodes are compared."""
-        return AdvantageConfig()
-
-    @property
-    def part(self) -> Part:
-        """Every episode of a problem is added, with an advantage for each of its steps."""
-        return replace(
-            super().part, compared=frozenset(), trains_problems=False, add=self.stepwise_samples
-        )
 
     def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
         """Train the stepwise samples by the method's own loss."""
@@ -113,7 +100,7 @@ class VinePPO(MethodBase):
         """Make the sample of an episode from the values of its states; None for no sample."""
         return training_sample(item, step_advantages(item, values))
 
-    def stepwise_samples(self, groups: Sequence[Group]) -> list[TrainingSample]:
+    def added(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each episode whose states were all valued."""
         values = {
             group.key: float(np.mean([item.episode_return for item in group.graded]))

@@ -37,8 +37,8 @@ from reason_env.agents.methods.localiser import (
     localisation_start,
     named_step,
 )
-from reason_env.agents.methods.pipeline import BASE, Part, is_problem_group
-from reason_env.agents.methods.protocol import MethodBase, MethodConfig, problem_starts
+from reason_env.agents.methods.pipeline import BASE, is_problem_group
+from reason_env.agents.methods.protocol import AddingMethod, MethodConfig, problem_starts
 from reason_env.agents.methods.reset_metrics import localisation_metrics
 from reason_env.agents.methods.row import UNSAID, Row
 from reason_env.agents.methods.vineppo import STEPWISE, token_advantages
@@ -84,7 +84,7 @@ class VPPOConfig(MethodConfig):
             )
 
 
-class VPPO(MethodBase):
+class VPPO(AddingMethod):
     """Reward the prefix before the first error of a failure, penalise the rest."""
 
     config: VPPOConfig
@@ -105,7 +105,6 @@ class VPPO(MethodBase):
         ),
     )
     roles = frozenset({VERIFY, STEPWISE})
-    adds_only = True
 
     def __init__(self, config: VPPOConfig, checker: StepChecker | None = None) -> None:
         """Check that `localiser="checker"` has a step checker.
@@ -117,9 +116,9 @@ class VPPO(MethodBase):
         super().__init__(config, checker)
 
     @property
-    def part(self) -> Part:
-        """Every episode of a problem is added, with an advantage for each of its pieces."""
-        return replace(super().part, compared=frozenset(), trains_problems=False, add=self.credited)
+    def advantage(self) -> AdvantageConfig:
+        """The estimator of the pieces, which are compared in place of episodes."""
+        return self.config.advantage
 
     def losses_with(self, loss: LossConfig) -> Mapping[str, LossConfig]:
         """Train the samples by the method's own loss."""
@@ -143,7 +142,7 @@ class VPPO(MethodBase):
             if self.fits((start := self._asked(item)).state)
         ]
 
-    def credited(self, groups: Sequence[Group]) -> list[TrainingSample]:
+    def added(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make a sample of each episode, its tokens credited by piece."""
         known = {group.key: group for group in groups}
         samples: list[TrainingSample] = []
