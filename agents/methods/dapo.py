@@ -144,6 +144,12 @@ class DAPO(GRPO):
         self.num_wanted, self.num_rounds = len(states), 1
         return super().plan(states, rng)
 
+    def plan_further(
+        self, states: Sequence[ReasonState], num_known: int, rng: np.random.Generator
+    ) -> list[Start]:
+        """Plan for further problems; the wanted groups and the rounds are the iteration's."""
+        return numbered_starts(list(enumerate(states))[num_known:], self.config.group_size)
+
     def follow_up(self, groups: Sequence[Group], rng: np.random.Generator) -> list[Start]:
         """Ask for as many further problems as groups are missing, as long as rounds are left."""
         missing = self.num_wanted - _num_kept(groups)

@@ -16,6 +16,7 @@ from reason_env.agents.methods import (
     method_config,
 )
 from reason_env.agents.methods.dapo import is_mixed
+from reason_env.agents.rollout import initial_states
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy, dry_run
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
@@ -161,6 +162,19 @@ def test_with_lte_a_failed_group_is_trained_once_it_holds_a_hinted_success():
         ("2:toy/train/2", "base"),
         ("2:toy/train/2", "base"),
     ]
+
+
+def test_problems_that_another_method_asks_for_change_neither_rounds_nor_wanted_groups():
+    method, rng = build_method(DAPO), np.random.default_rng(0)
+    states = initial_states(toy_env(*PROBLEMS), IDS[:5], seed=0)
+    method.plan(states[:2], rng)
+    method.load_state_dict(method.state_dict() | {"num_rounds": 7})
+    further = method.plan_further(states, 3, rng)
+    assert [(start.group, start.draw, start.num_samples) for start in further] == [
+        ("3:toy/train/3", 3, 3),
+        ("4:toy/train/4", 4, 3),
+    ]
+    assert method.state_dict() == {"num_wanted": 2, "num_rounds": 7}
 
 
 @pytest.mark.parametrize(
