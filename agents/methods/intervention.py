@@ -32,13 +32,15 @@ import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.agents.methods.localiser import (
+    chain_key,
     check_localiser,
     check_step_checker,
-    checked_step,
+    failed_chains,
     localisation_start,
-    named_step,
+    replied_step,
+    steps_before_error,
 )
-from reason_env.agents.methods.pipeline import BASE, Part, is_problem_group
+from reason_env.agents.methods.pipeline import Part, is_problem_group
 from reason_env.agents.methods.protocol import (
     Collect,
     MethodBase,
@@ -60,7 +62,7 @@ from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, 
 from reason_env.errors import ConfigError
 from reason_env.problem import Problem, StepChecker
 from reason_env.problems import reference_response
-from reason_env.state import Guidance, ReasonState, last_cut, with_response_of
+from reason_env.state import Guidance, ReasonState, with_response_of
 
 REVIEW, INTERVENTION = "review", "intervention"
 """Roles of the replies that name a wrong step, and of the episodes that begin with another one."""
@@ -207,10 +209,10 @@ class InT(MethodBase):
         starts: list[Start] = []
         for group in groups:
             for item in self.chains(group) if is_problem_group(group) else ():
-                if _key(item, INTERVENTION) in known:
+                if chain_key(item, INTERVENTION) in known:
                     continue
                 review = self._review(item)
-                is_asked = _key(item, REVIEW) in known or not self._is_reviewed(item)
+                is_asked = chain_key(item, REVIEW) in known or not self._is_reviewed(item)
                 if is_asked or not self.fits(review.state):
                     starts.append(self._correction(item, known))
                 else:
@@ -219,17 +221,12 @@ class InT(MethodBase):
 
     def chains(self, group: Group) -> list[Trajectory]:
         """List the failed chains of a problem that are corrected."""
-        failed = [
-            item
-            for item in group.graded
-            if item.start.role == BASE and not item.is_success and item.final_state.num_steps
-        ]
-        return failed[: self.config.interventions]
+        return failed_chains(group)[: self.config.interventions]
 
     def interventions(self, groups: Sequence[Group]) -> list[TrainingSample]:
         """Make the samples of the interventions that are kept."""
         sources = {
-            _key(item, INTERVENTION): item
+            chain_key(item, INTERVENTION): item
             for group in groups
             if is_problem_group(group)
             for item in self.chains(group)
@@ -248,11 +245,11 @@ class InT(MethodBase):
             return {}
         known = {group.key: group for group in groups}
         named = [
-            (item.final_state, self._named(item, known[_key(item, REVIEW)]))
+            (item.final_state, replied_step(item.final_state, known[chain_key(item, REVIEW)]))
             for group in groups
             if is_problem_group(group)
             for item in self.chains(group)
-            if _key(item, REVIEW) in known
+            if chain_key(item, REVIEW) in known
         ]
         return localisation_metrics(named, self.checker) if named else {}
 
@@ -281,7 +278,7 @@ class InT(MethodBase):
     def _review(self, item: Trajectory) -> Start:
         asking = self._shown(item.start.learn_from.cut(0).without_guidance())
         return localisation_start(
-            item, self.config, asking=asking, group=_key(item, REVIEW), role=REVIEW
+            item, self.config, asking=asking, group=chain_key(item, REVIEW), role=REVIEW
         )
 
     def _correction(self, item: Trajectory, known: Mapping[str, Group]) -> Start:
@@ -291,21 +288,14 @@ class InT(MethodBase):
             state=self._shown(state),
             learn_from=state,
             num_samples=1,
-            group=_key(item, INTERVENTION),
+            group=chain_key(item, INTERVENTION),
             role=INTERVENTION,
         )
 
     def _kept(self, item: Trajectory, known: Mapping[str, Group]) -> int:
         """Count the steps before the one that is replaced."""
-        chain = item.final_state
-        if self.config.localiser == "checker":
-            assert self.checker is not None, "checked at construction"
-            return min(checked_step(chain, self.checker) - 1, last_cut(chain))
-        review = known.get(_key(item, REVIEW))
-        return 0 if review is None else min(self._named(item, review) - 1, last_cut(chain))
-
-    def _named(self, item: Trajectory, review: Group) -> int:
-        return named_step(review.trajectories[0].reply, item.final_state.num_steps)
+        review = known.get(chain_key(item, REVIEW))
+        return steps_before_error(item.final_state, self.config, self.checker, review)
 
     def _shown(self, state: ReasonState) -> ReasonState:
         delimiter = state.codec.step_delimiter
@@ -317,7 +307,3 @@ def _end_of_step(item: Trajectory) -> int:
     final, begin = item.final_state, item.prefix_length
     closed = (end for end in final.step_ends if end > begin)
     return next(closed, len(final.response))
-
-
-def _key(item: Trajectory, role: str) -> str:
-    return f"{item.start.group}/{role}/{item.trajectory_id}"

@@ -12,11 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from reason_env.agents.methods.pipeline import BASE
 from reason_env.agents.methods.protocol import check_names
-from reason_env.agents.rollout import Start, Trajectory
+from reason_env.agents.rollout import Group, Start, Trajectory
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
-from reason_env.state import ReasonState, localisation_guidance
+from reason_env.state import ReasonState, last_cut, localisation_guidance
 
 Localiser = Literal["self", "checker", "random"]
 _BOX = "\\boxed{"
@@ -68,6 +69,20 @@ def check_step_checker(config: LocaliserNumbers, checker: StepChecker | None) ->
         )
 
 
+def failed_chains(group: Group) -> list[Trajectory]:
+    """List the wrong episodes from a problem that have a step."""
+    return [
+        item
+        for item in group.graded
+        if item.start.role == BASE and not item.is_success and item.final_state.num_steps
+    ]
+
+
+def chain_key(item: Trajectory, role: str) -> str:
+    """Name the group of a role that belongs to a chain, such as the reply about it."""
+    return f"{item.start.group}/{role}/{item.trajectory_id}"
+
+
 def localisation_start(
     source: Trajectory, config: LocaliserNumbers, *, asking: ReasonState, group: str, role: str
 ) -> Start:
@@ -92,6 +107,31 @@ def localisation_start(
         temperature=config.localiser_temperature,
         max_new_tokens=config.max_localiser_tokens,
     )
+
+
+def steps_before_error(
+    chain: ReasonState,
+    config: LocaliserNumbers,
+    checker: StepChecker | None,
+    reply: Group | None,
+) -> int:
+    """Count the steps of a failed chain before the first one that is called wrong.
+
+    Args:
+        chain: It has a step.
+        config: Names the localiser, "self" or "checker".
+        checker: Of the problems; read by "checker" alone.
+        reply: The policy's; None if it was not asked, and then the first step is wrong.
+    """
+    if config.localiser == "checker":
+        assert checker is not None, "checked at construction"
+        return min(checked_step(chain, checker) - 1, last_cut(chain))
+    return 0 if reply is None else replied_step(chain, reply) - 1
+
+
+def replied_step(chain: ReasonState, reply: Group) -> int:
+    """Return the 1-based step that a reply names in a chain; 1 if it names none."""
+    return named_step(reply.trajectories[0].reply, chain.num_steps)
 
 
 def checked_step(chain: ReasonState, checker: StepChecker) -> int:

@@ -31,7 +31,7 @@ from reason_env.agents.methods.localiser import (
     check_step_checker,
     checked_step,
     localisation_start,
-    named_step,
+    replied_step,
 )
 from reason_env.agents.methods.reset_metrics import (
     NamedStep,
@@ -155,7 +155,7 @@ class SRPO(RRPO):
             reply = groups.get(source.start.group + LOCALISE)
             if reply is None:
                 return 0
-            named = named_step(reply.trajectories[0].reply, chain.num_steps)
+            named = replied_step(chain, reply)
         return min(max(0, named - 1 + self.config.offset), last_cut(chain))
 
     def metrics(self, groups: Sequence[Group]) -> dict[str, Number]:
@@ -169,7 +169,6 @@ class SRPO(RRPO):
             reply = known.get(source.start.group + LOCALISE)
             if reply is not None:
                 chain = source.final_state
-                step = named_step(reply.trajectories[0].reply, chain.num_steps)
-                named.append((chain, step))
+                named.append((chain, replied_step(chain, reply)))
         found = prefix_metrics(resets, self.checker)
         return found | localisation_metrics(named, self.checker) if named else found

@@ -31,11 +31,13 @@ import tyro
 
 from reason_env.agents.learning import AdvantageConfig, LossConfig, group_advantages
 from reason_env.agents.methods.localiser import (
+    chain_key,
     check_localiser,
     check_step_checker,
-    checked_step,
+    failed_chains,
     localisation_start,
-    named_step,
+    replied_step,
+    steps_before_error,
 )
 from reason_env.agents.methods.pipeline import BASE, is_problem_group
 from reason_env.agents.methods.protocol import AddingMethod, MethodConfig, problem_starts
@@ -46,7 +48,7 @@ from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, TrainingSample, Trajectory, training_sample
 from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
-from reason_env.state import ReasonState, last_cut
+from reason_env.state import ReasonState
 
 VERIFY = "verify"
 """Role of the replies that name a wrong step."""
@@ -138,7 +140,7 @@ class VPPO(AddingMethod):
             for group in groups
             if is_problem_group(group)
             for item in failed_chains(group)
-            if verify_key(item) not in known and item.final_state.num_steps > 1
+            if chain_key(item, VERIFY) not in known and item.final_state.num_steps > 1
             if self.fits((start := self._asked(item)).state)
         ]
 
@@ -157,24 +159,18 @@ class VPPO(AddingMethod):
             return {}
         known = {group.key: group for group in groups}
         named = [
-            (item.final_state, reply_step(item, known[verify_key(item)]))
+            (item.final_state, replied_step(item.final_state, known[chain_key(item, VERIFY)]))
             for group in groups
             if is_problem_group(group)
             for item in failed_chains(group)
-            if verify_key(item) in known
+            if chain_key(item, VERIFY) in known
         ]
         return localisation_metrics(named, self.checker) if named else {}
 
     def good_steps(self, item: Trajectory, known: Mapping[str, Group]) -> int:
         """Count the steps of a failed chain before its first error."""
-        chain = item.final_state
-        if self.config.localiser == "checker":
-            assert self.checker is not None, "checked at construction"
-            wrong = checked_step(chain, self.checker)
-        else:
-            reply = known.get(verify_key(item))
-            wrong = 1 if reply is None else reply_step(item, reply)
-        return min(wrong - 1, last_cut(chain))
+        reply = known.get(chain_key(item, VERIFY))
+        return steps_before_error(item.final_state, self.config, self.checker, reply)
 
     def _credited(self, group: Group, known: Mapping[str, Group]) -> list[TrainingSample]:
         items = [item for item in group.graded if item.start.role == BASE]
@@ -207,24 +203,5 @@ class VPPO(AddingMethod):
     def _asked(self, item: Trajectory) -> Start:
         asking = item.start.learn_from.cut(0).without_guidance()
         return localisation_start(
-            item, self.config, asking=asking, group=verify_key(item), role=VERIFY
+            item, self.config, asking=asking, group=chain_key(item, VERIFY), role=VERIFY
         )
-
-
-def failed_chains(group: Group) -> list[Trajectory]:
-    """List the wrong episodes from a problem that have a step."""
-    return [
-        item
-        for item in group.graded
-        if item.start.role == BASE and not item.is_success and item.final_state.num_steps
-    ]
-
-
-def verify_key(item: Trajectory) -> str:
-    """Name the group of the reply about a chain."""
-    return f"{item.start.group}/{VERIFY}/{item.trajectory_id}"
-
-
-def reply_step(item: Trajectory, reply: Group) -> int:
-    """Return the step that a reply names in a chain; 1 if it names none."""
-    return named_step(reply.trajectories[0].reply, item.final_state.num_steps)
