@@ -129,7 +129,7 @@ class ReasonServer(Environment[ReasonAction, ReasonObservation, ReasonServerStat
         return EnvironmentMetadata(
             name=NAME,
             description=f"reasoning as a resettable MDP: {len(problems)} problems of "
-            f"{problems.name!r}, content hash {self._sessions.content_hash}",
+            f"{problems.name!r}, content hash {problems.content_hash}",
             version=version("reason-env"),
         )
 
@@ -161,9 +161,7 @@ class ReasonServer(Environment[ReasonAction, ReasonObservation, ReasonServerStat
         self._session.close()
 
 
-class ReasonClient(
-    EnvClient[ReasonAction | str | Sequence[int], ReasonObservation, ReasonServerState]
-):
+class ReasonClient(EnvClient[GivenAction, ReasonObservation, ReasonServerState]):
     """A session with a server, synchronous or asynchronous as OpenEnv's clients are.
 
     An action is a text, ids, or a `ReasonAction`. For a server with a token:

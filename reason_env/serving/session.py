@@ -99,8 +99,6 @@ class Sessions:
             )
         self.split = str(inner.spec.kwargs.get("split", "train")) if inner.spec else "train"
         self.problems: ProblemSet = inner.problems
-        self.content_hash = inner.problems.content_hash
-        """Of the problems, so that a client can see whether it has the same."""
         self._env = env
         self._shared = {id(shared): shared for shared in (inner.problems, inner.codec)}
         # Of a copy: it seeds the generators, which every session must do for itself.
