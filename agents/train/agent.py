@@ -83,7 +83,8 @@ def session_of(config: TrainConfig, checkpoint: Path | None = None) -> AnySessio
     """Build the live objects of any run; with a checkpoint, in the state that it holds.
 
     Raises:
-        ConfigError: The method needs Stable-Baselines3, which is not installed.
+        ConfigError: The method needs Stable-Baselines3, which is not installed, or the device does
+            not exist here.
         ModelError: A prompt and its response exceed the model's context length.
         StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
     """
@@ -132,7 +133,9 @@ def _build_agent_session(
 
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
     name = config.model if loaded is None else str(loaded.model_dir)
-    first = LanguageModelPolicy.load(name, step_delimiter=config.env.step_delimiter)
+    first = LanguageModelPolicy.load(
+        name, device=config.device, step_delimiter=config.env.step_delimiter
+    )
     config = replace(
         config,
         env=config.env.resolved(first.codec),

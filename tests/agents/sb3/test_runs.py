@@ -512,6 +512,7 @@ def test_settings_that_the_algorithm_does_not_read_are_refused(changes, message)
         (lambda: SB3GRPOConfig(loss=LossConfig(kl_coefficient=0.1)), "must have kl_coefficient 0"),
         (lambda: method_config("sb3-ppo+lte"), r"sb3-ppo must be used alone, got sb3-ppo\+lte; an"),
         (lambda: build_session(small("sb3-a2c")), "must be one of language models here, got 'sb3"),
+        (lambda: session_of(small("sb3-ppo", device="cuda:99")), "device must exist on this mach"),
         (lambda: session_of(small("sb3-a2c", env=EnvConfig(
             reward=RewardConfig(undecided="left_out")))), "must be no_reward with sb3-a2c, got"),
     ],
