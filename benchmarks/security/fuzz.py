@@ -34,7 +34,7 @@ from reason_env.env import EnvConfig, checked_spec
 from reason_env.errors import ConfigError, ReasonEnvError
 from reason_env.problems import load_problems
 from reason_env.serving import Sessions, fault_of_message
-from reason_env.state import ReasonState, read_template
+from reason_env.state import Guidance, ReasonState, read_template
 from reason_env.verify import grade_file
 from reason_env.wrappers import Hint, PrefixRollin, ResetToState
 
@@ -63,7 +63,8 @@ def targets(folder: Path) -> tuple[Target, ...]:
     """Make the readers and the texts that they begin with; files are written to a folder."""
     problem = load_problems("chain", size=1)[0]
     state = ReasonState(problem=problem, codec=reason_env.ByteCodec())
-    shown = state.with_guidance(*_guidance()).extend(state.codec.encode("1+1=2\n"))
+    guidance = Guidance("answer", ("2",)), Guidance("mistakes", ("3", "4"))
+    shown = state.with_guidance(*guidance).extend(state.codec.encode("1+1=2\n"))
     env = _stack()
     saved = [reason_env.snapshot(env)]
     env.step("1+1=2\n")
@@ -176,12 +177,6 @@ def _served() -> Target:
         {"action": "x"},
     )
     return Target("served", tuple(map(json.dumps, messages)), read)
-
-
-def _guidance() -> tuple[Any, ...]:
-    from reason_env.state import Guidance
-
-    return (Guidance("answer", ("2",)), Guidance("mistakes", ("3", "4")))
 
 
 def _stack() -> gym.Env[Any, Any]:
