@@ -111,8 +111,8 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt --editable .
 	touch $(VLLM_STAMP)
 
-# The environment of `make test` stands behind this one on the path, so that only what is other in it
-# is installed here, and no second torch.
+# The environment of `make test` comes after this one on the path, so that only packages with other
+# versions are installed here, and no second torch.
 $(INTEROP:%=.venv-%/.installed): .venv-%/.installed: $(STAMP) constraints-%.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
 	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
