@@ -55,9 +55,10 @@ def test_what_it_cannot_do_is_one_line(refused):
     assert "must be of a language-model method, got 'sb3-ppo'" in refused(
         "train", "sb3-ppo", "--dry-run"
     )
-    assert "learner.epochs must be 1 with sb3-a2c, got 2; give num_epochs" in refused(
-        "train", "sb3-a2c", "--epochs", "2"
-    )
+    assert (
+        "learner.epochs must be 1 with sb3-a2c, got 2; "
+        "give num_epochs (sb3-a2c takes one update an iteration)"
+    ) in refused("train", "sb3-a2c", "--epochs", "2")
     assert "sb3-grpo must be used alone" in refused("train", "lte+sb3-grpo")
     assert "cpi must be None with sb3-ppo" in refused("train", "cpi", "--restart", "sb3-ppo")
 
