@@ -78,12 +78,18 @@ class SB3Config(MethodConfig):
             ConfigError: They have not.
         """
         total, (_, updates) = self.num_samples(num_problems), self.num_updates
+        if total < 2:
+            raise ConfigError(
+                f"an iteration of {self.kind} must have at least 2 samples, got {total}; raise "
+                "num_steps or problems_per_iteration"
+            )
         if total % updates or total < 2 * updates:
+            most = min(updates, total // 2)
+            fitting = next(number for number in range(most, 0, -1) if total % number == 0)
             raise ConfigError(
                 f"updates_per_epoch must divide the {total:,} samples of an iteration of "
                 f"{self.kind} into parts of at least 2, got {updates!r}; with "
-                f"problems_per_iteration {num_problems} take "
-                f"{math.gcd(total, updates) if total % updates else max(1, updates // 2)}"
+                f"problems_per_iteration {num_problems} take {fitting}"
             )
 
     def _check_range(

@@ -490,9 +490,13 @@ def test_a_stack_that_changes_responses_is_refused():
         ({"zero_advantages": True}, "zero_advantages must be False with sb3-ppo, got True"),
         ({"cpi": CPIConfig()}, "cpi must be None with sb3-ppo, got CPIConfig"),
         ({"problems_per_iteration": 3, "method": SB3PPOConfig(num_steps=5, updates_per_epoch=4)},
-         r"updates_per_epoch must divide the 15 samples .* parts of at least 2, got 4; .* take 1"),
+         r"updates_per_epoch must divide the 15 samples .* parts of at least 2, got 4; .* take 3$"),
         ({"problems_per_iteration": 1, "method": SB3PPOConfig(num_steps=4, updates_per_epoch=4)},
-         r"updates_per_epoch must divide the 4 samples .* got 4; .* take 2"),
+         r"updates_per_epoch must divide the 4 samples .* got 4; .* take 2$"),
+        ({"problems_per_iteration": 3, "method": SB3PPOConfig(num_steps=5, updates_per_epoch=15)},
+         r"updates_per_epoch must divide the 15 samples .* got 15; .* take 5$"),
+        ({"problems_per_iteration": 1, "method": SB3PPOConfig(num_steps=1, updates_per_epoch=1)},
+         "an iteration of sb3-ppo must have at least 2 samples, got 1; raise num_steps or"),
     ],
 )  # fmt: skip
 def test_settings_that_the_algorithm_does_not_read_are_refused(changes, message):
