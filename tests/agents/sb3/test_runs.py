@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reason_env.agents.cpi import CPIConfig
-from reason_env.agents.engines import SamplingConfig
+from reason_env.agents.engines import EngineConfig, MismatchConfig, SamplingConfig
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import (
     AdvantageConfig,
@@ -488,6 +488,12 @@ def test_a_stack_that_changes_responses_is_refused():
         ({"lora": LoraConfig(rank=4)}, "lora.rank must be 0 with sb3-ppo, got 4; train all"),
         ({"precision": "bf16-mixed"}, "precision must be 'float32' with sb3-ppo, got 'bf16-mix"),
         ({"zero_advantages": True}, "zero_advantages must be False with sb3-ppo, got True"),
+        *(
+            ({"engine": EngineConfig(mismatch=MismatchConfig(**{name: value}))},
+             f"engine.mismatch.{name} must be {wanted} with sb3-ppo, got {value!r}; leave it out")
+            for name, value, wanted in (("sequences", 0, 8), ("limit", 0.1, 0.05),
+                                        ("alarm", "stop", "'warn'"))
+        ),
         ({"cpi": CPIConfig()}, "cpi must be None with sb3-ppo, got CPIConfig"),
         ({"problems_per_iteration": 3, "method": SB3PPOConfig(num_steps=5, updates_per_epoch=4)},
          r"updates_per_epoch must divide the 15 samples .* parts of at least 2, got 4; .* take 3$"),
