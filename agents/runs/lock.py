@@ -16,6 +16,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reason_env.agents.runs.files import naming
+
 _log = logging.getLogger(__name__)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -28,19 +30,21 @@ class Lock:
 
         Raises:
             BlockingIOError: Another process, or another object of this one, holds it.
+            OSError: The system refuses the file or the lock.
         """
         self.path = path
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         self.close = weakref.finalize(self, os.close, self._handle)
         """Gives the lock back."""
         try:
-            _lock(self._handle, path)
-        except BlockingIOError:
+            with naming(path):
+                _lock(self._handle, path)
+                # Only the holder may change what the file says.
+                os.truncate(self._handle, 0)
+                os.write(self._handle, b"%d\n" % os.getpid())
+        except OSError:
             self.close()
             raise
-        # Only the holder may change what the file says.
-        os.truncate(self._handle, 0)
-        os.write(self._handle, b"%d\n" % os.getpid())
 
     def fileno(self) -> int:
         """The handle, for a child that is to hold the lock too."""
@@ -82,11 +86,8 @@ def _lock(handle: int, path: Path) -> None:
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            error.filename = str(path)
             raise
         _log.warning(
             "the file system of '%s' has no locks (%s): a second run there would not be noticed",

@@ -80,6 +80,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     ("size", "file", "iteration"),
     [
+        (0, ".lock", None),
         (3_000, "provenance.json", None),
         (100_000, "checkpoints/iteration_000001", 1),
         (4_000_000, "checkpoints/iteration_000001", 1),
