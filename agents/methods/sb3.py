@@ -205,9 +205,13 @@ class SB3GRPOConfig(SB3Config):
         return self.num_epochs, self.updates_per_epoch
 
 
-DIFFERENCES = (
-    "Stable-Baselines3's own algorithm, with numbers for short responses and AdamW as optimizer.",
+DIFFERENCE = (
+    "Stable-Baselines3's own algorithm, with numbers for short responses and AdamW as optimizer."
 )
+
+
+def _row(paper: str, difference: str = DIFFERENCE) -> Row:
+    return Row(starts="the problem", paper=paper, differences=(difference,))
 
 
 class SB3Method(MethodBase):
@@ -224,41 +228,26 @@ class SB3Method(MethodBase):
 class SB3PPO(SB3Method):
     """PPO."""
 
-    row = Row(
-        starts="the problem",
-        paper='arXiv 1707.06347, "Proximal Policy Optimization Algorithms"',
-        differences=DIFFERENCES,
-    )
+    row = _row('arXiv 1707.06347, "Proximal Policy Optimization Algorithms"')
 
 
 class SB3MaskablePPO(SB3Method):
     """PPO on action masks."""
 
-    row = Row(
-        starts="the problem",
-        paper='arXiv 2006.14171, "A Closer Look at Invalid Action Masking"',
-        differences=DIFFERENCES,
-    )
+    row = _row('arXiv 2006.14171, "A Closer Look at Invalid Action Masking"')
 
 
 class SB3A2C(SB3Method):
     """A2C."""
 
-    row = Row(
-        starts="the problem",
-        paper='arXiv 1602.01783, "Asynchronous Methods for Deep Reinforcement Learning"',
-        differences=DIFFERENCES,
-    )
+    row = _row('arXiv 1602.01783, "Asynchronous Methods for Deep Reinforcement Learning"')
 
 
 class SB3GRPO(SB3Method):
     """GRPO as an algorithm of Stable-Baselines3."""
 
-    row = Row(
-        starts="the problem",
-        paper='arXiv 2402.03300, "DeepSeekMath"',
-        differences=(
-            "As `grpo`, on the environment's steps: episodes that are over wait for the slowest "
-            "one, and no key or value is cached.",
-        ),
+    row = _row(
+        'arXiv 2402.03300, "DeepSeekMath"',
+        "As `grpo`, on the environment's steps: episodes that are over wait for the slowest one, "
+        "and no key or value is cached.",
     )
