@@ -26,6 +26,7 @@ from reason_env.agents.methods.protocol import (
     numbered_starts,
     problem_starts,
 )
+from reason_env.agents.methods.reference import kept_states
 from reason_env.agents.methods.registry import (
     AnyMethodConfig,
     ComposedConfig,
@@ -155,6 +156,7 @@ __all__ = [
     "columns_of",
     "group_key",
     "is_problem_group",
+    "kept_states",
     "method_config",
     "method_entry",
     "method_name",

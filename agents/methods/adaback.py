@@ -25,6 +25,7 @@ from reason_env.agents.methods.grpo import GRPO, GRPOConfig
 from reason_env.agents.methods.protocol import Collect
 from reason_env.agents.methods.reference import with_solution
 from reason_env.agents.methods.row import UNSAID, Row
+from reason_env.problem import Problem
 from reason_env.state import ReasonState, checked_fraction
 
 
@@ -57,6 +58,10 @@ class AdaBackConfig(GRPOConfig):
             ),
         )
 
+    def longest_prefix(self, problem: Problem) -> int:
+        """The whole solution: a share may rise to 1."""
+        return len(problem.solution)
+
 
 class AdaBack(GRPO):
     """GRPO after prefixes of the reference."""
@@ -68,7 +73,8 @@ class AdaBack(GRPO):
         paper='arXiv 2506.18110, "RL for Reasoning by Adaptively Revealing Rationales"',
         numbers={"threshold": UNSAID, "group_size": UNSAID},
         differences=(
-            "Prefixes are whole steps; problems without a reference solution are left out.",
+            "Prefixes are whole steps; problems without a reference solution, or with one that "
+            "fills a response, are left out.",
             "Which end of the interval opens again after a group was not in the text that could be "
             "read: after a solved group the lower one returns to 0, after another one the upper "
             "one to 1. No released code was found.",

@@ -73,6 +73,13 @@ class MethodConfig:
         """
         return ()
 
+    def longest_prefix(self, problem: Problem) -> int:
+        """Most steps of the reference solution that the method's wrappers begin a response with.
+
+        A run leaves out problems whose response has no room after them.
+        """
+        return 0
+
 
 class Method(Protocol):
     """What the training loop needs of a method."""

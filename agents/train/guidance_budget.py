@@ -1,18 +1,20 @@
-"""Whether the prompt has room for the guidance that a method may show, before anything is sampled.
+"""Whether prompt and response have room for what a method may show, before anything is sampled.
 
 A method leaves out guidance that does not fit, so a run with too small a budget would silently be
 another method. The longest guidance of each method in a run is rendered with the problems whose
-prompts have the most characters.
+prompts have the most characters. A reset to a prefix that fills the response is an error, so
+problems whose longest prefix does are left out of training.
 
 Not covered: the localiser's prompt of SRPO, which holds a sampled chain.
 """
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
-from reason_env.agents.methods import MethodConfig, method_name, parts_of
+from reason_env.agents.methods import MethodConfig, kept_states, method_name, parts_of
 from reason_env.env import ReasonEnv
-from reason_env.state import Guidance, ReasonState
+from reason_env.state import EpisodeRules, Guidance, ReasonState, is_over, with_reference_prefix
 
 MAX_RENDERED = 200
 """Prompts that are tokenized for each method: those with the most characters."""
@@ -52,6 +54,34 @@ def check_guidance(config: MethodConfig, env: ReasonEnv, context_length: int) ->
             len(too_long),
             len(guided),
         )
+
+
+def problems_with_room(config: MethodConfig, env: ReasonEnv) -> list[str]:
+    """List the problems whose response has room after a method's longest prefix; log the others.
+
+    Args:
+        config: The method's, or a composition's.
+        env: The environment for training.
+
+    Raises:
+        ProblemError: There is none.
+    """
+    states = [env.initial_state(problem) for problem in env.problems]
+    for part in parts_of(config):
+        states = kept_states(
+            states,
+            method_name(part),
+            partial(_has_room, part, rules=env.rules),
+            rule=f"room after the longest prefix in a response of at most {env.rules.max_tokens} "
+            f"tokens and {env.rules.max_steps} steps",
+            advice="raise max_tokens or max_steps, or use another method",
+        )
+    return [state.problem.problem_id for state in states]
+
+
+def _has_room(config: MethodConfig, state: ReasonState, *, rules: EpisodeRules) -> bool:
+    num_steps = config.longest_prefix(state.problem)
+    return num_steps == 0 or not is_over(with_reference_prefix(state, num_steps), rules)
 
 
 def _with_longest(config: MethodConfig, state: ReasonState) -> ReasonState | None:

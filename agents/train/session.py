@@ -29,7 +29,7 @@ from reason_env.agents.policy import Judge, JudgeConfig, LanguageModelPolicy, Lo
 from reason_env.agents.runs import Checkpoint, load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
-from reason_env.agents.train.guidance_budget import check_guidance
+from reason_env.agents.train.guidance_budget import check_guidance, problems_with_room
 from reason_env.env import ReasonEnv, long_prompts, other_ids, reason_env_of
 from reason_env.errors import ConfigError, ModelError, shown
 from reason_env.snapshot import snapshot
@@ -169,6 +169,8 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
     Raises:
         ConfigError: The method is an algorithm of Stable-Baselines3, or it needs entropies and the
             engine gives none.
+        ProblemError: Every problem has a prefix that the method begins with and that fills the
+            response.
         ModelError: A prompt and its response exceed the model's context length.
         StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
     """
@@ -227,7 +229,7 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         method=method,
         learner=learner,
         conservative=conservative,
-        problem_ids=[problem.problem_id for problem in inner.problems],
+        problem_ids=problems_with_room(config.method, inner),
         judges=judges,
     )
     if loaded is not None:

@@ -13,7 +13,7 @@ from reason_env.agents.methods import AdaBackConfig, build_method, method_config
 from reason_env.agents.rollout import collect, initial_starts
 from reason_env.agents.runs import CheckpointConfig
 from reason_env.agents.scripted import ScriptedPolicy
-from reason_env.agents.train import TrainConfig, build_session
+from reason_env.agents.train import TrainConfig, build_session, prepare
 from reason_env.codec import ByteCodec
 from reason_env.env import EnvConfig, layers_of
 from reason_env.errors import ConfigError, ProblemError
@@ -135,6 +135,18 @@ def test_problems_without_a_solution_are_left_out():
     bare = Problem(problem_id="toy/train/1", question="1+1=?", answer="2")
     with pytest.raises(ProblemError, match="AdaBack must have problems with a reference solution"):
         method.prepare([ReasonState(problem=bare, codec=CODEC)], lambda starts: [])
+
+
+def test_a_run_leaves_out_problems_whose_solution_fills_the_response():
+    # Steps of 10 tokens: whole solutions have 20 to 50.
+    env = EnvConfig(levels=(2, 5), size=8, max_tokens=31)
+    session = build_session(TrainConfig(method=CONFIG, env=env))
+    lengths = {one.problem_id: len(one.solution) for one in session.env.unwrapped.problems}
+    short = [name for name, length in lengths.items() if length <= 3]
+    assert 0 < len(short) < 8
+    assert session.problem_ids == short
+    prepare(session)
+    assert session.problem_ids == short
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """Guidance that has no room in the prompt is found before anything is sampled."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
-from reason_env.agents.methods import method_config
+from reason_env.agents.methods import AdaBackConfig, method_config
 from reason_env.agents.methods.expo import ExPOConfig
 from reason_env.agents.methods.lte import LTEConfig
 from reason_env.agents.methods.pope import POPEConfig
-from reason_env.agents.train.guidance_budget import check_guidance
+from reason_env.agents.train.guidance_budget import check_guidance, problems_with_room
 from reason_env.env import ReasonEnv
+from reason_env.errors import ProblemError
 from reason_env.problem import Problem, ProblemSet
 
 # "Answer: " + answer + "\n": 9 + 3 and 9 + 30 bytes, after a question of 2 bytes and before ">".
@@ -86,3 +88,37 @@ def test_a_method_without_guidance_has_no_budget(caplog, config):
 def test_each_method_of_a_composition_is_checked(caplog):
     found = warnings_of(caplog, method_config("lte+expo"), env_of(SHORT, LONG, room=41))
     assert [text.split("'s ")[0] for text in found] == ["lte", "expo"]
+
+
+def response_env(max_tokens: int, max_steps: int) -> ReasonEnv:
+    problems = ProblemSet("toy", (SHORT, replace(LONG, solution=("x",))))
+    return ReasonEnv(problems, max_tokens=max_tokens, max_steps=max_steps)
+
+
+@pytest.mark.parametrize("config", [AdaBackConfig(), method_config("adaback+lte")])
+@pytest.mark.parametrize(
+    ("limits", "kept"), [((8, 4), [0, 1]), ((7, 64), [1]), ((40, 3), [1]), ((3, 2), [1])]
+)
+def test_problems_whose_longest_prefix_fills_the_response_are_left_out(
+    caplog, config, limits, kept
+):
+    env = response_env(*limits)  # 7 tokens in 3 steps, and 2 tokens in one
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert problems_with_room(config, env) == [f"toy/train/{number}" for number in kept]
+    assert [record.getMessage() for record in caplog.records] == [
+        "adaback leaves out 1 of 2 problems without room after the longest prefix in a response of "
+        f"at most {limits[0]} tokens and {limits[1]} steps: toy/train/0"
+    ] * (len(kept) == 1)
+
+
+def test_other_methods_leave_out_no_problem_for_its_prefix():
+    assert len(problems_with_room(POPEConfig(), response_env(2, 1))) == 2
+
+
+def test_a_run_without_a_problem_with_room_is_refused():
+    with pytest.raises(
+        ProblemError,
+        match=r"adaback must have problems with room after .* got none in 2; raise max",
+    ):
+        problems_with_room(AdaBackConfig(), response_env(2, 64))
