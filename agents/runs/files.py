@@ -173,12 +173,10 @@ def cut_file(path: Path, size: int) -> None:
     if not path.is_file() or path.stat().st_size <= size:
         return
     lost = path.with_name(f"{path.name}.lost")
-    with path.open("rb+") as file, lost.open("ab") as other:
+    with path.open("rb+") as file:
         file.seek(size)
         rest = file.read()
-        other.write(rest)
-        other.flush()
-        os.fsync(other.fileno())
+        append(lost, rest)
         file.truncate(size)
     _log.warning(
         "what was recorded after the checkpoint is recorded again: %d lines of '%s' are in '%s'",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from reason_env.agents.runs.files import append, write_text
+from reason_env.agents.runs.files import append, cut_file, write_text
 
 TINY = (
     "train", "grpo", "--size", "2", "--levels", "3", "4", "--problems-per-iteration", "2",
@@ -133,6 +133,16 @@ def test_an_append_without_room_takes_back_what_it_wrote(tmp_path):
     assert file.read_bytes() == b"first\n"
     append(file, b"third\n")
     assert file.read_bytes() == b"first\nthird\n"
+
+
+def test_a_recording_is_not_cut_while_there_is_no_room_for_what_is_cut(tmp_path):
+    file, lost = tmp_path / "lines", tmp_path / "lines.lost"
+    file.write_bytes(b"1\nsecond\n")
+    with files_of_at_most(5), pytest.raises(OSError, match=r"File too large: '.*lines.lost'"):
+        cut_file(file, 2)
+    assert (file.read_bytes(), lost.read_bytes()) == (b"1\nsecond\n", b"")
+    cut_file(file, 2)
+    assert (file.read_bytes(), lost.read_bytes()) == (b"1\n", b"second\n")
 
 
 def test_a_file_that_cannot_be_replaced_stays_and_leaves_no_part(tmp_path):
