@@ -8,8 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +55,7 @@ def test_every_arm_of_a_world_has_settings_for_its_algorithm():
 
 
 def test_the_picture_shows_both_arms(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="pip install 'reason-env[figures]'")
     sealed = benchmark("sealed_start")
     rising = [point / sealed.POINTS for point in range(sealed.POINTS)]
     curves = {label: [rising, rising[::-1]] for label in sealed.ARMS}

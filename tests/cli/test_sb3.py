@@ -17,8 +17,7 @@ NUMBERS = dict.fromkeys(sb3_names(), ("--num-steps", "12")) | {"sb3-grpo": ("--g
 
 @pytest.fixture
 def installed():
-    pytest.importorskip("stable_baselines3")
-    pytest.importorskip("sb3_contrib")
+    pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 
 @pytest.mark.parametrize("name", sb3_names())

@@ -9,8 +9,8 @@ import pytest
 import reason_env  # noqa: F401 - registers the ids
 from reason_env.errors import ActionError
 
-sb3 = pytest.importorskip("stable_baselines3")
-contrib = pytest.importorskip("sb3_contrib")
+sb3 = pytest.importorskip("stable_baselines3", reason="pip install 'reason-env[sb3]'")
+contrib = pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 SMALL = {
     "problems": "chain",

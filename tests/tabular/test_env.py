@@ -41,14 +41,16 @@ def test_gymnasium_s_checker_finds_nothing(env_id):
 
 @pytest.mark.parametrize("env_id", ENTRY_POINTS)
 def test_stable_baselines_checker_finds_nothing(env_id):
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    checker = pytest.importorskip(
+        "stable_baselines3.common.env_checker", reason="pip install 'reason-env[sb3]'"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         checker.check_env(gym.make(env_id).unwrapped, warn=True, skip_render_check=True)
 
 
 def test_stable_baselines_makes_many_by_id_and_learns_in_them():
-    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("stable_baselines3", reason="pip install 'reason-env[sb3]'")
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
 

@@ -11,8 +11,7 @@ import reason_env  # noqa: F401 - registers the ids
 from reason_env.agents.learning import AdvantageConfig, LossConfig
 from reason_env.errors import ConfigError, StateError
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env

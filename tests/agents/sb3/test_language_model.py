@@ -11,8 +11,7 @@ from reason_env.agents.engines import Context, SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy, last_hidden_states
 from reason_env.errors import ConfigError
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, PPO

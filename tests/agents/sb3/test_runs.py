@@ -52,8 +52,7 @@ from reason_env.wrappers import (
     stack_to_json,
 )
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 from reason_env.agents.sb3.agent import Agent, seeded, update_metrics
 

@@ -9,8 +9,7 @@ from reason_env.errors import ConfigError
 from reason_env.state import Guidance
 from reason_env.wrappers import Curriculum, Hint, PrefixRollin, ResetToState, RewardShaping
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv

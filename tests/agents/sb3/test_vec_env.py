@@ -11,8 +11,7 @@ import reason_env  # noqa: F401 - registers the ids
 from reason_env.errors import ConfigError, StateError
 from reason_env.vector_env import ReasonVectorEnv
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
