@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from reason_env.agents.methods import build_method
+from reason_env.agents.methods.localiser import named_step
 from reason_env.agents.methods.rrpo import RRPO, RRPOConfig
-from reason_env.agents.methods.srpo import SRPO, SRPOConfig, named_step
+from reason_env.agents.methods.srpo import SRPO, SRPOConfig
 from reason_env.agents.rollout import rollout_metrics
 from reason_env.agents.scripted import Asked, ScriptedPolicy, dry_run, scripted_log_probs
 from reason_env.codec import ByteCodec
