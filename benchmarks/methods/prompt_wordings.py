@@ -30,8 +30,8 @@ import torch
 import tyro
 
 from reason_env.agents.engines import Context, SamplingConfig
+from reason_env.agents.methods import named_step
 from reason_env.agents.methods.expo import BETRAYALS
-from reason_env.agents.methods.srpo import named_step
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Start, Trajectory, collect
 from reason_env.agents.statistics import bootstrap_mean

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from reason_env.agents.methods.srpo import LOCALISE, SRPO, Localiser, SRPOConfig, named_step
+from reason_env.agents.methods import named_step
+from reason_env.agents.methods.srpo import LOCALISE, SRPO, Localiser, SRPOConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Group
 from reason_env.agents.scripted import dry_run
