@@ -211,6 +211,29 @@ def student_interval(values: Sequence[float], *, confidence: float = 0.95) -> In
     return Interval(mean, mean - half, mean + half)
 
 
+def student_p(values: Sequence[float]) -> float:
+    """Compute Student's two-sided p-value of a mean of 0; independent values that are all equal
+    have 0, or 1 if they are 0.
+
+    Raises:
+        ConfigError: There are fewer than two values.
+
+    Source: Student 1908, doi 10.1093/biomet/6.1.1.
+
+    >>> round(student_p([0.1, 0.2, 0.3]), 4)  # t = 2 sqrt(3); p = 1 - t / sqrt(t^2 + 2)
+    0.0742
+    """
+    own = np.asarray(values, dtype=np.float64)
+    if len(own) < 2:
+        raise ConfigError(f"a p-value must have at least two values, got {len(own)}; add seeds")
+    mean, error = float(own.mean()), float(own.std(ddof=1)) / len(own) ** 0.5
+    # Beyond 1e9 standard errors the spread is rounding.
+    if error <= 1e-9 * abs(mean) or error == 0:
+        return 1.0 if mean == 0 else 0.0
+    degrees = len(own) - 1
+    return 1 - _within(math.atan(abs(mean) / error / math.sqrt(degrees)), degrees)
+
+
 def t_quantile(probability: float, degrees: int) -> float:
     """Compute a quantile of Student's t distribution with integer degrees of freedom.
 

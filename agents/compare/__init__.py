@@ -10,7 +10,14 @@ from reason_env.agents.compare.config import (
     slug,
     with_loss,
 )
-from reason_env.agents.compare.run import Run, end_with_parent, tokens_of
+from reason_env.agents.compare.here import run_here
+from reason_env.agents.compare.run import (
+    THREADS,
+    Run,
+    Status,
+    end_with_parent,
+    tokens_of,
+)
 from reason_env.agents.compare.runner import Comparison, Progress, num_cores
 from reason_env.agents.compare.sentence import FEWEST_FOR_INTERVAL
 from reason_env.agents.compare.statistics import (
@@ -28,11 +35,13 @@ from reason_env.agents.compare.summary import summary
 
 __all__ = [
     "FEWEST_FOR_INTERVAL",
+    "THREADS",
     "CompareConfig",
     "Comparison",
     "Floats",
     "Progress",
     "Run",
+    "Status",
     "area",
     "arm",
     "arms_of",
@@ -45,6 +54,7 @@ __all__ = [
     "over_seeds",
     "paired_difference",
     "preparation_tokens",
+    "run_here",
     "shared_settings",
     "sign_flip_p",
     "slug",

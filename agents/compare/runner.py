@@ -145,7 +145,7 @@ class Comparison:
                 while waiting or active:
                     while waiting and len(active) < workers:
                         run = waiting.pop(0)
-                        config = self._run_config(run)
+                        config = self.config_of(run)
                         active.append(RunProcess(run, config, program))
                         on_progress(_progress(run, "running"))
                     time.sleep(_POLL_S)
@@ -159,7 +159,7 @@ class Comparison:
                 for own in active:
                     own.stop()
 
-    def _run_config(self, run: Run) -> TrainConfig:
+    def config_of(self, run: Run) -> TrainConfig:
         """Build a run's config; the arms of a seed share the evaluation before training."""
         config = self.config.run_config(run.source, run.arm, run.seed)
         folder = config.eval.cache_dir or str(self.path / "evaluations")

@@ -12,6 +12,7 @@ from reason_env.agents.statistics import (
     pass_at_k_interval,
     pass_at_k_per_problem,
     student_interval,
+    student_p,
     t_quantile,
     wilson,
 )
@@ -177,6 +178,28 @@ def test_the_interval_of_a_mean_worked_out_by_hand():
     # Sample variance 0.2 / 3, standard error sqrt(0.05 / 3) = 0.12910, t(0.95, 3) = 2.35336.
     assert found.estimate == pytest.approx(0.3)
     assert (found.low, found.high) == pytest.approx((0.3 - 0.303818, 0.3 + 0.303818), abs=1e-5)
+
+
+def test_student_s_p_value_is_that_of_the_tables():
+    # t = 0.3 / 0.12910 = 2.32379 with 3 degrees of freedom: theta = atan(2.32379 / sqrt(3)) =
+    # 0.930274, P(|T| < t) = 2 / pi (theta + 0.801784 * 0.597614) = 0.897272.
+    assert student_p([0.0, 0.4, 0.2, 0.6]) == pytest.approx(0.102728, abs=2e-6)
+    assert student_p([-0.0, -0.4, -0.2, -0.6]) == student_p([0.0, 0.4, 0.2, 0.6])
+    assert (student_p([0.2, 0.2, 0.2]), student_p([0.0, 0.0])) == (0.0, 1.0)
+    with pytest.raises(ConfigError, match="a p-value must have at least two values, got 1"):
+        student_p([0.5])
+
+
+@given(
+    st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 1e-3), min_size=2, max_size=12).filter(
+        lambda own: len(set(own)) > 1
+    )
+)
+def test_an_interval_touches_0_at_the_confidence_of_the_p_value(values):
+    p = student_p(values)
+    if 1e-6 < p < 1 - 1e-6:
+        found = student_interval(values, confidence=1 - p)
+        assert min(abs(found.low), abs(found.high)) < 1e-6
 
 
 def test_a_probability_of_1_and_an_interval_of_one_value_are_refused():
