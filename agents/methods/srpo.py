@@ -8,8 +8,9 @@ r"""SRPO: resets to the step before the first error, which the policy locates in
 Everything except k is RRPO's (`rrpo.py`). The prompt of the localisation says that the chain is
 wrong, but not what the right answer is.
 
-Control arms: the family's step checker instead of the policy ("checker"), a random step ("random"),
-an offset in steps, and showing the reference answer to the localiser.
+Control arms: the family's step checker instead of the policy ("checker"), for all resets or a share
+of them, a random step ("random"), an offset in steps, and showing the reference answer to the
+localiser.
 
 Source: arXiv 2605.25507, "Credit Assignment with Resets in Language Model Reasoning", section on
 SRPO and the released code (github.com/Ankur-Samanta/SRPO, commit 67f4a26). The question's words
@@ -47,8 +48,9 @@ from reason_env.agents.methods.rrpo import (
 )
 from reason_env.agents.metrics import Number
 from reason_env.agents.rollout import Group, Start, Trajectory
+from reason_env.errors import ConfigError
 from reason_env.problem import StepChecker
-from reason_env.state import answer_guidance, last_cut, uniform_cut
+from reason_env.state import answer_guidance, checked_fraction, last_cut, uniform_cut
 
 LOCALISE = "/localise"
 _log = logging.getLogger(__name__)
@@ -61,6 +63,9 @@ class SRPOConfig(RRPOConfig):
     kind: Annotated[Literal["srpo"], tyro.conf.Suppress] = "srpo"  # pyright: ignore[reportIncompatibleVariableOverride]
     localiser: Localiser = "self"
     """What names the first wrong step: the policy, the family's step checker, or a random draw."""
+    checker_share: float = 1.0
+    """localiser "checker": fraction of the resets at the checker's step, 0..1; the others are at a
+    random step, as RRPO's. It sets how accurate the localisation is."""
     offset: int = 0
     """Steps that a reset keeps beyond those before the named step; below 0: it keeps fewer."""
     localiser_temperature: float = 0.3
@@ -77,6 +82,12 @@ class SRPOConfig(RRPOConfig):
     def __post_init__(self) -> None:
         RRPOConfig.__post_init__(self)
         check_localiser(self, get_args(Localiser))
+        share = checked_fraction(self.checker_share, "checker_share")
+        if share < 1 and self.localiser != "checker":
+            raise ConfigError(
+                f"checker_share must be 1 without the localiser 'checker', got {share!r} with "
+                f"{self.localiser!r}; give localiser='checker'"
+            )
 
 
 class SRPO(RRPO):
@@ -103,8 +114,8 @@ class SRPO(RRPO):
             "A chain that is too long for the localiser's prompt (question, chain, four tokens a "
             "step) is reset to its beginning, as after a reply that names no step, with a warning.",
             "The question's words are the template's; the paper does not print the prompt, the "
-            "release does. `--localiser checker | random`, `--offset` and `--show-answer` are "
-            "control arms.",
+            "release does. `--localiser checker | random`, `--checker-share`, `--offset` and "
+            "`--show-answer` are control arms.",
         ),
     )
     roles = frozenset({"reset", "top_up", "localise"})
@@ -146,7 +157,7 @@ class SRPO(RRPO):
     ) -> int:
         """Return k - 1 for the step k that the localiser names, moved by the offset."""
         chain = source.final_state
-        if self.config.localiser == "random":
+        if self.config.localiser == "random" or self._is_at_random(rng):
             return uniform_cut(chain, rng)
         if self.config.localiser == "checker":
             assert self.checker is not None, "checked at construction"
@@ -157,6 +168,11 @@ class SRPO(RRPO):
                 return 0
             named = replied_step(chain, reply)
         return min(max(0, named - 1 + self.config.offset), last_cut(chain))
+
+    def _is_at_random(self, rng: np.random.Generator) -> bool:
+        """Decide whether a reset ignores the checker; draws nothing if none does."""
+        share = self.config.checker_share
+        return share < 1 and not rng.random() < share
 
     def metrics(self, groups: Sequence[Group]) -> dict[str, Number]:
         """Measure RRPO's prefixes, and how often the policy names the first wrong step."""

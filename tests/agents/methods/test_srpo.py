@@ -205,6 +205,28 @@ def test_the_random_localiser_draws_rrpo_s_step_without_sampling():
     assert len(policy.asked) == 2
 
 
+def test_a_share_of_the_resets_is_at_the_checker_s_step_and_the_others_at_a_random_one():
+    def checker(problem, steps):
+        return 3
+
+    found, _ = run(None, "2*3=5\n5*4=20\n", checker=checker, localiser="checker")
+
+    def kept(share, rng):
+        method = SRPO(SRPOConfig(localiser="checker", checker_share=share), checker)
+        ((source, _),) = method.resets(found.groups)
+        return [method.kept_steps(source, {}, rng) for _ in range(300)]
+
+    rng = np.random.default_rng(5)
+    before = rng.bit_generator.state
+    assert set(kept(1.0, rng)) == {2}
+    # Nothing is drawn for the default, so seeds mean what they meant.
+    assert rng.bit_generator.state == before
+    shares = {share: np.mean([own == 2 for own in kept(share, rng)]) for share in (0.0, 0.25)}
+    # A random step keeps 0, 1 or 2 steps: a third of them keep 2. 300 draws: sd 0.029.
+    assert shares[0.0] == pytest.approx(1 / 3, abs=0.09)
+    assert shares[0.25] == pytest.approx(0.25 + 0.75 / 3, abs=0.09)
+
+
 def test_without_a_failure_nothing_is_localised():
     found, policy = run(None, "", tries=[RIGHT] * 12)
     assert [batch[0].role for batch in found.batches] == ["base", "base", "base", "top_up"]
@@ -253,6 +275,11 @@ def test_srpo_and_rrpo_share_their_defaults():
     ("changes", "message"),
     [
         ({"localiser_temperature": -0.1}, "localiser_temperature must be at least 0, got -0.1"),
+        ({"checker_share": 1.5, "localiser": "checker"}, "checker_share must lie in 0..1, got 1.5"),
+        (
+            {"checker_share": 0.5},
+            "checker_share must be 1 without the localiser 'checker', got 0.5",
+        ),
         ({"max_localiser_tokens": 0}, "max_localiser_tokens must be at least 1, got 0"),
         ({"num_base": 1}, "num_base must be at least 2, got 1"),
         (
