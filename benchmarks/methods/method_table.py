@@ -4,11 +4,11 @@
     python -m benchmarks.methods.method_table --further    methods beside the six, on two families
     python -m benchmarks.methods.method_table --published  scores the published rows
 
-The runs are those of `benchmarks.claims` (`experiments.py`). In each family all arms have the same
-base model, learning rate, problems, evaluation on held-out hard problems, and budget of generated
-tokens, which includes searches, localisations and discarded tries. A run ends with the iteration
-that reaches the budget; the table shows the tokens used. All arms have one loss of policy tokens,
-except arms named for another loss.
+The runs are those of `benchmarks.claims.first` (`experiments.py`). In each family all arms have the
+same base model, learning rate, problems, evaluation on held-out hard problems, and budget of
+generated tokens, which includes searches, localisations and discarded tries. A run ends with the
+iteration that reaches the budget; the table shows the tokens used. All arms have one loss of policy
+tokens, except arms named for another loss.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims import experiments
-from benchmarks.claims.experiments import ALL, FURTHER, VARIATIONS
-from benchmarks.claims.published import published, rows
+from benchmarks.claims.first import experiments
+from benchmarks.claims.first.experiments import ALL, FURTHER, VARIATIONS
+from benchmarks.claims.first.published import published, rows
 from reason_env.agents.compare.statistics import Estimate, over_seeds, paired_difference
 
 Row = dict[str, Any]

@@ -27,9 +27,9 @@ ELSEWHERE = {
     "reading": "of python -m benchmarks.tabular.garnet",
     "quick": "of benchmarks",
     "inputs": "of python -m benchmarks.security.fuzz",
-    "preset": "of python -m benchmarks.claims",
-    "published": "of python -m benchmarks.claims",
-    "variations": "of python -m benchmarks.claims",
+    "preset": "of python -m benchmarks.claims.first",
+    "published": "of python -m benchmarks.claims.first",
+    "variations": "of python -m benchmarks.claims.first",
 }
 """Flag -> why no help names it."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+from benchmarks.claims.first.finding import Claim, Finding, Row, difference, verdict_of
 
 CLAIM = Claim(
     text="POPE solves problems that GRPO cannot, and transfers to the unguided problems",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.claims.experts import write_foreign
+from benchmarks.claims.first.experts import write_foreign
 from reason_env.agents.compare import CompareConfig, Comparison, arms_of, num_cores, shared_settings
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig

@@ -3,7 +3,7 @@
 The published rows are in `published/`, one JSON line a run, so that a reader can score the tables
 again; a test checks the tables against them. This command writes them:
 
-    python -m benchmarks.claims --publish
+    python -m benchmarks.claims.first --publish
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims.experiments import OUT, Preset, comparison, file_name
+from benchmarks.claims.first.experiments import OUT, Preset, comparison, file_name
 
 Row = dict[str, Any]
 PUBLISHED = Path(__file__).parent / "published"

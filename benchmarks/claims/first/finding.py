@@ -4,20 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from benchmarks.claims.claim import Claim
 from reason_env.agents.statistics import student_interval
 
 Row = Mapping[str, Any]
 Verdict = Literal["reproduced", "not reproduced", "opposite", "too few seeds"]
 LEAST_SEEDS = 3
 """Fewer seeds give no verdict."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A paper's claim, in our words."""
-
-    text: str
-    paper: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

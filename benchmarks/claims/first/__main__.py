@@ -1,4 +1,4 @@
-"""`python -m benchmarks.claims`: run what is missing, score it, print the table."""
+"""`python -m benchmarks.claims.first`: run what is missing, score it, print the table."""
 
 import argparse
 import importlib
@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.claims import experiments
-from benchmarks.claims.finding import Finding
-from benchmarks.claims.published import Row, publish, published, rows
-from benchmarks.claims.variations import VARIATIONS
+from benchmarks.claims.first import experiments
+from benchmarks.claims.first.finding import Finding
+from benchmarks.claims.first.published import Row, publish, published, rows
+from benchmarks.claims.first.variations import VARIATIONS
 
 CLAIMS = (
     "grpo_sharpening",
@@ -33,7 +33,7 @@ CLAIMS = (
 
 def main(words: Sequence[str]) -> None:
     """Run and score the named claims, or all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims.first", description=__doc__)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=", ".join(CLAIMS))
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
     parser.add_argument("--seeds", type=int, help="seeds of each arm; default: the preset's")

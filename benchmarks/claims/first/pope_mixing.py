@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, difference, verdict_of
+from benchmarks.claims.first.finding import Claim, Finding, Row, difference, verdict_of
 
 CLAIM = Claim(
     text="POPE is robust to easy problems in the mixture; GRPO suffers ray interference",

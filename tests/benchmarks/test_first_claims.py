@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.claims.__main__ import CLAIMS, main
-from benchmarks.claims.experiments import ALL, EXPERIMENTS, FURTHER
-from benchmarks.claims.experiments import VARIATIONS as VARIED
-from benchmarks.claims.finding import Claim, difference, mean_of, paired_finding, verdict_of
-from benchmarks.claims.published import published
-from benchmarks.claims.variations import VARIATIONS
+from benchmarks.claims.first.__main__ import CLAIMS, main
+from benchmarks.claims.first.experiments import ALL, EXPERIMENTS, FURTHER
+from benchmarks.claims.first.experiments import VARIATIONS as VARIED
+from benchmarks.claims.first.finding import Claim, difference, mean_of, paired_finding, verdict_of
+from benchmarks.claims.first.published import published
+from benchmarks.claims.first.variations import VARIATIONS
 from reason_env.agents.methods import method_names
 from reason_env.codec import ByteCodec
 from reason_env.env import reason_env_of
 
-MODULES = {name: importlib.import_module(f"benchmarks.claims.{name}") for name in CLAIMS}
+MODULES = {name: importlib.import_module(f"benchmarks.claims.first.{name}") for name in CLAIMS}
 
 
 def row(arm, seed, first, at_k, **more):

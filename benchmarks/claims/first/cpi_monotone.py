@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
+from benchmarks.claims.first.finding import Claim, Finding, Row, mean_of, verdict_of
 
 CLAIM = Claim(
     text="CPI-style acceptance keeps improvement monotone; plain updates fall back",

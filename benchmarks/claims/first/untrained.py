@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from benchmarks.claims.experiments import EXPERIMENTS, Preset
+from benchmarks.claims.first.experiments import EXPERIMENTS, Preset
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.env import EnvConfig
 

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import LEAST_SEEDS, Claim, Finding, Row, Verdict, by_seed, mean_of
+from benchmarks.claims.first.finding import (
+    LEAST_SEEDS,
+    Claim,
+    Finding,
+    Row,
+    Verdict,
+    by_seed,
+    mean_of,
+)
 
 CLAIM = Claim(
     text="GRPO alone cannot leave pass@8 near 0 on hard problems (distribution sharpening)",

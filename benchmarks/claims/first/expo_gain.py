@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
+from benchmarks.claims.first.finding import Claim, Finding, Row, paired_finding
 
 CLAIM = Claim(
     text="on the hard level, ExPO beats GRPO and the same training on expert chains",

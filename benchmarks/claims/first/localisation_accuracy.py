@@ -5,7 +5,7 @@ A reset at a random step is RRPO.
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
+from benchmarks.claims.first.finding import Claim, Finding, Row, paired_finding
 
 CLAIM = Claim(
     text=(

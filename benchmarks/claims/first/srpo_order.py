@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.claims.finding import Claim, Finding, Mean, Row, by_seed, mean_of, verdict_of
+from benchmarks.claims.first.finding import Claim, Finding, Mean, Row, by_seed, mean_of, verdict_of
 
 CLAIM = Claim(
     text="SRPO > RRPO >= GRPO, at equal generated tokens and at equal trained samples",

@@ -7,14 +7,14 @@ success; easy problems of another skill (`chain`) mixed with hard ones (`precede
 easy ones teach nothing; chains with more critical steps, for which resets promise more; every
 offset of the localiser; and reference solutions in words that the policy does not use.
 
-    python -m benchmarks.claims --variations
+    python -m benchmarks.claims.first --variations
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from benchmarks.claims import (
+from benchmarks.claims.first import (
     expo_gain,
     grpo_sharpening,
     localisation_accuracy,
@@ -24,7 +24,7 @@ from benchmarks.claims import (
     pope_mixing,
     srpo_order,
 )
-from benchmarks.claims.finding import Claim, Finding, Row, paired_finding
+from benchmarks.claims.first.finding import Claim, Finding, Row, paired_finding
 
 FRESH, CHAIN = "precedence, fresh seeds", "chain, fresh seeds"
 OFFSETS, LONGER = "chain, offsets", "chain, longer"

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.experiments import Preset
-from benchmarks.claims.experts import foreign_response
-from benchmarks.claims.finding import Claim, Finding, Row, mean_of, verdict_of
-from benchmarks.claims.untrained import Env, rows_by_seed
+from benchmarks.claims.first.experiments import Preset
+from benchmarks.claims.first.experts import foreign_response
+from benchmarks.claims.first.finding import Claim, Finding, Row, mean_of, verdict_of
+from benchmarks.claims.first.untrained import Env, rows_by_seed
 from reason_env.agents.engines import SamplingConfig
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Start, Trajectory, collect, initial_states
