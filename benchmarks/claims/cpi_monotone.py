@@ -1,0 +1,69 @@
+"""Updates that are kept only if they pass a test on fresh restarts do not lower the pass rate.
+
+Both arms take RRPO's updates at one large learning rate, because the claim is about steps that are
+too large: `rates` has one, and no rate is chosen. The contrast is the drawdown, the largest fall of
+pass@1 from an earlier evaluation of the run.
+
+The claim presumes groups with signal, and a test that can see an advantage as large as one of the
+first updates has.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.claim import Claim
+from benchmarks.claims.design import Plan
+from reason_env.agents.probe import Gate
+
+CLAIM = Claim(
+    text="CPI-style acceptance keeps improvement monotone; plain updates fall back",
+    paper="Kakade and Langford 2002",
+)
+FALL = "largest fall of pass@1, plain - accepted"
+PLAN = Plan(
+    source="mix:chain@8-10",
+    arms={
+        "plain": "rrpo:problems_per_iteration=24",
+        "accepted": 'rrpo:cpi={"step_size":1.0,"num_restarts":24,"realised_problems":0},'
+        "problems_per_iteration=8",
+    },
+    effects={FALL: 0.1},
+    gates=(
+        Gate(
+            rule="some groups hold both successes and failures",
+            figures=("success/signal",),
+            above=0.1,
+            reason="Without signal there is no update to accept.",
+        ),
+        Gate(
+            rule="CPI's test can see an advantage of a tenth",
+            figures=("success/cpi_resolution",),
+            below=0.1,
+            reason="Large first updates gain several tenths; a test that cannot see one rejects "
+            "everything, and a policy that never changes falls never.",
+        ),
+    ),
+    gate_problems=64,
+    budget=400_000,
+    rates=(1e-3,),
+    train_size=64,
+    eval_size=32,
+    eval_samples=4,
+    iterations=20,
+    updates_per_iteration=5,
+    evaluations=10,
+    most_seeds=12,
+)
+
+
+def drawdown(row: Mapping[str, Any]) -> float:
+    """Compute the largest fall of pass@1 from an earlier evaluation of the run."""
+    first = np.asarray([place[2] for place in row["curve"]], dtype=np.float64)
+    return float(np.max(np.maximum.accumulate(first) - first))
+
+
+def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Compare the largest falls of one seed."""
+    return {FALL: drawdown(rows["plain"]) - drawdown(rows["accepted"])}
