@@ -17,8 +17,9 @@ from reason_env.agents.pretraining.formats import CONCISE, ERROR_RATES, FAMILIES
 from reason_env.agents.pretraining.pretrain import PretrainConfig
 from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
 from reason_env.agents.statistics import pass_at_k
-from reason_env.env import EnvConfig, reason_env_of
+from reason_env.env import EnvConfig
 from reason_env.problem import ProblemSet
+from reason_env.problems import reference_response
 from reason_env.state import (
     Guidance,
     PromptTemplate,
@@ -47,10 +48,16 @@ class Sampler:
 
     def sample(self, samples: int, guide: Guide | None = None) -> tuple[RolloutBatch, ProblemSet]:
         """Sample episodes of each problem, with guidance if given; return them and the problems."""
+        problems = FAMILIES[self.family].make(
+            self.split, size=self.num_problems, levels=self.levels
+        )
         env = EnvConfig(
-            problems=self.family, split=self.split, size=self.num_problems, levels=self.levels
+            problems=self.family,
+            split=self.split,
+            size=self.num_problems,
+            levels=self.levels,
+            max_tokens=max(EnvConfig().max_tokens, _longest(problems) * 5 // 4),
         ).make(self.policy.codec)
-        problems = reason_env_of(env).problems
         starts: list[Start] = []
         for state in initial_states(env, [problem.problem_id for problem in problems], seed=0):
             piece = None if guide is None else guide(state)
@@ -158,6 +165,7 @@ def write_card(
         *(
             f"* {family}: " + ", ".join(f"{symbol} {rate:g}" for symbol, rate in rates.items())
             for family, rates in ERROR_RATES.items()
+            if family in config.demonstrations.families
         ),
         "",
         "Formats, with their fraction of the demonstrations: "
@@ -166,14 +174,17 @@ def write_card(
         + ", ".join(f"{family} {level}" for family, level in shown.items())
         + ". Questions of the validation, test and hard splits never occur.",
         "",
-        *_level_tables(policy, num_problems),
+        *_level_tables(policy, config, num_problems),
         *_guided_table(policy, config, 4 * num_problems),
     ]
     (directory / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _level_tables(policy: LanguageModelPolicy, num_problems: int) -> list[str]:
-    figures = {family: level_figures(policy, family, num_problems) for family in FAMILIES}
+def _level_tables(
+    policy: LanguageModelPolicy, config: PretrainConfig, num_problems: int
+) -> list[str]:
+    families = config.demonstrations.families
+    figures = {family: level_figures(policy, family, num_problems) for family in families}
     highest = max(len(rows) for rows in figures.values())
     lines = [
         f"## Test problems by level: {num_problems} per level, {SAMPLES} samples per problem, "
@@ -208,9 +219,10 @@ def _guided_table(
         _row(titles),
         _row(["---"] * len(titles)),
     ]
-    for family, module in FAMILIES.items():
+    for family in config.demonstrations.families:
         top = config.demonstrations.highest_level[family]
-        for split, levels in (("test", (top // 2, top)), ("hard", module.LEVELS.hard)):
+        hard = FAMILIES[family].LEVELS.hard
+        for split, levels in (("test", (top // 2, top)), ("hard", hard)):
             found = guided_figures(
                 Sampler(
                     policy=policy,
@@ -228,6 +240,11 @@ def _guided_table(
                 _row([family, f"{levels[0]}-{levels[1]}", *(f"{value:.3f}" for value in figures)])
             )
     return lines
+
+
+def _longest(problems: ProblemSet) -> int:
+    """Return the bytes of the longest reference response; the model's tokens are bytes."""
+    return max(len(reference_response(problem)) for problem in problems)
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from typing import Literal, cast
 
 from reason_env.problem import Problem
-from reason_env.problems.families import chain, countdown, equation, inverse, precedence, unlock
+from reason_env.problems.families import (
+    chain,
+    countdown,
+    equation,
+    inverse,
+    late,
+    opposed,
+    precedence,
+    sealed,
+    unlock,
+)
 from reason_env.problems.families.family import COMMENT, Family, Trace
 from reason_env.state import Guidance, localisation_guidance
 
@@ -22,34 +32,38 @@ FAMILIES: dict[str, Family] = {
     "precedence": cast("Family", precedence),
     "countdown": cast("Family", countdown),
     "equation": cast("Family", equation),
+    "late": cast("Family", late),
+    "sealed": cast("Family", sealed),
+    "opposed": cast("Family", opposed),
 }
 PLUS_MINUS = {"+": 0.01, "-": 0.01}
+_READINGS = {"first": 0.7, "last": 0.2, "sums": 0.1, "digit": 0.005}
 ERROR_RATES: dict[str, dict[str, float]] = {
     "chain": {"*": 0.15, "slip *": 0.35, **PLUS_MINUS},
     "inverse": {"/": 0.15, "slip /": 0.60, **PLUS_MINUS},
     "unlock": {"^": 0.10, "slip ^": 0.70, **PLUS_MINUS},
-    "precedence": {"first": 0.7, "last": 0.2, "sums": 0.1, "digit": 0.005},
+    "precedence": _READINGS,
     "countdown": {"insight": 0.02, "give up": 0.45, "sum": 0.01},
     "equation": {"sign": 0.40, "sum": 0.01},
+    "late": {"slip *": 0.40},
+    "sealed": {"^": 0.05, "slip ^": 0.80},
+    "opposed": _READINGS,
 }
 """Error rates of plain demonstrations; each family's `demonstration` explains its keys."""
-SECOND_TRY = {
-    "precedence": {
-        **ERROR_RATES["precedence"],
-        "right": 0.25,
-        "first": 0.25,
-        "last": 0.25,
-        "sums": 0.25,
-    }
-}
+_ANY_READING = {"right": 0.25, "first": 0.25, "last": 0.25, "sums": 0.25, "digit": 0.005}
+SECOND_TRY = {"precedence": _ANY_READING, "opposed": _ANY_READING}
 """Error rates of demonstrations that avoid listed answers, for families in which they differ."""
+_MIXED_READINGS = {"right": 0.4, "first": 0.5, "last": 0.3, "sums": 0.2, "digit": 0.08}
 CHECK_RATES: dict[str, dict[str, float]] = {
     "chain": {"*": 0.15, "slip *": 0.15, "+": 0.06, "-": 0.06},
     "inverse": {"/": 0.15, "slip /": 0.15, "+": 0.06, "-": 0.06},
     "unlock": {"^": 0.15, "slip ^": 0.15, "+": 0.06, "-": 0.06},
-    "precedence": {"right": 0.4, "first": 0.5, "last": 0.3, "sums": 0.2, "digit": 0.08},
+    "precedence": _MIXED_READINGS,
     "countdown": {"give up": 0.35, "sum": 0.15},
     "equation": {"sign": 0.2, "sum": 0.1},
+    "late": {"slip *": 0.25},
+    "sealed": {"^": 0.15, "slip ^": 0.15},
+    "opposed": _MIXED_READINGS,
 }
 """Error rates of chains in which the first wrong step is to be located."""
 RESTATE_SHARE = 0.75
@@ -58,6 +72,8 @@ instruction not to."""
 REGISTER_FAMILIES = ("chain", "inverse", "unlock")
 ASIDE_SHARE = 0.12
 """Fraction of plain demonstrations with asides between their steps."""
+WITHOUT_ASIDES = ("late", "sealed")
+"""Families whose steps have one length, so that a register's last digit is in a known place."""
 CONCISE = "Be concise."
 DO_NOT_RESTATE = "Do not restate."
 
@@ -76,7 +92,7 @@ Pair = tuple[tuple[Guidance, ...], str]
 def _plain(family: str, problem: Problem, rng: random.Random) -> Pair:
     """Write an attempt; some have asides before their steps."""
     trace = _noisy(family, problem, rng)
-    if rng.random() >= ASIDE_SHARE:
+    if family in WITHOUT_ASIDES or rng.random() >= ASIDE_SHARE:
         return (), _written(trace.steps, trace.answer)
     steps: list[str] = []
     for step in trace.steps:
@@ -154,24 +170,28 @@ def _checked(family: str, problem: Problem, index: int, shown: str, checks: Chec
     """Write the check of a step (from 0) in a chain that is right before it.
 
     First the correct operation, such as ":3+4=7", then the chain's result, such as ";7". Empty in a
-    family with many right chains.
+    family with many right chains, and in one whose chains are too long to be written again.
     """
-    if family == "countdown":
+    if family in ("countdown", "late"):
         return ""
     if index == len(problem.solution):
         return f":{problem.answer}"
-    step = problem.solution[index]
-    result, found = step.rpartition("=")[2], shown.rpartition("=")[2]
-    if checks == "results" or family == "precedence":
-        return f":{result}"
+    result, found = problem.solution[index].rpartition("=")[2], shown.rpartition("=")[2]
+    operation = None if checks == "results" else _operation(family, problem, index)
+    return f":{result}" if operation is None else f":{operation}={result};{found}"
+
+
+def _operation(family: str, problem: Problem, index: int) -> str | None:
+    """Return the operation of a step (from 0); None where it is not one of two numbers."""
     if family in REGISTER_FAMILIES:
-        return f":{step[2:5]}={result};{found}"
-    if index == len(problem.solution) - 1:  # the division of an equation
-        return f":{result}"
-    before = (problem.question, *problem.solution)[index]
-    left, _, right = before.rpartition("=")
+        return problem.solution[index][2:5]
+    if family == "sealed":
+        return problem.solution[index][1:4]
+    if family != "equation" or index == len(problem.solution) - 1:  # the last one is a division
+        return None
+    left, _, right = (problem.question, *problem.solution)[index].rpartition("=")
     sign = "-" if left[-2] == "+" else "+"
-    return f":{right}{sign}{left[-1]}={result};{found}"
+    return f"{right}{sign}{left[-1]}"
 
 
 FORMATS: dict[str, Callable[[str, Problem, random.Random], Pair]] = {

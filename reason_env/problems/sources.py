@@ -53,7 +53,7 @@ class ProblemSource:
     def usage(self) -> str:
         """How to write the source on the command line.
 
-        >>> [source.usage for source in problem_sources()][7:]
+        >>> [source.usage for source in problem_sources()][10:]
         ['mix:PARTS', 'gsm8k:PATH', 'file:PATH', 'hub:NAME[:CONFIG]', 'reasoning_gym:NAME']
         """
         return f"{self.name}:{self.argument}" if self.argument else self.name
@@ -99,6 +99,21 @@ _SOURCES: tuple[ProblemSource, ...] = (
         name="stories",
         description="generated: word problems in prose, for pretrained models",
         module="reason_env.problems.families.stories",
+    ),
+    ProblemSource(
+        name="late",
+        description="generated: 32 steps with letters that do not matter; products late can fail",
+        module="reason_env.problems.families.late",
+    ),
+    ProblemSource(
+        name="sealed",
+        description="generated: a start that sampling never gets through, and an easy rest",
+        module="reason_env.problems.families.sealed",
+    ),
+    ProblemSource(
+        name="opposed",
+        description="generated: easy questions that pay a wrong reading of precedence",
+        module="reason_env.problems.families.opposed",
     ),
     ProblemSource(
         name="mix",

@@ -6,6 +6,7 @@ which the base model is pretrained.
 """
 
 import hashlib
+import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,18 +98,28 @@ def split_of(question: str) -> str:
     return {9: "test", 8: "validation", 7: "hard"}.get(bucket, "train")
 
 
-def first_wrong_step(problem: Problem, steps: Sequence[str]) -> int | None:
+def first_wrong_step(
+    problem: Problem,
+    steps: Sequence[str],
+    is_same: Callable[[str, str], bool] = operator.eq,
+) -> int | None:
     """Find the 1-based index of the first step that differs from the reference; None if none does.
 
     For families with one right trace, where comparing texts is exact. The step after the reference
     steps is the answer line. Skips comments.
+
+    Args:
+        problem: A problem of the family.
+        steps: The chain, with or without its delimiters.
+        is_same: (step, reference step) -> whether they say the same.
     """
     expected = iter((*problem.solution, f"#### {problem.answer}"))
     for index, step in enumerate(steps, start=1):
         line = step.strip()
         if line.startswith(COMMENT):
             continue
-        if line != next(expected, None):
+        reference = next(expected, None)
+        if reference is None or not is_same(line, reference):
             return index
     return None
 

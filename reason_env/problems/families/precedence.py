@@ -131,15 +131,38 @@ def draw(level: int, rng: random.Random, padding: int = 0) -> tuple[str, Trace]:
         symbols = [rng.choice("+-*") for _ in range(total - padding)]
         for _ in range(padding):
             symbols.insert(rng.randint(0, len(symbols)), rng.choice("+-"))
-        sizes = [total // 3] * 3
-        for index in rng.sample(range(3), total % 3):
-            sizes[index] += 1
-        left = iter(symbols)
-        drawn = [_draw_row(list(itertools.islice(left, size)), rng) for size in sizes]
-        rows = dict(zip(REGISTERS, drawn, strict=True))
+        rows = draw_rows(symbols, rng)
         if len({solved(rows, reading).answer for reading in get_args(Reading)}) == 4:
-            question = " ".join(f"{name}={''.join(row)}" for name, row in rows.items())
-            return question, solved(rows, "right")
+            return written_rows(rows), solved(rows, "right")
+
+
+def draw_rows(
+    symbols: Sequence[str],
+    rng: random.Random,
+    arranged: Callable[[Sequence[str]], Sequence[str]] = list,
+) -> dict[str, Row]:
+    """Share the symbols among three rows as evenly as possible, and draw the digits.
+
+    Args:
+        symbols: In order; the rows take theirs one after the other.
+        rng: Draws which rows have one more, and the digits.
+        arranged: Reorders the symbols of a row.
+    """
+    sizes = [len(symbols) // 3] * 3
+    for index in rng.sample(range(3), len(symbols) % 3):
+        sizes[index] += 1
+    left = iter(symbols)
+    drawn = [_draw_row(arranged(list(itertools.islice(left, size))), rng) for size in sizes]
+    return dict(zip(REGISTERS, drawn, strict=True))
+
+
+def written_rows(rows: Mapping[str, Row]) -> str:
+    """Write a question.
+
+    >>> written_rows({"x": ("3", "+", "4"), "y": ("5", "*", "2", "-", "1")})
+    'x=3+4 y=5*2-1'
+    """
+    return " ".join(f"{name}={''.join(row)}" for name, row in rows.items())
 
 
 def read_rows(question: str) -> dict[str, Row]:

@@ -1,8 +1,8 @@
-"""Three one-digit registers x, y, z and a list of labelled operations, shared by three families.
+"""Three one-digit registers x, y, z and a list of labelled operations, shared by five families.
 
-`chain` and `unlock` run the operations, `inverse` undoes them. Arithmetic keeps the last digit, so
-that every operation is a look-up in a 10 x 10 table. The answer is the three digits in a row (1,000
-possibilities).
+`chain`, `unlock`, `late` and `sealed` run the operations, `inverse` undoes them. Arithmetic keeps
+the last digit, so that every operation is a look-up in a 10 x 10 table. The answer is the three
+digits in a row (1,000 possibilities).
 
 With `error_rates`, each step is wrong with a known probability, and later steps continue from the
 wrong digit. There are two kinds of error: one of the nine wrong digits, or the *slip*, one tempting
@@ -11,7 +11,7 @@ digit: a power computed as a product, any other operation applied to the next di
 
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reason_env.problem import Problem
@@ -61,6 +61,16 @@ class Operation:
         return self.apply((digit + 1) % 10)
 
 
+def written_step(operation: Operation, before: int, after: int) -> str:
+    """Write a step with the register that it changes.
+
+    >>> written_step(Operation("A", "x", "+", 4), 3, 7)
+    'A:3+4 x=7'
+    """
+    done = f"{operation.label}:{before}{operation.symbol}{operation.operand}"
+    return f"{done} {operation.register}={after}"
+
+
 def run(
     digits: Sequence[int],
     operations: Sequence[Operation],
@@ -68,6 +78,7 @@ def run(
     error_rates: Mapping[str, float] | None = None,
     rng: random.Random | None = None,
     num_right: int = 0,
+    written: Callable[[Operation, int, int], str] = written_step,
 ) -> Trace:
     """Run `operations` on registers that begin with `digits`.
 
@@ -78,6 +89,7 @@ def run(
             "slip *" and so on -> probability that it writes the symbol's slip.
         rng: Draws the errors; given if and only if `error_rates` is.
         num_right: Number of first steps without errors.
+        written: (operation, digit before, digit after) -> the text of a step.
 
     >>> run((3, 7, 1), [Operation("A", "x", "+", 4), Operation("B", "y", "*", 3)])
     Trace(steps=('A:3+4 x=7', 'B:7*3 y=1'), answer='711')
@@ -91,8 +103,7 @@ def run(
         if error_rates and rng and len(steps) >= num_right:
             after = _noisy(operation, before, after, error_rates, rng)
         values[operation.register] = after
-        written = f"{operation.label}:{before}{operation.symbol}{operation.operand}"
-        steps.append(f"{written} {operation.register}={after}")
+        steps.append(written(operation, before, after))
     return Trace(tuple(steps), "".join(str(values[name]) for name in REGISTERS))
 
 
