@@ -79,6 +79,9 @@ class DemonstrationConfig:
         default_factory=lambda: {"chain": 5, "inverse": 3, "unlock": 4, "precedence": 2}
     )
     """Maximum number of additional easy steps in a padded problem; other families have none."""
+    plain_level: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Highest level of a family's plain demonstrations; its `highest_level` where left out. Above
+    it, all demonstrations have guidance, and no attempt without it is shown."""
 
     def __post_init__(self) -> None:
         for name in ("families", "highest_level"):
@@ -88,12 +91,7 @@ class DemonstrationConfig:
         missing = set(self.families) - set(self.highest_level)
         if missing:
             raise ConfigError(f"highest_level must name every family, missing {sorted(missing)}")
-        for name, level in self.highest_level.items():
-            low, high = FAMILIES[name].LEVELS.every
-            if not low <= level <= high:
-                raise ConfigError(
-                    f"highest_level of {name!r} must be within {low}..{high}, got {level!r}"
-                )
+        self._check_levels()
         self._check_padding()
         strange = set(self.formats) - set(FORMATS)
         if strange:
@@ -101,6 +99,21 @@ class DemonstrationConfig:
         for shares in (self.families, self.formats):
             if min(shares.values(), default=0.0) < 0 or abs(sum(shares.values()) - 1.0) > 1e-9:
                 raise ConfigError(f"shares must sum to 1, none below 0, got {dict(shares)!r}")
+
+    def _check_levels(self) -> None:
+        for name, level in self.highest_level.items():
+            low, high = FAMILIES[name].LEVELS.every
+            if not low <= level <= high:
+                raise ConfigError(
+                    f"highest_level of {name!r} must be within {low}..{high}, got {level!r}"
+                )
+        for name, level in self.plain_level.items():
+            highest = self.highest_level.get(name, 0)
+            if not 1 <= level <= highest:
+                raise ConfigError(
+                    f"plain_level of {name!r} must be within 1..{highest}, its highest_level, got "
+                    f"{level!r}"
+                )
 
     def _check_padding(self) -> None:
         for name, most in self.padding.items():
@@ -143,6 +156,8 @@ def demonstrate(
     family = _choose(config.families, rng)
     form = _choose(config.formats, rng)
     highest = config.highest_level[family]
+    if form == "plain":
+        highest = config.plain_level.get(family, highest)
     most = config.padding.get(family, 0)
     if most and progress >= 1.0 and rng.random() < PADDED_SHARE:
         problem = _draw_padded_problem(family, highest, most, rng)

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AttentionInterface, Qwen3Config, Qwen3ForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from reason_env.agents.policy import load_model
 from reason_env.agents.pretraining.demonstrations import (
     Demonstration,
     DemonstrationConfig,
@@ -29,6 +30,7 @@ from reason_env.errors import ConfigError, TrainingError
 from reason_env.state import PromptTemplate
 
 IGNORED = -100
+BASE = "base"
 FLOAT32_ATTENTION = "reason_env_float32_sdpa"
 
 
@@ -57,15 +59,18 @@ class PretrainConfig:
     bf16: bool = True
     """Multiply matrices in bfloat16: nearly twice as fast on a CPU that supports it, else slow."""
     init: str | None = None
-    """Directory of a model to continue from, which sets the sizes; None builds a new model."""
+    """Model to continue from, which sets the sizes: a directory, or "base" (the shipped model);
+    None builds a new model."""
     seed: int = 0
     """Seed of the initialisation and of the demonstrations."""
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
 
     def __post_init__(self) -> None:
-        if self.init is not None and not Path(self.init, "config.json").is_file():
+        is_known = self.init in (None, BASE) or Path(str(self.init), "config.json").is_file()
+        if not is_known:
             raise ConfigError(
-                f"init must be a directory with a model (config.json), got {self.init!r}"
+                f"init must be a directory with a model (config.json), or {BASE!r}, got "
+                f"{self.init!r}"
             )
         for name in ("num_batches", "batch_size", "hidden_size", "num_layers", "num_heads"):
             if getattr(self, name) < 1:
@@ -113,6 +118,8 @@ def pretrain(
     codec = ByteCodec()
     if config.init is None:
         model = build_model(config, codec)
+    elif config.init == BASE:
+        model, _ = load_model(BASE)
     else:
         model = Qwen3ForCausalLM.from_pretrained(
             config.init, dtype=torch.float32, use_safetensors=True

@@ -9,22 +9,26 @@ from typing import Annotated
 from rich.text import Text
 
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.pretraining import PretrainConfig, pretrain, write_card
+from reason_env.agents.pretraining import PretrainConfig, pretrain, recipe, write_card
 from reason_env.agents.runs import FLAT
-from reason_env.cli.flags import out, parsed
+from reason_env.cli.flags import out, parsed, value_of
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError
 
 
 def run(words: list[str]) -> None:
-    """Train the base model and write its card."""
+    """Train the base model, or that of another recipe, and write its card."""
+    chosen = value_of("--recipe", words, "base")
 
     @dataclass(frozen=True, kw_only=True)
     class Pretrain:
-        """Train the base model from scratch on noisy demonstrations, and write its model card."""
+        """Train a small model from scratch on noisy demonstrations, and write its model card."""
 
-        config: Annotated[PretrainConfig, FLAT] = field(default_factory=PretrainConfig)
-        out: Path = Path("runs/base_model")
+        recipe: str = chosen
+        """Which model: base (six families), or one family alone: late, sealed. It sets the defaults
+        of the other flags."""
+        config: Annotated[PretrainConfig, FLAT] = field(default_factory=lambda: recipe(chosen))
+        out: Path = Path("runs/base_model" if chosen == "base" else f"runs/{chosen}")
         """Model directory, in Hugging Face layout."""
         card_problems: int = 25
         """Problems per level to measure the card's pass rates on; 0: no card."""

@@ -1,0 +1,87 @@
+import random
+from collections import Counter
+
+import pytest
+import torch
+
+from reason_env.agents.policy import load_model
+from reason_env.agents.pretraining import PretrainConfig, pretrain, recipe
+from reason_env.agents.pretraining.demonstrations import DemonstrationConfig, demonstrate
+from reason_env.cli import main
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError, UnknownNameError
+from reason_env.state import PromptTemplate
+
+CODEC = ByteCodec()
+
+
+def texts(config: DemonstrationConfig, count: int) -> list[tuple[str, str]]:
+    rng, prompt = random.Random(0), PromptTemplate()
+    found = [demonstrate(config, codec=CODEC, prompt=prompt, rng=rng) for _ in range(count)]
+    return [(CODEC.decode(one.prompt_ids), CODEC.decode(one.response_ids[:-1])) for one in found]
+
+
+def test_the_recipe_of_the_shipped_model_is_the_default():
+    assert recipe("base") == PretrainConfig()
+    assert recipe("base").init is None
+
+
+def test_late_demonstrations_are_attempts_on_every_level_up_to_the_one_to_train_on():
+    config = recipe("late")
+    assert config.init == "base"
+    levels = Counter()
+    for prompt, response in texts(config.demonstrations, 120):
+        steps = response.split("\n")[:-1]
+        assert prompt.endswith("\n>")
+        assert len(prompt.split("\n")[1].split()) == len(steps)
+        levels[len(steps) // 4] += 1
+        # An aside would move a register's last digit.
+        assert {len(step) for step in steps} == {10}
+    assert set(levels) == set(range(1, 9))
+
+
+def test_sealed_demonstrations_show_level_four_with_guidance_only():
+    config = recipe("sealed")
+    assert config.init == "base"
+    powers = {"plain": Counter(), "guided": Counter()}
+    for prompt, response in texts(config.demonstrations, 400):
+        kind = "guided" if "Begin:" in prompt else "plain"
+        powers[kind][prompt.split("\n")[1].count("^")] += 1
+        assert kind == "guided" or response.count("\n") == 16
+    # One power at the start a level, and one later.
+    assert set(powers["plain"]) == {2, 3, 4}
+    assert set(powers["guided"]) == {2, 3, 4, 5}
+    assert 150 < sum(powers["plain"].values()) < 250
+
+
+def test_training_can_continue_from_the_shipped_model():
+    shipped, _ = load_model("base")
+    config = PretrainConfig(init="base", num_batches=1, batch_size=1, learning_rate=0.0)
+    found = dict(pretrain(config).named_parameters())
+    assert all(torch.equal(value, found[key]) for key, value in shipped.named_parameters())
+
+
+def test_an_unknown_recipe_is_refused(tmp_path):
+    with pytest.raises(UnknownNameError, match="^no recipe 'laet'; did you mean 'late'\\?$"):
+        recipe("laet")
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--recipe", "laet", "--out", str(tmp_path / "a")])
+
+
+@pytest.mark.parametrize(("level", "highest"), [(0, 4), (5, 4)])
+def test_a_plain_level_outside_the_levels_is_refused(level, highest):
+    message = rf"plain_level of 'sealed' must be within 1\.\.4, its highest_level, got {level}"
+    with pytest.raises(ConfigError, match=message):
+        DemonstrationConfig(
+            families={"sealed": 1.0},
+            highest_level={"sealed": highest},
+            plain_level={"sealed": level},
+        )
+
+
+def test_the_command_takes_a_recipe_as_the_defaults_of_its_other_flags(tmp_path, capsys):
+    out = tmp_path / "model"
+    words = ["--num-batches", "1", "--batch-size", "1", "--card-problems", "0"]
+    main(["pretrain", "--recipe", "sealed", "--out", str(out), *words])
+    assert "batch 1/1" in capsys.readouterr().out
+    assert load_model(str(out))[0].config.hidden_size == 128
