@@ -1,6 +1,7 @@
 """What is true of a model on some problems, in minutes: figures, judgements and a page."""
 
 from reason_env.agents.probe.config import SECTIONS, ProbeConfig
+from reason_env.agents.probe.energy import token_energies
 from reason_env.agents.probe.figure import (
     Figure,
     Findings,
@@ -35,4 +36,5 @@ __all__ = [
     "probe",
     "rate_figure",
     "register_preconditions",
+    "token_energies",
 ]

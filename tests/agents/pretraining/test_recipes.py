@@ -62,7 +62,7 @@ def test_training_can_continue_from_the_shipped_model():
 
 
 def test_an_unknown_recipe_is_refused(tmp_path):
-    with pytest.raises(UnknownNameError, match="^no recipe 'laet'; did you mean 'late'\\?$"):
+    with pytest.raises(UnknownNameError, match=r"^no recipe 'laet'; did you mean 'late'\?$"):
         recipe("laet")
     with pytest.raises(SystemExit):
         main(["pretrain", "--recipe", "laet", "--out", str(tmp_path / "a")])
