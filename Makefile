@@ -15,7 +15,7 @@ TRL_VENV := .venv-trl
 TRL_BIN := $(TRL_VENV)/bin
 TRL_STAMP := $(TRL_VENV)/.installed
 
-.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop race-trl check docs package smollm2 links clean
+.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop test-scale race-trl check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -60,6 +60,10 @@ test-interop: $(INTEROP:%=.venv-%/.installed)
 	set -e; for package in $(INTEROP); do \
 		.venv-$$package/bin/python -m pytest -q -m interop tests/interop/test_$$package.py; \
 	done
+
+# Several processes train one policy.
+test-scale: $(STAMP)
+	$(BIN)/python -m pytest -q -m scale tests/scale
 
 # Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
 race-trl: $(TRL_STAMP)

@@ -67,6 +67,10 @@ class EngineError(ReasonEnvError, RuntimeError):
     """The sampling engine cannot start, or died or hung more often than allowed."""
 
 
+class ProcessError(ReasonEnvError, RuntimeError):
+    """One of the processes that train a policy together ended before the run."""
+
+
 class VerifierError(ReasonEnvError, RuntimeError):
     """The verifier failed so often that training would learn from noise."""
 

@@ -30,6 +30,7 @@ from reason_env.agents.engines.sampling import (
     SamplingConfig,
     processed_log_probs,
 )
+from reason_env.agents.engines.shared import SharedEngine
 from reason_env.agents.engines.torch_engine import TorchEngine, evaluating
 from reason_env.agents.engines.transformers_logging import quiet_transformers
 
@@ -48,6 +49,7 @@ __all__ = [
     "MismatchConfig",
     "Precision",
     "SamplingConfig",
+    "SharedEngine",
     "TorchEngine",
     "adapter_tensors",
     "build_engine",

@@ -33,12 +33,13 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from reason_env.agents.learning.batch import TokenBatch
-from reason_env.agents.learning.learner import Learner, TrainablePolicy, run_shares
+from reason_env.agents.learning.learner import Learner, Pass, TrainablePolicy, run_shares
 from reason_env.agents.learning.learner_config import LearnerConfig
 from reason_env.agents.learning.loss import LossOutput
 from reason_env.agents.learning.loss_config import LossConfig, PairLossConfig
 from reason_env.agents.learning.loss_metrics import row_statistics
 from reason_env.agents.learning.report import OptimizerStep, UpdateReport, update_report
+from reason_env.agents.processes import ALONE, Processes
 from reason_env.agents.rollout import TrainingSample
 from reason_env.errors import ConfigError
 
@@ -84,6 +85,13 @@ class _Pairs:
     ref_log_probs_BT: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairPass(Pass):
+    """What a micro-batch of pairs leaves behind."""
+
+    margins_b: Tensor
+
+
 class PairLearner(Learner):
     """Trains one policy on pairs; owns the optimizer."""
 
@@ -95,6 +103,8 @@ class PairLearner(Learner):
         pair_loss: PairLossConfig,
         ref_policy: TrainablePolicy,
         temperature: float = 1.0,
+        scorer: TrainablePolicy | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Create the optimizer of the policy's trainable parameters.
 
@@ -104,6 +114,8 @@ class PairLearner(Learner):
             pair_loss: The loss to minimise.
             ref_policy: Never changed.
             temperature: Temperature of sampling, and of all log-probabilities if the loss has none.
+            scorer: As in `Learner`.
+            processes: As in `Learner`.
         """
         super().__init__(
             policy,
@@ -111,6 +123,8 @@ class PairLearner(Learner):
             loss=replace(REPORTED, temperature=pair_loss.temperature),
             ref_policy=ref_policy,
             temperature=temperature,
+            scorer=scorer,
+            processes=processes,
         )
         self.pair_loss = pair_loss
 
@@ -131,6 +145,7 @@ class PairLearner(Learner):
         Raises:
             ConfigError: The samples are no pairs, or a sample has a non-finite number.
         """
+        self.processes.lead("update", samples, rng, run_share)
         check_pairs(samples)
         num_pairs = len(samples) // 2
         num_parts = min(self.config.updates_per_iteration, num_pairs)
@@ -178,16 +193,23 @@ class PairLearner(Learner):
         if not active:
             return None
         self.optimizer.zero_grad(set_to_none=True)
-        outputs: list[tuple[list[int], LossOutput]] = []
-        num_forward_tokens = 0
-        for part in self._pair_parts(pairs.batch, active):
+
+        def run(part: list[int]) -> PairPass:
             rows = [row for number in part for row in (2 * number, 2 * number + 1)]
             output, margins_b = self._pair_loss(pairs, rows, num_pairs=len(numbers))
             output.loss.backward()
-            outputs.append((rows, replace(output, loss=output.loss.detach())))
-            margins.append(margins_b)
-            num_forward_tokens += self._num_forward_tokens(_rows_of(pairs.batch, part))
-        return self._take_step(_rows_of(pairs.batch, active), outputs, num_forward_tokens)
+            return PairPass(
+                outputs=[(rows, replace(output, loss=output.loss.detach()))],
+                num_forward_tokens=self._num_forward_tokens(_rows_of(pairs.batch, part)),
+                num_teacher_tokens=0,
+                old_log_probs={row: self.old_log_probs[row] for row in rows},
+                margins_b=margins_b.cpu(),
+            )
+
+        batch = _rows_of(pairs.batch, active)
+        passes = self._passes(batch, list(self._pair_parts(pairs.batch, active)), run)
+        margins += [one.margins_b for one in passes]
+        return self._take_step(batch, passes)
 
     def _pair_parts(self, batch: TokenBatch, numbers: Sequence[int]) -> Iterator[list[int]]:
         """Yield micro-batches of pairs: at most `micro_batch_tokens` tokens, as rows count them."""

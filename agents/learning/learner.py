@@ -8,7 +8,11 @@ good update, and a run stops after `max_nonfinite_updates` of them in a row. The
 log-probabilities are the trainer's before the iteration's first update; a single update takes them
 from its own forward pass.
 
-Axis letters: B sequences, T tokens. Not covered: several devices.
+Several processes deal the micro-batches of an update among them; those with one less run an empty
+one, because gathering weights and summing gradients take all of them. Totals are those of all rows,
+and every process gets the losses of all, so all take the same steps.
+
+Axis letters: B sequences, T tokens.
 """
 
 # torch leaves tolist, backward and step untyped.
@@ -17,10 +21,10 @@ Axis letters: B sequences, T tokens. Not covered: several devices.
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -34,11 +38,14 @@ from reason_env.agents.learning.learning_rate import schedule_factor, with_learn
 from reason_env.agents.learning.loss import LossOutput, policy_loss
 from reason_env.agents.learning.loss_config import LossConfig
 from reason_env.agents.learning.report import OptimizerStep, UpdateReport, update_report
-from reason_env.agents.learning.teacher import Teachers
+from reason_env.agents.learning.teacher import Teachers, predicting
+from reason_env.agents.processes import ALONE, Processes, shared_state, whole, whole_state
 from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import Codec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
 
+T = TypeVar("T")
+P = TypeVar("P", bound="Pass")
 _log = logging.getLogger(__name__)
 
 
@@ -102,6 +109,21 @@ class _Work:
     """The same rows under the contexts of their teachers; None without a teacher."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pass:
+    """What a micro-batch leaves behind, besides its share of the gradient."""
+
+    outputs: list[tuple[list[int], LossOutput]]
+    """For each loss: row numbers, and the loss without its gradient."""
+    num_forward_tokens: int
+    num_teacher_tokens: int
+    old_log_probs: dict[int, Tensor]
+
+    def on_cpu(self) -> Self:
+        """Move what other processes read."""
+        return replace(self, outputs=[(rows, _on_cpu(output)) for rows, output in self.outputs])
+
+
 class Learner:
     """Trains one policy; owns the optimizer."""
 
@@ -116,6 +138,8 @@ class Learner:
         max_response_tokens: int | None = None,
         role_losses: Mapping[str, LossConfig] | None = None,
         teachers: Mapping[str, TrainablePolicy] | None = None,
+        scorer: TrainablePolicy | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Create the optimizer of the policy's trainable parameters.
 
@@ -133,6 +157,9 @@ class Learner:
                 `separate_normaliser`.
             teachers: `DistillationConfig.teacher` -> a policy that only scores, for losses whose
                 teacher is neither the policy nor its average.
+            scorer: Has the policy's weights at all times and computes what needs no gradient; the
+                policy itself if None.
+            processes: Those that train the policy together.
 
         Raises:
             ConfigError: The temperature is not positive, or a loss needs a reference policy, a
@@ -140,6 +167,7 @@ class Learner:
             ModelError: No parameter requires a gradient, or one is in half precision.
         """
         self.policy, self.ref_policy = policy, ref_policy
+        self.scorer, self.processes = scorer or policy, processes
         self.config = with_learning_rate(config or LearnerConfig(), policy.model)
         self.loss = loss or LossConfig()
         self.role_losses = dict(role_losses or {})
@@ -165,9 +193,11 @@ class Learner:
             for loss in (self.loss, *self.role_losses.values())
             if loss.distillation is not None
         ]
-        self.teachers = (
-            Teachers(policy, distilled, self.parameters, teachers or {}) if distilled else None
-        )
+        self.teachers = None
+        if distilled:
+            self._student = predicting(policy, "the policy")
+            own = [p for p in self.scorer.model.parameters() if p.requires_grad]
+            self.teachers = Teachers(self.scorer, distilled, own, teachers or {})
         self._teacher_tokens = 0
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -194,6 +224,7 @@ class Learner:
         Raises:
             ConfigError: There is no sample, or a sample has a non-finite number.
         """
+        self.processes.lead("update", samples, rng, run_share)
         num_parts = min(self.config.updates_per_iteration, max(1, len(samples)))
         work = self._prepare(samples, has_several=num_parts * self.config.epochs > 1)
         self.old_log_probs, self._num_nonfinite = {}, 0
@@ -242,8 +273,9 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Collect what a bit-exact continuation needs besides the policy's weights."""
+        self.processes.lead("state_dict")
         state: dict[str, Any] = {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole_state(self.optimizer.state_dict()),
             "num_updates": self.num_updates,
             "num_nonfinite_in_a_row": self.num_nonfinite_in_a_row,
         }
@@ -259,6 +291,8 @@ class Learner:
         """
         try:
             optimizer, num_updates = state["optimizer"], int(state["num_updates"])
+            if not self.processes.is_alone:
+                optimizer = shared_state(optimizer, self.parameters)
             self.optimizer.load_state_dict(optimizer)
             if self.teachers is not None and self.teachers.average is not None:
                 self.teachers.restore(state["average"])
@@ -308,7 +342,7 @@ class Learner:
             ref_log_probs_BT=None,
             teacher_batch=self._teacher_batch(samples, losses, dtype),
         )
-        old = self._score(self.policy, work) if has_several else None
+        old = self._score(self.scorer, work) if has_several else None
         ref = self._score(self.ref_policy, work) if self.ref_policy is not None else None
         return replace(work, old_log_probs_BT=old, ref_log_probs_BT=ref)
 
@@ -357,16 +391,17 @@ class Learner:
     def _score(self, policy: TrainablePolicy, work: _Work) -> Tensor:
         """Score the trained tokens of the active rows with a policy; 0 elsewhere."""
         scores_BT = torch.zeros_like(work.batch.behavior_log_probs_BT)
-        active_b = work.is_active_B.nonzero()[:, 0]
-        for temperature, own_b in self._by_temperature(work, active_b):
-            for rows_b, part in self._parts(policy, work.batch, own_b):
-                log_probs_bt, _ = policy.token_log_probs(
-                    part.token_ids_BT,
-                    part.attention_mask_BT,
-                    action_mask_BT=part.action_mask_BT,
-                    temperature=temperature,
-                )
-                scores_BT[rows_b, : log_probs_bt.shape[1]] = log_probs_bt.to(scores_BT.dtype)
+        parts = self._parts(policy, work, work.is_active_B.nonzero()[:, 0])
+        for temperature, rows_b in self.processes.share(parts):
+            part = work.batch.select(rows_b)
+            log_probs_bt, _ = policy.token_log_probs(
+                part.token_ids_BT,
+                part.attention_mask_BT,
+                action_mask_BT=part.action_mask_BT,
+                temperature=temperature,
+            )
+            scores_BT[rows_b, : log_probs_bt.shape[1]] = log_probs_bt.to(scores_BT.dtype)
+        self.processes.sum_(scores_BT)
         return scores_BT
 
     def _temperature(self, loss: LossConfig) -> float:
@@ -381,15 +416,18 @@ class Learner:
             yield temperature, rows_b[has_it]
 
     def _parts(
-        self, policy: TrainablePolicy, batch: TokenBatch, rows_b: Tensor
-    ) -> Iterator[tuple[Tensor, TokenBatch]]:
-        """Yield micro-batches of these rows, each with its row numbers in the batch."""
+        self, policy: TrainablePolicy, work: _Work, rows_b: Tensor
+    ) -> list[tuple[float, Tensor]]:
+        """Split these rows into micro-batches, each with its temperature."""
         if not len(rows_b):
-            return
-        chosen, size = batch.select(rows_b), self.config.micro_batch_tokens
+            return []
+        size, parts = self.config.micro_batch_tokens, list[tuple[float, Tensor]]()
         is_shared = policy.is_prefix_shared
-        for part_b in chosen.split_prefixes(size) if is_shared else chosen.split_rows(size):
-            yield rows_b[part_b], batch.select(rows_b[part_b])
+        for temperature, own_b in self._by_temperature(work, rows_b):
+            own = work.batch.select(own_b)
+            split = own.split_prefixes(size) if is_shared else own.split_rows(size)
+            parts += [(temperature, own_b[part_b]) for part_b in split]
+        return parts
 
     def _step(self, work: _Work, rows_b: Tensor) -> OptimizerStep | None:
         """Take one optimizer step on these rows; None if no row has a gradient."""
@@ -397,18 +435,52 @@ class Learner:
         if not len(active_b):
             return None
         self.optimizer.zero_grad(set_to_none=True)
-        outputs: list[tuple[list[int], LossOutput]] = []
-        num_forward_tokens = self._teacher_tokens = 0
         totals = self._totals(work, rows_b)
-        for temperature, own_b in self._by_temperature(work, active_b):
-            for part_b, part in self._parts(self.policy, work.batch, own_b):
-                found = self._losses(work, part_b, part, temperature, totals)
-                torch.stack([output.loss for _, output in found]).sum().backward()
-                outputs += [
-                    (rows, replace(output, loss=output.loss.detach())) for rows, output in found
-                ]
-                num_forward_tokens += self._num_forward_tokens(part)
-        return self._take_step(work.batch.select(active_b), outputs, num_forward_tokens)
+
+        def run(part: tuple[float, Tensor]) -> Pass:
+            temperature, part_b = part
+            return self._pass(work, part_b, temperature, totals)
+
+        active = work.batch.select(active_b)
+        return self._take_step(
+            active, self._passes(active, self._parts(self.policy, work, active_b), run)
+        )
+
+    def _passes(self, batch: TokenBatch, parts: Sequence[T], run: Callable[[T], P]) -> list[P]:
+        """Run this process's share of the micro-batches; give what those of all leave behind."""
+        own = [run(part) for part in self.processes.share(parts)]
+        if self.processes.is_alone:
+            return own
+        if self.processes.lacks_one(len(parts)):
+            self._run_empty(batch)
+        passes = self.processes.joined([one.on_cpu() for one in own], len(parts))
+        for one in passes:
+            self.old_log_probs |= one.old_log_probs
+        return passes
+
+    def _run_empty(self, batch: TokenBatch) -> None:
+        """Pass one row, with a loss of 0, through the model: other processes have one part more."""
+        row = batch.select(torch.tensor([0], device=batch.token_ids_BT.device))
+        log_probs_bt, _ = self.policy.token_log_probs(row.token_ids_BT, row.attention_mask_BT)
+        (log_probs_bt.sum() * 0.0).backward()
+
+    def _pass(
+        self,
+        work: _Work,
+        part_b: Tensor,
+        temperature: float,
+        totals: Mapping[str | None, LossTotals],
+    ) -> Pass:
+        """Add a micro-batch's share of the gradient."""
+        part, self._teacher_tokens = work.batch.select(part_b), 0
+        found = self._losses(work, part_b, part, temperature, totals)
+        torch.stack([output.loss for _, output in found]).sum().backward()
+        return Pass(
+            outputs=[(rows, replace(output, loss=output.loss.detach())) for rows, output in found],
+            num_forward_tokens=self._num_forward_tokens(part),
+            num_teacher_tokens=self._teacher_tokens,
+            old_log_probs={row: self.old_log_probs[row] for row in part_b.tolist()},
+        )
 
     def _totals(self, work: _Work, rows_b: Tensor) -> dict[str | None, LossTotals]:
         """Compute the denominators of each normaliser from all rows of an optimizer step."""
@@ -426,17 +498,13 @@ class Learner:
             return part.num_distinct_tokens()
         return part.token_ids_BT.numel()
 
-    def _take_step(
-        self,
-        batch: TokenBatch,
-        outputs: list[tuple[list[int], LossOutput]],
-        num_forward_tokens: int,
-    ) -> OptimizerStep | None:
+    def _take_step(self, batch: TokenBatch, passes: Sequence[Pass]) -> OptimizerStep | None:
         """Take the optimizer step with the accumulated gradient of this batch's micro-batches.
 
         Returns:
             None, with weights and optimizer as before, if loss or gradient is not finite.
         """
+        outputs = [item for one in passes for item in one.outputs]
         grad_norm = self._clip_gradient()
         loss = sum(output.loss.item() for _, output in outputs)
         if not (math.isfinite(grad_norm) and math.isfinite(loss)):
@@ -454,10 +522,12 @@ class Learner:
             grad_norm=grad_norm,
             learning_rate=learning_rate,
             outputs=outputs,
-            num_forward_tokens=num_forward_tokens,
+            num_forward_tokens=sum(one.num_forward_tokens for one in passes),
             num_row_tokens=int(batch.attention_mask_BT.sum()),
             num_distinct_tokens=batch.num_distinct_tokens(),
-            num_teacher_tokens=None if self.teachers is None else self._teacher_tokens,
+            num_teacher_tokens=None
+            if self.teachers is None
+            else sum(one.num_teacher_tokens for one in passes),
         )
 
     def _losses(
@@ -510,7 +580,7 @@ class Learner:
                 checkpointing=self.config.gradient_checkpointing,
             )
             return log_probs_bt, entropy_bt, torch.zeros_like(log_probs_bt)
-        found = self.teachers.policy.predict(
+        found = self._student.predict(
             part.token_ids_BT,
             part.attention_mask_BT,
             action_mask_BT=part.action_mask_BT,
@@ -541,9 +611,8 @@ class Learner:
 
     def _clip_gradient(self) -> float:
         limit = self.config.max_grad_norm
-        return nn.utils.clip_grad_norm_(
-            self.parameters, float("inf") if limit is None else limit
-        ).item()
+        norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if limit is None else limit)
+        return whole(norm).item()
 
     def _skip_nonfinite(self, loss: float, grad_norm: float) -> None:
         """Forget the gradient, and count."""
@@ -573,6 +642,16 @@ class Learner:
         rate = self.config.learning_rate
         assert rate is not None, "with_learning_rate gave a number"
         return rate
+
+
+def _on_cpu(output: LossOutput) -> LossOutput:
+    return LossOutput(
+        loss=output.loss.cpu(),
+        policy=output.policy.cpu(),
+        kl=output.kl.cpu(),
+        entropy=output.entropy.cpu(),
+        rows={name: value.cpu() for name, value in output.rows.items()},
+    )
 
 
 def _is_active(sample: TrainingSample, loss: LossConfig) -> bool:

@@ -61,7 +61,7 @@ class Teachers:
             ConfigError: A policy gives no distributions, a teacher is missing, or two losses
                 have averages of other rates.
         """
-        self.policy = _predicting(policy, "the policy")
+        self.policy = predicting(policy, "the policy")
         self.parameters = list(parameters)
         self.others: dict[str, PredictingPolicy] = {}
         for name in dict.fromkeys(config.teacher for config in configs):
@@ -72,7 +72,7 @@ class Teachers:
                     f"the teacher {name!r} must be given to the learner, got "
                     f"{', '.join(others) or 'none'}; give teachers"
                 )
-            self.others[name] = _predicting(others[name], f"the teacher {name!r}")
+            self.others[name] = predicting(others[name], f"the teacher {name!r}")
         rates = {config.average_rate for config in configs if config.teacher == AVERAGE}
         if len(rates) > 1:
             raise ConfigError(
@@ -134,7 +134,12 @@ class Teachers:
                 own.data = value
 
 
-def _predicting(policy: object, name: str) -> PredictingPolicy:
+def predicting(policy: object, name: str) -> PredictingPolicy:
+    """Return the policy, as one that gives whole distributions.
+
+    Raises:
+        ConfigError: It gives none.
+    """
     if not isinstance(policy, PredictingPolicy):
         raise ConfigError(
             f"{name} must give whole distributions for a distillation loss, got "

@@ -8,6 +8,7 @@ from reason_env.agents.policy.lora import LoraConfig, lora_line
 from reason_env.agents.policy.policy import LanguageModelPolicy, Policy
 from reason_env.agents.policy.predictions import Predictions
 from reason_env.agents.policy.prefix_tree import Ints, num_distinct, split_by_distinct
+from reason_env.agents.policy.sharded import ShardedPolicy
 from reason_env.agents.policy.token_scores import TokenScores
 from reason_env.agents.policy.weights_hash import weights_bytes
 
@@ -21,6 +22,7 @@ __all__ = [
     "Policy",
     "Predictions",
     "Reply",
+    "ShardedPolicy",
     "TokenScores",
     "last_hidden_states",
     "load_model",

@@ -9,6 +9,7 @@ Axis letters: B sequences, T tokens, V vocabulary.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,7 @@ from reason_env.agents.policy.predictions import (
 from reason_env.agents.policy.prefix_tree import Ints, prefix_tree, split_by_distinct
 from reason_env.agents.policy.token_scores import TokenScores, rows_of_scores
 from reason_env.agents.policy.tree_model import head_refusal, tree_hidden_states, tree_refusal
+from reason_env.agents.processes import within
 from reason_env.codec import ByteCodec, Codec, HuggingFaceCodec, check_token_ids
 from reason_env.errors import ConfigError, ModelError, shown
 
@@ -559,14 +561,15 @@ class LanguageModelPolicy:
         """Run the decoder; select the hidden states that predict the wanted tokens."""
         if self._tree_refusal is None:
             tree = prefix_tree(ids_BT, lengths_B, dtype=self._compute_dtype)
-            whole = tree_hidden_states(self.model, tree, checkpointing=checkpointing)
+            whole = within(
+                self.model,
+                partial(tree_hidden_states, self.model, tree, checkpointing=checkpointing),
+            )
             parents_N, rows_M, targets_M, number_of_each = of_tree(tree, wanted_BT)
             hidden_NC = whole.index_select(0, parents_N)
         else:
-            output = self.model.get_decoder()(
-                input_ids=ids_BT, attention_mask=_attention_mask(ids_BT, lengths_B), use_cache=False
-            )
-            hidden_NC = output.last_hidden_state[wanted_BT.roll(-1, dims=1)]
+            hidden_BTC = within(self.model, self._last_hidden_states, ids_BT, lengths_B)
+            hidden_NC = hidden_BTC[wanted_BT.roll(-1, dims=1)]
             rows_M = number_of_each = torch.arange(len(hidden_NC), device=ids_BT.device)
             targets_M = ids_BT[wanted_BT]
         weight_VC, bias_V = self._head()
@@ -580,6 +583,13 @@ class LanguageModelPolicy:
             wanted_BT=wanted_BT,
             gradient_dtype=None if self.precision == "float32" else torch.bfloat16,
         )
+
+    def _last_hidden_states(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Run the decoder over padded rows, [B, T, C]."""
+        output = self.model.get_decoder()(
+            input_ids=ids_BT, attention_mask=_attention_mask(ids_BT, lengths_B), use_cache=False
+        )
+        return output.last_hidden_state
 
     @property
     def _compute_dtype(self) -> torch.dtype:

@@ -25,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from reason_env.agents.engines import LayerParts, decoder_layer, rotary_of, sums_dtype
 from reason_env.agents.policy.prefix_tree import PrefixTree
+from reason_env.agents.processes import within
 
 KNOWN_TYPES = ("llama", "qwen2", "qwen3")
 """`model_type`s whose layers are as `decoder_layer` computes them."""
@@ -76,11 +77,12 @@ def tree_hidden_states(model: Any, tree: PrefixTree, *, checkpointing: bool = Fa
     def run(layer: Any, hidden_NC: Tensor) -> Tensor:
         return decoder_layer(_parts(layer), hidden_NC, rotary, attend, is_mixed=is_mixed)
 
+    def run_again(layer: Any, hidden_NC: Tensor) -> Tensor:
+        return checkpoint(run, layer, hidden_NC, use_reentrant=False)
+
+    chosen = run_again if checkpointing and torch.is_grad_enabled() else run
     for layer in decoder.layers:
-        if checkpointing and torch.is_grad_enabled():
-            hidden_NC = checkpoint(run, layer, hidden_NC, use_reentrant=False)
-        else:
-            hidden_NC = run(layer, hidden_NC)
+        hidden_NC = within(layer, chosen, layer, hidden_NC)
     return decoder.norm(hidden_NC)
 
 

@@ -3,6 +3,7 @@
 from reason_env.agents.train.agent import AgentSession, AnySession, iterate_agent, session_of
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.estimate import Estimate, Memory, estimate, restored
+from reason_env.agents.train.following import follow
 from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
 from reason_env.agents.train.model_record import ModelRecord, no_eval_problems, read_record
@@ -22,6 +23,7 @@ __all__ = [
     "TrainConfig",
     "build_session",
     "estimate",
+    "follow",
     "iterate",
     "iterate_agent",
     "no_eval_problems",

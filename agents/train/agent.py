@@ -15,6 +15,7 @@ from reason_env.agents.learning import with_learning_rate
 from reason_env.agents.methods import SB3Config, build_method
 from reason_env.agents.metrics import Number
 from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.processes import ALONE, Processes
 from reason_env.agents.rollout import (
     Group,
     TrainingSample,
@@ -79,18 +80,30 @@ class AgentSession(RunSession):
 AnySession = Session | AgentSession
 
 
-def session_of(config: TrainConfig, checkpoint: Path | None = None) -> AnySession:
+def session_of(
+    config: TrainConfig, checkpoint: Path | None = None, *, processes: Processes = ALONE
+) -> AnySession:
     """Build the live objects of any run; with a checkpoint, in the state that it holds.
 
+    Args:
+        config: The run's.
+        checkpoint: A directory.
+        processes: Those that train together.
+
     Raises:
-        ConfigError: The method needs Stable-Baselines3, which is not installed, or the device does
-            not exist here.
+        ConfigError: The method needs Stable-Baselines3, which is not installed, or is one of its
+            algorithms and there are several processes; or the device does not exist here.
         ModelError: A prompt and its response exceed the model's context length.
         StateError: A wrapper does not support snapshots, so that no checkpoint could hold it.
     """
     if isinstance(config.method, SB3Config):
+        if not processes.is_alone:
+            raise ConfigError(
+                f"devices must be 1 for {config.name}, got {processes.number}; it trains in one "
+                "process"
+            )
         return _build_agent_session(config, config.method, checkpoint)
-    return build_session(config, checkpoint)
+    return build_session(config, checkpoint, processes=processes)
 
 
 def iterate_agent(session: AgentSession) -> Written:

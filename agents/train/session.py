@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.cpi import ConservativeUpdate
-from reason_env.agents.engines import EngineConfig
+from reason_env.agents.engines import EngineConfig, SharedEngine
 from reason_env.agents.learning import (
     AVERAGE,
     INITIAL,
@@ -25,7 +25,14 @@ from reason_env.agents.learning import (
     TrainablePolicy,
 )
 from reason_env.agents.methods import Method, SB3Config, build_method
-from reason_env.agents.policy import Judge, JudgeConfig, LanguageModelPolicy, LoraConfig
+from reason_env.agents.policy import (
+    Judge,
+    JudgeConfig,
+    LanguageModelPolicy,
+    LoraConfig,
+    ShardedPolicy,
+)
+from reason_env.agents.processes import ALONE, Processes, take_device
 from reason_env.agents.runs import Checkpoint, load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
@@ -163,12 +170,19 @@ class Session(RunSession):
         self.learner.check_finite()
 
 
-def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Session:
+def build_session(
+    config: TrainConfig, checkpoint: Path | None = None, *, processes: Processes = ALONE
+) -> Session:
     """Build the live objects of a run; with a checkpoint, in the state in which it was written.
 
+    Args:
+        config: The run's.
+        checkpoint: A directory; of a run of any number of processes.
+        processes: Those that train together. The others must `follow` this one, the first.
+
     Raises:
-        ConfigError: The method is an algorithm of Stable-Baselines3, or it needs entropies and the
-            engine gives none.
+        ConfigError: The method is an algorithm of Stable-Baselines3, it needs entropies and the
+            engine gives none, or several processes cannot train as the config says.
         ProblemError: Every problem has a prefix that the method begins with and that fills the
             response.
         ModelError: A prompt and its response exceed the model's context length.
@@ -180,12 +194,21 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
             f"reason-env train {config.name}"
         )
     _check_entropies(config)
+    if not processes.is_alone:
+        _check_several(config)
+        take_device(config.device)
+        processes.lead("build", config, checkpoint)
     loaded = None if checkpoint is None else load_checkpoint(checkpoint)
     # With LoRA a checkpoint holds the adapter alone.
     own = config.model if loaded is None or config.lora.is_on else str(loaded.model_dir)
-    policy = _load_policy(config, own, engine=config.engine, lora=config.lora)
+    # Other engines than torch are services, which the first process asks for all.
+    is_service = config.engine.kind != "torch"
+    engine = config.engine if processes.is_first else EngineConfig()
+    policy = _load_policy(config, own, engine=engine, lora=config.lora)
     if loaded is not None and config.lora.is_on:
         policy.load_adapter(loaded.model_dir)
+    if not (processes.is_alone or is_service):
+        policy.engine = SharedEngine(policy.engine, processes)
     config = replace(config, env=config.env.resolved(policy.codec))
     if policy.prefix_sharing_refusal is not None:
         _log.warning(
@@ -206,9 +229,12 @@ def build_session(config: TrainConfig, checkpoint: Path | None = None) -> Sessio
         grade_options=inner.grade_options,
     )
     judges = {
-        one: Judge(_load_policy(config, one.model), one) for one in dict.fromkeys(method.judges)
+        one: Judge(_load_policy(config, one.model), one)
+        for one in dict.fromkeys(method.judges if processes.is_first else ())
     }
-    learner = _build_learner(config, policy, method, max_response_tokens=inner.rules.max_tokens)
+    learner = _build_learner(
+        config, policy, method, max_response_tokens=inner.rules.max_tokens, processes=processes
+    )
     config = replace(config, learner=learner.config)
     conservative = None
     if config.cpi is not None:
@@ -300,15 +326,23 @@ def _teacher(config: TrainConfig, policy: LanguageModelPolicy, name: str) -> Tra
 
 
 def _build_learner(
-    config: TrainConfig, policy: LanguageModelPolicy, method: Method, *, max_response_tokens: int
+    config: TrainConfig,
+    policy: LanguageModelPolicy,
+    method: Method,
+    *,
+    max_response_tokens: int,
+    processes: Processes,
 ) -> Learner:
+    trained = policy if processes.is_alone else ShardedPolicy(policy)
     if method.pair_loss is not None:
         return PairLearner(
-            policy,
+            trained,
             config.learner,
             pair_loss=method.pair_loss,
             ref_policy=_reference(config, policy),
             temperature=config.sampling.temperature,
+            scorer=policy,
+            processes=processes,
         )
     losses = (method.loss, *method.role_losses.values())
     needs_reference = any(loss.kl_coefficient > 0 for loss in losses)
@@ -319,7 +353,7 @@ def _build_learner(
     if reference is not None:
         teachers[INITIAL] = reference
     return Learner(
-        policy,
+        trained,
         config.learner,
         loss=method.loss,
         role_losses=method.role_losses,
@@ -327,7 +361,27 @@ def _build_learner(
         teachers=teachers,
         temperature=config.sampling.temperature,
         max_response_tokens=max_response_tokens,
+        scorer=policy,
+        processes=processes,
     )
+
+
+def _check_several(config: TrainConfig) -> None:
+    """Raise, before anything is loaded, if several processes cannot train as the config says.
+
+    Raises:
+        ConfigError: The config has `cpi`, or LoRA with dropout.
+    """
+    if config.cpi is not None:
+        raise ConfigError(
+            "devices must be 1 for cpi, got several processes; its test samples with two sets of "
+            "weights in turns, and only the process that trains them has both"
+        )
+    if config.lora.dropout:
+        raise ConfigError(
+            f"lora.dropout must be 0 with several devices, got {config.lora.dropout!r}; each "
+            "process would drop other inputs than one process does"
+        )
 
 
 def _check_entropies(config: TrainConfig) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 from rich.text import Text
 
+from reason_env.agents.processes import Processes
 from reason_env.agents.runs import RunDir, iteration_of, whole_checkpoint
 from reason_env.agents.train import Limits, TrainConfig, progress_of, prolonged, session_of
-from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust, trust_flag
+from reason_env.cli.devices import devices_flag
+from reason_env.cli.flags import Arguments, check_only, leading, out, parsed, trust_flag
 from reason_env.cli.running import (
     Interrupted,
     prepare_shown,
@@ -28,7 +30,9 @@ COPY = (
     "--from-config"
 )
 LIMITS = ("--iterations", "--max-generated-tokens", "--max-minutes")
-"""The flags that --resume allows."""
+"""The limits that --resume changes."""
+ALSO = ("--accept-changed-data", "--trust", "--devices")
+"""Others that it allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,9 @@ class Resume:
     """Minutes after which no iteration starts; None: as long again, if the run had a limit."""
     accept_changed_data: bool = False
     """Go on although the problems are not those that the run began with."""
+    devices: int = 1
+    """Processes that train together from here on; as many as the command says, whatever their
+    number before."""
     trust: str | None = None
     """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
 
@@ -54,20 +61,19 @@ def resumes(words: Arguments) -> bool:
     return any(word.partition("=")[0] == "--resume" for word in words)
 
 
-def resume_run(words: Arguments) -> None:
+def resume_run(words: Arguments, processes: Processes) -> None:
     """Resume the run that --resume names; a word before the flags must be its method."""
-    trust(words)
-    trusted = trust_flag(words)
+    trusted = trust_flag(words) + devices_flag(processes)
     names = leading(words)
     flags = list(words[len(names) :])
-    check_only("--resume", flags, advice=COPY, also=(*LIMITS, "--accept-changed-data", "--trust"))
+    check_only("--resume", flags, advice=COPY, also=(*LIMITS, *ALSO))
     default = Resume(resume=Path())
     given: Resume = parsed(Resume, flags, prog="train", default=default)
     with RunDir.open(given.resume) as run:
         # Before anything is read that another process may be writing.
         run.lock()
         try:
-            _resume(run, given, names, words, trusted)
+            _resume(run, given, names, words, processes)
         except Interrupted:
             raise
         except KeyboardInterrupt:
@@ -77,8 +83,13 @@ def resume_run(words: Arguments) -> None:
 
 
 def _resume(
-    run: RunDir, given: Resume, names: Sequence[str], words: Arguments, trusted: str
+    run: RunDir,
+    given: Resume,
+    names: Sequence[str],
+    words: Arguments,
+    processes: Processes,
 ) -> None:
+    trusted = trust_flag(words) + devices_flag(processes)
     config = run.config(TrainConfig)
     if names and names != [config.name]:
         raise ConfigError(
@@ -98,7 +109,7 @@ def _resume(
     if config.is_over(iteration, tokens):
         _show_finished(run, config, rows, trusted)
         return
-    session = session_of(config, checkpoint=checkpoint)
+    session = session_of(config, checkpoint=checkpoint, processes=processes)
     command = ["reason-env", "train", *words]
     run.resume(
         session.iteration,

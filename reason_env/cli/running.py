@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
+from reason_env.agents.processes import watched
 from reason_env.agents.report import write_report
 from reason_env.agents.runs import RunDir, latest_checkpoint
 from reason_env.agents.train import AnySession, TrainConfig, prepare, train
@@ -159,4 +160,5 @@ def _train(session: AnySession, run: RunDir, began: float) -> list[dict[str, Any
             out.print(Text(tables.row_line(row, config.iterations)))
             status.update(f"iteration {row['iteration'] + 1} of {config.iterations} ...")
 
-        return train(session, run, on_row=on_row, deadline=deadline_of(config, began))
+        with watched():
+            return train(session, run, on_row=on_row, deadline=deadline_of(config, began))

@@ -12,8 +12,10 @@ from reason_env.agents.cpi import CPIConfig
 from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names, sb3_names
 from reason_env.agents.policy import lora_line
+from reason_env.agents.processes import Processes
 from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, model_directory
 from reason_env.agents.train import TrainConfig, session_of
+from reason_env.cli.devices import devices_flag, first_process, launches
 from reason_env.cli.dry_run import show_estimate
 from reason_env.cli.flags import (
     HELP_FLAGS,
@@ -31,6 +33,8 @@ from reason_env.cli.resume import COPY, resume_run, resumes
 from reason_env.cli.running import Interrupted, ended_by_sigterm, prepare_shown, train_shown
 from reason_env.errors import ConfigError
 
+ALSO = ("--out", "--dry-run", "--trust", "--devices")
+"""The flags that --from-config allows."""
 RUNS = Path("runs")
 """Where runs without --out get a directory."""
 
@@ -51,6 +55,9 @@ class Train:
     environment."""
     trust: str | None = None
     """Modules, joined by commas, whose wrappers a spec may name: their code runs."""
+    devices: int = 1
+    """Processes that train the weights together, each on a device of its own: a GPU, or a share of
+    the processors."""
     dry_run: bool = False
     """Measure a few samples and one update, print what the run would cost, and write nothing."""
     from_config: Path | None = None
@@ -69,14 +76,18 @@ class TrainCPI(Train):
 
 def run(words: list[str]) -> None:
     """Train with the method that the first word names, or resume a run."""
-    with ended_by_sigterm():
-        _run(words)
-
-
-def _run(words: list[str]) -> None:
+    if launches("train", words):
+        return
     trust(words)
+    with first_process(words) as processes:
+        if processes is not None:
+            with ended_by_sigterm():
+                _run(words, processes)
+
+
+def _run(words: list[str], processes: Processes) -> None:
     if resumes(words):
-        resume_run(words)
+        resume_run(words, processes)
         return
     if words[:1] in HELP_FLAGS:
         names = "\n  ".join((*method_names(), "cpi", *sb3_names()))
@@ -100,16 +111,21 @@ def _run(words: list[str]) -> None:
     given = parsed(type(default), words, prog=f"train {name}", default=default)
     config = replace(given.config, cpi=given.cpi) if name == "cpi" else given.config
     if given.from_config is not None:
-        check_only("--from-config", words, advice=COPY, also=("--out", "--dry-run", "--trust"))
+        check_only("--from-config", words, advice=COPY, also=ALSO)
         config = _read_config(given.from_config, name)
     if given.env is not None:
         check_spec_alone(words)
         spec = text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
     if given.dry_run:
+        if not processes.is_alone:
+            raise ConfigError(
+                f"--devices must be 1 with --dry-run, got {processes.number}; what it measures is "
+                "one process's"
+            )
         show_estimate(config)
         return
-    _new_run(config, given.out, ["reason-env", "train", name, *words])
+    _new_run(config, given.out, ["reason-env", "train", name, *words], processes)
 
 
 def _default(name: str, words: Arguments) -> tuple[Train, list[str]]:
@@ -153,14 +169,16 @@ def _read_config(path: Path, method: str) -> TrainConfig:
     return config
 
 
-def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None:
+def _new_run(
+    config: TrainConfig, path: Path | None, command: list[str], processes: Processes
+) -> None:
     """Build and prepare the run before writing, so that a refused run leaves no directory."""
     config = replace(config, model=model_directory(config.model))
     check_free(path or RUNS)
     place = path or _reserved_directory(config)
     try:
         _check_own(place)
-        session = session_of(config)
+        session = session_of(config, processes=processes)
         is_default = config.learner.learning_rate is None
         out.print(Text(config.env.template_line(session.policy.codec)))
         config = session.config
@@ -187,7 +205,8 @@ def _new_run(config: TrainConfig, path: Path | None, command: list[str]) -> None
         seeds=seeds,
         problem_sets=session.problem_sets,
     ) as run:
-        train_shown(session, run, began, flags=trust_flag(command))
+        flags = trust_flag(command) + devices_flag(processes)
+        train_shown(session, run, began, flags=flags)
 
 
 def _check_own(path: Path) -> None:

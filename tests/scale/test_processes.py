@@ -1,0 +1,125 @@
+"""Two processes train what one process trains; a run goes on with another number of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from reason_env import cli
+from reason_env.agents.methods import method_names
+from reason_env.agents.processes import launch
+
+pytestmark = pytest.mark.scale
+ROOT = Path(__file__).parents[2]
+OTHERS = ("lora", "bf16-mixed", "lora bf16-mixed opsd", "policy teacher", "checkpointing", "uneven")
+TINY = (
+    "--levels", "3", "--problems-per-iteration", "3", "--group-size", "2", "--max-tokens", "32",
+    "--eval.num-problems", "2", "--eval.samples", "2", "--eval.k", "2", "--eval.greedy", "False",
+    "--checkpoint.every", "1", "--micro-batch-tokens", "64", "--learning-rate", "1e-4",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """The differences that updates.py finds."""
+    path = tmp_path_factory.mktemp("updates") / "rows.json"
+    assert launch(2, [str(ROOT / "tests/scale/updates.py"), str(path)]) == 0
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", [*method_names(), *OTHERS])
+def test_two_processes_update_as_one_does(rows, name):
+    row = rows[name]
+    assert row["moved"] > 2e-4
+    assert row["apart"] < 1e-5
+    assert row["old_apart"] < 1e-4
+    assert row["moments_apart"] < 1e-5
+    assert row["other_metrics"] == []
+
+
+def test_two_processes_sample_what_one_does(rows):
+    assert rows["sampled"]["equal"]
+    assert rows["sampled"]["apart"] < 1e-5
+    one, two = rows["sampled"]["counts"]
+    assert one[0] == two[0] > 20
+    assert one[1] == two[1] == sum(4 * (1 + at % 3) for at in (*range(7), 0))
+
+
+def start(*command):
+    """Start a Python command as a user does."""
+    return subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def process_of_rank(parent, rank):
+    """Find the process of a rank among another one's children."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            # It is another user's, or has ended.
+            continue
+        if found == parent and f"RANK={rank}".encode() in environment:
+            return int(folder.name)
+    raise AssertionError(f"no process of rank {rank} below {parent}")
+
+
+def wait_for_checkpoint(run, iteration, running):
+    path = run / "checkpoints" / f"iteration_{iteration:06d}"
+    while not path.is_dir():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.02)
+
+
+def weights_after(run, iteration):
+    return load_file(run / f"checkpoints/iteration_{iteration:06d}/model/model.safetensors")
+
+
+def farthest(one, other):
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def tokens_of(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row.get("rollout/sampled_tokens_total") for row in rows]
+
+
+def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on_in_one_process_and_in_two(
+    tmp_path,
+):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    words = ("train", "grpo", *TINY, "--iterations", "6")
+    cli.main([*words, "--out", str(whole)])
+    running = start("-m", "reason_env.cli", *words, "--out", str(run), "--devices", "2")
+    wait_for_checkpoint(run, 2, running)
+    os.kill(process_of_rank(running.pid, 1), signal.SIGKILL)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode not in (0, None)
+    assert len(error.strip().splitlines()) == 1, error
+    assert f"reason-env train --resume {run} --devices 2" in error
+
+    done = len(tokens_of(run))
+    cli.main(["train", "--resume", str(run), "--max-minutes", "0.0001"])
+    assert len(tokens_of(run)) <= done + 1
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    resumed = start(*torchrun, "-m", "reason_env.cli", "train", "--resume", str(run),
+                    "--max-minutes", "10")  # fmt: skip
+    output, error = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, error
+    assert "resuming" in output
+
+    assert tokens_of(run) == tokens_of(whole)
+    assert farthest(weights_after(whole, 6), weights_after(run, 6)) < 1e-5
+    assert farthest(weights_after(whole, 6), weights_after(whole, 5)) > 1e-5
