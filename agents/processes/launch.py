@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from reason_env.agents.processes.processes import MEETING, is_launched
 from reason_env.errors import ConfigError, ProcessError
 
-GRACE_S = 10.0
+GRACE_S = 30.0
 """Seconds that processes have to end by themselves once one has failed, and again when asked to."""
 
 
@@ -86,12 +86,12 @@ def _wait_for_failure(running: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _end(running: Sequence[subprocess.Popen[bytes]]) -> None:
     """Wait for those that still run; after a while ask them to end, and then kill them."""
-    for stop in (subprocess.Popen.terminate, subprocess.Popen.kill):
+    for wish in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE_S
         while any(own.poll() is None for own in running) and time.monotonic() < deadline:
             time.sleep(0.05)
         for own in running:
             if own.poll() is None:
-                stop(own)
+                own.send_signal(wish)
     for own in running:
         own.wait()

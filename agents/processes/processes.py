@@ -11,6 +11,9 @@ torch.distributed. Messages are pickled, so all processes must be those of one u
 Not covered: processes that join or leave during a run.
 """
 
+# torch leaves its collectives untyped.
+# pyright: reportUnknownMemberType=false
+
 import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager

@@ -30,10 +30,10 @@ def shard(model: Any) -> None:
         item for item in model.get_decoder().children() if isinstance(item, nn.ModuleList)
     )
     for module in (*blocks, model):
-        fully_shard(module, mesh=mesh)
+        sharded = fully_shard(module, mesh=mesh)
         # The parts of a loss are divided by the totals of all rows, so they add up.
-        module.set_gradient_divide_factor(1.0)
-        module.set_force_sum_reduction_for_comms(True)
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)
         setattr(module, METHOD, MethodType(_run_within, module))
         register_fsdp_forward_method(module, METHOD)
 

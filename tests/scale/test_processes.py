@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.scale
 ROOT = Path(__file__).parents[2]
 OTHERS = ("lora", "bf16-mixed", "lora bf16-mixed opsd", "policy teacher", "checkpointing", "uneven")
 TINY = (
-    "--levels", "3", "--problems-per-iteration", "3", "--group-size", "2", "--max-tokens", "32",
+    "--levels", "3", "--problems-per-iteration", "4", "--group-size", "4", "--max-tokens", "64",
+    "--size", "16",
     "--eval.num-problems", "2", "--eval.samples", "2", "--eval.k", "2", "--eval.greedy", "False",
     "--checkpoint.every", "1", "--micro-batch-tokens", "64", "--learning-rate", "1e-4",
 )  # fmt: skip
@@ -51,15 +53,23 @@ def test_two_processes_sample_what_one_does(rows):
     assert one[1] == two[1] == sum(4 * (1 + at % 3) for at in (*range(7), 0))
 
 
-def start(*command):
-    """Start a Python command as a user does."""
+def start(*words, **environment):
+    """Start a command as a user does."""
     return subprocess.Popen(
-        [sys.executable, *command],
+        [sys.executable, "-m", "reason_env.cli", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
+
+
+def start_two(*words):
+    """Start a command in two processes as torchrun does, which looks up the machine's name."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    return [start(*words, **place, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
 
 
 def process_of_rank(parent, rank):
@@ -102,10 +112,10 @@ def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on_in_one_proce
     whole, run = tmp_path / "whole", tmp_path / "run"
     words = ("train", "grpo", *TINY, "--iterations", "6")
     cli.main([*words, "--out", str(whole)])
-    running = start("-m", "reason_env.cli", *words, "--out", str(run), "--devices", "2")
+    running = start(*words, "--out", str(run), "--devices", "2")
     wait_for_checkpoint(run, 2, running)
     os.kill(process_of_rank(running.pid, 1), signal.SIGKILL)
-    _, error = running.communicate(timeout=60)
+    _, error = running.communicate(timeout=300)
     assert running.returncode not in (0, None)
     assert len(error.strip().splitlines()) == 1, error
     assert f"reason-env train --resume {run} --devices 2" in error
@@ -113,12 +123,11 @@ def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on_in_one_proce
     done = len(tokens_of(run))
     cli.main(["train", "--resume", str(run), "--max-minutes", "0.0001"])
     assert len(tokens_of(run)) <= done + 1
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    resumed = start(*torchrun, "-m", "reason_env.cli", "train", "--resume", str(run),
-                    "--max-minutes", "10")  # fmt: skip
-    output, error = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, error
-    assert "resuming" in output
+    resumed = start_two("train", "--resume", str(run), "--max-minutes", "10")
+    (output, error), others = [one.communicate(timeout=300) for one in resumed]
+    assert [one.returncode for one in resumed] == [0, 0], error
+    assert f"resuming {run} after iteration" in output
+    assert others == ("", "")
 
     assert tokens_of(run) == tokens_of(whole)
     assert farthest(weights_after(whole, 6), weights_after(run, 6)) < 1e-5
