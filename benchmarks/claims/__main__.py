@@ -100,7 +100,9 @@ def _run(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
             registry.publish(designs[name], known[0], own)
     evidence = {name: _published(name, _module(name)) for name in CLAIMS}
     for name, module in chosen.items():
-        evidence[name] = _evidence(module, gates[name], designs.get(name), found.get(name, []))
+        evidence[name] = replace(evidence[name], gates=gates[name])
+        if name in designs:
+            evidence[name] = _evidence(module, gates[name], designs[name], found[name])
     _print(chosen, evidence)
 
 

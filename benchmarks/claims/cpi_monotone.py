@@ -40,12 +40,13 @@ PLAN = Plan(
         Gate(
             rule="CPI's test can see an advantage of a tenth",
             figures=("success/cpi_resolution",),
-            below=0.1,
+            below=0.06,
             reason="Large first updates gain several tenths; a test that cannot see one rejects "
-            "everything, and a policy that never changes falls never.",
+            "everything, and a policy that never changes falls never. The figure is for 64 "
+            "restarts; with this plan's 24 it is sqrt(64 / 24) times as large, 0.1.",
         ),
     ),
-    gate_problems=64,
+    gate_problems=48,
     budget=400_000,
     rates=(1e-3,),
     train_size=64,

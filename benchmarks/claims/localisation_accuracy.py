@@ -48,7 +48,7 @@ PLAN = Plan(
             reason="A reset that keeps nothing is a restart, which is the same in every arm.",
         ),
     ),
-    gate_problems=160,
+    gate_problems=96,
     budget=120_000,
     rates=(1e-4, 3e-4),
     first_problems=4,

@@ -13,6 +13,7 @@ The design's seeds begin at `FIRST_SEED`; the pilot's are below it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,9 +155,8 @@ def _of_seed(rows: Sequence[Row], seed: int) -> Row:
 
 def _first_problems(plan: Plan, text: str) -> int:
     """Return the problems an iteration that an arm's text gives, else the plan's."""
-    default = shared_settings().problems_per_iteration
-    found = arm(text, shared_settings()).problems_per_iteration
-    return plan.first_problems if found == default else found
+    shared = replace(shared_settings(), problems_per_iteration=plan.first_problems)
+    return arm(text, shared).problems_per_iteration
 
 
 def _pilot_seeds(plan: Plan) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ PLAN = Plan(
             "eight holds a success.",
         ),
     ),
-    gate_problems=96,
+    gate_problems=48,
     budget=120_000,
     rates=(1e-4, 3e-4),
     first_problems=6,

@@ -265,6 +265,9 @@ def test_the_pilot_runs_each_arm_at_each_rate_on_seeds_of_its_own():
     pilot = pilot_of("toy", PLAN)
     assert list(pilot.arms) == ["a @ 0.0001", "a @ 0.0003", "b @ 0.0001", "b @ 0.0003"]
     assert [own.problems_per_iteration for own in pilot.arms.values()] == [8, 8, 5, 5]
+    # 32 is the default of `reason-env compare`; given in the text, it counts.
+    given = replace(PLAN, arms={"a": "grpo:problems_per_iteration=32"})
+    assert pilot_of("toy", given).arms["a @ 0.0001"].problems_per_iteration == 32
     assert pilot.seeds == (100, 101, 102)
     with pytest.raises(ConfigError, match="a pilot must have at least two seeds below 1000"):
         pilot_of("toy", replace(PLAN, pilot_seeds=(100, 1000)))
