@@ -5,7 +5,8 @@ SRPO without its localiser's tokens. The contrast is the slope of final pass@1 o
 
 The claim presumes that a reset at the first error succeeds more often than one at a random step of
 the same chains (else its place does not matter), and that it keeps a part of the chain (else it is
-the problem itself).
+the problem itself). Chains of 8 to 10 steps have that. Of 12 to 14 steps, the levels of the first
+design, the gain is 0.039 [0.003, 0.076] (96 problems), because what follows the reset fails, too.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ SHARES = {"random": 0.0, "half": 0.5, "exact": 1.0}
 SLOPE = "slope of pass@1 over the share of exact resets"
 SAMPLES = 4
 PLAN = Plan(
-    source="mix:chain@12-14",
+    source="mix:chain@8-10",
     arms={
         label: f"srpo:localiser=checker,checker_share={share:g}" for label, share in SHARES.items()
     },

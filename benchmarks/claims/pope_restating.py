@@ -2,7 +2,11 @@
 
 The instruction goes with the prefix into the prompt. The claim presumes that the policy restates
 the prefix when it is free to, and less when it is told not to: otherwise both arms are one method.
-Both must also succeed about as often with guidance, so that they train as many guided successes.
+
+With the same prefix the base model succeeds about half as often under the instruction, so that arm
+would train fewer guided successes. It gets a longer prefix, chosen on problems that neither gates
+nor runs have (seed 998: success 0.41 free with a quarter of the steps; forbidden 0.25, 0.35 and
+0.39 with 6, 7 and 8 sixteenths). The search of POPE is off: `grid` leaves one length.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +16,28 @@ import numpy as np
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.design import Plan
+from reason_env.agents.methods.pope import prefix_lengths
 from reason_env.agents.probe import Findings, Gate, Subject, difference_figure, rate_figure
 from reason_env.agents.rollout import Group, Start, initial_states
-from reason_env.state import Guidance, partial_solution_guidance
+from reason_env.state import Guidance, solution_guidance
 
 CLAIM = Claim(
     text="forbidding the policy to restate the prefix hurts the transfer to unguided problems",
     paper="POPE, arXiv 2601.18779",
 )
 INSTRUCTION = "Do not restate."
-SHARE = 0.25
-"""Share of the solution that is shown; POPE's largest."""
+SHARES = {"free": 0.25, "forbidden": 0.4375}
+"""Arm -> share of the solution that is shown, rounded down to whole steps."""
 _POPE = (
     "pope:hard_samples=4,probe_samples=4,loss.clip_low=0.2,loss.clip_high=0.2,"
-    "loss.aggregation=token_mean"
+    "loss.aggregation=token_mean,max_fraction={share},grid={share}"
 )
 PLAN = Plan(
     source="mix:precedence@7-10",
-    arms={"free": _POPE, "forbidden": f"{_POPE},instruction={INSTRUCTION}"},
+    arms={
+        "free": _POPE.format(share=SHARES["free"]),
+        "forbidden": f"{_POPE.format(share=SHARES['forbidden'])},instruction={INSTRUCTION}",
+    },
     effects={"free - forbidden, pass@1": 0.05, "free - forbidden, pass@8": 0.1},
     gates=(
         Gate(
@@ -47,16 +55,17 @@ PLAN = Plan(
             "of eight have one success or none.",
         ),
         Gate(
-            rule="guided responses do not succeed so often that nothing is left",
-            figures=("own/free",),
-            below=0.45,
-            reason="Both arms need guided success near 0.3.",
-        ),
-        Gate(
-            rule="guided responses succeed often enough under the instruction, too",
+            rule="they succeed often enough under the instruction, too",
             figures=("own/forbidden",),
             above=0.15,
             reason="With fewer guided successes the arm trains less, whatever it restates.",
+        ),
+        Gate(
+            rule="both succeed about as often",
+            figures=("own/gap",),
+            below=0.2,
+            reason="The arms are to train as many guided successes. Of 48 problems the interval is "
+            "a tenth to either side.",
         ),
     ),
     gate_problems=48,
@@ -80,13 +89,12 @@ def figures(subject: Subject, seed: int) -> Findings:
     session = subject.session
     starts: list[Start] = []
     for state in initial_states(session.env, session.problem_ids, seed=seed):
-        piece = partial_solution_guidance(
-            state.problem, SHARE, delimiter=state.codec.step_delimiter
-        )
-        assert piece is not None, "a family has reference solutions"
-        asked = Guidance("instruction", (INSTRUCTION,))
-        for name, pieces in (("free", (piece,)), ("forbidden", (piece, asked))):
-            shown = state.with_guidance(*pieces)
+        for name, share in SHARES.items():
+            (steps,) = prefix_lengths(len(state.problem.solution), max_fraction=share, grid=share)
+            piece = solution_guidance(state.problem, steps, delimiter=state.codec.step_delimiter)
+            assert piece is not None, "a family has reference solutions"
+            asked = (Guidance("instruction", (INSTRUCTION,)),) if name == "forbidden" else ()
+            shown = state.with_guidance(piece, *asked)
             key = f"{name}:{state.problem.problem_id}"
             starts.append(
                 Start(
@@ -108,6 +116,12 @@ def figures(subject: Subject, seed: int) -> Findings:
             *(
                 rate_figure(f"own/{name}", f"guided success, {name}", _successes(found))
                 for name, found in own.items()
+            ),
+            difference_figure(
+                "own/gap",
+                "guided success, free - forbidden",
+                _successes(own["free"]),
+                _successes(own["forbidden"]),
             ),
             rate_figure("own/restates", "guided responses that restate the prefix", free),
             difference_figure(

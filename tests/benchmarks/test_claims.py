@@ -160,6 +160,17 @@ def test_a_corrected_p_above_the_level_takes_a_verdict_back():
     assert verdict_of([contrast(UP)], 0.051) == "inconclusive"
 
 
+def test_the_p_of_a_claim_is_worked_out_by_hand():
+    # t = 3.4641 and -2.6458 with 2 degrees of freedom: p = 1 - t / sqrt(t^2 + 2).
+    up, more, down = (0.1, 0.2, 0.3), (0.1, 0.11, 0.12), (-0.1, -0.2, -0.4)
+    assert p_of([contrast(up)]) == pytest.approx(0.074180, abs=1e-6)
+    # "Reproduced" needs all: the largest of 0.0742 and 0.0027.
+    assert p_of([contrast(up), contrast(more)]) == p_of([contrast(up)])
+    # "Opposite" needs one: the smallest of those below 0, 0.1181, times the number of contrasts.
+    assert p_of([contrast(up), contrast(down)]) == pytest.approx(2 * 0.118079, abs=1e-5)
+    assert p_of([contrast(up), contrast(more), contrast(down)]) == pytest.approx(0.354, abs=1e-3)
+
+
 def test_holm_s_correction_is_worked_out_by_hand():
     found = holm({"a": 0.010, "b": 0.004, "c": 0.0041, "d": 0.5}, family=13)
     # 13 x 0.004; 12 x 0.0041 = 0.0492 is below it; 11 x 0.010; 10 x 0.5 is above 1.
@@ -212,6 +223,21 @@ def test_a_claim_whose_gate_does_not_hold_is_not_testable_whatever_its_rows_say(
     assert "p = 0.001 (Holm)" in found["b"].measured
 
 
+def test_claims_that_are_not_testable_leave_the_correction_of_the_others_as_it_is():
+    # p = 0.00403: 13 times is above 0.05, and 12 times is not.
+    near = contrast([4.2 + step for step in (-2, -1, 0, 1, 2)])
+    own = Evidence(
+        claim=Claim(text="t", paper="p"),
+        gates=precondition("holds"),
+        design=None,
+        contrasts=(near,),
+    )
+    failed = replace(own, gates=precondition("undecided"), contrasts=(contrast(UP),))
+    held = replace(failed, gates=own.gates)
+    assert findings({"a": failed, "b": own})["b"].verdict == "inconclusive"
+    assert findings({"a": held, "b": own})["b"].verdict == "reproduced"
+
+
 def test_gates_compare_whole_intervals_with_bounds():
     def status(low, high):
         figure = Figure(name="own/a", label="a", estimate=0.3, low=low, high=high, num_problems=50)
@@ -253,7 +279,9 @@ def test_restated_prefixes_are_counted_with_and_without_the_instruction():
     module = MODULES["pope_restating"]
     plan = replace(module.PLAN, gate_problems=6)
     found = {own.name: own.estimate for own in figures(plan, module.figures).figures}
-    assert set(found) == {"own/free", "own/forbidden", "own/restates", "own/restated_less"}
+    names = ("free", "forbidden", "gap", "restates", "restated_less")
+    assert set(found) == {f"own/{name}" for name in names}
+    assert found["own/gap"] == pytest.approx(found["own/free"] - found["own/forbidden"])
     assert 0 <= found["own/restates"] <= 1
     assert -1 <= found["own/restated_less"] <= found["own/restates"]
 
@@ -276,12 +304,12 @@ def test_the_pilot_runs_each_arm_at_each_rate_on_seeds_of_its_own():
 def test_a_design_takes_rates_iterations_and_seeds_from_its_pilot():
     found = pilot_rows(a_0=0.2, a_1=0.3, b_0=0.5, b_1=0.4)
     found = [
-        own | ({"tokens": 4500, "prepared_tokens": 600} if own["arm"].startswith("b") else {})
+        own | ({"tokens": 3700, "prepared_tokens": 700} if own["arm"].startswith("b") else {})
         for own in found
     ]
     design = from_pilot("toy", PLAN, found, lead)
     # a: 3000 tokens in 30 iterations of 8 problems; 100 each are planned.
-    # b: 3900 in 30 of 5; (3000 - 600) / 30 = 80 of 130 each: 5 x 80 / 130 = 3.08.
+    # b: 3000 in 30 of 5, 100 each; (3000 - 700) / 30 = 76.7 each are planned: 5 x 0.767 = 3.8.
     assert design.arms["a"] == Arm(
         text="grpo", learning_rate=3e-4, problems_per_iteration=8, run_s=30.0
     )
