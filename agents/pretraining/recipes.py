@@ -44,10 +44,10 @@ def sealed() -> PretrainConfig:
 def _one_family(demonstrations: DemonstrationConfig) -> PretrainConfig:
     return PretrainConfig(
         init="base",
-        num_batches=300,
+        num_batches=800,
         batch_size=16,
         learning_rate=2e-3,
-        warmup_batches=20,
+        warmup_batches=40,
         curriculum_fraction=0.2,
         demonstrations=demonstrations,
     )
