@@ -171,6 +171,11 @@ METRICS: dict[str, Metric] = {
         "sampled tokens that the trainer's top-k or top-p would exclude; left out of the means"
     ),
     "rollout/mismatch_alarm": _fraction("1 if mismatch_mean is above engine.mismatch.limit"),
+    "rollout/staleness": Metric(
+        "changes",
+        "of the weights since those that this iteration's episodes were sampled from, mean; only "
+        "with engine.max_staleness",
+    ),
     "rollout/engine_restarts": Metric(
         "restarts", "engine restarts in this iteration, after a crash or a hang"
     ),

@@ -1,4 +1,4 @@
-"""Sampling engines: the protocol, the torch engine and the vLLM engines."""
+"""Sampling engines: the protocol, the torch engine, the vLLM engines and the Ray engine."""
 
 from reason_env.agents.engines.adapter import (
     ADAPTER,

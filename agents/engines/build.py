@@ -1,4 +1,4 @@
-"""Build the engine that a config names. Does not import vLLM's package."""
+"""Build the engine that a config names. Imports neither vLLM's package nor Ray's."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import torch
 from reason_env.agents.engines.config import EngineConfig
 from reason_env.agents.engines.precision import check_precision
 from reason_env.agents.engines.protocol import Engine
+from reason_env.agents.engines.ray import RayActors, RayEngine, SamplerSettings, check_installed
 from reason_env.agents.engines.torch_engine import TorchEngine
 from reason_env.agents.engines.vllm import (
     LocalBackend,
@@ -27,7 +28,7 @@ def build_engine(
     max_batch_size: int,
     precision: str = "float32",
 ) -> Engine:
-    """Build an engine; a vLLM engine starts at its first call of `sample`.
+    """Build an engine; vLLM and Ray's actors start at its first call of `sample`.
 
     Args:
         config: Selects and configures the engine.
@@ -38,14 +39,25 @@ def build_engine(
         precision: "float32" or "bf16-mixed"; vLLM computes all of the latter in bfloat16.
 
     Raises:
-        ConfigError: The config asks for vLLM, which is missing or of an unsupported version.
+        ConfigError: The config asks for vLLM or Ray, which is missing, or for a vLLM of an
+            unsupported version.
         ModelError: The model has an adapter that vLLM cannot serve.
     """
     check_precision(precision)
-    if not config.is_vllm:
+    if config.kind == "torch":
         return TorchEngine(
             model, vocab_size=vocab_size, max_batch_size=max_batch_size, precision=precision
         )
+    if config.kind == "ray":
+        check_installed()
+        settings = SamplerSettings(
+            vocab_size=vocab_size,
+            max_batch_size=max_batch_size,
+            precision=precision,
+            threads=config.threads,
+            device="cuda" if config.actor_gpus else "cpu",
+        )
+        return RayEngine(model, RayActors(model, config, settings), config)
     is_remote = config.server_url is not None
     if not is_remote:
         installed_version()

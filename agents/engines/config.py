@@ -13,7 +13,7 @@ import tyro
 
 from reason_env.errors import ConfigError
 
-ENGINES = ("torch", "vllm", "vllm_server")
+ENGINES = ("torch", "vllm", "vllm_server", "ray")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,8 @@ class MismatchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Which engine samples for the policy: torch in this process, or vLLM (`docs/vllm.md`).
+    """Which engine samples for the policy: torch in this process, vLLM (`docs/vllm.md`), or torch
+    in actors of a Ray cluster (`docs/scale.md`).
 
     Raises:
         ConfigError: A number is outside its range, or fields contradict each other.
@@ -57,18 +58,31 @@ class EngineConfig:
     """
 
     kind: Annotated[
-        Literal["torch", "vllm", "vllm_server"], tyro.conf.arg(name="engine", prefix_name=False)
+        Literal["torch", "vllm", "vllm_server", "ray"],
+        tyro.conf.arg(name="engine", prefix_name=False),
     ] = "torch"
     """torch: in this process. vllm: vLLM's LLM in a separate process on this machine.
-    vllm_server: vLLM's HTTP server, on another GPU or machine. Only the vLLM engines read the
-    other --engine.* flags, except --engine.mismatch.*"""
+    vllm_server: vLLM's HTTP server, on another GPU or machine. ray: torch in actors of a Ray
+    cluster. torch reads only --engine.mismatch.* of the other flags, ray those that name it or no
+    engine, the vLLM engines all the others."""
     deadline_s: float = 600.0
-    """Seconds for one call of `sample`, including its weight update; a slower engine counts as
-    hung."""
+    """Seconds for one call of `sample`, including its weight update; a slower engine, or actor,
+    counts as hung."""
     start_s: float = 600.0
-    """Seconds for the engine to start, or for the server to become healthy."""
+    """Seconds for the engine or its actors to start, or for the server to become healthy."""
     max_restarts: int = 2
-    """Restarts within one call of `sample`; one more failure ends the run with an error."""
+    """Restarts within one call of `sample`; one more failure ends the run with an error. Actors
+    that are lost together count once."""
+    actors: int = 1
+    """ray: actors, each a torch engine with the whole model; a call is shared among them."""
+    actor_gpus: float = 0.0
+    """ray: GPUs of each actor; 0: it samples on a CPU, with `threads`."""
+    ray_address: str | None = None
+    """ray: address of a running cluster, such as host:6379, or auto; None: one of this process."""
+    max_staleness: int = 0
+    """ray: changes of the weights that training episodes may be behind. Weights are sent only when
+    those of the actors are older, and the loss corrects for the difference by importance
+    weights."""
     kv_cache_gb: float | None = None
     """GiB of the KV cache; None: 1 on a CPU, on a GPU what `gpu_memory_fraction` leaves."""
     gpu_memory_fraction: float = 0.4
@@ -98,7 +112,10 @@ class EngineConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} must be above 0 and finite, got {value!r}")
-        lowest = {"max_restarts": 0, "block_size": 1, "threads": 1, "max_context_tokens": 2}
+        lowest = {
+            "max_restarts": 0, "block_size": 1, "threads": 1, "max_context_tokens": 2, "actors": 1,
+            "max_staleness": 0,
+        }  # fmt: skip
         for name, low in lowest.items():
             value = getattr(self, name)
             if value is not None and value < low:
@@ -109,6 +126,7 @@ class EngineConfig:
                 f"{self.gpu_memory_fraction!r}; 0.4 leaves room for the trainer"
             )
         self._check_server()
+        self._check_ray()
 
     def _check_server(self) -> None:
         if self.server_url is None:
@@ -135,7 +153,27 @@ class EngineConfig:
                 "process can write and the server can read under the same path"
             )
 
+    def _check_ray(self) -> None:
+        if not 0 <= self.actor_gpus < math.inf:
+            raise ConfigError(
+                f"actor_gpus must be at least 0 and finite, got {self.actor_gpus!r}; 0 samples on "
+                "CPUs"
+            )
+        plain = {"actors": 1, "actor_gpus": 0.0, "ray_address": None, "max_staleness": 0}
+        for name, default in plain.items():
+            value = getattr(self, name)
+            if self.kind != "ray" and value != default:
+                raise ConfigError(
+                    f"{name} must be {default!r} with engine {self.kind!r}, got {value!r}; use "
+                    "--engine ray"
+                )
+        if self.ray_address is not None and "//" in self.ray_address:
+            raise ConfigError(
+                f"ray_address must be host:port or auto, got {self.ray_address!r}; run on a node "
+                "of the cluster, not through Ray's client"
+            )
+
     @property
     def is_vllm(self) -> bool:
         """Whether a vLLM engine samples."""
-        return self.kind != "torch"
+        return self.kind in {"vllm", "vllm_server"}

@@ -21,6 +21,8 @@ class Completion:
     entropies: tuple[float, ...] | None = None
     """[T], nats, of the distribution that each token was drawn from; None if the context keeps
     none."""
+    staleness: int = 0
+    """Changes of the weights since those that it was sampled from; 0: from the current ones."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.log_probs):

@@ -102,6 +102,9 @@ class Context:
     stream: int | None = None
     """Number of the context's random stream; None: its place in the call. With its place in the
     whole call a part of a call gives what the whole gives."""
+    may_be_stale: bool = False
+    """Whether an engine may sample from weights that training has left behind, as far as
+    `EngineConfig.max_staleness` allows."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:

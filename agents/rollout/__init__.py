@@ -14,6 +14,7 @@ from reason_env.agents.rollout.metrics import (
     rollout_metrics,
     signal_metrics,
     source_metrics,
+    staleness_metrics,
 )
 from reason_env.agents.rollout.mismatch import (
     Scores,
@@ -55,6 +56,7 @@ __all__ = [
     "run_episode",
     "signal_metrics",
     "source_metrics",
+    "staleness_metrics",
     "trained_rows",
     "trainer_scores",
     "training_sample",

@@ -58,6 +58,7 @@ def collect(
     sampling: SamplingConfig,
     seed: int,
     drawn: Sequence[DrawnStart] = (),
+    may_be_stale: bool = False,
 ) -> RolloutBatch:
     """Run the episodes of all starts; groups are in the order in which their keys first occur.
 
@@ -70,11 +71,14 @@ def collect(
             need different seeds.
         drawn: The starts that the stack drew, numbered as `Start.draw`. Episodes that begin at one
             of them count for its wrappers as those of plain resets do.
+        may_be_stale: Whether an engine may sample from weights that are a few updates old, as its
+            config allows.
     """
     inner = reason_env_of(env, format="tokens")
     _check_codec(policy, inner.codec)
     began = time.perf_counter()
-    completions = _sample(starts, inner, policy, sampling=sampling, seed=seed)
+    contexts = [_context(start, inner, may_be_stale) for start in starts]
+    completions = _sample(starts, contexts, policy, sampling=sampling, seed=seed)
     sampled = time.perf_counter()
     grade_many(_graded_pairs(starts, completions, inner), inner.grade_options)
     graded = time.perf_counter()
@@ -122,7 +126,7 @@ def _groups(by_key: Mapping[str, Sequence[Trajectory]]) -> tuple[Group, ...]:
 
 def _sample(
     starts: Sequence[Start],
-    inner: ReasonEnv,
+    contexts: Sequence[Context],
     policy: Policy,
     *,
     sampling: SamplingConfig,
@@ -139,9 +143,9 @@ def _sample(
     for number, temperature in enumerate(temperatures):
         indices = [i for i, start in enumerate(starts) if start.temperature == temperature]
         used = sampling if temperature is None else replace(sampling, temperature=temperature)
-        contexts = [_context(starts[index], inner) for index in indices]
+        asked = [contexts[index] for index in indices]
         own_seed = _derived_seed(seed, number) if number else seed
-        completions |= zip(indices, policy.sample(contexts, used, seed=own_seed), strict=True)
+        completions |= zip(indices, policy.sample(asked, used, seed=own_seed), strict=True)
     return [completions[index] for index in range(len(starts))]
 
 
@@ -149,7 +153,7 @@ def _derived_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _context(start: Start, inner: ReasonEnv) -> Context:
+def _context(start: Start, inner: ReasonEnv, may_be_stale: bool) -> Context:
     room = inner.rules.max_tokens - len(start.state.response)
     return Context(
         token_ids=inner.prompt.token_ids(start.state) + start.state.response,
@@ -158,6 +162,7 @@ def _context(start: Start, inner: ReasonEnv) -> Context:
         # An auxiliary reply is read to its own end, past what would end a response.
         end_rule=None if start.is_auxiliary else EpisodeEnd(start.state, inner.rules),
         keeps_entropies=start.keeps_entropies,
+        may_be_stale=may_be_stale,
     )
 
 
@@ -256,6 +261,7 @@ def run_episode(
         policy_version=policy_version,
         is_left_out=info["outcome"] in UNDECIDED and inner.reward_config.undecided == "left_out",
         entropies=None if completion.entropies is None else completion.entropies[:num_kept],
+        staleness=completion.staleness,
     )
 
 

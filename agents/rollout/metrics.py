@@ -101,6 +101,11 @@ def source_metrics(by_source: Mapping[str, Mapping[str, float]]) -> dict[str, Nu
     }
 
 
+def staleness_metrics(trajectories: Sequence[Trajectory]) -> dict[str, Number]:
+    """Average how many changes of the weights the episodes of one iteration are behind."""
+    return {"rollout/staleness": mean(item.staleness for item in trajectories)}
+
+
 def has_signal(group: Group) -> bool:
     """Tell whether the graded returns of a group differ."""
     return len({item.episode_return for item in group.graded}) > 1

@@ -10,6 +10,9 @@ The learner scores the episodes that it trains anyway. Those that it trains as t
 (`is_trained_as_sampled`) are all compared, at no cost; only if they are too few, the trainer scores
 others before the update.
 
+Episodes that were sampled from stale weights on purpose (`EngineConfig.max_staleness`) are not
+compared: their gap is no fault.
+
 `update/behavior_gap_mean` differs: it is over all trained tokens, under the context that they are
 trained under, which for hinted episodes is not the sampling context.
 """
@@ -77,7 +80,7 @@ def trainer_scores(
     others = [
         number
         for number, item in enumerate(trajectories)
-        if item.behavior_log_probs and number not in known
+        if item.behavior_log_probs and number not in known and not item.staleness
     ]
     missing = config.sequences - len(known)
     if not others or missing <= 0:

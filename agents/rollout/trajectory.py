@@ -94,6 +94,8 @@ class Trajectory:
     entropies: tuple[float, ...] | None = None
     """[T] nats, of the distributions that the tokens of `behavior_log_probs` were drawn from; None
     if the start keeps none."""
+    staleness: int = 0
+    """Changes of the weights between those that it was sampled from and the policy's."""
 
     @property
     def num_sampled_tokens(self) -> int:

@@ -119,7 +119,7 @@ def collect_iteration(session: Session) -> Collected:
     rng, seeds = session.rng("starts"), session.rng("sampling")
 
     def collect_round(starts: Sequence[Start]) -> RolloutBatch:
-        batch = collect_starts(session, starts, seeds, problems.starts)
+        batch = collect_starts(session, starts, seeds, problems.starts, may_be_stale=True)
         problems.sampled_tokens += sum(item.num_sampled_tokens for item in batch.trajectories)
         return batch
 
@@ -176,9 +176,12 @@ def collect_starts(
     starts: Sequence[Start],
     seeds: np.random.Generator,
     drawn: Sequence[DrawnStart],
+    *,
+    may_be_stale: bool = False,
 ) -> RolloutBatch:
     """Collect the episodes of some starts with a seed drawn from `seeds`."""
-    return _collect(session, starts, int(seeds.integers(2**62)), drawn)
+    seed = int(seeds.integers(2**62))
+    return _collect(session, starts, seed, drawn, may_be_stale=may_be_stale)
 
 
 class _Measuring:
@@ -204,7 +207,12 @@ class _Measuring:
 
 
 def _collect(
-    session: RunSession, starts: Sequence[Start], seed: int, drawn: Sequence[DrawnStart]
+    session: RunSession,
+    starts: Sequence[Start],
+    seed: int,
+    drawn: Sequence[DrawnStart],
+    *,
+    may_be_stale: bool = False,
 ) -> RolloutBatch:
     return collect(
         starts,
@@ -213,6 +221,7 @@ def _collect(
         sampling=session.config.sampling,
         seed=seed,
         drawn=drawn,
+        may_be_stale=may_be_stale,
     )
 
 

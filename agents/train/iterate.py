@@ -20,6 +20,7 @@ from reason_env.agents.rollout import (
     rollout_metrics,
     signal_metrics,
     source_metrics,
+    staleness_metrics,
     trained_rows,
     trainer_scores,
 )
@@ -109,6 +110,7 @@ def iterate(session: Session, *, adjust: Adjust = list) -> Iteration:
         **found.services.counts.metrics("rollout"),
         **(_drawn_metrics(problems) if chooses_problems(session.env) else {}),
         **discarded_metrics(trajectories, rows),
+        **(staleness_metrics(trajectories) if config.engine.max_staleness else {}),
         "rollout/sampled_tokens_total": session.sampled_tokens_total,
         "rollout/prefilled_tokens": engine.num_prefill_tokens - num_prefill_tokens,
         "rollout/reused_tokens": engine.num_reused_tokens - num_reused_tokens,
@@ -145,6 +147,7 @@ def _learned_episodes(
         number: row
         for number, (item, row) in enumerate(zip(trajectories, rows, strict=True))
         if row is not None
+        and not item.staleness
         and session.learner.scores(samples[row])
         and is_trained_as_sampled(item, samples[row], config.sampling)
     }

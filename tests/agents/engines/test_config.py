@@ -32,7 +32,7 @@ from reason_env.errors import ConfigError
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kind": "sglang"}, "one of torch, vllm, vllm_server, got 'sglang'"),
+        ({"kind": "sglang"}, "one of torch, vllm, vllm_server, ray, got 'sglang'"),
         ({"deadline_s": 0.0}, "deadline_s must be above 0"),
         ({"start_s": math.inf}, "start_s must be above 0 and finite"),
         ({"kv_cache_gb": -1.0}, "kv_cache_gb must be above 0"),

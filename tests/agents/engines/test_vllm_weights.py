@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from reason_env.agents.engines.vllm import weights as vllm_weights
-from reason_env.agents.engines.vllm.weights import WeightFiles, checksum, lora_rank
+from reason_env.agents.engines import checksum as checksum_module
+from reason_env.agents.engines.checksum import checksum
+from reason_env.agents.engines.vllm.weights import WeightFiles, lora_rank
 from reason_env.errors import ModelError
 
 PADDED, VOCAB = 24, 19
@@ -97,7 +98,7 @@ def test_a_checksum_sees_an_exchange_a_sign_a_name_a_shape_and_a_type(dtype):
 
 
 def test_a_checksum_over_several_chunks_sees_a_change_in_each(monkeypatch):
-    monkeypatch.setattr(vllm_weights, "CHUNK", 4)
+    monkeypatch.setattr(checksum_module, "CHUNK", 4)
     numbers = torch.arange(10.0)
     found = {checksum([("w", numbers)])}
     for place in range(10):

@@ -1,0 +1,134 @@
+"""The Ray engine on real clusters of this machine: equality, losses, a killed head."""
+
+import importlib
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from reason_env.agents.engines import Context, EngineConfig, SamplingConfig, TorchEngine
+from reason_env.agents.evaluate import EvalConfig
+from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import RRPOConfig
+from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
+from reason_env.env import EnvConfig
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+CONTEXTS = [
+    Context(
+        token_ids=tuple(f"x={n} y=4 z=2\nA:x-8 B:y+8\n>".encode()), num_samples=8, max_new_tokens=64
+    )
+    for n in range(12)
+]
+
+
+@pytest.fixture(scope="module")
+def policy():
+    torch.set_num_threads(1)
+    config = EngineConfig(kind="ray", actors=2, deadline_s=60.0, start_s=60.0)
+    own = LanguageModelPolicy.load("base", engine=config)
+    yield own
+    own.engine.close()
+    importlib.import_module("ray").shutdown()
+
+
+@pytest.fixture
+def expected(policy):
+    """What one process samples."""
+    engine = TorchEngine(policy.model, vocab_size=policy.codec.vocab_size)
+    return engine.sample(CONTEXTS, SamplingConfig(), seed=1, stop_ids=policy.codec.end_ids)
+
+
+def tokens_of(found):
+    return [[one.token_ids for one in own] for own in found]
+
+
+def sampled(policy):
+    return policy.sample(CONTEXTS, SamplingConfig(), seed=1)
+
+
+def test_two_actors_sample_what_one_process_samples(policy, expected):
+    found = sampled(policy)
+    assert tokens_of(found) == tokens_of(expected)
+    assert sampled(policy) == found
+    assert len(set(policy.engine.actors.pids.values()) | {os.getpid()}) == 3
+
+
+def test_new_weights_reach_every_actor(policy):
+    weight = policy.model.model.norm.weight
+    with torch.no_grad():
+        weight.mul_(1.5)
+    changed = TorchEngine(policy.model, vocab_size=policy.codec.vocab_size)
+    own = changed.sample(CONTEXTS, SamplingConfig(), seed=1, stop_ids=policy.codec.end_ids)
+    found = sampled(policy)
+    with torch.no_grad():
+        weight.div_(1.5)
+    assert tokens_of(found) == tokens_of(own)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.3])
+def test_a_killed_actor_s_share_is_sampled_again_to_the_same_bits(policy, delay_s):
+    before = sampled(policy)
+    restarts, tokens = policy.engine.num_restarts, policy.engine.num_sampled_tokens
+    pid = policy.engine.actors.pids[0]
+    killer = threading.Timer(delay_s, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    if not delay_s:
+        killer.join()
+    assert sampled(policy) == before
+    assert policy.engine.num_restarts == restarts + 1
+    own = sum(len(one.token_ids) for group in before for one in group)
+    assert policy.engine.num_sampled_tokens == tokens + own
+    assert pid not in policy.engine.actors.pids.values()
+
+
+def test_an_actor_that_hangs_is_replaced_at_the_deadline(policy):
+    before = sampled(policy)
+    actors = policy.engine.actors
+    config, restarts = actors.config, policy.engine.num_restarts
+    pid = actors.pids[1]
+    os.kill(pid, signal.SIGSTOP)
+    actors.config = EngineConfig(kind="ray", actors=2, deadline_s=3.0, start_s=60.0)
+    try:
+        assert sampled(policy) == before
+    finally:
+        actors.config = config
+    assert policy.engine.num_restarts == restarts + 1
+    assert pid not in actors.pids.values()
+
+
+def test_a_run_that_loses_an_actor_has_the_numbers_of_one_process(policy):
+    config = TrainConfig(
+        method=RRPOConfig(),
+        env=EnvConfig(size=8, levels=(4, 6)),
+        eval=EvalConfig(num_problems=2, samples=1, k=1),
+        learner=LearnerConfig(learning_rate=1e-3),
+        problems_per_iteration=3,
+        iterations=2,
+    )
+    plain, shared = build_session(config), build_session(config)
+    engine = shared.policy.engine = policy.engine
+    engine.rebind(shared.policy.model)
+    prepare(plain)
+    prepare(shared)
+    restarts = []
+    for iteration in range(2):
+        expected = iterate(plain).metrics
+        if iteration:
+            os.kill(engine.actors.pids[0], signal.SIGKILL)
+        found = iterate(shared).metrics
+        for name in ("return_mean", "sampled_tokens", "sampled_tokens_total", "num_trajectories"):
+            assert found[f"rollout/{name}"] == expected[f"rollout/{name}"], name
+        assert found["loss/total"] == pytest.approx(expected["loss/total"], abs=1e-5)
+        assert found["rollout/mismatch_alarm"] == 0
+        restarts.append(found["rollout/engine_restarts"])
+    engine.rebind(policy.model)
+    assert restarts == [0, 1]
