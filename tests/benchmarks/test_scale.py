@@ -20,8 +20,8 @@ from benchmarks.engines.scale.iteration import (
     wave_s,
 )
 from benchmarks.engines.scale.measure import sampled_s
-from benchmarks.engines.scale.memory import kv_bytes, learning_memory, rows_that_fit
-from benchmarks.engines.scale.rates import Device, Efficiency, Rates, gather_s, rates, send_s
+from benchmarks.engines.scale.memory import device_memory, kv_bytes, rows_that_fit
+from benchmarks.engines.scale.rates import Device, Efficiency, Rates, gather_s, rates
 from benchmarks.engines.scale.simulate import drawn, engine_s, simulate
 from benchmarks.engines.scale.sizes import QWEN3, Architecture
 from benchmarks.engines.small_model import small_model
@@ -57,11 +57,11 @@ def test_weights_and_bytes_by_hand():
     assert TINY.parameters == 328 + 40 + 32
     assert TINY.attention_flop(5) == 4 * 2 * 2 * 3 * 5
     assert kv_bytes(TINY) == 2 * (2 * 2 * 1 * 3)
-    one, four = (learning_memory(TINY, count, "torch") for count in (1, 4))
-    assert (one.share, one.copy, one.gathered) == (6400, 1600, 0)
-    assert (four.share, four.copy, four.gathered) == (1600, 1600, 2 * (2 * 144 + 40))
-    assert four.total == 1600 + 1600 + 656
-    assert learning_memory(TINY, 4, "server").copy == 0
+    one, four, divided = (device_memory(TINY, *own) for own in ((1,), (4,), (4, 2)))
+    assert (one.share, one.copy, one.gathered) == (6400, 800, 0)
+    assert (four.share, four.copy, four.gathered) == (1600, 2400, 4 * (2 * 144 + 40))
+    assert four.total == 1600 + 2400 + 1312
+    assert (divided.share, divided.copy) == (1600, 400)
     # 7 tokens of 24 bytes: 168 a sequence.
     assert rows_that_fit(TINY, 500, 7) == 2
     assert rows_that_fit(TINY, 500, 7, tensor_parallel=2) == 5
@@ -79,10 +79,9 @@ def test_rates_by_hand():
     assert found.step_s(100, 0) == pytest.approx(32.8)
     in_turn = Rates(step_fixed_s=1.0, step_row_s=0.5, step_key_s=0.25, token_s=0.0)
     assert in_turn.step_s(2, 3) == 1.0 + 1.0 + 1.5
-    assert gather_s(TINY, 1, DEVICE, ALL_OF_IT) == 0
-    assert gather_s(TINY, 2, DEVICE, ALL_OF_IT) == pytest.approx(8 * 400 * 0.5 / 20)
-    assert gather_s(TINY, 4, DEVICE, ALL_OF_IT) == pytest.approx(8 * 400 * 0.75 / 4)
-    assert send_s(TINY, DEVICE, ALL_OF_IT) == pytest.approx(200)
+    assert gather_s(TINY, 1, DEVICE, 12, ALL_OF_IT) == 0
+    assert gather_s(TINY, 2, DEVICE, 12, ALL_OF_IT) == pytest.approx(12 * 400 * 0.5 / 20)
+    assert gather_s(TINY, 4, DEVICE, 4, ALL_OF_IT) == pytest.approx(4 * 400 * 0.75 / 4)
 
 
 def test_lengths_at_work_are_longer():
@@ -146,13 +145,14 @@ def test_the_arithmetic_agrees_with_the_simulator(responses, slots, engines):
     assert wave_s(load, layout, own) == pytest.approx(statistics.mean(found), rel=0.12)
 
 
-def test_the_tables_have_a_row_for_each_size():
-    memory, iteration = list(memory_table()), list(iteration_table(num_responses=64))
-    for name in QWEN3:
-        assert sum(name in row for row in memory) == 2
-        assert any(name in row for row in iteration)
-    # 16 bytes of 8.19 B parameters do not fit on one device.
-    assert not any("| Qwen3-8B | 1 |" in row for row in iteration)
+def test_the_tables_have_a_row_for_each_size_and_say_what_does_not_fit():
+    memory, iteration = list(memory_table()), list(iteration_table(64))
+    assert (len(memory), len(iteration)) == (2 + 4, 2 + 16)
+    # 16 + 2 bytes of 8.19 B parameters; on eight devices 2 + 6, and gathered layers of 3.2 GB.
+    row = next(row for row in memory if "Qwen3-8B" in row)
+    assert row.startswith("| Qwen3-8B | 8.19 B | 147 kB | 147 GB | 70 GB |")
+    assert sum("| Qwen3-8B | 1 | does not fit |" in row for row in iteration) == 1
+    assert sum("`--devices`" in row for row in iteration if "0.6B" in row) == 4
 
 
 def test_responses_of_given_lengths_are_sampled():

@@ -39,6 +39,10 @@ DEVICES = {
 }  # fmt: skip
 
 
+PASS_BYTES = 12
+"""Float32 weights, forward and again backward, and float32 gradients."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiency:
     """Shares of the data sheet that are reached; assumed."""
@@ -106,21 +110,20 @@ def rates(
 
 
 def gather_s(
-    model: Architecture, devices: int, device: Device, reached: Efficiency | None = None
+    model: Architecture,
+    devices: int,
+    device: Device,
+    bytes_a_weight: float,
+    reached: Efficiency | None = None,
 ) -> float:
-    """Seconds that sharding sends in one micro-batch: weights twice, gradients once.
+    """Seconds in which each device receives all weights but its own share.
 
-    Each device receives all but its own share: bfloat16 weights forward and again backward, float32
-    gradients once. Between machines the slower network decides.
+    Between machines the slower network decides. In a micro-batch `PASS_BYTES` a weight are
+    received; once an iteration the weights to sample with.
     """
     if devices == 1:
         return 0.0
     own = reached or Efficiency()
     link = device.link if devices <= device.per_machine else device.network
-    sent = (2 + 2 + 4) * model.parameters * (devices - 1) / devices
-    return sent / (own.transfer * link)
-
-
-def send_s(model: Architecture, device: Device, reached: Efficiency | None = None) -> float:
-    """Seconds of sending new weights to an engine on another machine, in bfloat16."""
-    return 2 * model.parameters / ((reached or Efficiency()).transfer * device.network)
+    received = bytes_a_weight * model.parameters * (devices - 1) / devices
+    return received / (own.transfer * link)
