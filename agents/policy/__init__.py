@@ -1,5 +1,6 @@
 """The language-model policy: sampling, scoring and differentiable log-probabilities."""
 
+from reason_env.agents.policy.card import UNKNOWN, Figure, ModelCard, hub_name, licence_of
 from reason_env.agents.policy.judge import Judge, JudgeConfig, Reply
 from reason_env.agents.policy.last_hidden import last_hidden_states
 from reason_env.agents.policy.load import load_model
@@ -14,17 +15,22 @@ from reason_env.agents.policy.weights_hash import weights_bytes
 
 __all__ = [
     "MAX_CHUNK_LOGITS",
+    "UNKNOWN",
+    "Figure",
     "Ints",
     "Judge",
     "JudgeConfig",
     "LanguageModelPolicy",
     "LoraConfig",
+    "ModelCard",
     "Policy",
     "Predictions",
     "Reply",
     "ShardedPolicy",
     "TokenScores",
+    "hub_name",
     "last_hidden_states",
+    "licence_of",
     "load_model",
     "lora_line",
     "num_distinct",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reason_env.agents.engines import Context, SamplingConfig
-from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.policy import LanguageModelPolicy, ModelCard
 from reason_env.agents.pretraining.formats import CONCISE, ERROR_RATES, FAMILIES
 from reason_env.agents.pretraining.pretrain import PretrainConfig
 from reason_env.agents.rollout import RolloutBatch, Start, collect, initial_states
@@ -31,6 +31,8 @@ from reason_env.state import (
 from reason_env.verify import extract_answer
 
 Guide = Callable[[ReasonState], Guidance | None]
+LICENCE = "apache-2.0"
+"""Of this package, whose generated problems are all that the model has seen."""
 SAMPLES = 64
 GUIDED_SAMPLES = 8
 LOCALISER_TOKENS = 224
@@ -150,8 +152,6 @@ def write_card(
     size = sum(parameter.numel() for parameter in policy.model.parameters())
     shown = config.demonstrations.highest_level
     lines = [
-        "# The base model",
-        "",
         f"A Qwen3-architecture model of {size:,} parameters over 258 ids (UTF-8 bytes, pad, end), "
         "trained from scratch on",
         "demonstrations of the built-in families (`agents/pretraining/demonstrations.py`). It is "
@@ -177,7 +177,7 @@ def write_card(
         *_level_tables(policy, config, num_problems),
         *_guided_table(policy, config, 4 * num_problems),
     ]
-    (directory / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ModelCard(title="The base model", text="\n".join(lines), licence=LICENCE).write(directory)
 
 
 def _level_tables(

@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from reason_env.agents.metrics import Number
-from reason_env.agents.runs import CheckpointWriter, RunDir, export_model, save_checkpoint
+from reason_env.agents.policy import UNKNOWN, licence_of
+from reason_env.agents.runs import (
+    CheckpointWriter,
+    RunDir,
+    export_model,
+    latest_checkpoint,
+    save_checkpoint,
+)
 from reason_env.agents.train.agent import AgentSession, AnySession, iterate_agent
 from reason_env.agents.train.evaluation import evaluate_policy, initial_metrics
 from reason_env.agents.train.iterate import Written, iterate
+from reason_env.agents.train.model_card import SavedModel, model_card
 from reason_env.agents.train.model_record import ModelRecord
 from reason_env.agents.train.preparation import prepare
 from reason_env.agents.train.session import RunSession
@@ -46,6 +54,7 @@ def train(
     config = session.config
     run.note_recordings({own.path: own.begin for own in recorders(session.env)})
     prepare(session, deadline=deadline)
+    licence = _licence(session, run)
     if run.last_iteration is None:
         tokens = session.sampled_tokens_total
         prepared = {"rollout/preparation_tokens": tokens} if tokens else {}
@@ -66,11 +75,11 @@ def train(
                     metrics |= report.metrics | {"time/eval_s": time.perf_counter() - began}
             run.write_episodes(number, found.episodes)
             _write(run, number, metrics, on_row)
-            record = ModelRecord.of(config, number)
-            if is_last and not has_diverged and config.lora.is_on:
-                # Before the last checkpoint: a run that is finished has its model.
-                export_model(run, _saver(session), record)
             if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
+                saved = _saved_model(session, run, licence)
+                if is_last and not has_diverged and config.lora.is_on:
+                    # Before the last checkpoint: a run that is finished has its model.
+                    export_model(run, _saver(session), saved)
                 save_checkpoint(
                     run,
                     number,
@@ -78,7 +87,7 @@ def train(
                     session.learner_state,
                     session.progress,
                     config=config.checkpoint,
-                    record=record,
+                    record=saved,
                     writer=writer,
                 )
             if is_last:
@@ -89,6 +98,25 @@ def train(
 
 def _iterate(session: AnySession) -> Written:
     return iterate_agent(session) if isinstance(session, AgentSession) else iterate(session)
+
+
+def _licence(session: AnySession, run: RunDir) -> str:
+    """Read the licence of the weights; a resumed run has it in its own card."""
+    checkpoint = latest_checkpoint(run)
+    own = UNKNOWN if checkpoint is None else licence_of(str(checkpoint / "model"))
+    return licence_of(session.config.model) if own == UNKNOWN else own
+
+
+def _saved_model(session: AnySession, run: RunDir, licence: str) -> SavedModel:
+    record = ModelRecord.of(session.config, session.iteration)
+    card = model_card(
+        record,
+        session.config,
+        run.read_metrics(),
+        problem_sets=session.problem_sets,
+        licence=licence,
+    )
+    return SavedModel(record=record, card=card)
 
 
 def _saver(session: RunSession) -> Callable[[Path], None]:
