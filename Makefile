@@ -10,7 +10,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
-INTEROP := openenv verifiers ray
+INTEROP := openenv ray tracking verifiers
 TRL_VENV := .venv-trl
 TRL_BIN := $(TRL_VENV)/bin
 TRL_STAMP := $(TRL_VENV)/.installed
@@ -120,7 +120,7 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 $(INTEROP:%=.venv-%/.installed): .venv-%/.installed: $(STAMP) constraints-%.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
 	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
-	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt $* --editable .
+	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$*]'
 	touch $@
 
 $(TRL_STAMP): pyproject.toml constraints.txt

@@ -31,9 +31,16 @@ from reason_env.agents.runs.lock import locked
 from reason_env.agents.runs.model_dir import export_model, model_directory
 from reason_env.agents.runs.pending_checkpoint import CheckpointWriter
 from reason_env.agents.runs.run_dir import RunDir
+from reason_env.agents.runs.tracking import (
+    TENSORBOARD,
+    check_trackers,
+    how_to_show,
+    tracker_names,
+)
 
 __all__ = [
     "FLAT",
+    "TENSORBOARD",
     "ByKind",
     "Checkpoint",
     "CheckpointConfig",
@@ -41,9 +48,11 @@ __all__ = [
     "RunDir",
     "Tree",
     "check_free",
+    "check_trackers",
     "cut_file",
     "differences",
     "export_model",
+    "how_to_show",
     "iteration_of",
     "iteration_paths",
     "latest_checkpoint",
@@ -55,6 +64,7 @@ __all__ = [
     "read_lines",
     "save_checkpoint",
     "set_leaf",
+    "tracker_names",
     "tree_of",
     "whole_checkpoint",
     "with_current_keys",

@@ -7,7 +7,8 @@
     episodes/         iteration_000010.jsonl
     checkpoints/      iteration_000010/ (`reason_env.agents.runs.checkpoint`)
     model/            of a finished run with an adapter: the model, or the adapter alone
-    tensorboard/      the scalars of metrics.jsonl and timings.jsonl
+    tensorboard/      the scalars of metrics.jsonl and timings.jsonl, unless --track says otherwise
+    tracking.json     where other trackers have the run (`tracking.py`)
     .lock             locked while a process may write
 
 Two runs of one config differ only in their timings. With these in a separate file, `metrics.jsonl`
@@ -42,6 +43,7 @@ from reason_env.agents.runs.files import (
 from reason_env.agents.runs.lock import Lock, holder
 from reason_env.agents.runs.provenance import provenance
 from reason_env.agents.runs.scalars import ScalarFile
+from reason_env.agents.runs.tracking import TENSORBOARD, Tracking
 from reason_env.errors import CheckpointError, ConfigError, shown
 
 C = TypeVar("C")
@@ -63,6 +65,7 @@ class RunDir:
         self._is_writable = False
         self._lock: Lock | None = None
         self._scalars: ScalarFile | None = None
+        self._tracking: Tracking | None = None
 
     @classmethod
     def create(
@@ -74,6 +77,7 @@ class RunDir:
         device: str = "cpu",
         seeds: Mapping[str, int] | None = None,
         problem_sets: Mapping[str, str] | None = None,
+        trackers: Sequence[str] = (TENSORBOARD,),
     ) -> "RunDir":
         """Create the directory of a run, writable.
 
@@ -84,6 +88,7 @@ class RunDir:
             device: The policy's device.
             seeds: Name -> seed of each random stream.
             problem_sets: Name -> content hash of each problem set.
+            trackers: Names of trackers that get the numbers too.
 
         Raises:
             CheckpointError: The path holds a run or is a file, or another process begins a run
@@ -107,7 +112,7 @@ class RunDir:
         write_text(path / "provenance.json", json.dumps(facts, indent=2))
         write_text(path / "config.json", text)
         run._is_writable = True
-        run._scalars = ScalarFile(path / "tensorboard", purge_step=None)
+        run._track(trackers, purge_step=None)
         return run
 
     @classmethod
@@ -155,6 +160,7 @@ class RunDir:
         config: Any = None,
         problem_sets: Mapping[str, str] | None = None,
         accept_changed_data: bool = False,
+        trackers: Sequence[str] = (TENSORBOARD,),
     ) -> None:
         """Make the run writable in its state after `iteration`; removes everything later.
 
@@ -169,6 +175,7 @@ class RunDir:
                 provenance records what changed.
             problem_sets: As for `create`, of now; compared with those of the run. None: not.
             accept_changed_data: Go on with other problems; the provenance records their hashes.
+            trackers: As for `create`; they go on where they were.
 
         Raises:
             CheckpointError: The metrics do not reach `iteration`, or are damaged; the problems are
@@ -191,6 +198,7 @@ class RunDir:
         for name, lines in kept.items():
             write_text(self.path / name, "".join(lines))
         changed: dict[str, Any] = {"changed_data": other} if other else {}
+        found: dict[str, dict[str, Any]] = {}
         if config is not None:
             found = differences({"before": self.config(type(config)), "after": config})
             changed |= {
@@ -204,8 +212,8 @@ class RunDir:
         if config is not None:
             write_text(self.path / "config.json", config_json.dump(config))
         self._last_iteration = iteration if kept["metrics.jsonl"] else None
-        self._scalars = ScalarFile(self.path / "tensorboard", purge_step=end + 1)
         self._is_writable = True
+        self._track(trackers, purge_step=end + 1, is_changed=bool(other or found))
 
     def note_recordings(self, sizes: Mapping[Path, int]) -> None:
         """Note the sizes that files outside the directory had before the run, unless noted.
@@ -248,8 +256,10 @@ class RunDir:
         for file in ("timings.jsonl", "metrics.jsonl"):
             append_line(self.path / file, json.dumps({"iteration": iteration, **split[file]}))
         self._last_iteration = iteration
-        assert self._scalars is not None, "made with the lock"
-        self._scalars.write(iteration, values)
+        if self._scalars is not None:
+            self._scalars.write(iteration, values)
+        if self._tracking is not None:
+            self._tracking.write(iteration, values)
 
     def write_episodes(self, iteration: int, episodes: Iterable[Mapping[str, Any]]) -> None:
         """Write one JSON line per episode to `episodes/iteration_<n>.jsonl`, atomically.
@@ -290,6 +300,7 @@ class RunDir:
     def close(self) -> None:
         """Let other processes write; the run is read-only until it is resumed."""
         self._is_writable, self._scalars = False, None
+        self._end_tracking()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -323,6 +334,29 @@ class RunDir:
                 f"the files of a run must stay while it goes on, got '{self.path}' removed, moved "
                 "or replaced; put them back and resume, or start again"
             )
+
+    def _track(
+        self, trackers: Sequence[str], *, purge_step: int | None, is_changed: bool = False
+    ) -> None:
+        """Begin to track, or go on; the run's own files are complete then."""
+        self._end_tracking()
+        self._scalars = None
+        if TENSORBOARD in trackers:
+            self._scalars = ScalarFile(self.path / "tensorboard", purge_step=purge_step)
+        others = [name for name in trackers if name != TENSORBOARD]
+        if others:
+            self._tracking = Tracking(
+                self.path,
+                others,
+                json.loads(read_text(self.path / "config.json")),
+                rows=self.read_metrics(),
+                is_changed=is_changed,
+            )
+
+    def _end_tracking(self) -> None:
+        if self._tracking is not None:
+            tracking, self._tracking = self._tracking, None
+            tracking.close(self.read_metrics)
 
     def _kept_lines(self, iteration: int) -> dict[str, list[str]]:
         kept: dict[str, list[str]] = {}

@@ -25,7 +25,7 @@ from reason_env.agents.methods import (
     parts_of,
 )
 from reason_env.agents.policy import LoraConfig
-from reason_env.agents.runs import FLAT, CheckpointConfig
+from reason_env.agents.runs import FLAT, TENSORBOARD, CheckpointConfig, tracker_names
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, shown
@@ -103,6 +103,9 @@ class TrainConfig:
     """Fraction of an iteration's episodes above which verifier failures stop the run."""
     episodes_per_iteration: int = 32
     """Episodes per iteration that are written in full to episodes/."""
+    track: str = TENSORBOARD
+    """Trackers that get the numbers beside metrics.jsonl, joined by commas: tensorboard, trackio,
+    wandb; none for no tracker. Nothing leaves this machine."""
     cpi: Annotated[CPIConfig | None, tyro.conf.Suppress] = None
     """Accept an update only if it passes CPI's test; None: accept every update."""
     zero_advantages: bool = False
@@ -114,6 +117,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        tracker_names(self.track)
         self._check_limits()
         if self.lora.dropout and self.learner.gradient_checkpointing:
             raise ConfigError(
@@ -184,6 +188,11 @@ class TrainConfig:
     def wrappers(self) -> tuple[WrapperSpec, ...]:
         """The wrappers that the methods put around the environment."""
         return tuple(item for part in parts_of(self.method) for item in part.wrappers)
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Names of the trackers that get the numbers."""
+        return tracker_names(self.track)
 
     @property
     def is_wrapped(self) -> bool:

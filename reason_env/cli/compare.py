@@ -29,7 +29,7 @@ from reason_env.agents.compare import (
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.methods import method_name, method_names, sb3_names
 from reason_env.agents.report import write_report
-from reason_env.agents.runs import FLAT, model_directory, write_text
+from reason_env.agents.runs import FLAT, check_trackers, model_directory, write_text
 from reason_env.agents.train import TrainConfig
 from reason_env.cli.board import Board
 from reason_env.cli.flags import (
@@ -149,6 +149,7 @@ def _config(given: Any, names: list[str]) -> CompareConfig:
         level=given.level,
         family_size=FAMILY_SIZE,
     )
+    check_trackers([name for own in config.arms.values() for name in own.trackers])
     _check_problems(config)
     return config
 

@@ -118,6 +118,7 @@ def _resume(
         config=config,
         problem_sets=session.problem_sets,
         accept_changed_data=given.accept_changed_data,
+        trackers=config.trackers,
     )
     out.print(f"resuming {given.resume} after iteration {session.iteration}", highlight=False)
     if config.prolonged_from and config.learner.schedule != "constant":

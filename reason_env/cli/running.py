@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reason_env.agents.processes import watched
 from reason_env.agents.report import write_report
-from reason_env.agents.runs import RunDir, latest_checkpoint
+from reason_env.agents.runs import TENSORBOARD, RunDir, how_to_show, latest_checkpoint
 from reason_env.agents.train import AnySession, TrainConfig, prepare, train
 from reason_env.cli import tables
 from reason_env.cli.flags import out
@@ -121,6 +121,9 @@ def train_shown(session: AnySession, run: RunDir, began: float, *, flags: str = 
             )
         )
     show_results(run, rows)
+    for name in session.config.trackers:
+        if name != TENSORBOARD:
+            out.print(Text(f"{name}: {how_to_show(name, run.path)}"))
 
 
 def show_results(run: RunDir, rows: list[dict[str, Any]]) -> None:

@@ -13,7 +13,14 @@ from reason_env.agents.learning import learning_rate_line
 from reason_env.agents.methods import method_config, method_names, sb3_names
 from reason_env.agents.policy import lora_line
 from reason_env.agents.processes import Processes
-from reason_env.agents.runs import FLAT, RunDir, check_free, config_json, model_directory
+from reason_env.agents.runs import (
+    FLAT,
+    RunDir,
+    check_free,
+    check_trackers,
+    config_json,
+    model_directory,
+)
 from reason_env.agents.train import TrainConfig, session_of
 from reason_env.cli.devices import devices_flag, first_process, launches
 from reason_env.cli.dry_run import show_estimate
@@ -117,6 +124,7 @@ def _run(words: list[str], processes: Processes) -> None:
         check_spec_alone(words)
         spec = text_of(given.env, "--env")
         config = replace(config, env=replace(config.env, stack=spec))
+    check_trackers(config.trackers)
     if given.dry_run:
         if not processes.is_alone:
             raise ConfigError(
@@ -204,6 +212,7 @@ def _new_run(
         device=config.device,
         seeds=seeds,
         problem_sets=session.problem_sets,
+        trackers=config.trackers,
     ) as run:
         flags = trust_flag(command) + devices_flag(processes)
         train_shown(session, run, began, flags=flags)

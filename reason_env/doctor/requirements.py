@@ -42,6 +42,7 @@ EXTRAS = {
     "torchrl": "TorchRL",
     "openenv": "reason-env serve",
     "verifiers": "problems as a taskset of verifiers",
+    "tracking": "--track trackio, --track wandb",
     "minari": "recorded episodes as Minari data sets",
     "minari-collector": "Minari's own collector",
     "smollm2": "--model smollm2, a real pretrained model",
