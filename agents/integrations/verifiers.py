@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from reason_env.agents.integrations.installed import check_installed
-from reason_env.codec import ByteCodec
-from reason_env.errors import ConfigError, VerifierError
+from reason_env.agents.integrations.questions import questions
+from reason_env.errors import VerifierError
 from reason_env.problem import Problem
-from reason_env.problems import load_problems, reference_response
-from reason_env.state import ReasonState, read_template
 from reason_env.verify import grade
 
 check_installed("verifiers", extra="verifiers")
@@ -84,23 +82,22 @@ class ReasonTaskset(vf.Taskset[ReasonTask, ReasonTasksetConfig]):
             ConfigError: The template shows examples.
         """
         config = self.config
-        template = read_template(config.template)
-        if not template.is_complete:
-            raise ConfigError(
-                f"a taskset's template must have no examples to draw, got {template.name!r}; use "
-                "one without, such as boxed"
-            )
-        grading = template.grading if config.grading is None else config.grading
-        for problem in load_problems(config.problems, split=config.split, size=config.size):
-            state = ReasonState(problem=problem, codec=ByteCodec())
-            is_chat = template.prompt.kind == "chat"
+        asked = questions(
+            config.problems,
+            split=config.split,
+            size=config.size,
+            template=config.template,
+            grading=config.grading,
+        )
+        for question in asked:
+            problem = question.problem
             data = ReasonTaskData(
                 id=problem.problem_id,
                 name=problem.problem_id,
-                prompt=template.prompt.messages(state) if is_chat else template.prompt.text(state),
+                prompt=question.prompt,
                 problem=problem.to_dict(),
-                demonstration=reference_response(problem, layout=template.layout),
-                grading=grading,
+                demonstration=question.demonstration,
+                grading=question.grading,
             )
             yield ReasonTask(data, config.task)
 

