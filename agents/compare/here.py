@@ -78,6 +78,7 @@ def _begin(run: Run, config: TrainConfig) -> None:
         device=config.device,
         seeds={"seed": config.seed},
         problem_sets=session.problem_sets,
+        trackers=config.trackers,
     ) as own:
         train(session, own)
 
@@ -98,6 +99,7 @@ def _resume(path: Path) -> None:
             device=config.device,
             config=config,
             problem_sets=session.problem_sets,
+            trackers=config.trackers,
         )
         prepare(session)
         train(session, own)
