@@ -37,6 +37,7 @@ from reason_env.agents.methods import (
 from reason_env.agents.metrics import Number
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import Trajectory
+from reason_env.agents.sb3.gradient_norms import GradientNorms
 from reason_env.agents.sb3.grpo import GRPO, EpisodeBuffer
 from reason_env.agents.sb3.language_model import MaskableTokenPolicy, TokenPolicy
 from reason_env.agents.sb3.recorded import NextGroup, OpenEpisode, RecordedEpisodes
@@ -84,6 +85,7 @@ class Agent:
         self.model.set_logger(Logger(None, []))
         self.model.policy.register_forward_hook(self._note)
         self.model.policy.optimizer.register_step_post_hook(lambda *_: policy.mark_updated())
+        self._norms = GradientNorms(self.model.policy, self.model.policy.optimizer)
         self._callback: Any = None
 
     def collect(self, seed: int) -> Rollout:
@@ -131,10 +133,17 @@ class Agent:
         self._check_finite()
         logged = dict(model.logger.name_to_value)
         model.logger.name_to_value.clear()
+        norm = self._norms.take_mean()
         return {
             **update_metrics(logged, model),
+            **({} if norm is None else {"update/grad_norm": norm}),
             "update/num_updates": self.policy.policy_version - version,
         }
+
+    def give_every_episode_a_signal(self) -> None:
+        """Replace the advantages of the episodes collected last by 1 and -1, for a measurement."""
+        advantages_B = self.model.advantages_B
+        self.model.advantages_B = 1.0 - 2.0 * (np.arange(len(advantages_B)) % 2)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what continues the agent, besides the language model's weights."""

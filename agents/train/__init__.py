@@ -2,7 +2,7 @@
 
 from reason_env.agents.train.agent import AgentSession, AnySession, iterate_agent, session_of
 from reason_env.agents.train.config import TrainConfig
-from reason_env.agents.train.estimate import Estimate, Memory, estimate, restored
+from reason_env.agents.train.estimate import Estimate, Memory, estimate, estimate_agent, restored
 from reason_env.agents.train.following import follow
 from reason_env.agents.train.iterate import Iteration, iterate
 from reason_env.agents.train.loop import train
@@ -23,6 +23,7 @@ __all__ = [
     "TrainConfig",
     "build_session",
     "estimate",
+    "estimate_agent",
     "follow",
     "iterate",
     "iterate_agent",

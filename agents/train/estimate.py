@@ -7,6 +7,9 @@ The seconds of an iteration are those of the part, scaled by the number of probl
 update's as if every group had a signal: an upper estimate. Bytes of weights, gradients, optimizer
 and cache are computed; those of activations are the largest sum of tensors that the update kept for
 its backward passes. That a fuller batch is faster is not taken into account.
+
+Of an algorithm of Stable-Baselines3 the whole first iteration is measured, because its episodes go
+on over iterations: a shorter one would only see their cheap beginnings.
 """
 
 import copy
@@ -23,11 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reason_env.agents.evaluate import evaluate
 from reason_env.agents.learning import PairLearner
+from reason_env.agents.methods import SB3Config
 from reason_env.agents.rollout import TrainingSample
+from reason_env.agents.train.agent import AgentSession
 from reason_env.agents.train.collecting import Collected, collect_iteration
 from reason_env.agents.train.preparation import check_budget, prepare
-from reason_env.agents.train.session import Session
+from reason_env.agents.train.session import RunSession, Session
 from reason_env.env import reason_env_of
 from reason_env.snapshot import restore, snapshot
 
@@ -35,6 +41,8 @@ PREPARED_PROBLEMS = 8
 """Problems with which a preparation is measured."""
 FIRST_SAMPLES = 8
 """Training samples of the first measured update; all of them follow if there is time."""
+EVALUATED_PROBLEMS = 8
+"""Problems with which an evaluation is measured where training samples in another way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,8 @@ class Memory:
     """Keys and values of a full batch at full length: an upper bound."""
     activations: int
     """Tensors kept for the backward pass of one micro-batch; 0 if nothing was trained on."""
+    step_buffer: int = 0
+    """Observations, masks and values of an iteration's steps (sb3-*); other methods keep none."""
     process_peak: int
     """Largest resident memory of this process so far."""
     device_peak: int | None
@@ -70,8 +80,9 @@ class Estimate:
     """Tokens of an iteration, with those that test a conservative update or measure problems."""
     trained_tokens: float
     """Tokens of an iteration that have a gradient, if every group has a signal."""
-    signal_fraction: float
-    """Training samples with an advantage other than 0, in the measurement."""
+    signal_fraction: float | None
+    """Training samples with an advantage other than 0, in the measurement; None if each token has
+    an advantage of its own."""
     sampling_s: float
     """Seconds of an iteration."""
     update_s: float
@@ -142,10 +153,7 @@ def estimate(session: Session, *, seconds: float = 20.0) -> Estimate:
     all_tokens = sum(sum(sample.action_mask) for sample in samples)
     update_s = update.seconds * all_tokens / update.tokens if update.tokens else 0.0
     per_iteration = generated + update.tested_tokens
-    iterations = config.iterations
-    if config.max_generated_tokens is not None and per_iteration > 0:
-        left = max(1.0, config.max_generated_tokens - prepared_tokens)
-        iterations = min(iterations, math.ceil(left / per_iteration))
+    iterations = _iterations(session, per_iteration, prepared_tokens)
     rate = sampling_s / max(1, sampled)
     mean = answered / max(1, len(batch.trajectories))
     num_active = sum(sample.has_signal for sample in samples)
@@ -166,6 +174,61 @@ def estimate(session: Session, *, seconds: float = 20.0) -> Estimate:
         iterations=iterations,
         memory=_memory(session, update.activations),
     )
+
+
+def estimate_agent(session: AgentSession) -> Estimate:
+    """Measure what the run of an algorithm of Stable-Baselines3 will cost, by its first iteration.
+
+    The session is used up: its iteration is trained on, and no metrics are kept.
+
+    Args:
+        session: Before its first iteration.
+
+    Raises:
+        ReasonEnvError: The run could not begin.
+    """
+    config, agent, method = session.config, session.agent, session.config.method
+    assert isinstance(method, SB3Config), "an agent's"
+    prepare(session)
+    session.iteration = 1
+    began = time.perf_counter()
+    found = agent.collect(config.seed_of("sampling", 1))
+    collected = time.perf_counter()
+    if found.advantages is not None:
+        agent.give_every_episode_a_signal()
+    with _kept_tensors(list(agent.model.policy.parameters())) as kept:
+        metrics = agent.update(config.seed_of("updates", 1), 0.0)
+    ended = time.perf_counter()
+    epochs, updates = method.num_updates
+    iterations = _iterations(session, found.num_steps, 0.0)
+    return Estimate(
+        num_measured=config.problems_per_iteration,
+        num_problems=config.problems_per_iteration,
+        prompts=session.num_drawn,
+        generated_tokens=found.num_steps,
+        trained_tokens=int(metrics["update/tokens"] or 0),
+        signal_fraction=None
+        if found.advantages is None
+        else sum(value != 0 for value in found.advantages) / len(found.advantages),
+        sampling_s=collected - began,
+        update_s=ended - collected,
+        updates_per_iteration=epochs * updates,
+        prepared_tokens=0.0,
+        preparation_s=0.0,
+        evaluation_s=_measured_evaluation(session),
+        num_evaluations=_num_evaluations(session, iterations),
+        iterations=iterations,
+        memory=_agent_memory(session, kept.peak),
+    )
+
+
+def _iterations(session: RunSession, tokens: float, prepared_tokens: float) -> int:
+    """Count the iterations of a run: as planned, or as many as its budget of tokens buys."""
+    config = session.config
+    if config.max_generated_tokens is None or tokens <= 0:
+        return config.iterations
+    left = max(1.0, config.max_generated_tokens - prepared_tokens)
+    return min(config.iterations, math.ceil(left / tokens))
 
 
 @contextmanager
@@ -314,15 +377,31 @@ def _kept_tensors(parameters: Sequence[Tensor]) -> Generator[_Kept]:
         yield kept
 
 
-def _evaluation_responses(session: Session) -> int:
+def _evaluation_ids(session: RunSession) -> list[str]:
     if session.eval_env is None:
-        return 0
+        return []
+    problems = reason_env_of(session.eval_env).problems
+    return [problem.problem_id for problem in problems][: session.config.eval.num_problems]
+
+
+def _evaluation_responses(session: Session) -> int:
     own = session.config.eval
-    count = min(own.num_problems, len(reason_env_of(session.eval_env).problems))
-    return count * (own.samples + own.greedy)
+    return len(_evaluation_ids(session)) * (own.samples + own.greedy)
 
 
-def _num_evaluations(session: Session, iterations: int) -> int:
+def _measured_evaluation(session: RunSession) -> float:
+    """Seconds of one evaluation, from its first problems; 0 without evaluation problems."""
+    ids, config = _evaluation_ids(session), session.config
+    if session.eval_env is None:
+        return 0.0
+    part = ids[:EVALUATED_PROBLEMS]
+    began = time.perf_counter()
+    seed = config.seed_of("evaluation", 0)
+    evaluate(session.policy, session.eval_env, part, config=config.eval, seed=seed)
+    return (time.perf_counter() - began) * len(ids) / len(part)
+
+
+def _num_evaluations(session: RunSession, iterations: int) -> int:
     every = session.config.eval.every
     between = (iterations - 1) // every if every else 0
     return 0 if session.eval_env is None else 2 + between
@@ -333,11 +412,7 @@ def _memory(session: Session, activations: int) -> Memory:
     trained = sum(value.numel() for value in learner.parameters)
     gradients = sum(value.numel() * value.element_size() for value in learner.parameters)
     reference: Any = learner.ref_policy
-    is_cuda = policy.device.type == "cuda"
-    rows = min(
-        config.max_batch_size, session.method.planned_responses * config.problems_per_iteration
-    )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = session.method.planned_responses * config.problems_per_iteration
     return Memory(
         weights=_bytes_of(policy.model),
         gradients=gradients,
@@ -346,19 +421,54 @@ def _memory(session: Session, activations: int) -> Memory:
         reference=0
         if reference is None or reference.model is policy.model
         else _bytes_of(reference.model),
-        kv_cache=max(1, rows) * _longest(session) * _kv_bytes(policy.model),
+        kv_cache=_kv_cache(session, rows),
         activations=activations,
-        # Linux counts in KiB, macOS in bytes.
-        process_peak=peak if sys.platform == "darwin" else 1024 * peak,
-        device_peak=torch.cuda.max_memory_allocated(policy.device) if is_cuda else None,
+        process_peak=_process_peak(),
+        device_peak=_device_peak(session),
     )
+
+
+def _agent_memory(session: AgentSession, activations: int) -> Memory:
+    """Count the bytes of an agent: collecting keeps no keys and values, evaluation does."""
+    model: Any = session.agent.model
+    weights = _bytes_of(model.policy)
+    arrays: list[Any] = list(model.rollout_buffer.__dict__.values())
+    own = session.config.eval
+    return Memory(
+        weights=weights,
+        gradients=weights,
+        optimizer=2 * weights,
+        reference=0,
+        kv_cache=_kv_cache(session, len(_evaluation_ids(session)) * own.samples),
+        activations=activations,
+        step_buffer=sum(value.nbytes for value in arrays if isinstance(value, np.ndarray)),
+        process_peak=_process_peak(),
+        device_peak=_device_peak(session),
+    )
+
+
+def _kv_cache(session: RunSession, rows: int) -> int:
+    """Bytes of the keys and values of a batch, of at most `rows` sequences of full length."""
+    batch = max(1, min(rows, session.config.max_batch_size))
+    return batch * _longest(session) * _kv_bytes(session.policy.model)
+
+
+def _process_peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _device_peak(session: RunSession) -> int | None:
+    device = session.policy.device
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def _bytes_of(model: Any) -> int:
     return sum(value.numel() * value.element_size() for value in model.parameters())
 
 
-def _longest(session: Session) -> int:
+def _longest(session: RunSession) -> int:
     """Tokens of the longest prompt and its response."""
     inner = reason_env_of(session.env)
     longest = max(inner.problems, key=lambda problem: len(problem.question))

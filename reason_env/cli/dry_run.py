@@ -5,31 +5,33 @@ from dataclasses import replace
 from rich.text import Text
 
 from reason_env.agents.learning import learning_rate_line
-from reason_env.agents.methods import SB3Config
 from reason_env.agents.policy import lora_line
 from reason_env.agents.runs import model_directory
-from reason_env.agents.train import Estimate, Memory, TrainConfig, build_session, estimate
+from reason_env.agents.train import (
+    AgentSession,
+    Estimate,
+    Memory,
+    TrainConfig,
+    estimate,
+    estimate_agent,
+    session_of,
+)
 from reason_env.cli.flags import out
 from reason_env.cli.tables import counted, duration_text, size_text
-from reason_env.errors import ConfigError
 
 
 def show_estimate(config: TrainConfig) -> None:
     """Measure a few samples and one update of a run, and print what the whole would cost."""
-    if isinstance(config.method, SB3Config):
-        raise ConfigError(
-            f"--dry-run must be of a language-model method, got {config.name!r}; leave it out, and "
-            "end a short run with --iterations 2"
-        )
     is_default = config.learner.learning_rate is None
-    session = build_session(replace(config, model=model_directory(config.model)))
+    session = session_of(replace(config, model=model_directory(config.model)))
     out.print(Text(session.config.env.template_line(session.policy.codec)))
     line = learning_rate_line(session.config.learner, session.policy.model, is_default=is_default)
     out.print(Text(line))
     if config.lora.is_on:
         out.print(Text(lora_line(session.policy.model, config.lora)))
     with out.status("measuring ..."):
-        found = estimate(session)
+        is_agent = isinstance(session, AgentSession)
+        found = estimate_agent(session) if is_agent else estimate(session)
     for name, text in (*_memory_lines(found.memory), *_cost_lines(found, config)):
         out.print(Text(f"{name:<22} {text}"))
 
@@ -44,6 +46,8 @@ def _memory_lines(memory: Memory) -> list[tuple[str, str]]:
         ("activations", f"{size_text(memory.activations)} of a micro-batch"),
         ("process peak", size_text(memory.process_peak)),
     ]
+    if memory.step_buffer:
+        lines.insert(-1, ("step buffer", size_text(memory.step_buffer)))
     if memory.device_peak is not None:
         lines.append(("device peak", size_text(memory.device_peak)))
     return lines
@@ -51,6 +55,8 @@ def _memory_lines(memory: Memory) -> list[tuple[str, str]]:
 
 def _cost_lines(found: Estimate, config: TrainConfig) -> list[tuple[str, str]]:
     updates = found.updates_per_iteration
+    share = found.signal_fraction
+    signal = "" if share is None else f"; {share:.0%} of the samples had a signal, all are counted"
     lines = [
         (
             "an iteration",
@@ -61,8 +67,7 @@ def _cost_lines(found: Estimate, config: TrainConfig) -> list[tuple[str, str]]:
             "",
             f"{duration_text(found.iteration_s)}: sampling {duration_text(found.sampling_s)}, "
             f"update {duration_text(found.update_s)} (measured on {found.num_measured} of "
-            f"{counted(found.num_problems, 'problem')}; {found.signal_fraction:.0%} of the samples "
-            "had a signal, all are counted)",
+            f"{counted(found.num_problems, 'problem')}{signal})",
         ),
     ]
     if found.prepared_tokens:

@@ -50,10 +50,24 @@ def test_a_run_is_prolonged_reported_and_evaluated_like_any_other(installed, com
     assert command("report", place)[0] == 0
 
 
+@pytest.mark.parametrize("name", ["sb3-maskable-ppo", "sb3-grpo"])
+def test_a_dry_run_prints_the_cost_and_writes_nothing(
+    installed, command, tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    status, printed, error = command("train", name, *SMALL, *NUMBERS[name], "--dry-run")
+    assert status == 0, error
+    lines = {line[:22].strip(): line[23:] for line in printed.splitlines()}
+    assert lines["weights"] == lines["gradients"] == "3.3 MB"
+    assert lines["step buffer"].endswith("B")
+    assert lines["an iteration"].endswith("4 updates" if name == "sb3-maskable-ppo" else "1 update")
+    assert "measured on 4 of 4 problems" in printed
+    assert ("of the samples had a signal" in printed) == (name == "sb3-grpo")
+    assert lines["the run"].startswith("3 iterations, ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_it_cannot_do_is_one_line(refused):
-    assert "must be of a language-model method, got 'sb3-ppo'" in refused(
-        "train", "sb3-ppo", "--dry-run"
-    )
     assert (
         "learner.epochs must be 1 with sb3-a2c, got 2; "
         "give num_epochs (sb3-a2c takes one update an iteration)"

@@ -241,6 +241,24 @@ def test_the_rate_follows_the_schedule_and_updates_are_counted(tmp_path):
     assert [row["update/num_updates_total"] for row in rows[1:]] == [4, 8, 12]
 
 
+@pytest.mark.parametrize("name", ["sb3-ppo", "sb3-a2c", "sb3-grpo"])
+def test_the_gradient_norm_is_that_before_clipping(monkeypatch, name):
+    method = replace(method_config(name), **NUMBERS[name])
+    learner = LearnerConfig(max_grad_norm=0.01)
+    env = {} if name == "sb3-grpo" else {"env": SHORT}
+    session = prepared(small(name, method=method, learner=learner, **env))
+    clip, norms = torch.nn.utils.clip_grad_norm_, []
+
+    def noted(*arguments):
+        norms.append(float(clip(*arguments)))
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", noted)
+    metrics = iterate_agent(session).metrics
+    assert len(norms) == metrics["update/num_updates"] > 0
+    assert metrics["update/grad_norm"] == pytest.approx(np.mean(norms), rel=1e-5)
+    assert metrics["update/grad_norm"] > 0.02
+
+
 def test_what_an_algorithm_logs_becomes_metrics():
     class Model:
         vf_coef, ent_coef, n_envs = 0.5, 0.25, 3
