@@ -29,6 +29,8 @@ from reason_env.vector_env import ReasonVectorEnv
 Indices = int | Iterable[int] | None
 StartFunction = Callable[[ReasonState], ReasonState]
 """Maps the state where an episode would start to another start."""
+MaskFunction = Callable[[ReasonState], np.ndarray[Any, np.dtype[np.bool_]]]
+"""Maps an open state to the ids that may come next, [vocab_size]."""
 RESET_OPTIONS = ("state", "problem")
 
 SHARED = (
@@ -73,6 +75,7 @@ class TokenVecEnv(VecEnv):
         *,
         starts: Sequence[StartFunction] = (),
         wrap: Wrap | None = None,
+        masks: MaskFunction | None = None,
     ) -> None:
         """Adapt a vector environment, which nothing else may step from now on.
 
@@ -82,6 +85,8 @@ class TokenVecEnv(VecEnv):
                 maps the problem's initial state, each further one the result before it.
             wrap: Puts start wrappers around an environment, as in `lambda env: PrefixRollin(env)`.
                 They act before `starts`, and are the same for all episodes.
+            masks: Which ids may come next in a state, such as those of a form that responses must
+                have; for `action_masks`, which excludes padding too. Steps do not check it.
 
         Raises:
             ConfigError: The environments reset themselves, or return their own array; or `wrap`
@@ -100,7 +105,8 @@ class TokenVecEnv(VecEnv):
         self.envs = envs
         self._starts = tuple(starts)
         self._start_stack = None if wrap is None else StartStack(envs.env, wrap)
-        self._masks = envs.env.action_masks()
+        self._mask = envs.env.action_masks()
+        self._masks = masks
         self._actions: np.ndarray[Any, Any] | None = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
@@ -111,6 +117,7 @@ class TokenVecEnv(VecEnv):
         *,
         starts: Sequence[StartFunction] = (),
         wrap: Wrap | None = None,
+        masks: MaskFunction | None = None,
         **settings: Any,
     ) -> Self:
         """Make the environments and adapt them.
@@ -119,11 +126,12 @@ class TokenVecEnv(VecEnv):
             num_envs: Number of episodes.
             starts: As for the class.
             wrap: As for the class.
+            masks: As for the class.
             settings: As for `gym.make("MathReason-v0")`.
         """
         settings = {"template": "auto"} | settings
         envs = ReasonVectorEnv(num_envs, autoreset_mode="Disabled", **settings)
-        return cls(envs, starts=starts, wrap=wrap)
+        return cls(envs, starts=starts, wrap=wrap, masks=masks)
 
     def set_options(self, options: Any = None) -> None:
         """Set the options of the next reset: one dict for all, or one for each episode.
@@ -189,7 +197,7 @@ class TokenVecEnv(VecEnv):
         """
         chosen = self._chosen(indices)
         if attr_name == "action_masks":
-            return [self._masks.copy] * len(chosen)
+            return [partial(self._action_mask, index) for index in chosen]
         if attr_name == "set_state":
             return [partial(self._set_state, index) for index in chosen]
         if attr_name in ("state", "get_state"):
@@ -231,6 +239,18 @@ class TokenVecEnv(VecEnv):
     ) -> list[bool]:
         """Answer that no episode is wrapped; `VecMonitor` records what `Monitor` would."""
         return [False] * len(self._chosen(indices))
+
+    def _action_mask(self, index: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        if self._masks is None:
+            return self._mask.copy()
+        state = self.envs.state(index)
+        mask = self._mask & self._masks(state)
+        if not mask.any():
+            raise ConfigError(
+                f"masks must allow an id in every open state, got none after {shown(state.text)}; "
+                "allow an end token there"
+            )
+        return mask
 
     def _set_state(self, index: int, state: ReasonState) -> np.ndarray[Any, Any]:
         mask = np.arange(self.num_envs) == index

@@ -27,6 +27,7 @@ ELSEWHERE = {
     "reading": "of python -m benchmarks.tabular.garnet",
     "quick": "of benchmarks",
     "inputs": "of python -m benchmarks.security.fuzz",
+    "survey": "of python -m benchmarks.sb3.from_scratch",
     "preset": "of python -m benchmarks.claims.first",
     "published": "of python -m benchmarks.claims.first",
     "variations": "of python -m benchmarks.claims.first",

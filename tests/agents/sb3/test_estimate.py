@@ -17,8 +17,7 @@ from reason_env.agents.train import (
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 STEPS = {"num_steps": 30, "num_epochs": 3, "updates_per_epoch": 2}
 GROUPS = {"group_size": 2, "num_epochs": 2}

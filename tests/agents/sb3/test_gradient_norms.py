@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
 from reason_env.agents.sb3.gradient_norms import GradientNorms
 

@@ -248,3 +248,35 @@ def test_importing_the_core_and_the_command_line_loads_no_stable_baselines():
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout == "False\n"
+
+
+def test_masks_of_states_narrow_those_of_the_environment():
+    def digits_first(state):
+        mask = np.ones(258, dtype=np.bool_)
+        if not state.response:
+            mask[:] = False
+            mask[[*b"0123456789", 256]] = True
+        return mask
+
+    envs = TokenVecEnv.make(
+        2, masks=digits_first, levels=(1, 1), size=6, max_tokens=24, max_prompt_tokens=40
+    )
+    envs.seed(0)
+    envs.reset()
+    assert get_action_masks(envs).sum(axis=1).tolist() == [10, 10]  # padding stays excluded
+    envs.step(np.array([*b"7", 257]))
+    assert get_action_masks(envs).sum(axis=1).tolist() == [257, 10]
+
+
+def test_masks_without_any_id_are_refused():
+    envs = TokenVecEnv.make(
+        1,
+        masks=lambda state: np.zeros(258, dtype=np.bool_),
+        levels=(1, 1),
+        size=6,
+        max_tokens=24,
+        max_prompt_tokens=40,
+    )
+    envs.reset()
+    with pytest.raises(ConfigError, match="must allow an id in every open state, got none after"):
+        envs.env_method("action_masks")
