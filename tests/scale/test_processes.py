@@ -53,6 +53,17 @@ def test_two_processes_sample_what_one_does(rows):
     assert one[1] == two[1] == sum(4 * (1 + at % 3) for at in (*range(7), 0))
 
 
+def test_the_others_end_in_silence_when_the_first_one_fails(capfd):
+    text = """
+from reason_env.cli.devices import first_process
+with first_process([]) as processes:
+    if processes is not None:
+        raise SystemExit(5)
+"""
+    assert launch(2, ["-c", text]) == 5
+    assert capfd.readouterr().err == ""
+
+
 def start(*words, **environment):
     """Start a command as a user does."""
     return subprocess.Popen(

@@ -159,7 +159,7 @@ def main():
             alone = build_session(config)
             key = learned_by(alone)
             if key not in known:
-                known[key] = compared(alone, processes, [14] * UPDATES)
+                known[key] = compared(alone, processes, [10] * UPDATES)
             rows[name] = known[key]
         rows["uneven"] = compared(build_session(cases()["grpo"]), processes, [13, 1, 6])
         rows["sampled"] = sampled(processes)
