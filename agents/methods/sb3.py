@@ -132,9 +132,9 @@ class SB3PPOConfig(ActorCriticConfig):
     """PPO's numbers."""
 
     kind: Annotated[Literal["sb3-ppo"], tyro.conf.Suppress] = "sb3-ppo"
-    num_epochs: int = 1
+    num_epochs: int = 2
     """How often each step is used in its iteration."""
-    updates_per_epoch: int = 4
+    updates_per_epoch: int = 1
     """Optimizer steps of an epoch; the steps are split at random."""
     clip_range: float = 0.2
     """The ratio is clipped to 1 - clip_range .. 1 + clip_range."""

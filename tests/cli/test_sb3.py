@@ -60,7 +60,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
     lines = {line[:22].strip(): line[23:] for line in printed.splitlines()}
     assert lines["weights"] == lines["gradients"] == "3.3 MB"
     assert lines["step buffer"].endswith("B")
-    assert lines["an iteration"].endswith("4 updates" if name == "sb3-maskable-ppo" else "1 update")
+    assert lines["an iteration"].endswith("2 updates" if name == "sb3-maskable-ppo" else "1 update")
     assert "measured on 4 of 4 problems" in printed
     assert ("of the samples had a signal" in printed) == (name == "sb3-grpo")
     assert lines["the run"].startswith("3 iterations, ")
