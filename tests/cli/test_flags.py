@@ -9,7 +9,7 @@ from reason_env.errors import UnknownNameError
 def configs(monkeypatch, *commands):
     """Parse these commands into the configs that they would train with."""
     made = []
-    monkeypatch.setattr(command, "_new_run", lambda config, path, words: made.append(config))
+    monkeypatch.setattr(command, "_new_run", lambda config, path, words, _: made.append(config))
     for words in commands:
         command.run(list(words))
     return made
