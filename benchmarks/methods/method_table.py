@@ -4,6 +4,7 @@
     python -m benchmarks.methods.method_table --further    methods beside the six, on two families
     python -m benchmarks.methods.method_table --published  scores the published rows
 
+`--published --further` scores those of the further methods; `--publish --further` writes them.
 The runs are those of `benchmarks.claims.first` (`experiments.py`). In each family all arms have the
 same base model, learning rate, problems, evaluation on held-out hard problems, and budget of
 generated tokens, which includes searches, localisations and discarded tries. A run ends with the
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims.first import experiments
-from benchmarks.claims.first.experiments import ALL, FURTHER, VARIATIONS
-from benchmarks.claims.first.published import published, rows
+from benchmarks.claims.first.experiments import ALL, FURTHER, REFUSED, VARIATIONS
+from benchmarks.claims.first.published import publish, published, rows
 from reason_env.agents.compare.statistics import Estimate, over_seeds, paired_difference
 
 Row = dict[str, Any]
@@ -78,6 +79,11 @@ def table(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def refusals(name: str) -> str:
+    """Name the arms of an experiment that have no runs, and why."""
+    return "".join(f"`{arm}` has no runs: {why}.\n\n" for arm, why in REFUSED.get(name, {}).items())
+
+
 def _cell(name: str, value: Estimate | None) -> str:
     if value is None:
         return ""
@@ -96,7 +102,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=experiments.OUT)
     parser.add_argument("--published", action="store_true", help="run nothing")
     parser.add_argument("--further", action="store_true", help="methods beside the six")
+    parser.add_argument(
+        "--publish", action="store_true", help="write the published rows of --further"
+    )
     given = parser.parse_args()
+    is_full = given.preset == "full" and given.seeds is None
+    if given.publish and (given.published or not given.further or not is_full):
+        parser.error("--publish takes the rows of --further, of the full preset with its seeds")
+    if given.published and not is_full:
+        parser.error("--published has the seeds of the full preset; leave out --seeds and --preset")
     for name in FURTHER if given.further else FAMILIES:
         if not given.published:
             experiments.run(name, given.preset, seeds=given.seeds, out=given.out)
@@ -105,9 +119,11 @@ def main() -> None:
             if given.published
             else rows(name, given.preset, seeds=given.seeds, out=given.out)
         )
+        if given.publish:
+            publish(name, found)
         own = ALL[name]
         print(f"### {name}\n\n`{own.source}`, {own.budget:,} generated tokens a run\n")
-        print(f"{table(found)}\n", flush=True)
+        print(f"{table(found)}\n\n{refusals(name)}", end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -75,14 +75,36 @@ def test_scores_are_over_seeds_and_paired_with_grpo():
     assert "| 0.900 |" in text[5]
 
 
-def test_the_tables_of_the_page_are_what_the_published_rows_say(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "names"), [([], "FAMILIES"), (["--further"], "FURTHER")], ids=["six", "further"]
+)
+def test_the_tables_of_the_page_are_what_the_published_rows_say(capsys, monkeypatch, words, names):
     table = benchmark("method_table")
-    monkeypatch.setattr(sys, "argv", ["method_table", "--published"])
+    monkeypatch.setattr(sys, "argv", ["method_table", "--published", *words])
     table.main()
     page = (ROOT / "docs" / "results_tables.md").read_text(encoding="utf-8")
     printed = capsys.readouterr().out
-    assert printed.count("### ") == len(table.FAMILIES)
+    assert printed.count("### ") == len(getattr(table, names))
     assert printed.strip() in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--publish"], "takes the rows of --further"),
+        (["--publish", "--further", "--seeds", "2"], "takes the rows of --further"),
+        (["--publish", "--further", "--preset", "quick"], "takes the rows of --further"),
+        (["--publish", "--further", "--published"], "takes the rows of --further"),
+        (["--published", "--seeds", "2"], "leave out --seeds and --preset"),
+        (["--published", "--preset", "quick"], "leave out --seeds and --preset"),
+    ],
+)
+def test_flags_of_the_table_without_effect_are_refused(capsys, monkeypatch, words, message):
+    table = benchmark("method_table")
+    monkeypatch.setattr(sys, "argv", ["method_table", *words])
+    with pytest.raises(SystemExit):
+        table.main()
+    assert message in capsys.readouterr().err
 
 
 def test_localisation_is_scored_against_chance_and_by_clean_prefixes():

@@ -267,6 +267,12 @@ FURTHER: dict[str, Experiment] = {
 """Name -> experiment: further methods on problems, settings and seeds of the six. GRPO runs
 again: its rows must be those of the first table."""
 
+_NONE_NEARLY_SOLVED = "it trains problems that are nearly solved, and no problem here is"
+REFUSED: dict[str, dict[str, str]] = {
+    name: {"failure-prefix": _NONE_NEARLY_SOLVED} for name in FURTHER
+}
+"""Name -> arms whose runs refuse to begin, and why."""
+
 ALL: dict[str, Experiment] = EXPERIMENTS | VARIATIONS | FURTHER
 
 
