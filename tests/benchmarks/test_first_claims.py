@@ -288,6 +288,18 @@ def test_published_rows_cover_every_arm_and_seed_and_reach_their_budgets():
         assert len(firsts) == len(seeds)
 
 
+@pytest.mark.parametrize("name", FURTHER)
+def test_grpo_beside_the_further_methods_repeats_its_rates(name):
+    def rows(own):
+        return {
+            row["seed"]: (row["pass_at_1"], row["pass_at_k"])
+            for row in published(own)
+            if row["arm"] == "grpo"
+        }
+
+    assert rows(name) == rows(name.split(",")[0])
+
+
 def test_publishing_rows_of_the_quick_preset_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--publish", "--preset", "quick"])

@@ -265,7 +265,7 @@ FURTHER: dict[str, Experiment] = {
     for name, experiment in (("precedence", _PRECEDENCE), ("inverse", _INVERSE))
 }
 """Name -> experiment: further methods on problems, settings and seeds of the six. GRPO runs
-again: its rows must be those of the first table."""
+again: its rates must be those of the first table."""
 
 _NONE_NEARLY_SOLVED = "it trains problems that are nearly solved, and no problem here is"
 REFUSED: dict[str, dict[str, str]] = {
