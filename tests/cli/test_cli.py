@@ -82,7 +82,7 @@ def test_resume_with_another_flag_is_refused(refused, tmp_path):
     line = refused("train", "grpo", "--resume", str(tmp_path), "--group-size", "3")
     assert (
         "--resume must be the only flag except --iterations, --max-generated-tokens, --max-minutes,"
-        " --accept-changed-data, --trust, got --group-size too; a run keeps its settings"
+        " --accept-changed-data, --trust, --devices, got --group-size too; a run keeps its settings"
     ) in line
 
 

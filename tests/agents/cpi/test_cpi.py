@@ -443,7 +443,9 @@ def test_the_restart_flag_chooses_the_method_whose_starts_cpi_uses(monkeypatch, 
     from reason_env.errors import UnknownNameError
 
     made = []
-    monkeypatch.setattr(command, "_new_run", lambda config, path, words: made.append(config))
+    monkeypatch.setattr(
+        command, "_new_run", lambda config, path, words, devices: made.append(config)
+    )
     command.run(["cpi", "--restart", "srpo", "--cpi.step-size", "1", "--num-reset", "3"])
     command.run(["cpi", "--cpi.estimator", "step", "--seed", "4"])
     assert (made[0].method.kind, made[0].method.num_reset, made[0].cpi.step_size) == (

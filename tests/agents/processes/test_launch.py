@@ -69,7 +69,8 @@ if rank == 0:
     signal.signal(signal.SIGTERM, end)
     open(path + "ready", "w").close()
     time.sleep(60)
-while not os.path.exists(path):
+deadline = time.monotonic() + 60
+while not os.path.exists(path) and time.monotonic() < deadline:
     time.sleep(0.01)
 """
 
@@ -78,10 +79,13 @@ while not os.path.exists(path):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # What a script starts in the background ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
     assert launch(2, python(text)) == 130
     thread.join()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("world", ["1", "2"])

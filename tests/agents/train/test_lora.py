@@ -94,6 +94,7 @@ def test_a_checkpoint_holds_the_adapter_alone(finished):
     _, _, path = finished
     model = path / "checkpoints" / "iteration_000003" / "model"
     assert sorted(item.name for item in model.iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "base_model.json",
