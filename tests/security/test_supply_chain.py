@@ -158,7 +158,7 @@ def test_no_room_has_a_load_path_that_can_execute(folder):
         names = set(imported(tree))
         found += [f"{path}: import {name}" for name in names if name.split(".")[0] in MODULES]
         for node in ast.walk(tree):
-            # `yaml.safe_load` builds plain values alone; by another name it would not be told apart.
+            # `yaml.safe_load` builds plain values; by another name it is not told apart.
             if isinstance(node, ast.ImportFrom) and node.module == "yaml":
                 found.append(f"{path}:{node.lineno}: from yaml import")
             if not isinstance(node, ast.Call):
