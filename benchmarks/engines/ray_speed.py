@@ -2,11 +2,11 @@
 
     .venv-ray/bin/python -m benchmarks.engines.ray_speed --repeats 5
 
-The engines take turns, after a warm-up of each, with the same contexts and seeds, one CPU thread
-each. Every wave's weights differ from the last one's, as in training, unless `--same-weights` is
-given. The rows of an engine in actors include the work of the engine: checksum of the weights,
-their way to the actors, messages, and the way of the completions back. `make test-ray` builds the
-environment `.venv-ray`.
+One engine after the other, after a warm-up of each, with the same contexts and seeds, one CPU
+thread each; the torch engine first and again at the end. Every wave's weights differ from the last
+one's, as in training, unless `--same-weights` is given. The rows of an engine in actors include the
+work of the engine: checksum of the weights, their way to the actors, messages, and the way of the
+completions back. `make test-ray` builds the environment `.venv-ray`.
 """
 
 import argparse
@@ -33,6 +33,7 @@ ENGINES = {
     "ray, 1 actor": EngineConfig(kind="ray", actors=1),
     "ray, 2 actors": EngineConfig(kind="ray", actors=2),
 }
+ORDER = ("torch", "ray, 2 actors", "ray, 1 actor", "torch")
 NUM_CONTEXTS, NUM_PROMPT = 32, 96
 
 
@@ -63,21 +64,18 @@ def run(
     model, codec = load_model(name)
     model.eval()
     asked = contexts(codec.vocab_size, group_size=group_size, num_tokens=num_tokens)
-    engines: dict[str, Any] = {
-        label: build_engine(
-            config,
+    norm = next(weight for weight in model.parameters() if weight.ndim == 1)
+    waves: list[Wave] = []
+    start_s = 0.0
+    for label in ORDER:
+        engine: Any = build_engine(
+            ENGINES[label],
             model,
             vocab_size=codec.vocab_size,
             context_length=NUM_PROMPT + num_tokens,
             max_batch_size=256,
         )
-        for label, config in reversed(ENGINES.items())
-    }
-    norm = next(weight for weight in model.parameters() if weight.ndim == 1)
-    waves: list[Wave] = []
-    start_s = 0.0
-    for repeat in range(-1, repeats):
-        for label, engine in engines.items():
+        for repeat in range(-1, repeats):
             if not same_weights:
                 with torch.no_grad():
                     # By one bit of one number: every engine must take it for new weights.
@@ -87,10 +85,10 @@ def run(
             seconds = time.perf_counter() - begin
             if repeat >= 0:
                 waves.append(Wave(label, seconds, tokens))
-            elif "2" in label:
+            elif label == ORDER[1]:
                 start_s = seconds
-    for engine in engines.values():
-        if hasattr(engine, "close"):
+        if ENGINES[label].kind == "ray":
+            # Its actors hold the cores of the cluster, which has as many as the larger engine.
             engine.close()
     return waves, start_s
 
