@@ -62,7 +62,7 @@ test-interop: $(INTEROP:%=.venv-%/.installed)
 test-scale: $(STAMP)
 	$(BIN)/python -m pytest -q -m scale tests/scale
 
-# A Ray cluster of this machine; its processes need two idle cores to start within Ray's 30 seconds.
+# A Ray cluster of this machine; on a busy one its processes may not start within Ray's 30 seconds.
 test-ray: .venv-ray/.installed
 	.venv-ray/bin/python -m pytest -q -m interop tests/interop/test_ray.py
 
