@@ -55,7 +55,7 @@ test-vllm: $(VLLM_STAMP)
 # Other people's packages, each with an environment of its own: they contradict each other's pins.
 test-interop: $(INTEROP:%=.venv-%/.installed)
 	set -e; for package in $(INTEROP); do \
-		.venv-$$package/bin/python -m pytest -q -m interop tests/interop/test_$$package.py; \
+		NEEDS=$$package .venv-$$package/bin/python -m pytest -q -m interop tests/interop/test_$$package.py; \
 	done
 
 # Several processes train one policy.
@@ -64,7 +64,7 @@ test-scale: $(STAMP)
 
 # A Ray cluster of this machine; on a busy one its processes may not start within Ray's 30 seconds.
 test-ray: .venv-ray/.installed
-	.venv-ray/bin/python -m pytest -q -m interop tests/interop/test_ray.py
+	NEEDS=ray .venv-ray/bin/python -m pytest -q -m interop tests/interop/test_ray.py
 
 # Whole GRPO iterations against TRL's, on one core. Nothing else here needs TRL.
 race-trl: .venv-trl/.installed $(SMOLLM2_STAMP)
@@ -121,7 +121,7 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 $(INTEROP:%=.venv-%/.installed) .venv-ray/.installed: .venv-%/.installed: $(STAMP) constraints-%.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
 	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
-	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$*]'
+	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$(subst _,-,$*)]'
 	touch $@
 
 # The site is built from the sources: its environment holds neither this package nor torch.
