@@ -101,6 +101,8 @@ def _gates(found: Precondition | None) -> str:
 def _power(design: Design | None) -> str:
     if design is None or not design.pilot_sd:
         return "no pilot"
+    if len(design.seeds) == 1:
+        return "one seed"
     parts = [
         f"{effect_seen(sd, len(design.seeds)):.3f} of {design.effects[name]:g}"
         for name, sd in design.pilot_sd.items()

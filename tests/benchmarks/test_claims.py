@@ -626,6 +626,8 @@ def test_a_table_has_one_line_a_claim_with_gates_power_and_verdict(design):
     found = table(findings({"toy": own}))
     # 5 seeds at sd 0.04: (2.77645 + 0.94096) x 0.04 / sqrt(5) = 0.0665.
     assert re.search(r"\| 5 seeds see 0\.066 of 0\.1 \| \*\*reproduced\*\* \| x: \+0\.120 ", found)
+    quick = findings({"toy": replace(own, design=design.quick(0.1), contrasts=())})
+    assert "| one seed | **not run** | - |" in table(quick)
 
 
 def test_unknown_claims_and_flags_that_contradict_are_refused(capsys, tmp_path):
