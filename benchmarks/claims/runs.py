@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims.design import LEAST_UPDATES, MOST_BUDGET_GAP, Design, Plan
+from benchmarks.claims.evaluated import evaluated
 from benchmarks.claims.gates import OwnFigures, Precondition, measured
 from reason_env.agents.compare import (
     THREADS,
@@ -161,8 +162,6 @@ def row_of(run: Run, design: str) -> Row:
         design: Hash of its design.
     """
     metrics = run.metrics()
-    evals = [row for row in metrics if row.get("eval/pass_at_1") is not None]
-    first, last = evals[0], evals[-1]
     facts = json.loads((run.path / "provenance.json").read_text(encoding="utf-8"))
     timings = (run.path / "timings.jsonl").read_text(encoding="utf-8").splitlines()
     times = [json.loads(line) for line in timings]
@@ -177,26 +176,11 @@ def row_of(run: Run, design: str) -> Row:
             ),
             1,
         ),
-        "tokens": last["rollout/sampled_tokens_total"],
         "prepared_tokens": int(preparation_tokens(metrics)),
-        "iterations": last["iteration"],
         "updates": _total(metrics, "update/num_updates"),
         "planned_updates": _total(metrics, "update/num_updates")
         + _total(metrics, "update/num_skipped"),
-        "pass_at_1": last["eval/pass_at_1"],
-        "pass_at_k": last["eval/pass_at_k"],
-        "first_pass_at_1": first["eval/pass_at_1"],
-        "first_pass_at_k": first["eval/pass_at_k"],
-        "curve": [
-            (
-                row["iteration"],
-                row.get("rollout/sampled_tokens_total") or 0,
-                row["eval/pass_at_1"],
-                row["eval/pass_at_k"],
-            )
-            for row in evals
-        ],
-    }
+    } | evaluated(metrics)
 
 
 def _total(metrics: Sequence[Row], name: str) -> int:

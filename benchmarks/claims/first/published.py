@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claims.evaluated import evaluated
 from benchmarks.claims.first.experiments import OUT, Preset, comparison, file_name
 
 Row = dict[str, Any]
@@ -20,7 +21,11 @@ PUBLISHED = Path(__file__).parent / "published"
 def rows(name: str, preset: Preset, *, seeds: int | None = None, out: Path = OUT) -> list[Row]:
     """Return one row for each finished run: arm, seed, tokens, first and last evaluation."""
     runs = comparison(name, preset, seeds=seeds, out=out).runs
-    return [_row(run.arm, run.seed, run.metrics()) for run in runs if run.is_finished]
+    return [
+        {"arm": run.arm, "seed": run.seed} | evaluated(run.metrics())
+        for run in runs
+        if run.is_finished
+    ]
 
 
 def published(name: str) -> list[Row]:
@@ -37,27 +42,3 @@ def publish(name: str, found: Sequence[Row]) -> None:
 
 def _file(name: str) -> Path:
     return PUBLISHED / f"{file_name(name)}.jsonl"
-
-
-def _row(arm: str, seed: int, metrics: list[Row]) -> Row:
-    evals = [row for row in metrics if row.get("eval/pass_at_1") is not None]
-    first, last = evals[0], evals[-1]
-    return {
-        "arm": arm,
-        "seed": seed,
-        "tokens": last["rollout/sampled_tokens_total"],
-        "iterations": last["iteration"],
-        "pass_at_1": last["eval/pass_at_1"],
-        "pass_at_k": last["eval/pass_at_k"],
-        "first_pass_at_1": first["eval/pass_at_1"],
-        "first_pass_at_k": first["eval/pass_at_k"],
-        "curve": [
-            (
-                row["iteration"],
-                row.get("rollout/sampled_tokens_total") or 0,
-                row["eval/pass_at_1"],
-                row["eval/pass_at_k"],
-            )
-            for row in evals
-        ],
-    }
