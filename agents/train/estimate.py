@@ -14,12 +14,14 @@ on over iterations: a shorter one would only see their cheap beginnings.
 
 import copy
 import math
+import os
 import resource
 import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ from reason_env.agents.train.agent import AgentSession
 from reason_env.agents.train.collecting import Collected, collect_iteration
 from reason_env.agents.train.preparation import check_budget, prepare
 from reason_env.agents.train.session import RunSession, Session
-from reason_env.env import reason_env_of
+from reason_env.env import reason_env_of, recorders
 from reason_env.snapshot import restore, snapshot
 
 PREPARED_PROBLEMS = 8
@@ -192,7 +194,8 @@ def estimate_agent(session: AgentSession) -> Estimate:
     prepare(session)
     session.iteration = 1
     began = time.perf_counter()
-    found = agent.collect(config.seed_of("sampling", 1))
+    with _unrecorded(session):
+        found = agent.collect(config.seed_of("sampling", 1))
     collected = time.perf_counter()
     if found.advantages is not None:
         agent.give_every_episode_a_signal()
@@ -233,14 +236,18 @@ def _iterations(session: RunSession, tokens: float, prepared_tokens: float) -> i
 
 @contextmanager
 def restored(session: Session) -> Generator[None]:
-    """Restore weights, optimizer, method, wrappers and version of a session at the end."""
+    """Restore weights, optimizer, method, wrappers and version of a session at the end.
+
+    Meanwhile wrappers that record episodes write to no file.
+    """
     policy, learner = session.policy, session.learner
     weights = [value.detach().clone() for value in learner.parameters]
     states = copy.deepcopy((learner.state_dict(), session.method.state_dict()))
     version = policy.policy_version
     stack = snapshot(session.env) if session.config.is_wrapped else None
     try:
-        yield
+        with _unrecorded(session):
+            yield
     finally:
         with torch.no_grad():
             for value, before in zip(learner.parameters, weights, strict=True):
@@ -250,6 +257,19 @@ def restored(session: Session) -> Generator[None]:
         policy.mark_updated(version)
         if stack is not None:
             restore(session.env, stack)
+
+
+@contextmanager
+def _unrecorded(session: RunSession) -> Generator[None]:
+    """Let wrappers that record episodes write to no file."""
+    files = [(own, own.path) for own in recorders(session.env)]
+    for own, _ in files:
+        own.path = Path(os.devnull)
+    try:
+        yield
+    finally:
+        for own, path in files:
+            own.path = path
 
 
 def _part_of(session: Session, number: int) -> Session:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import gymnasium as gym
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from reason_env.agents.train import (
 )
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError
+from reason_env.wrappers import RecordEpisodes, stack_to_json
 
 pytest.importorskip("sb3_contrib", reason="pip install 'reason-env[sb3]'")
 
@@ -101,3 +103,14 @@ def test_without_problems_to_evaluate_on_nothing_is_evaluated(tmp_path):
     env = EnvConfig(problems=str(place), max_tokens=24)
     found = estimate_agent(session_of(config_of("sb3-ppo", STEPS, env=env)))
     assert (found.evaluation_s, found.num_evaluations) == (0.0, 0)
+
+
+def test_an_estimate_records_no_episode(tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    env = RecordEpisodes(gym.make("MathReason-v0", levels=(1, 1), max_tokens=24, size=6), file)
+    config = config_of("sb3-grpo", GROUPS, env=EnvConfig(stack=stack_to_json(env)))
+    session = session_of(config)
+    estimate_agent(session)
+    assert file.read_bytes() == b""
+    iterate_agent(session)
+    assert file.read_bytes()

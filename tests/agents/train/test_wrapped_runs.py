@@ -16,7 +16,14 @@ from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import GRPOConfig, POPEConfig
 from reason_env.agents.runs import CheckpointConfig, RunDir, latest_checkpoint
-from reason_env.agents.train import TrainConfig, build_session, estimate, prepare, train
+from reason_env.agents.train import (
+    TrainConfig,
+    build_session,
+    estimate,
+    iterate,
+    prepare,
+    train,
+)
 from reason_env.env import EnvConfig
 from reason_env.errors import StateError
 from reason_env.snapshot import snapshot
@@ -243,3 +250,12 @@ def test_a_run_is_resumed_twice_and_appends_to_the_file_of_another(tmp_path):
             train(session, run, on_row=killed_at(1))
     resumed(tmp_path / "second")
     assert file.read_bytes() == first * 2
+
+
+def test_an_estimate_records_no_episode_and_the_run_after_it_all_of_its_own(tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    session = build_session(config_of(RecordEpisodes(bare(), file), iterations=1))
+    estimate(session, seconds=0.1)
+    assert file.read_bytes() == b""
+    iterate(session)
+    assert file.read_bytes().count(b"\n") == 3 * 3
