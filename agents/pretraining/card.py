@@ -153,7 +153,11 @@ def write_card(
     shown = config.demonstrations.highest_level
     lines = [
         f"A Qwen3-architecture model of {size:,} parameters over 258 ids (UTF-8 bytes, pad, end), "
-        "trained from scratch on",
+        + (
+            "trained from scratch on"
+            if config.init is None
+            else f"continued from `{config.init}` on"
+        ),
         "demonstrations of the built-in families (`agents/pretraining/demonstrations.py`). It is "
         "for experiments with these families only.",
         "",
@@ -177,7 +181,9 @@ def write_card(
         *_level_tables(policy, config, num_problems),
         *_guided_table(policy, config, 4 * num_problems),
     ]
-    ModelCard(title="The base model", text="\n".join(lines), licence=LICENCE).write(directory)
+    families = ", ".join(config.demonstrations.families)
+    title = "The base model" if config.init is None else f"A model of {families}"
+    ModelCard(title=title, text="\n".join(lines), licence=LICENCE).write(directory)
 
 
 def _level_tables(

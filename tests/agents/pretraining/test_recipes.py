@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 import torch
 
-from reason_env.agents.policy import load_model
-from reason_env.agents.pretraining import PretrainConfig, pretrain, recipe
+from reason_env.agents.policy import LanguageModelPolicy, load_model
+from reason_env.agents.pretraining import PretrainConfig, card, pretrain, recipe, write_card
 from reason_env.agents.pretraining.demonstrations import DemonstrationConfig, demonstrate
 from reason_env.cli import main
 from reason_env.codec import ByteCodec
@@ -85,3 +85,22 @@ def test_the_command_takes_a_recipe_as_the_defaults_of_its_other_flags(tmp_path,
     main(["pretrain", "--recipe", "sealed", "--out", str(out), *words])
     assert "batch 1/1" in capsys.readouterr().out
     assert load_model(str(out))[0].config.hidden_size == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "origin"),
+    [
+        ("base", "# The base model", "trained from scratch on"),
+        ("sealed", "# A model of sealed", "continued from `base` on"),
+    ],
+)
+def test_a_card_says_what_the_model_is_and_comes_from(monkeypatch, tmp_path, name, title, origin):
+    measured = "## measured"
+    monkeypatch.setattr(card, "_level_tables", lambda *_: [measured])
+    monkeypatch.setattr(card, "_guided_table", lambda *_: [])
+    policy = LanguageModelPolicy.load("base")
+    write_card(policy, recipe(name), tmp_path, f"reason-env pretrain --recipe {name}", 1)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"\n{title}\n" in text
+    assert origin in text
+    assert measured in text
