@@ -56,13 +56,19 @@ OnProgress = Callable[[Progress], None]
 class Comparison:
     """The directory of one comparison; `run` runs what is not finished."""
 
-    def __init__(self, path: Path, config: CompareConfig) -> None:
+    def __init__(self, path: Path, config: CompareConfig, evaluations: Path | None = None) -> None:
         self.path = path
         self.config = config
+        self.evaluations = evaluations or path / "evaluations"
 
     @classmethod
-    def open(cls, path: str | Path) -> "Comparison":
+    def open(cls, path: str | Path, *, evaluations: Path | None = None) -> "Comparison":
         """Open the comparison in a directory.
+
+        Args:
+            path: Of the comparison.
+            evaluations: Where evaluations before training are cached; None: in the directory.
+                Several comparisons may share one.
 
         Raises:
             CheckpointError: There is none.
@@ -75,11 +81,18 @@ class Comparison:
                 "directory that `reason-env compare` wrote"
             )
         config = config_json.load(CompareConfig, file.read_text(encoding="utf-8"))
-        return cls(path, config)
+        return cls(path, config, evaluations)
 
     @classmethod
-    def open_or_create(cls, path: str | Path, config: CompareConfig) -> "Comparison":
+    def open_or_create(
+        cls, path: str | Path, config: CompareConfig, *, evaluations: Path | None = None
+    ) -> "Comparison":
         """Create a comparison in a directory, or open it if it has the same settings.
+
+        Args:
+            path: Of the comparison.
+            config: Of the comparison.
+            evaluations: As for `open`.
 
         Raises:
             CheckpointError: The directory holds something else.
@@ -91,7 +104,7 @@ class Comparison:
             # Read as a config: a setting that the file lacks takes its default.
             known = config_json.load(CompareConfig, file.read_text(encoding="utf-8"))
             _check_equal(path, json.loads(config_json.dump(known)), json.loads(text))
-            return cls(path, config)
+            return cls(path, config, evaluations)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise CheckpointError(
                 f"a new comparison must have an empty directory, got '{path}', which holds other "
@@ -99,7 +112,7 @@ class Comparison:
             )
         (path / "runs").mkdir(parents=True)
         write_text(file, text)
-        return cls(path, config)
+        return cls(path, config, evaluations)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -162,7 +175,7 @@ class Comparison:
     def config_of(self, run: Run) -> TrainConfig:
         """Build a run's config; the arms of a seed share the evaluation before training."""
         config = self.config.run_config(run.source, run.arm, run.seed)
-        folder = config.eval.cache_dir or str(self.path / "evaluations")
+        folder = config.eval.cache_dir or str(self.evaluations)
         return replace(config, eval=replace(config.eval, cache_dir=folder))
 
 

@@ -12,7 +12,17 @@ from benchmarks.claims import registry
 from benchmarks.claims.design import Design, Plan
 from benchmarks.claims.gates import Precondition
 from benchmarks.claims.pilot import from_pilot, pilot_of
-from benchmarks.claims.runs import OUT, expected_hours, precondition, rows, run, unfinished
+from benchmarks.claims.rows import whole_seeds
+from benchmarks.claims.runs import (
+    OUT,
+    expected_hours,
+    measure,
+    planned,
+    precondition,
+    rows,
+    run,
+    unfinished,
+)
 from benchmarks.claims.table import Evidence, contrasts_of, findings, table
 from reason_env.agents.compare import num_cores
 from reason_env.errors import ConfigError, ReasonEnvError
@@ -29,6 +39,8 @@ def main(words: Sequence[str]) -> None:
     try:
         if given.design:
             _write_designs(chosen, given)
+        elif given.publish:
+            _publish(chosen, given)
         elif given.published:
             _print(chosen, {name: _published(name, _module(name)) for name in CLAIMS})
         else:
@@ -47,15 +59,16 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     kinds.add_argument("--gates", action="store_true", help="measure the gates and run nothing")
     kinds.add_argument("--pilot", action="store_true", help="run the pilots")
     kinds.add_argument("--design", action="store_true", help="write the designs of the pilots")
+    kinds.add_argument(
+        "--publish", action="store_true", help="add the gates and the whole seeds to the published"
+    )
     kinds.add_argument("--published", action="store_true", help="score the published rows")
-    parser.add_argument("--publish", action="store_true", help="write the published rows and gates")
     given = parser.parse_args(words)
     unknown = sorted(set(given.claims) - set(CLAIMS))
     if unknown:
         parser.error(f"no claim {unknown[0]!r} among {', '.join(CLAIMS)}")
-    if given.publish and (given.preset != "full" or given.pilot or given.design or given.published):
-        parser.error("--publish takes the gates and rows of the full preset")
-    if given.preset != "full" and (given.pilot or given.design or given.published):
+    kinds_of_full = (given.pilot, given.design, given.publish, given.published)
+    if given.preset != "full" and any(kinds_of_full):
         parser.error("--preset quick is for gates and runs; leave it out")
     if given.workers < 1:
         parser.error(f"--workers must be at least 1, got {given.workers}")
@@ -77,11 +90,15 @@ def _run(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
         gates[name] = _gates(name, module, given)
         for own in gates[name].results:
             print(f"{name}: {own.rule}: {own.status}: {own.evidence}", flush=True)
-        if given.publish:
-            registry.publish_gates(name, gates[name])
     testable = {name: module for name, module in chosen.items() if not gates[name].failed}
     designs = {} if given.gates else _designs(testable, given)
-    left = unfinished(list(designs.values()), given.out)
+    known = _known(designs, given)
+    for name, design in designs.items():
+        if not design.arms:
+            measure(design, chosen[name].measure, given.out)
+    left = unfinished(
+        [own for name, design in designs.items() for own in planned(design, given.out, known[name])]
+    )
     if left:
         share = QUICK_SHARE if given.preset == "quick" else 1.0
         hours = share * expected_hours(left, given.workers)
@@ -89,21 +106,36 @@ def _run(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
             f"{len(left)} runs are left: about {hours:.2f} hours on {given.workers} cores",
             flush=True,
         )
-        run(list(designs.values()), given.out, workers=given.workers)
+        run(left, given.out, workers=given.workers)
     if given.pilot:
         return
-    found = {name: rows(design, given.out) for name, design in designs.items()}
-    if given.publish:
-        for name, own in found.items():
-            known = registry.current(name)
-            assert known is not None, "_designs found it"
-            registry.publish(designs[name], known[0], own)
+    found = {name: rows(design, given.out, known[name]) for name, design in designs.items()}
     evidence = {name: _published(name, _module(name)) for name in CLAIMS}
     for name, module in chosen.items():
         evidence[name] = replace(evidence[name], gates=gates[name])
         if name in designs:
             evidence[name] = _evidence(module, gates[name], designs[name], found[name])
     _print(chosen, evidence)
+
+
+def _known(designs: dict[str, Design], given: argparse.Namespace) -> dict[str, list[registry.Row]]:
+    """Return the published rows of each design: those of other seeds are run."""
+    found: dict[str, list[registry.Row]] = {name: [] for name in designs}
+    for name, design in designs.items():
+        own = registry.current(name)
+        if own is not None and own[1] == design and not given.pilot:
+            found[name] = registry.published(name, own[0])
+    return found
+
+
+def _publish(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
+    """Write the gates that are measured and the rows of the seeds that are whole; run nothing."""
+    for name, module in chosen.items():
+        registry.publish_gates(name, _gates(name, module, given))
+        own = registry.current(name)
+        if own is not None:
+            known = registry.published(name, own[0])
+            registry.publish(own[1], own[0], rows(own[1], given.out, known))
 
 
 def _gates(name: str, module: ModuleType, given: argparse.Namespace) -> Precondition:
@@ -161,7 +193,13 @@ def _evidence(
     found: Sequence[registry.Row],
 ) -> Evidence:
     contrasts = () if design is None else contrasts_of(design, found, module.contrasts)
-    return Evidence(claim=module.CLAIM, gates=gates, design=design, contrasts=contrasts)
+    return Evidence(
+        claim=module.CLAIM,
+        gates=gates,
+        design=design,
+        contrasts=contrasts,
+        num_seeds=0 if design is None else len(whole_seeds(design, found)),
+    )
 
 
 def _print(chosen: dict[str, ModuleType], evidence: dict[str, Evidence]) -> None:

@@ -8,18 +8,21 @@ hold the hash of the design that they ran with. Another design has another numbe
 of the first stay what they were.
 
 The pilot is a design, too: each arm at each learning rate, on seeds that no later run has.
+
+A claim about the base model itself has no arms: its file measures a row for each seed.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from reason_env.agents.compare import CompareConfig, arm, shared_settings
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
+from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.probe import Gate
 from reason_env.agents.runs import CheckpointConfig, config_json
 from reason_env.agents.train import TrainConfig
@@ -29,6 +32,8 @@ from reason_env.errors import ConfigError
 LEAST_UPDATES = 100
 """Fewer updates of an arm measure the optimizer's first steps: about the learning rate a weight,
 whatever the signal."""
+UNTRAINED = "untrained"
+"""The arm of the rows that are measured without training."""
 MOST_BUDGET_GAP = 0.05
 """Largest relative difference of the generated tokens of two arms of a seed."""
 
@@ -39,17 +44,17 @@ class Plan:
 
     source: str
     """Source of the training problems, as `reason-env compare` takes it."""
-    arms: dict[str, str]
-    """Label -> arm, as `reason-env compare` takes it."""
     effects: dict[str, float]
     """Contrast -> the smallest effect of interest."""
     gates: tuple[Gate, ...]
     """What the claim presumes of the base model and the problems."""
     gate_problems: int
     """Problems that the gates are measured on: enough for intervals that decide."""
-    budget: int
+    arms: dict[str, str] = field(default_factory=dict[str, str])
+    """Label -> arm, as `reason-env compare` takes it; none: measured without training."""
+    budget: int = 0
     """Generated tokens of each run."""
-    rates: tuple[float, ...]
+    rates: tuple[float, ...] = ()
     """Learning rates that the pilot tries for each arm; several unless the claim is about one."""
     eval_problems: str | None = None
     """Source of the evaluation problems; None: the training source. Their split is `hard`."""
@@ -129,7 +134,7 @@ class Design:
 
     def __post_init__(self) -> None:
         updates = self.iterations * self.updates_per_iteration
-        if updates < LEAST_UPDATES:
+        if self.arms and updates < LEAST_UPDATES:
             raise ConfigError(
                 f"an arm of {self.claim!r} must plan at least {LEAST_UPDATES} updates, got "
                 f"{self.iterations} iterations of {self.updates_per_iteration}; plan more"
@@ -143,10 +148,10 @@ class Design:
             raise ConfigError(
                 f"evaluations must lie in 1..{self.iterations}, got {self.evaluations!r}"
             )
-        if not self.arms or not self.effects or len(set(self.seeds)) < len(self.seeds):
+        if not self.effects or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(
-                f"a design must have arms, effects and different seeds, got {list(self.arms)}, "
-                f"{list(self.effects)} and {self.seeds}"
+                f"a design must have effects and different seeds, got {list(self.effects)} and "
+                f"{self.seeds}"
             )
         for name, effect in self.effects.items():
             if not effect > 0:
@@ -187,6 +192,21 @@ class Design:
             first_seed=seed,
             budget=self.budget,
         )
+
+    def single(self, label: str, seed: int) -> CompareConfig:
+        """Build the comparison of one run alone, in which nothing names the claim or the arm."""
+        both = self.comparison(seed)
+        return replace(both, arms={"arm": both.arms[label]})
+
+    def untrained(self, seed: int) -> TrainConfig:
+        """Build what a claim without arms is measured with: its model, and problems of a seed."""
+        env = EnvConfig(
+            problems=self.source,
+            size=self.train_size,
+            problem_seed=seed,
+            max_tokens=self.max_tokens,
+        )
+        return TrainConfig(model=self.model, method=GRPOConfig(), env=env, seed=seed)
 
     def _arm(self, own: Arm, shared: TrainConfig) -> TrainConfig:
         learner = LearnerConfig(
@@ -242,6 +262,7 @@ def _settings(value: Plan | Design) -> dict[str, Any]:
         own.name: found[own.name]
         for own in fields(value)
         if getattr(value, own.name) != own.default
+        and not (own.name == "arms" and not getattr(value, own.name))
     }
 
 

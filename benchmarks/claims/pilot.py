@@ -9,7 +9,8 @@ The pilot runs each arm at each learning rate of the plan, on the plan's pilot s
     seeds            the fewest that see every smallest effect of interest at the standard deviation
                      of the contrasts over the pilot's seeds, or `plan.most_seeds`
 
-The design's seeds begin at `FIRST_SEED`; the pilot's are below it.
+The design's seeds begin at `FIRST_SEED`; the pilot's are below it. The pilot of a claim without
+arms measures its seeds, and decides the number of seeds alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.design import Arm, Design, Plan, design_of
+from benchmarks.claims.design import UNTRAINED, Arm, Design, Plan, design_of
 from benchmarks.claims.power import seeds_needed
+from benchmarks.claims.rows import labels_of
 from reason_env.agents.compare import arm, shared_settings
 from reason_env.errors import ConfigError
 
@@ -59,7 +61,7 @@ def from_pilot(claim: str, plan: Plan, rows: Sequence[Row], contrasts: Contrasts
     _check_whole(claim, plan, rows)
     chosen = {label: best_rate(rows, label, plan.rates) for label in plan.arms}
     own = {label: _rows_of(rows, label, rate) for label, rate in chosen.items()}
-    sd = spread(own, contrasts)
+    sd = spread(own or {UNTRAINED: rows}, contrasts)
     needed = [
         seeds_needed(sd[name], effect, most=plan.most_seeds) or plan.most_seeds
         for name, effect in plan.effects.items()
@@ -169,7 +171,7 @@ def _pilot_seeds(plan: Plan) -> tuple[int, ...]:
 
 def _check_whole(claim: str, plan: Plan, rows: Sequence[Row]) -> None:
     pilot = pilot_of(claim, plan)
-    wanted = {(label, seed) for label in pilot.arms for seed in pilot.seeds}
+    wanted = {(label, seed) for label in labels_of(pilot) for seed in pilot.seeds}
     missing = sorted(wanted - {(row["arm"], row["seed"]) for row in rows})
     others = {row["design"] for row in rows} - {pilot.content_hash}
     if missing or others:

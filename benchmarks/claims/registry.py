@@ -2,7 +2,8 @@
 
     designs/CLAIM_NUMBER.json       a design; the highest number is the current one
     pilots/CLAIM_NUMBER.jsonl       the rows that decided it
-    published/CLAIM_NUMBER.jsonl    the design's rows, one line a run, in the order of seeds
+    published/CLAIM_NUMBER.jsonl    the design's rows, one line a run, in the order of seeds; seeds
+                                    that are not run yet are missing
     published/CLAIM_gates.json      what the gates of the claim's plan measured
 
 A design is older than its runs if the commit that gave its file the present content was made before
@@ -15,15 +16,13 @@ import subprocess
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.claims.design import Design, read_design
 from benchmarks.claims.gates import Precondition
-from benchmarks.claims.runs import check_rows
+from benchmarks.claims.rows import Row, check_rows, whole_seeds
 from reason_env.agents.runs import config_json, write_text
 from reason_env.errors import ConfigError
 
-Row = dict[str, Any]
 ROOM = Path(__file__).parent
 DESIGNS, PILOTS, PUBLISHED = (ROOM / name for name in ("designs", "pilots", "published"))
 
@@ -78,15 +77,18 @@ def publish_gates(claim: str, found: Precondition) -> None:
 
 
 def publish(design: Design, number: int, found: Sequence[Row]) -> None:
-    """Write the rows of a design.
+    """Write the rows of a design's whole seeds.
 
     Raises:
         ConfigError: They are not those of the design, or the design is not older than they are.
     """
-    check_rows(design, found)
-    check_older(design_file(design.claim, number), [row["started"] for row in found])
-    PUBLISHED.mkdir(exist_ok=True)
-    write_rows(PUBLISHED / f"{design.claim}_{number}.jsonl", found)
+    seeds = whole_seeds(design, found)
+    whole = [row for row in found if row["seed"] in seeds]
+    if whole:
+        check_rows(design, whole)
+        check_older(design_file(design.claim, number), [row["started"] for row in whole])
+        PUBLISHED.mkdir(exist_ok=True)
+        write_rows(PUBLISHED / f"{design.claim}_{number}.jsonl", whole)
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -1,56 +1,81 @@
-"""The runs of a design, and one row for each finished one.
+"""The runs of designs and the measurements without training.
 
-    FOLDER/CLAIM/gates_HASH.json    what the gates measured
-    FOLDER/CLAIM/DESIGN/seed_N/     the comparison of one seed (`reason_env.agents.compare`)
+    FOLDER/CLAIM/gates_HASH.json      what the gates measured
+    FOLDER/CLAIM/DESIGN/seed_N.json   a row of a claim that is measured without training
+    FOLDER/runs/HASH/                 one run: a comparison of one arm and one seed
+    FOLDER/evaluations/               evaluations before training
 
-Processes work through all comparisons and take one run after the other, so Python starts once a
-process and not once a run. A killed command goes on where it stopped; the arms of a seed share the
-evaluation before training.
+A run's folder is the hash of its settings. Claims whose designs have the same run, an arm at the
+same learning rate on the same problems, share it: it is run once.
+
+Processes work through all runs, one after the other, so Python starts once a process and not once
+a run. A killed command goes on where it stopped. Seeds whose rows are published are not run again.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from benchmarks.claims.design import LEAST_UPDATES, MOST_BUDGET_GAP, Design, Plan
-from benchmarks.claims.evaluated import evaluated
-from benchmarks.claims.gates import OwnFigures, Precondition, measured
+from benchmarks.claims.design import UNTRAINED, Design, Plan
+from benchmarks.claims.gates import GROUP_SIZE, OwnFigures, Precondition, measured
+from benchmarks.claims.rows import Row, row_of
 from reason_env.agents.compare import (
     THREADS,
     Comparison,
     Run,
     Status,
     end_with_parent,
-    preparation_tokens,
     run_here,
 )
+from reason_env.agents.probe import Subject
 from reason_env.agents.runs import write_text
 from reason_env.agents.train import build_session, estimate
-from reason_env.errors import ConfigError, TrainingError
+from reason_env.errors import TrainingError
 
-Row = dict[str, Any]
 OUT = Path("runs/designs")
 ESTIMATE_S = 3.0
 """Seconds of sampling and of training from which the time of a run is foreseen."""
 WORK = "import sys; from benchmarks.claims.runs import work; work(sys.argv[1:])"
+EVALUATIONS = "evaluations"
+Measure = Callable[[Subject, int], Mapping[str, float]]
+"""(model and problems, seed) -> the figures of a row, without training."""
 
 
-def folder_of(design: Design, out: Path) -> Path:
-    """Return the folder of a design's runs."""
-    return out / design.claim / design.content_hash
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One run of a design."""
+
+    design: Design
+    label: str
+    """Of the arm."""
+    comparison: Comparison
+    """Of this run alone."""
+
+    @property
+    def run(self) -> Run:
+        """The run and its files."""
+        return self.comparison.runs[0]
 
 
-def comparisons(design: Design, out: Path) -> list[Comparison]:
-    """Open or create the comparison of each seed."""
-    folder = folder_of(design, out)
-    return [
-        Comparison.open_or_create(folder / f"seed_{seed}", design.comparison(seed))
-        for seed in design.seeds
-    ]
+def planned(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Planned]:
+    """Open or create the runs of a design, seed by seed, but for those that have a row."""
+    done = {(row["arm"], row["seed"]) for row in known}
+    found: list[Planned] = []
+    for seed in design.seeds:
+        for label in design.arms:
+            if (label, seed) not in done:
+                config = design.single(label, seed)
+                comparison = Comparison.open_or_create(
+                    out / "runs" / config.content_hash, config, evaluations=out / EVALUATIONS
+                )
+                found.append(Planned(design=design, label=label, comparison=comparison))
+    return found
 
 
 def precondition(claim: str, plan: Plan, own: OwnFigures | None, out: Path) -> Precondition:
@@ -63,15 +88,10 @@ def precondition(claim: str, plan: Plan, own: OwnFigures | None, out: Path) -> P
     return Precondition.from_dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def unfinished(designs: Sequence[Design], out: Path) -> list[tuple[Design, Run]]:
-    """List the runs that are not finished."""
-    return [
-        (design, run)
-        for design in designs
-        for comparison in comparisons(design, out)
-        for run in comparison.runs
-        if not run.is_finished
-    ]
+def unfinished(all_runs: Sequence[Planned]) -> list[Planned]:
+    """List the runs that are not finished; one that several claims share, once."""
+    found = {own.comparison.path: own for own in all_runs if not own.run.is_finished}
+    return list(found.values())
 
 
 def run_seconds(design: Design) -> dict[str, float]:
@@ -88,28 +108,28 @@ def run_seconds(design: Design) -> dict[str, float]:
     return {label: own.run_s or known[own.text] for label, own in design.arms.items()}
 
 
-def expected_hours(left: Sequence[tuple[Design, Run]], workers: int) -> float:
+def expected_hours(left: Sequence[Planned], workers: int) -> float:
     """Foresee how long some runs take.
 
     Args:
-        left: Runs, each with its design.
+        left: Runs.
         workers: Processes, each on a core of its own.
     """
-    designs = {design.content_hash: design for design, _ in left}
+    designs = {own.design.content_hash: own.design for own in left}
     seconds = {name: run_seconds(design) for name, design in designs.items()}
-    return sum(seconds[design.content_hash][run.arm] for design, run in left) / 3600 / workers
+    return sum(seconds[own.design.content_hash][own.label] for own in left) / 3600 / workers
 
 
-def run(designs: Sequence[Design], out: Path, *, workers: int) -> None:
+def run(left: Sequence[Planned], out: Path, *, workers: int) -> None:
     """Run what is not finished.
 
     Raises:
         TrainingError: A process ended with an error, or a run failed.
     """
-    folders = [str(own.path) for design in designs for own in comparisons(design, out)]
+    folders = [str(own.comparison.path) for own in left]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORK, *folders],
+            [sys.executable, "-c", WORK, str(out / EVALUATIONS), *folders],
             # Nothing is written: a process sees its end when this one is gone.
             stdin=subprocess.PIPE,
             env=os.environ | dict.fromkeys(THREADS, "1"),
@@ -122,115 +142,67 @@ def run(designs: Sequence[Design], out: Path, *, workers: int) -> None:
         for process in processes:
             process.terminate()
             process.communicate()
-    failed = unfinished(designs, out)
+    failed = unfinished(left)
     if any(codes) or failed:
-        logs = ", ".join(str(run.log) for _, run in failed[:3])
+        logs = ", ".join(str(own.run.log) for own in failed[:3])
         raise TrainingError(
             f"every run must finish, got exit statuses {codes} and {len(failed)} unfinished runs; "
             f"see {logs or 'the messages above'}, and run the command again"
         )
 
 
-def work(folders: Sequence[str]) -> None:
-    """Work through comparisons in this process, and print a line for each run that ends."""
+def work(words: Sequence[str]) -> None:
+    """Work through comparisons in this process, and print a line for each run that ends.
+
+    Args:
+        words: The folder of evaluations, then those of the comparisons.
+    """
     end_with_parent()
-    run_here([Comparison.open(folder) for folder in folders], on_end=_say)
+    evaluations, *folders = map(Path, words)
+    opened = [Comparison.open(folder, evaluations=evaluations) for folder in folders]
+    run_here(opened, on_end=_say)
 
 
 def _say(run: Run, status: Status) -> None:
-    row = row_of(run, "") if status == "finished" else None
+    row = row_of(run, run.arm, "") if status == "finished" else None
     what = "failed" if row is None else f"{row['pass_at_1']:.3f} in {row['seconds']:.0f} s"
-    claim = run.path.parents[5].name
-    print(f"{claim}, seed {run.seed}, {run.arm}: {what}", flush=True)
+    print(f"{run.path.parents[3].name}, {run.source}, seed {run.seed}: {what}", flush=True)
 
 
-def rows(design: Design, out: Path) -> list[Row]:
-    """Return one row for each finished run."""
-    return [
-        row_of(run, design.content_hash)
-        for comparison in comparisons(design, out)
-        for run in comparison.runs
-        if run.is_finished
-    ]
+def measure(design: Design, own: Measure, out: Path) -> None:
+    """Measure what is missing of a claim without training, seed by seed."""
+    for seed in design.seeds:
+        file = _measured_file(design, seed, out)
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            started, clock = datetime.now(UTC), time.perf_counter()
+            subject = Subject(session=build_session(design.untrained(seed)), again=GROUP_SIZE)
+            figures = own(subject, seed)
+            row: Row = {
+                "design": design.content_hash,
+                "arm": UNTRAINED,
+                "seed": seed,
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.perf_counter() - clock, 1),
+                **figures,
+            }
+            write_text(file, json.dumps(row))
 
 
-def row_of(run: Run, design: str) -> Row:
-    """Summarise a finished run.
-
-    Args:
-        run: Finished.
-        design: Hash of its design.
-    """
-    metrics = run.metrics()
-    facts = json.loads((run.path / "provenance.json").read_text(encoding="utf-8"))
-    timings = (run.path / "timings.jsonl").read_text(encoding="utf-8").splitlines()
-    times = [json.loads(line) for line in timings]
-    return {
-        "design": design,
-        "arm": run.arm,
-        "seed": run.seed,
-        "started": facts["started"],
-        "seconds": round(
-            sum(
-                row.get(f"time/{what}_s") or 0.0 for row in times for what in ("iteration", "eval")
-            ),
-            1,
-        ),
-        "prepared_tokens": int(preparation_tokens(metrics)),
-        "updates": _total(metrics, "update/num_updates"),
-        "planned_updates": _total(metrics, "update/num_updates")
-        + _total(metrics, "update/num_skipped"),
-    } | evaluated(metrics)
+def _measured_file(design: Design, seed: int, out: Path) -> Path:
+    return out / design.claim / design.content_hash / f"seed_{seed}.json"
 
 
-def _total(metrics: Sequence[Row], name: str) -> int:
-    return int(sum(row.get(name) or 0 for row in metrics))
-
-
-def budget_gap(found: Sequence[Row]) -> float:
-    """Compute the largest relative difference of generated tokens between arms of a seed.
-
-    >>> row = lambda seed, tokens: {"seed": seed, "tokens": tokens}
-    >>> round(budget_gap([row(0, 100), row(0, 104), row(1, 120), row(1, 117)]), 3)
-    0.04
-    """
-    by_seed: dict[int, list[int]] = {}
-    for row in found:
-        by_seed.setdefault(row["seed"], []).append(row["tokens"])
-    # Rounded, so that 3150 is within 5 % of 3000.
-    return round(max(max(tokens) / min(tokens) - 1 for tokens in by_seed.values()), 9)
-
-
-def check_rows(design: Design, found: Sequence[Row]) -> None:
-    """Check that rows are those of a design: every run, its updates and equal budgets.
-
-    Raises:
-        ConfigError: They are not.
-    """
-    name = f"the rows of {design.claim!r}"
-    others = {row["design"] for row in found} - {design.content_hash}
-    if others:
-        raise ConfigError(
-            f"{name} must be of design {design.content_hash}, got rows of {min(others)}; publish "
-            "the runs of the design that is committed"
-        )
-    wanted = sorted((label, seed) for label in design.arms for seed in design.seeds)
-    pairs = sorted((row["arm"], row["seed"]) for row in found)
-    if pairs != wanted:
-        raise ConfigError(
-            f"{name} must have each arm and seed once, got {len(pairs)} of {len(wanted)}; run the "
-            "rest"
-        )
-    fewest = min(found, key=lambda row: row["planned_updates"])
-    if fewest["planned_updates"] < LEAST_UPDATES:
-        raise ConfigError(
-            f"{name} must have at least {LEAST_UPDATES} updates, got "
-            f"{fewest['planned_updates']} in {fewest['arm']!r} of seed {fewest['seed']}; make its "
-            "iterations smaller in another design"
-        )
-    gap = budget_gap(found)
-    if gap > MOST_BUDGET_GAP:
-        raise ConfigError(
-            f"{name} must have budgets within {MOST_BUDGET_GAP:.0%}, got a difference of "
-            f"{gap:.1%}; make iterations smaller in another design"
-        )
+def rows(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Row]:
+    """Return the rows that are there, known ones included, one for each arm and seed."""
+    if design.arms:
+        more = [
+            row_of(own.run, own.label, design.content_hash)
+            for own in planned(design, out, known)
+            if own.run.is_finished
+        ]
+    else:
+        done = {row["seed"] for row in known}
+        files = [_measured_file(design, seed, out) for seed in design.seeds if seed not in done]
+        more = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    return sorted([*known, *more], key=lambda row: row["seed"])

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.design import Design
 from benchmarks.claims.gates import Precondition
 from benchmarks.claims.pilot import Contrasts
 from benchmarks.claims.power import effect_seen
+from benchmarks.claims.rows import Row, whole_seeds
 from benchmarks.claims.verdict import Contrast, Verdict, holm, p_of, verdict_of
 from reason_env.errors import ConfigError
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +23,9 @@ class Evidence:
     design: Design | None
     """None: no pilot has decided one."""
     contrasts: tuple[Contrast, ...]
-    """Empty: nothing was run."""
+    """Empty: nothing was run, or not every seed."""
+    num_seeds: int = 0
+    """Seeds whose rows are all there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Finding:
 
 
 def contrasts_of(design: Design, rows: Sequence[Row], contrasts: Contrasts) -> tuple[Contrast, ...]:
-    """Compute a claim's contrasts over the seeds whose arms have all run.
+    """Compute a claim's contrasts over its seeds; none before all have run.
 
     Raises:
         ConfigError: The contrasts are not those that the design gives effects for.
@@ -48,9 +48,9 @@ def contrasts_of(design: Design, rows: Sequence[Row], contrasts: Contrasts) -> t
     by_seed: dict[int, dict[str, Row]] = {}
     for row in rows:
         by_seed.setdefault(row["seed"], {})[row["arm"]] = row
-    found = [contrasts(arms) for arms in by_seed.values() if set(arms) == set(design.arms)]
-    if len(found) < 2:
+    if len(whole_seeds(design, rows)) < max(2, len(design.seeds)):
         return ()
+    found = [contrasts(by_seed[seed]) for seed in design.seeds]
     if set(found[0]) != set(design.effects):
         raise ConfigError(
             f"the contrasts of {design.claim!r} must be {sorted(design.effects)}, got "
@@ -81,6 +81,9 @@ def _finding(own: Evidence, corrected_p: float) -> Finding:
         verdict = verdict_of(own.contrasts, corrected_p)
         parts = [str(one) for one in own.contrasts]
         measured = "; ".join([*parts, f"p = {corrected_p:.3f} (Holm)"])
+    elif own.num_seeds and own.design is not None:
+        verdict = "unfinished"
+        measured = f"{own.num_seeds} of {len(own.design.seeds)} seeds"
     return Finding(
         claim=own.claim,
         verdict=verdict,

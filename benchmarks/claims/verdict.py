@@ -8,6 +8,7 @@ A claim expects each of its contrasts, one number a seed, to be above 0.
     inconclusive       neither, and no interval does: more seeds decide
     not testable here  the base model does not have what the claim presumes: nothing was run
     too few seeds      fewer than `LEAST_SEEDS`
+    unfinished         seeds of the design are missing: nothing is concluded from the others
     not run            the claim has no rows yet
 
 p of a claim: for "reproduced", the largest two-sided p of its contrasts, since all must be above 0;
@@ -35,6 +36,7 @@ Verdict = Literal[
     "inconclusive",
     "not testable here",
     "too few seeds",
+    "unfinished",
     "not run",
 ]
 FAMILY = 13

@@ -19,9 +19,11 @@ from benchmarks.claims.design import Arm, Plan, read_design
 from benchmarks.claims.gates import Precondition, figures, judge
 from benchmarks.claims.pilot import FIRST_SEED, best_rate, from_pilot, pilot_of, scaled_problems
 from benchmarks.claims.power import effect_seen, seeds_needed
+from benchmarks.claims.rows import check_rows, whole_seeds
 from benchmarks.claims.runs import (
-    check_rows,
     expected_hours,
+    measure,
+    planned,
     rows,
     run,
     run_seconds,
@@ -381,7 +383,7 @@ def test_a_design_is_read_back_with_its_hash_and_every_setting_changes_it(design
             "an iteration of 'toy' must cost at most 5% of the budget, got 19 iterations",
         ),
         ({"evaluations": 31}, r"evaluations must lie in 1\.\.30, got 31"),
-        ({"seeds": (1, 1)}, "a design must have arms, effects and different seeds"),
+        ({"seeds": (1, 1)}, "a design must have effects and different seeds"),
         ({"effects": {"b - a": 0.0}}, "the effect of 'b - a' must be above 0, got 0.0"),
     ],
 )
@@ -431,11 +433,18 @@ def whole(design, **changes):
     ]
 
 
-def test_rows_must_be_whole_and_of_one_design(design):
+def test_rows_must_be_of_whole_seeds_of_one_design(design):
     found = whole(design)
     check_rows(design, found)
-    with pytest.raises(ConfigError, match="must have each arm and seed once, got 9 of 10"):
+    # Seeds may be missing, and no arm of one.
+    check_rows(design, [row for row in found if row["seed"] != 1003])
+    with pytest.raises(
+        ConfigError, match="must have each arm of a seed of the design once, got 9 rows for 10"
+    ):
         check_rows(design, found[1:])
+    others = [row("a", 7, 0.1, design.content_hash), row("b", 7, 0.1, design.content_hash)]
+    with pytest.raises(ConfigError, match="got 12 rows for 12 and seed 7"):
+        check_rows(design, [*found, *others])
     with pytest.raises(
         ConfigError, match=f"must be of design {design.content_hash}, got rows of x"
     ):
@@ -450,32 +459,46 @@ def test_budgets_within_5_percent_and_100_updates_are_checked_on_the_rows(design
         check_rows(design, whole(design, b={"planned_updates": 99}))
 
 
-def test_contrasts_are_taken_over_the_seeds_whose_arms_have_all_run(design):
+def test_contrasts_are_taken_once_every_seed_has_run(design):
+    design = replace(design, seeds=(1000, 1001))
     found = [
         row("a", 1000, 0.1), row("b", 1000, 0.4), row("a", 1001, 0.2), row("b", 1001, 0.3),
-        row("a", 1002, 0.9),
     ]  # fmt: skip
     (own,) = contrasts_of(design, found, lead)
     assert own.values == pytest.approx((0.3, 0.1))
     assert (own.name, own.effect) == ("b - a", 0.1)
-    assert contrasts_of(design, found[:2], lead) == ()
+    # Nothing is concluded before: a look at half of the seeds is a second chance.
+    assert contrasts_of(design, found[:3], lead) == ()
+    assert whole_seeds(design, found[:3]) == [1000]
+    assert contrasts_of(replace(design, seeds=(1000, 1001, 1002)), found, lead) == ()
     with pytest.raises(
         ConfigError, match=r"the contrasts of 'toy' must be \['b - a'\], got \['c'\]"
     ):
         contrasts_of(design, found, lambda arms: {"c": 0.0})
 
 
+def test_a_claim_with_some_seeds_is_unfinished_and_has_no_figures(design):
+    own = Evidence(
+        claim=Claim(text="b beats a", paper="none"),
+        gates=precondition("holds"),
+        design=design,
+        contrasts=(),
+        num_seeds=3,
+    )
+    assert table(findings({"toy": own})).endswith("| **unfinished** | 3 of 5 seeds |\n")
+
+
 def test_a_design_is_run_by_two_processes_and_its_rows_say_what_was_spent(design, tmp_path):
     small = replace(design, budget=400, seeds=(1000, 1001))
-    left = unfinished([small], tmp_path)
+    left = unfinished(planned(small, tmp_path))
     assert expected_hours(left, workers=2) == pytest.approx(4 * 30 / 3600 / 2)
     # Without a pilot the time is measured: a run of 400 tokens is one of seconds.
     timeless = replace(
         small, arms={name: replace(own, run_s=0.0) for name, own in small.arms.items()}
     )
     assert all(0 < seconds < 120 for seconds in run_seconds(timeless).values())
-    run([small], tmp_path, workers=2)
-    assert unfinished([small], tmp_path) == []
+    run(left, tmp_path, workers=2)
+    assert unfinished(planned(small, tmp_path)) == []
     found = rows(small, tmp_path)
     assert sorted((own["arm"], own["seed"]) for own in found) == [
         ("a", 1000), ("a", 1001), ("b", 1000), ("b", 1001)
@@ -490,6 +513,56 @@ def test_a_design_is_run_by_two_processes_and_its_rows_say_what_was_spent(design
         assert [place[0] for place in own["curve"]] == [0, own["iterations"]]
     (firsts,) = [{own["first_pass_at_1"] for own in found if own["seed"] == 1000}]
     assert len(firsts) == 1
+    # The evaluation before training is one for both arms of a seed.
+    assert len(list((tmp_path / "evaluations").iterdir())) == 2
+
+    # Another claim with an equal run has its row already.
+    other = replace(
+        small,
+        claim="other",
+        arms={"x": small.arms["a"], "y": replace(small.arms["b"], learning_rate=1.0)},
+    )
+    assert [own.label for own in unfinished(planned(other, tmp_path))] == ["y", "y"]
+    same = [own for own in rows(other, tmp_path)]
+    assert [(own["arm"], own["pass_at_1"]) for own in same] == [
+        ("x", own["pass_at_1"]) for own in found if own["arm"] == "a"
+    ]
+    # Published seeds are neither run nor read again.
+    known = [own | {"pass_at_1": 0.75} for own in found if own["seed"] == 1000]
+    assert planned(small, tmp_path / "empty", known)[0].run.seed == 1001
+    assert [own["pass_at_1"] for own in rows(small, tmp_path, known)[:2]] == [0.75, 0.75]
+
+
+def test_a_claim_without_arms_is_measured_once_a_seed(tmp_path):
+    plan = Plan(
+        source="mix:chain@1-2",
+        effects={"high": 0.1},
+        gates=(),
+        gate_problems=8,
+        train_size=5,
+        pilot_seeds=(100, 101, 102),
+    )
+    pilot = pilot_of("bare", plan)
+    seen = []
+
+    def own(subject, seed):
+        seen.append(seed)
+        problems = subject.inner.problems
+        return {"problems": len(problems), "value": {100: 0.5, 101: 0.4}.get(seed, 0.3)}
+
+    measure(pilot, own, tmp_path)
+    measure(pilot, own, tmp_path)
+    assert seen == [100, 101, 102]
+    found = rows(pilot, tmp_path)
+    assert [(row["arm"], row["seed"], row["problems"]) for row in found] == [
+        ("untrained", seed, 5) for seed in (100, 101, 102)
+    ]
+    check_rows(pilot, found)
+    assert planned(pilot, tmp_path) == []
+    design = from_pilot("bare", plan, found, lambda arms: {"high": arms["untrained"]["value"]})
+    # 0.5, 0.4, 0.3: sd 0.1; ten seeds see 0.0995.
+    assert design.pilot_sd == {"high": pytest.approx(0.1)}
+    assert design.seeds == tuple(range(FIRST_SEED, FIRST_SEED + 10))
 
 
 # Files, commits and published rows.
@@ -550,8 +623,10 @@ def test_another_design_has_another_number_and_the_first_stays(design, room):
 def test_every_plan_can_be_run_and_names_the_contrasts_of_its_claim(claim):
     module = MODULES[claim]
     pilot = pilot_of(claim, module.PLAN)
-    config = pilot.comparison(pilot.seeds[0])
-    assert len(config.arms) == len(module.PLAN.arms) * len(module.PLAN.rates)
+    if module.PLAN.arms:
+        config = pilot.comparison(pilot.seeds[0])
+        assert len(config.arms) == len(module.PLAN.arms) * len(module.PLAN.rates)
+    assert bool(module.PLAN.arms) != hasattr(module, "measure")
     arms = {
         label: row(label, 0, 0.1) | {"curve": [(0, 0, 0.1, 0.2), (1, 5, 0.1, 0.2)]}
         for label in module.PLAN.arms
@@ -633,7 +708,7 @@ def test_a_table_has_one_line_a_claim_with_gates_power_and_verdict(design):
 def test_unknown_claims_and_flags_that_contradict_are_refused(capsys, tmp_path):
     for words, message in (
         (["srpo_ordre"], "no claim 'srpo_ordre' among localisation_accuracy"),
-        (["--publish", "--preset", "quick"], "--publish takes the gates and rows of the full"),
+        (["--publish", "--preset", "quick"], "--preset quick is for gates and runs"),
         (["--pilot", "--preset", "quick"], "--preset quick is for gates and runs"),
         (["--workers", "0"], "--workers must be at least 1, got 0"),
     ):
