@@ -14,7 +14,7 @@ import yaml
 
 from reason_env.agents.policy.adapter_files import base_of, is_adapter_dir
 from reason_env.agents.policy.gguf import SMOLLM2
-from reason_env.agents.policy.load import BASE_MODEL_DIR
+from reason_env.agents.policy.load import SHIPPED
 
 CARD = "README.md"
 UNKNOWN = "unknown"
@@ -97,7 +97,7 @@ def licence_of(name: str) -> str:
     """
     if name == SMOLLM2:
         return SMOLLM2_LICENCE
-    directory = BASE_MODEL_DIR if name == "base" else Path(name).expanduser()
+    directory = SHIPPED.get(name) or Path(name).expanduser()
     card = directory / CARD if directory.is_dir() else _cached_card(name)
     named = None if card is None else _named(card)
     if named is None and is_adapter_dir(directory):
@@ -106,10 +106,10 @@ def licence_of(name: str) -> str:
 
 
 def hub_name(name: str) -> str | None:
-    """Give the hub's name of a model; None for the shipped one, files and directories."""
+    """Give the hub's name of a model; None for the shipped ones, files and directories."""
     if name == SMOLLM2:
         return SMOLLM2_NAME
-    is_local = name == "base" or Path(name).expanduser().exists()
+    is_local = name in SHIPPED or Path(name).expanduser().exists()
     return None if is_local or not _HUB_NAME.fullmatch(name) else name
 
 

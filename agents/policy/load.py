@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from reason_env.codec import ByteCodec, Codec, load_codec
 from reason_env.errors import ConfigError, ModelError, shown
 
 BASE_MODEL_DIR = Path(__file__).parents[1] / "base_model"
+SHIPPED: Mapping[str, Path] = {
+    "base": BASE_MODEL_DIR,
+    "late": BASE_MODEL_DIR / "late",
+    "sealed": BASE_MODEL_DIR / "sealed",
+}
+"""Name -> directory of a small model that comes with the package."""
 CODEC_KEY = "reason_env_codec"
 """Key in a model's config.json; the value "bytes" selects the built-in codec, not a tokenizer."""
 MOST_PACKED = 16
@@ -56,7 +63,7 @@ def base_model(name: str, model: Any) -> BaseModel:
     is_local = Path(place).is_dir()
     path = str(Path(name).expanduser().absolute())
     return BaseModel(
-        name=path if is_local and name not in ("base", SMOLLM2) else name,
+        name=path if is_local and name not in (*SHIPPED, SMOLLM2) else name,
         place=str(Path(place).absolute()) if is_local else place,
         sha256=weights_hash(model),
     )
@@ -109,13 +116,13 @@ def _model_place(name: str) -> str:
     """Resolve `name` to a directory or a hub name; a GGUF file is converted to a directory."""
     if name == SMOLLM2:
         return str(converted_gguf(smollm2_file()))
-    if name == "base":
-        if not (BASE_MODEL_DIR / "config.json").is_file():
+    if name in SHIPPED:
+        if not (SHIPPED[name] / "config.json").is_file():
             raise ModelError(
-                "the shipped model 'base' must be in agents/base_model, got no config.json there; "
-                "train it with `reason-env pretrain`"
+                f"the shipped model {name!r} must be in agents/base_model, got no config.json for "
+                f"it there; train it with `reason-env pretrain --recipe {name}`"
             )
-        return str(BASE_MODEL_DIR)
+        return str(SHIPPED[name])
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and not path.is_dir():
         return str(converted_gguf(path))

@@ -27,7 +27,21 @@ from benchmarks.claims.table import Evidence, contrasts_of, findings, table
 from reason_env.agents.compare import num_cores
 from reason_env.errors import ConfigError, ReasonEnvError
 
-CLAIMS = ("localisation_accuracy", "cpi_monotone", "pope_alternatives", "pope_restating")
+CLAIMS = (
+    "grpo_sharpening",
+    "pope_lifts",
+    "pope_mixing",
+    "pope_alternatives",
+    "pope_restating",
+    "expo_gain",
+    "expo_properties",
+    "lte_gain",
+    "lte_never_solved",
+    "srpo_order",
+    "suffix_success",
+    "localisation_accuracy",
+    "cpi_monotone",
+)
 QUICK_SHARE = 0.1
 QUICK_PROBLEMS = 32
 
@@ -101,7 +115,7 @@ def _run(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
     )
     if left:
         share = QUICK_SHARE if given.preset == "quick" else 1.0
-        hours = share * expected_hours(left, given.workers)
+        hours = share * expected_hours(left, given.out, workers=given.workers)
         print(
             f"{len(left)} runs are left: about {hours:.2f} hours on {given.workers} cores",
             flush=True,

@@ -14,11 +14,12 @@ A claim about the base model itself has no arms: its file measures a row for eac
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claims.experts import write_experts
 from reason_env.agents.compare import CompareConfig, arm, shared_settings
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
@@ -32,6 +33,8 @@ from reason_env.errors import ConfigError
 LEAST_UPDATES = 100
 """Fewer updates of an arm measure the optimizer's first steps: about the learning rate a weight,
 whatever the signal."""
+AT = " @ "
+"""Between label and learning rate of an arm of a pilot."""
 UNTRAINED = "untrained"
 """The arm of the rows that are measured without training."""
 MOST_BUDGET_GAP = 0.05
@@ -58,6 +61,11 @@ class Plan:
     """Learning rates that the pilot tries for each arm; several unless the claim is about one."""
     eval_problems: str | None = None
     """Source of the evaluation problems; None: the training source. Their split is `hard`."""
+    sources: dict[str, str] = field(default_factory=dict[str, str])
+    """Label -> source of an arm that trains on other problems."""
+    experts: dict[str, float] = field(default_factory=dict[str, float])
+    """Label -> share of the steps that an arm's reference solutions say in other words
+    (`experts.py`)."""
     model: str = "base"
     """As `--model` takes it."""
     max_tokens: int = 256
@@ -131,6 +139,8 @@ class Design:
     """Contrast -> standard deviation over the pilot's seeds; empty in the pilot's own design."""
     model: str = "base"
     max_tokens: int = 256
+    sources: dict[str, str] = field(default_factory=dict[str, str])
+    experts: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         updates = self.iterations * self.updates_per_iteration
@@ -193,10 +203,22 @@ class Design:
             budget=self.budget,
         )
 
-    def single(self, label: str, seed: int) -> CompareConfig:
-        """Build the comparison of one run alone, in which nothing names the claim or the arm."""
+    def single(self, label: str, seed: int, folder: Path) -> CompareConfig:
+        """Build the comparison of one run alone, in which nothing names the claim or the arm.
+
+        Args:
+            label: Of the arm.
+            seed: One of the seeds.
+            folder: For problems with other reference solutions.
+        """
         both = self.comparison(seed)
-        return replace(both, arms={"arm": both.arms[label]})
+        config, source = both.arms[label], self.sources.get(label, self.source)
+        if label in self.experts:
+            evaluated = replace(config.eval, problems=config.eval.problems or source)
+            source = write_experts(source, config.env, self.experts[label], folder)
+            env = replace(config.env, size=None, problem_seed=0)
+            config = replace(config, env=env, eval=evaluated)
+        return replace(both, arms={"arm": config}, sources=(source,))
 
     def untrained(self, seed: int) -> TrainConfig:
         """Build what a claim without arms is measured with: its model, and problems of a seed."""
@@ -252,7 +274,22 @@ def design_of(
         pilot_sd=dict(pilot_sd),
         model=plan.model,
         max_tokens=plan.max_tokens,
+        sources=_of_arms(plan.sources, arms),
+        experts=_of_arms(plan.experts, arms),
     )
+
+
+def _of_arms(by_label: Mapping[str, Any], arms: Iterable[str]) -> dict[str, Any]:
+    """Give what belongs to an arm to its runs at each rate, too ("label @ rate" in a pilot).
+
+    >>> _of_arms({"a": 1}, ["a @ 0.1", "a @ 0.3", "b"])
+    {'a @ 0.1': 1, 'a @ 0.3': 1}
+    """
+    named = {label: label.partition(AT)[0] for label in arms}
+    return {label: by_label[own] for label, own in named.items() if own in by_label}
+
+
+OPTIONAL = ("arms", "sources", "experts")
 
 
 def _settings(value: Plan | Design) -> dict[str, Any]:
@@ -262,7 +299,7 @@ def _settings(value: Plan | Design) -> dict[str, Any]:
         own.name: found[own.name]
         for own in fields(value)
         if getattr(value, own.name) != own.default
-        and not (own.name == "arms" and not getattr(value, own.name))
+        and not (own.name in OPTIONAL and not getattr(value, own.name))
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.design import UNTRAINED, Arm, Design, Plan, design_of
+from benchmarks.claims.design import AT, UNTRAINED, Arm, Design, Plan, design_of
 from benchmarks.claims.power import seeds_needed
 from benchmarks.claims.rows import labels_of
 from reason_env.agents.compare import arm, shared_settings
@@ -29,7 +29,6 @@ Row = Mapping[str, Any]
 Contrasts = Callable[[Mapping[str, Row]], Mapping[str, float]]
 """Label -> row of one seed -> contrast -> value; the claim expects each to be above 0."""
 FIRST_SEED = 1000
-AT = " @ "
 
 
 def pilot_of(claim: str, plan: Plan) -> Design:

@@ -70,7 +70,7 @@ def planned(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Planne
     for seed in design.seeds:
         for label in design.arms:
             if (label, seed) not in done:
-                config = design.single(label, seed)
+                config = design.single(label, seed, out / "experts")
                 comparison = Comparison.open_or_create(
                     out / "runs" / config.content_hash, config, evaluations=out / EVALUATIONS
                 )
@@ -94,29 +94,30 @@ def unfinished(all_runs: Sequence[Planned]) -> list[Planned]:
     return list(found.values())
 
 
-def run_seconds(design: Design) -> dict[str, float]:
+def run_seconds(design: Design, out: Path) -> dict[str, float]:
     """Return the seconds of a run of each arm: those of the pilot, or measured now.
 
     A pilot has none before it; each of its arms is measured once, whatever its learning rates.
     """
     known: dict[str, float] = {}
-    config = design.comparison(design.seeds[0])
     for label, own in design.arms.items():
         if own.run_s == 0 and own.text not in known:
-            session = build_session(config.run_config(config.sources[0], label, design.seeds[0]))
+            config = design.single(label, design.seeds[0], out / "experts")
+            session = build_session(config.run_config(config.sources[0], "arm", design.seeds[0]))
             known[own.text] = estimate(session, seconds=ESTIMATE_S).run_s
     return {label: own.run_s or known[own.text] for label, own in design.arms.items()}
 
 
-def expected_hours(left: Sequence[Planned], workers: int) -> float:
+def expected_hours(left: Sequence[Planned], out: Path, *, workers: int) -> float:
     """Foresee how long some runs take.
 
     Args:
         left: Runs.
+        out: The folder of all runs.
         workers: Processes, each on a core of its own.
     """
     designs = {own.design.content_hash: own.design for own in left}
-    seconds = {name: run_seconds(design) for name, design in designs.items()}
+    seconds = {name: run_seconds(design, out) for name, design in designs.items()}
     return sum(seconds[own.design.content_hash][own.label] for own in left) / 3600 / workers
 
 

@@ -19,6 +19,7 @@ reason-env problems show SOURCE      problems with their solutions; --help lists
 reason-env problems check SOURCE     rows and constant answers that fail; status 1 if any does"""
 
 SMOLLM2 = "smollm2"
+SHIPPED = ("base", "late", "sealed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ def _show(source: str, flags: list[str]) -> None:
 
 def codec_of(model: str) -> Codec:
     """Load the tokens of a model; its weights only if they decide which those are."""
-    if model == "base":
+    if model in SHIPPED:  # without loading torch
         return load_codec("bytes")
     place = model_directory(model)
     if place == SMOLLM2 or Path(place).exists():

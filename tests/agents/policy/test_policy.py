@@ -379,7 +379,7 @@ def test_a_saved_tokenizer_policy_loads_with_its_tokenizer(tmp_path):
 
 
 def test_base_is_the_shipped_directory(tmp_path, monkeypatch):
-    monkeypatch.setattr(load_model_module, "BASE_MODEL_DIR", tmp_path / "base_model")
+    monkeypatch.setattr(load_model_module, "SHIPPED", {"base": tmp_path / "base_model"})
     with pytest.raises(ModelError, match=r"shipped model 'base' must be in .*reason-env pretrain"):
         LanguageModelPolicy.load("base")
     tiny_policy().save(tmp_path / "base_model")

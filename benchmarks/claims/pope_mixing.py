@@ -1,0 +1,73 @@
+"""With easy problems mixed in, GRPO learns less of the hard ones (ray interference); POPE resists.
+
+The easy problems, `opposed`, pay reading from the left, by which the base model fails on the hard
+ones. GRPO learns hard problems alone when it finds a success early; the mixture's success is easy.
+
+The claim presumes that the easy problems are solved often, the hard ones seldom, and that the hard
+ones fail by the reading that the easy ones pay.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.claims.claim import Claim
+from benchmarks.claims.design import Plan
+from benchmarks.claims.hosted import host_figures
+from benchmarks.families import hosts
+from reason_env.agents.probe import Findings, Gate, Subject
+
+CLAIM = Claim(
+    text="POPE is robust to easy problems in the mixture; GRPO suffers ray interference",
+    paper="POPE, arXiv 2601.18779",
+)
+LOST = "grpo on hard problems alone - grpo on the mixture, pass@8"
+LEAD = "pope - grpo on the mixture, pass@8"
+HARD = "mix:precedence@7-10"
+_POPE = (
+    "pope:hard_samples=4,probe_samples=4,grid=0.25,loss.clip_low=0.2,loss.clip_high=0.2,"
+    "loss.aggregation=token_mean"
+)
+PLAN = Plan(
+    source="mix:opposed@1-3+precedence@7-10",
+    sources={"hard alone": HARD},
+    eval_problems=HARD,
+    arms={"hard alone": "grpo", "grpo": "grpo", "pope": f"{_POPE},easy=mix"},
+    effects={LOST: 0.05, LEAD: 0.05},
+    gates=(
+        Gate(
+            rule="the easy problems are solved often",
+            figures=("own/easy_success",),
+            above=0.3,
+            reason="They are to be most of what pays.",
+        ),
+        Gate(
+            rule="the hard ones are not",
+            figures=("own/hard_success",),
+            below=0.05,
+            reason="Above, groups of eight hold a success, and the hard ones pay as well.",
+        ),
+        Gate(
+            rule="the hard ones fail by the reading that the easy ones pay",
+            figures=("own/hard_failures_by_the_paid_reading",),
+            above=0.4,
+            reason="Otherwise what the easy ones teach does not stand in the way of the hard ones.",
+        ),
+    ),
+    gate_problems=48,
+    budget=240_000,
+    rates=(1e-4, 3e-4),
+    train_size=64,
+    most_seeds=20,
+    pilot_seeds=(100, 101, 102),
+)
+
+
+def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Compare the pass@8 on hard problems of one seed."""
+    grpo = rows["grpo"]["pass_at_k"]
+    return {LOST: rows["hard alone"]["pass_at_k"] - grpo, LEAD: rows["pope"]["pass_at_k"] - grpo}
+
+
+def figures(subject: Subject, seed: int) -> Findings:
+    """Measure the easy and the hard problems, and how the hard ones fail."""
+    return host_figures(subject, hosts.opposed)
