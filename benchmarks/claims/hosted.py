@@ -1,5 +1,7 @@
 """The numbers of `benchmarks.families.hosts` as figures of gates."""
 
+from collections.abc import Mapping
+
 from benchmarks.families import hosts
 from reason_env.agents.probe import Figure, Findings, Subject
 
@@ -11,10 +13,16 @@ def host_figures(subject: Subject, measure: hosts.Measure) -> Findings:
         subject: Model and problems.
         measure: One of `hosts.MEASURES`.
     """
-    inner = hosts.Subject(policy=subject.session.policy, env=subject.session.env)
+    return found_figures(
+        measure(hosts.Subject(policy=subject.session.policy, env=subject.session.env))
+    )
+
+
+def found_figures(found: Mapping[str, float]) -> Findings:
+    """Convert plain numbers to figures without limits, which gates compare themselves."""
     return Findings(
         figures=tuple(
             Figure(name=f"own/{label.replace(' ', '_')}", label=label, estimate=number)
-            for label, number in measure(inner).items()
+            for label, number in found.items()
         )
     )

@@ -22,7 +22,8 @@ PLAN = plan({label: ARMS[label] for label in ("grpo", "lte")}, {OWN: 0.05, LEAD:
 
 def second_half(row: Mapping[str, Any]) -> float:
     """Return how far pass@k rises after half of the tokens; linear between evaluations."""
-    tokens, at_k = ([place[column] for place in row["curve"]] for column in (1, 3))
+    curve = np.array(row["curve"], dtype=np.float64)
+    tokens, at_k = curve[:, 1], curve[:, 3]
     return float(at_k[-1] - np.interp(tokens[-1] / 2, tokens, at_k))
 
 

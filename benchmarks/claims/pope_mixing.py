@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.design import Plan
-from benchmarks.claims.hosted import host_figures
+from benchmarks.claims.hosted import found_figures
 from benchmarks.families import hosts
 from reason_env.agents.probe import Findings, Gate, Subject
 
@@ -69,5 +69,8 @@ def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def figures(subject: Subject, seed: int) -> Findings:
-    """Measure the easy and the hard problems, and how the hard ones fail."""
-    return host_figures(subject, hosts.opposed)
+    """Measure easy and hard problems of the validation split, and how the hard ones fail."""
+    source, measure = hosts.MEASURES["opposed"]
+    size = len(subject.session.problem_ids)
+    easy = hosts.subject_of(subject.session.policy, source, num_problems=size)
+    return found_figures(measure(easy))
