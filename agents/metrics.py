@@ -332,6 +332,11 @@ METRICS: dict[str, Metric] = {
     "cpi/realised_restarts": Metric("reward", "gain in return from (1 - beta) mu + beta D"),
     "cpi/realised_restarts_low": Metric("reward", "lower limit of cpi/realised_restarts"),
     "cpi/realised_restarts_high": Metric("reward", "upper limit of cpi/realised_restarts"),
+    "cpi/rejected": Metric(
+        "reward", "gain in return from D that a rejected candidate would have had, fresh samples"
+    ),
+    "cpi/rejected_low": Metric("reward", "lower limit of cpi/rejected, at CPIConfig.confidence"),
+    "cpi/rejected_high": Metric("reward", "upper limit of cpi/rejected"),
     "cpi/further_problems": Metric(
         "problems", "drawn to find restarts because the method asked for more"
     ),
@@ -346,6 +351,9 @@ METRICS: dict[str, Metric] = {
     ),
     "cpi/tokens_realised": Metric(
         "tokens", "generated for cpi/realised; not counted as training tokens"
+    ),
+    "cpi/tokens_rejected": Metric(
+        "tokens", "generated for cpi/rejected; not counted as training tokens"
     ),
     "time/rollout_s": Metric("s", "sampling and environment, without grading"),
     "time/grade_s": Metric("s", "waiting for verdicts"),

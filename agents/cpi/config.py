@@ -82,6 +82,10 @@ class CPIConfig:
     realised_restarts: bool = False
     """Also measure the realised gain from (1 - beta) mu + beta D, which the bound is about."""
 
+    rejected_problems: int = 0
+    """Fresh draws from D to measure what a rejected candidate would have gained; 0: not measured.
+    The test decides alone: this says how often it is right."""
+
     def __post_init__(self) -> None:
         names = {"estimator": Estimator, "mixture": Mixture, "accept": Accept}
         check_names(self, {name: get_args(kind) for name, kind in names.items()})
@@ -92,10 +96,7 @@ class CPIConfig:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
-        if self.realised_problems < 0 or self.realised_problems == 1:
-            raise ConfigError(
-                f"realised_problems must be 0 (off) or at least 2, got {self.realised_problems!r}"
-            )
+        self._check_measured()
         if not 0 < self.confidence < 1:
             raise ConfigError(f"confidence must lie between 0 and 1, got {self.confidence!r}")
         for name in ("step_size", "beta"):
@@ -112,3 +113,9 @@ class CPIConfig:
                 "step_size must be given without roll_in, got None; tau / (2 R H) needs the "
                 "advantage over d_{pi,mu}"
             )
+
+    def _check_measured(self) -> None:
+        for name in ("realised_problems", "rejected_problems"):
+            value = getattr(self, name)
+            if value < 0 or value == 1:
+                raise ConfigError(f"{name} must be 0 (off) or at least 2, got {value!r}")

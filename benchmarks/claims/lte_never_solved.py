@@ -22,9 +22,9 @@ PLAN = plan({label: ARMS[label] for label in ("grpo", "lte")}, {OWN: 0.05, LEAD:
 
 def second_half(row: Mapping[str, Any]) -> float:
     """Return how far pass@k rises after half of the tokens; linear between evaluations."""
-    curve = np.array(row["curve"], dtype=np.float64)
-    tokens, at_k = curve[:, 1], curve[:, 3]
-    return float(at_k[-1] - np.interp(tokens[-1] / 2, tokens, at_k))
+    curve: list[tuple[int, int, float, float]] = row["curve"]
+    tokens, at_k = [place[1] for place in curve], [place[3] for place in curve]
+    return at_k[-1] - float(np.interp(tokens[-1] / 2, tokens, at_k))
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from benchmarks.claims.design import LEAST_UPDATES, MOST_BUDGET_GAP, UNTRAINED, Design
 from benchmarks.claims.evaluated import evaluated
 from reason_env.agents.compare import Run, preparation_tokens
@@ -42,7 +44,29 @@ def row_of(run: Run, label: str, design: str) -> Row:
         "updates": _total(metrics, "update/num_updates"),
         "planned_updates": _total(metrics, "update/num_updates")
         + _total(metrics, "update/num_skipped"),
+        **_tested(metrics),
     } | evaluated(metrics)
+
+
+def _tested(metrics: Sequence[Row]) -> Row:
+    """Summarise CPI's tests, if the run has any: how many it accepted, and what others would gain.
+
+    >>> tested = [{"cpi/accepted": 1}, {"cpi/accepted": 0, "cpi/rejected": -0.25},
+    ...           {"cpi/accepted": 0, "cpi/rejected": 0.05}, {"cpi/accepted": 0}]
+    >>> _tested(tested)
+    {'accepted': 1, 'tested': 4, 'rejected_gain': -0.1, 'rejected_losses': 1, 'rejected': 2}
+    """
+    accepted = [row["cpi/accepted"] for row in metrics if row.get("cpi/accepted") is not None]
+    if not accepted:
+        return {}
+    gains = [row["cpi/rejected"] for row in metrics if row.get("cpi/rejected") is not None]
+    return {
+        "accepted": sum(accepted),
+        "tested": len(accepted),
+        "rejected_gain": round(float(np.mean(gains)), 4) if gains else None,
+        "rejected_losses": sum(gain < 0 for gain in gains),
+        "rejected": len(gains),
+    }
 
 
 def _total(metrics: Sequence[Row], name: str) -> int:

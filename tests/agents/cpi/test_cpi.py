@@ -237,6 +237,32 @@ def test_an_error_leaves_weights_optimizer_and_versions_of_before_the_iteration(
     assert (session.policy.policy_version, session.learner.num_updates) == (version, updates)
 
 
+def test_a_rejected_candidate_is_measured_on_fresh_draws_if_asked(monkeypatch):
+    session = build_session(
+        small(cpi=QUICK | {"rejected_problems": 3, "realised_problems": 0, "step_size": 1.0})
+    )
+    asked = []
+
+    def realised(self, old, new, **options):
+        changed = any((old[name] != new[name]).any() for name in old)
+        asked.append((options["num_problems"], options["beta"], changed))
+        return FOUND, FOUND
+
+    monkeypatch.setattr(AdvantageEstimator, "realised_gain", realised)
+    measured(monkeypatch, -0.2, 0.2)
+    before = weights(session)
+    row = iterate(session).metrics
+    assert (row["cpi/accepted"], asked) == (0, [(3, 1.0, True)])
+    assert row["cpi/rejected"] == FOUND.interval.estimate
+    assert row["cpi/rejected_low"] == FOUND.interval.low
+    assert row["cpi/tokens_rejected"] == FOUND.num_tokens
+    assert equal(weights(session), before)
+    # One that is accepted is not.
+    measured(monkeypatch, 0.1, 0.2)
+    row = iterate(session).metrics
+    assert (row["cpi/accepted"], row.get("cpi/rejected"), len(asked)) == (1, None, 1)
+
+
 @pytest.mark.parametrize(
     ("cpi", "low"),
     [({}, 0.0), ({"step_size": 0.0, "accept": "always"}, -0.1), ({"step_size": 1.0}, -0.5)],
