@@ -156,7 +156,7 @@ def _gates(name: str, module: ModuleType, given: argparse.Namespace) -> Precondi
     plan = _plan(module)
     if given.preset == "quick":
         plan = replace(plan, gate_problems=min(QUICK_PROBLEMS, plan.gate_problems))
-    return precondition(name, plan, getattr(module, "figures", None), given.out)
+    return precondition(plan, getattr(module, "figures", None), given.out)
 
 
 def _designs(testable: dict[str, ModuleType], given: argparse.Namespace) -> dict[str, Design]:

@@ -59,6 +59,7 @@ PLAN = Plan(
     iterations=20,
     updates_per_iteration=5,
     evaluations=10,
+    pilot_seeds=(100, 101, 102),
     most_seeds=12,
 )
 

@@ -17,7 +17,7 @@ CLAIM = Claim(
 )
 NEAR_ZERO = 0.1
 STAYS, LEARNABLE = "0.1 - grpo, pass@8", "pope - 0.5, pass@8"
-PLAN = plan({"grpo": GRPO, "pope": POPE}, {STAYS: 0.05, LEARNABLE: 0.1})
+PLAN = plan({"grpo": GRPO, "pope": POPE}, {STAYS: 0.05, LEARNABLE: 0.2})
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -54,6 +54,8 @@ PLAN = Plan(
     rates=(1e-4, 3e-4),
     first_problems=4,
     eval_size=40,
+    pilot_seeds=(100, 101, 102),
+    most_seeds=16,
 )
 
 

@@ -47,14 +47,14 @@ def plan(arms: Mapping[str, str], effects: Mapping[str, float]) -> Plan:
         budget=120_000,
         rates=(1e-4, 3e-4),
         first_problems=4,
-        evaluations=5,
+        evaluations=2,
         eval_size=32,
         pilot_seeds=(100, 101, 102),
         most_seeds=12,
     )
 
 
-PLAN = plan(ARMS, {f"lte - {other}, {kind}": 0.05 for other in OTHERS for kind in KINDS})
+PLAN = plan(ARMS, {f"lte - {other}, {kind}": 0.08 for other in OTHERS for kind in KINDS})
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -20,7 +20,7 @@ REMEDIES = {
     "clip-higher": "grpo:loss.clip_high=0.5",
     "pass@k": "grpo:advantage.kind=pass_at_k,advantage.k=4",
 }
-PLAN = plan({"pope": POPE, **REMEDIES}, {f"pope - {label}, pass@8": 0.1 for label in REMEDIES})
+PLAN = plan({"pope": POPE, **REMEDIES}, {f"pope - {label}, pass@8": 0.2 for label in REMEDIES})
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

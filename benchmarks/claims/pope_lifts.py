@@ -12,7 +12,7 @@ CLAIM = Claim(
     paper="POPE, arXiv 2601.18779",
 )
 KINDS = {"pass@1": "pass_at_1", "pass@8": "pass_at_k"}
-PLAN = plan({"grpo": GRPO, "pope": POPE}, {f"pope - grpo, {kind}": 0.1 for kind in KINDS})
+PLAN = plan({"grpo": GRPO, "pope": POPE}, {f"pope - grpo, {kind}": 0.2 for kind in KINDS})
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

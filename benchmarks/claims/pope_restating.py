@@ -72,6 +72,8 @@ PLAN = Plan(
     budget=120_000,
     rates=(1e-4, 3e-4),
     first_problems=6,
+    pilot_seeds=(100, 101, 102),
+    most_seeds=12,
 )
 
 

@@ -1,6 +1,6 @@
 """The runs of designs and the measurements without training.
 
-    FOLDER/CLAIM/gates_HASH.json      what the gates measured
+    FOLDER/gates/HASH.json            what gates measured; claims with the same gates share it
     FOLDER/CLAIM/DESIGN/seed_N.json   a row of a claim that is measured without training
     FOLDER/runs/HASH/                 one run: a comparison of one arm and one seed
     FOLDER/evaluations/               evaluations before training
@@ -78,9 +78,9 @@ def planned(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Planne
     return found
 
 
-def precondition(claim: str, plan: Plan, own: OwnFigures | None, out: Path) -> Precondition:
+def precondition(plan: Plan, own: OwnFigures | None, out: Path) -> Precondition:
     """Measure the gates of a plan, once."""
-    file = out / claim / f"gates_{plan.gates_hash}.json"
+    file = out / "gates" / f"{plan.gates_hash}.json"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         found = measured(plan, own)

@@ -55,6 +55,9 @@ PLAN = Plan(
 )
 
 
+MEASURED = ("likelier", "leads_on", "clean", "unclean")
+
+
 def lead(arms):
     return {"b - a": arms["b"]["pass_at_1"] - arms["a"]["pass_at_1"]}
 
@@ -356,12 +359,13 @@ def test_a_design_is_read_back_with_its_hash_and_every_setting_changes_it(design
     assert read_design(file) == design
     assert read_design(file).content_hash == design.content_hash
     changes = {"budget": 3001, "seeds": (1000, 1001), "effects": {"b - a": 0.11}, "plan": "x"}
-    changes |= {"model": "m", "max_tokens": 99}
+    changes |= {"model": "m", "max_tokens": 99, "sources": {"a": "x"}, "experts": {"a": 0.5}}
     hashes = {replace(design, **{name: value}).content_hash for name, value in changes.items()}
-    assert len(hashes | {design.content_hash}) == 7
+    assert len(hashes | {design.content_hash}) == 9
     # Fields at their default are not in the hash, so one that is added later changes no hash.
     tree = json.loads(config_json.dump(design))
     assert (tree.pop("model"), tree.pop("max_tokens")) == ("base", 256)
+    assert (tree.pop("sources"), tree.pop("experts")) == ({}, {})
     assert hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:8] == design.content_hash
     gates = replace(PLAN, gates=(replace(GATE, above=0.26),))
     assert gates.content_hash != PLAN.content_hash
@@ -491,12 +495,12 @@ def test_a_claim_with_some_seeds_is_unfinished_and_has_no_figures(design):
 def test_a_design_is_run_by_two_processes_and_its_rows_say_what_was_spent(design, tmp_path):
     small = replace(design, budget=400, seeds=(1000, 1001))
     left = unfinished(planned(small, tmp_path))
-    assert expected_hours(left, workers=2) == pytest.approx(4 * 30 / 3600 / 2)
+    assert expected_hours(left, tmp_path, workers=2) == pytest.approx(4 * 30 / 3600 / 2)
     # Without a pilot the time is measured: a run of 400 tokens is one of seconds.
     timeless = replace(
         small, arms={name: replace(own, run_s=0.0) for name, own in small.arms.items()}
     )
-    assert all(0 < seconds < 120 for seconds in run_seconds(timeless).values())
+    assert all(0 < seconds < 120 for seconds in run_seconds(timeless, tmp_path).values())
     run(left, tmp_path, workers=2)
     assert unfinished(planned(small, tmp_path)) == []
     found = rows(small, tmp_path)
@@ -523,7 +527,7 @@ def test_a_design_is_run_by_two_processes_and_its_rows_say_what_was_spent(design
         arms={"x": small.arms["a"], "y": replace(small.arms["b"], learning_rate=1.0)},
     )
     assert [own.label for own in unfinished(planned(other, tmp_path))] == ["y", "y"]
-    same = [own for own in rows(other, tmp_path)]
+    same = list(rows(other, tmp_path))
     assert [(own["arm"], own["pass_at_1"]) for own in same] == [
         ("x", own["pass_at_1"]) for own in found if own["arm"] == "a"
     ]
@@ -629,8 +633,9 @@ def test_every_plan_can_be_run_and_names_the_contrasts_of_its_claim(claim):
     assert bool(module.PLAN.arms) != hasattr(module, "measure")
     arms = {
         label: row(label, 0, 0.1) | {"curve": [(0, 0, 0.1, 0.2), (1, 5, 0.1, 0.2)]}
-        for label in module.PLAN.arms
+        for label in module.PLAN.arms or ("untrained",)
     }
+    arms = {label: own | dict.fromkeys(MEASURED, 0.1) for label, own in arms.items()}
     assert set(module.contrasts(arms)) == set(module.PLAN.effects)
     assert module.PLAN.gates
     names = {name for gate in module.PLAN.gates for name in gate.figures}
@@ -655,6 +660,34 @@ def test_the_contrasts_of_each_claim_are_worked_out_by_hand():
     values |= {"clip-higher": {"pass_at_k": 0.2}, "pass@k": {"pass_at_k": 0.6}}
     found = MODULES["pope_alternatives"].contrasts(values)
     assert list(found.values()) == pytest.approx([0.4, 0.3, -0.1])
+    found = MODULES["grpo_sharpening"].contrasts(arms(grpo=(0, 0.02), pope=(0.6, 0.9)))
+    assert list(found.values()) == pytest.approx([0.08, 0.4])
+    found = MODULES["pope_lifts"].contrasts(arms(grpo=(0.1, 0.2), pope=(0.6, 0.9)))
+    assert list(found.values()) == pytest.approx([0.5, 0.7])
+    mixed = {"hard alone": {"pass_at_k": 0.5}, "grpo": {"pass_at_k": 0.2}}
+    mixed["pope"] = {"pass_at_k": 0.25}
+    assert list(MODULES["pope_mixing"].contrasts(mixed).values()) == pytest.approx([0.3, 0.05])
+    found = MODULES["srpo_order"].contrasts(arms(grpo=(0.1, 0), rrpo=(0.15, 0), srpo=(0.4, 0)))
+    assert list(found.values()) == pytest.approx([0.25, 0.05])
+    values = {"lte": {"pass_at_1": 0.4, "pass_at_k": 0.7}}
+    values |= {"grpo": {"pass_at_1": 0.3, "pass_at_k": 0.8}}
+    values |= {"grpo, extra": {"pass_at_1": 0.35, "pass_at_k": 0.6}}
+    found = MODULES["lte_gain"].contrasts(values)
+    assert list(found.values()) == pytest.approx([0.1, -0.1, 0.05, 0.1])
+    # Half of the tokens is at 20 of 40: 0.3 + (0.4 - 0.3) * (20 - 10) / 20 = 0.35.
+    own = [(0, 0, 0, 0.1), (3, 10, 0, 0.3), (9, 30, 0, 0.4), (12, 40, 0, 0.5)]
+    curves = {"lte": {"curve": own}, "grpo": {"curve": [(0, 0, 0, 0.1), (2, 40, 0, 0.2)]}}
+    found = MODULES["lte_never_solved"].contrasts(curves)
+    assert list(found.values()) == pytest.approx([0.15, 0.15 - 0.05])
+    # Leads 0.1, 0.2, 0.3, 0.6 over 0, 0.5, 1, 2 nats: mean 0.875, squares 2.1875, products 0.55.
+    values = {"expo": 0.6, "expert at 0": 0.5, "expert at 0.5": 0.4, "expert at 1": 0.3}
+    values |= {"expert at 2": 0.0}
+    found = MODULES["expo_gain"].contrasts({k: {"pass_at_1": v} for k, v in values.items()})
+    assert list(found.values()) == pytest.approx([0.55 / 2.1875, 0.6])
+    found = MODULES["expo_properties"].contrasts({"untrained": {"likelier": 2.0, "leads_on": 3.0}})
+    assert list(found.values()) == [2.0, 3.0]
+    found = MODULES["suffix_success"].contrasts({"untrained": {"clean": 0.3, "unclean": 0.1}})
+    assert list(found.values()) == pytest.approx([0.2])
     curves = {
         "plain": {"curve": [(0, 0, 0.1, 0), (1, 9, 0.5, 0), (2, 20, 0.2, 0), (3, 31, 0.4, 0)]},
         "accepted": {"curve": [(0, 0, 0.3, 0), (1, 9, 0.25, 0), (2, 20, 0.6, 0)]},
