@@ -101,7 +101,7 @@ def _run(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
     """Measure gates; run the pilots or the designs of the claims whose gates hold."""
     gates: dict[str, Precondition] = {}
     for name, module in chosen.items():
-        gates[name] = _gates(name, module, given)
+        gates[name] = _gates(module, given)
         for own in gates[name].results:
             print(f"{name}: {own.rule}: {own.status}: {own.evidence}", flush=True)
     testable = {name: module for name, module in chosen.items() if not gates[name].failed}
@@ -145,14 +145,14 @@ def _known(designs: dict[str, Design], given: argparse.Namespace) -> dict[str, l
 def _publish(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
     """Write the gates that are measured and the rows of the seeds that are whole; run nothing."""
     for name, module in chosen.items():
-        registry.publish_gates(name, _gates(name, module, given))
+        registry.publish_gates(name, _gates(module, given))
         own = registry.current(name)
         if own is not None:
             known = registry.published(name, own[0])
             registry.publish(own[1], own[0], rows(own[1], given.out, known))
 
 
-def _gates(name: str, module: ModuleType, given: argparse.Namespace) -> Precondition:
+def _gates(module: ModuleType, given: argparse.Namespace) -> Precondition:
     plan = _plan(module)
     if given.preset == "quick":
         plan = replace(plan, gate_problems=min(QUICK_PROBLEMS, plan.gate_problems))
