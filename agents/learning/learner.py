@@ -24,6 +24,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -39,7 +40,17 @@ from reason_env.agents.learning.loss import LossOutput, policy_loss
 from reason_env.agents.learning.loss_config import LossConfig
 from reason_env.agents.learning.report import OptimizerStep, UpdateReport, update_report
 from reason_env.agents.learning.teacher import Teachers, predicting
-from reason_env.agents.processes import ALONE, Processes, shared_state, whole, whole_state
+from reason_env.agents.processes import (
+    ALONE,
+    Processes,
+    load_optimizer_state,
+    load_shares,
+    optimizer_state,
+    save_shares,
+    shared_state,
+    whole,
+    whole_state,
+)
 from reason_env.agents.rollout import TrainingSample
 from reason_env.codec import Codec
 from reason_env.errors import CheckpointError, ConfigError, ModelError, TrainingError
@@ -274,14 +285,20 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Collect what a bit-exact continuation needs besides the policy's weights."""
         self.processes.lead("state_dict")
-        state: dict[str, Any] = {
-            "optimizer": whole_state(self.optimizer.state_dict()),
-            "num_updates": self.num_updates,
-            "num_nonfinite_in_a_row": self.num_nonfinite_in_a_row,
-        }
+        state = {"optimizer": whole_state(self.optimizer.state_dict()), **self._counts()}
         if self.teachers is not None and self.teachers.average is not None:
             state["average"] = list(self.teachers.average)
         return state
+
+    def save_shares(self, directory: Path) -> dict[str, Any]:
+        """Write the tensors of the state, each process its share, and return the rest.
+
+        All processes call it.
+        """
+        self.processes.lead("save_learner", directory)
+        tensors, groups = optimizer_state(self.policy.model, self.optimizer)
+        save_shares(directory, tensors | self._average())
+        return {"groups": groups, **self._counts()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`'s value.
@@ -297,13 +314,37 @@ class Learner:
             if self.teachers is not None and self.teachers.average is not None:
                 self.teachers.restore(state["average"])
         except (KeyError, ValueError) as error:
-            raise CheckpointError(
-                f"the learner's state must fit the policy's model, got {error}; "
-                "load a checkpoint of this model"
-            ) from error
+            raise _unfit(error) from error
         self.num_updates = num_updates
         # Absent in checkpoints of earlier versions, which stopped at the first.
         self.num_nonfinite_in_a_row = int(state.get("num_nonfinite_in_a_row", 0))
+
+    def load_shares(self, directory: Path, state: Mapping[str, Any]) -> None:
+        """Continue from what `save_shares` wrote and returned, of any number of processes.
+
+        Call it before the first update.
+
+        Raises:
+            CheckpointError: The state is not a learner's, or belongs to another model.
+        """
+        try:
+            load_optimizer_state(self.policy.model, self.optimizer, directory, state["groups"])
+            load_shares(directory, self._average())
+            self.num_updates = int(state["num_updates"])
+            self.num_nonfinite_in_a_row = int(state["num_nonfinite_in_a_row"])
+        except (KeyError, ValueError) as error:
+            raise _unfit(error) from error
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "num_updates": self.num_updates,
+            "num_nonfinite_in_a_row": self.num_nonfinite_in_a_row,
+        }
+
+    def _average(self) -> dict[str, Tensor]:
+        """Name the tensors of the teachers' average, which every process has whole."""
+        average = [] if self.teachers is None else self.teachers.average or []
+        return {f"average/{number}": own for number, own in enumerate(average)}
 
     def _check(self) -> None:
         if not 0 < self.temperature < float("inf"):
@@ -651,6 +692,13 @@ def _on_cpu(output: LossOutput) -> LossOutput:
         kl=output.kl.cpu(),
         entropy=output.entropy.cpu(),
         rows={name: value.cpu() for name, value in output.rows.items()},
+    )
+
+
+def _unfit(error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the learner's state must fit the policy's model, got {error}; "
+        "load a checkpoint of this model"
     )
 
 

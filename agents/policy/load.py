@@ -18,6 +18,7 @@ from reason_env.agents.policy.adapter_files import (
 )
 from reason_env.agents.policy.gguf import SMOLLM2, converted_gguf, smollm2_file
 from reason_env.agents.policy.weights_hash import weights_hash
+from reason_env.agents.processes import SHARES, read_shares
 from reason_env.codec import ByteCodec, Codec, load_codec
 from reason_env.errors import ConfigError, ModelError, shown
 
@@ -152,7 +153,7 @@ def _check_size(name: str, directory: Path) -> None:
 
     stored = 0
     tensors = 0
-    for path in directory.glob("*.safetensors"):
+    for path in (*directory.glob("*.safetensors"), *(directory / SHARES).glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             tensors += len(names)
@@ -180,7 +181,6 @@ def _check_size(name: str, directory: Path) -> None:
 
 def _load_weights(name: str, place: str) -> Any:
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoModelForCausalLM
 
     try:
         with quiet_transformers():
@@ -188,13 +188,7 @@ def _load_weights(name: str, place: str) -> Any:
                 _check_size(name, Path(place))
             # No code of the model's folder runs, and no pickle is read; without the first,
             # transformers would ask on the console whether to run it.
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                place,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
+            loaded = _from_files(place)
     except ModelError:
         raise
     except (
@@ -220,6 +214,26 @@ def _load_weights(name: str, place: str) -> Any:
             "(hf download NAME --local-dir DIR) and give the directory"
         )
     return model
+
+
+def _from_files(place: str) -> Any:
+    """Give a model, and what transformers says of its files."""
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    common: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    shares = Path(place) / SHARES
+    if not shares.is_dir():
+        return AutoModelForCausalLM.from_pretrained(
+            place, trust_remote_code=False, use_safetensors=True, **common
+        )
+    # Several processes wrote it.
+    config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
+    with torch.device("meta"):
+        kind: Any = type(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
+    loaded = kind.from_pretrained(None, config=config, state_dict=read_shares(shares), **common)
+    if (Path(place) / "generation_config.json").is_file():
+        loaded[0].generation_config = GenerationConfig.from_pretrained(place)
+    return loaded
 
 
 def _load_codec_of(place: str, config: Any, step_delimiter: str) -> Codec:

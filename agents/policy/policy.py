@@ -245,13 +245,28 @@ class LanguageModelPolicy:
         assert self.adapter is not None, "loaded with LoRA"
         return WithoutAdapter(self)
 
+    def save_description(self, directory: str | Path) -> None:
+        """Write what `save` writes of a model besides its weights: its configs and tokenizer."""
+        self._describe_codec()
+        self.model.config.save_pretrained(directory)
+        if self.model.can_generate():
+            self.model.generation_config.save_pretrained(directory)
+        self._save_tokenizer(directory)
+
     def _save_model(self, directory: str | Path, **state: Any) -> None:
+        self._describe_codec()
+        with quiet_transformers():
+            self.model.save_pretrained(directory, **state)
+        self._save_tokenizer(directory)
+
+    def _describe_codec(self) -> None:
+        """Note in the model's configs what `load` must know of the codec."""
         if isinstance(self.codec, ByteCodec):
             setattr(self.model.config, CODEC_KEY, "bytes")
         if len(self.codec.end_ids) > 1:
             self.model.generation_config.eos_token_id = list(self.codec.end_ids)
-        with quiet_transformers():
-            self.model.save_pretrained(directory, **state)
+
+    def _save_tokenizer(self, directory: str | Path) -> None:
         if isinstance(self.codec, HuggingFaceCodec):
             self.codec.tokenizer.save_pretrained(directory)
 

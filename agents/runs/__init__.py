@@ -3,6 +3,8 @@
 from reason_env.agents.runs.checkpoint import (
     Checkpoint,
     CheckpointConfig,
+    SavesModel,
+    WritesState,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -46,7 +48,9 @@ __all__ = [
     "CheckpointConfig",
     "CheckpointWriter",
     "RunDir",
+    "SavesModel",
     "Tree",
+    "WritesState",
     "check_free",
     "check_trackers",
     "cut_file",

@@ -7,20 +7,24 @@
       state.json         everything else: progress, generator states, numbers, the tree of tensors
       manifest.json      size and SHA-256 of every other file
 
+Several processes write their shares of the weights and of the learner's tensors, as safetensors
+too (`reason_env.agents.processes.shares`):
+
+      model/shares/      in place of the weights
+      shares/            the learner's tensors; state.safetensors holds those of the progress alone
+
 A checkpoint is written under a temporary name that readers ignore, synced to disk and renamed, so a
 kill leaves the older checkpoints intact; what the system refuses to write is removed again. Hashes
 detect later changes. A run resumes from the newest
 whole checkpoint, with a warning if a newer one is damaged; loading a damaged one, or the model of
 one, is an error.
-
-Not covered: sharded tensors (gather them first).
 """
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,7 +47,9 @@ from reason_env.agents.runs.run_dir import RunDir
 from reason_env.agents.runs.state_tree import pack, unpack
 from reason_env.errors import CheckpointError, ConfigError
 
-CHECKPOINT_FORMAT = 1
+WHOLE, SHARED = 1, 2
+"""Formats: of one process, and of several."""
+SHARES = "shares"
 _log = logging.getLogger(__name__)
 
 
@@ -106,13 +112,19 @@ class Checkpoint:
     """Directory with the saved model."""
     learner_state: dict[str, Any]
     progress: dict[str, Any]
+    shares: Path | None = None
+    """Directory with the tensors of `learner_state` in shares; None if they are in it."""
+
+
+WritesState = Callable[[Path], Mapping[str, Any]]
+"""Writes the tensors of a learner's state to a directory and returns the rest."""
 
 
 def save_checkpoint(
     run: RunDir,
     iteration: int,
     policy: SavesModel,
-    learner_state: Mapping[str, Any],
+    learner_state: Mapping[str, Any] | WritesState,
     progress: Mapping[str, Any],
     *,
     config: CheckpointConfig | None = None,
@@ -125,7 +137,8 @@ def save_checkpoint(
         run: A run with the metrics of `iteration` written.
         iteration: The iteration that has ended; 0 before the first.
         policy: Saves itself inside the checkpoint.
-        learner_state: Nested dicts and lists of tensors, arrays, numbers, texts and None.
+        learner_state: Nested dicts and lists of tensors, arrays, numbers, texts and None; or what
+            several processes write together.
         progress: Values of the same types: token totals, policy version, the method's state.
         config: Which older checkpoints to keep; None keeps all.
         record: Writes how the model was trained into the model's directory; None: nothing.
@@ -161,12 +174,14 @@ def save_checkpoint(
         policy.save(partial / "model")
         if record is not None:
             record.write(partial / "model")
-    tree, tensors = pack({"progress": dict(progress), "learner": dict(learner_state)})
+        is_shared = callable(learner_state)
+        state = learner_state(partial / SHARES) if callable(learner_state) else learner_state
+    tree, tensors = pack({"progress": dict(progress), "learner": dict(state)})
     text = json.dumps(tree, allow_nan=False)
 
     def finish() -> None:
         with writing(final, partial):
-            _write_checkpoint(partial, iteration, text, tensors)
+            _write_checkpoint(partial, iteration, text, tensors, SHARED if is_shared else WHOLE)
             partial.rename(final)
         sync_directory(folder)
         if config is not None:
@@ -179,14 +194,18 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, *, verify: bool = True) -> Checkpoint:
     """Load the checkpoint in a directory, after verifying every file.
+
+    Args:
+        path: The directory.
+        verify: Whether to read every file for that; another process may have.
 
     Raises:
         CheckpointError: It is missing, partial, damaged, or has another format.
     """
     path = Path(path)
-    iteration = _check_manifest(path)
+    iteration, form = _check_manifest(path, below="" if verify else "manifest.json")
     tree = json.loads((path / "state.json").read_text(encoding="utf-8"))
     state = unpack(tree, load_file(path / "state.safetensors"))
     return Checkpoint(
@@ -194,6 +213,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         model_dir=path / "model",
         learner_state=state["learner"],
         progress=state["progress"],
+        shares=path / SHARES if form == SHARED else None,
     )
 
 
@@ -253,13 +273,13 @@ def prune_checkpoints(run: RunDir, config: CheckpointConfig) -> None:
 
 
 def _write_checkpoint(
-    path: Path, iteration: int, state: str, tensors: dict[str, torch.Tensor]
+    path: Path, iteration: int, state: str, tensors: dict[str, torch.Tensor], form: int
 ) -> None:
     """Write the files beside the model, and then the manifest of all."""
     save_file(tensors, path / "state.safetensors")
     write_text(path / "state.json", state)
     files = {name: _fingerprint(path / name) for name in _file_names(path)}
-    manifest = {"format": CHECKPOINT_FORMAT, "iteration": iteration, "files": files}
+    manifest = {"format": form, "iteration": iteration, "files": files}
     for name in files:
         with (path / name).open("rb") as file:
             os.fsync(file.fileno())
@@ -268,8 +288,8 @@ def _write_checkpoint(
     write_text(path / "manifest.json", json.dumps(manifest, indent=2))
 
 
-def _check_manifest(path: Path, *, below: str = "") -> int:
-    """Verify the files whose names begin with `below`; return the checkpoint's iteration."""
+def _check_manifest(path: Path, *, below: str = "") -> tuple[int, int]:
+    """Verify the files whose names begin with `below`; return the iteration and the format."""
     if not path.is_dir():
         raise CheckpointError(
             f"a checkpoint must be a directory, got '{path}'; name one of a run's checkpoints/"
@@ -281,10 +301,10 @@ def _check_manifest(path: Path, *, below: str = "") -> int:
         raise _damaged(path, "manifest.json is missing") from None
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path, "manifest.json has changed since it was written") from error
-    if version != CHECKPOINT_FORMAT:
+    if version not in (WHOLE, SHARED):
         raise CheckpointError(
-            f"checkpoint '{path}' must be of format {CHECKPOINT_FORMAT}, got {version!r}; resume "
-            "with the version of reason-env that wrote it"
+            f"checkpoint '{path}' must be of format {WHOLE} or {SHARED}, got {version!r}; "
+            "resume with the version of reason-env that wrote it"
         )
     for name, fingerprint in files.items():
         if not name.startswith(below):
@@ -293,7 +313,7 @@ def _check_manifest(path: Path, *, below: str = "") -> int:
             raise _damaged(path, f"{name} is missing")
         if _fingerprint(path / name) != fingerprint:
             raise _damaged(path, f"{name} has changed since it was written")
-    return iteration
+    return iteration, version
 
 
 def _damaged(path: Path, reason: str) -> _DamagedError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reason_env.agents.engines import Context, SamplingConfig
-from reason_env.agents.processes import END, Processes
+from reason_env.agents.processes import END, Processes, check_shared
 from reason_env.agents.rollout import TrainingSample
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.session import Session, build_session
@@ -24,10 +24,11 @@ def follow(processes: Processes) -> None:
 
     Raises:
         ReasonEnvError: This process cannot do what the first one does.
+        OSError: What all write together could not be written.
     """
     try:
         _follow(processes)
-    except ReasonEnvError as error:
+    except (ReasonEnvError, OSError) as error:
         if not isinstance(error, ProcessError):
             time.sleep(SILENT_S)
         raise
@@ -65,5 +66,15 @@ def _call(session: Session, name: str, arguments: tuple[Any, ...]) -> None:
     ) -> None:
         learner.update(samples, rng, run_share=run_share)
 
-    calls = {"sample": sample, "update": update, "state_dict": learner.state_dict}
+    def check(file: Path) -> None:
+        check_shared(file, session.processes)
+
+    calls = {
+        "sample": sample,
+        "update": update,
+        "state_dict": learner.state_dict,
+        "check_shared": check,
+        "save_model": session.saved_policy.save,
+        "save_learner": learner.save_shares,
+    }
     calls[name](*arguments)

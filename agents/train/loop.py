@@ -13,6 +13,7 @@ from typing import Any
 
 from reason_env.agents.metrics import Number
 from reason_env.agents.policy import UNKNOWN, licence_of
+from reason_env.agents.processes import check_shared
 from reason_env.agents.runs import (
     CheckpointWriter,
     RunDir,
@@ -52,6 +53,8 @@ def train(
         TrainingError: Too many updates in a row were not finite; the last checkpoint holds the run.
     """
     config = session.config
+    if not session.processes.is_alone:
+        check_shared(run.path / "provenance.json", session.processes)
     run.note_recordings({own.path: own.begin for own in recorders(session.env)})
     prepare(session, deadline=deadline)
     licence = _licence(session, run)
@@ -77,13 +80,15 @@ def train(
             _write(run, number, metrics, on_row)
             if is_last or config.checkpoint.is_due(number, num_iterations=config.iterations):
                 saved = _saved_model(session, run, licence)
-                if is_last and not has_diverged and config.lora.is_on:
+                # Checkpoints hold the model in parts: an adapter without its base, or shares.
+                is_in_parts = config.lora.is_on or not session.processes.is_alone
+                if is_last and not has_diverged and is_in_parts:
                     # Before the last checkpoint: a run that is finished has its model.
                     export_model(run, _saver(session), saved)
                 save_checkpoint(
                     run,
                     number,
-                    session.policy,
+                    session.saved_policy,
                     session.learner_state,
                     session.progress,
                     config=config.checkpoint,
@@ -121,8 +126,8 @@ def _saved_model(session: AnySession, run: RunDir, licence: str) -> SavedModel:
 
 def _saver(session: RunSession) -> Callable[[Path], None]:
     """Choose how an adapter becomes a model: added to the weights, or alone."""
-    policy = session.policy
-    return policy.save_merged if session.config.lora.export == "merged" else policy.save
+    policy, lora = session.policy, session.config.lora
+    return policy.save_merged if lora.is_on and lora.export == "merged" else policy.save
 
 
 def _write(run: RunDir, iteration: int, metrics: Mapping[str, Number], on_row: OnRow) -> None:

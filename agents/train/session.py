@@ -33,7 +33,7 @@ from reason_env.agents.policy import (
     ShardedPolicy,
 )
 from reason_env.agents.processes import ALONE, Processes, take_device
-from reason_env.agents.runs import Checkpoint, load_checkpoint
+from reason_env.agents.runs import Checkpoint, SavesModel, WritesState, load_checkpoint
 from reason_env.agents.train.config import TrainConfig
 from reason_env.agents.train.fingerprint import preparation_fingerprint
 from reason_env.agents.train.guidance_budget import check_guidance, problems_with_room
@@ -71,8 +71,18 @@ class RunSession(ABC):
 
     @property
     @abstractmethod
-    def learner_state(self) -> dict[str, Any]:
-        """The content of a checkpoint that the learner continues from."""
+    def learner_state(self) -> dict[str, Any] | WritesState:
+        """The content of a checkpoint that the learner continues from, or what writes it."""
+
+    @property
+    def processes(self) -> Processes:
+        """Those that train together."""
+        return ALONE
+
+    @property
+    def saved_policy(self) -> SavesModel:
+        """What writes the model of a checkpoint."""
+        return self.policy
 
     @property
     @abstractmethod
@@ -152,9 +162,21 @@ class Session(RunSession):
     """The judges that the method may ask."""
 
     @property
-    def learner_state(self) -> dict[str, Any]:
+    def learner_state(self) -> dict[str, Any] | WritesState:
         """The optimizer's state, and what else the learner remembers."""
-        return self.learner.state_dict()
+        learner = self.learner
+        return learner.state_dict() if self.processes.is_alone else learner.save_shares
+
+    @property
+    def processes(self) -> Processes:
+        """Those that train together."""
+        return self.learner.processes
+
+    @property
+    def saved_policy(self) -> SavesModel:
+        """What writes the model of a checkpoint: each process its share of the weights."""
+        trained = self.learner.policy
+        return trained if isinstance(trained, ShardedPolicy) else self.policy
 
     @property
     def has_diverged(self) -> bool:
@@ -200,7 +222,9 @@ def build_session(
         _check_several(config)
         take_device(config.device)
         processes.lead("build", config, checkpoint)
-    loaded = None if checkpoint is None else load_checkpoint(checkpoint)
+    loaded = None
+    if checkpoint is not None:
+        loaded = load_checkpoint(checkpoint, verify=processes.is_first)
     # With LoRA a checkpoint holds the adapter alone.
     own = config.model if loaded is None or config.lora.is_on else str(loaded.model_dir)
     # Other engines than torch are services, which the first process asks for all.
@@ -261,7 +285,10 @@ def build_session(
         judges=judges,
     )
     if loaded is not None:
-        learner.load_state_dict(loaded.learner_state)
+        if loaded.shares is None:
+            learner.load_state_dict(loaded.learner_state)
+        else:
+            learner.load_shares(loaded.shares, loaded.learner_state)
         session.continue_from(loaded)
     return session
 
@@ -335,7 +362,7 @@ def _build_learner(
     max_response_tokens: int,
     processes: Processes,
 ) -> Learner:
-    trained = policy if processes.is_alone else ShardedPolicy(policy)
+    trained = policy if processes.is_alone else ShardedPolicy(policy, processes)
     if method.pair_loss is not None:
         return PairLearner(
             trained,

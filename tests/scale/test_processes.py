@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from reason_env import cli
 from reason_env.agents.methods import method_names
+from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.processes import launch
+from reason_env.agents.runs import model_directory
 
 pytestmark = pytest.mark.scale
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,18 @@ def test_two_processes_sample_what_one_does(rows):
     one, two = rows["sampled"]["counts"]
     assert one[0] == two[0] > 20
     assert one[1] == two[1] == sum(4 * (1 + at % 3) for at in (*range(7), 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("sdpo", "model/shares/shard"), ("lora bf16-mixed opsd", "model/adapter_model")],
+)
+def test_what_two_processes_saved_is_loaded_bit_for_bit_by_two_and_by_one(rows, name, model):
+    row = rows[f"reloaded {name}"]
+    assert row["loaded"] == {"two, two": 0, "two, one": 0, "one, two": 0}
+    assert row["further"] < 1e-5 < row["moved"]
+    assert sum(file.startswith("shares/shard-0000") for file in row["files"]) == 2
+    assert sum(file.startswith(model) for file in row["files"]) == (2 if "shares" in model else 1)
 
 
 def test_the_others_end_in_silence_when_the_first_one_fails(capfd):
@@ -104,8 +117,16 @@ def wait_for_checkpoint(run, iteration, running):
         time.sleep(0.02)
 
 
+def weights_in(place):
+    return LanguageModelPolicy.load(model_directory(str(place))).model.state_dict()
+
+
 def weights_after(run, iteration):
-    return load_file(run / f"checkpoints/iteration_{iteration:06d}/model/model.safetensors")
+    return weights_in(run / f"checkpoints/iteration_{iteration:06d}")
+
+
+def is_in_shares(run, iteration):
+    return (run / f"checkpoints/iteration_{iteration:06d}/shares").is_dir()
 
 
 def farthest(one, other):
@@ -132,8 +153,11 @@ def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on_in_one_proce
     assert f"reason-env train --resume {run} --devices 2" in error
 
     done = len(tokens_of(run))
+    assert is_in_shares(run, 2)
     cli.main(["train", "--resume", str(run), "--max-minutes", "0.0001"])
     assert len(tokens_of(run)) <= done + 1
+    assert not is_in_shares(run, len(tokens_of(run)) - 1)
+    assert not (run / "model").exists()
     resumed = start_two("train", "--resume", str(run), "--max-minutes", "10")
     (output, error), others = [one.communicate(timeout=300) for one in resumed]
     assert [one.returncode for one in resumed] == [0, 0], error
@@ -143,3 +167,6 @@ def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on_in_one_proce
     assert tokens_of(run) == tokens_of(whole)
     assert farthest(weights_after(whole, 6), weights_after(run, 6)) < 1e-5
     assert farthest(weights_after(whole, 6), weights_after(whole, 5)) > 1e-5
+    assert is_in_shares(run, 6)
+    assert (run / "model/model.safetensors").is_file()
+    assert farthest(weights_in(run), weights_after(run, 6)) == 0

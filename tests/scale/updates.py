@@ -17,10 +17,13 @@ from reason_env.agents.methods import GRPOConfig, OPSDConfig, method_config, met
 from reason_env.agents.policy import LoraConfig
 from reason_env.agents.processes import ALONE, joined_processes
 from reason_env.agents.rollout import TrainingSample
+from reason_env.agents.runs import RunDir, save_checkpoint
 from reason_env.agents.train import TrainConfig, build_session, follow
 from reason_env.env import EnvConfig
 
 UPDATES = 3
+RELOADED = ("sdpo", "lora bf16-mixed opsd")
+"""Cases whose checkpoints are loaded; sdpo has a moving average beside the moments."""
 LEARNER = LearnerConfig(learning_rate=1e-4, updates_per_iteration=2, micro_batch_tokens=96)
 
 
@@ -86,6 +89,49 @@ def trained(session, sizes):
 
 def farthest(one, other):
     return max((float((a - b).abs().max()) for a, b in zip(one, other, strict=True)), default=0.0)
+
+
+def state_of(session):
+    """Give all that a learner continues from: weights, moments, average, number of updates."""
+    state = session.learner.state_dict()
+    moments = [own[name] for own in state["optimizer"]["state"].values() for name in sorted(own)]
+    number = torch.tensor(float(state["num_updates"]))
+    return [*weights(session), *moments, *state.get("average", []), number]
+
+
+def saved_by(run, iteration, session):
+    run.write_metrics(iteration, {})
+    return save_checkpoint(
+        run, iteration, session.saved_policy, session.learner_state, session.progress
+    )
+
+
+def reloaded(config, processes, folder):
+    """Save after updates of two processes, load in two and in one, save in one, load in two.
+
+    Gives how far off what was loaded is, and how far apart one more update in one and in two ends.
+    """
+    with RunDir.create(folder, config, command=[], trackers=()) as run:
+        together = build_session(config, processes=processes)
+        trained(together, [10])
+        saved = state_of(together)
+        two = saved_by(run, 1, together)
+        again = build_session(config, two, processes=processes)
+        rows = {"two, two": farthest(state_of(again), saved)}
+        alone = build_session(config, two)
+        rows["two, one"] = farthest(state_of(alone), saved)
+        one = saved_by(run, 2, alone)
+    before = weights(alone)
+    trained(alone, [6])
+    back = build_session(config, one, processes=processes)
+    rows["one, two"] = farthest(state_of(back), saved)
+    trained(back, [6])
+    return {
+        "loaded": rows,
+        "further": farthest(state_of(back), state_of(alone)),
+        "moved": farthest(weights(alone), before),
+        "files": sorted(path.relative_to(two).as_posix() for path in two.rglob("*.safetensors")),
+    }
 
 
 def learned_by(session):
@@ -163,6 +209,9 @@ def main():
             rows[name] = known[key]
         rows["uneven"] = compared(build_session(cases()["grpo"]), processes, [13, 1, 6])
         rows["sampled"] = sampled(processes)
+        for name in RELOADED:
+            folder = Path(sys.argv[1]).with_name(name)
+            rows[f"reloaded {name}"] = reloaded(cases()[name], processes, folder)
     Path(sys.argv[1]).write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 

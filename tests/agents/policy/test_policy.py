@@ -22,6 +22,7 @@ from reason_env.agents.policy import load as load_model_module
 from reason_env.agents.policy import log_probs as log_probs_module
 from reason_env.agents.policy import policy as policy_module
 from reason_env.agents.policy.log_probs import next_token_log_probs
+from reason_env.agents.processes import SHARES, save_shares, weights_of
 from reason_env.codec import ByteCodec, HuggingFaceCodec
 from reason_env.errors import CodecError, ConfigError, ModelError
 
@@ -461,6 +462,43 @@ def test_half_precision_weights_of_a_directory_become_float32(tmp_path):
     assert {weight.dtype for weight in loaded.model.parameters()} == {torch.float32}
     for one, other in zip(policy.model.parameters(), loaded.model.parameters(), strict=True):
         assert torch.equal(one.float(), other)
+
+
+def save_in_shares(policy, directory, *, without=""):
+    policy.save_description(directory)
+    weights = weights_of(policy.model)
+    weights.pop(without, None)
+    save_shares(directory / SHARES, weights)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+def test_a_model_in_shares_loads_as_the_same_model(tmp_path, kind):
+    policy = tiny_policy(kind)
+    policy.model.generation_config.eos_token_id = [3, 5]
+    save_in_shares(policy, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "generation_config.json",
+        "shares",
+    ]
+    loaded = LanguageModelPolicy.load(str(tmp_path))
+    one, other = policy.model.state_dict(), loaded.model.state_dict()
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert loaded.model.generation_config.eos_token_id == [3, 5]
+    # It can be written whole.
+    loaded.save(tmp_path / "whole")
+    again = LanguageModelPolicy.load(str(tmp_path / "whole")).model.state_dict()
+    assert all(torch.equal(one[name], again[name]) for name in one)
+
+
+def test_a_model_in_shares_without_a_weight_is_refused(tmp_path):
+    save_in_shares(tiny_policy(), tmp_path, without="model.norm.weight")
+    with pytest.raises(ModelError, match=r"without 1 of them \(the first is model\.norm\.weight\)"):
+        LanguageModelPolicy.load(str(tmp_path))
+    next((tmp_path / SHARES).iterdir()).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="no causal language model can be loaded from"):
+        LanguageModelPolicy.load(str(tmp_path))
 
 
 def test_a_missing_directory_is_refused(tmp_path):

@@ -316,7 +316,7 @@ def test_a_checkpoint_of_another_version_is_no_reason_to_fall_back(tmp_path):
     run = saved(tmp_path, 1, 2)
     file = run.path / "checkpoints/iteration_000002/manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 9}))
-    with pytest.raises(CheckpointError, match="must be of format 1, got 9"):
+    with pytest.raises(CheckpointError, match="must be of format 1 or 2, got 9"):
         whole_checkpoint(run)
 
 
@@ -336,9 +336,9 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     run = saved(tmp_path, 1)
     path = run.path / "checkpoints/iteration_000001"
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
     with pytest.raises(
-        CheckpointError, match="must be of format 1, got 2; resume with the version"
+        CheckpointError, match="must be of format 1 or 2, got 3; resume with the version"
     ):
         load_checkpoint(path)
 
@@ -419,3 +419,43 @@ def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path):
     )
     names = [item.name for item in path.rglob("*") if item.is_file()]
     assert {Path(name).suffix for name in names} == {".json", ".safetensors"}
+
+
+def written_by_several(folder):
+    folder.mkdir()
+    save_file({"moment": torch.ones(2)}, folder / "shard-00001.safetensors")
+    return {"steps": 3}
+
+
+def test_a_checkpoint_of_several_processes_names_their_shares_and_verifies_them(tmp_path):
+    run = run_with(tmp_path, iterations=2)
+    path = save_checkpoint(run, 2, TinyPolicy(1), written_by_several, {"array": np.arange(3)})
+    loaded = load_checkpoint(path)
+    assert loaded.learner_state == {"steps": 3}
+    assert loaded.shares == path / "shares"
+    assert loaded.progress["array"].tolist() == [0, 1, 2]
+    assert json.loads((path / "manifest.json").read_text())["format"] == 2
+    (path / "shares/shard-00001.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"shares/shard-00001\.safetensors has changed"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, verify=False).learner_state == {"steps": 3}
+    assert load_checkpoint(save_checkpoint(run, 1, TinyPolicy(1), {}, {})).shares is None
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_shares_that_are_not_written_to_the_end_leave_the_older_checkpoint(tmp_path, error):
+    run = saved(tmp_path, 1)
+    run.write_metrics(2, {})
+
+    def failing(folder):
+        written_by_several(folder)
+        raise error
+
+    with pytest.raises(type(error) if isinstance(error, OSError) else error):
+        save_checkpoint(run, 2, TinyPolicy(2), failing, {})
+    newest = whole_checkpoint(run)
+    assert newest is not None
+    assert newest.name == "iteration_000001"
+    path = save_checkpoint(run, 2, TinyPolicy(2), written_by_several, {})
+    assert load_checkpoint(path).iteration == 2
+    assert sorted(os.listdir(path.parent)) == ["iteration_000001", "iteration_000002"]
