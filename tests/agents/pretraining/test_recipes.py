@@ -4,7 +4,8 @@ from collections import Counter
 import pytest
 import torch
 
-from reason_env.agents.policy import LanguageModelPolicy, load_model
+from benchmarks.families.hosts import guided_success, reference_probability, subject_of
+from reason_env.agents.policy import LanguageModelPolicy, hub_name, licence_of, load_model
 from reason_env.agents.pretraining import PretrainConfig, card, pretrain, recipe, write_card
 from reason_env.agents.pretraining.demonstrations import DemonstrationConfig, demonstrate
 from reason_env.cli import main
@@ -104,3 +105,24 @@ def test_a_card_says_what_the_model_is_and_comes_from(monkeypatch, tmp_path, nam
     assert f"\n{title}\n" in text
     assert origin in text
     assert measured in text
+
+
+@pytest.mark.parametrize("name", ["late", "sealed"])
+def test_the_models_of_the_recipes_come_with_the_package(name):
+    """Both are the base model's architecture with other weights, and carry a card."""
+    model, codec = load_model(name)
+    base, _ = load_model("base")
+    pairs = list(zip(model.named_parameters(), base.named_parameters(), strict=True))
+    assert all(one.shape == other.shape for (_, one), (_, other) in pairs)
+    assert any((one != other).any() for (_, one), (_, other) in pairs)
+    assert codec.codec_id == CODEC.codec_id
+    assert licence_of(name) == "apache-2.0"
+    assert hub_name(name) is None
+
+
+def test_the_model_of_sealed_continues_a_partial_solution_and_never_succeeds_without():
+    """Of five powers right one time in seven, a chain has 0.00008; after four of them, 0.15."""
+    subject = subject_of(LanguageModelPolicy.load("sealed"), "sealed", num_problems=6)
+    lengths = {state.problem.problem_id: 4 for state in subject.states}
+    assert guided_success(subject, lengths, 16, 5) == pytest.approx(0.15, abs=0.13)
+    assert reference_probability(subject) < 0.001
