@@ -1,7 +1,7 @@
 """The usual remedies for missing exploration solve less than POPE's guided copies.
 
 Imitation of an expert is another question, because what it teaches depends on how the expert
-writes: `sft_distance.py`.
+writes: `expo_gain.py` has experts at several distances.
 """
 
 from collections.abc import Mapping
