@@ -15,15 +15,15 @@ INTEROP := inspect_ai openenv tracking trl verifiers
 .PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop test-ray test-scale race-trl check docs package smollm2 links clean
 
 # Three methods, each on the family made for it, with GRPO beside it.
-DEMO := $(BIN)/reason-env compare --same-loss True --seeds 3 --eval.samples 4 --eval.k 4 --eval.every 6
+DEMO := --same-loss True --seeds 3 --eval.samples 4 --eval.k 4 --eval.every 6
 demo: $(STAMP)
-	$(DEMO) grpo pope:hard_samples=4 --model sealed --problems sealed --size 8 --budget 120000 \
-		--problems-per-iteration 4 --updates-per-iteration 4 --learning-rate 3e-4 \
+	$(BIN)/reason-env compare grpo pope:hard_samples=4 $(DEMO) --model sealed --problems sealed --size 8 \
+		--budget 120000 --problems-per-iteration 4 --updates-per-iteration 4 --learning-rate 3e-4 \
 		--eval.split hard --eval.num-problems 24 --out runs/demo/sealed
-	$(DEMO) grpo lte --problems mix:precedence@7-10 --size 16 --budget 80000 \
-		--problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/precedence
-	$(DEMO) grpo expo --problems mix:inverse@8-10 --size 16 --budget 50000 \
-		--problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/inverse
+	$(BIN)/reason-env compare grpo lte $(DEMO) --problems mix:precedence@7-10 --size 16 \
+		--budget 80000 --problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/precedence
+	$(BIN)/reason-env compare grpo expo $(DEMO) --problems mix:inverse@8-10 --size 16 \
+		--budget 50000 --problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/inverse
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(TESTS)
