@@ -51,7 +51,7 @@ def _start(state: ReasonState, kind: Kind) -> Start:
 def log_probs(subject: Subject, states: Sequence[ReasonState], texts: Sequence[str]) -> list[float]:
     """Return the mean log-probability a token of a text as the response to each problem, in nats.
 
-    At temperature 1, without guidance. A text is not empty.
+    At temperature 1, without guidance. No text may be empty.
     """
     contexts = [subject.inner.prompt.token_ids(state) for state in states]
     completions = [subject.codec.encode(text) for text in texts]

@@ -86,9 +86,11 @@ def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 def figures(subject: Subject, seed: int) -> Findings:
     """Measure how far each expert is from the policy's own explanations, and how those end."""
-    states = initial_states(subject.session.env, subject.session.problem_ids, seed=seed)
-    explained = chains_of(subject, states, "explain", seed)
-    own = log_probs(subject, states, [chain.text for chain in explained])
+    every = initial_states(subject.session.env, subject.session.problem_ids, seed=seed)
+    explained = chains_of(subject, every, "explain", seed)
+    kept = [(s, chain.text) for s, chain in zip(every, explained, strict=True) if chain.text]
+    states = [state for state, _ in kept]
+    own = log_probs(subject, states, [text for _, text in kept])
     found: list[Figure] = []
     for dose, share in SHARES.items():
         texts = ["".join(f"{step}\n" for step in solution_of(s.problem, share)) for s in states]

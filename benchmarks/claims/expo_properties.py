@@ -9,7 +9,7 @@ Measured without training. The expert says a twelfth of its steps in other words
 nats a token from the policy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from benchmarks.claims.experts import solution_of
 from benchmarks.claims.explained import answer_log_probs, chains_of, log_probs
 from reason_env.agents.probe import Findings, Gate, Subject, mean_figure
 from reason_env.agents.rollout import initial_states
+from reason_env.state import ReasonState
 
 CLAIM = Claim(
     text=(
@@ -55,11 +56,16 @@ PLAN = Plan(
 
 
 def measure(subject: Subject, seed: int) -> dict[str, float]:
-    """Measure mean differences of log-probabilities over the problems of a seed, in nats."""
-    states = initial_states(subject.session.env, subject.session.problem_ids, seed=seed)
-    explained = [chain.text for chain in chains_of(subject, states, "explain", seed)]
+    """Measure mean differences of log-probabilities over the problems of a seed, in nats.
+
+    A problem that is answered without a step has no explanation, and is left out.
+    """
+    every = initial_states(subject.session.env, subject.session.problem_ids, seed=seed)
+    found = zip(every, chains_of(subject, every, "explain", seed), strict=True)
+    kept = [(state, chain.text) for state, chain in found if chain.text]
+    states, explained = [state for state, _ in kept], [text for _, text in kept]
     plain = [chain.text for chain in chains_of(subject, states, "plain", seed)]
-    own, expert = log_probs(subject, states, explained), _expert(subject, seed)
+    own, expert = log_probs(subject, states, explained), _expert(subject, states)
     after = answer_log_probs(subject, states, explained)
     before = answer_log_probs(subject, states, plain)
     return {
@@ -78,9 +84,10 @@ def figures(subject: Subject, seed: int) -> Findings:
     """Measure how often the policy is right by itself, and how far the expert is."""
     states = initial_states(subject.session.env, subject.session.problem_ids, seed=seed)
     plain = chains_of(subject, states, "plain", seed)
-    gap = np.subtract(
-        log_probs(subject, states, [chain.text for chain in plain]), _expert(subject, seed)
-    )
+    kept = [(s, chain.text) for s, chain in zip(states, plain, strict=True) if chain.text]
+    with_steps = [state for state, _ in kept]
+    own = log_probs(subject, with_steps, [text for _, text in kept])
+    gap = np.subtract(own, _expert(subject, with_steps))
     return Findings(
         figures=(
             mean_figure(
@@ -91,7 +98,6 @@ def figures(subject: Subject, seed: int) -> Findings:
     )
 
 
-def _expert(subject: Subject, seed: int) -> list[float]:
-    states = initial_states(subject.session.env, subject.session.problem_ids, seed=seed)
+def _expert(subject: Subject, states: Sequence[ReasonState]) -> list[float]:
     texts = ["".join(f"{step}\n" for step in solution_of(s.problem, SHARE)) for s in states]
     return log_probs(subject, states, texts)

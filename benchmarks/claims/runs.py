@@ -13,6 +13,7 @@ a run. A killed command goes on where it stopped. Seeds whose rows are published
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -179,6 +180,11 @@ def measure(design: Design, own: Measure, out: Path) -> None:
             started, clock = datetime.now(UTC), time.perf_counter()
             subject = Subject(session=build_session(design.untrained(seed)), again=GROUP_SIZE)
             figures = own(subject, seed)
+            if not all(map(math.isfinite, figures.values())):
+                raise TrainingError(
+                    f"the figures of {design.claim!r} must be finite, got {dict(figures)} for seed "
+                    f"{seed}; mend its `measure`"
+                )
             row: Row = {
                 "design": design.content_hash,
                 "arm": UNTRAINED,

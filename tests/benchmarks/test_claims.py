@@ -35,7 +35,7 @@ from reason_env.agents.probe import Figure, Findings, Gate, GateResult
 from reason_env.agents.runs import config_json
 from reason_env.codec import ByteCodec
 from reason_env.env import reason_env_of
-from reason_env.errors import ConfigError
+from reason_env.errors import ConfigError, TrainingError
 
 ROOT = Path(__file__).parents[2]
 MODULES = {name: importlib.import_module(f"benchmarks.claims.{name}") for name in CLAIMS}
@@ -535,6 +535,13 @@ def test_a_design_is_run_by_two_processes_and_its_rows_say_what_was_spent(design
     known = [own | {"pass_at_1": 0.75} for own in found if own["seed"] == 1000]
     assert planned(small, tmp_path / "empty", known)[0].run.seed == 1001
     assert [own["pass_at_1"] for own in rows(small, tmp_path, known)[:2]] == [0.75, 0.75]
+
+
+def test_figures_that_are_not_finite_are_no_row(tmp_path):
+    plan = Plan(source="mix:chain@1-2", effects={"x": 0.1}, gates=(), gate_problems=8, train_size=2)
+    with pytest.raises(TrainingError, match=r"of 'bare' must be finite, got .*seed 100"):
+        measure(pilot_of("bare", plan), lambda subject, seed: {"value": math.nan}, tmp_path)
+    assert rows(pilot_of("bare", plan), tmp_path) == []
 
 
 def test_a_claim_without_arms_is_measured_once_a_seed(tmp_path):
