@@ -23,7 +23,7 @@ demo: $(STAMP)
 		--budget 120000 --problems-per-iteration 4 --updates-per-iteration 4 --learning-rate 3e-4 \
 		--eval.split hard --eval.num-problems 24 --out runs/demo/sealed
 	$(BIN)/reason-env compare grpo lte $(DEMO) --problems mix:precedence@7-10 --size 16 \
-		--budget 80000 --problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/precedence
+		--budget 60000 --problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/precedence
 	$(BIN)/reason-env compare grpo expo $(DEMO) --problems mix:inverse@8-10 --size 16 \
 		--budget 50000 --problems-per-iteration 8 --eval.num-problems 40 --out runs/demo/inverse
 
