@@ -20,6 +20,7 @@ from reason_env.agents.statistics import Interval, pass_at_k, pass_at_k_interval
 from reason_env.codec import Codec
 from reason_env.env import EnvConfig
 from reason_env.errors import ConfigError, VerifierError
+from reason_env.verify import GradesJobs
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def evaluate(
     *,
     config: EvalConfig,
     seed: int,
+    graders: GradesJobs | None = None,
 ) -> EvalReport:
     """Sample these problems and report pass rates with intervals.
 
@@ -161,6 +163,7 @@ def evaluate(
         problem_ids: At least one.
         config: Number of samples, and k.
         seed: Seed of sampling and bootstrap; an equal seed pairs two policies.
+        graders: As in `collect`.
 
     Raises:
         VerifierError: No problem has k graded samples.
@@ -177,7 +180,7 @@ def evaluate(
         for index, state in enumerate(states)
     ]
     sampling = SamplingConfig(temperature=config.temperature)
-    batch = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed)
+    batch = collect(starts, env=env, policy=policy, sampling=sampling, seed=seed, graders=graders)
     groups = [group for group in batch.groups if len(group.decided) >= config.k]
     num_left_out = len(batch.groups) - len(groups)
     if not groups:
@@ -189,7 +192,9 @@ def evaluate(
         _log.warning(
             "left out %d of %d problems: the verifier failed", num_left_out, len(batch.groups)
         )
-    greedy, greedy_tokens = _greedy(policy, env, starts, seed) if config.greedy else (None, 0)
+    greedy, greedy_tokens = (
+        _greedy(policy, env, starts, seed, graders) if config.greedy else (None, 0)
+    )
     rng = np.random.default_rng(seed)
     correct, graded = _counts(groups)
     return EvalReport(
@@ -245,7 +250,11 @@ def _by_level(groups: Sequence[Group], k: int) -> dict[int, tuple[int, float, fl
 
 
 def _greedy(
-    policy: Policy, env: gym.Env[Any, Any], starts: Sequence[Start], seed: int
+    policy: Policy,
+    env: gym.Env[Any, Any],
+    starts: Sequence[Start],
+    seed: int,
+    graders: GradesJobs | None,
 ) -> tuple[Interval, int]:
     greedy_starts = [
         Start(
@@ -254,7 +263,12 @@ def _greedy(
         for start in starts
     ]
     batch = collect(
-        greedy_starts, env=env, policy=policy, sampling=SamplingConfig(temperature=0), seed=seed
+        greedy_starts,
+        env=env,
+        policy=policy,
+        sampling=SamplingConfig(temperature=0),
+        seed=seed,
+        graders=graders,
     )
     graded = [item for item in batch.trajectories if not item.is_undecided]
     tokens = sum(item.num_sampled_tokens for item in batch.trajectories)

@@ -9,7 +9,7 @@ from reason_env.agents.engines.adapter import (
     lora_layers,
     write_adapter,
 )
-from reason_env.agents.engines.build import build_engine
+from reason_env.agents.engines.build import build_engine, build_graders
 from reason_env.agents.engines.config import EngineConfig, MismatchConfig
 from reason_env.agents.engines.decoder_layer import (
     LayerParts,
@@ -53,6 +53,7 @@ __all__ = [
     "TorchEngine",
     "adapter_tensors",
     "build_engine",
+    "build_graders",
     "check_precision",
     "decoder_layer",
     "evaluating",

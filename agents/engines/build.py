@@ -7,7 +7,14 @@ import torch
 from reason_env.agents.engines.config import EngineConfig
 from reason_env.agents.engines.precision import check_precision
 from reason_env.agents.engines.protocol import Engine
-from reason_env.agents.engines.ray import RayActors, RayEngine, SamplerSettings, check_installed
+from reason_env.agents.engines.ray import (
+    Graders,
+    RayEngine,
+    SamplerSettings,
+    check_installed,
+    grader_actors,
+    sampler_actors,
+)
 from reason_env.agents.engines.torch_engine import TorchEngine
 from reason_env.agents.engines.vllm import (
     LocalBackend,
@@ -57,7 +64,7 @@ def build_engine(
             threads=config.threads,
             device="cuda" if config.actor_gpus else "cpu",
         )
-        return RayEngine(model, RayActors(model, config, settings), config)
+        return RayEngine(model, sampler_actors(model, config, settings), config)
     is_remote = config.server_url is not None
     if not is_remote:
         installed_version()
@@ -71,3 +78,8 @@ def build_engine(
     )
     backend = (ServerBackend if config.kind == "vllm_server" else LocalBackend)(config, facts)
     return VLLMEngine(model, backend, config, vocab_size=vocab_size, context_length=context_length)
+
+
+def build_graders(config: EngineConfig) -> Graders | None:
+    """Build the graders that a config asks for; None where this process grades."""
+    return Graders(grader_actors(config), config) if config.graders else None

@@ -79,6 +79,9 @@ class EngineConfig:
     """ray: GPUs of each actor; 0: it samples on a CPU, with `threads`."""
     ray_address: str | None = None
     """ray: address of a running cluster, such as host:6379, or auto; None: one of this process."""
+    graders: int = 0
+    """ray: actors, each with a CPU, that grade the answers of training and evaluation that take
+    sympy; 0: workers of this process do."""
     max_staleness: int = 0
     """ray: changes of the weights that training episodes may be behind. Weights are sent only when
     those of the actors are older, and the loss corrects for the difference by importance
@@ -114,7 +117,7 @@ class EngineConfig:
                 raise ConfigError(f"{name} must be above 0 and finite, got {value!r}")
         lowest = {
             "max_restarts": 0, "block_size": 1, "threads": 1, "max_context_tokens": 2, "actors": 1,
-            "max_staleness": 0,
+            "max_staleness": 0, "graders": 0,
         }  # fmt: skip
         for name, low in lowest.items():
             value = getattr(self, name)
@@ -159,7 +162,9 @@ class EngineConfig:
                 f"actor_gpus must be at least 0 and finite, got {self.actor_gpus!r}; 0 samples on "
                 "CPUs"
             )
-        plain = {"actors": 1, "actor_gpus": 0.0, "ray_address": None, "max_staleness": 0}
+        plain = {
+            "actors": 1, "actor_gpus": 0.0, "ray_address": None, "max_staleness": 0, "graders": 0,
+        }  # fmt: skip
         for name, default in plain.items():
             value = getattr(self, name)
             if self.kind != "ray" and value != default:

@@ -32,7 +32,7 @@ from reason_env.env import (
 from reason_env.errors import ConfigError
 from reason_env.state import ReasonState, transition
 from reason_env.verdict import Outcome, Verdict
-from reason_env.verify import grade_many
+from reason_env.verify import GradesJobs, grade_many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ def collect(
     seed: int,
     drawn: Sequence[DrawnStart] = (),
     may_be_stale: bool = False,
+    graders: GradesJobs | None = None,
 ) -> RolloutBatch:
     """Run the episodes of all starts; groups are in the order in which their keys first occur.
 
@@ -73,6 +74,7 @@ def collect(
             of them count for its wrappers as those of plain resets do.
         may_be_stale: Whether an engine may sample from weights that are a few updates old, as its
             config allows.
+        graders: Grade what needs a worker process, in place of the workers of this process.
     """
     inner = reason_env_of(env, format="tokens")
     _check_codec(policy, inner.codec)
@@ -80,7 +82,8 @@ def collect(
     contexts = [_context(start, inner, may_be_stale) for start in starts]
     completions = _sample(starts, contexts, policy, sampling=sampling, seed=seed)
     sampled = time.perf_counter()
-    grade_many(_graded_pairs(starts, completions, inner), inner.grade_options)
+    pairs = _graded_pairs(starts, completions, inner)
+    grade_many(pairs, inner.grade_options, grades_jobs=graders)
     graded = time.perf_counter()
     by_key: dict[str, list[Trajectory]] = {}
     number = 0

@@ -222,6 +222,7 @@ def _collect(
         seed=seed,
         drawn=drawn,
         may_be_stale=may_be_stale,
+        graders=session.graders,
     )
 
 

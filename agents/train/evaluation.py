@@ -25,6 +25,7 @@ def evaluate_policy(session: RunSession) -> EvalReport | None:
         ids[: config.eval.num_problems],
         config=config.eval,
         seed=config.seed_of("evaluation", 0),
+        graders=session.graders,
     )
 
 

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from reason_env.agents.cpi import ConservativeUpdate
-from reason_env.agents.engines import EngineConfig, SharedEngine
+from reason_env.agents.engines import EngineConfig, SharedEngine, build_graders
 from reason_env.agents.learning import (
     AVERAGE,
     INITIAL,
@@ -41,6 +41,7 @@ from reason_env.env import ReasonEnv, long_prompts, other_ids, reason_env_of
 from reason_env.errors import ConfigError, ModelError, shown
 from reason_env.snapshot import snapshot
 from reason_env.state import ReasonState, is_over
+from reason_env.verify import GradesJobs
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class RunSession(ABC):
     method: Method
     problem_ids: list[str]
     """The problems to train on; `prepare` replaces them by those that the method chooses."""
+    graders: GradesJobs | None = None
+    """Grade what needs a worker process; None: the workers of this process do."""
     iteration: int = field(default=0, init=False)
     """The last iteration that began; 0 before the first."""
     num_drawn: int = field(default=0, init=False)
@@ -283,6 +286,7 @@ def build_session(
         conservative=conservative,
         problem_ids=problems_with_room(config.method, inner),
         judges=judges,
+        graders=build_graders(config.engine) if processes.is_first else None,
     )
     if loaded is not None:
         if loaded.shares is None:

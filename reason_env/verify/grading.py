@@ -9,7 +9,7 @@ and ERROR, because another attempt may succeed.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from reason_env.errors import ConfigError, shown
 from reason_env.problem import ScoredReference
@@ -27,8 +27,11 @@ CACHE_CHARACTERS = 2_000
 _NO_ANSWER = Verdict(Outcome.NO_ANSWER, None, "no final answer was found")
 Reference = str | ScoredReference
 """A reference answer, or the entry of a scorer."""
-_Key = tuple[str, Reference, GradeOptions]
+GradingJob = tuple[str, Reference, GradeOptions]
 """What a verdict depends on: final answer of the response, reference, options."""
+GradesJobs = Callable[[Sequence[GradingJob]], Sequence[Verdict]]
+"""Grades jobs that need a worker, in order, as `grade_jobs` does."""
+_Key = GradingJob
 
 
 class _Cache:
@@ -104,11 +107,19 @@ def grade(response: str, answer: Reference, options: GradeOptions | str = DEFAUL
 
 
 def grade_many(
-    pairs: Sequence[tuple[str, Reference]], options: GradeOptions | str = DEFAULT
+    pairs: Sequence[tuple[str, Reference]],
+    options: GradeOptions | str = DEFAULT,
+    *,
+    grades_jobs: GradesJobs | None = None,
 ) -> list[Verdict]:
     """Grade each pair, in order; pairs that need a worker run in parallel.
 
     Equal pairs are graded once. Later calls of `grade` find the verdicts in the cache.
+
+    Args:
+        pairs: Responses and references.
+        options: As for `grade`.
+        grades_jobs: Grades what needs a worker; the workers of this process if None.
     """
     options = read_options(options)
     for response, answer in pairs:
@@ -123,7 +134,9 @@ def grade_many(
             waiting.append(key)
         else:
             decided[key] = verdict
-    _decide_in_workers(waiting, decided)
+    if waiting:
+        found_in_workers = (grades_jobs or grade_jobs)(waiting)
+        decided |= zip(waiting, found_in_workers, strict=True)
     for key, verdict in decided.items():
         _CACHE.put(key, verdict)
     return [
@@ -184,22 +197,29 @@ def _in_worker(key: _Key) -> Verdict:
     return Verdict(outcome, text, reason)
 
 
-def _decide_in_workers(waiting: list[_Key], decided: dict[_Key, Verdict]) -> None:
-    """Grade the waiting keys in as many threads as there are workers."""
-    todo = iter(waiting)
+def grade_jobs(jobs: Sequence[GradingJob], *, at_once: int | None = None) -> list[Verdict]:
+    """Grade jobs in the workers of this process, in order; a failure is a verdict.
+
+    Args:
+        jobs: What only a worker can decide.
+        at_once: Workers that are busy at most; all of the pool if None.
+    """
+    verdicts: dict[int, Verdict] = {}
+    todo = iter(enumerate(jobs))
     lock = threading.Lock()
 
     def work() -> None:
         while True:
             with lock:
-                key = next(todo, None)
-            if key is None:
+                job = next(todo, None)
+            if job is None:
                 return
-            decided[key] = _in_worker(key)
+            verdicts[job[0]] = _in_worker(job[1])
 
-    count = min(len(waiting), shared_pool().size) if waiting else 0
+    count = min(len(jobs), at_once or shared_pool().size) if jobs else 0
     threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return [verdicts[number] for number in range(len(jobs))]

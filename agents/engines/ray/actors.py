@@ -1,4 +1,4 @@
-"""RayActors: the samplers of an engine as actors of a Ray cluster.
+"""RayActors: the samplers of an engine, or graders, as actors of a Ray cluster.
 
 Ray places the actors, carries weights and completions, and reports what died. An actor that dies
 stays dead: Ray restarts none by itself, because only the engine knows which share is missing. The
@@ -13,21 +13,27 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from reason_env.agents.engines.config import EngineConfig
+from reason_env.agents.engines.ray.graders import DECIDING as GRADING
+from reason_env.agents.engines.ray.graders import Grader, Jobs, Verdicts
+from reason_env.agents.engines.ray.rounds import ActorFacts
+from reason_env.agents.engines.ray.sampler import DECIDING as SAMPLING
 from reason_env.agents.engines.ray.sampler import (
     Answer,
     Sampler,
     SampleRequest,
-    SamplerFacts,
     SamplerSettings,
 )
 from reason_env.agents.engines.ray.weights import Arrays, skeleton
 from reason_env.errors import ConfigError, EngineError, ReasonEnvError
 
+R = TypeVar("R")
+A = TypeVar("A")
 _log = logging.getLogger(__name__)
 GRACE_S = 5.0
 """Seconds for an answer that is complete to reach this process."""
@@ -48,22 +54,36 @@ def check_installed() -> None:
         ) from error
 
 
-class RayActors:
-    """Starts, asks and replaces the actors of one engine."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What the actors of a group do."""
 
-    def __init__(self, model: Any, config: EngineConfig, settings: SamplerSettings) -> None:
+    program: type
+    """The class that runs in each."""
+    operation: str
+    """Its method that answers a request."""
+    packages: tuple[str, ...]
+    """Those whose version must be this process's."""
+    arguments: Callable[[Any], tuple[Any, ...]]
+    """Those of the class, from the package ray."""
+    cpus: int
+    gpus: float
+
+
+class RayActors(Generic[R, A]):
+    """Starts, asks and replaces the actors of one group."""
+
+    def __init__(self, role: Role, config: EngineConfig) -> None:
         """Store what actors are started with; `start` starts them.
 
         Args:
-            model: Its copies sample; the copies get their weights with each request.
-            config: Their number, resources and time limits.
-            settings: What their engines are built with.
+            role: What they do.
+            config: Time limits, and the cluster.
         """
-        self.config, self.settings = config, settings
-        self._model = model
+        self.role, self.config = role, config
         self._actors: dict[int, Any] = {}
         self._pids: dict[int, int] = {}
-        self._skeleton: Any = None
+        self._arguments: tuple[Any, ...] = ()
         self._remote: Any = None
         self._finalizer = weakref.finalize(self, _kill_all, self._actors)
 
@@ -87,29 +107,29 @@ class RayActors:
             return {}
         ray = self._connected()
         for place in missing:
-            self._actors[place] = self._remote.remote(self._skeleton, self.settings, _get)
+            self._actors[place] = self._remote.remote(*self._arguments)
         asked = {place: self._actors[place].facts.remote() for place in missing}
         facts, lost = self._gather(ray, asked, self.config.start_s, "start")
-        here = SamplerFacts.here().versions
+        here = ActorFacts.here(*self.role.packages).versions
         for place, own in facts.items():
             if own.versions != here:
                 self.stop()
                 raise EngineError(
-                    "every node must have this process's versions of reason-env, torch and Python, "
-                    f"{', '.join(here)}, got {', '.join(own.versions)}; install them there"
+                    f"every node must have this process's versions, {', '.join(here)}, got "
+                    f"{', '.join(own.versions)}; install them there"
                 )
             self._pids[place] = own.pid
         return lost
 
-    def ask(
-        self, requests: Mapping[int, SampleRequest]
-    ) -> tuple[dict[int, Answer], dict[int, str]]:
+    def ask(self, requests: Mapping[int, R]) -> tuple[dict[int, A], dict[int, str]]:
         """Send each request to the actor of its place; return the answers, and what failed."""
         ray = self._connected()
+        operation = self.role.operation
         asked = {
-            place: self._actors[place].sample.remote(request) for place, request in requests.items()
+            place: getattr(self._actors[place], operation).remote(request)
+            for place, request in requests.items()
         }
-        return self._gather(ray, asked, self.config.deadline_s, "sample")
+        return self._gather(ray, asked, self.config.deadline_s, operation)
 
     def drop(self, places: Iterable[int]) -> None:
         """Kill the actors of these places."""
@@ -126,11 +146,11 @@ class RayActors:
         """Return the package, connected to a cluster."""
         ray = _connect(self.config)
         if self._remote is None:
-            own = self.config
+            own = self.role
             self._remote = ray.remote(
-                num_cpus=own.threads, num_gpus=own.actor_gpus, max_restarts=0, max_task_retries=0
-            )(Sampler)
-            self._skeleton = ray.put(skeleton(self._model))
+                num_cpus=own.cpus, num_gpus=own.gpus, max_restarts=0, max_task_retries=0
+            )(own.program)
+            self._arguments = own.arguments(ray)
         return ray
 
     def _gather(
@@ -160,6 +180,40 @@ class RayActors:
         return replies, lost
 
 
+def sampler_actors(
+    model: Any, config: EngineConfig, settings: SamplerSettings
+) -> RayActors[SampleRequest, Answer]:
+    """Build the group of an engine's samplers.
+
+    Args:
+        model: Its copies sample; the copies get their weights with each request.
+        config: Their resources and time limits.
+        settings: What their engines are built with.
+    """
+    role = Role(
+        program=Sampler,
+        operation="sample",
+        packages=SAMPLING,
+        arguments=lambda ray: (ray.put(skeleton(model)), settings, _get),
+        cpus=config.threads,
+        gpus=config.actor_gpus,
+    )
+    return RayActors(role, config)
+
+
+def grader_actors(config: EngineConfig) -> RayActors[Jobs, Verdicts]:
+    """Build the group of a run's graders."""
+    role = Role(
+        program=Grader,
+        operation="grade",
+        packages=GRADING,
+        arguments=lambda ray: (),
+        cpus=1,
+        gpus=0.0,
+    )
+    return RayActors(role, config)
+
+
 def _connect(config: EngineConfig) -> Any:
     """Return the package, connected to the cluster of the config, or to one of this process."""
     # No reports about the use of Ray leave the machine.
@@ -170,7 +224,7 @@ def _connect(config: EngineConfig) -> Any:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.ray_address is None:
         where: dict[str, Any] = {
-            "num_cpus": config.actors * config.threads,
+            "num_cpus": config.actors * config.threads + config.graders,
             "include_dashboard": False,
         }
     else:
@@ -188,13 +242,14 @@ def _connect(config: EngineConfig) -> Any:
 
 
 def _warn_if_small(resources: Mapping[str, float], config: EngineConfig) -> None:
-    asked = {"CPU": config.actors * config.threads, "GPU": config.actors * config.actor_gpus}
+    cpus = config.actors * config.threads + config.graders
+    asked = {"CPU": cpus, "GPU": config.actors * config.actor_gpus}
     for name, number in asked.items():
         found = resources.get(name, 0)
         if number > found:
             _log.warning(
                 "%d actors need %g %s, and the cluster has %g; waiting %g s for more",
-                config.actors, number, name, found, config.start_s,
+                config.actors + config.graders, number, name, found, config.start_s,
             )  # fmt: skip
 
 

@@ -12,45 +12,24 @@ those of the weights that sampled, so the loss corrects for the difference as fo
 (`LossConfig.importance_weight_cap`).
 """
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from reason_env.agents.engines.config import EngineConfig
 from reason_env.agents.engines.protocol import Completion
+from reason_env.agents.engines.ray.rounds import Asked, answers_of
 from reason_env.agents.engines.ray.sampler import Answer, SampleRequest
 from reason_env.agents.engines.ray.shares import shares_of
 from reason_env.agents.engines.ray.weights import Arrays, StoredWeights, WeightVersions
 from reason_env.agents.engines.sampling import Context, SamplingConfig
-from reason_env.errors import EngineError
-
-_log = logging.getLogger(__name__)
 
 
-class Actors(Protocol):
+class Actors(Asked[SampleRequest, Answer], Protocol):
     """Samplers elsewhere, each at a place 0, 1, ..."""
 
     def put(self, arrays: Arrays) -> Any:
         """Store a copy of arrays where the samplers find it."""
-        ...
-
-    def start(self, places: Iterable[int]) -> Mapping[int, str]:
-        """Start the samplers that are missing; return what failed, by place."""
-        ...
-
-    def ask(
-        self, requests: Mapping[int, SampleRequest]
-    ) -> tuple[Mapping[int, Answer], Mapping[int, str]]:
-        """Let the sampler of each place answer its request; return answers, and what failed."""
-        ...
-
-    def drop(self, places: Iterable[int]) -> None:
-        """Kill the samplers of these places."""
-        ...
-
-    def stop(self) -> None:
-        """Kill all samplers."""
         ...
 
 
@@ -99,12 +78,13 @@ class RayEngine:
             for place, share in enumerate(shares_of(contexts, self.config.actors))
             if share
         }
-        try:
-            answers = self._answers(requests)
-        except BaseException:
-            # After an interrupt the actors would still work on this call when the next one comes.
-            self.actors.stop()
-            raise
+        answers = answers_of(
+            self.actors,
+            requests,
+            max_restarts=self.config.max_restarts,
+            problem_with=_problem_with,
+            on_lost=self._count,
+        )
         found = [own for place in sorted(answers) for own in answers[place].completions]
         self.num_prefill_tokens += sum(own.num_prefill_tokens for own in answers.values())
         self.num_reused_tokens += sum(own.num_reused_tokens for own in answers.values())
@@ -129,38 +109,8 @@ class RayEngine:
             sent = self._sent = self._versions.store()
         return sent
 
-    def _answers(self, requests: Mapping[int, SampleRequest]) -> dict[int, Answer]:
-        """Ask until every share is answered."""
-        answers: dict[int, Answer] = {}
-        failures: list[str] = []
-        while len(answers) < len(requests):
-            missing = {place: own for place, own in requests.items() if place not in answers}
-            lost = dict(self.actors.start(missing))
-            started = {place: own for place, own in missing.items() if place not in lost}
-            if started:
-                found, failed = self.actors.ask(started)
-                lost |= failed
-                for place, answer in found.items():
-                    problem = _problem_with(answer, requests[place])
-                    if problem is None:
-                        answers[place] = answer
-                    else:
-                        lost[place] = problem
-            if lost:
-                self._recover(lost, failures)
-        return answers
-
-    def _recover(self, lost: Mapping[int, str], failures: list[str]) -> None:
-        """Drop the actors that failed; raise after too many rounds with failures."""
-        failures.append("; ".join(f"actor {place}: {lost[place]}" for place in sorted(lost)))
-        self.actors.drop(lost)
-        if len(failures) > self.config.max_restarts:
-            raise EngineError(
-                f"every actor must answer within {self.config.max_restarts} restarts, got "
-                f"{len(failures)} failures: {' | '.join(failures)[:2_000]}"
-            )
-        self.num_restarts += len(lost)
-        _log.warning("actors failed; starting others for their shares: %s", failures[-1])
+    def _count(self, lost: int) -> None:
+        self.num_restarts += lost
 
 
 def _problem_with(answer: Answer, request: SampleRequest) -> str | None:

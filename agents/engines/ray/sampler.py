@@ -5,19 +5,20 @@ ones (it has just started, or training has gone on) fetches those first, so that
 stale weights, whatever it missed.
 """
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import torch
 
 from reason_env.agents.engines.protocol import Completion
+from reason_env.agents.engines.ray.rounds import ActorFacts
 from reason_env.agents.engines.ray.weights import Arrays, StoredWeights, filled, load_arrays
 from reason_env.agents.engines.sampling import Context, SamplingConfig
 from reason_env.agents.engines.torch_engine import TorchEngine
+
+DECIDING = ("reason-env", "torch")
+"""Packages whose version samples depend on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,22 +32,6 @@ class SamplerSettings:
     """CPU threads."""
     device: str
     """cpu, or cuda: the first GPU of those that Ray shows the actor."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplerFacts:
-    """What an actor says of itself once it has started."""
-
-    pid: int
-    versions: tuple[str, str, str]
-    """Of reason-env, torch and Python."""
-
-    @classmethod
-    def here(cls) -> "SamplerFacts":
-        """Of this process."""
-        own = metadata.version("reason-env")
-        versions = (own, str(torch.__version__), platform.python_version())
-        return cls(pid=os.getpid(), versions=versions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +81,9 @@ class Sampler:
         self._loaded = [0, 0]
         """Versions of the parts that the engine's model holds."""
 
-    def facts(self) -> SamplerFacts:
+    def facts(self) -> ActorFacts:
         """Describe the process."""
-        return SamplerFacts.here()
+        return ActorFacts.here(*DECIDING)
 
     def sample(self, request: SampleRequest) -> Answer:
         """Sample a request, with its weights."""
