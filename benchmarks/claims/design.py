@@ -172,6 +172,18 @@ class Design:
         """Hash of every setting, 8 hex digits; equal in every process."""
         return _hash(_settings(self))
 
+    def run_hash(self, label: str, seed: int) -> str:
+        """Hash what decides one run, 12 hex digits; a setting that is added later changes none."""
+        own = self.arms[label]
+        shared = {
+            name: value
+            for name, value in _settings(self).items()
+            if name not in ("claim", "plan", "effects", "seeds", "pilot_sd", *OPTIONAL)
+        }
+        source = self.sources.get(label, self.source)
+        arm = [own.text, own.learning_rate, own.problems_per_iteration]
+        return _hash([shared, arm, source, self.experts.get(label), seed], digits=12)
+
     @property
     def core_hours(self) -> float:
         """Hours of one core that all runs take, at the speed of the pilot."""
@@ -303,8 +315,8 @@ def _settings(value: Plan | Design) -> dict[str, Any]:
     }
 
 
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
+def _hash(value: object, digits: int = 8) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:digits]
 
 
 def read_design(file: Path) -> Design:

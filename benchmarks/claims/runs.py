@@ -5,7 +5,7 @@
     FOLDER/runs/HASH/                 one run: a comparison of one arm and one seed
     FOLDER/evaluations/               evaluations before training
 
-A run's folder is the hash of its settings. Claims whose designs have the same run, an arm at the
+A run's folder is the hash of what its design says of it. Claims whose designs have the same run, an arm at the
 same learning rate on the same problems, share it: it is run once.
 
 Processes work through all runs, one after the other, so Python starts once a process and not once
@@ -71,9 +71,10 @@ def planned(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Planne
     for seed in design.seeds:
         for label in design.arms:
             if (label, seed) not in done:
-                config = design.single(label, seed, out / "experts")
                 comparison = Comparison.open_or_create(
-                    out / "runs" / config.content_hash, config, evaluations=out / EVALUATIONS
+                    out / "runs" / design.run_hash(label, seed),
+                    design.single(label, seed, out / "experts"),
+                    evaluations=out / EVALUATIONS,
                 )
                 found.append(Planned(design=design, label=label, comparison=comparison))
     return found

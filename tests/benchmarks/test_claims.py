@@ -378,6 +378,23 @@ def test_a_design_is_read_back_with_its_hash_and_every_setting_changes_it(design
         read_design(tmp_path / "none.json")
 
 
+def test_a_run_is_named_by_what_decides_it_and_by_nothing_else(design):
+    own = design.run_hash("a", 1000)
+    same = {"claim": "other", "plan": "x", "effects": {"c": 1.0}, "seeds": (1000,), "pilot_sd": {}}
+    assert replace(design, **same).run_hash("a", 1000) == own
+    moved = replace(design, arms={"x": design.arms["a"]})
+    assert moved.run_hash("x", 1000) == own
+    changes = {"budget": 3001, "source": "mix:chain@1-3", "model": "m", "max_tokens": 99}
+    changes |= {"sources": {"a": "x"}, "experts": {"a": 0.5}, "eval_size": 4}
+    others = [replace(design, **{name: value}) for name, value in changes.items()]
+    others += [
+        replace(design, arms={"a": replace(design.arms["a"], **{name: value})})
+        for name, value in {"learning_rate": 1.0, "problems_per_iteration": 99}.items()
+    ]
+    hashes = {one.run_hash("a", 1000) for one in others}
+    assert len(hashes | {own, design.run_hash("a", 1001), design.run_hash("b", 1000)}) == 12
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
