@@ -5,8 +5,8 @@
     FOLDER/runs/HASH/                 one run: a comparison of one arm and one seed
     FOLDER/evaluations/               evaluations before training
 
-A run's folder is the hash of what its design says of it. Claims whose designs have the same run, an arm at the
-same learning rate on the same problems, share it: it is run once.
+A run's folder is the hash of what its design says of it. Claims whose designs have the same run, an
+arm at the same learning rate on the same problems, share it: it is run once.
 
 Processes work through all runs, one after the other, so Python starts once a process and not once
 a run. A killed command goes on where it stopped. Seeds whose rows are published are not run again.
