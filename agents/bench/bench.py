@@ -28,7 +28,7 @@ from reason_env.agents.bench.limit import (
     token_flop,
     training_flop,
 )
-from reason_env.agents.engines import Context
+from reason_env.agents.engines import Context, product_dtype
 from reason_env.agents.rollout import TrainingSample, initial_states
 from reason_env.agents.train import Session, iterate, restored
 from reason_env.env import reason_env_of
@@ -108,8 +108,8 @@ def bench(
         raise ConfigError(f"seconds must be above 0, got {seconds!r}; give 120")
     policy, config = session.policy, session.config
     shapes = linear_shapes(policy.model)
-    dtype = torch.float32 if config.precision == "float32" else torch.bfloat16
     device = policy.device
+    dtype = product_dtype(config.precision, device)
     contexts = _contexts(session)
     num_rows = sum(context.num_samples for context in contexts)
     began = time.perf_counter()
@@ -257,9 +257,10 @@ def _advice(session: Session, num_rows: int, turns: Sequence[dict[str, float]]) 
     def rate(rows: int, dtype: torch.dtype) -> float:
         return product_rate(shapes, rows, dtype=dtype, device=device)
 
-    dtype = torch.float32 if config.precision == "float32" else torch.bfloat16
+    dtype = product_dtype(config.precision, device)
     own = rate(num_rows, dtype)
-    if dtype == torch.float32 and (gain := rate(num_rows, torch.bfloat16) / own) > 1.5:
+    other = product_dtype("bf16-mixed", device)
+    if dtype != other and (gain := rate(num_rows, other) / own) > 1.5:
         found.append(f"--precision bf16-mixed: products {gain:.1f} times as fast")
     rates = {rows: rate(rows, dtype) for rows in ROWS if rows > num_rows}
     if rates and own < NEAR_BEST * max(rates.values()):

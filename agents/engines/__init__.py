@@ -23,6 +23,12 @@ from reason_env.agents.engines.precision import (
     check_precision,
     mixed_precision,
 )
+from reason_env.agents.engines.products import (
+    autocast_products,
+    bf16_products,
+    matrix_product,
+    product_dtype,
+)
 from reason_env.agents.engines.protocol import Completion, Engine
 from reason_env.agents.engines.sampling import (
     Context,
@@ -52,14 +58,18 @@ __all__ = [
     "SharedEngine",
     "TorchEngine",
     "adapter_tensors",
+    "autocast_products",
+    "bf16_products",
     "build_engine",
     "build_graders",
     "check_precision",
     "decoder_layer",
     "evaluating",
     "lora_layers",
+    "matrix_product",
     "mixed_precision",
     "processed_log_probs",
+    "product_dtype",
     "quiet_transformers",
     "rotary_of",
     "sums_dtype",

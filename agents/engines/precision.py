@@ -4,6 +4,7 @@
 inputs and its output to 8 bits, and gradients are summed in float32. Everything else stays float32:
 the residual stream, norms, softmax, and the projection to the vocabulary, because bfloat16 logits
 of size 16 are 0.06 apart. Half-precision weights are no setting: an update of 1e-6 rounds to none.
+A CPU without products in bfloat16 computes the same by float32 products (`products.py`).
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from reason_env.agents.engines.products import bf16_products
 from reason_env.errors import ConfigError, did_you_mean, shown
 
 Precision = Literal["float32", "bf16-mixed"]
@@ -60,7 +62,7 @@ def mixed_precision(model: Any, precision: str) -> Iterator[None]:
 
     head.forward = forward
     try:
-        with torch.autocast(kind, torch.bfloat16):
+        with bf16_products(model.device):
             yield
     finally:
         del head.forward

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reason_env.agents.engines import matrix_product
+
 MAX_CHUNK_LOGITS = 2**23
 """Logits converted to float32 at once: 32 MB, a few times."""
 
@@ -209,7 +211,7 @@ class _ProjectedLogSoftmax(torch.autograd.Function):
                 if narrow.dtype == grad_hidden.dtype:
                     torch.mm(narrow, weight, out=grad_hidden[rows])
                 else:
-                    grad_hidden[rows] = narrow @ weight
+                    grad_hidden[rows] = matrix_product(narrow, weight)
             if grad_weight is not None:
                 _add_product_(grad_weight, narrow.t(), hidden_NC[rows].to(ctx.narrow))
         return grad_hidden, grad_weight, grad_bias, None, None, None, None, None
@@ -311,7 +313,7 @@ def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:
-        total += left @ right
+        total += matrix_product(left, right)
 
 
 def _chunks(num_rows: int, vocab_size: int, max_logits: int = MAX_CHUNK_LOGITS) -> list[slice]:

@@ -23,7 +23,13 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from reason_env.agents.engines import LayerParts, decoder_layer, rotary_of, sums_dtype
+from reason_env.agents.engines import (
+    LayerParts,
+    autocast_products,
+    decoder_layer,
+    rotary_of,
+    sums_dtype,
+)
 from reason_env.agents.policy.prefix_tree import PrefixTree
 from reason_env.agents.processes import within
 
@@ -77,8 +83,12 @@ def tree_hidden_states(model: Any, tree: PrefixTree, *, checkpointing: bool = Fa
     def run(layer: Any, hidden_NC: Tensor) -> Tensor:
         return decoder_layer(_parts(layer), hidden_NC, rotary, attend, is_mixed=is_mixed)
 
+    def run_alone(layer: Any, hidden_NC: Tensor) -> Tensor:
+        with autocast_products(hidden_NC.device):
+            return run(layer, hidden_NC)
+
     def run_again(layer: Any, hidden_NC: Tensor) -> Tensor:
-        return checkpoint(run, layer, hidden_NC, use_reentrant=False)
+        return checkpoint(run_alone, layer, hidden_NC, use_reentrant=False)
 
     chosen = run_again if checkpointing and torch.is_grad_enabled() else run
     for layer in decoder.layers:

@@ -10,6 +10,7 @@ on a CPU) and loss are in float32. Training takes about an hour on two cores;
 import math
 import random
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AttentionInterface, Qwen3Config, Qwen3ForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from reason_env.agents.engines import bf16_products
 from reason_env.agents.policy import load_model
 from reason_env.agents.pretraining.demonstrations import (
     Demonstration,
@@ -57,7 +59,7 @@ class PretrainConfig:
     num_heads: int = 4
     """Attention heads; hidden_size is a multiple."""
     bf16: bool = True
-    """Multiply matrices in bfloat16: nearly twice as fast on a CPU that supports it, else slow."""
+    """Multiply matrices in bfloat16: nearly twice as fast on a CPU that has such products."""
     init: str | None = None
     """Model to continue from, which sets the sizes: a directory, or "base" (the shipped model);
     None builds a new model."""
@@ -135,7 +137,7 @@ def pretrain(
     for done, (token_ids, labels) in enumerate(_batches(config, codec)):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(done, config)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16):
+        with bf16_products(model.device) if config.bf16 else nullcontext():
             logits = model(input_ids=token_ids, use_cache=False).logits
         is_target = labels[:, 1:] != IGNORED
         loss = cross_entropy(logits[:, :-1][is_target].float(), labels[:, 1:][is_target])

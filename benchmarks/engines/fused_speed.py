@@ -5,7 +5,7 @@
 Methods take turns in one process; the table gives medians and ranges of tokens a second, and tokens
 a second of processor time, which other programs on the machine disturb less.
 
-* `limit`: rate of bfloat16 matrix products at the model's own shapes and 64 rows, divided by the
+* `limit`: rate of bf16-mixed's products at the model's own shapes and 64 rows, divided by the
   products of one sampled token.
 * `bf16-mixed`, `float32`: TorchEngine, 8 contexts with 8 samples each.
 * `no fork`: TorchEngine in bf16-mixed with 64 different contexts of the same length.
@@ -26,7 +26,13 @@ from typing import Any
 
 import torch
 
-from reason_env.agents.engines import Context, SamplingConfig, TorchEngine, torch_engine
+from reason_env.agents.engines import (
+    Context,
+    SamplingConfig,
+    TorchEngine,
+    product_dtype,
+    torch_engine,
+)
 from reason_env.agents.policy import load_model
 
 GROUP_SIZE = 8
@@ -34,14 +40,15 @@ METHODS = ("bf16-mixed", "float32", "no fork", "model", "generate")
 
 
 def product_seconds(model: Any, num_rows: int) -> tuple[float, float]:
-    """Return the seconds, and those of processor time, of one token of every row in bfloat16."""
+    """Return the seconds, and those of processor time, of one token of every row in bf16-mixed."""
+    dtype = product_dtype("bf16-mixed", model.device)
     weights = [
-        module.weight.detach().bfloat16()
+        module.weight.detach().to(dtype)
         for module in model.modules()
         if isinstance(module, torch.nn.Linear)
     ]
     inputs = {
-        size: torch.randn(num_rows, size, dtype=torch.bfloat16)
+        size: torch.randn(num_rows, size, dtype=dtype)
         for size in {weight.shape[1] for weight in weights}
     }
     begin, begin_cpu = time.perf_counter(), time.process_time()

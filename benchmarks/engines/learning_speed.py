@@ -20,7 +20,7 @@ import time
 import torch
 
 from benchmarks.engines.small_model import VOCAB_SIZE, small_model
-from reason_env.agents.engines import PRECISIONS
+from reason_env.agents.engines import PRECISIONS, product_dtype
 from reason_env.agents.learning import TokenBatch, make_batch
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.rollout import TrainingSample
@@ -95,7 +95,7 @@ def update(policy: LanguageModelPolicy, batch: TokenBatch, *, is_shared: bool) -
 def limit(policy: LanguageModelPolicy) -> float:
     """Measure FLOP a second of the model's largest product in a layer, forward and backward."""
     config = policy.model.config
-    dtype = torch.float32 if policy.precision == "float32" else torch.bfloat16
+    dtype = product_dtype(policy.precision, policy.device)
     rows = torch.randn(MICRO_BATCH_TOKENS // 2, config.hidden_size, dtype=dtype)
     weight = torch.randn(config.intermediate_size, config.hidden_size, dtype=dtype)
     rates: list[float] = []

@@ -22,6 +22,7 @@ from torch.nn.functional import linear, silu
 
 from reason_env.agents.engines.adapter import ADAPTER
 from reason_env.agents.engines.decoder_layer import LayerParts, Map
+from reason_env.agents.engines.products import linear_product, packed_linear
 
 FINGERPRINT_ELEMENTS = 64
 
@@ -51,7 +52,7 @@ def fused_weights(model: Any, *, vocab_size: int, is_mixed: bool) -> FusedWeight
         embedding=decoder.embed_tokens.weight,
         layers=tuple(_layer_parts(layer, is_mixed=is_mixed) for layer in decoder.layers),
         norm=_norm(decoder.norm),
-        head=_projection(head.weight[:vocab_size], bias, is_packed=is_mixed),
+        head=_head(head.weight[:vocab_size], bias, is_mixed=is_mixed),
         num_key_heads=model.config.num_key_value_heads,
         head_size=decoder.layers[0].self_attn.head_dim,
         is_mixed=is_mixed,
@@ -154,7 +155,7 @@ def _adapted(*modules: Any, dtype: torch.dtype = torch.float32) -> Map:
     down, up, scale = down.to(dtype), up.to(dtype), layers[0].scaling[ADAPTER]
 
     def project(inputs: Tensor) -> Tensor:
-        change = linear(linear(inputs, down), up)
+        change = linear_product(linear_product(inputs, down), up)
         # Scaled and added in two steps, each rounded, as the model's own pass does.
         return change.mul_(scale).add_(base(inputs))
 
@@ -175,13 +176,10 @@ def _packed(*modules: Any) -> Map:
     weight = torch.cat([module.weight for module in modules]).bfloat16()
     biases = [module.bias for module in modules if module.bias is not None]
     bias = torch.cat(biases).bfloat16() if biases else None
-    return _projection(weight, bias, is_packed=True)
+    return packed_linear(weight, bias)
 
 
-def _projection(weight: Tensor, bias: Tensor | None, *, is_packed: bool) -> Map:
-    """Return a linear layer; packed for this CPU's matrix products if it has them."""
-    if is_packed and weight.device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        apply = torch.ops.mkldnn._linear_pointwise.default
-        return lambda inputs: apply(inputs, packed, bias, "none", [], "")
+def _head(weight: Tensor, bias: Tensor | None, *, is_mixed: bool) -> Map:
+    if is_mixed:
+        return packed_linear(weight, bias)
     return lambda inputs: linear(inputs, weight, bias)
