@@ -1,7 +1,7 @@
 """The command line: one file a command. No other part of the project prints.
 
     reason-env train METHOD | compare METHOD... | report | eval | problems | play | pretrain
-        | grade | check | tabular | probe | bench | methods [METHOD] | serve | doctor
+        | grade | check | tabular | probe | bench | methods [METHOD] | serve | export | doctor
 
 Flags come from the config dataclasses. A mistake of the caller, or a file that cannot be read or
 written, prints one line on standard error and exits with status 2. What the encoding of the output
@@ -23,7 +23,7 @@ from reason_env.errors import ReasonEnvError, UnknownNameError, did_you_mean, re
 
 COMMANDS = (
     "train", "compare", "report", "eval", "problems", "play", "pretrain", "grade", "check",
-    "tabular", "probe", "bench", "methods", "serve", "doctor",
+    "tabular", "probe", "bench", "methods", "serve", "export", "doctor",
 )  # fmt: skip
 HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy that learns in it
 
@@ -43,6 +43,7 @@ HELP = """reason-env: reasoning as a resettable MDP, and a language-model policy
   reason-env check ENV_ID                                run the quality suite on an environment
   reason-env tabular [SETTING ...]                       exact ablations of the theory, with figures
   reason-env serve --problems chain                      the environment for OpenEnv clients
+  reason-env export verl --problems chain                problems as the data of verl's trainer
   reason-env doctor                                      what this machine has and lacks
 
 Every command has --help."""

@@ -18,6 +18,7 @@ COMMANDS = [
     ),
     ("problems", "show", "chain"),
     ("problems", "check", "chain"),
+    ("export", "verl"),
 ]
 ELSEWHERE = {
     "lte.gamma": "of a composition: its method's name stands for methods.1",
