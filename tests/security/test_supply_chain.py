@@ -30,6 +30,8 @@ CONNECTS = {
     ("agents/policy/card.py", "huggingface_hub"),
     # It quiets the hub client's own warnings.
     ("agents/engines/transformers_logging.py", "huggingface_hub.utils"),
+    # A thread of its agent loop waits for servers that verl asks.
+    ("agents/integrations/verl/loop.py", "asyncio"),
     # `reason-env serve` listens at the address that the user gives, and its client connects to one.
     ("agents/integrations/openenv.py", "fastapi"),
     ("agents/integrations/openenv.py", "openenv.core.client_types"),
