@@ -12,7 +12,7 @@ VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 INTEROP := inspect_ai openenv tracking trl verifiers verl
 
-.PHONY: demo test test-slow test-both test-real real test-browser test-peers test-vllm test-interop test-ray test-scale race-trl check docs package smollm2 links clean
+.PHONY: demo test test-slow test-real real test-browser test-peers test-vllm test-interop test-ray test-scale race-trl check docs package smollm2 links clean
 
 demo: $(STAMP)
 	$(BIN)/reason-env compare grpo pope:hard_samples=4,probe_samples=4,grid=0.25 lte expo \
@@ -26,10 +26,6 @@ test: $(STAMP)
 # Tests longer than ten seconds.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m slow
-
-# Both, without collecting the tests twice and waiting for the last ones of each.
-test-both: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not types and not real and not scale"
 
 # Tests of a real pretrained model, SmolLM2-135M: one process, because two would share the cores.
 test-real: $(SMOLLM2_STAMP)
