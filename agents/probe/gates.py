@@ -68,6 +68,8 @@ class Judgement:
     gates: tuple[GateResult, ...]
     command: str | None
     """What to run next; None if a precondition does not hold."""
+    place: str | None = None
+    """Where the model lies on the method's map (`boundary.py`); None off the map."""
 
 
 def judged(gate: Gate, figures: Mapping[str, Figure], missing: Mapping[str, str]) -> GateResult:

@@ -1,8 +1,10 @@
 """SRPO's precondition: the policy names the first wrong step of its own failed chains.
 
-With a step checker: how often the named step is the first wrong one, against a random step.
-Without one: the success of suffixes from the named cut, against suffixes from a uniform cut of the
-same chains (RRPO). A reply in range names a step that the chain has.
+With a step checker: how often the named step is the first wrong one, against a random step; how
+often a uniform cut keeps no wrong step; and the success of suffixes from the first wrong step,
+against a uniform cut and against the problem's other responses. Without one: the success of
+suffixes from the named cut, against suffixes from a uniform cut of the same chains (RRPO). A reply
+in range names a step that the chain has.
 """
 
 from collections.abc import Sequence
@@ -47,6 +49,10 @@ class LocalisationRow:
     uniform_success: float | None
     uniform_has_signal: bool
     """Whether the suffixes from the uniform cut differ in success."""
+    exact_success: float | None
+    """Success from the checker's cut; None without a checker."""
+    start_success: float | None
+    """Success of the problem's other responses; None if there is none."""
 
 
 def localisation_rows(
@@ -61,8 +67,12 @@ def localisation_rows(
     """
     named = _resets(subject, subject.method(SRPOConfig()), groups, seed)
     uniform = _resets(subject, subject.method(RRPOConfig()), groups, block_seed((seed, 1)))
+    exact: dict[str, _Reset] = {}
+    if subject.checker is not None:
+        method = subject.method(SRPOConfig(localiser="checker"))
+        exact = _resets(subject, method, groups, block_seed((seed, 2)))
     return [
-        _row(subject, group, named[group.key], uniform[group.key])
+        _row(subject, group, named[group.key], uniform[group.key], exact.get(group.key))
         for group in groups
         if group.key in named and group.key in uniform
     ]
@@ -96,10 +106,15 @@ def _resets(
     return found
 
 
-def _row(subject: Subject, group: Group, named: _Reset, uniform: _Reset) -> LocalisationRow:
+def _row(
+    subject: Subject, group: Group, named: _Reset, uniform: _Reset, exact: _Reset | None
+) -> LocalisationRow:
     chain, checker = named.source.final_state, subject.checker
     reply = None if named.reply is None else named.reply.reply
     returns = {item.is_success for item in uniform.group.graded}
+    # The source is one of the group's failures.
+    others = len(group.graded) - 1
+    successes = sum(item.is_success for item in group.graded)
     return LocalisationRow(
         problem_id=problem_id_of(group),
         num_steps=chain.num_steps,
@@ -109,6 +124,8 @@ def _row(subject: Subject, group: Group, named: _Reset, uniform: _Reset) -> Loca
         named_success=success_rate(named.group),
         uniform_success=success_rate(uniform.group),
         uniform_has_signal=len(returns) > 1,
+        exact_success=None if exact is None else success_rate(exact.group),
+        start_success=successes / others if others else None,
     )
 
 
@@ -143,6 +160,7 @@ def localisation_findings(rows: Sequence[LocalisationRow]) -> Findings:
                 "localisation/gain", "gain of the named over the uniform cut", named, uniform
             ),
         ]
+    figures += _first_error(rows)
     figures += [
         rate_figure(
             "localisation/reset_signal",
@@ -170,3 +188,38 @@ def _accuracy(rows: Sequence[LocalisationRow]) -> list[Figure]:
         rate_figure("localisation/chance", "the same by a random step", chances),
         difference_figure("localisation/above_chance", "accuracy above chance", hits, chances),
     ]
+
+
+def _first_error(rows: Sequence[LocalisationRow]) -> list[Figure]:
+    """Compare resets at the first wrong step, which needs a checker, with other starts."""
+    figures: list[Figure] = []
+    # A uniform cut at step k keeps k - 1 steps: no wrong one if k is at most the first wrong step.
+    clean = [row.wrong / row.num_steps for row in rows if row.wrong is not None]
+    if clean:
+        label = "uniform cuts that keep no wrong step"
+        figures.append(rate_figure("localisation/clean", label, clean))
+    known = [
+        (row.exact_success, row.uniform_success, row.start_success)
+        for row in rows
+        if row.exact_success is not None
+        and row.uniform_success is not None
+        and row.start_success is not None
+    ]
+    if known:
+        exact, uniform, start = zip(*known, strict=True)
+        figures += [
+            rate_figure("localisation/first_error_success", "success from the first error", exact),
+            difference_figure(
+                "localisation/first_error_gain",
+                "gain of resets at the first error over those at a random step",
+                exact,
+                uniform,
+            ),
+            difference_figure(
+                "localisation/over_start",
+                "gain of resets at the first error over the start",
+                exact,
+                start,
+            ),
+        ]
+    return figures

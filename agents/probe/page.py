@@ -30,6 +30,7 @@ nav ol { flex-wrap: wrap; gap: 0 22px; }
 .gates { margin: 0 0 10px; padding: 0; list-style: none; font: 14px/1.5 var(--sans); }
 .gates li { display: grid; grid-template-columns: 16px minmax(0, 1fr); padding: 3px 0; }
 .gates .evidence { display: block; color: var(--muted); overflow-wrap: anywhere; }
+.place { font: 14px/1.5 var(--sans); margin: 0 0 10px; }
 .figures { margin: 0; font: 14px/1.4 var(--sans); font-variant-numeric: tabular-nums; }
 .figures > div { display: grid; grid-template-columns: minmax(0, 1fr) 20em 9em; gap: 2px 18px;
   align-items: center; padding: 6px 0; border-bottom: 1px solid var(--rule); }
@@ -109,11 +110,14 @@ def _judgement(judgement: Judgement) -> str:
         for gate in judgement.gates
     )
     command = f"<pre>{escape(judgement.command)}</pre>" if judgement.command else ""
+    place = (
+        f'<p class="place">On the map: {escape(judgement.place)}.</p>' if judgement.place else ""
+    )
     return (
         f'<article class="judged" data-method="{escape(judgement.method)}">'
         f"<h3>{escape(judgement.method)} "
         f'<span class="status {kind}">{escape(judgement.status)}</span></h3>'
-        f'<ul class="gates">{gates}</ul>{command}</article>\n'
+        f'<ul class="gates">{gates}</ul>{place}{command}</article>\n'
     )
 
 

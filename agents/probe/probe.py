@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from reason_env.agents.methods import GRPOConfig, RRPOConfig, method_names
+from reason_env.agents.probe.boundary import place_on_map
 from reason_env.agents.probe.budget import Clock, Limits, block_sizes, run_blocks
 from reason_env.agents.probe.command import train_command
 from reason_env.agents.probe.config import ProbeConfig
@@ -108,7 +109,7 @@ def measurements(config: ProbeConfig) -> tuple[Measurement, ...]:
             name="localisation",
             title="Resets of failed responses",
             weight=0.2,
-            episodes=2 * RRPOConfig().num_reset + 1,
+            episodes=3 * RRPOConfig().num_reset + 1,
             applies=lambda group: failed_chain(group) is not None,
             why_none="no failed response has several steps",
             rows=localisation_rows,
@@ -417,6 +418,7 @@ def _judgement(
         status=status,
         gates=results,
         command=train_command(name, config, group_size=group_size) if is_next else None,
+        place=place_on_map(name, figures),
     )
 
 

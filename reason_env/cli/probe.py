@@ -92,6 +92,8 @@ def _gate_table(judgements: Sequence[Judgement]) -> Table:
         table.add_row(Text(judgement.method, style="bold"), Text(judgement.status, style="bold"))
         for gate in judgement.gates:
             table.add_row("", Text(gate.status), Text(gate.rule), Text(gate.evidence))
+        if judgement.place is not None:
+            table.add_row("", "", Text("on the map (docs/boundary.md)"), Text(judgement.place))
     return table
 
 

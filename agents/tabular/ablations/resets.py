@@ -19,6 +19,7 @@ from reason_env.agents.tabular.exact import (
     restarts,
 )
 from reason_env.agents.tabular.exact import horizon as finite
+from reason_env.agents.tabular.exact.detection import detection
 from reason_env.agents.tabular.sampled import Simulator, draw_states, returns_with_action
 from reason_env.agents.tabular.worlds import families
 from reason_env.tabular import CRITICAL, reason_tree
@@ -40,7 +41,8 @@ def coverage(seed: int) -> list[Row]:
     ties) or `oracle`.
 
     `samples` is the number that puts the mean policy advantage three standard errors above 0, from
-    the exact mean and variance of a sample; `sampled` is the same number from drawn resets.
+    the exact mean and variance of a sample (`share_elsewhere`: the part of its mean square from
+    states that cannot be improved); `sampled` is the same number from drawn resets.
     `worst_case` is the theory's number, which uses only the range of a sample: Hoeffding's number
     for the sign of the mean.
     """
@@ -65,7 +67,10 @@ def _estimator(seed: int, rate: float, *, noise: bool, baseline: bool, resets: s
         restart_HS = restarts.Improvable(threshold).distribution(mdp, policy_HSA)
     if resets != "random":
         candidate_HSA = finite.oracle_candidate(old, threshold)
-    mean, variance = _exact_moments(old, candidate_HSA, restart_HS, baseline)
+    found = detection(
+        mdp, old, candidate_HSA, restart_HS, threshold=threshold, has_baseline=baseline
+    )
+    mean = found.mean
     sample_N = _drawn_samples(mdp, old, candidate_HSA, restart_HS, baseline, rng=rng, num=NUM_DRAWN)
     return {
         "seed": seed,
@@ -74,12 +79,13 @@ def _estimator(seed: int, rate: float, *, noise: bool, baseline: bool, resets: s
         "resets": resets,
         "critical_rate": rate,
         "coverage": taken.coverage,
-        "samples": max(1.0, 9 * variance / mean**2),
+        "samples": found.samples(),
+        "share_elsewhere": found.share_elsewhere,
         "sampled": max(1.0, float(9 * sample_N.var() / sample_N.mean() ** 2)),
         "worst_case": bounds.num_samples(
             value_range=2.0 * mdp.num_actions, accuracy=mean, failure=0.05
         ),
-        "error_of_mean": float((sample_N.mean() - mean) / np.sqrt(variance / len(sample_N))),
+        "error_of_mean": float((sample_N.mean() - mean) / np.sqrt(found.variance / len(sample_N))),
         "guaranteed_gain": taken.guaranteed_gain,
         "realised_gain": taken.realised_gain,
     }
@@ -103,21 +109,6 @@ def coverage_world(
     mdp = TabularMDP.from_model(model, horizon=num_steps + 1)
     policy_SA = families.noisy_reference(model, rng.uniform(0.4, 0.6))
     return mdp, finite.checked_policy(mdp, policy_SA), 0.1
-
-
-def _exact_moments(
-    old: finite.HorizonEvaluation, candidate_HSA: Array, restart_HS: Array, has_baseline: bool
-) -> tuple[float, float]:
-    """Compute mean and variance of one policy-advantage sample; returns must be 0 or 1."""
-    num_actions = candidate_HSA.shape[-1]
-    weight_HSA = restart_HS[:, :, None] / num_actions
-    factor_HSA = num_actions * (candidate_HSA - old.policy_HSA)
-    base_HS1 = (old.value_HS if has_baseline else np.zeros_like(old.value_HS))[:, :, None]
-    q_HSA = old.action_value_HSA
-    # A return of 0 or 1 equals its own square.
-    square_HSA = q_HSA - 2 * base_HS1 * q_HSA + base_HS1**2
-    mean = float((weight_HSA * factor_HSA * (q_HSA - base_HS1)).sum())
-    return mean, float((weight_HSA * factor_HSA**2 * square_HSA).sum()) - mean**2
 
 
 def _drawn_samples(

@@ -96,6 +96,34 @@ def dense_mdp(
     )
 
 
+def two_contexts(*, improvable: float, neutral: float) -> TabularMDP:
+    """Build the smallest problem of the random-reset theorem: one decision, then its verdict.
+
+    State 0, a share `improvable` of the starts: action 0 succeeds, action 1 fails. State 1: either
+    action succeeds with probability `neutral`. States 2 and 3 pay 1 and 0; horizon 2, two actions.
+    `neutral` 0 or 1 is an exact verdict on what is settled, anything between a noisy one.
+
+    Args:
+        improvable: p, 0..1.
+        neutral: Success where nothing can be improved, 0..1.
+    """
+    for name, value in (("improvable", improvable), ("neutral", neutral)):
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{name} must be in 0..1, got {shown(value)}; give a probability")
+    transition_SAS = np.zeros((4, 2, 4))
+    transition_SAS[0, 0, 2] = transition_SAS[0, 1, 3] = 1.0
+    transition_SAS[1, :, 2], transition_SAS[1, :, 3] = neutral, 1.0 - neutral
+    transition_SAS[2:, :, 3] = 1.0
+    reward_SA = np.zeros((4, 2))
+    reward_SA[2] = 1.0
+    return TabularMDP(
+        transition_SAS=transition_SAS,
+        reward_SA=reward_SA,
+        start_S=np.array([improvable, 1.0 - improvable, 0.0, 0.0]),
+        horizon=2,
+    )
+
+
 def random_policy(mdp: TabularMDP, rng: np.random.Generator) -> Array:
     """Draw a policy with a Dirichlet(0.5) row for each state, [S, A]."""
     return rng.dirichlet(np.full(mdp.num_actions, 0.5), size=mdp.num_states)

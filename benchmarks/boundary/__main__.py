@@ -1,0 +1,96 @@
+"""`python -m benchmarks.boundary`: measure, run what is missing, find the boundaries, draw the map.
+
+    python -m benchmarks.boundary --published                    # tables and picture
+    python -m benchmarks.boundary                                # cells of the shipped model
+    python -m benchmarks.boundary --models late=DIR sealed=DIR   # and of recipes' models
+    python -m benchmarks.boundary --models ... --publish --write # all, and write what is published
+
+A killed command goes on where it stopped. Both seeds of all 30 cells take about half an hour on a
+free core.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.boundary import runs
+from benchmarks.boundary.constants import write
+from benchmarks.boundary.figure import draw
+from benchmarks.boundary.points import points_of
+from benchmarks.boundary.rule import boundaries
+from benchmarks.boundary.sweep import DESIGN, read_design, write_design
+from benchmarks.boundary.table import agreement, tables
+from benchmarks.boundary.twin import twin_row, worlds
+from benchmarks.claims.registry import check_older
+from reason_env.errors import ReasonEnvError
+
+FIGURE = Path("docs/figures/boundary.png")
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the sweep, or draw what is published."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.boundary", description=__doc__)
+    parser.add_argument("--models", nargs="*", default=[], metavar="NAME=DIR")
+    parser.add_argument("--out", type=Path, default=runs.OUT)
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="where the picture goes")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--design", action="store_true", help="write design.json")
+    kinds.add_argument("--published", action="store_true", help="draw the published rows")
+    kinds.add_argument("--twin", action="store_true", help="write the twin's rows: ten minutes")
+    parser.add_argument("--publish", action="store_true", help="write the published rows")
+    parser.add_argument(
+        "--write", action="store_true", help="write the probe's constants and the page's tables"
+    )
+    given = parser.parse_args(words)
+    pairs = [text.partition("=") for text in given.models]
+    if any(not name or not folder for name, _, folder in pairs):
+        parser.error(f"--models must be NAME=DIR, got {given.models}")
+    if given.publish and (given.design or given.published or given.twin):
+        parser.error("--publish takes the rows of a run of the sweep")
+    if given.write and not (given.publish or given.published):
+        parser.error("--write takes what is published; give --publish or --published, too")
+    try:
+        if given.design:
+            write_design()
+            print(f"{DESIGN}: commit it before its runs")
+        elif given.twin:
+            runs.write_rows(runs.TWIN, [twin_row(world) for world in worlds()])
+        elif given.published:
+            _show(runs.read_rows(runs.NUMBERS), runs.read_rows(runs.ROWS), given)
+        else:
+            _run({"base": "base"} | {name: folder for name, _, folder in pairs}, given)
+    except ReasonEnvError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def _run(models: dict[str, str], given: argparse.Namespace) -> None:
+    sweep = read_design()
+    check_older(DESIGN, [])
+    numbers = runs.numbers(sweep, models, given.out)
+    runs.run(sweep, models, given.out)
+    rows = runs.whole(sweep, runs.rows(sweep, models, given.out))
+    runs.check_rows(sweep, rows)
+    if given.publish:
+        check_older(DESIGN, [row["started"] for row in (*numbers, *rows)])
+        runs.write_rows(runs.NUMBERS, numbers)
+        runs.write_rows(runs.ROWS, rows)
+    _show(numbers, rows, given)
+
+
+def _show(numbers: list[runs.Row], rows: list[runs.Row], given: argparse.Namespace) -> None:
+    points = points_of(numbers, rows)
+    found = boundaries(points)
+    twin = runs.read_rows(runs.TWIN) if runs.TWIN.is_file() else []
+    print(tables(points, found))
+    for method, correlation in agreement(points, twin).items():
+        print(f"{method}: rank correlation with the nearest cells of the twin {correlation:+.2f}")
+    if given.write:
+        write(points, found)
+    given.figure.parent.mkdir(parents=True, exist_ok=True)
+    draw(points, found, given.figure, twin)
+    print(given.figure)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,140 @@
+"""The runs of the sweep in this process, one row each; a killed command goes on where it stopped.
+
+    FOLDER/HASH/numbers.jsonl           a cell's numbers, one line a cell
+    FOLDER/HASH/CELL/seed_N/            the comparison of a cell and a seed
+    published/                          numbers, rows and the twin's rows, as published
+
+Seeds come one after the other, and in each the families take turns, so that an unfinished sweep has
+cells of all of them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.boundary.numbers import measured
+from benchmarks.boundary.sweep import LEAST_UPDATES, ROOM, Cell, Sweep
+from benchmarks.claims.runs import row_of
+from reason_env.agents.compare import Comparison, run_here
+from reason_env.agents.runs import write_text
+from reason_env.errors import ConfigError
+
+Row = dict[str, Any]
+OUT = Path("runs/boundary")
+NUMBERS, ROWS, TWIN = (ROOM / "published" / f"{name}.jsonl" for name in ("numbers", "rows", "twin"))
+MOST_BUDGET_GAP = 0.10
+"""Largest relative difference of the generated tokens of two arms of a cell and seed: an iteration
+is a twentieth of the budget, and the last one begins below it."""
+
+
+def numbers(sweep: Sweep, models: Mapping[str, str], out: Path) -> list[Row]:
+    """Measure the numbers of every cell whose model is there, once."""
+    file = out / sweep.content_hash / "numbers.jsonl"
+    found = read_rows(file) if file.is_file() else []
+    known = {row["cell"] for row in found}
+    for cell in in_turn(sweep.cells):
+        if cell.name not in known and cell.model in models:
+            found.append(measured(sweep, cell, models[cell.model]))
+            write_rows(file, found)
+            print(f"{cell.name}: {found[-1]['figures'].get('success/pass_at_1')}", flush=True)
+    return found
+
+
+def run(sweep: Sweep, models: Mapping[str, str], out: Path) -> None:
+    """Run what is not finished, of the cells whose model is there."""
+    for seed in sweep.seeds:
+        for cell in in_turn(sweep.cells):
+            if cell.model in models:
+                own = comparison(sweep, cell, seed, models[cell.model], out)
+                run_here([own], on_end=lambda run, status, name=cell.name: _say(name, run, status))
+
+
+def in_turn(cells: Sequence[Cell]) -> list[Cell]:
+    """Order cells such that families take turns, each in its own order."""
+    families: dict[str, list[Cell]] = {}
+    for cell in cells:
+        families.setdefault(cell.name.partition("-")[0], []).append(cell)
+    places = {own.name: at for part in families.values() for at, own in enumerate(part)}
+    return sorted(cells, key=lambda cell: places[cell.name])
+
+
+def comparison(sweep: Sweep, cell: Cell, seed: int, model: str, out: Path) -> Comparison:
+    """Open or create the comparison of a cell and a seed."""
+    folder = out / sweep.content_hash / cell.name / f"seed_{seed}"
+    return Comparison.open_or_create(folder, sweep.comparison(cell, seed, model))
+
+
+def rows(sweep: Sweep, models: Mapping[str, str], out: Path) -> list[Row]:
+    """Return one row for each finished run."""
+    return [
+        {"cell": cell.name} | row_of(run, sweep.content_hash)
+        for cell in sweep.cells
+        if cell.model in models
+        for seed in sweep.seeds
+        for run in comparison(sweep, cell, seed, models[cell.model], out).runs
+        if run.is_finished
+    ]
+
+
+def check_rows(sweep: Sweep, found: Sequence[Row]) -> None:
+    """Check that rows are whole pairs of the sweep, with their updates and equal budgets.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    arms = {cell.name: set(cell.arms) for cell in sweep.cells}
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in found:
+        if row["design"] != sweep.content_hash:
+            raise ConfigError(
+                f"rows must be of design {sweep.content_hash}, got {row['design']}; publish the "
+                "runs of the design that is committed"
+            )
+        groups.setdefault((row["cell"], row["seed"]), []).append(row)
+    for (name, seed), own in groups.items():
+        labels = [row["arm"] for row in own]
+        if set(labels) != arms[name] or len(labels) > len(arms[name]) or seed not in sweep.seeds:
+            raise ConfigError(
+                f"cell {name!r} of seed {seed} must have each of its arms once, got {labels}; run "
+                "the rest"
+            )
+        fewest = min(own, key=lambda row: row["planned_updates"])
+        if fewest["planned_updates"] < LEAST_UPDATES:
+            raise ConfigError(
+                f"an arm must have at least {LEAST_UPDATES} updates, got "
+                f"{fewest['planned_updates']} of {fewest['arm']!r} in {name!r}, seed {seed}"
+            )
+        tokens = [row["tokens"] for row in own]
+        if max(tokens) / min(tokens) - 1 > MOST_BUDGET_GAP:
+            raise ConfigError(
+                f"the arms of a cell must have budgets within {MOST_BUDGET_GAP:.0%}, got {tokens} "
+                f"in {name!r}, seed {seed}"
+            )
+
+
+def whole(sweep: Sweep, found: Sequence[Row]) -> list[Row]:
+    """Leave out the rows of a cell and seed some of whose arms are missing."""
+    arms = {cell.name: set(cell.arms) for cell in sweep.cells}
+    labels: dict[tuple[str, int], set[str]] = {}
+    for row in found:
+        labels.setdefault((row["cell"], row["seed"]), set()).add(row["arm"])
+    return [row for row in found if labels[row["cell"], row["seed"]] == arms[row["cell"]]]
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Read one JSON object a line."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def write_rows(file: Path, found: Sequence[Row]) -> None:
+    """Write one JSON object a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, "".join(json.dumps(row) + "\n" for row in found))
+
+
+def _say(cell: str, run: Any, status: str) -> None:
+    row = row_of(run, "") if status == "finished" else None
+    what = "failed" if row is None else f"{row['first_pass_at_1']:.3f} -> {row['pass_at_1']:.3f}"
+    spent = "" if row is None else f", {row['planned_updates']} updates, {row['seconds']:.0f} s"
+    print(f"{cell}, seed {run.seed}, {run.arm}: {what}{spent}", flush=True)

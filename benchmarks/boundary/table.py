@@ -1,0 +1,95 @@
+"""The tables of the map: boundaries, cells, and how well the twin foresees them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.boundary.points import AXES, BASE, Point
+from benchmarks.boundary.rule import Boundary
+from reason_env.agents.statistics import Interval
+
+
+def tables(points: Sequence[Point], found: Sequence[Boundary]) -> str:
+    """Write the table of boundaries and the table of cells, as Markdown."""
+    return f"{boundary_table(found)}\n\n{cell_table(points)}"
+
+
+def boundary_table(found: Sequence[Boundary]) -> str:
+    """Write one line a method and number."""
+    lines = [
+        "| method | number | cells | threshold | method - GRPO below | above | p | decides |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {own.method} | `{own.figure}` | {own.cells} | {own.threshold:.3f} [{own.low:.3f}, "
+        f"{own.high:.3f}] | {_signed(own.below)} | {_signed(own.above)} | {own.p:.3f} | "
+        f"{'yes' if own.decides else 'no'} |"
+        for own in found
+    ]
+    return "\n".join(lines)
+
+
+def cell_table(points: Sequence[Point]) -> str:
+    """Write one line a cell and method."""
+    lines = [
+        "| cell | method | pass@1 before | number | noise | GRPO gained | method - GRPO, by seed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for own in sorted(points, key=lambda one: (one.method, one.value(BASE) or 0.0)):
+        axis = own.value(AXES[own.method])
+        seeds = ", ".join(f"{value:+.3f}" for value in own.differences)
+        lines.append(
+            f"| {own.cell} | {own.method} | {own.numbers[BASE][0]:.3f} | "
+            f"{'-' if axis is None else f'{axis:+.3f}'} | {own.noise:.2f} | {own.gained:+.3f} | "
+            f"{seeds} |"
+        )
+    return "\n".join(lines)
+
+
+def agreement(points: Sequence[Point], twin: Sequence[dict[str, object]]) -> dict[str, float]:
+    """Return method -> rank correlation of the real differences with the twin's.
+
+    A real cell's counterpart is the world with the nearest numbers (base success on a log axis, the
+    method's axis, the noise; each divided by its spread over the real cells).
+    """
+    found: dict[str, float] = {}
+    for method, axis in AXES.items():
+        own = [p for p in points if p.method == method and p.value(axis) is not None]
+        worlds = [row for row in twin if axis in row["figures"]]  # type: ignore[operator]
+        if len(own) < 4 or not worlds:
+            continue
+        real = np.array([_place(p.value(BASE), p.value(axis), p.noise) for p in own])
+        others = np.array(
+            [_place(row["figures"][BASE], row["figures"][axis], row["noise"]) for row in worlds]  # type: ignore[index, arg-type]
+        )
+        spread = real.std(axis=0) + 1e-9
+        nearest = (((real[:, None] - others) / spread) ** 2).sum(-1).argmin(1)
+        foreseen = [worlds[at]["differences"][method] for at in nearest.tolist()]  # type: ignore[index]
+        found[method] = rank_correlation([p.difference for p in own], foreseen)
+    return found
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Spearman's rank correlation; ties share their mean rank, nan without spread.
+
+    >>> rank_correlation([1, 2, 3, 4], [1, 2, 4, 3])
+    0.8
+    """
+    ranks = np.array([_ranks(first), _ranks(second)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    length = float(np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1])))
+    return round(float(centred[0] @ centred[1]) / length, 10) if length else float("nan")
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    ordered = np.asarray(values, dtype=float)
+    return [float((ordered < one).sum() + ((ordered == one).sum() + 1) / 2) for one in ordered]
+
+
+def _place(base: float | None, axis: float | None, noise: float) -> tuple[float, float, float]:
+    assert base is not None and axis is not None, "filtered"  # noqa: PT018
+    return float(np.log10(max(base, 1e-3))), axis, noise
+
+
+def _signed(own: Interval) -> str:
+    return f"{own.estimate:+.3f} [{own.low:+.3f}, {own.high:+.3f}]"

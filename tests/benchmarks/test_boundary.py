@@ -1,0 +1,235 @@
+"""The map of methods: the sweep, its rules by hand, and what is published."""
+
+import numpy as np
+import pytest
+
+from benchmarks.boundary import runs
+from benchmarks.boundary.constants import cells_of, source, thresholds_of
+from benchmarks.boundary.figure import draw
+from benchmarks.boundary.numbers import noise_share
+from benchmarks.boundary.points import AXES, BASE, Point, points_of
+from benchmarks.boundary.rule import best_step, boundaries
+from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
+from benchmarks.boundary.table import agreement, rank_correlation, tables
+from benchmarks.boundary.twin import twin_row, worlds
+from benchmarks.claims.registry import check_older, has_history
+from reason_env.agents.compare import losses_of
+from reason_env.agents.probe import boundary as known
+from reason_env.codec import ByteCodec
+from reason_env.errors import ConfigError, UnknownNameError
+from reason_env.problem import Problem
+from reason_env.problems.families.family import first_wrong_step
+from reason_env.state import ReasonState
+
+
+def test_the_committed_design_is_the_sweep_and_has_thirty_cells():
+    assert read_design() == SWEEP
+    assert len(SWEEP.cells) >= 30
+    assert {cell.name.partition("-")[0] for cell in SWEEP.cells} >= {
+        "chain", "equation", "inverse", "precedence", "unlock", "countdown", "opposed",
+    }  # fmt: skip
+
+
+def test_arms_of_a_cell_differ_in_the_method_alone():
+    cell = next(cell for cell in SWEEP.cells if cell.name == "chain-4")
+    found = SWEEP.comparison(cell, 2000, "base")
+    assert found.budget == 240 * 51
+    first, *others = found.arms.values()
+    for arm in others:
+        assert arm.learner == first.learner
+        assert arm.env == first.env
+        assert arm.eval == first.eval
+        assert losses_of(arm.method) == losses_of(first.method)
+    assert found.arms["srpo"].method.localiser == "checker"
+
+
+def test_a_cell_without_its_baseline_is_refused():
+    with pytest.raises(ConfigError, match="'grpo' and other arms"):
+        Cell(name="x", source="chain", arms=("srpo",), response=3)
+    with pytest.raises(UnknownNameError, match="did you mean 'srpo'"):
+        Cell(name="x", source="chain", arms=("grpo", "srp"), response=3)
+
+
+def row(cell="chain-2", arm="grpo", seed=2000, tokens=100, updates=120, final=0.5):
+    return {
+        "design": SWEEP.content_hash, "cell": cell, "arm": arm, "seed": seed, "tokens": tokens,
+        "planned_updates": updates, "pass_at_1": final, "first_pass_at_1": 0.25,
+    }  # fmt: skip
+
+
+def rows_of_chain(**changes):
+    return [row(arm="grpo"), row(arm="rrpo"), row(arm="srpo", **changes)]
+
+
+def test_rows_are_whole_have_their_updates_and_equal_budgets():
+    runs.check_rows(SWEEP, rows_of_chain(tokens=110, updates=100))
+    with pytest.raises(ConfigError, match="each of its arms once"):
+        runs.check_rows(SWEEP, rows_of_chain()[:2])
+    with pytest.raises(ConfigError, match="at least 100 updates, got 99 of 'srpo'"):
+        runs.check_rows(SWEEP, rows_of_chain(updates=99))
+    with pytest.raises(ConfigError, match="budgets within 10%"):
+        runs.check_rows(SWEEP, rows_of_chain(tokens=111))
+    with pytest.raises(ConfigError, match="must be of design"):
+        runs.check_rows(SWEEP, [{**row(), "design": "00000000"}])
+    broken = [*rows_of_chain(), row(cell="chain-3")]
+    assert runs.whole(SWEEP, broken) == rows_of_chain()
+
+
+def test_families_take_turns():
+    names = [cell.name for cell in runs.in_turn(SWEEP.cells)]
+    assert names[:3] == ["chain-2", "equation-2", "inverse-2"]
+    assert names.index("unlock-1") < names.index("chain-3") < names.index("equation-3")
+    assert sorted(names) == sorted(cell.name for cell in SWEEP.cells)
+
+
+def test_points_pair_each_method_with_grpo_of_the_same_seed():
+    rows = [
+        *rows_of_chain(final=0.75),
+        *({**one, "seed": 2001} for one in rows_of_chain(final=0.25)),
+    ]
+    numbers = [{"cell": "chain-2", "noise": 0.5, "figures": {BASE: [0.25, 0.2, 0.3]}}]
+    found = {point.method: point for point in points_of(numbers, rows)}
+    assert set(found) == {"rrpo", "srpo"}
+    assert found["srpo"].differences == (0.25, -0.25)
+    assert found["rrpo"].difference == 0
+    assert found["rrpo"].gained == 0.25
+    assert found["srpo"].value(BASE) == 0.25
+    assert found["srpo"].value("localisation/clean") is None
+
+
+def point(value, difference, method="srpo", base=0.1, cell="chain-2"):
+    numbers = {BASE: (base, 0.0, 1.0), AXES[method]: (value, value, value)}
+    return Point(
+        cell=cell, method=method, numbers=numbers, noise=0.5, differences=(difference,), gained=0.1
+    )
+
+
+def test_the_best_step_has_three_cells_on_either_side():
+    x = np.arange(8.0)
+    assert best_step(x, np.array([0, 0, 0, 0, 0, 1, 1, 1.0])) == (4.5, 1.0)
+    # The last cell alone would explain all; the best step with three explains a part.
+    threshold, explained = best_step(x, np.array([0, 0, 0, 0, 0, 0, 0, 1.0]))
+    # Means 0 and 1/3, of all 1/8: (5/64 + 3 (5/24)^2) / (7/8).
+    assert threshold == 4.5
+    assert explained == pytest.approx((5 / 64 + 3 * (5 / 24) ** 2) / (7 / 8))
+    # Equal numbers are not divided.
+    assert best_step(np.array([1, 1, 1, 1, 1, 1, 1.0]), np.arange(7.0)) == (1.0, 0.0)
+
+
+def test_a_number_that_decides_is_told_from_one_that_does_not():
+    rng = np.random.default_rng(1)
+    points = [
+        point(value, (0.2 if value > 0.55 else -0.1) + rng.normal(scale=0.02), base=base)
+        for value, base in zip(np.arange(16) / 15, rng.permutation(16) / 16, strict=True)
+    ]
+    axis, base = sorted(boundaries(points), key=lambda one: one.p)
+    assert (axis.figure, base.figure) == (AXES["srpo"], BASE)
+    assert axis.decides
+    assert axis.threshold == pytest.approx((8 / 15 + 9 / 15) / 2, abs=1e-4)
+    assert axis.low <= axis.threshold <= axis.high
+    assert axis.below.estimate == pytest.approx(-0.1, abs=0.02)
+    assert axis.above.estimate == pytest.approx(0.2, abs=0.02)
+    assert not base.decides
+    # Ten tests are corrected for; the smallest p of 2,000 draws is 1/2001.
+    assert axis.p == pytest.approx(10 / 2001, abs=1e-4)
+    assert boundaries(points[:6]) == []
+
+
+def test_the_rules_become_the_constants_of_the_probe():
+    points = [point(at / 10, float(at > 4), cell=f"chain-{at}", base=at / 20) for at in range(10)]
+    cells = cells_of(points)
+    assert cells["srpo"][1] == known.Cell("chain-1", 0.05, 0.1, 0.0)
+    found = thresholds_of(boundaries(points))
+    assert {one.figure for one in found["srpo"]} == {BASE, AXES["srpo"]}
+    scope = {name: getattr(known, name) for name in ("Cell", "Threshold", "MappingProxyType")}
+    text = source(points, boundaries(points)).replace(": Mapping[str, tuple[Cell, ...]]", "")
+    exec(text.replace(": Mapping[str, tuple[Threshold, ...]]", ""), scope)
+    assert dict(scope["CELLS"]) == cells
+    assert dict(scope["THRESHOLDS"]) == found
+
+
+def test_noise_is_what_comes_after_the_first_error_asides_and_letters():
+    problem = Problem(
+        problem_id="toy/test/0", question="q", answer="7", solution=("ab", "cd", "ef")
+    )
+    codec = ByteCodec()
+
+    def chain(*steps):
+        text = "".join(f"{step}\n" for step in steps)
+        return ReasonState(problem=problem, codec=codec).extend(codec.encode(text))
+
+    # Three tokens a step. Wrong at step 2: the third is beside the point, 3 of 9.
+    state = chain("ab", "cx", "ef")
+    assert noise_share([state], [[1.0] * 9], first_wrong_step) == pytest.approx(1 / 3)
+    # An aside of four tokens, of 10; nothing is wrong.
+    state = chain("ab", "~hm", "cd")
+    assert noise_share([state], [[1.0] * 10], first_wrong_step) == pytest.approx(0.4)
+
+
+def test_ranks_with_ties():
+    assert rank_correlation([1, 1, 2], [3, 3, 5]) == pytest.approx(1.0)
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
+    assert np.isnan(rank_correlation([1, 1], [1, 2]))
+
+
+def test_the_published_twin_is_what_its_worlds_give():
+    published = runs.read_rows(runs.TWIN)
+    assert len(published) == len(worlds()) >= 200
+    at = next(at for at, world in enumerate(worlds()) if world.base > 0.25 and world.steps == 4)
+    again = twin_row(worlds()[at])
+    assert again["figures"] == published[at]["figures"]
+    # Sums differ in their last bits from one processor to the next.
+    for method, difference in again["differences"].items():
+        assert difference == pytest.approx(published[at]["differences"][method], abs=0.02)
+
+
+def test_the_twin_foresees_cells_that_it_equals():
+    published = runs.read_rows(runs.TWIN)
+    axis = AXES["srpo"]
+    own = [
+        Point(
+            cell=f"chain-{at}",
+            method="srpo",
+            numbers={name: (value, value, value) for name, value in one["figures"].items()},
+            noise=one["noise"],
+            differences=(one["differences"]["srpo"],),
+            gained=0.0,
+        )
+        for at, one in enumerate(published[::9])
+    ]
+    assert all(one.value(axis) is not None for one in own)
+    assert agreement(own, published)["srpo"] > 0.9
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return runs.read_rows(runs.NUMBERS), runs.read_rows(runs.ROWS)
+
+
+def test_published_rows_are_those_of_the_committed_design(measured):
+    numbers, rows = measured
+    runs.check_rows(SWEEP, rows)
+    assert {row["cell"] for row in rows} == {row["cell"] for row in numbers}
+    assert {row["design"] for row in numbers} == {SWEEP.content_hash}
+    if has_history():
+        check_older(DESIGN, [row["started"] for row in (*rows, *numbers)])
+
+
+def test_the_probe_knows_the_published_map(measured):
+    points = points_of(*measured)
+    found = boundaries(points)
+    assert dict(known.CELLS) == cells_of(points)
+    assert dict(known.THRESHOLDS) == thresholds_of(found)
+
+
+def test_the_page_has_the_published_tables(measured):
+    page = (DESIGN.parents[2] / "docs" / "boundary.md").read_text(encoding="utf-8")
+    points = points_of(*measured)
+    for table in tables(points, boundaries(points)).split("\n\n"):
+        assert table in page
+
+
+def test_the_map_is_drawn(measured, tmp_path):
+    points = points_of(*measured)
+    draw(points, boundaries(points), tmp_path / "map.png", runs.read_rows(runs.TWIN))
+    assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
