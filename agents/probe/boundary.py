@@ -33,7 +33,7 @@ class Cell:
     axis: float
     """The method's own number before training."""
     difference: float
-    """Final pass@1, method - GRPO, mean over seeds."""
+    """Mean pass@1 over the budget, method - GRPO, mean over seeds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _run(models: dict[str, str], given: argparse.Namespace) -> None:
 def _show(numbers: list[runs.Row], rows: list[runs.Row], given: argparse.Namespace) -> None:
     points = points_of(numbers, rows)
     found = boundaries(points)
-    twin = runs.read_rows(runs.TWIN) if runs.TWIN.is_file() else []
+    twin = runs.read_rows(runs.TWIN)
     print(tables(points, found))
     for method, correlation in agreement(points, twin).items():
         print(f"{method}: rank correlation with the nearest cells of the twin {correlation:+.2f}")

@@ -1,6 +1,6 @@
 """draw(): the map, one panel a method: base success, the method's own number, and who wins.
 
-Circles are trained cells, coloured by final pass@1, method - GRPO. Behind them, where the softmax
+Circles are trained cells, coloured by mean pass@1 over the budget, method - GRPO. Behind them, where the softmax
 twin has the number, small squares in the same colours: the twin's cells. Dotted lines are
 thresholds that the sweep shows to decide (`rule.py`).
 """
@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from benchmarks.boundary.points import AXES, BASE, LABELS, Point
+from benchmarks.boundary.points import LABELS, Point
 from benchmarks.boundary.rule import Boundary
+from reason_env.agents.probe.boundary import AXES, BASE
 
 LEAST_BASE = 2e-3
 """Where cells without any success are drawn on the log axis."""
@@ -51,7 +52,7 @@ def draw(
     _legend(legend)
     if image is not None:
         bar = figure.colorbar(image, ax=legend, location="bottom", fraction=0.12, aspect=30)
-        bar.set_label("final pass@1, method - GRPO (same tokens)")
+        bar.set_label("mean pass@1 over the budget, method - GRPO (twin: final)")
     figure.savefig(file, dpi=110)
 
 

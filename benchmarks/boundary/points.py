@@ -1,4 +1,8 @@
-"""Point: a cell of the map for one method, with what decided and what training gave."""
+"""Point: a cell of the map for one method, with what decided and what training gave.
+
+An arm is judged by its mean pass@1 over the budget, the area under its evaluations over generated
+tokens, because easy cells are solved by every arm in the end.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +37,9 @@ class Point:
     noise: float
     """Share of the score-function energy that cannot change the return."""
     differences: tuple[float, ...]
-    """Final pass@1, method - GRPO, one a seed."""
+    """Mean pass@1 over the budget, method - GRPO, one a seed."""
     gained: float
-    """What GRPO gained of pass@1, mean over seeds."""
+    """What GRPO gained of pass@1 by the end, mean over seeds."""
 
     @property
     def difference(self) -> float:
@@ -56,16 +60,17 @@ def points_of(numbers: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]])
         rows: One row a run; a cell's arms have the same seeds.
     """
     by_cell = {row["cell"]: row for row in numbers}
-    final: dict[tuple[str, str], dict[int, float]] = {}
-    first: dict[str, dict[int, float]] = {}
+    means: dict[tuple[str, str], dict[int, float]] = {}
+    gains: dict[str, list[float]] = {}
     for row in rows:
-        final.setdefault((row["cell"], row["arm"]), {})[row["seed"]] = row["pass_at_1"]
-        first.setdefault(row["cell"], {})[row["seed"]] = row["first_pass_at_1"]
+        means.setdefault((row["cell"], row["arm"]), {})[row["seed"]] = mean_pass(row)
+        if row["arm"] == BASELINE:
+            gains.setdefault(row["cell"], []).append(row["pass_at_1"] - row["first_pass_at_1"])
     points: list[Point] = []
-    for (cell, arm), values in final.items():
+    for (cell, arm), values in means.items():
         if arm == BASELINE:
             continue
-        base = final[cell, BASELINE]
+        base = means[cell, BASELINE]
         measured = by_cell[cell]
         points.append(
             Point(
@@ -74,7 +79,23 @@ def points_of(numbers: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]])
                 numbers={name: tuple(own) for name, own in measured["figures"].items()},
                 noise=measured["noise"],
                 differences=tuple(round(values[seed] - base[seed], 6) for seed in sorted(values)),
-                gained=float(np.mean([base[seed] - first[cell][seed] for seed in base])),
+                gained=float(np.mean(gains[cell])),
             )
         )
     return points
+
+
+def mean_pass(row: Mapping[str, Any]) -> float:
+    """Return the mean pass@1 over the generated tokens of a run, by trapezoids.
+
+    Tokens that are spent before training, as by POPE's search, have the untrained policy's pass@1.
+
+    >>> curve = [(0, 0, 0.2, 1), (5, 600, 0.4, 1), (10, 1100, 0.8, 1)]
+    >>> mean_pass({"curve": curve, "prepared_tokens": 100})  # (20 + 150 + 300) / 1100
+    0.42727272727272725
+    """
+    tokens, values = zip(*((point[1], point[2]) for point in row["curve"]), strict=True)
+    prepared = row["prepared_tokens"]
+    x = np.array([0, prepared, *tokens[1:]], dtype=float)
+    y = np.array([values[0], values[0], *values[1:]], dtype=float)
+    return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum() / x[-1])

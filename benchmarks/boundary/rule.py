@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.boundary.points import AXES, BASE, Point
+from benchmarks.boundary.points import Point
 from benchmarks.claims.verdict import holm
+from reason_env.agents.probe.boundary import AXES, BASE
 from reason_env.agents.statistics import Interval, student_interval
 
 LEAST_SIDE = 3

@@ -31,7 +31,7 @@ is a twentieth of the budget, and the last one begins below it."""
 def numbers(sweep: Sweep, models: Mapping[str, str], out: Path) -> list[Row]:
     """Measure the numbers of every cell whose model is there, once."""
     file = out / sweep.content_hash / "numbers.jsonl"
-    found = read_rows(file) if file.is_file() else []
+    found = read_rows(file)
     known = {row["cell"] for row in found}
     for cell in in_turn(sweep.cells):
         if cell.name not in known and cell.model in models:
@@ -123,7 +123,9 @@ def whole(sweep: Sweep, found: Sequence[Row]) -> list[Row]:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """Read one JSON object a line."""
+    """Read one JSON object a line; none if there is no file."""
+    if not file.is_file():
+        return []
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 

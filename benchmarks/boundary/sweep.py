@@ -37,7 +37,7 @@ ARMS = MappingProxyType(
         "grpo": "grpo:problems_per_iteration=2",
         "rrpo": "rrpo:max_tries=5,tries_per_round=5,problems_per_iteration=2",
         "srpo": "srpo:localiser=checker,max_tries=5,tries_per_round=5,problems_per_iteration=2",
-        "pope": "pope:hard_samples=2,grid=0.25,easy=mix,problems_per_iteration=1",
+        "pope": "pope:hard_samples=2,probe_samples=1,grid=0.25,easy=mix,problems_per_iteration=1",
         "lte": "lte:problems_per_iteration=1",
         "expo": "expo:problems_per_iteration=2",
     }
@@ -103,6 +103,8 @@ class Sweep:
     eval_size: int = 32
     """Held-out problems of the split `hard`, with the cell's levels."""
     eval_samples: int = 8
+    eval_every: int = 5
+    """Iterations between evaluations: an arm is judged by its mean pass@1 over the budget."""
     numbers_seed: int = 1999
     """Seed of the problems that the deciding numbers are measured on."""
     numbers_problems: int = 24
@@ -157,7 +159,7 @@ class Sweep:
                 samples=self.eval_samples,
                 k=self.eval_samples,
                 greedy=False,
-                every=0,
+                every=self.eval_every,
             ),
             learner=LearnerConfig(
                 learning_rate=self.learning_rate,

@@ -1,12 +1,18 @@
 """The tables of the map: boundaries, cells, and how well the twin foresees them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from benchmarks.boundary.points import AXES, BASE, Point
+from benchmarks.boundary.points import Point
 from benchmarks.boundary.rule import Boundary
+from reason_env.agents.probe.boundary import AXES, BASE
 from reason_env.agents.statistics import Interval
+
+BASES = (0.0, 0.01, 0.05, 0.2, 1.0)
+"""Limits of base success in the twin's table."""
 
 
 def tables(points: Sequence[Point], found: Sequence[Boundary]) -> str:
@@ -46,7 +52,7 @@ def cell_table(points: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def agreement(points: Sequence[Point], twin: Sequence[dict[str, object]]) -> dict[str, float]:
+def agreement(points: Sequence[Point], twin: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return method -> rank correlation of the real differences with the twin's.
 
     A real cell's counterpart is the world with the nearest numbers (base success on a log axis, the
@@ -55,16 +61,16 @@ def agreement(points: Sequence[Point], twin: Sequence[dict[str, object]]) -> dic
     found: dict[str, float] = {}
     for method, axis in AXES.items():
         own = [p for p in points if p.method == method and p.value(axis) is not None]
-        worlds = [row for row in twin if axis in row["figures"]]  # type: ignore[operator]
+        worlds = [row for row in twin if axis in row["figures"]]
         if len(own) < 4 or not worlds:
             continue
         real = np.array([_place(p.value(BASE), p.value(axis), p.noise) for p in own])
         others = np.array(
-            [_place(row["figures"][BASE], row["figures"][axis], row["noise"]) for row in worlds]  # type: ignore[index, arg-type]
+            [_place(row["figures"][BASE], row["figures"][axis], row["noise"]) for row in worlds]
         )
         spread = real.std(axis=0) + 1e-9
         nearest = (((real[:, None] - others) / spread) ** 2).sum(-1).argmin(1)
-        foreseen = [worlds[at]["differences"][method] for at in nearest.tolist()]  # type: ignore[index]
+        foreseen = [worlds[at]["differences"][method] for at in nearest.tolist()]
         found[method] = rank_correlation([p.difference for p in own], foreseen)
     return found
 
@@ -93,3 +99,28 @@ def _place(base: float | None, axis: float | None, noise: float) -> tuple[float,
 
 def _signed(own: Interval) -> str:
     return f"{own.estimate:+.3f} [{own.low:+.3f}, {own.high:+.3f}]"
+
+
+def twin_table(twin: Sequence[dict[str, Any]]) -> str:
+    """Tabulate the twin's mean difference to GRPO by base success and thirds of a method's number.
+
+    Thirds are of the worlds with that base success; the range of the number is written with each.
+    """
+    lines = ["| method | pass@1 before | number: lowest third | middle | highest |"]
+    lines.append("|---|---|---|---|---|")
+    for method, axis in AXES.items():
+        worlds = [row for row in twin if method in row["differences"]]
+        for low, high in pairwise(BASES):
+            own = sorted(
+                (row["figures"][axis], row["differences"][method])
+                for row in worlds
+                if low <= row["figures"][BASE] < high
+            )
+            if own:
+                parts = [part for part in np.array_split(np.array(own), 3) if len(part)]
+                shown = " | ".join(
+                    f"{part[:, 1].mean():+.3f} ({part[0, 0]:.2f} to {part[-1, 0]:.2f})"
+                    for part in parts
+                )
+                lines.append(f"| {method} | {low:g} to {high:g} | {shown} |")
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from benchmarks.boundary import runs
 from benchmarks.boundary.constants import cells_of, source, thresholds_of
 from benchmarks.boundary.figure import draw
 from benchmarks.boundary.numbers import noise_share
-from benchmarks.boundary.points import AXES, BASE, Point, points_of
+from benchmarks.boundary.points import Point, points_of
 from benchmarks.boundary.rule import best_step, boundaries
 from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
 from benchmarks.boundary.table import agreement, rank_correlation, tables
@@ -15,6 +15,7 @@ from benchmarks.boundary.twin import twin_row, worlds
 from benchmarks.claims.registry import check_older, has_history
 from reason_env.agents.compare import losses_of
 from reason_env.agents.probe import boundary as known
+from reason_env.agents.probe.boundary import AXES, BASE
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, UnknownNameError
 from reason_env.problem import Problem
@@ -54,6 +55,7 @@ def row(cell="chain-2", arm="grpo", seed=2000, tokens=100, updates=120, final=0.
     return {
         "design": SWEEP.content_hash, "cell": cell, "arm": arm, "seed": seed, "tokens": tokens,
         "planned_updates": updates, "pass_at_1": final, "first_pass_at_1": 0.25,
+        "prepared_tokens": 0, "curve": [(0, 0, 0.25, 1.0), (5, tokens, final, 1.0)],
     }  # fmt: skip
 
 
@@ -90,7 +92,8 @@ def test_points_pair_each_method_with_grpo_of_the_same_seed():
     numbers = [{"cell": "chain-2", "noise": 0.5, "figures": {BASE: [0.25, 0.2, 0.3]}}]
     found = {point.method: point for point in points_of(numbers, rows)}
     assert set(found) == {"rrpo", "srpo"}
-    assert found["srpo"].differences == (0.25, -0.25)
+    # Means (0.25 + 0.75) / 2 and (0.25 + 0.25) / 2, GRPO's (0.25 + 0.5) / 2.
+    assert found["srpo"].differences == (0.125, -0.125)
     assert found["rrpo"].difference == 0
     assert found["rrpo"].gained == 0.25
     assert found["srpo"].value(BASE) == 0.25
