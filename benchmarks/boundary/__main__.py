@@ -1,9 +1,7 @@
 """`python -m benchmarks.boundary`: measure, run what is missing, find the boundaries, draw the map.
 
     python -m benchmarks.boundary --published                    # tables and picture
-    python -m benchmarks.boundary                                # cells of the shipped model
-    python -m benchmarks.boundary --models late=DIR sealed=DIR   # and of recipes' models
-    python -m benchmarks.boundary --models ... --publish --write # all, and write what is published
+    python -m benchmarks.boundary --publish --write              # run, and write what is published
 
 A killed command goes on where it stopped. Both seeds of all 30 cells take about half an hour on a
 free core.
@@ -31,7 +29,6 @@ FIGURE = Path("docs/figures/boundary.png")
 def main(words: Sequence[str]) -> None:
     """Run the sweep, or draw what is published."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.boundary", description=__doc__)
-    parser.add_argument("--models", nargs="*", default=[], metavar="NAME=DIR")
     parser.add_argument("--out", type=Path, default=runs.OUT)
     parser.add_argument("--figure", type=Path, default=FIGURE, help="where the picture goes")
     kinds = parser.add_mutually_exclusive_group()
@@ -43,9 +40,6 @@ def main(words: Sequence[str]) -> None:
         "--write", action="store_true", help="write the probe's constants and the page's tables"
     )
     given = parser.parse_args(words)
-    pairs = [text.partition("=") for text in given.models]
-    if any(not name or not folder for name, _, folder in pairs):
-        parser.error(f"--models must be NAME=DIR, got {given.models}")
     if given.publish and (given.design or given.published or given.twin):
         parser.error("--publish takes the rows of a run of the sweep")
     if given.write and not (given.publish or given.published):
@@ -59,17 +53,17 @@ def main(words: Sequence[str]) -> None:
         elif given.published:
             _show(runs.read_rows(runs.NUMBERS), runs.read_rows(runs.ROWS), given)
         else:
-            _run({"base": "base"} | {name: folder for name, _, folder in pairs}, given)
+            _run(given)
     except ReasonEnvError as error:
         raise SystemExit(f"error: {error}") from error
 
 
-def _run(models: dict[str, str], given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace) -> None:
     sweep = read_design()
     check_older(DESIGN, [])
-    numbers = runs.numbers(sweep, models, given.out)
-    runs.run(sweep, models, given.out)
-    rows = runs.whole(sweep, runs.rows(sweep, models, given.out))
+    numbers = runs.numbers(sweep, given.out)
+    runs.run(sweep, given.out)
+    rows = runs.whole(sweep, runs.rows(sweep, given.out))
     runs.check_rows(sweep, rows)
     if given.publish:
         check_older(DESIGN, [row["started"] for row in (*numbers, *rows)])

@@ -55,18 +55,17 @@ LETTERS = 4
 """Characters at the end of a step of `late` that mean nothing: a space and three letters."""
 
 
-def measured(sweep: Sweep, cell: Cell, model: str) -> dict[str, Any]:
+def measured(sweep: Sweep, cell: Cell) -> dict[str, Any]:
     """Measure a cell's numbers; one row.
 
     Args:
         sweep: The problems' seed and number, and the samples.
         cell: The cell.
-        model: Where the cell's model lies.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     session = build_session(
         TrainConfig(
-            model=model,
+            model=cell.model,
             method=GRPOConfig(),
             env=EnvConfig(
                 problems=cell.source,

@@ -9,13 +9,13 @@ cells of all of them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.boundary.numbers import measured
 from benchmarks.boundary.sweep import LEAST_UPDATES, ROOM, Cell, Sweep
-from benchmarks.claims.runs import row_of
+from benchmarks.claims.rows import row_of
 from reason_env.agents.compare import Comparison, run_here
 from reason_env.agents.runs import write_text
 from reason_env.errors import ConfigError
@@ -28,26 +28,25 @@ MOST_BUDGET_GAP = 0.10
 is a twentieth of the budget, and the last one begins below it."""
 
 
-def numbers(sweep: Sweep, models: Mapping[str, str], out: Path) -> list[Row]:
-    """Measure the numbers of every cell whose model is there, once."""
+def numbers(sweep: Sweep, out: Path) -> list[Row]:
+    """Measure the numbers of every cell, once."""
     file = out / sweep.content_hash / "numbers.jsonl"
     found = read_rows(file)
     known = {row["cell"] for row in found}
     for cell in in_turn(sweep.cells):
-        if cell.name not in known and cell.model in models:
-            found.append(measured(sweep, cell, models[cell.model]))
+        if cell.name not in known:
+            found.append(measured(sweep, cell))
             write_rows(file, found)
             print(f"{cell.name}: {found[-1]['figures'].get('success/pass_at_1')}", flush=True)
     return found
 
 
-def run(sweep: Sweep, models: Mapping[str, str], out: Path) -> None:
-    """Run what is not finished, of the cells whose model is there."""
+def run(sweep: Sweep, out: Path) -> None:
+    """Run what is not finished."""
     for seed in sweep.seeds:
         for cell in in_turn(sweep.cells):
-            if cell.model in models:
-                own = comparison(sweep, cell, seed, models[cell.model], out)
-                run_here([own], on_end=lambda run, status, name=cell.name: _say(name, run, status))
+            own = comparison(sweep, cell, seed, out)
+            run_here([own], on_end=lambda run, status, name=cell.name: _say(name, run, status))
 
 
 def in_turn(cells: Sequence[Cell]) -> list[Cell]:
@@ -59,20 +58,19 @@ def in_turn(cells: Sequence[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: places[cell.name])
 
 
-def comparison(sweep: Sweep, cell: Cell, seed: int, model: str, out: Path) -> Comparison:
+def comparison(sweep: Sweep, cell: Cell, seed: int, out: Path) -> Comparison:
     """Open or create the comparison of a cell and a seed."""
     folder = out / sweep.content_hash / cell.name / f"seed_{seed}"
-    return Comparison.open_or_create(folder, sweep.comparison(cell, seed, model))
+    return Comparison.open_or_create(folder, sweep.comparison(cell, seed))
 
 
-def rows(sweep: Sweep, models: Mapping[str, str], out: Path) -> list[Row]:
+def rows(sweep: Sweep, out: Path) -> list[Row]:
     """Return one row for each finished run."""
     return [
-        {"cell": cell.name} | row_of(run, sweep.content_hash)
+        {"cell": cell.name} | row_of(run, run.arm, sweep.content_hash)
         for cell in sweep.cells
-        if cell.model in models
         for seed in sweep.seeds
-        for run in comparison(sweep, cell, seed, models[cell.model], out).runs
+        for run in comparison(sweep, cell, seed, out).runs
         if run.is_finished
     ]
 
@@ -136,7 +134,7 @@ def write_rows(file: Path, found: Sequence[Row]) -> None:
 
 
 def _say(cell: str, run: Any, status: str) -> None:
-    row = row_of(run, "") if status == "finished" else None
+    row = row_of(run, run.arm, "") if status == "finished" else None
     what = "failed" if row is None else f"{row['first_pass_at_1']:.3f} -> {row['pass_at_1']:.3f}"
     spent = "" if row is None else f", {row['planned_updates']} updates, {row['seconds']:.0f} s"
     print(f"{cell}, seed {run.seed}, {run.arm}: {what}{spent}", flush=True)

@@ -65,8 +65,7 @@ class Cell:
     max_tokens: int = 128
     """Tokens of a response, at most."""
     model: str = "base"
-    """As `--model` takes it; a recipe's model goes by the recipe's name (`--models` on the command
-    line says where it lies)."""
+    """As `--model` takes it."""
 
     def __post_init__(self) -> None:
         unknown = next((label for label in self.arms if label not in ARMS), None)
@@ -140,17 +139,16 @@ class Sweep:
         """Return the generated tokens of each run of a cell."""
         return self.responses * cell.response
 
-    def comparison(self, cell: Cell, seed: int, model: str) -> CompareConfig:
+    def comparison(self, cell: Cell, seed: int) -> CompareConfig:
         """Build the comparison of a cell's arms on one seed.
 
         Args:
             cell: Of the sweep.
             seed: One of the sweep's seeds; the problems have it, too.
-            model: Where the cell's model lies.
         """
         shared = replace(
             shared_settings(),
-            model=model,
+            model=cell.model,
             env=EnvConfig(size=self.train_size, problem_seed=seed, max_tokens=cell.max_tokens),
             eval=EvalConfig(
                 split="hard",

@@ -33,7 +33,7 @@ def test_the_committed_design_is_the_sweep_and_has_thirty_cells():
 
 def test_arms_of_a_cell_differ_in_the_method_alone():
     cell = next(cell for cell in SWEEP.cells if cell.name == "chain-4")
-    found = SWEEP.comparison(cell, 2000, "base")
+    found = SWEEP.comparison(cell, 2000)
     assert found.budget == 240 * 51
     first, *others = found.arms.values()
     for arm in others:
