@@ -3,7 +3,7 @@
     python -m benchmarks.boundary --published                    # tables and picture
     python -m benchmarks.boundary --publish --write              # run, and write what is published
 
-A killed command goes on where it stopped. Both seeds of all 30 cells take about half an hour on a
+A killed command goes on where it stopped. Both seeds of all 30 cells take about forty minutes of a
 free core.
 """
 

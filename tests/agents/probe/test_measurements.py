@@ -4,7 +4,11 @@ import pytest
 
 from reason_env.agents.methods import GRPOConfig, build_method
 from reason_env.agents.probe.guided import guided_findings, guided_rows
-from reason_env.agents.probe.localisation import localisation_findings, localisation_rows
+from reason_env.agents.probe.localisation import (
+    LocalisationRow,
+    localisation_findings,
+    localisation_rows,
+)
 from reason_env.agents.probe.mistakes import mistakes_findings, mistakes_rows
 from reason_env.agents.probe.subject import Subject, has_failed, success_rate
 from reason_env.agents.rollout import Start, initial_states
@@ -151,6 +155,8 @@ def test_suffixes_from_the_named_cut_are_compared_with_those_from_a_uniform_cut(
     (row,) = localisation_rows(subject, groups, 5)
     assert (row.num_steps, row.named, row.is_in_range, row.wrong) == (3, 2, True, None)
     assert row.named_success == 0.75
+    # There is no checker; the other response of the problem failed, too.
+    assert (row.exact_success, row.start_success) == (None, 0.0)
     # The uniform cut keeps 0, 1 or 2 steps; each has its script.
     contexts = [item.text for item in subject.session.policy.asked]
     last = {f"{FIRST}>": 0.0, kept: 0.0, f"{kept}2*3=7\n": 0.5}
@@ -174,3 +180,24 @@ def test_a_reply_out_of_range_resets_to_the_beginning_and_is_counted(make_subjec
     (row,) = localisation_rows(subject, groups_of(subject)[:1], 1)
     assert (row.named, row.is_in_range) == (1, False)
     assert figures(localisation_findings([row]))["localisation/in_range"].estimate == 0.0
+
+
+def test_resets_at_the_first_error_are_compared_with_a_uniform_cut_and_the_start():
+    def row(**changes):
+        return LocalisationRow(
+            **{
+                "problem_id": "x", "num_steps": 4, "named": 2, "is_in_range": True, "wrong": 2,
+                "named_success": 0.5, "uniform_success": 0.25, "uniform_has_signal": True,
+                "exact_success": 0.75, "start_success": 0.5,
+            } | changes
+        )  # fmt: skip
+
+    rows = [row(), row(wrong=3, exact_success=0.5, start_success=0.0), row(wrong=None)]
+    found = figures(localisation_findings(rows))
+    # Uniform cuts at steps 1..4 keep no error up to the wrong one: 2/4 and 3/4.
+    assert found["localisation/clean"].estimate == 0.625
+    assert found["localisation/first_error_success"].estimate == pytest.approx(2 / 3)
+    assert found["localisation/first_error_gain"].estimate == pytest.approx(5 / 12)
+    assert found["localisation/over_start"].estimate == pytest.approx((0.25 + 0.5 + 0.25) / 3)
+    without = figures(localisation_findings([row(wrong=None, exact_success=None)]))
+    assert not {"localisation/clean", "localisation/over_start"} & set(without)
