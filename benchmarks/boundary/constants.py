@@ -7,6 +7,7 @@ rows.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.boundary.points import Point
@@ -102,7 +103,7 @@ def _mapping(name: str, values: Mapping[str, tuple[Cell | Threshold, ...]]) -> l
 
 def _call(value: Cell | Threshold) -> str:
     """Write the call that makes a value, with positional arguments."""
-    parts = [getattr(value, field) for field in value.__slots__]
+    parts = [getattr(value, own.name) for own in fields(value)]
     shown = ", ".join(f'"{part}"' if isinstance(part, str) else repr(part) for part in parts)
     return f"{type(value).__name__}({shown})"
 
