@@ -14,12 +14,12 @@ from reason_env.agents.tabular.exact import (
     TabularMDP,
     bounds,
     budgeted_gain,
+    detection,
     oracle_reset_step,
     random_reset_step,
     restarts,
 )
 from reason_env.agents.tabular.exact import horizon as finite
-from reason_env.agents.tabular.exact.detection import detection
 from reason_env.agents.tabular.sampled import Simulator, draw_states, returns_with_action
 from reason_env.agents.tabular.worlds import families
 from reason_env.tabular import CRITICAL, reason_tree

@@ -7,6 +7,11 @@ from reason_env.agents.tabular.exact.chooser import (
     ValueFeatureChooser,
 )
 from reason_env.agents.tabular.exact.critic import Critic, ExactCritic
+from reason_env.agents.tabular.exact.detection import (
+    Detection,
+    bernstein_samples,
+    detection,
+)
 from reason_env.agents.tabular.exact.improve import (
     Iterate,
     conservative_policy_iteration,
@@ -50,6 +55,7 @@ __all__ = [
     "Array",
     "Chooser",
     "Critic",
+    "Detection",
     "Evaluation",
     "ExactCritic",
     "Iterate",
@@ -58,10 +64,12 @@ __all__ = [
     "TabularMDP",
     "Uniform",
     "ValueFeatureChooser",
+    "bernstein_samples",
     "budgeted_gain",
     "cautious_step",
     "check_policy",
     "conservative_policy_iteration",
+    "detection",
     "doubling_step",
     "evaluate",
     "fixed_step",
