@@ -764,7 +764,7 @@ def test_a_table_has_one_line_a_claim_with_gates_power_and_verdict(design):
 
 def test_unknown_claims_and_flags_that_contradict_are_refused(capsys, tmp_path):
     for words, message in (
-        (["srpo_ordre"], "no claim 'srpo_ordre' among localisation_accuracy"),
+        (["srpo_ordre"], "no claim 'srpo_ordre' among grpo_sharpening"),
         (["--publish", "--preset", "quick"], "--preset quick is for gates and runs"),
         (["--pilot", "--preset", "quick"], "--preset quick is for gates and runs"),
         (["--workers", "0"], "--workers must be at least 1, got 0"),
