@@ -21,6 +21,7 @@ from benchmarks.boundary.sweep import DESIGN, read_design, write_design
 from benchmarks.boundary.table import agreement, tables
 from benchmarks.boundary.twin import twin_row, worlds
 from benchmarks.claims.registry import check_older
+from benchmarks.claims.rows import Row, read_rows, write_rows
 from reason_env.errors import ReasonEnvError
 
 FIGURE = Path("docs/figures/boundary.png")
@@ -49,9 +50,9 @@ def main(words: Sequence[str]) -> None:
             write_design()
             print(f"{DESIGN}: commit it before its runs")
         elif given.twin:
-            runs.write_rows(runs.TWIN, [twin_row(world) for world in worlds()])
+            write_rows(runs.TWIN, [twin_row(world) for world in worlds()])
         elif given.published:
-            _show(runs.read_rows(runs.NUMBERS), runs.read_rows(runs.ROWS), given)
+            _show(read_rows(runs.NUMBERS), read_rows(runs.ROWS), given)
         else:
             _run(given)
     except ReasonEnvError as error:
@@ -67,15 +68,15 @@ def _run(given: argparse.Namespace) -> None:
     runs.check_rows(sweep, rows)
     if given.publish:
         check_older(DESIGN, [row["started"] for row in (*numbers, *rows)])
-        runs.write_rows(runs.NUMBERS, numbers)
-        runs.write_rows(runs.ROWS, rows)
+        write_rows(runs.NUMBERS, numbers)
+        write_rows(runs.ROWS, rows)
     _show(numbers, rows, given)
 
 
-def _show(numbers: list[runs.Row], rows: list[runs.Row], given: argparse.Namespace) -> None:
+def _show(numbers: list[Row], rows: list[Row], given: argparse.Namespace) -> None:
     points = points_of(numbers, rows)
     found = boundaries(points)
-    twin = runs.read_rows(runs.TWIN)
+    twin = read_rows(runs.TWIN)
     print(tables(points, found))
     for method, correlation in agreement(points, twin).items():
         print(f"{method}: rank correlation with the nearest cells of the twin {correlation:+.2f}")

@@ -18,10 +18,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.boundary.points import LABELS, Point
 from benchmarks.boundary.rule import Boundary
-from reason_env.agents.probe.boundary import AXES, BASE
+from reason_env.agents.probe.boundary import AXES, BASE, LEAST_BASE
 
-LEAST_BASE = 2e-3
-"""Where cells without any success are drawn on the log axis."""
 NAMES = {
     "rrpo": "RRPO", "srpo": "SRPO, step checker", "pope": "POPE", "lte": "LTE", "expo": "ExPO",
 }  # fmt: skip

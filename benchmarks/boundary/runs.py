@@ -8,19 +8,16 @@ Seeds come one after the other, and in each the families take turns, so that an 
 cells of all of them.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.boundary.numbers import measured
 from benchmarks.boundary.sweep import LEAST_UPDATES, ROOM, Cell, Sweep
-from benchmarks.claims.rows import row_of
+from benchmarks.claims.rows import Row, read_rows, row_of, write_rows
 from reason_env.agents.compare import Comparison, run_here
-from reason_env.agents.runs import write_text
 from reason_env.errors import ConfigError
 
-Row = dict[str, Any]
 OUT = Path("runs/boundary")
 NUMBERS, ROWS, TWIN = (ROOM / "published" / f"{name}.jsonl" for name in ("numbers", "rows", "twin"))
 MOST_BUDGET_GAP = 0.10
@@ -119,19 +116,6 @@ def whole(sweep: Sweep, found: Sequence[Row]) -> list[Row]:
     for row in found:
         labels.setdefault((row["cell"], row["seed"]), set()).add(row["arm"])
     return [row for row in found if labels[row["cell"], row["seed"]] == arms[row["cell"]]]
-
-
-def read_rows(file: Path) -> list[Row]:
-    """Read one JSON object a line; none if there is no file."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def write_rows(file: Path, found: Sequence[Row]) -> None:
-    """Write one JSON object a line."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, "".join(json.dumps(row) + "\n" for row in found))
 
 
 def _say(cell: str, run: Any, status: str) -> None:

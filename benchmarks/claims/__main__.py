@@ -12,7 +12,7 @@ from benchmarks.claims import registry
 from benchmarks.claims.design import Design, Plan
 from benchmarks.claims.gates import Precondition
 from benchmarks.claims.pilot import from_pilot, pilot_of
-from benchmarks.claims.rows import whole_seeds
+from benchmarks.claims.rows import Row, whole_seeds
 from benchmarks.claims.runs import (
     OUT,
     expected_hours,
@@ -132,9 +132,9 @@ def _run(chosen: dict[str, ModuleType], given: argparse.Namespace) -> None:
     _print(chosen, evidence)
 
 
-def _known(designs: dict[str, Design], given: argparse.Namespace) -> dict[str, list[registry.Row]]:
+def _known(designs: dict[str, Design], given: argparse.Namespace) -> dict[str, list[Row]]:
     """Return the published rows of each design: those of other seeds are run."""
-    found: dict[str, list[registry.Row]] = {name: [] for name in designs}
+    found: dict[str, list[Row]] = {name: [] for name in designs}
     for name, design in designs.items():
         own = registry.current(name)
         if own is not None and own[1] == design and not given.pilot:
@@ -204,7 +204,7 @@ def _evidence(
     module: ModuleType,
     gates: Precondition | None,
     design: Design | None,
-    found: Sequence[registry.Row],
+    found: Sequence[Row],
 ) -> Evidence:
     contrasts = () if design is None else contrasts_of(design, found, module.contrasts)
     return Evidence(

@@ -37,6 +37,8 @@ AT = " @ "
 """Between label and learning rate of an arm of a pilot."""
 UNTRAINED = "untrained"
 """The arm of the rows that are measured without training."""
+OPTIONAL = ("arms", "sources", "experts")
+"""Mappings that no hash holds while they are empty."""
 MOST_BUDGET_GAP = 0.05
 """Largest relative difference of the generated tokens of two arms of a seed."""
 
@@ -299,9 +301,6 @@ def _of_arms(by_label: Mapping[str, Any], arms: Iterable[str]) -> dict[str, Any]
     """
     named = {label: label.partition(AT)[0] for label in arms}
     return {label: by_label[own] for label, own in named.items() if own in by_label}
-
-
-OPTIONAL = ("arms", "sources", "experts")
 
 
 def _settings(value: Plan | Design) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.claims.design import Design, read_design
 from benchmarks.claims.gates import Precondition
-from benchmarks.claims.rows import Row, check_rows, whole_seeds
+from benchmarks.claims.rows import Row, check_rows, in_order, read_rows, whole_seeds, write_rows
 from reason_env.agents.runs import config_json, write_text
 from reason_env.errors import ConfigError
 
@@ -50,15 +50,14 @@ def add_design(design: Design, pilot: Sequence[Row]) -> Path:
     file = design_file(design.claim, number)
     for folder in (DESIGNS, PILOTS):
         folder.mkdir(exist_ok=True)
-    write_rows(PILOTS / f"{design.claim}_{number}.jsonl", pilot)
+    write_rows(PILOTS / f"{design.claim}_{number}.jsonl", in_order(pilot))
     write_text(file, config_json.dump(design) + "\n")
     return file
 
 
 def published(claim: str, number: int) -> list[Row]:
     """Read the published rows of a design; none if there are none."""
-    file = PUBLISHED / f"{claim}_{number}.jsonl"
-    return read_rows(file) if file.is_file() else []
+    return read_rows(PUBLISHED / f"{claim}_{number}.jsonl")
 
 
 def published_gates(claim: str) -> Precondition | None:
@@ -88,18 +87,7 @@ def publish(design: Design, number: int, found: Sequence[Row]) -> None:
         check_rows(design, whole)
         check_older(design_file(design.claim, number), [row["started"] for row in whole])
         PUBLISHED.mkdir(exist_ok=True)
-        write_rows(PUBLISHED / f"{design.claim}_{number}.jsonl", whole)
-
-
-def read_rows(file: Path) -> list[Row]:
-    """Read one JSON object a line."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def write_rows(file: Path, found: Sequence[Row]) -> None:
-    """Write one JSON object a line, in the order of seeds."""
-    ordered = sorted(found, key=lambda row: row["seed"])
-    write_text(file, "".join(json.dumps(row) + "\n" for row in ordered))
+        write_rows(PUBLISHED / f"{design.claim}_{number}.jsonl", in_order(whole))
 
 
 def committed_at(file: Path) -> datetime | None:

@@ -5,6 +5,7 @@ A claim that is measured without training has one row a seed, of the arm `UNTRAI
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,28 @@ import numpy as np
 from benchmarks.claims.design import LEAST_UPDATES, MOST_BUDGET_GAP, UNTRAINED, Design
 from benchmarks.claims.evaluated import evaluated
 from reason_env.agents.compare import Run, preparation_tokens
+from reason_env.agents.runs import write_text
 from reason_env.errors import ConfigError
 
 Row = dict[str, Any]
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Read one JSON object a line; none if there is no file."""
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def write_rows(file: Path, found: Sequence[Row]) -> None:
+    """Write one JSON object a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, "".join(json.dumps(row) + "\n" for row in found))
+
+
+def in_order(found: Sequence[Row]) -> list[Row]:
+    """Sort rows by seed; rows of one seed keep their order."""
+    return sorted(found, key=lambda row: row["seed"])
 
 
 def row_of(run: Run, label: str, design: str) -> Row:

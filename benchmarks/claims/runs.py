@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.claims.design import UNTRAINED, Design, Plan
 from benchmarks.claims.gates import GROUP_SIZE, OwnFigures, Precondition, measured
-from benchmarks.claims.rows import Row, row_of
+from benchmarks.claims.rows import Row, in_order, row_of
 from reason_env.agents.compare import (
     THREADS,
     Comparison,
@@ -213,4 +213,4 @@ def rows(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Row]:
         done = {row["seed"] for row in known}
         files = [_measured_file(design, seed, out) for seed in design.seeds if seed not in done]
         more = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    return sorted([*known, *more], key=lambda row: row["seed"])
+    return in_order([*known, *more])

@@ -31,7 +31,6 @@ GradingJob = tuple[str, Reference, GradeOptions]
 """What a verdict depends on: final answer of the response, reference, options."""
 GradesJobs = Callable[[Sequence[GradingJob]], Sequence[Verdict]]
 """Grades jobs that need a worker, in order, as `grade_jobs` does."""
-_Key = GradingJob
 
 
 class _Cache:
@@ -39,16 +38,16 @@ class _Cache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._verdicts: OrderedDict[_Key, Verdict] = OrderedDict()
+        self._verdicts: OrderedDict[GradingJob, Verdict] = OrderedDict()
 
-    def get(self, key: _Key) -> Verdict | None:
+    def get(self, key: GradingJob) -> Verdict | None:
         with self._lock:
             verdict = self._verdicts.get(key)
             if verdict is not None:
                 self._verdicts.move_to_end(key)
             return verdict
 
-    def put(self, key: _Key, verdict: Verdict) -> None:
+    def put(self, key: GradingJob, verdict: Verdict) -> None:
         if not verdict.is_graded or len(key[0]) > CACHE_CHARACTERS:
             return
         with self._lock:
@@ -126,8 +125,8 @@ def grade_many(
         _check_texts(response, answer)
     found = [extract_answer(response, options) for response, _ in pairs]
     keys = [(text, pair[1], options) for text, pair in zip(found, pairs, strict=True) if text]
-    decided: dict[_Key, Verdict] = {}
-    waiting: list[_Key] = []
+    decided: dict[GradingJob, Verdict] = {}
+    waiting: list[GradingJob] = []
     for key in dict.fromkeys(keys):
         verdict = _CACHE.get(key) or _in_process(key)
         if verdict is None:
@@ -176,7 +175,7 @@ def _check_texts(response: object, answer: object) -> None:
         raise ConfigError(f"answer must be a text, got {shown(answer)}; for example '5'")
 
 
-def _in_process(key: _Key) -> Verdict | None:
+def _in_process(key: GradingJob) -> Verdict | None:
     """Run the tiers that need no worker; None if they cannot decide."""
     text, reference, options = key
     if isinstance(reference, ScoredReference):
@@ -188,7 +187,7 @@ def _in_process(key: _Key) -> Verdict | None:
     return None if decision is None else Verdict(decision[0], text, decision[1])
 
 
-def _in_worker(key: _Key) -> Verdict:
+def _in_worker(key: GradingJob) -> Verdict:
     text, reference, _ = key
     if isinstance(reference, ScoredReference):
         outcome, reason, score = shared_pool(reference.scorer).score(text, reference.entry)

@@ -13,6 +13,7 @@ from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
 from benchmarks.boundary.table import agreement, rank_correlation, tables, twin_table
 from benchmarks.boundary.twin import twin_row, worlds
 from benchmarks.claims.registry import check_older, has_history
+from benchmarks.claims.rows import read_rows
 from reason_env.agents.compare import losses_of
 from reason_env.agents.probe import boundary as known
 from reason_env.agents.probe.boundary import AXES, BASE
@@ -176,7 +177,7 @@ def test_ranks_with_ties():
 
 
 def test_the_published_twin_is_what_its_worlds_give():
-    published = runs.read_rows(runs.TWIN)
+    published = read_rows(runs.TWIN)
     assert len(published) == len(worlds()) >= 200
     at = next(at for at, world in enumerate(worlds()) if world.base > 0.25 and world.steps == 4)
     again = twin_row(worlds()[at])
@@ -187,7 +188,7 @@ def test_the_published_twin_is_what_its_worlds_give():
 
 
 def test_the_twin_foresees_cells_that_it_equals():
-    published = runs.read_rows(runs.TWIN)
+    published = read_rows(runs.TWIN)
     axis = AXES["srpo"]
     own = [
         Point(
@@ -207,7 +208,7 @@ def test_the_twin_foresees_cells_that_it_equals():
 
 @pytest.fixture(scope="module")
 def measured():
-    return runs.read_rows(runs.NUMBERS), runs.read_rows(runs.ROWS)
+    return read_rows(runs.NUMBERS), read_rows(runs.ROWS)
 
 
 def test_published_rows_are_those_of_the_committed_design(measured):
@@ -235,13 +236,13 @@ def test_the_page_has_the_published_tables(measured):
 
 def test_the_map_is_drawn(measured, tmp_path):
     points = points_of(*measured)
-    draw(points, boundaries(points), tmp_path / "map.png", runs.read_rows(runs.TWIN))
+    draw(points, boundaries(points), tmp_path / "map.png", read_rows(runs.TWIN))
     assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_page_has_the_table_of_the_published_twin():
     page = (DESIGN.parents[2] / "docs" / "boundary.md").read_text(encoding="utf-8")
-    published = runs.read_rows(runs.TWIN)
+    published = read_rows(runs.TWIN)
     assert twin_table(published) in page
     # What the page says in words: shares of worlds beyond two standard errors.
     for method, above, below in (("rrpo", 0, 47), ("srpo", 15, 24), ("pope", 48, 10)):

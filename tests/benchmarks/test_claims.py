@@ -19,7 +19,7 @@ from benchmarks.claims.design import Arm, Plan, read_design
 from benchmarks.claims.gates import Precondition, figures, judge
 from benchmarks.claims.pilot import FIRST_SEED, best_rate, from_pilot, pilot_of, scaled_problems
 from benchmarks.claims.power import effect_seen, seeds_needed
-from benchmarks.claims.rows import check_rows, whole_seeds
+from benchmarks.claims.rows import check_rows, read_rows, whole_seeds
 from benchmarks.claims.runs import (
     expected_hours,
     measure,
@@ -730,7 +730,7 @@ def test_what_is_published_of_a_claim_is_of_its_plan_and_of_designs_older_than_t
         assert own.claim == claim
         if number == registry.numbers(claim)[-1]:
             assert own.plan == MODULES[claim].PLAN.content_hash
-            pilot = registry.read_rows(registry.PILOTS / f"{claim}_{number}.jsonl")
+            pilot = read_rows(registry.PILOTS / f"{claim}_{number}.jsonl")
             assert from_pilot(claim, MODULES[claim].PLAN, pilot, MODULES[claim].contrasts) == own
         found = registry.published(claim, number)
         if found:

@@ -17,6 +17,7 @@ Not covered: images, and a trace of the turns.
 
 import asyncio
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -171,8 +172,8 @@ class _Loop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:
         """Run the episodes of a row in a thread; one output for each of its training samples."""
         loop = asyncio.get_running_loop()
-        path = self.config.actor_rollout_ref.model
-        place = _place(row["extra_info"], str(path.get("tokenizer_path") or path.path))
+        model = self.config.actor_rollout_ref.model
+        place = _place(row["extra_info"], str(model.get("tokenizer_path") or model.path))
         self._check_room(place.env)
         seeds = [int(row.get(name, 0)) for name in ("global_steps", "index", "session_id")]
         policy = ServerPolicy(
@@ -190,10 +191,11 @@ class _Loop(AgentLoopBase):
             one.extra_fields |= {"min_global_steps": oldest, "max_global_steps": newest}
         return outputs
 
+    @abstractmethod
     def _outputs(
         self, place: Place, policy: ServerPolicy, sampling: SamplingConfig, rng: np.random.Generator
     ) -> list[AgentLoopOutput]:
-        raise NotImplementedError(f"{type(self).__name__} must sample")
+        """Run the episodes of a row, in a thread."""
 
     def _check_room(self, env: gym.Env[Any, Any]) -> None:
         """Check that verl's lengths hold the environment's.
