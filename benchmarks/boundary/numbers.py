@@ -9,7 +9,7 @@ map, and two more:
                 restarts of GRPO, RRPO and SRPO (`method_rows`), mean over problems
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from benchmarks.boundary.sweep import Cell, Sweep
 from benchmarks.tabular.twin import THRESHOLD, scorer
 from reason_env.agents.methods import GRPOConfig
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.probe import ProbeConfig, Subject, probe, token_energies
+from reason_env.agents.probe import Figure, ProbeConfig, Subject, probe, token_energies
 from reason_env.agents.rollout import Start, initial_states
 from reason_env.agents.tabular.worlds.twin import chain_twin, method_rows
 from reason_env.agents.train import Session, TrainConfig, build_session
@@ -83,22 +83,31 @@ def measured(sweep: Sweep, cell: Cell) -> dict[str, Any]:
         sections=SECTIONS,
     )
     report = probe(session, config)
-    known = report.figures
     return {
         "design": sweep.content_hash,
         "cell": cell.name,
         "started": started,
         "tokens": report.sampled_tokens,
-        "figures": {
-            name: [
-                _rounded(own) for own in (known[name].estimate, known[name].low, known[name].high)
-            ]
-            for name in FIGURES
-            if name in known
-        },
-        "noise": _rounded(noise(session, cell)),
+        "figures": kept(report.figures),
+        "noise": round(noise(session, cell), 4),
         "twin": twin_signals(session.policy, cell),
     }
+
+
+def kept(known: Mapping[str, Figure]) -> dict[str, list[float]]:
+    """Return those of `FIGURES` that have limits; what was measured on one problem has none.
+
+    >>> one = Figure(name="success/signal", label="", estimate=0.5, num_problems=1)
+    >>> two = Figure(name="success/pass_at_1", label="", estimate=1 / 3, low=0.1, high=0.7)
+    >>> kept({one.name: one, two.name: two})
+    {'success/pass_at_1': [0.3333, 0.1, 0.7]}
+    """
+    found: dict[str, list[float]] = {}
+    for name in FIGURES:
+        own = known.get(name)
+        if own is not None and own.low is not None and own.high is not None:
+            found[name] = [round(number, 4) for number in (own.estimate, own.low, own.high)]
+    return found
 
 
 def noise(session: Session, cell: Cell) -> float:
@@ -162,9 +171,4 @@ def twin_signals(policy: LanguageModelPolicy, cell: Cell) -> dict[str, float] | 
         twin = chain_twin(problem, scorer(policy), codec=policy.codec, min_probability=SMALLEST)
         for row in method_rows(twin, threshold=THRESHOLD):
             found.setdefault(str(row["method"]), []).append(float(row["signal"]))
-    return {name: _rounded(float(np.mean(values))) for name, values in found.items()}
-
-
-def _rounded(value: float | None) -> float:
-    assert value is not None, "a figure over several problems has limits"
-    return round(value, 4)
+    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}

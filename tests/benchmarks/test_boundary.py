@@ -6,7 +6,7 @@ import pytest
 from benchmarks.boundary import runs
 from benchmarks.boundary.constants import cells_of, source, thresholds_of
 from benchmarks.boundary.figure import draw
-from benchmarks.boundary.numbers import noise_share
+from benchmarks.boundary.numbers import kept, noise_share
 from benchmarks.boundary.points import Point, points_of
 from benchmarks.boundary.rule import best_step, boundaries
 from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
@@ -15,6 +15,7 @@ from benchmarks.boundary.twin import twin_row, worlds
 from benchmarks.claims.registry import check_older, has_history
 from benchmarks.claims.rows import read_rows
 from reason_env.agents.compare import losses_of
+from reason_env.agents.probe import Figure, mean_figure
 from reason_env.agents.probe import boundary as known
 from reason_env.agents.probe.boundary import AXES, BASE
 from reason_env.codec import ByteCodec
@@ -232,6 +233,15 @@ def test_the_page_has_the_published_tables(measured):
     points = points_of(*measured)
     for table in tables(points, boundaries(points)).split("\n\n"):
         assert table in page
+
+
+def test_a_figure_of_a_single_problem_has_no_limits_and_is_not_kept():
+    one = Figure(name="mistakes/gain", label="x", estimate=0.5, num_problems=1)
+    several = mean_figure("success/signal", "x", [0.0, 1.0, 1.0], unit="fraction")
+    found = kept({own.name: own for own in (one, several)})
+    assert list(found) == ["success/signal"]
+    estimate, low, high = found["success/signal"]
+    assert (estimate, low < estimate < high) == (0.6667, True)
 
 
 def test_the_map_is_drawn(measured, tmp_path):
