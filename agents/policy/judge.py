@@ -24,7 +24,7 @@ class JudgeConfig:
     """
 
     model: str = "base"
-    """A model directory, a GGUF file, a hub name, "base" or "smollm2"; its weights stay."""
+    """A model directory, a GGUF file, a hub name, "smollm2" or a shipped one; its weights stay."""
     temperature: float = 0.0
     """Of its replies; 0 takes the likeliest tokens."""
     max_new_tokens: int = 256

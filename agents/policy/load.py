@@ -29,6 +29,7 @@ SHIPPED: Mapping[str, Path] = {
     "sealed": BASE_MODEL_DIR / "sealed",
 }
 """Name -> directory of a small model that comes with the package."""
+_NAMED = f"one of {', '.join(map(repr, (*SHIPPED, SMOLLM2)))}"
 CODEC_KEY = "reason_env_codec"
 """Key in a model's config.json; the value "bytes" selects the built-in codec, not a tokenizer."""
 MOST_PACKED = 16
@@ -137,7 +138,7 @@ def _model_place(name: str) -> str:
     # A hub name is `name` or `owner/name`; anything else can only mean a directory.
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise ModelError(
-            "the model must be a directory, a GGUF file, a hub name, 'base' or 'smollm2', got "
+            f"the model must be a directory, a GGUF file, a hub name, or {_NAMED}, got "
             f"{shown(name)}, which is not a directory; check the path"
         )
     return name
@@ -198,7 +199,7 @@ def _load_weights(name: str, place: str) -> Any:
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(
             f"no causal language model can be loaded from {shown(name)} ({lines[0][:200]}); "
-            "give a model directory, a GGUF file, a hub name, 'base' or 'smollm2'"
+            f"give a model directory, a GGUF file, a hub name, or {_NAMED}"
         ) from error
     model, info = loaded
     if info["missing_keys"]:

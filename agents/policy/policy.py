@@ -170,7 +170,7 @@ class LanguageModelPolicy:
         lora: LoraConfig | None = None,
         lora_seed: int = 0,
     ) -> "LanguageModelPolicy":
-        """Load a policy from a model directory, a GGUF file, a hub name, "base" or "smollm2".
+        """Load a policy from a model directory, a GGUF file, a hub name, or a shipped model.
 
         Args:
             name: A model directory, a GGUF file, a hub name, "base", "late" or "sealed" (shipped

@@ -50,7 +50,7 @@ class Eval:
     config: Annotated[EnvConfig, FLAT] = field(default_factory=lambda: EnvConfig(split="test"))
     model: str = "base"
     """The model: a run directory (its newest checkpoint), one checkpoint, a model directory,
-    "base", "smollm2", a GGUF file, or a hub name."""
+    "base", "late", "sealed", "smollm2", a GGUF file, or a hub name."""
     env: Annotated[Path | None, tyro.conf.arg(name="env")] = None
     """File with a wrapped environment as env.spec.to_json() writes it; its wrappers act. Replaces
     the flags of the environment."""

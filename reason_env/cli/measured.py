@@ -22,8 +22,8 @@ class Measured:
     lora: LoraConfig = field(default_factory=LoraConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     model: str = "base"
-    """The model: "base", "smollm2", a model directory (also model/ of a checkpoint), a run, a GGUF
-    file, or a hub name."""
+    """The model: "base", "late", "sealed", "smollm2", a model directory (also model/ of a
+    checkpoint), a run, a GGUF file, or a hub name."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
     precision: str = "float32"
