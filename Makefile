@@ -76,7 +76,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -m "types or not types" tests/test_architecture.py tests/test_rooms.py tests/test_types.py
 	$(BIN)/python -m pytest -q --doctest-modules --ignore agents/integrations \
-		--ignore reason_env/agents --ignore reason_env/wrappers reason_env agents wrappers
+		--ignore reason_env/agents --ignore reason_env/wrappers \
+		--ignore benchmarks/environments/serving.py --ignore benchmarks/security/openenv_messages.py \
+		reason_env agents wrappers benchmarks
 
 # The site, in build/site: python -m http.server --directory build/site. Broken links are errors.
 docs: $(DOCS_STAMP)

@@ -16,6 +16,7 @@ from benchmarks.claims import registry
 from benchmarks.claims.__main__ import CLAIMS, main
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.design import Arm, Plan, read_design
+from benchmarks.claims.experts import other_words, solution_of, write_experts
 from benchmarks.claims.gates import Precondition, figures, judge
 from benchmarks.claims.pilot import FIRST_SEED, best_rate, from_pilot, pilot_of, scaled_problems
 from benchmarks.claims.power import effect_seen, seeds_needed
@@ -34,8 +35,9 @@ from benchmarks.claims.verdict import Contrast, holm, p_of, verdict_of
 from reason_env.agents.probe import Figure, Findings, Gate, GateResult
 from reason_env.agents.runs import config_json
 from reason_env.codec import ByteCodec
-from reason_env.env import reason_env_of
+from reason_env.env import EnvConfig, reason_env_of
 from reason_env.errors import ConfigError, TrainingError
+from reason_env.problems import load_problems
 
 ROOT = Path(__file__).parents[2]
 MODULES = {name: importlib.import_module(f"benchmarks.claims.{name}") for name in CLAIMS}
@@ -289,6 +291,43 @@ def test_restated_prefixes_are_counted_with_and_without_the_instruction():
     assert found["own/gap"] == pytest.approx(found["own/free"] - found["own/forbidden"])
     assert 0 <= found["own/restates"] <= 1
     assert -1 <= found["own/restated_less"] <= found["own/restates"]
+
+
+# Experts.
+
+
+def test_a_larger_share_of_an_expert_s_steps_holds_those_of_a_smaller_one():
+    problems = load_problems("inverse", size=40, levels=(8, 10), seed=5)
+    steps = sum(len(problem.solution) for problem in problems)
+    changed = {
+        share: {
+            (problem.problem_id, at)
+            for problem in problems
+            for at, (step, own) in enumerate(
+                zip(problem.solution, solution_of(problem, share), strict=True)
+            )
+            if own != step
+        }
+        for share in (0.0, 0.08, 0.5, 1.0)
+    }
+    assert changed[0.0] < changed[0.08] < changed[0.5] < changed[1.0]
+    assert len(changed[1.0]) == steps
+    # 360 steps: standard errors 0.014 and 0.026.
+    assert len(changed[0.08]) / steps == pytest.approx(0.08, abs=0.045)
+    assert len(changed[0.5]) / steps == pytest.approx(0.5, abs=0.08)
+
+
+def test_an_expert_s_file_has_the_source_s_problems_and_other_solutions(tmp_path):
+    env = EnvConfig(size=6, problem_seed=3)
+    own = load_problems("inverse", size=6, seed=3)
+    file = write_experts("inverse", env, 1.0, tmp_path)
+    read = load_problems(file)
+    assert [one.question for one in read] == [one.question for one in own]
+    assert [one.answer for one in read] == [one.answer for one in own]
+    words = [tuple(map(other_words, one.solution)) for one in own]
+    assert [one.solution for one in read] == words
+    assert write_experts("inverse", env, 1.0, tmp_path) == file
+    assert write_experts("inverse", env, 0.5, tmp_path) != file
 
 
 # Plans, pilots and designs.
