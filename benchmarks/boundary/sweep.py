@@ -202,7 +202,7 @@ SWEEP = Sweep(
         *_cells("inverse", "srpo expo", {2: 30, 3: 41, 4: 51, 5: 61}),
         *_cells("precedence", "pope lte", {1: 42, 2: 51, 3: 51, 4: 59, 5: 68, 7: 78}),
         *_cells("unlock", "rrpo pope", {1: 51, 2: 66, 3: 82}),
-        *_cells("countdown", "lte", {1: 35, 2: 37, 4: 52}),
+        *_cells("countdown", "lte", {4: 52, 5: 52, 6: 52}),
         *_cells("opposed", "lte", {1: 42, 2: 51}),
         *_cells("late", "rrpo srpo", {1: 54, 2: 99}, model="late"),
         *_cells("sealed", "pope", {4: 115}, model="sealed"),
