@@ -1,6 +1,7 @@
 """verl's own functions around the agent loops, the estimator, the losses and the data."""
 
 import asyncio
+import doctest
 import importlib
 import json
 import re
@@ -678,6 +679,13 @@ def test_a_stack_s_starts_are_drawn_when_the_file_is_written_and_are_not_trained
     chooser = Curriculum(env).spec.to_json()
     with pytest.raises(ConfigError, match="leave the choice of problems to verl"):
         export.verl_rows(EnvConfig(stack=chooser), codec)
+
+
+@pytest.mark.parametrize("name", ["losses", "served"])
+def test_the_examples_of_docstrings_hold(name):
+    tried = doctest.testmod(importlib.import_module(f"reason_env.agents.integrations.verl.{name}"))
+    assert tried.attempted
+    assert not tried.failed
 
 
 def test_the_page_s_config_composes_and_is_accepted(verl, model):

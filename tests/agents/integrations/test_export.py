@@ -2,6 +2,7 @@
 
 import json
 
+import gymnasium as gym
 import pyarrow.parquet
 import pytest
 
@@ -17,6 +18,7 @@ from reason_env.env import EnvConfig, RewardConfig, reason_env_of
 from reason_env.problem import ProblemSet
 from reason_env.problems import load_problems
 from reason_env.state import ReasonState
+from reason_env.wrappers import PrefixRollin
 
 CODEC = ByteCodec()
 
@@ -43,6 +45,20 @@ def test_a_row_holds_its_problem_its_state_and_the_settings_of_its_environment()
         assert inner.reward_config == RewardConfig(truncated=-0.5)
         assert inner.grade_options == reason_env_of(config.make(CODEC)).grade_options
         assert row["prompt"] == [{"role": "user", "content": inner.prompt.text(state)}]
+
+
+def test_the_starts_of_a_stack_are_drawn_by_the_seed():
+    env = gym.make(
+        "MathReason-v0", problems="chain", size=8, levels=(6, 8), granularity="response",
+        format="tokens",
+    )  # fmt: skip
+    config = EnvConfig(stack=PrefixRollin(env, fraction=(0.0, 1.0)).spec.to_json())
+
+    def states(seed):
+        return [row["extra_info"]["state"] for row in verl_rows(config, CODEC, seed=seed)]
+
+    assert states(3) == states(3)
+    assert states(3) != states(4)
 
 
 def test_examples_of_the_training_problems_stay_in_a_row_s_template():
