@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims.experts import write_experts
+from benchmarks.claims.power import LEAST_SEEDS
 from reason_env.agents.compare import CompareConfig, arm, shared_settings
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
@@ -33,6 +34,8 @@ from reason_env.errors import ConfigError
 LEAST_UPDATES = 100
 """Fewer updates of an arm measure the optimizer's first steps: about the learning rate a weight,
 whatever the signal."""
+FIRST_SEED = 1000
+"""Seeds of designs begin here, those of pilots are below."""
 AT = " @ "
 """Between label and learning rate of an arm of a pilot."""
 UNTRAINED = "untrained"
@@ -84,8 +87,12 @@ class Plan:
     first_problems: int = 8
     """Problems an iteration in the pilot, for arms whose text does not give them."""
     pilot_seeds: tuple[int, ...] = (100, 101, 102, 103)
+    fewest_seeds: int = LEAST_SEEDS
+    """Seeds at least, where the pilot's few may not show how far seeds differ."""
     most_seeds: int = 20
     """Seeds that the machine's hours allow."""
+    first_seed: int = FIRST_SEED
+    """First of the design's seeds: a plan that follows another's verdict has seeds of its own."""
 
     @property
     def content_hash(self) -> str:
@@ -228,10 +235,10 @@ class Design:
         both = self.comparison(seed)
         config, source = both.arms[label], self.sources.get(label, self.source)
         if label in self.experts:
-            evaluated = replace(config.eval, problems=config.eval.problems or source)
-            source = write_experts(source, config.env, self.experts[label], folder)
+            evaluated = config.eval.problems or source
+            source = write_experts(source, evaluated, config.env, self.experts[label], folder)
             env = replace(config.env, size=None, problem_seed=0)
-            config = replace(config, env=env, eval=evaluated)
+            config = replace(config, env=env, eval=replace(config.eval, problems=source))
         return replace(both, arms={"arm": config}, sources=(source,))
 
     def untrained(self, seed: int) -> TrainConfig:

@@ -51,32 +51,38 @@ def solution_of(problem: Problem, share: float) -> list[str]:
     return [other_words(step) if rng.random() < share else step for step in problem.solution]
 
 
-def write_experts(source: str, env: EnvConfig, share: float, folder: Path) -> str:
-    """Write a source's training problems with such solutions; return the file's path.
+def write_experts(source: str, evaluated: str, env: EnvConfig, share: float, folder: Path) -> str:
+    """Write training problems with such solutions, and the evaluation problems of the same seed.
 
     Args:
-        source: Of the problems.
-        env: Its number of problems and their seed.
+        source: Of the training problems.
+        evaluated: Of the evaluation problems, split `hard`.
+        env: The number of training problems and the seed of both.
         share: Of the steps, 0 to 1.
-        folder: For the file, whose name says what is in it.
+        folder: For the directory, whose name says what is in it.
+
+    Returns:
+        The directory, a source with the splits `train` and `hard`.
     """
-    name = re.sub(r"[^\w@+-]", "_", source)
-    file = folder / f"{name}_{env.size}_{env.problem_seed}_{share:g}.jsonl"
-    if not file.is_file():
-        problems = reason_env_of(
-            EnvConfig(problems=source, size=env.size, problem_seed=env.problem_seed).make(
-                ByteCodec()
-            )
-        ).problems
+    name = re.sub(r"[^\w@+-]", "_", f"{source}_{evaluated}")
+    found = folder / f"{name}_{env.size}_{env.problem_seed}_{share:g}"
+    for split, own, size, of_steps in (
+        ("train", source, env.size, share),
+        ("hard", evaluated, None, 0.0),
+    ):
+        file = found / f"{split}.jsonl"
+        if file.is_file():
+            continue
+        drawn = EnvConfig(problems=own, split=split, size=size, problem_seed=env.problem_seed)
         rows = [
             {
                 "question": problem.question,
                 "answer": problem.answer,
-                "solution": solution_of(problem, share),
+                "solution": solution_of(problem, of_steps),
                 "level": problem.level,
             }
-            for problem in problems
+            for problem in reason_env_of(drawn.make(ByteCodec())).problems
         ]
-        folder.mkdir(parents=True, exist_ok=True)
+        found.mkdir(parents=True, exist_ok=True)
         write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
-    return str(file)
+    return str(found)

@@ -7,10 +7,11 @@ The pilot runs each arm at each learning rate of the plan, on the plan's pilot s
     problems         an iteration's tokens at that rate, scaled so that the budget, less what the
                      arm spends before the first iteration, holds `plan.iterations` of them
     seeds            the fewest that see every smallest effect of interest at the standard deviation
-                     of the contrasts over the pilot's seeds, or `plan.most_seeds`
+                     of the contrasts over the pilot's seeds, within `plan.fewest_seeds` and
+                     `plan.most_seeds`
 
-The design's seeds begin at `FIRST_SEED`; the pilot's are below it. The pilot of a claim without
-arms measures its seeds, and decides the number of seeds alone.
+The design's seeds begin at `plan.first_seed`; the pilot's are below `FIRST_SEED`. The pilot of a
+claim without arms measures its seeds, and decides the number of seeds alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.design import AT, UNTRAINED, Arm, Design, Plan, design_of
+from benchmarks.claims.design import AT, FIRST_SEED, UNTRAINED, Arm, Design, Plan, design_of
 from benchmarks.claims.power import seeds_needed
 from benchmarks.claims.rows import labels_of
 from reason_env.agents.compare import arm, shared_settings
@@ -28,7 +29,6 @@ from reason_env.errors import ConfigError
 Row = Mapping[str, Any]
 Contrasts = Callable[[Mapping[str, Row]], Mapping[str, float]]
 """Label -> row of one seed -> contrast -> value; the claim expects each to be above 0."""
-FIRST_SEED = 1000
 
 
 def pilot_of(claim: str, plan: Plan) -> Design:
@@ -65,6 +65,7 @@ def from_pilot(claim: str, plan: Plan, rows: Sequence[Row], contrasts: Contrasts
         seeds_needed(sd[name], effect, most=plan.most_seeds) or plan.most_seeds
         for name, effect in plan.effects.items()
     ]
+    num_seeds = max(plan.fewest_seeds, *needed)
     return design_of(
         claim,
         plan,
@@ -82,7 +83,7 @@ def from_pilot(claim: str, plan: Plan, rows: Sequence[Row], contrasts: Contrasts
             )
             for label, text in plan.arms.items()
         },
-        seeds=tuple(range(FIRST_SEED, FIRST_SEED + max(needed))),
+        seeds=tuple(range(plan.first_seed, plan.first_seed + num_seeds)),
         pilot_sd={name: round(value, 6) for name, value in sd.items()},
     )
 

@@ -15,10 +15,10 @@ import pytest
 from benchmarks.claims import registry
 from benchmarks.claims.__main__ import CLAIMS, main
 from benchmarks.claims.claim import Claim
-from benchmarks.claims.design import Arm, Plan, read_design
+from benchmarks.claims.design import FIRST_SEED, Arm, Plan, read_design
 from benchmarks.claims.experts import other_words, solution_of, write_experts
 from benchmarks.claims.gates import Precondition, figures, judge
-from benchmarks.claims.pilot import FIRST_SEED, best_rate, from_pilot, pilot_of, scaled_problems
+from benchmarks.claims.pilot import best_rate, from_pilot, pilot_of, scaled_problems
 from benchmarks.claims.power import effect_seen, seeds_needed
 from benchmarks.claims.rows import check_rows, read_rows, whole_seeds
 from benchmarks.claims.runs import (
@@ -317,17 +317,41 @@ def test_a_larger_share_of_an_expert_s_steps_holds_those_of_a_smaller_one():
     assert len(changed[0.5]) / steps == pytest.approx(0.5, abs=0.08)
 
 
-def test_an_expert_s_file_has_the_source_s_problems_and_other_solutions(tmp_path):
+def test_an_expert_s_source_has_the_problems_of_its_seed_and_other_solutions(tmp_path):
     env = EnvConfig(size=6, problem_seed=3)
     own = load_problems("inverse", size=6, seed=3)
-    file = write_experts("inverse", env, 1.0, tmp_path)
-    read = load_problems(file)
+    source = write_experts("inverse", "mix:chain@3-4", env, 1.0, tmp_path)
+    read = load_problems(source)
     assert [one.question for one in read] == [one.question for one in own]
     assert [one.answer for one in read] == [one.answer for one in own]
     words = [tuple(map(other_words, one.solution)) for one in own]
     assert [one.solution for one in read] == words
-    assert write_experts("inverse", env, 1.0, tmp_path) == file
-    assert write_experts("inverse", env, 0.5, tmp_path) != file
+    evaluated = load_problems("mix:chain@3-4", split="hard", seed=3)
+    read = load_problems(source, split="hard")
+    assert [one.question for one in read] == [one.question for one in evaluated]
+    assert [one.solution for one in read] == [one.solution for one in evaluated]
+    assert write_experts("inverse", "mix:chain@3-4", env, 1.0, tmp_path) == source
+    others = [
+        write_experts("inverse", "mix:chain@3-4", env, 0.5, tmp_path),
+        write_experts("inverse", "inverse", env, 1.0, tmp_path),
+        write_experts("inverse", "mix:chain@3-4", replace(env, problem_seed=4), 1.0, tmp_path),
+    ]
+    assert len({source, *others}) == 4
+
+
+def test_all_arms_of_a_seed_are_evaluated_on_the_same_problems(tmp_path):
+    design = pilot_of("toy", replace(PLAN, experts={"b": 0.5}, train_size=4))
+
+    def evaluated(label, seed):
+        both = design.single(label, seed, tmp_path)
+        config = both.run_config(both.sources[0], "arm", seed)
+        inner = reason_env_of(config.make_eval_env(ByteCodec()))
+        return [one.question for one in inner.problems][: design.eval_size]
+
+    labels = ["a @ 0.0001", "b @ 0.0001"]
+    assert evaluated(labels[0], 100) == evaluated(labels[1], 100)
+    assert evaluated(labels[0], 101) == evaluated(labels[1], 101)
+    assert evaluated(labels[0], 100) != evaluated(labels[0], 101)
 
 
 # Plans, pilots and designs.
@@ -366,6 +390,17 @@ def test_a_design_takes_rates_iterations_and_seeds_from_its_pilot():
     wide = [own | {"pass_at_1": own["pass_at_1"] * 4} for own in found]
     # sd 0.16: 23 seeds would be needed.
     assert len(from_pilot("toy", PLAN, wide, lead).seeds) == PLAN.most_seeds == 20
+
+
+def test_a_plan_gives_the_first_seed_and_the_fewest():
+    later = replace(PLAN, first_seed=1200, fewest_seeds=8)
+    steady = [
+        own | {"design": pilot_of("toy", later).content_hash}
+        for own in pilot_rows(a_0=0.2, a_1=0.3, b_0=0.5, b_1=0.4)
+    ]
+    assert from_pilot("toy", later, steady, lead).seeds == tuple(range(1200, 1208))
+    defaults = replace(PLAN, first_seed=FIRST_SEED, fewest_seeds=5)
+    assert defaults.content_hash == PLAN.content_hash
 
 
 def test_of_equally_good_rates_the_smallest_is_chosen():
