@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.claims.claim import Claim
-from benchmarks.claims.sealed import POPE, figures, plan
+from benchmarks.claims.sealed import GRPO, POPE, figures, plan
 
 __all__ = ["CLAIM", "PLAN", "contrasts", "figures"]
 CLAIM = Claim(
@@ -16,9 +16,9 @@ CLAIM = Claim(
     paper="POPE, arXiv 2601.18779",
 )
 REMEDIES = {
-    "entropy bonus": "grpo:loss.entropy_coefficient=0.01",
-    "clip-higher": "grpo:loss.clip_high=0.5",
-    "pass@k": "grpo:advantage.kind=pass_at_k,advantage.k=4",
+    "entropy bonus": f"{GRPO},loss.entropy_coefficient=0.01",
+    "clip-higher": f"{GRPO},loss.clip_high=0.5",
+    "pass@k": f"{GRPO},advantage.kind=pass_at_k,advantage.k=4",
 }
 PLAN = plan({"pope": POPE, **REMEDIES}, {f"pope - {label}, pass@8": 0.2 for label in REMEDIES})
 

@@ -1,8 +1,14 @@
 """What the claims about POPE share: `sealed`, on which sampling never succeeds.
 
 Arms of the same text and rates are the same runs, whichever claim they belong to. POPE searches a
-real grid of prefixes, sixteenths with 16 samples each, which takes half of its tokens; with 16
+real grid of prefixes, sixteenths with 16 samples each, which takes a quarter of its tokens; with 16
 problems because every one is searched.
+
+This is the second plan. Under the first, 240,000 tokens in 30 iterations, the transfer to unguided
+problems came in three of seven seeds and late in two. On three problem seeds that no run has (50,
+51, 52) it came between 120,000 and 300,000 tokens at two problems an iteration, which is what the
+budget is for. Seeds differ by when it comes, which a pilot's few do not show, so eight are run at
+least, and none of them or of the pilot's is the first plan's.
 """
 
 from collections.abc import Mapping
@@ -13,7 +19,7 @@ from benchmarks.families import hosts
 from reason_env.agents.probe import Findings, Gate, Subject
 
 POPE = "pope:hard_samples=4,probe_samples=16"
-GRPO = "grpo"
+GRPO = "grpo:problems_per_iteration=5"
 NEVER = Gate(
     rule="a whole budget is not expected to hold an unguided success",
     figures=("own/successes_in_3,000_episodes",),
@@ -44,13 +50,16 @@ def plan(arms: Mapping[str, str], effects: Mapping[str, float]) -> Plan:
         effects=dict(effects),
         gates=(NEVER, HELPED, SELDOM),
         gate_problems=24,
-        budget=240_000,
-        rates=(1e-4, 3e-4),
-        first_problems=3,
+        budget=400_000,
+        iterations=72,
+        rates=(1e-4, 2e-4),
+        first_problems=2,
         train_size=16,
         eval_size=24,
-        pilot_seeds=(100, 101, 102),
+        pilot_seeds=(110, 111, 112),
+        fewest_seeds=8,
         most_seeds=12,
+        first_seed=1100,
     )
 
 
