@@ -3,19 +3,32 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from reason_env.agents.engines import Context, EngineConfig, SamplingConfig, TorchEngine
+from reason_env import cli
+from reason_env.agents.engines import (
+    Context,
+    EngineConfig,
+    SamplingConfig,
+    TorchEngine,
+    build_graders,
+)
 from reason_env.agents.evaluate import EvalConfig
 from reason_env.agents.learning import LearnerConfig
 from reason_env.agents.methods import RRPOConfig
 from reason_env.agents.policy import LanguageModelPolicy
+from reason_env.agents.runs import RunDir, latest_checkpoint, model_directory
 from reason_env.agents.train import TrainConfig, build_session, iterate, prepare
 from reason_env.env import EnvConfig
+from reason_env.verdict import Outcome
+from reason_env.verify import clear_cache, grade_many
 
 pytestmark = [
     pytest.mark.interop,
@@ -34,19 +47,24 @@ CONTEXTS = [
 GUARD = str(Path(__file__).parents[1] / "no_network")
 
 
-@pytest.fixture(scope="module")
-def policy():
-    """A policy with two actors.
+def without_guard():
+    """Give the environment of Ray's processes.
 
     Ray's own processes run without the guard against connections: its nodes speak to each other by
     this machine's address, and its dashboard asks, without a switch, in whose cloud it runs.
     """
+    places = os.environ["PYTHONPATH"].split(os.pathsep)
+    return {"PYTHONPATH": os.pathsep.join(place for place in places if place != GUARD)}
+
+
+@pytest.fixture(scope="module")
+def policy():
+    """A policy with two actors."""
     torch.set_num_threads(1)
     config = EngineConfig(kind="ray", actors=2, deadline_s=60.0, start_s=60.0)
     own = LanguageModelPolicy.load("base", engine=config)
     with pytest.MonkeyPatch.context() as patch:
-        places = os.environ["PYTHONPATH"].split(os.pathsep)
-        patch.setenv("PYTHONPATH", os.pathsep.join(place for place in places if place != GUARD))
+        patch.setenv("PYTHONPATH", without_guard()["PYTHONPATH"])
         yield own
         own.engine.close()
         importlib.import_module("ray").shutdown()
@@ -144,3 +162,83 @@ def test_a_run_that_loses_an_actor_has_the_numbers_of_one_process(policy):
         restarts.append(found["rollout/engine_restarts"])
     engine.rebind(policy.model)
     assert restarts == [0, 1]
+
+
+def test_a_killed_grader_s_share_is_graded_again_to_the_same_verdicts(policy):
+    sampled(policy)
+    pairs = [(rf"\boxed{{{n * n + n % 2}}}", rf"\int_0^{{{n}}} 2t\,dt") for n in range(1, 9)]
+    clear_cache()
+    expected = grade_many(pairs)
+    assert {one.outcome for one in expected} == {Outcome.CORRECT, Outcome.INCORRECT}
+    # The cluster has a CPU for each of two samplers, and Ray would wait for a third.
+    policy.engine.close()
+    graders = build_graders(EngineConfig(kind="ray", graders=1, deadline_s=60.0, start_s=60.0))
+    for restarts in (0, 1):
+        clear_cache()
+        assert grade_many(pairs, grades_jobs=graders) == expected
+        assert graders.num_restarts == restarts
+        os.kill(graders.actors.pids[0], signal.SIGKILL)
+    graders.close()
+
+
+TINY = (
+    "--levels", "4", "--size", "8", "--problems-per-iteration", "2", "--group-size", "4",
+    "--max-tokens", "32", "--checkpoint.every", "1", "--checkpoint.keep-last", "2",
+    "--eval.num-problems", "1", "--eval.samples", "1", "--eval.k", "1", "--eval.greedy", "False",
+)  # fmt: skip
+IMPATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "3"}
+"""Seconds after which Ray ends a driver that cannot reach its head; 60 otherwise."""
+
+
+def head_of(driver):
+    """Find the process of the head among the children of a driver that started its own cluster."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            program = (folder / "cmdline").read_bytes().split(b"\0")[0]
+        except OSError:
+            # It has ended.
+            continue
+        if parent == driver and program.endswith(b"gcs_server"):
+            return int(folder.name)
+    raise AssertionError(f"no gcs_server below {driver}")
+
+
+def command(*words):
+    return [sys.executable, "-m", "reason_env.cli", "train", *words]
+
+
+def kept_of(run):
+    """Give what a run must repeat, iteration by iteration."""
+    rows = RunDir.open(run).read_metrics()
+    names = ("sampled_tokens", "return_mean", "sampled_tokens_total", "num_trajectories")
+    return [[row.get(f"rollout/{name}") for name in names] for row in rows]
+
+
+def test_a_run_whose_head_is_killed_ends_and_goes_on_in_another_cluster_with_its_numbers(tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    environment = {**os.environ, **without_guard(), **IMPATIENT, "OMP_NUM_THREADS": "1"}
+    ray = ("grpo", *TINY, "--engine", "ray", "--iterations", "2000", "--out", str(run))
+    with subprocess.Popen(
+        command(*ray), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as driver:
+        while not (run / "checkpoints/iteration_000002").is_dir():
+            assert driver.poll() is None, driver.communicate()
+            time.sleep(0.05)
+        os.kill(head_of(driver.pid), signal.SIGKILL)
+        output, _ = driver.communicate(timeout=60)
+    assert driver.returncode not in (0, None), output
+
+    newest = latest_checkpoint(RunDir.open(run))
+    assert newest is not None
+    last = int(newest.name.rpartition("_")[2]) + 2
+    resumed = command("--resume", str(run), "--iterations", str(last))
+    subprocess.run(resumed, env=environment, check=True, capture_output=True, timeout=120)
+    cli.main(["train", "grpo", *TINY, "--iterations", str(last), "--out", str(whole)])
+    assert len(kept_of(run)) == last + 1
+    assert kept_of(run) == kept_of(whole)
+    one, other = (
+        LanguageModelPolicy.load(model_directory(str(own))).model.state_dict()
+        for own in (run, whole)
+    )
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-5
