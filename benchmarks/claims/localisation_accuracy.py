@@ -51,7 +51,7 @@ PLAN = Plan(
     ),
     gate_problems=96,
     budget=120_000,
-    rates=(1e-4, 3e-4),
+    rates=(3e-5, 1e-4),
     first_problems=4,
     eval_size=40,
     pilot_seeds=(100, 101, 102),
