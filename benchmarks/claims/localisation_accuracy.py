@@ -7,6 +7,8 @@ The claim presumes that a reset at the first error succeeds more often than one 
 the same chains (else its place does not matter), and that it keeps a part of the chain (else it is
 the problem itself). Chains of 8 to 10 steps have that. Of 12 to 14 steps, the levels of the first
 design, the gain is 0.039 [0.003, 0.076] (96 problems), because what follows the reset fails, too.
+
+A pilot at 3e-4 ended below 0.04 in every arm and seed (100 to 102), so the rates reach lower.
 """
 
 from collections.abc import Mapping
