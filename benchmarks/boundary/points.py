@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.boundary.sweep import BASELINE
+from benchmarks.claims.evaluated import mean_pass
 from reason_env.agents.probe.boundary import BASE
 
 LABELS: Mapping[str, str] = MappingProxyType(
@@ -83,19 +84,3 @@ def points_of(numbers: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]])
             )
         )
     return points
-
-
-def mean_pass(row: Mapping[str, Any]) -> float:
-    """Return the mean pass@1 over the generated tokens of a run, by trapezoids.
-
-    Tokens that are spent before training, as by POPE's search, have the untrained policy's pass@1.
-
-    >>> curve = [(0, 0, 0.2, 1), (5, 600, 0.4, 1), (10, 1100, 0.8, 1)]
-    >>> round(mean_pass({"curve": curve, "prepared_tokens": 100}), 4)  # (20 + 150 + 300) / 1100
-    0.4273
-    """
-    tokens, values = zip(*((point[1], point[2]) for point in row["curve"]), strict=True)
-    prepared = row["prepared_tokens"]
-    x = np.array([0, prepared, *tokens[1:]], dtype=float)
-    y = np.array([values[0], values[0], *values[1:]], dtype=float)
-    return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum() / x[-1])

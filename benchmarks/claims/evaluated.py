@@ -1,7 +1,9 @@
-"""What a run's metrics say of its evaluations: the part of a row that every table of claims has."""
+"""What a run's evaluations say: the part of a row that every table of claims has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 
 def evaluated(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -29,3 +31,19 @@ def evaluated(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for row in evals
         ],
     }
+
+
+def mean_pass(row: Mapping[str, Any]) -> float:
+    """Return the mean pass@1 over the generated tokens of a run, by trapezoids.
+
+    Tokens that are spent before training, as by POPE's search, have the untrained policy's pass@1.
+
+    >>> curve = [(0, 0, 0.2, 1), (5, 600, 0.4, 1), (10, 1100, 0.8, 1)]
+    >>> round(mean_pass({"curve": curve, "prepared_tokens": 100}), 4)  # (20 + 150 + 300) / 1100
+    0.4273
+    """
+    tokens, values = zip(*((point[1], point[2]) for point in row["curve"]), strict=True)
+    prepared = row["prepared_tokens"]
+    x = np.array([0, prepared, *tokens[1:]], dtype=float)
+    y = np.array([values[0], values[0], *values[1:]], dtype=float)
+    return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum() / x[-1])

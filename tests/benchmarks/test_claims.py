@@ -747,11 +747,17 @@ def test_the_contrasts_of_each_claim_are_worked_out_by_hand():
             for label, (first, at_k) in values.items()
         }
 
+    # Means over 100 tokens: 0.2; 0.9; (0.1 + 0.5) / 2 over 20 and 0.5 over 80 are 0.46.
+    curves = {
+        "random": [(0, 0, 0.1, 0), (9, 100, 0.3, 0)],
+        "half": [(0, 0, 0.9, 0), (9, 100, 0.9, 0)],
+        "exact": [(0, 0, 0.1, 0), (2, 20, 0.5, 0), (9, 100, 0.5, 0)],
+    }
     found = MODULES["localisation_accuracy"].contrasts(
-        arms(random=(0.1, 0), half=(0.9, 0), exact=(0.25, 0))
+        {label: {"curve": curve, "prepared_tokens": 0} for label, curve in curves.items()}
     )
-    # The middle is at the mean share, so it moves no slope: (0.25 - 0.1) / 1.
-    assert found == {MODULES["localisation_accuracy"].SLOPE: pytest.approx(0.15)}
+    # The middle is at the mean share, so it moves no slope: (0.46 - 0.2) / 1.
+    assert found == {MODULES["localisation_accuracy"].SLOPE: pytest.approx(0.26)}
     found = MODULES["pope_restating"].contrasts(arms(free=(0.5, 0.7), forbidden=(0.4, 0.75)))
     assert list(found.values()) == pytest.approx([0.1, -0.05])
     values = {"pope": {"pass_at_k": 0.5}, "entropy bonus": {"pass_at_k": 0.1}}
