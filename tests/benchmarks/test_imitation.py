@@ -71,5 +71,5 @@ def test_an_expert_on_problems_of_sealed_says_some_steps_in_other_words():
     own = [step for problem in problems for step in problem.solution]
     said = [step for problem in problems for step in solution_of(problem, imitation.SHARE)]
     changed = sum(one != other for one, other in zip(own, said, strict=True))
-    # About 440 steps at 0.0175: 7.7 are expected, standard error 2.8.
-    assert 1 <= changed <= 17
+    # About 440 steps at 0.025: 11 are expected, standard error 3.3.
+    assert 2 <= changed <= 22
