@@ -149,8 +149,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for stage in STAGES:
         own = [row for row in rows if row["stage"] == stage]
         cells = (
-            ", ".join(f"{row[name]:.2f}" for row in own)
-            for name in ("pass_at_1", "pass_at_k", "entropy")
+            ", ".join(f"{row[name]:.{digits}f}" for row in own)
+            for name, digits in (("pass_at_1", 2), ("pass_at_k", 2), ("entropy", 4))
         )
         lines.append(f"| {stage} | {' | '.join(cells)} |")
     return "\n".join(lines)

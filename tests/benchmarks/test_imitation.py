@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from benchmarks.claims import imitation, registry
 from benchmarks.claims.design import Arm, read_design
 from benchmarks.claims.experts import solution_of
+from benchmarks.claims.rows import read_rows
 from reason_env.codec import ByteCodec
 from reason_env.env import reason_env_of
 from reason_env.problems import load_problems
@@ -60,10 +62,17 @@ def test_the_table_has_each_seed_s_value_in_each_stage():
         for at, stage in enumerate(imitation.STAGES)
     ]
     assert imitation.table(rows).splitlines()[2:] == [
-        "| untrained | 0.05, 0.10 | 0.10, 0.20 | 0.50, 0.50 |",
-        "| after imitation | 0.15, 0.20 | 0.30, 0.40 | 0.50, 0.50 |",
-        "| after GRPO | 0.25, 0.30 | 0.50, 0.60 | 0.50, 0.50 |",
+        "| untrained | 0.05, 0.10 | 0.10, 0.20 | 0.5000, 0.5000 |",
+        "| after imitation | 0.15, 0.20 | 0.30, 0.40 | 0.5000, 0.5000 |",
+        "| after GRPO | 0.25, 0.30 | 0.50, 0.60 | 0.5000, 0.5000 |",
     ]
+
+
+def test_the_page_of_results_has_the_published_table():
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    rows = read_rows(imitation.PUBLISHED)
+    assert len(rows) == len(imitation.STAGES) * imitation.NUM_SEEDS
+    assert imitation.table(rows) in page
 
 
 def test_an_expert_on_problems_of_sealed_says_some_steps_in_other_words():
