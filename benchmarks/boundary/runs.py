@@ -110,12 +110,30 @@ def check_rows(sweep: Sweep, found: Sequence[Row]) -> None:
 
 
 def whole(sweep: Sweep, found: Sequence[Row]) -> list[Row]:
-    """Leave out the rows of a cell and seed some of whose arms are missing."""
+    """Leave out what says nothing, as `left_out` names it.
+
+    Returns:
+        The rows of the other cells and seeds, all of whose arms are there.
+    """
     arms = {cell.name: set(cell.arms) for cell in sweep.cells}
     labels: dict[tuple[str, int], set[str]] = {}
     for row in found:
         labels.setdefault((row["cell"], row["seed"]), set()).add(row["arm"])
-    return [row for row in found if labels[row["cell"], row["seed"]] == arms[row["cell"]]]
+    short = left_out(found)
+    return [
+        row
+        for row in found
+        if labels[row["cell"], row["seed"]] == arms[row["cell"]] and row["cell"] not in short
+    ]
+
+
+def left_out(found: Sequence[Row]) -> dict[str, str]:
+    """Return cell -> why it is left out: an arm had fewer updates than `LEAST_UPDATES`."""
+    return {
+        row["cell"]: f"{row['planned_updates']} updates of {row['arm']}, seed {row['seed']}"
+        for row in found
+        if row["planned_updates"] < LEAST_UPDATES
+    }
 
 
 def _say(cell: str, run: Any, status: str) -> None:

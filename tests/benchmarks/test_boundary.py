@@ -77,6 +77,10 @@ def test_rows_are_whole_have_their_updates_and_equal_budgets():
         runs.check_rows(SWEEP, [{**row(), "design": "00000000"}])
     broken = [*rows_of_chain(), row(cell="chain-3")]
     assert runs.whole(SWEEP, broken) == rows_of_chain()
+    # An arm with too few updates on one seed takes its cell out on all of them.
+    short = [*rows_of_chain(), *({**one, "seed": 2001} for one in rows_of_chain(updates=99))]
+    assert runs.whole(SWEEP, short) == []
+    assert runs.left_out(short) == {"chain-2": "99 updates of srpo, seed 2001"}
 
 
 def test_families_take_turns():
