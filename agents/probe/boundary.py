@@ -61,7 +61,72 @@ AXES: Mapping[str, str] = MappingProxyType(
 )
 """Method -> the figure beside base success that spans its map."""
 # The published map: begin
-CELLS: Mapping[str, tuple[Cell, ...]] = MappingProxyType({})
+CELLS: Mapping[str, tuple[Cell, ...]] = MappingProxyType(
+    {
+        "rrpo": (
+            Cell("unlock-1", 0.042, 0.216, -0.265),
+            Cell("unlock-2", 0.047, 0.251, -0.106),
+            Cell("unlock-3", 0.047, 0.157, -0.029),
+            Cell("chain-8", 0.109, 0.333, 0.023),
+            Cell("chain-6", 0.172, 0.477, 0.122),
+            Cell("chain-5", 0.229, 0.492, -0.064),
+            Cell("late-2", 0.37, 0.727, -0.069),
+            Cell("chain-2", 0.375, 0.508, 0.042),
+            Cell("chain-4", 0.448, 0.468, -0.052),
+            Cell("chain-3", 0.516, 0.481, -0.043),
+            Cell("late-1", 0.609, 0.682, 0.006),
+        ),
+        "srpo": (
+            Cell("inverse-5", 0.047, -0.002, -0.092),
+            Cell("equation-3", 0.094, 0.122, 0.014),
+            Cell("equation-4", 0.099, 0.002, 0.026),
+            Cell("chain-8", 0.109, 0.021, 0.386),
+            Cell("chain-6", 0.172, 0.085, 0.071),
+            Cell("chain-5", 0.229, -0.002, -0.014),
+            Cell("inverse-4", 0.229, -0.095, -0.139),
+            Cell("equation-2", 0.24, 0.028, -0.01),
+            Cell("inverse-3", 0.266, -0.064, -0.117),
+            Cell("inverse-2", 0.297, -0.006, -0.004),
+            Cell("late-2", 0.37, 0.015, -0.021),
+            Cell("chain-2", 0.375, -0.012, -0.015),
+            Cell("chain-4", 0.448, -0.054, -0.121),
+            Cell("chain-3", 0.516, -0.152, -0.008),
+            Cell("late-1", 0.609, -0.008, -0.012),
+        ),
+        "pope": (
+            Cell("precedence-7", 0.016, 0.5, 0.013),
+            Cell("precedence-5", 0.021, 0.452, -0.007),
+            Cell("precedence-4", 0.031, 0.342, 0.008),
+            Cell("precedence-2", 0.036, 0.235, -0.172),
+            Cell("precedence-3", 0.042, 0.529, -0.067),
+            Cell("unlock-1", 0.042, 0.056, -0.269),
+            Cell("unlock-2", 0.047, 0.219, -0.314),
+            Cell("unlock-3", 0.047, 0.094, -0.07),
+            Cell("precedence-1", 0.177, 0.5, -0.03),
+        ),
+        "lte": (
+            Cell("precedence-7", 0.016, 0.386, 0.027),
+            Cell("precedence-5", 0.021, 0.381, 0.022),
+            Cell("precedence-4", 0.031, 0.342, 0.075),
+            Cell("countdown-6", 0.036, -0.056, -0.013),
+            Cell("precedence-2", 0.036, 0.382, 0.031),
+            Cell("precedence-3", 0.042, 0.294, 0.074),
+            Cell("countdown-5", 0.062, -0.033, -0.014),
+            Cell("countdown-4", 0.073, 0.038, -0.043),
+            Cell("precedence-1", 0.177, 0.188, -0.089),
+            Cell("opposed-2", 0.661, 0.0, -0.002),
+        ),
+        "expo": (
+            Cell("inverse-5", 0.047, 1.0, 0.019),
+            Cell("equation-3", 0.094, 0.583, 0.031),
+            Cell("equation-4", 0.099, 0.417, 0.033),
+            Cell("inverse-4", 0.229, 1.0, -0.014),
+            Cell("equation-2", 0.24, 0.667, 0.02),
+            Cell("inverse-3", 0.266, 1.0, -0.02),
+            Cell("inverse-2", 0.297, 1.0, -0.021),
+        ),
+    }
+)
 """Method -> its cells."""
 THRESHOLDS: Mapping[str, tuple[Threshold, ...]] = MappingProxyType({})
 """Method -> the thresholds that decide; a method without one has none that is shown."""
