@@ -83,7 +83,8 @@ def _finding(own: Evidence, corrected_p: float) -> Finding:
         measured = "; ".join([*parts, f"p = {corrected_p:.3f} (Holm)"])
     elif own.num_seeds and own.design is not None:
         verdict = "unfinished"
-        measured = f"{own.num_seeds} of {len(own.design.seeds)} seeds"
+        total = len(own.design.seeds)
+        measured = "one seed decides nothing" if total == 1 else f"{own.num_seeds} of {total} seeds"
     return Finding(
         claim=own.claim,
         verdict=verdict,

@@ -581,6 +581,8 @@ def test_a_claim_with_some_seeds_is_unfinished_and_has_no_figures(design):
         num_seeds=3,
     )
     assert table(findings({"toy": own})).endswith("| **unfinished** | 3 of 5 seeds |\n")
+    quick = replace(own, design=design.quick(0.1), num_seeds=1)
+    assert table(findings({"toy": quick})).endswith("| one seed decides nothing |\n")
 
 
 def test_a_design_is_run_by_two_processes_and_its_rows_say_what_was_spent(design, tmp_path):
