@@ -17,9 +17,9 @@ INTEROP := inspect_ai openenv tracking trl verifiers verl
 # Three methods, each on the family made for it, with GRPO beside them.
 DEMO := --same-loss True --seeds 3 --eval.samples 4 --eval.k 4
 demo: $(STAMP)
-	$(BIN)/reason-env compare grpo:problems_per_iteration=10 pope:hard_samples=4,grid=0.125,problems_per_iteration=2 $(DEMO) \
-		--model sealed --problems sealed --size 8 --budget 200000 --updates-per-iteration 4 --learning-rate 1e-4 \
-		--eval.split hard --eval.num-problems 16 --eval.every 16 --out runs/demo/sealed
+	$(BIN)/reason-env compare grpo:problems_per_iteration=10 pope:hard_samples=4,grid=0.125 $(DEMO) \
+		--model sealed --problems sealed --size 8 --budget 200000 --problems-per-iteration 2 \
+		--updates-per-iteration 4 --learning-rate 1e-4 --eval.split hard --eval.num-problems 16 --eval.every 16 --out runs/demo/sealed
 	$(BIN)/reason-env compare grpo lte $(DEMO) --problems mix:precedence@7-10 --size 16 --budget 60000 \
 		--problems-per-iteration 8 --eval.num-problems 32 --eval.every 12 --out runs/demo/precedence
 	$(BIN)/reason-env compare grpo expo $(DEMO) --problems mix:inverse@8-10 --size 16 --budget 50000 \
