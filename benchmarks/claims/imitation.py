@@ -6,14 +6,15 @@
 The expert says a share of its steps in other words, such that a token of its solutions costs the
 policy about twice the nats of one of its own explanations; each row says what was measured. The
 policy imitates it alone (`sft:group_size=0`) on the training problems of POPE's runs, and GRPO goes
-on from there with POPE's budget, learning rate and number of updates. The entropy is the mean over
-the tokens of responses to the training problems, in nats.
+on from there as in `pope_lifts`. The entropy is the mean over the tokens of responses to the
+training problems, in nats. A seed that was killed begins again.
 
 This is no claim with gates and power: it reports what happens. The seeds are the first of
 `pope_lifts`, whose rows are on the same problems.
 """
 
 import argparse
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from reason_env.agents.probe import Subject
 from reason_env.agents.rollout import Start, initial_states
 from reason_env.agents.runs import RunDir, model_directory
 from reason_env.agents.train import Session, TrainConfig, build_session, train
-from reason_env.errors import ConfigError
+from reason_env.errors import ReasonEnvError
 
 CLAIM = "pope_lifts"
 SHARE = 0.025
@@ -48,12 +49,16 @@ COMMAND = ("python", "-m", "benchmarks.claims.imitation")
 
 
 def run(design: Design, out: Path) -> list[Row]:
-    """Run the missing seeds; return a row for each seed and stage."""
+    """Run the missing seeds of a design; return a row for each seed and stage."""
+    out = out / design.content_hash
     file = out / "rows.jsonl"
     found = read_rows(file)
     done = {row["seed"] for row in found}
     for seed in design.seeds[:NUM_SEEDS]:
         if seed not in done:
+            folder = out / f"seed_{seed}"
+            if folder.is_dir():
+                shutil.rmtree(folder)
             found += stages(design, seed, out)
             write_rows(file, found)
     return found
@@ -169,9 +174,11 @@ def main(words: Sequence[str] | None = None) -> None:
         print(table(read_rows(PUBLISHED)))
         return
     known = registry.current(CLAIM)
-    if known is None:
-        raise ConfigError(f"{CLAIM!r} must have a design; see python -m benchmarks.claims --design")
-    rows = run(known[1], given.out)
+    assert known is not None, "the claim has a design"
+    try:
+        rows = run(known[1], given.out)
+    except ReasonEnvError as error:
+        raise SystemExit(f"error: {error}") from error
     write_rows(PUBLISHED, rows)
     print(table(rows))
 
