@@ -110,11 +110,7 @@ def check_rows(sweep: Sweep, found: Sequence[Row]) -> None:
 
 
 def whole(sweep: Sweep, found: Sequence[Row]) -> list[Row]:
-    """Leave out what says nothing, as `left_out` names it.
-
-    Returns:
-        The rows of the other cells and seeds, all of whose arms are there.
-    """
+    """Return the rows of cells and seeds whose arms are all there, without cells left out."""
     arms = {cell.name: set(cell.arms) for cell in sweep.cells}
     labels: dict[tuple[str, int], set[str]] = {}
     for row in found:

@@ -80,6 +80,7 @@ def test_rows_are_whole_have_their_updates_and_equal_budgets():
     # An arm with too few updates on one seed takes its cell out on all of them.
     short = [*rows_of_chain(), *({**one, "seed": 2001} for one in rows_of_chain(updates=99))]
     assert runs.whole(SWEEP, short) == []
+    assert runs.whole(SWEEP, rows_of_chain(updates=100)) == rows_of_chain(updates=100)
     assert runs.left_out(short) == {"chain-2": "99 updates of srpo, seed 2001"}
 
 
@@ -237,6 +238,18 @@ def test_the_page_has_the_published_tables(measured):
     points = points_of(*measured)
     for table in tables(points, boundaries(points)).split("\n\n"):
         assert table in page
+    # What the page says in words.
+    numbers, _ = measured
+    assert f"Both seeds of {len(numbers)} cells are published" in page
+    led = [
+        difference > 0
+        for one in points
+        if one.method == "lte" and one.cell.startswith("precedence") and one.cell != "precedence-1"
+        for difference in one.differences
+    ]
+    assert (sum(led), len(led)) == (8, 10)
+    gained = {one.cell: one.gained for one in points if (one.value(BASE) or 0.0) > 0.03}
+    assert (sum(0.4 < gain < 0.83 for gain in gained.values()), len(gained)) == (16, 27)
 
 
 def test_a_figure_of_a_single_problem_has_no_limits_and_is_not_kept():
