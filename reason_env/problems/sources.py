@@ -8,6 +8,7 @@ that importing this package stays cheap. An argument that a source does not use 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -329,12 +330,14 @@ def _generated(
                 "as in mix:unlock@1-3+unlock@8-10"
             )
         return make_mix(argument, split, size=size, seed=seed, make_family=_family)
-    return _family(source.name, split, size, levels, seed)
+    return _family(source.name, split, size, None if levels is None else tuple(levels), seed)
 
 
+@lru_cache(maxsize=4)
 def _family(
     name: str, split: str, size: int | None, levels: tuple[int, int] | None, seed: int
 ) -> ProblemSet:
+    """Generate a family's problems; copies of an environment share them, as they are immutable."""
     modules = {source.name: source.module for source in _SOURCES if source.module}
     if name not in modules:
         raise UnknownNameError(f"no family {name!r}{did_you_mean(name, modules)}")

@@ -165,3 +165,9 @@ def test_the_package_and_its_families_load_no_heavy_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_equal_calls_share_one_set_of_a_family():
+    own = load_problems("chain", size=5, levels=(1, 2), seed=3)
+    assert load_problems("chain", size=5, levels=[1, 2], seed=3) is own
+    assert load_problems("chain", size=5, levels=(1, 2), seed=4) is not own
