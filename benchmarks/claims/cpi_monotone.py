@@ -60,6 +60,7 @@ PLAN = Plan(
     updates_per_iteration=5,
     evaluations=10,
     pilot_seeds=(100, 101, 102),
+    fewest_seeds=12,
     most_seeds=12,
 )
 

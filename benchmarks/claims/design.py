@@ -88,7 +88,8 @@ class Plan:
     """Problems an iteration in the pilot, for arms whose text does not give them."""
     pilot_seeds: tuple[int, ...] = (100, 101, 102, 103)
     fewest_seeds: int = LEAST_SEEDS
-    """Seeds at least, where the pilot's few may not show how far seeds differ."""
+    """Seeds at least, where the pilot's few may not show how far seeds differ, and because its
+    power is that of one test, while verdicts are corrected for all claims."""
     most_seeds: int = 20
     """Seeds that the machine's hours allow."""
     first_seed: int = FIRST_SEED

@@ -71,6 +71,7 @@ PLAN = Plan(
     first_problems=4,
     eval_size=32,
     pilot_seeds=(100, 101, 102),
+    fewest_seeds=12,
     most_seeds=12,
 )
 

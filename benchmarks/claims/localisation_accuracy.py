@@ -64,6 +64,7 @@ PLAN = Plan(
     eval_samples=4,
     evaluations=6,
     pilot_seeds=(110, 111, 112),
+    fewest_seeds=12,
     most_seeds=16,
 )
 

@@ -57,6 +57,7 @@ PLAN = Plan(
     budget=240_000,
     rates=(1e-4, 3e-4),
     train_size=64,
+    fewest_seeds=12,
     most_seeds=20,
     pilot_seeds=(100, 101, 102),
 )

@@ -63,6 +63,7 @@ PLAN = Plan(
     rates=(5e-5, 1e-4),
     eval_size=24,
     pilot_seeds=(100, 101, 102),
+    fewest_seeds=12,
     most_seeds=12,
 )
 
