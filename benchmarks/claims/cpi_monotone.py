@@ -1,14 +1,19 @@
 """Updates that are kept only if they pass a test on fresh restarts do not lower the pass rate.
 
-Both arms take RRPO's updates at one large learning rate, because the claim is about steps that are
-too large: `rates` has one, and no rate is chosen. The contrast is the drawdown, the largest fall of
-pass@1 from an earlier evaluation of the run.
+Both arms take RRPO's updates at one learning rate, because the claim is about steps that are too
+large: `rates` has one, and no rate is chosen. The first contrast is the drawdown, the largest fall
+of pass@1 from an earlier evaluation of the run. The second is what the accepted updates gain, since
+a test that rejects every update lets nothing fall.
 
 Each rejected step is measured again on fresh problems, which decides nothing: rows say how many
 would have lost.
 
 The claim presumes groups with signal, and a test that can see an advantage as large as one of the
 first updates has.
+
+The rate was chosen on problems of seeds 50 and 51, which no run has, with five updates an
+iteration. At 1e-3 nothing of 0.12 is left at the first evaluation, at 3e-4 at the second, so that
+little is left to fall; at 1e-4 plain updates reach 0.88 and 0.89, then fall to 0.41 in both.
 """
 
 from collections.abc import Mapping
@@ -24,16 +29,16 @@ CLAIM = Claim(
     text="CPI-style acceptance keeps improvement monotone; plain updates fall back",
     paper="Kakade and Langford 2002",
 )
-FALL = "largest fall of pass@1, plain - accepted"
+FALL, GAIN = "largest fall of pass@1, plain - accepted", "accepted, gained of pass@1"
 PLAN = Plan(
     source="mix:chain@8-10",
     arms={
         "plain": "rrpo:problems_per_iteration=24",
         "accepted": 'rrpo:cpi={"step_size":1.0,"num_restarts":24,"realised_problems":0,'
         '"rejected_problems":32},'
-        "problems_per_iteration=8",
+        "problems_per_iteration=3",
     },
-    effects={FALL: 0.1},
+    effects={FALL: 0.1, GAIN: 0.1},
     gates=(
         Gate(
             rule="some groups hold both successes and failures",
@@ -52,12 +57,12 @@ PLAN = Plan(
     ),
     gate_problems=48,
     budget=400_000,
-    rates=(1e-3,),
+    rates=(1e-4,),
     train_size=64,
     eval_size=32,
     eval_samples=4,
     iterations=20,
-    updates_per_iteration=5,
+    updates_per_iteration=6,
     evaluations=10,
     pilot_seeds=(100, 101, 102),
     fewest_seeds=12,
@@ -72,5 +77,7 @@ def drawdown(row: Mapping[str, Any]) -> float:
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Compare the largest falls of one seed."""
-    return {FALL: drawdown(rows["plain"]) - drawdown(rows["accepted"])}
+    """Compare the largest falls of one seed, and see what the accepted updates gained."""
+    accepted = rows["accepted"]
+    gained = accepted["curve"][-1][2] - accepted["curve"][0][2]
+    return {FALL: drawdown(rows["plain"]) - drawdown(accepted), GAIN: gained}
