@@ -73,7 +73,7 @@ PLAN = Plan(
     eval_size=32,
     pilot_seeds=(100, 101, 102),
     fewest_seeds=12,
-    most_seeds=12,
+    most_seeds=16,
 )
 
 
