@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,16 @@ def test_equal_calls_share_one_set_of_a_family():
     own = load_problems("chain", size=5, levels=(1, 2), seed=3)
     assert load_problems("chain", size=5, levels=[1, 2], seed=3) is own
     assert load_problems("chain", size=5, levels=(1, 2), seed=4) is not own
+    # A seed that is equal but another word is another draw.
+    first = load_problems("chain", size=5, levels=(1, 2), seed=1)
+    assert load_problems("chain", size=5, levels=(1, 2), seed=True) is not first
+
+
+@pytest.mark.parametrize("name", ["size", "seed"])
+@pytest.mark.parametrize("value", [1.0, [1], "1"])
+@pytest.mark.parametrize("source", ["chain", "mix:chain@1-2", "reasoning_gym:leg_counting"])
+def test_a_size_or_seed_that_is_no_integer_is_refused(source, name, value):
+    with pytest.raises(
+        ConfigError, match=f"^{name} must be an integer, got {re.escape(repr(value))}"
+    ):
+        load_problems(source, **{name: value})
