@@ -114,7 +114,8 @@ def fall_of_sampling(row: Mapping[str, Any], samples: int, draws: int = 4000) ->
     """
     rates = rising([place[2] for place in row["curve"]])
     drawn = np.random.default_rng(0).binomial(samples, rates, (draws, len(rates))) / samples
-    return float(np.mean(np.max(np.maximum.accumulate(drawn, axis=1) - drawn, axis=1)))
+    falls: np.ndarray = np.maximum.accumulate(drawn, axis=1) - drawn
+    return float(falls.max(axis=1).mean())
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import SupportsIndex, cast
+from typing import cast
 
 from reason_env.errors import ConfigError, ProblemError, UnknownNameError, did_you_mean, shown
 from reason_env.problem import ProblemSet
@@ -218,8 +218,8 @@ def load_problems(
         ConfigError: An argument is out of its range, or the source does not use it.
     """
     check_limit(size, "size")
-    if not isinstance(seed, SupportsIndex):
-        raise ConfigError(f"seed must be an integer, got {seed!r}")
+    if not hasattr(seed, "__index__"):
+        raise ConfigError(f"seed must be an integer, got {shown(seed)}")
     if levels is not None and not 0 <= levels[0] <= levels[1]:
         raise ConfigError(
             f"levels must be (low, high) with 0 <= low <= high, got {levels!r}; "

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, SupportsIndex, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from reason_env.errors import ConfigError, ProblemError, shown
 from reason_env.problem import Problem, ProblemSet
@@ -86,8 +86,10 @@ def _is_names(given: object) -> bool:
 
 def check_limit(limit: int | None, name: str = "limit") -> None:
     """Raise ConfigError if a number of rows is no integer, or below 1."""
-    if limit is not None and not isinstance(limit, SupportsIndex):
-        raise ConfigError(f"{name} must be an integer, got {limit!r}; leave it out for all rows")
+    if limit is not None and not hasattr(limit, "__index__"):
+        raise ConfigError(
+            f"{name} must be an integer, got {shown(limit)}; leave it out for all rows"
+        )
     if limit is not None and limit < 1:
         raise ConfigError(f"{name} must be at least 1, got {limit!r}; leave it out for all rows")
 
