@@ -3,6 +3,9 @@
 The easy problems, `opposed`, pay reading from the left, by which the base model fails on the hard
 ones. GRPO learns hard problems alone when it finds a success early; the mixture's success is easy.
 
+At 3e-4 GRPO and LTE collapse on `precedence` (pilot of `lte_gain`), so the rates are lower. With
+evaluations along the budget the arms can also be compared after as many tokens of *hard* problems.
+
 The claim presumes that the easy problems are solved often, the hard ones seldom, and that the hard
 ones fail by the reading that the easy ones pay.
 """
@@ -55,7 +58,8 @@ PLAN = Plan(
     ),
     gate_problems=48,
     budget=240_000,
-    rates=(1e-4, 3e-4),
+    rates=(5e-5, 1e-4),
+    evaluations=5,
     train_size=64,
     fewest_seeds=12,
     most_seeds=20,
