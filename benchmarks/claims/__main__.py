@@ -176,7 +176,9 @@ def _designs(testable: dict[str, ModuleType], given: argparse.Namespace) -> dict
         elif given.preset == "quick":
             found[name] = known[1].quick(QUICK_SHARE)
         else:
-            registry.check_older(registry.design_file(name, known[0]), [])
+            own = rows(known[1], given.out, registry.published(name, known[0]))
+            file = registry.design_file(name, known[0])
+            registry.check_older(file, [row["started"] for row in own])
             found[name] = known[1]
     return found
 

@@ -2,9 +2,13 @@
 
 Imitation of an expert is another question, because what it teaches depends on how the expert
 writes: `expo_gain.py` has experts at several distances.
+
+Its seeds are its own. A first design had those of `pope_lifts`, whose runs of POPE were older than
+it; its remedies had run (pass@8 0 in all 24) when that was refused, and none of its rows counts.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.claims.claim import Claim
@@ -20,7 +24,10 @@ REMEDIES = {
     "clip-higher": f"{GRPO},loss.clip_high=0.5",
     "pass@k": f"{GRPO},advantage.kind=pass_at_k,advantage.k=4",
 }
-PLAN = plan({"pope": POPE, **REMEDIES}, {f"pope - {label}, pass@8": 0.2 for label in REMEDIES})
+PLAN = replace(
+    plan({"pope": POPE, **REMEDIES}, {f"pope - {label}, pass@8": 0.2 for label in REMEDIES}),
+    first_seed=1200,
+)
 
 
 def contrasts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

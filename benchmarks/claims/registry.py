@@ -123,7 +123,8 @@ def check_older(file: Path, started: Sequence[str]) -> None:
         raise ConfigError(
             f"a design must be committed before its runs, got '{file.name}' "
             f"{'uncommitted' if committed is None else f'of {committed.isoformat()}'} and a run of "
-            f"{first.isoformat() if first else 'now'}; commit the design, then run"
+            f"{first.isoformat() if first else 'now'}; commit the design, then run. Runs that "
+            "another design shares may be older: give the plan a `first_seed` of its own"
         )
 
 

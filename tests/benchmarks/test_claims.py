@@ -5,15 +5,18 @@ import math
 import os
 import re
 import subprocess
+from argparse import Namespace
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks.claims import registry
 from benchmarks.claims.__main__ import CLAIMS, main
+from benchmarks.claims.__main__ import _designs as designs_to_run
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.design import FIRST_SEED, Arm, Plan, read_design
 from benchmarks.claims.experts import other_words, solution_of, write_experts
@@ -712,6 +715,21 @@ def test_rows_that_began_before_their_design_was_committed_are_refused(design, r
     commit(room, "2026-03-02T00:00:00+00:00")
     with pytest.raises(ConfigError, match=r"got 'toy_1\.json' of 2026-03-02"):
         registry.check_older(file, [own["started"] for own in found])
+
+
+def test_a_run_that_another_design_shares_and_is_older_is_refused_before_anything_is_run(
+    design, room, monkeypatch
+):
+    registry.add_design(design, [])
+    commit(room, "2026-03-01T09:59:59+00:00")
+    given = Namespace(pilot=False, preset="full", out=room)
+    toy = SimpleNamespace(PLAN=SimpleNamespace(content_hash=design.plan))
+    found = whole(design)
+    monkeypatch.setattr("benchmarks.claims.__main__.rows", lambda *_: found)
+    assert designs_to_run({"toy": toy}, given) == {"toy": design}
+    found[-1] = found[-1] | {"started": "2026-03-01T09:59:58+00:00"}
+    with pytest.raises(ConfigError, match="give the plan a `first_seed` of its own"):
+        designs_to_run({"toy": toy}, given)
 
 
 def test_another_design_has_another_number_and_the_first_stays(design, room):
