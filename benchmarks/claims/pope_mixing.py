@@ -3,8 +3,12 @@
 The easy problems, `opposed`, pay reading from the left, by which the base model fails on the hard
 ones. GRPO learns hard problems alone when it finds a success early; the mixture's success is easy.
 
-At 3e-4 GRPO and LTE collapse on `precedence` (pilot of `lte_gain`), so the rates are lower. With
-evaluations along the budget the arms can also be compared after as many tokens of *hard* problems.
+At 3e-4 GRPO and LTE collapse on `precedence` (pilot of `lte_gain`), so the rates are lower. Halfway
+the arm of hard problems alone has had as many of them as the mixture's arms have at the end.
+
+This is the second plan; no run had the first as its design. Its pilot (seeds 100 to 102) gave every
+arm eight problems an iteration, and so GRPO on the mixture twice POPE's updates. On seeds 57 and 58
+the sizes below gave each arm 130, which are the design's conditions.
 
 The claim presumes that the easy problems are solved often, the hard ones seldom, and that the hard
 ones fail by the reading that the easy ones pay.
@@ -28,13 +32,17 @@ LEAD = "pope - grpo on the mixture, pass@8"
 HARD = "mix:precedence@7-10"
 _POPE = (
     "pope:hard_samples=4,probe_samples=4,grid=0.25,loss.clip_low=0.2,loss.clip_high=0.2,"
-    "loss.aggregation=token_mean"
+    "loss.aggregation=token_mean,problems_per_iteration=8"
 )
 PLAN = Plan(
     source="mix:opposed@1-3+precedence@7-10",
     sources={"hard alone": HARD},
     eval_problems=HARD,
-    arms={"hard alone": "grpo", "grpo": "grpo", "pope": f"{_POPE},easy=mix"},
+    arms={
+        "hard alone": "grpo:problems_per_iteration=11",
+        "grpo": "grpo:problems_per_iteration=15",
+        "pope": f"{_POPE},easy=mix",
+    },
     effects={LOST: 0.05, LEAD: 0.05},
     gates=(
         Gate(
@@ -58,12 +66,12 @@ PLAN = Plan(
     ),
     gate_problems=48,
     budget=240_000,
-    rates=(5e-5, 1e-4),
-    evaluations=5,
+    rates=(5e-5, 1e-4, 2e-4),
+    evaluations=2,
     train_size=64,
     fewest_seeds=12,
     most_seeds=20,
-    pilot_seeds=(100, 101, 102),
+    pilot_seeds=(110, 111, 112),
 )
 
 
