@@ -70,7 +70,7 @@ PLAN = Plan(
     evaluations=2,
     train_size=64,
     fewest_seeds=12,
-    most_seeds=20,
+    most_seeds=30,
     pilot_seeds=(110, 111, 112),
 )
 
