@@ -114,8 +114,9 @@ def test_falls_by_sampling(page):
     for name in CLAIMS:
         if (known := registry.current(name)) is not None:
             contrasts = importlib.import_module(f"benchmarks.claims.{name}").contrasts
-            found = contrasts_of(known[1], registry.published(name, known[0]), contrasts)
-            p_values[name] = p_of(found)
+            # Empty until every seed of a design is published.
+            if found := contrasts_of(known[1], registry.published(name, known[0]), contrasts):
+                p_values[name] = p_of(found)
     corrected = holm(p_values | {"cpi_monotone": student_p(left)})["cpi_monotone"]
     assert f"p = {corrected:.3f} with Holm's correction" in page
 
