@@ -22,6 +22,7 @@ from benchmarks.boundary.table import agreement, tables
 from benchmarks.boundary.twin import twin_row, worlds
 from benchmarks.claims.registry import check_older
 from benchmarks.claims.rows import Row, read_rows, write_rows
+from benchmarks.claims.runs import make_folder
 from reason_env.errors import ReasonEnvError
 
 FIGURE = Path("docs/figures/boundary.png")
@@ -46,6 +47,8 @@ def main(words: Sequence[str]) -> None:
     if given.write and not (given.publish or given.published):
         parser.error("--write takes what is published; give --publish or --published, too")
     try:
+        if not (given.design or given.twin):
+            make_folder(given.figure.parent)
         if given.design:
             write_design()
             print(f"{DESIGN}: commit it before its runs")
@@ -62,6 +65,7 @@ def main(words: Sequence[str]) -> None:
 def _run(given: argparse.Namespace) -> None:
     sweep = read_design()
     check_older(DESIGN, [])
+    make_folder(given.out)
     numbers = runs.numbers(sweep, given.out)
     runs.run(sweep, given.out)
     found = runs.rows(sweep, given.out)
@@ -87,7 +91,6 @@ def _show(numbers: list[Row], rows: list[Row], given: argparse.Namespace) -> Non
         print(f"{method}: rank correlation with the nearest cells of the twin {correlation:+.2f}")
     if given.write:
         write(points, found)
-    given.figure.parent.mkdir(parents=True, exist_ok=True)
     draw(points, found, given.figure, twin)
     print(given.figure)
 

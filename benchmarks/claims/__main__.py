@@ -16,6 +16,7 @@ from benchmarks.claims.rows import Row, whole_seeds
 from benchmarks.claims.runs import (
     OUT,
     expected_hours,
+    make_folder,
     measure,
     planned,
     precondition,
@@ -51,6 +52,8 @@ def main(words: Sequence[str]) -> None:
     given = _parsed(words)
     chosen = {name: _module(name) for name in given.claims or CLAIMS}
     try:
+        if not given.published:
+            make_folder(given.out)
         if given.design:
             _write_designs(chosen, given)
         elif given.publish:

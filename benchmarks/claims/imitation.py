@@ -28,6 +28,7 @@ from benchmarks.claims.evaluated import evaluated
 from benchmarks.claims.experts import write_experts
 from benchmarks.claims.explained import chains_of, log_probs
 from benchmarks.claims.rows import Row, read_rows, write_rows
+from benchmarks.claims.runs import make_folder
 from reason_env.agents.methods import SFTConfig
 from reason_env.agents.probe import Subject
 from reason_env.agents.rollout import Start, initial_states
@@ -176,6 +177,7 @@ def main(words: Sequence[str] | None = None) -> None:
     known = registry.current(CLAIM)
     assert known is not None, "the claim has a design"
     try:
+        make_folder(given.out)
         rows = run(known[1], given.out)
     except ReasonEnvError as error:
         raise SystemExit(f"error: {error}") from error

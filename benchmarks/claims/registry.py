@@ -120,11 +120,16 @@ def check_older(file: Path, started: Sequence[str]) -> None:
     committed = committed_at(file)
     first = min(map(datetime.fromisoformat, started), default=None)
     if committed is None or (first is not None and committed >= first):
+        remedy = (
+            "commit it, then run"
+            if committed is None
+            else "no run that is older counts, nor one that an older design shares: choose other "
+            "seeds, and commit the design before they run"
+        )
         raise ConfigError(
             f"a design must be committed before its runs, got '{file.name}' "
             f"{'uncommitted' if committed is None else f'of {committed.isoformat()}'} and a run of "
-            f"{first.isoformat() if first else 'now'}; commit the design, then run. Runs that "
-            "another design shares may be older: give the plan a `first_seed` of its own"
+            f"{first.isoformat() if first else 'now'}; {remedy}"
         )
 
 

@@ -37,7 +37,7 @@ from reason_env.agents.compare import (
 from reason_env.agents.probe import Subject
 from reason_env.agents.runs import write_text
 from reason_env.agents.train import build_session, estimate
-from reason_env.errors import TrainingError
+from reason_env.errors import ConfigError, TrainingError
 
 OUT = Path("runs/designs")
 ESTIMATE_S = 3.0
@@ -199,6 +199,21 @@ def measure(design: Design, own: Measure, out: Path) -> None:
 
 def _measured_file(design: Design, seed: int, out: Path) -> Path:
     return out / design.claim / design.content_hash / f"seed_{seed}.json"
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that is to hold what is measured, before anything is.
+
+    Raises:
+        ConfigError: The system refuses it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"'{path}' must be a folder, or one that can be made, got: {error.strerror}; give "
+            "another one"
+        ) from error
 
 
 def rows(design: Design, out: Path, known: Sequence[Row] = ()) -> list[Row]:

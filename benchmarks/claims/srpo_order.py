@@ -4,6 +4,7 @@ On `late` the errors come late among letters that do not matter. SRPO's localise
 checker: the claim is about where to reset, and that model was not taught to find its errors. All
 arms have the unclipped loss of SRPO's paper. Level 7 (28 steps, 7 of them products): on level 8 no
 arm moved in 350,000 tokens, on level 6 GRPO and SRPO both left 0.07 (one run each, other problems).
+A first pilot chose the lower of two rates for GRPO and RRPO, so a lower one was added to the pilot.
 
 The claim presumes that success is rare, that most uniform resets keep a prefix without an error,
 and that nearly all of the gradient's variance is beside the point: otherwise there is nothing for a
@@ -60,7 +61,7 @@ PLAN = Plan(
     ),
     gate_problems=64,
     budget=600_000,
-    rates=(5e-5, 1e-4),
+    rates=(2.5e-5, 5e-5, 1e-4),
     eval_size=24,
     pilot_seeds=(100, 101, 102),
     fewest_seeds=12,

@@ -7,14 +7,15 @@ a prefix and not yet to begin.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.families.hosts import Subject, guided_success, success
 from reason_env.agents.policy import LanguageModelPolicy
-from reason_env.agents.runs import model_directory
+from reason_env.agents.runs import RunDir, model_directory
+from reason_env.agents.train import TrainConfig
 from reason_env.env import EnvConfig
+from reason_env.errors import ReasonEnvError
 
 SAMPLES = 8
 MOST_SHOWN = 4
@@ -37,17 +38,18 @@ def main(words: Sequence[str] | None = None) -> None:
     """Print one line a run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("runs", nargs="+", type=Path, help="run directories on sealed")
-    for run in parser.parse_args(words).runs:
-        settings = json.loads((run / "config.json").read_text(encoding="utf-8"))["env"]
-        policy = LanguageModelPolicy.load(model_directory(str(run)))
-        config = EnvConfig(
-            problems=settings["problems"],
-            size=settings["size"],
-            problem_seed=settings["problem_seed"],
-        )
-        subject = Subject(policy=policy, env=config.make(policy.codec))
-        rates = ", ".join(f"{rate:.2f}" for rate in by_steps_shown(subject))
-        print(f"{run}: success with 0 to {MOST_SHOWN} steps shown {rates}")
+    try:
+        for run in parser.parse_args(words).runs:
+            trained = RunDir.open(run).config(TrainConfig).env
+            policy = LanguageModelPolicy.load(model_directory(str(run)))
+            config = EnvConfig(
+                problems=trained.problems, size=trained.size, problem_seed=trained.problem_seed
+            )
+            subject = Subject(policy=policy, env=config.make(policy.codec))
+            rates = ", ".join(f"{rate:.2f}" for rate in by_steps_shown(subject))
+            print(f"{run}: success with 0 to {MOST_SHOWN} steps shown {rates}")
+    except ReasonEnvError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.boundary import runs
+from benchmarks.boundary.__main__ import main
 from benchmarks.boundary.constants import cells_of, source, thresholds_of
 from benchmarks.boundary.figure import draw
 from benchmarks.boundary.numbers import kept, noise_share
@@ -44,6 +45,16 @@ def test_arms_of_a_cell_differ_in_the_method_alone():
         assert arm.eval == first.eval
         assert losses_of(arm.method) == losses_of(first.method)
     assert found.arms["srpo"].method.localiser == "checker"
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--figure", "map/map.png"), ("--out", "runs")])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_run(
+    flag, name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("benchmarks.boundary.__main__.check_older", lambda *_: None)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=f"file/{name.partition('/')[0]}' must be a folder"):
+        main([flag, str(tmp_path / "file" / name)])
 
 
 def test_a_cell_without_its_baseline_is_refused():

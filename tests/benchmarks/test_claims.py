@@ -710,7 +710,7 @@ def test_rows_that_began_before_their_design_was_committed_are_refused(design, r
     with pytest.raises(ConfigError, match="must be committed before its runs"):
         registry.publish(design, 1, [late[0], *found[1:]])
     file.write_text(file.read_text() + "\n")
-    with pytest.raises(ConfigError, match="uncommitted and a run of now"):
+    with pytest.raises(ConfigError, match="uncommitted and a run of now; commit it, then run"):
         registry.check_older(file, [])
     commit(room, "2026-03-02T00:00:00+00:00")
     with pytest.raises(ConfigError, match=r"got 'toy_1\.json' of 2026-03-02"):
@@ -728,7 +728,7 @@ def test_a_run_that_another_design_shares_and_is_older_is_refused_before_anythin
     monkeypatch.setattr("benchmarks.claims.__main__.rows", lambda *_: found)
     assert designs_to_run({"toy": toy}, given) == {"toy": design}
     found[-1] = found[-1] | {"started": "2026-03-01T09:59:58+00:00"}
-    with pytest.raises(ConfigError, match="give the plan a `first_seed` of its own"):
+    with pytest.raises(ConfigError, match="choose other seeds, and commit the design before"):
         designs_to_run({"toy": toy}, given)
 
 
@@ -875,3 +875,6 @@ def test_unknown_claims_and_flags_that_contradict_are_refused(capsys, tmp_path):
         assert message in capsys.readouterr().err
     with pytest.raises(SystemExit, match="error: the pilot of 'cpi_monotone' must have run each"):
         main(["--design", "cpi_monotone", "--out", str(tmp_path)])
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="file/runs' must be a folder, or one that can be made"):
+        main(["--gates", "cpi_monotone", "--out", str(tmp_path / "file" / "runs")])

@@ -1,6 +1,8 @@
 """What docs/results.md says in words of the designs' runs is what the published rows say."""
 
 import importlib
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +11,26 @@ import pytest
 from benchmarks.claims import cpi_monotone, registry
 from benchmarks.claims.__main__ import CLAIMS
 from benchmarks.claims.evaluated import mean_pass
+from benchmarks.claims.rows import read_rows
 from benchmarks.claims.table import contrasts_of
 from benchmarks.claims.verdict import holm, p_of
 from benchmarks.families import hosts
 from reason_env.agents.policy import LanguageModelPolicy
 from reason_env.agents.statistics import student_interval, student_p
 
+ROOT = Path(__file__).parents[2]
+PASS_AT_1, PASS_AT_K = 2, 3
+"""Places in a row's curve, after iteration and tokens."""
+WORDS = "no one two three four five six seven eight nine ten eleven twelve thirteen".split()
+
+
+def read(name):
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
 
 @pytest.fixture(scope="module")
 def page():
-    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
-    return " ".join(text.split())
+    return read("docs/results.md")
 
 
 def published(claim):
@@ -31,15 +42,26 @@ def of_arm(rows, label, what):
     return np.array([what(row) for row in rows if row["arm"] == label])
 
 
+def at(row, tokens, figure):
+    """Interpolate a run's figure between its evaluations."""
+    return np.interp(
+        tokens, [place[1] for place in row["curve"]], [place[figure] for place in row["curve"]]
+    )
+
+
 def mean_at(rows, label, tokens):
     """Average the runs' pass@1, each interpolated between its evaluations."""
-    return of_arm(
-        rows,
-        label,
-        lambda row: np.interp(
-            tokens, [place[1] for place in row["curve"]], [place[2] for place in row["curve"]]
-        ),
-    ).mean()
+    return of_arm(rows, label, lambda row: at(row, tokens, PASS_AT_1)).mean()
+
+
+def test_readme_counts_the_verdicts_of_the_table(page):
+    own, _, _ = page.partition("## First designs")
+    found = Counter(re.findall(r"\| \*\*([a-z ]+)\*\* \|", own))
+    assert found.total() == len(CLAIMS)
+    words = {"reproduced": "reproduce", "absent": "is absent", "inconclusive": "are inconclusive"}
+    first, *others = (f"{WORDS[found.pop(name)]} {said}" for name, said in words.items())
+    assert found.total() == 0
+    assert f"{first}, {' and '.join(others)}".capitalize() in read("README.md")
 
 
 def test_localisation(page):
@@ -62,6 +84,57 @@ def test_the_share_of_energy_of_a_chain_s_products(page):
     # Samples differ a little from one processor to the next.
     assert found["critical share of energy"] == pytest.approx(0.24, abs=0.03)
     assert "the products, have 0.24 of the score-function energy" in page
+
+
+def test_interference(page):
+    design, rows = published("pope_mixing")
+    ends = {label: of_arm(rows, label, lambda row: row["pass_at_k"]) for label in design.arms}
+    words = "POPE on the mixture solves {pope:.3f} of the hard problems at least once in eight, "
+    words += "GRPO on the mixture {grpo:.3f}, and GRPO on the hard ones alone {hard alone:.3f}"
+    assert words.format(**{label: found.mean() for label, found in ends.items()}) in page
+    loss, lead = (ends[label] - ends["grpo"] for label in ("hard alone", "pope"))
+    p_values = f"has p = {student_p(lead.tolist()):.3f} by itself; GRPO's loss has p = "
+    assert f"{p_values}{student_p(loss.tolist()):.3f}" in page
+    spent = design.budget * 15 / 22
+    earlier = of_arm(rows, "hard alone", lambda row: at(row, spent, PASS_AT_K))
+    left = student_interval((earlier - ends["grpo"]).tolist())
+    assert f"it solved {earlier.mean():.3f}" in page
+    assert f"{left.estimate:.3f} [{left.low:.3f}, {left.high:.3f}] are left" in page
+    words = (
+        "less than a quarter in {grpo} seeds, on the hard ones alone in {hard alone}, and POPE in "
+    )
+    low = {label: (found < 0.25).sum() for label, found in ends.items()}
+    assert words.format(**low) + "none" in page
+    assert low["pope"] == 0
+
+
+def test_order_of_resets(page):
+    design, rows = published("srpo_order")
+    ends = {label: of_arm(rows, label, lambda row: row["pass_at_1"]) for label in design.arms}
+    words = "GRPO is at pass@1 {grpo:.3f}, RRPO at {rrpo:.3f} and SRPO at {srpo:.3f}"
+    assert words.format(**{label: found.mean() for label, found in ends.items()}) in page
+    lead, other = ends["srpo"] - ends["rrpo"], ends["rrpo"] - ends["grpo"]
+    found = student_interval(lead.tolist())
+    words = f"SRPO is above RRPO in {(lead > 0).sum()} of {len(lead)} seeds, but by "
+    assert f"{words}{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]" in page
+    found = student_interval(other.tolist())
+    assert f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]. The cause" in page
+    assert f"GRPO ends at {min(ends['grpo']):.2f} to {max(ends['grpo']):.2f}" in page
+
+
+def test_hours(page):
+    def hours(folder, names):
+        # Claims share runs.
+        runs = {
+            (row["started"], row["seed"], row["seconds"])
+            for name in names
+            for row in read_rows(folder / f"{name}_{registry.current(name)[0]}.jsonl")
+        }
+        return sum(seconds for _, _, seconds in runs) / 3600
+
+    assert f"took {hours(registry.PUBLISHED, CLAIMS):.1f} core-hours on a slow core" in page
+    assert f"`srpo_order` {hours(registry.PUBLISHED, ['srpo_order']):.1f} of them" in page
+    assert f"took {hours(registry.PILOTS, CLAIMS):.1f} core-hours more" in page
 
 
 def test_remedies(page):
