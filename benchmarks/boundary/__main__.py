@@ -3,8 +3,9 @@
     python -m benchmarks.boundary --published                    # tables and picture
     python -m benchmarks.boundary --publish --write              # run, and write what is published
 
-A killed command goes on where it stopped. Both seeds of all 30 cells take about forty minutes of a
-free core.
+    python -m benchmarks.boundary --seed 2021                    # one seed alone, on another core
+
+A killed command goes on where it stopped.
 """
 
 import argparse
@@ -37,23 +38,27 @@ def main(words: Sequence[str]) -> None:
     kinds.add_argument("--design", action="store_true", help="write design.json")
     kinds.add_argument("--published", action="store_true", help="draw the published rows")
     kinds.add_argument("--twin", action="store_true", help="write the twin's rows: ten minutes")
+    kinds.add_argument("--seed", type=int, help="run one seed alone, and draw nothing")
     parser.add_argument("--publish", action="store_true", help="write the published rows")
     parser.add_argument(
         "--write", action="store_true", help="write the probe's constants and the page's tables"
     )
     given = parser.parse_args(words)
-    if given.publish and (given.design or given.published or given.twin):
+    if given.publish and (given.design or given.published or given.twin or given.seed is not None):
         parser.error("--publish takes the rows of a run of the sweep")
     if given.write and not (given.publish or given.published):
         parser.error("--write takes what is published; give --publish or --published, too")
     try:
-        if not (given.design or given.twin):
+        if not (given.design or given.twin or given.seed is not None):
             make_folder(given.figure.parent)
         if given.design:
             write_design()
             print(f"{DESIGN}: commit it before its runs")
         elif given.twin:
             write_rows(runs.TWIN, [twin_row(world) for world in worlds()])
+        elif given.seed is not None:
+            check_older(DESIGN, [])
+            runs.run(read_design(), given.out, [given.seed])
         elif given.published:
             _show(read_rows(runs.NUMBERS), read_rows(runs.ROWS), given)
         else:

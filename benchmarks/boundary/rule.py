@@ -9,8 +9,13 @@ either side.
     p           share of random assignments of the differences to the cells whose best step explains
                 as much or more; it counts the search for the threshold
 
-A step of which p, after Holm's correction over all methods and numbers, is above 0.05 is no
-boundary: the sweep does not show that the number decides.
+    least gap   mean difference above the threshold, less that below, without the family whose
+                absence brings it nearest to zero: the cells of a family resemble each other, and
+                assigning differences at random does not know that
+
+A number decides if p, after Holm's correction over all methods and numbers, is at most 0.05, and
+the least gap has the sign of the gap and is at least `LEAST_GAP` wide. Otherwise the sweep does not
+show a boundary.
 """
 
 from collections.abc import Sequence
@@ -27,6 +32,8 @@ LEAST_SIDE = 3
 LEAST_CELLS = 2 * LEAST_SIDE + 1
 RESAMPLES = 2000
 LEVEL = 0.05
+LEAST_GAP = 0.02
+"""Difference of mean pass@1 that must be left without any one family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +50,17 @@ class Boundary:
     below: Interval
     """Mean difference of the cells below, with Student's 95 % limits over cells."""
     above: Interval
+    least_gap: float
+    """Above - below, without the family whose absence leaves least of it; zero if nothing is left
+    on a side, and of the other sign if it turns."""
     p: float
     """After Holm's correction."""
 
     @property
     def decides(self) -> bool:
         """Whether the sweep shows that the number decides."""
-        return self.p <= LEVEL
+        gap = self.above.estimate - self.below.estimate
+        return self.p <= LEVEL and self.least_gap * (1 if gap > 0 else -1) >= LEAST_GAP
 
 
 def boundaries(points: Sequence[Point]) -> list[Boundary]:
@@ -57,14 +68,14 @@ def boundaries(points: Sequence[Point]) -> list[Boundary]:
     raw: list[tuple[Boundary, float]] = []
     for method, axis in AXES.items():
         for figure in (BASE, axis):
-            own = [
-                (value, point.difference)
+            own = sorted(
+                (value, point.difference, point.cell.partition("-")[0])
                 for point in points
                 if point.method == method and (value := point.value(figure)) is not None
-            ]
+            )
             if len(own) >= LEAST_CELLS:
-                x, y = (np.array(part) for part in zip(*sorted(own), strict=True))
-                raw.append(_boundary(method, figure, x, y))
+                x, y, families = (np.array(part) for part in zip(*own, strict=True))
+                raw.append(_boundary(method, figure, x, y, families))
     corrected = holm(
         {f"{found.method} {found.figure}": p for found, p in raw}, family=2 * len(AXES)
     )
@@ -97,7 +108,33 @@ def best_step(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return best
 
 
-def _boundary(method: str, figure: str, x: np.ndarray, y: np.ndarray) -> tuple[Boundary, float]:
+def least_gap(x: np.ndarray, y: np.ndarray, families: np.ndarray, threshold: float) -> float:
+    """Return the gap at a threshold that is left without the family that matters most.
+
+    Args:
+        x: Numbers.
+        y: Differences of the same cells.
+        families: Of the same cells.
+        threshold: Between the two sides.
+
+    >>> x, y = np.array([1, 2, 3, 4, 5, 6]), np.array([0.0, 0.0, 0.0, 0.0, 0.25, 1.0])
+    >>> least_gap(x, y, np.array(["a", "b", "a", "b", "c", "d"]), 4.5)
+    0.25
+    """
+    above = x > threshold
+    whole = y[above].mean() - y[~above].mean()
+    sign = 1.0 if whole > 0 else -1.0
+    gaps: list[float] = []
+    for family in np.unique(families):
+        rest = families != family
+        sides = (y[rest & above], y[rest & ~above])
+        gaps.append(float(sides[0].mean() - sides[1].mean()) if all(map(len, sides)) else 0.0)
+    return min(gaps, key=lambda gap: sign * gap)
+
+
+def _boundary(
+    method: str, figure: str, x: np.ndarray, y: np.ndarray, families: np.ndarray
+) -> tuple[Boundary, float]:
     threshold, explained = best_step(x, y)
     rng = np.random.default_rng(0)
     drawn: list[float] = []
@@ -117,6 +154,7 @@ def _boundary(method: str, figure: str, x: np.ndarray, y: np.ndarray) -> tuple[B
         high=round(float(high), 4),
         below=student_interval(y[x <= threshold].tolist()),
         above=student_interval(y[x > threshold].tolist()),
+        least_gap=round(least_gap(x, y, families, threshold), 4),
         p=1.0,
     )
     return found, (by_chance + 1) / (RESAMPLES + 1)

@@ -1,13 +1,17 @@
 """Cell and Sweep: what is run. The sweep is a file, `design.json`, committed before its runs.
 
-A cell is a source of problems and the methods that are made for its axis; GRPO runs in every cell.
-Cells differ in the numbers that should decide: base success, how late the first error comes, what a
-reset, a prefix or a list of mistakes gains. Those numbers are measured before any training
-(`numbers.py`), on problems of a seed that no run has.
+A cell is a source of problems and the methods that run there beside GRPO: all five with the base
+model, so that a method is also seen where its number is low; with the models of `late` and `sealed`
+those that they are made for. Cells differ in the numbers that should decide: base success, how late
+the first error comes, what a reset, a prefix or a list of mistakes gains. Those numbers are
+measured before any training (`numbers.py`), on problems of a seed that no run has.
 
 All arms of a cell spend the same generated tokens, have the same learning rate and loss (GRPO's),
 and take the same number of updates from an iteration. Problems an iteration are chosen such that an
 iteration is about 16 responses in every arm, which gives at least 100 updates each.
+
+On `sealed` nothing is learned in the budget of the other cells, and a quarter of the solution is
+not the shortest prefix that helps: that cell has `times` the budget, and POPE searches there.
 
     python -m benchmarks.boundary --design      # writes design.json from SWEEP
 """
@@ -17,6 +21,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from reason_env.agents.compare import CompareConfig, arm, shared_settings, with_loss
 from reason_env.agents.evaluate import EvalConfig
@@ -43,6 +48,8 @@ ARMS = MappingProxyType(
     }
 )
 """Label -> arm, as `reason-env compare` takes it; each gets GRPO's loss of policy tokens."""
+SEARCHING = "pope:hard_samples=4,grid=0.125,problems_per_iteration=1"
+"""POPE where it searches for the shortest prefix that helps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,10 @@ class Cell:
     """Tokens of a response, at most."""
     model: str = "base"
     """As `--model` takes it."""
+    times: int = 1
+    """Factor of the sweep's budget, and of the iterations between evaluations."""
+    searches: bool = False
+    """Whether POPE searches for its prefix."""
 
     def __post_init__(self) -> None:
         unknown = next((label for label in self.arms if label not in ARMS), None)
@@ -79,6 +90,12 @@ class Cell:
             )
         if self.response < 1:
             raise ConfigError(f"response must be at least 1 token, got {self.response!r}")
+        if self.times < 1:
+            raise ConfigError(f"times must be at least 1, got {self.times!r}")
+
+    def arm(self, label: str) -> str:
+        """Return an arm as `reason-env compare` takes it."""
+        return SEARCHING if label == "pope" and self.searches else ARMS[label]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +108,12 @@ class Sweep:
     """
 
     cells: tuple[Cell, ...]
-    seeds: tuple[int, ...] = (2000, 2001)
+    seeds: tuple[int, ...] = (2020, 2021)
     """Of a run and of its problems."""
-    responses: int = 240
-    """Budget of a run in responses of the untrained model: 15 iterations of 16."""
+    responses: int = 400
+    """Budget of a run in responses of the untrained model: 25 iterations of 16."""
     updates_per_iteration: int = 8
-    learning_rate: float = 1e-4
+    learning_rate: float = 7.5e-5
     train_size: int = 16
     """Training problems."""
     eval_size: int = 32
@@ -104,7 +121,7 @@ class Sweep:
     eval_samples: int = 8
     eval_every: int = 5
     """Iterations between evaluations: an arm is judged by its mean pass@1 over the budget."""
-    numbers_seed: int = 1999
+    numbers_seed: int = 2019
     """Seed of the problems that the deciding numbers are measured on."""
     numbers_problems: int = 24
     numbers_again: int = 2
@@ -132,12 +149,12 @@ class Sweep:
     @property
     def content_hash(self) -> str:
         """Hash of every setting, 8 hex digits; equal in every process."""
-        text = json.dumps([json.loads(config_json.dump(self)), dict(ARMS)])
+        text = json.dumps([json.loads(config_json.dump(self)), dict(ARMS), SEARCHING])
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def budget(self, cell: Cell) -> int:
         """Return the generated tokens of each run of a cell."""
-        return self.responses * cell.response
+        return self.responses * cell.response * cell.times
 
     def comparison(self, cell: Cell, seed: int) -> CompareConfig:
         """Build the comparison of a cell's arms on one seed.
@@ -157,7 +174,7 @@ class Sweep:
                 samples=self.eval_samples,
                 k=self.eval_samples,
                 greedy=False,
-                every=self.eval_every,
+                every=self.eval_every * cell.times,
             ),
             learner=LearnerConfig(
                 learning_rate=self.learning_rate,
@@ -166,7 +183,7 @@ class Sweep:
             episodes_per_iteration=0,
             checkpoint=CheckpointConfig(every=10, keep_last=1),
         )
-        arms = {label: _same_loss(arm(ARMS[label], shared)) for label in cell.arms}
+        arms = {label: _same_loss(arm(cell.arm(label), shared)) for label in cell.arms}
         return CompareConfig(
             arms=arms,
             sources=(cell.source,),
@@ -180,7 +197,12 @@ def _same_loss(config: TrainConfig) -> TrainConfig:
     return replace(config, method=with_loss(config.method, GRPOConfig().loss))
 
 
-def _cells(family: str, arms: str, lengths: dict[int, int], model: str = "base") -> list[Cell]:
+def _cells(
+    family: str,
+    lengths: dict[int, int],
+    arms: str = "rrpo srpo pope lte expo",
+    **settings: Any,
+) -> list[Cell]:
     """Make a family's cells: level -> tokens of a response."""
     return [
         Cell(
@@ -189,7 +211,7 @@ def _cells(family: str, arms: str, lengths: dict[int, int], model: str = "base")
             arms=(BASELINE, *arms.split()),
             response=length,
             max_tokens=max(96, 2 * length),
-            model=model,
+            **settings,
         )
         for level, length in lengths.items()
     ]
@@ -197,15 +219,15 @@ def _cells(family: str, arms: str, lengths: dict[int, int], model: str = "base")
 
 SWEEP = Sweep(
     cells=(
-        *_cells("chain", "rrpo srpo", {2: 30, 3: 41, 4: 51, 5: 62, 6: 72, 8: 93}),
-        *_cells("equation", "srpo expo", {2: 49, 3: 61, 4: 74}),
-        *_cells("inverse", "srpo expo", {2: 30, 3: 41, 4: 51, 5: 61}),
-        *_cells("precedence", "pope lte", {1: 42, 2: 51, 3: 51, 4: 59, 5: 68, 7: 78}),
-        *_cells("unlock", "rrpo pope", {1: 51, 2: 66, 3: 82}),
-        *_cells("countdown", "lte", {4: 52, 5: 52, 6: 52}),
-        *_cells("opposed", "lte", {1: 42, 2: 51}),
-        *_cells("late", "rrpo srpo", {1: 54, 2: 99}, model="late"),
-        *_cells("sealed", "pope", {4: 115}, model="sealed"),
+        *_cells("chain", {2: 30, 3: 41, 4: 51, 5: 62, 6: 72, 8: 93, 10: 114}),
+        *_cells("equation", {2: 49, 3: 61, 4: 74}),
+        *_cells("inverse", {2: 30, 3: 41, 4: 51, 5: 61, 6: 72, 8: 93}),
+        *_cells("precedence", {1: 42, 2: 51, 3: 51, 4: 59, 5: 68, 7: 78}),
+        *_cells("unlock", {1: 51, 2: 66, 3: 82}),
+        *_cells("countdown", {4: 52, 5: 52, 6: 52}),
+        *_cells("opposed", {1: 42, 2: 51}),
+        *_cells("late", {1: 54, 2: 99, 3: 144}, "rrpo srpo", model="late"),
+        *_cells("sealed", {4: 115}, "pope", model="sealed", times=8, searches=True),
     )
 )
 """The sweep that is published. Lengths are those of 24 problems with 8 samples each."""

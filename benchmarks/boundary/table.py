@@ -23,12 +23,14 @@ def tables(points: Sequence[Point], found: Sequence[Boundary]) -> str:
 def boundary_table(found: Sequence[Boundary]) -> str:
     """Write one line a method and number."""
     lines = [
-        "| method | number | cells | threshold | method - GRPO below | above | p | decides |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | number | cells | threshold | method - GRPO below | above | least gap | p | "
+        "decides |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {own.method} | `{own.figure}` | {own.cells} | {own.threshold:.3f} [{own.low:.3f}, "
-        f"{own.high:.3f}] | {_signed(own.below)} | {_signed(own.above)} | {own.p:.3f} | "
+        f"{own.high:.3f}] | {_signed(own.below)} | {_signed(own.above)} | "
+        f"{own.least_gap:+.3f} | {own.p:.3f} | "
         f"{'yes' if own.decides else 'no'} |"
         for own in found
     ]
