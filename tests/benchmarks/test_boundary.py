@@ -36,15 +36,32 @@ def test_the_committed_design_is_the_sweep_and_has_thirty_cells():
 
 def test_arms_of_a_cell_differ_in_the_method_alone():
     cell = next(cell for cell in SWEEP.cells if cell.name == "chain-4")
-    found = SWEEP.comparison(cell, 2000)
-    assert found.budget == 240 * 51
+    found = SWEEP.comparison(cell, 2020)
+    assert found.budget == 400 * 51
     first, *others = found.arms.values()
     for arm in others:
         assert arm.learner == first.learner
         assert arm.env == first.env
         assert arm.eval == first.eval
         assert losses_of(arm.method) == losses_of(first.method)
+    assert list(found.arms) == ["grpo", "rrpo", "srpo", "pope", "lte", "expo"]
     assert found.arms["srpo"].method.localiser == "checker"
+    assert found.arms["pope"].method.probe_samples == 1
+
+
+def test_pope_searches_on_sealed_within_eight_budgets():
+    cell = next(cell for cell in SWEEP.cells if cell.name == "sealed-4")
+    found = SWEEP.comparison(cell, 2020)
+    assert found.budget == 8 * 400 * 115
+    assert {arm.eval.every for arm in found.arms.values()} == {40}
+    pope = found.arms["pope"].method
+    assert (pope.hard_samples, pope.probe_samples, pope.grid) == (4, 16, 0.125)
+    assert losses_of(pope) == losses_of(found.arms["grpo"].method)
+
+
+def test_a_seed_of_another_sweep_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"one of the sweep's \(2020, 2021\), got 7"):
+        runs.run(SWEEP, tmp_path, [2021, 7])
 
 
 @pytest.mark.parametrize(("flag", "name"), [("--figure", "map/map.png"), ("--out", "runs")])
@@ -62,9 +79,11 @@ def test_a_cell_without_its_baseline_is_refused():
         Cell(name="x", source="chain", arms=("srpo",), response=3)
     with pytest.raises(UnknownNameError, match="did you mean 'srpo'"):
         Cell(name="x", source="chain", arms=("grpo", "srp"), response=3)
+    with pytest.raises(ConfigError, match="times must be at least 1, got 0"):
+        Cell(name="x", source="chain", arms=("grpo", "srpo"), response=3, times=0)
 
 
-def row(cell="chain-2", arm="grpo", seed=2000, tokens=100, updates=120, final=0.5):
+def row(cell="late-1", arm="grpo", seed=2020, tokens=100, updates=120, final=0.5):
     return {
         "design": SWEEP.content_hash, "cell": cell, "arm": arm, "seed": seed, "tokens": tokens,
         "planned_updates": updates, "pass_at_1": final, "first_pass_at_1": 0.25,
@@ -72,27 +91,27 @@ def row(cell="chain-2", arm="grpo", seed=2000, tokens=100, updates=120, final=0.
     }  # fmt: skip
 
 
-def rows_of_chain(**changes):
+def rows_of_late(**changes):
     return [row(arm="grpo"), row(arm="rrpo"), row(arm="srpo", **changes)]
 
 
 def test_rows_are_whole_have_their_updates_and_equal_budgets():
-    runs.check_rows(SWEEP, rows_of_chain(tokens=110, updates=100))
+    runs.check_rows(SWEEP, rows_of_late(tokens=110, updates=100))
     with pytest.raises(ConfigError, match="each of its arms once"):
-        runs.check_rows(SWEEP, rows_of_chain()[:2])
+        runs.check_rows(SWEEP, rows_of_late()[:2])
     with pytest.raises(ConfigError, match="at least 100 updates, got 99 of 'srpo'"):
-        runs.check_rows(SWEEP, rows_of_chain(updates=99))
+        runs.check_rows(SWEEP, rows_of_late(updates=99))
     with pytest.raises(ConfigError, match="budgets within 10%"):
-        runs.check_rows(SWEEP, rows_of_chain(tokens=111))
+        runs.check_rows(SWEEP, rows_of_late(tokens=111))
     with pytest.raises(ConfigError, match="must be of design"):
         runs.check_rows(SWEEP, [{**row(), "design": "00000000"}])
-    broken = [*rows_of_chain(), row(cell="chain-3")]
-    assert runs.whole(SWEEP, broken) == rows_of_chain()
+    broken = [*rows_of_late(), row(cell="late-2")]
+    assert runs.whole(SWEEP, broken) == rows_of_late()
     # An arm with too few updates on one seed takes its cell out on all of them.
-    short = [*rows_of_chain(), *({**one, "seed": 2001} for one in rows_of_chain(updates=99))]
+    short = [*rows_of_late(), *({**one, "seed": 2021} for one in rows_of_late(updates=99))]
     assert runs.whole(SWEEP, short) == []
-    assert runs.whole(SWEEP, rows_of_chain(updates=100)) == rows_of_chain(updates=100)
-    assert runs.left_out(short) == {"chain-2": "99 updates of srpo, seed 2001"}
+    assert runs.whole(SWEEP, rows_of_late(updates=100)) == rows_of_late(updates=100)
+    assert runs.left_out(short) == {"late-1": "99 updates of srpo, seed 2021"}
 
 
 def test_families_take_turns():
@@ -104,10 +123,10 @@ def test_families_take_turns():
 
 def test_points_pair_each_method_with_grpo_of_the_same_seed():
     rows = [
-        *rows_of_chain(final=0.75),
-        *({**one, "seed": 2001} for one in rows_of_chain(final=0.25)),
+        *rows_of_late(final=0.75),
+        *({**one, "seed": 2021} for one in rows_of_late(final=0.25)),
     ]
-    numbers = [{"cell": "chain-2", "noise": 0.5, "figures": {BASE: [0.25, 0.2, 0.3]}}]
+    numbers = [{"cell": "late-1", "noise": 0.5, "figures": {BASE: [0.25, 0.2, 0.3]}}]
     found = {point.method: point for point in points_of(numbers, rows)}
     assert set(found) == {"rrpo", "srpo"}
     # Means (0.25 + 0.75) / 2 and (0.25 + 0.25) / 2, GRPO's (0.25 + 0.5) / 2.
@@ -140,8 +159,15 @@ def test_the_best_step_has_three_cells_on_either_side():
 def test_a_number_that_decides_is_told_from_one_that_does_not():
     rng = np.random.default_rng(1)
     points = [
-        point(value, (0.2 if value > 0.55 else -0.1) + rng.normal(scale=0.02), base=base)
-        for value, base in zip(np.arange(16) / 15, rng.permutation(16) / 16, strict=True)
+        point(
+            value,
+            (0.2 if value > 0.55 else -0.1) + rng.normal(scale=0.02),
+            base=base,
+            cell=f"{('chain', 'unlock')[at % 2]}-{at}",
+        )
+        for at, (value, base) in enumerate(
+            zip(np.arange(16) / 15, rng.permutation(16) / 16, strict=True)
+        )
     ]
     axis, base = sorted(boundaries(points), key=lambda one: one.p)
     assert (axis.figure, base.figure) == (AXES["srpo"], BASE)
@@ -150,16 +176,44 @@ def test_a_number_that_decides_is_told_from_one_that_does_not():
     assert axis.low <= axis.threshold <= axis.high
     assert axis.below.estimate == pytest.approx(-0.1, abs=0.02)
     assert axis.above.estimate == pytest.approx(0.2, abs=0.02)
+    assert axis.least_gap == pytest.approx(0.3, abs=0.03)
     assert not base.decides
     # Ten tests are corrected for; the smallest p of 2,000 draws is 1/2001.
     assert axis.p == pytest.approx(10 / 2001, abs=1e-4)
     assert boundaries(points[:6]) == []
 
 
+def test_a_number_that_one_family_makes_does_not_decide():
+    """Every cell above the threshold with a difference is of `unlock`."""
+    families = ["unlock" if at > 8 else ("chain", "opposed")[at % 2] for at in range(16)]
+    points = [
+        point(at / 15, 0.3 * (name == "unlock"), base=(at * 7 % 16) / 16, cell=f"{name}-{at}")
+        for at, name in enumerate(families)
+    ]
+    axis = min(boundaries(points), key=lambda one: one.p)
+    assert axis.p == pytest.approx(10 / 2001, abs=1e-4)
+    assert axis.above.estimate - axis.below.estimate == pytest.approx(0.3)
+    assert (axis.least_gap, axis.decides) == (0.0, False)
+    # With a cell of another family above, the gap without `unlock` is that cell's.
+    for value, decides in ((0.03, True), (0.01, False)):
+        axis = min(
+            boundaries([*points, point(0.99, value, base=0.5, cell="late-1")]),
+            key=lambda one: one.p,
+        )
+        assert (axis.least_gap, axis.decides) == (pytest.approx(value), decides)
+    # A gap that turns without a family is none, however wide.
+    turned = [*points, point(0.99, -0.2, base=0.5, cell="late-1")]
+    axis = min(boundaries(turned), key=lambda one: one.p)
+    assert (axis.least_gap, axis.decides) == (pytest.approx(-0.2), False)
+
+
 def test_the_rules_become_the_constants_of_the_probe():
-    points = [point(at / 10, float(at > 6), cell=f"chain-{at}", base=at / 20) for at in range(14)]
+    points = [
+        point(at / 10, float(at > 6), cell=f"{('chain', 'unlock')[at % 2]}-{at}", base=at / 20)
+        for at in range(14)
+    ]
     cells = cells_of(points)
-    assert cells["srpo"][1] == known.Cell("chain-1", 0.05, 0.1, 0.0)
+    assert cells["srpo"][1] == known.Cell("unlock-1", 0.05, 0.1, 0.0)
     found = thresholds_of(boundaries(points))
     assert {one.figure for one in found["srpo"]} == {BASE, AXES["srpo"]}
     scope = {name: getattr(known, name) for name in ("Cell", "Threshold", "MappingProxyType")}
