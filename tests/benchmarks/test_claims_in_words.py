@@ -94,7 +94,8 @@ def test_interference(page):
     assert words.format(**{label: found.mean() for label, found in ends.items()}) in page
     loss, lead = (ends[label] - ends["grpo"] for label in ("hard alone", "pope"))
     p_values = f"has p = {student_p(lead.tolist()):.3f} by itself; GRPO's loss has p = "
-    assert f"{p_values}{student_p(loss.tolist()):.3f}" in page
+    assert f"{p_values}{student_p(loss.tolist()):.3f}, and 0.115 after the correction" in page
+    assert re.search(r"POPE is robust to easy problems.* p = 0\.115 \(Holm\) \|", page)
     spent = design.budget * 15 / 22
     earlier = of_arm(rows, "hard alone", lambda row: at(row, spent, PASS_AT_K))
     left = student_interval((earlier - ends["grpo"]).tolist())
