@@ -12,12 +12,32 @@ from reason_env.agents.probe.boundary import AXES, BASE
 from reason_env.agents.statistics import Interval
 
 BASES = (0.0, 0.01, 0.05, 0.2, 1.0)
-"""Limits of base success in the twin's table."""
+"""Limits of base success in the tables; no model solves everything before training."""
 
 
 def tables(points: Sequence[Point], found: Sequence[Boundary]) -> str:
-    """Write the table of boundaries and the table of cells, as Markdown."""
-    return f"{boundary_table(found)}\n\n{cell_table(points)}"
+    """Write the tables of base success, of boundaries and of cells, as Markdown."""
+    return f"{base_table(points)}\n\n{boundary_table(found)}\n\n{cell_table(points)}"
+
+
+def base_table(points: Sequence[Point]) -> str:
+    """Write the mean difference of each method by base success, and in how many cells it leads."""
+    lines = [
+        f"| pass@1 before | {' | '.join(AXES)} |",
+        f"|---|{'---|' * len(AXES)}",
+    ]
+    for low, high in pairwise(BASES):
+        shown: list[str] = []
+        for method in AXES:
+            own = [
+                point.difference
+                for point in points
+                if point.method == method and low <= (point.value(BASE) or 0.0) < high
+            ]
+            leads = f"{sum(value > 0 for value in own)} of {len(own)}"
+            shown.append(f"{np.mean(own):+.3f} ({leads})" if own else "-")
+        lines.append(f"| {low:g} to {high:g} | {' | '.join(shown)} |")
+    return "\n".join(lines)
 
 
 def boundary_table(found: Sequence[Boundary]) -> str:

@@ -11,19 +11,23 @@ from benchmarks.boundary.numbers import kept, noise_share
 from benchmarks.boundary.points import Point, points_of
 from benchmarks.boundary.rule import best_step, boundaries
 from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
-from benchmarks.boundary.table import agreement, rank_correlation, tables, twin_table
+from benchmarks.boundary.table import agreement, base_table, rank_correlation, tables, twin_table
 from benchmarks.boundary.twin import twin_row, worlds
+from benchmarks.claims.evaluated import mean_pass
 from benchmarks.claims.registry import check_older, has_history
 from benchmarks.claims.rows import read_rows
 from reason_env.agents.compare import losses_of
 from reason_env.agents.probe import Figure, mean_figure
 from reason_env.agents.probe import boundary as known
 from reason_env.agents.probe.boundary import AXES, BASE
+from reason_env.agents.statistics import student_interval
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, UnknownNameError
 from reason_env.problem import Problem
 from reason_env.problems.families.family import first_wrong_step
 from reason_env.state import ReasonState
+
+ROOT = DESIGN.parents[2]
 
 
 def test_the_committed_design_is_the_sweep_and_has_thirty_cells():
@@ -142,6 +146,23 @@ def point(value, difference, method="srpo", base=0.1, cell="chain-2"):
     return Point(
         cell=cell, method=method, numbers=numbers, noise=0.5, differences=(difference,), gained=0.1
     )
+
+
+def test_means_by_base_success_count_the_cells_where_a_method_leads():
+    points = [
+        point(0.5, 0.25, base=0.05),
+        point(0.5, -0.125, base=0.19),
+        point(0.5, 0.125, base=0.2),
+        point(0.5, 0.0, method="expo", base=0.0),
+    ]
+    assert base_table(points).splitlines() == [
+        "| pass@1 before | rrpo | srpo | pope | lte | expo |",
+        "|---|---|---|---|---|---|",
+        "| 0 to 0.01 | - | - | - | - | +0.000 (0 of 1) |",
+        "| 0.01 to 0.05 | - | - | - | - | - |",
+        "| 0.05 to 0.2 | - | +0.062 (1 of 2) | - | - | - |",
+        "| 0.2 to 1 | - | +0.125 (1 of 1) | - | - | - |",
+    ]
 
 
 def test_the_best_step_has_three_cells_on_either_side():
@@ -299,22 +320,94 @@ def test_the_probe_knows_the_published_map(measured):
 
 
 def test_the_page_has_the_published_tables(measured):
-    page = (DESIGN.parents[2] / "docs" / "boundary.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "boundary.md").read_text(encoding="utf-8")
     points = points_of(*measured)
     for table in tables(points, boundaries(points)).split("\n\n"):
         assert table in page
-    # What the page says in words.
-    numbers, _ = measured
-    assert f"Both seeds of {len(numbers)} cells are published" in page
-    led = [
-        difference > 0
-        for one in points
-        if one.method == "lte" and one.cell.startswith("precedence") and one.cell != "precedence-1"
-        for difference in one.differences
+
+
+def test_what_the_page_says_in_words_of_the_cells(measured):
+    page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
+    _, rows = measured
+    points = points_of(*measured)
+    found = boundaries(points)
+    assert f"all {len(SWEEP.cells)} cells are published ({len(rows)} runs)" in page
+    assert f"{sum(row['seconds'] for row in rows) / 3600:.1f} core-hours" in page
+    assert not any(own.decides for own in found)
+    near = {own.p: own for own in sorted(found, key=lambda own: own.p)[:3]}
+    assert [(own.method, own.figure == BASE) for own in near.values()] == [
+        ("pope", True), ("expo", True), ("lte", False),
+    ]  # fmt: skip
+    words = (
+        "base success for POPE (p = {:.2f}) and for ExPO ({:.2f}), and LTE's own number ({:.2f})"
+    )
+    assert words.format(*near) in page
+
+    own = {method: [one for one in points if one.method == method] for method in AXES}
+    seeds = {method: np.array([one.differences for one in found]) for method, found in own.items()}
+    # The standard error of a mean of two is half of their distance.
+    errors = [np.sqrt(np.mean((two[:, 0] - two[:, 1]) ** 2 / 4)) for two in seeds.values()]
+    assert f"{min(errors):.2f} to {max(errors):.2f}" in page
+    again = {method: rank_correlation(*two.T) for method, two in seeds.items()}
+    words = "{srpo:.2f} for SRPO, {expo:.2f} for ExPO, {rrpo:.2f} for RRPO, {lte:.2f} for LTE and "
+    assert (words + "{pope:.2f} for POPE").format(**again) in page
+
+    wholes = {
+        method: student_interval([one.difference for one in found]) for method, found in own.items()
+    }
+    words = "ExPO is above GRPO by {expo.estimate:.3f} [{expo.low:.3f}, {expo.high:.3f}], and RRPO "
+    words += "below it, {rrpo.estimate:.3f} [{rrpo.low:.3f}, {rrpo.high:.3f}]"
+    assert words.format(**wholes) in page
+    assert {name for name, whole in wholes.items() if whole.low < 0 < whole.high} == {
+        "srpo", "pope", "lte",
+    }  # fmt: skip
+
+    rare = [one for one in points if (one.value(BASE) or 0.0) < 0.025]
+    assert {one.cell for one in rare} == {"sealed-4", "precedence-5", "precedence-7", "inverse-8"}
+    assert max(one.gained for one in rare) == pytest.approx(0.023, abs=5e-4)
+    leads = sum(one.difference > 0 for one in rare)
+    assert f"above it in {leads} of {len(rare)}" in page
+    by = {(one.method, one.cell): one for one in points}
+    assert f"POPE by {by['pope', 'sealed-4'].difference:.3f} on `sealed-4`" in page
+    expo = sorted(one.difference for one in rare if one.method == "expo")
+    assert f"ExPO by {expo[0]:.3f} to {expo[-1]:.3f}" in page
+    pairs = [by["lte", cell] for cell in ("precedence-5", "precedence-7", "inverse-8")]
+    words = "LTE by {:.3f} and {:.3f} on `precedence`, where being told its wrong answers adds "
+    words += "{:.2f} and {:.2f}, and by {:.3f} on `inverse-8`, where it adds {:.2f}"
+    (one, first), (two, second), (three, third) = (
+        (pair.difference, pair.value(AXES["lte"])) for pair in pairs
+    )
+    assert words.format(one, two, first, second, three, third) in page
+
+    easy = [one.difference for one in own["pope"] if one.gained >= 0.4]
+    words = f"above it in {sum(value > 0 for value in easy)} of {len(easy)} cells where GRPO alone "
+    assert f"{words}gains 0.4 or more, and on average {-np.mean(easy):.3f} below" in page
+    gained = grpo_gained(rows)
+    others = {2020: 2021, 2021: 2020}
+    pairs = [
+        (gained[one.cell, others[seed]], difference)
+        for one in own["pope"]
+        for seed, difference in zip(others, one.differences, strict=True)
     ]
-    assert (sum(led), len(led)) == (8, 10)
-    gained = {one.cell: one.gained for one in points if (one.value(BASE) or 0.0) > 0.03}
-    assert (sum(0.4 < gain < 0.83 for gain in gained.values()), len(gained)) == (16, 27)
+    again = rank_correlation(*zip(*pairs, strict=True))
+    bases = [one.value(BASE) for one in own["pope"] for _ in others]
+    found = rank_correlation(bases, [difference for _, difference in pairs])
+    words = f"rank correlation of {again:.2f}, base success and that difference one of {found:.2f}"
+    assert words in page
+
+    foreseen = agreement(points, read_rows(runs.TWIN))
+    words = "{rrpo:.2f} for RRPO, {srpo:.2f} for SRPO and {pope:.2f} for POPE"
+    assert words.format(**foreseen) in page
+    assert f"SRPO on `chain-8`: {by['srpo', 'chain-8'].difference:.3f} here" in page
+
+
+def grpo_gained(rows):
+    """What GRPO gained on average over the budget, by cell and seed."""
+    return {
+        (row["cell"], row["seed"]): mean_pass(row) - row["first_pass_at_1"]
+        for row in rows
+        if row["arm"] == "grpo"
+    }
 
 
 def test_a_figure_of_a_single_problem_has_no_limits_and_is_not_kept():
@@ -333,7 +426,7 @@ def test_the_map_is_drawn(measured, tmp_path):
 
 
 def test_the_page_has_the_table_of_the_published_twin():
-    page = (DESIGN.parents[2] / "docs" / "boundary.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "boundary.md").read_text(encoding="utf-8")
     published = read_rows(runs.TWIN)
     assert twin_table(published) in page
     # What the page says in words: shares of worlds beyond two standard errors.
