@@ -390,7 +390,7 @@ def test_what_the_page_says_in_words_of_the_cells(measured):
         for seed, difference in zip(others, one.differences, strict=True)
     ]
     again = rank_correlation(*zip(*pairs, strict=True))
-    bases = [one.value(BASE) for one in own["pope"] for _ in others]
+    bases = [one.value(BASE) or 0.0 for one in own["pope"] for _ in others]
     found = rank_correlation(bases, [difference for _, difference in pairs])
     words = f"rank correlation of {again:.2f}, base success and that difference one of {found:.2f}"
     assert words in page
