@@ -1,8 +1,8 @@
 """Where a model lies on the map of methods: what the nearest trained cells say, and the boundaries.
 
 The map is a sweep over the generated families (docs/boundary.md): in each cell GRPO and the methods
-made for it were trained with equal tokens, and two numbers that a probe measures too were measured
-on the untrained model. The constants are the published rows of `benchmarks/boundary`; a test keeps
+were trained with equal tokens, and the numbers that a probe measures too were measured on the
+untrained model. The constants are the published rows of `benchmarks/boundary`; a test keeps
 them equal.
 
 A place on the map is evidence about small models on small problems, not a gate: it changes no
@@ -20,6 +20,8 @@ BASE = "success/pass_at_1"
 LEAST_BASE = 2e-3
 """Base success below this is one place on the map's log axis."""
 NEAREST = 3
+CELL_ERROR = 0.05
+"""Standard error of a cell's difference, which is the mean of two seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ def place_on_map(
     near = nearest(own, base.estimate, value.estimate)
     listed = ", ".join(f"{cell.difference:+.3f} ({cell.name})" for cell in near)
     found = [f"{value.label} {value.estimate:.3f}, pass@1 {base.estimate:.3f}"]
-    found.append(f"{method} - GRPO in the nearest cells: {listed}")
+    found.append(f"{method} - GRPO in the nearest cells, each +-{CELL_ERROR:g}: {listed}")
     for own_threshold in (THRESHOLDS if thresholds is None else thresholds).get(method, ()):
         if own_threshold.figure in figures:
             found.append(_side(own_threshold, figures[own_threshold.figure]))
@@ -291,8 +293,8 @@ def _side(threshold: Threshold, figure: Figure) -> str:
     shown = f"the boundary of {figure.label}, {threshold.value:.3f} [{threshold.low:.3f}, "
     shown += f"{threshold.high:.3f}]"
     if low > threshold.high:
-        return f"above {shown}, where it ended {threshold.above:+.3f}"
+        return f"above {shown}, where it was {threshold.above:+.3f}"
     if high < threshold.low:
-        return f"below {shown}, where it ended {threshold.below:+.3f}"
+        return f"below {shown}, where it was {threshold.below:+.3f}"
     sides = f"{threshold.below:+.3f} below, {threshold.above:+.3f} above"
     return f"within the limits of {shown}: {sides}"

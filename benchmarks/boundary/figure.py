@@ -113,12 +113,12 @@ def beside(places: Sequence[tuple[float, float]]) -> list[float]:
 
 def _legend(axes: Any) -> None:
     lines = (
-        "circle: a trained cell of the shipped families",
+        "circle: a trained cell, by the mean success over its budget",
         "   ch chain, eq equation, in inverse, pr precedence, un unlock,",
         "   co countdown, op opposed, la late, se sealed; number: level",
         "small square: a world of the softmax twin, by final success;",
         "   worlds of equal numbers lie side by side",
-        "blue: the method ends above GRPO, red: below",
+        "blue: the method is above GRPO, red: below",
         f"full colour at +-{MOST:g} of pass@1",
         "dotted: a threshold that the sweep shows to decide",
         f"cells without a success are drawn at {LEAST_BASE:g}",

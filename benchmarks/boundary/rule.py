@@ -10,8 +10,8 @@ either side.
                 as much or more; it counts the search for the threshold
 
     least gap   mean difference above the threshold, less that below, without the family whose
-                absence brings it nearest to zero: the cells of a family resemble each other, and
-                assigning differences at random does not know that
+                absence leaves least of it, or turns it: the cells of a family resemble each
+                other, and assigning differences at random does not know that
 
 A number decides if p, after Holm's correction over all methods and numbers, is at most 0.05, and
 the least gap has the sign of the gap and is at least `LEAST_GAP` wide. Otherwise the sweep does not

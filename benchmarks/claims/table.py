@@ -7,10 +7,13 @@ from benchmarks.claims.claim import Claim
 from benchmarks.claims.design import Design
 from benchmarks.claims.gates import Precondition
 from benchmarks.claims.pilot import Contrasts
-from benchmarks.claims.power import effect_seen
+from benchmarks.claims.power import effect_seen, seeds_needed
 from benchmarks.claims.rows import Row, whole_seeds
 from benchmarks.claims.verdict import Contrast, Verdict, holm, p_of, verdict_of
 from reason_env.errors import ConfigError
+
+MOST_SEEDS = 2000
+"""Of those that the table says a design would need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +111,18 @@ def _power(design: Design | None) -> str:
     if len(design.seeds) == 1:
         return "one seed"
     parts = [
-        f"{effect_seen(sd, len(design.seeds)):.3f} of {design.effects[name]:g}"
-        for name, sd in design.pilot_sd.items()
+        _seen(sd, design.effects[name], len(design.seeds)) for name, sd in design.pilot_sd.items()
     ]
     return f"{len(design.seeds)} seeds see {', '.join(parts)}"
+
+
+def _seen(sd: float, effect: float, num_seeds: int) -> str:
+    """Show the effect that is seen, and the seeds that the smallest of interest would need."""
+    seen = effect_seen(sd, num_seeds)
+    if seen <= effect:
+        return f"{seen:.3f} of {effect:g}"
+    needed = seeds_needed(sd, effect, most=MOST_SEEDS) or f"over {MOST_SEEDS}"
+    return f"{seen:.3f} of {effect:g} (needs {needed})"
 
 
 def table(found: Mapping[str, Finding]) -> str:

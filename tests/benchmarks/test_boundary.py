@@ -10,7 +10,7 @@ from benchmarks.boundary.figure import draw
 from benchmarks.boundary.numbers import kept, noise_share
 from benchmarks.boundary.points import Point, points_of
 from benchmarks.boundary.rule import best_step, boundaries
-from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
+from benchmarks.boundary.sweep import ARMS, DESIGN, SWEEP, Cell, read_design
 from benchmarks.boundary.table import agreement, base_table, rank_correlation, tables, twin_table
 from benchmarks.boundary.twin import twin_row, worlds
 from benchmarks.claims.evaluated import mean_pass
@@ -222,6 +222,13 @@ def test_a_number_that_one_family_makes_does_not_decide():
             key=lambda one: one.p,
         )
         assert (axis.least_gap, axis.decides) == (pytest.approx(value), decides)
+    # The same the other way round: the method is below GRPO above the threshold.
+    mirrored = [
+        point(one.value(AXES["srpo"]), -one.difference, base=one.value(BASE), cell=one.cell)
+        for one in [*points, point(0.99, 0.03, base=0.5, cell="late-1")]
+    ]
+    axis = min(boundaries(mirrored), key=lambda one: one.p)
+    assert (axis.least_gap, axis.decides) == (pytest.approx(-0.03), True)
     # A gap that turns without a family is none, however wide.
     turned = [*points, point(0.99, -0.2, base=0.5, cell="late-1")]
     axis = min(boundaries(turned), key=lambda one: one.p)
@@ -348,9 +355,10 @@ def test_what_the_page_says_in_words_of_the_cells(measured):
     # The standard error of a mean of two is half of their distance.
     errors = [np.sqrt(np.mean((two[:, 0] - two[:, 1]) ** 2 / 4)) for two in seeds.values()]
     assert f"{min(errors):.2f} to {max(errors):.2f}" in page
+    assert min(errors) < known.CELL_ERROR < max(errors)
     again = {method: rank_correlation(*two.T) for method, two in seeds.items()}
-    words = "{srpo:.2f} for SRPO, {expo:.2f} for ExPO, {rrpo:.2f} for RRPO, {lte:.2f} for LTE and "
-    assert (words + "{pope:.2f} for POPE").format(**again) in page
+    words = "{srpo:.2f} for SRPO, {expo:.2f} for ExPO, {rrpo:.2f} for RRPO and {lte:.2f} for LTE. "
+    assert (words + "For POPE it is {pope:.2f}").format(**again) in page
 
     wholes = {
         method: student_interval([one.difference for one in found]) for method, found in own.items()
@@ -398,7 +406,74 @@ def test_what_the_page_says_in_words_of_the_cells(measured):
     foreseen = agreement(points, read_rows(runs.TWIN))
     words = "{rrpo:.2f} for RRPO, {srpo:.2f} for SRPO and {pope:.2f} for POPE"
     assert words.format(**foreseen) in page
-    assert f"SRPO on `chain-8`: {by['srpo', 'chain-8'].difference:.3f} here" in page
+    assert [by[method, "inverse-5"].difference < 0 for method in AXES] == [True] * 5
+    assert f"at 0.026, GRPO gains {by['srpo', 'inverse-5'].gained:.3f} and every" in page
+    assert round(by["srpo", "inverse-5"].value(BASE) or 0.0, 3) == 0.026
+    small = [one for one in points if one.cell.startswith(("countdown", "equation"))]
+    leads = sum(one.difference > 0 for one in small)
+    words = f"it gains {max(one.gained for one in small):.3f} at most, and methods are above it in "
+    assert f"{words}{leads} of {len(small)} pairs" in page
+    families = [name.partition("-")[0] for _, name in by]
+    means = [
+        np.mean([one.difference for one in own["expo"] if one.cell.startswith(f"{family}-")])
+        for family in sorted(set(families) - {"late", "sealed"})
+    ]
+    over = student_interval([float(mean) for mean in means])
+    assert f"lead is {over.estimate:.3f} [{over.low:.3f}, {over.high:.3f}]: it comes" in page
+    medians = {
+        label: np.median([row["updates"] for row in rows if row["arm"] == label]) for label in ARMS
+    }
+    words = "GRPO's runs took {grpo:.0f} (median), RRPO's {rrpo:.0f}, SRPO's {srpo:.0f}, ExPO's "
+    assert (words + "{expo:.0f}, POPE's {pope:.0f} and LTE's {lte:.0f}").format(**medians) in page
+
+
+def test_what_the_page_says_of_the_width_of_the_numbers(measured):
+    page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
+    widths, spreads = {}, {}
+    for method in ("pope", "lte", "srpo"):
+        found = [row["figures"].get(AXES[method]) for row in measured[0]]
+        limits = np.array([own for own in found if own is not None])
+        widths[method] = np.median(limits[:, 2] - limits[:, 1]) / 2
+        spreads[method] = limits[:, 0].std(ddof=1)
+    words = "half-width of {pope:.2f} and {lte:.2f}, as wide as their standard deviation over the "
+    assert words.format(**widths) in page
+    assert "the cells ({pope:.2f} and {lte:.2f})".format(**spreads) in page
+    assert f"SRPO's has {widths['srpo']:.2f} ({spreads['srpo']:.2f})" in page
+
+
+@pytest.mark.parametrize(
+    ("methods", "step"), [(("rrpo", "srpo", "expo"), 0.1), (("lte",), 0.15), (("pope",), 0.2)]
+)
+def test_the_steps_that_such_a_sweep_sees(measured, methods, step):
+    """The whole spread of a method's cells counts as noise, so that more is seen if some is not."""
+    points = points_of(*measured)
+    spreads = [
+        np.std([one.difference for one in points if one.method == method], ddof=1)
+        for method in methods
+    ]
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(100):
+        y = rng.normal(scale=np.mean(spreads), size=30) + step * (np.arange(30) >= 15)
+        by_chance = explained([rng.permutation(y) for _ in range(1000)]) >= explained([y])
+        # Holm's first step over ten numbers.
+        seen.append((1 + by_chance.sum()) / 1001 <= 0.05 / 10)
+    assert 0.6 < np.mean(seen) < 0.95
+
+
+def explained(rows):
+    """Share of variance that each row's best step explains, all rows at once."""
+    y = np.asarray(rows) - np.mean(rows, axis=1, keepdims=True)
+    size = y.shape[1]
+    left = np.arange(3, size - 2)
+    sums = y.cumsum(axis=1)[:, left - 1]
+    return (sums**2 * (1 / left + 1 / (size - left))).max(axis=1) / (y**2).sum(axis=1)
+
+
+def test_the_steps_of_many_rows_are_those_of_one():
+    y = np.random.default_rng(3).normal(size=(4, 12))
+    one_by_one = [best_step(np.arange(12.0), row)[1] for row in y]
+    assert explained(y).tolist() == pytest.approx(one_by_one)
 
 
 def grpo_gained(rows):

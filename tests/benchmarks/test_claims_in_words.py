@@ -86,6 +86,19 @@ def test_the_share_of_energy_of_a_chain_s_products(page):
     assert "the products, have 0.24 of the score-function energy" in page
 
 
+def test_grpo_s_updates_on_sealed(page):
+    first, second = (registry.published("pope_lifts", number) for number in (1, 2))
+    taken = [row["updates"] for row in first if row["arm"] == "grpo"]
+    assert sorted(taken) == [0, 0, 0, 0, 0, 4, 4]
+    assert "GRPO had 4 updates in each of two of the seven seeds, none in the others" in page
+    taken = [row["updates"] for row in second if row["arm"] == "grpo"]
+    assert ([own for own in taken if own], len(taken)) == ([3, 8, 4], 8)
+    assert {row["planned_updates"] for row in second if row["arm"] == "grpo"} == {332}
+    assert "In three of the eight GRPO met a success or two (3, 8 and 4 of 332 updates" in page
+    ends = [row["pass_at_k"] for row in (*first, *second) if row["arm"] == "grpo"]
+    assert set(ends) == {0.0}
+
+
 def test_interference(page):
     design, rows = published("pope_mixing")
     ends = {label: of_arm(rows, label, lambda row: row["pass_at_k"]) for label in design.arms}

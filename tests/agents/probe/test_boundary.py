@@ -30,14 +30,14 @@ def place(gain, low, high, method="srpo"):
     return place_on_map(method, figures(gain, low, high), cells=CELLS, thresholds=THRESHOLDS)
 
 
-def test_the_nearest_cells_are_named_with_what_the_method_ended_above_grpo():
+def test_the_nearest_cells_are_named_with_how_far_the_method_was_above_grpo():
     # Base success spans 0.01..0.5 (1.7 decades), the gain 0..0.2. From (0.1, 0.12): chain-6 at 0.1,
     # late-2 at 0.4, chain-2 at 0.73 and chain-8 at 0.77 of the spans.
     found = place(0.12, 0.1, 0.14)
     assert found == (
-        "gain over the start 0.120, pass@1 0.100; srpo - GRPO in the nearest cells: "
+        "gain over the start 0.120, pass@1 0.100; srpo - GRPO in the nearest cells, each +-0.05: "
         "+0.080 (chain-6), +0.100 (late-2), -0.050 (chain-2); above the boundary of gain over the "
-        "start, 0.050 [0.030, 0.070], where it ended +0.090"
+        "start, 0.050 [0.030, 0.070], where it was +0.090"
     )
 
 
@@ -45,7 +45,7 @@ def test_a_side_needs_both_intervals_apart():
     below = place(0.0, -0.02, 0.02)
     assert below is not None
     assert "below the boundary of gain over the start" in below
-    assert below.endswith("where it ended -0.020")
+    assert below.endswith("where it was -0.020")
     between = place(0.1, 0.06, 0.14)
     assert between is not None
     assert between.endswith("0.070]: -0.020 below, +0.090 above")
