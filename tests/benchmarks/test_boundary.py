@@ -427,6 +427,19 @@ def test_what_the_page_says_in_words_of_the_cells(measured):
     assert (words + "{expo:.0f}, POPE's {pope:.0f} and LTE's {lte:.0f}").format(**medians) in page
 
 
+def test_exact_signals_of_restarts(measured):
+    page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
+    signals = [row["twin"] for row in measured[0] if row["twin"] is not None]
+    assert [row["cell"] for row in measured[0] if row["twin"] is not None] == ["chain-2", "chain-3"]
+    names = {"GRPO": "GRPO", "SRPO": "SRPO, exact", "RRPO": "RRPO", "POPE": "POPE"}
+    words = ", ".join(
+        f"{signals[0][key]:.3f} and {signals[1][key]:.3f} for {name}" for name, key in names.items()
+    )
+    assert words in page
+    points = points_of(*measured)
+    assert all(abs(one.difference) < 0.05 for one in points if one.cell in ("chain-2", "chain-3"))
+
+
 def test_what_the_page_says_of_the_width_of_the_numbers(measured):
     page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
     widths, spreads = {}, {}
