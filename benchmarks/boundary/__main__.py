@@ -2,7 +2,6 @@
 
     python -m benchmarks.boundary --published                    # tables and picture
     python -m benchmarks.boundary --publish --write              # run, and write what is published
-
     python -m benchmarks.boundary --seed 2021                    # one seed alone, on another core
 
 A killed command goes on where it stopped.
@@ -58,6 +57,7 @@ def main(words: Sequence[str]) -> None:
             write_rows(runs.TWIN, [twin_row(world) for world in worlds()])
         elif given.seed is not None:
             check_older(DESIGN, [])
+            make_folder(given.out)
             runs.run(read_design(), given.out, [given.seed])
         elif given.published:
             _show(read_rows(runs.NUMBERS), read_rows(runs.ROWS), given)

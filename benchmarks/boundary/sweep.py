@@ -8,7 +8,7 @@ measured before any training (`numbers.py`), on problems of a seed that no run h
 
 All arms of a cell spend the same generated tokens, have the same learning rate and loss (GRPO's),
 and take the same number of updates from an iteration. Problems an iteration are chosen such that an
-iteration is about 16 responses in every arm, which gives at least 100 updates each.
+iteration is about 16 responses in every arm, which plans at least 100 updates each.
 
 On `sealed` nothing is learned in the budget of the other cells, and a quarter of the solution is
 not the shortest prefix that helps: that cell has `times` the budget, and POPE searches there.

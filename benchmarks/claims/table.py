@@ -117,7 +117,11 @@ def _power(design: Design | None) -> str:
 
 
 def _seen(sd: float, effect: float, num_seeds: int) -> str:
-    """Show the effect that is seen, and the seeds that the smallest of interest would need."""
+    """Show the effect that is seen, and the seeds that the smallest of interest would need.
+
+    >>> _seen(0.1, 0.1, 9), _seen(0.1, 0.2, 9), _seen(1.0, 0.01, 9)
+    ('0.106 of 0.1 (needs 10)', '0.106 of 0.2', '1.065 of 0.01 (needs over 2000)')
+    """
     seen = effect_seen(sd, num_seeds)
     if seen <= effect:
         return f"{seen:.3f} of {effect:g}"

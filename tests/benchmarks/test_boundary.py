@@ -10,17 +10,15 @@ from benchmarks.boundary.figure import draw
 from benchmarks.boundary.numbers import kept, noise_share
 from benchmarks.boundary.points import Point, points_of
 from benchmarks.boundary.rule import best_step, boundaries
-from benchmarks.boundary.sweep import ARMS, DESIGN, SWEEP, Cell, read_design
+from benchmarks.boundary.sweep import DESIGN, SWEEP, Cell, read_design
 from benchmarks.boundary.table import agreement, base_table, rank_correlation, tables, twin_table
 from benchmarks.boundary.twin import twin_row, worlds
-from benchmarks.claims.evaluated import mean_pass
 from benchmarks.claims.registry import check_older, has_history
 from benchmarks.claims.rows import read_rows
 from reason_env.agents.compare import losses_of
 from reason_env.agents.probe import Figure, mean_figure
 from reason_env.agents.probe import boundary as known
 from reason_env.agents.probe.boundary import AXES, BASE
-from reason_env.agents.statistics import student_interval
 from reason_env.codec import ByteCodec
 from reason_env.errors import ConfigError, UnknownNameError
 from reason_env.problem import Problem
@@ -68,14 +66,17 @@ def test_a_seed_of_another_sweep_is_refused(tmp_path):
         runs.run(SWEEP, tmp_path, [2021, 7])
 
 
-@pytest.mark.parametrize(("flag", "name"), [("--figure", "map/map.png"), ("--out", "runs")])
+@pytest.mark.parametrize(
+    ("words", "flag", "name"),
+    [([], "--figure", "map/map.png"), ([], "--out", "runs"), (["--seed", "2021"], "--out", "runs")],
+)
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_run(
-    flag, name, tmp_path, monkeypatch
+    words, flag, name, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("benchmarks.boundary.__main__.check_older", lambda *_: None)
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=f"file/{name.partition('/')[0]}' must be a folder"):
-        main([flag, str(tmp_path / "file" / name)])
+        main([*words, flag, str(tmp_path / "file" / name)])
 
 
 def test_a_cell_without_its_baseline_is_refused():
@@ -310,6 +311,16 @@ def measured():
     return read_rows(runs.NUMBERS), read_rows(runs.ROWS)
 
 
+@pytest.fixture(scope="module")
+def points(measured):
+    return points_of(*measured)
+
+
+@pytest.fixture(scope="module")
+def found(points):
+    return boundaries(points)
+
+
 def test_published_rows_are_those_of_the_committed_design(measured):
     numbers, rows = measured
     runs.check_rows(SWEEP, rows)
@@ -319,183 +330,15 @@ def test_published_rows_are_those_of_the_committed_design(measured):
         check_older(DESIGN, [row["started"] for row in (*rows, *numbers)])
 
 
-def test_the_probe_knows_the_published_map(measured):
-    points = points_of(*measured)
-    found = boundaries(points)
+def test_the_probe_knows_the_published_map(points, found):
     assert dict(known.CELLS) == cells_of(points)
     assert dict(known.THRESHOLDS) == thresholds_of(found)
 
 
-def test_the_page_has_the_published_tables(measured):
+def test_the_page_has_the_published_tables(points, found):
     page = (ROOT / "docs" / "boundary.md").read_text(encoding="utf-8")
-    points = points_of(*measured)
-    for table in tables(points, boundaries(points)).split("\n\n"):
+    for table in tables(points, found).split("\n\n"):
         assert table in page
-
-
-def test_what_the_page_says_in_words_of_the_cells(measured):
-    page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
-    _, rows = measured
-    points = points_of(*measured)
-    found = boundaries(points)
-    assert f"all {len(SWEEP.cells)} cells are published ({len(rows)} runs)" in page
-    assert f"{sum(row['seconds'] for row in rows) / 3600:.1f} core-hours" in page
-    assert not any(own.decides for own in found)
-    near = {own.p: own for own in sorted(found, key=lambda own: own.p)[:3]}
-    assert [(own.method, own.figure == BASE) for own in near.values()] == [
-        ("pope", True), ("expo", True), ("lte", False),
-    ]  # fmt: skip
-    words = (
-        "base success for POPE (p = {:.2f}) and for ExPO ({:.2f}), and LTE's own number ({:.2f})"
-    )
-    assert words.format(*near) in page
-
-    own = {method: [one for one in points if one.method == method] for method in AXES}
-    seeds = {method: np.array([one.differences for one in found]) for method, found in own.items()}
-    # The standard error of a mean of two is half of their distance.
-    errors = [np.sqrt(np.mean((two[:, 0] - two[:, 1]) ** 2 / 4)) for two in seeds.values()]
-    assert f"{min(errors):.2f} to {max(errors):.2f}" in page
-    assert min(errors) < known.CELL_ERROR < max(errors)
-    again = {method: rank_correlation(*two.T) for method, two in seeds.items()}
-    words = "{srpo:.2f} for SRPO, {expo:.2f} for ExPO, {rrpo:.2f} for RRPO and {lte:.2f} for LTE. "
-    assert (words + "For POPE it is {pope:.2f}").format(**again) in page
-
-    wholes = {
-        method: student_interval([one.difference for one in found]) for method, found in own.items()
-    }
-    words = "ExPO is above GRPO by {expo.estimate:.3f} [{expo.low:.3f}, {expo.high:.3f}], and RRPO "
-    words += "below it, {rrpo.estimate:.3f} [{rrpo.low:.3f}, {rrpo.high:.3f}]"
-    assert words.format(**wholes) in page
-    assert {name for name, whole in wholes.items() if whole.low < 0 < whole.high} == {
-        "srpo", "pope", "lte",
-    }  # fmt: skip
-
-    rare = [one for one in points if (one.value(BASE) or 0.0) < 0.025]
-    assert {one.cell for one in rare} == {"sealed-4", "precedence-5", "precedence-7", "inverse-8"}
-    assert max(one.gained for one in rare) == pytest.approx(0.023, abs=5e-4)
-    leads = sum(one.difference > 0 for one in rare)
-    assert f"above it in {leads} of {len(rare)}" in page
-    by = {(one.method, one.cell): one for one in points}
-    assert f"POPE by {by['pope', 'sealed-4'].difference:.3f} on `sealed-4`" in page
-    expo = sorted(one.difference for one in rare if one.method == "expo")
-    assert f"ExPO by {expo[0]:.3f} to {expo[-1]:.3f}" in page
-    pairs = [by["lte", cell] for cell in ("precedence-5", "precedence-7", "inverse-8")]
-    words = "LTE by {:.3f} and {:.3f} on `precedence`, where being told its wrong answers adds "
-    words += "{:.2f} and {:.2f}, and by {:.3f} on `inverse-8`, where it adds {:.2f}"
-    (one, first), (two, second), (three, third) = (
-        (pair.difference, pair.value(AXES["lte"])) for pair in pairs
-    )
-    assert words.format(one, two, first, second, three, third) in page
-
-    easy = [one.difference for one in own["pope"] if one.gained >= 0.4]
-    words = f"above it in {sum(value > 0 for value in easy)} of {len(easy)} cells where GRPO alone "
-    assert f"{words}gains 0.4 or more, and on average {-np.mean(easy):.3f} below" in page
-    gained = grpo_gained(rows)
-    others = {2020: 2021, 2021: 2020}
-    pairs = [
-        (gained[one.cell, others[seed]], difference)
-        for one in own["pope"]
-        for seed, difference in zip(others, one.differences, strict=True)
-    ]
-    again = rank_correlation(*zip(*pairs, strict=True))
-    bases = [one.value(BASE) or 0.0 for one in own["pope"] for _ in others]
-    found = rank_correlation(bases, [difference for _, difference in pairs])
-    words = f"rank correlation of {again:.2f}, base success and that difference one of {found:.2f}"
-    assert words in page
-
-    foreseen = agreement(points, read_rows(runs.TWIN))
-    words = "{rrpo:.2f} for RRPO, {srpo:.2f} for SRPO and {pope:.2f} for POPE"
-    assert words.format(**foreseen) in page
-    assert [by[method, "inverse-5"].difference < 0 for method in AXES] == [True] * 5
-    assert f"at 0.026, GRPO gains {by['srpo', 'inverse-5'].gained:.3f} and every" in page
-    assert round(by["srpo", "inverse-5"].value(BASE) or 0.0, 3) == 0.026
-    small = [one for one in points if one.cell.startswith(("countdown", "equation"))]
-    leads = sum(one.difference > 0 for one in small)
-    words = f"it gains {max(one.gained for one in small):.3f} at most, and methods are above it in "
-    assert f"{words}{leads} of {len(small)} pairs" in page
-    families = [name.partition("-")[0] for _, name in by]
-    means = [
-        np.mean([one.difference for one in own["expo"] if one.cell.startswith(f"{family}-")])
-        for family in sorted(set(families) - {"late", "sealed"})
-    ]
-    over = student_interval([float(mean) for mean in means])
-    assert f"lead is {over.estimate:.3f} [{over.low:.3f}, {over.high:.3f}]: it comes" in page
-    medians = {
-        label: np.median([row["updates"] for row in rows if row["arm"] == label]) for label in ARMS
-    }
-    words = "GRPO's runs took {grpo:.0f} (median), RRPO's {rrpo:.0f}, SRPO's {srpo:.0f}, ExPO's "
-    assert (words + "{expo:.0f}, POPE's {pope:.0f} and LTE's {lte:.0f}").format(**medians) in page
-
-
-def test_exact_signals_of_restarts(measured):
-    page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
-    signals = [row["twin"] for row in measured[0] if row["twin"] is not None]
-    assert [row["cell"] for row in measured[0] if row["twin"] is not None] == ["chain-2", "chain-3"]
-    names = {"GRPO": "GRPO", "SRPO": "SRPO, exact", "RRPO": "RRPO", "POPE": "POPE"}
-    words = ", ".join(
-        f"{signals[0][key]:.3f} and {signals[1][key]:.3f} for {name}" for name, key in names.items()
-    )
-    assert words in page
-    points = points_of(*measured)
-    assert all(abs(one.difference) < 0.05 for one in points if one.cell in ("chain-2", "chain-3"))
-
-
-def test_what_the_page_says_of_the_width_of_the_numbers(measured):
-    page = " ".join((ROOT / "docs" / "boundary.md").read_text(encoding="utf-8").split())
-    widths, spreads = {}, {}
-    for method in ("pope", "lte", "srpo"):
-        found = [row["figures"].get(AXES[method]) for row in measured[0]]
-        limits = np.array([own for own in found if own is not None])
-        widths[method] = np.median(limits[:, 2] - limits[:, 1]) / 2
-        spreads[method] = limits[:, 0].std(ddof=1)
-    words = "half-width of {pope:.2f} and {lte:.2f}, as wide as their standard deviation over the "
-    assert words.format(**widths) in page
-    assert "the cells ({pope:.2f} and {lte:.2f})".format(**spreads) in page
-    assert f"SRPO's has {widths['srpo']:.2f} ({spreads['srpo']:.2f})" in page
-
-
-@pytest.mark.parametrize(
-    ("methods", "step"), [(("rrpo", "srpo", "expo"), 0.1), (("lte",), 0.15), (("pope",), 0.2)]
-)
-def test_the_steps_that_such_a_sweep_sees(measured, methods, step):
-    """The whole spread of a method's cells counts as noise, so that more is seen if some is not."""
-    points = points_of(*measured)
-    spreads = [
-        np.std([one.difference for one in points if one.method == method], ddof=1)
-        for method in methods
-    ]
-    rng = np.random.default_rng(0)
-    seen = []
-    for _ in range(100):
-        y = rng.normal(scale=np.mean(spreads), size=30) + step * (np.arange(30) >= 15)
-        by_chance = explained([rng.permutation(y) for _ in range(1000)]) >= explained([y])
-        # Holm's first step over ten numbers.
-        seen.append((1 + by_chance.sum()) / 1001 <= 0.05 / 10)
-    assert 0.6 < np.mean(seen) < 0.95
-
-
-def explained(rows):
-    """Share of variance that each row's best step explains, all rows at once."""
-    y = np.asarray(rows) - np.mean(rows, axis=1, keepdims=True)
-    size = y.shape[1]
-    left = np.arange(3, size - 2)
-    sums = y.cumsum(axis=1)[:, left - 1]
-    return (sums**2 * (1 / left + 1 / (size - left))).max(axis=1) / (y**2).sum(axis=1)
-
-
-def test_the_steps_of_many_rows_are_those_of_one():
-    y = np.random.default_rng(3).normal(size=(4, 12))
-    one_by_one = [best_step(np.arange(12.0), row)[1] for row in y]
-    assert explained(y).tolist() == pytest.approx(one_by_one)
-
-
-def grpo_gained(rows):
-    """What GRPO gained on average over the budget, by cell and seed."""
-    return {
-        (row["cell"], row["seed"]): mean_pass(row) - row["first_pass_at_1"]
-        for row in rows
-        if row["arm"] == "grpo"
-    }
 
 
 def test_a_figure_of_a_single_problem_has_no_limits_and_is_not_kept():
@@ -507,9 +350,8 @@ def test_a_figure_of_a_single_problem_has_no_limits_and_is_not_kept():
     assert (estimate, low < estimate < high) == (0.6667, True)
 
 
-def test_the_map_is_drawn(measured, tmp_path):
-    points = points_of(*measured)
-    draw(points, boundaries(points), tmp_path / "map.png", read_rows(runs.TWIN))
+def test_the_map_is_drawn(points, found, tmp_path):
+    draw(points, found, tmp_path / "map.png", read_rows(runs.TWIN))
     assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -152,9 +152,7 @@ def test_hours(page):
         }
         return sum(seconds for _, _, seconds in runs) / 3600
 
-    assert (
-        f"took {hours(registry.PUBLISHED, CLAIMS):.1f} core-hours, nearly four and a half" in page
-    )
+    assert f"took {hours(registry.PUBLISHED, CLAIMS):.1f} core-hours, a little over four" in page
     assert f"`srpo_order` {hours(registry.PUBLISHED, ['srpo_order']):.1f} of them" in page
     assert f"took {hours(registry.PILOTS, CLAIMS):.1f} core-hours more" in page
 
